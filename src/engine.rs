@@ -1,0 +1,223 @@
+//! What a device does: the one interface of the `cpu` and `gpu` twins.
+
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::{Adam, Network};
+use crate::weights::Weights;
+use serde::{Deserialize, Serialize};
+
+/// How the gradient is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Events forward, active entries backward: cost follows the spikes.
+    Sparse,
+    /// The baseline: matrix products and a linear-time scan over [B, T, N] arrays. With a finite B_th it computes
+    /// the same gradient as `Sparse`; with an infinite one the unmasked surrogate.
+    Dense,
+}
+
+/// Weights and what Adam remembers: all that training changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingState {
+    /// Updates made so far.
+    pub step: u64,
+    /// The weights.
+    pub weights: Weights,
+    /// Adam's first moments.
+    pub first: Weights,
+    /// Adam's second moments.
+    pub second: Weights,
+}
+
+impl TrainingState {
+    /// Fresh moments beside the given weights.
+    pub fn new(weights: Weights) -> Self {
+        TrainingState { step: 0, first: weights.zeros(), second: weights.zeros(), weights }
+    }
+}
+
+/// The terms of the loss; sums over the samples counted, in f64.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossTerms {
+    /// Cross entropy.
+    pub cross_entropy: f64,
+    /// Upper activity regulariser, over all hidden layers.
+    pub upper: f64,
+    /// Lower activity regulariser, over all hidden layers.
+    pub lower: f64,
+}
+
+impl LossTerms {
+    /// What is minimised.
+    pub fn total(&self) -> f64 {
+        self.cross_entropy + self.upper + self.lower
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &LossTerms) {
+        self.cross_entropy += other.cross_entropy;
+        self.upper += other.upper;
+        self.lower += other.lower;
+    }
+
+    /// Every term divided by `n`.
+    pub fn divided(&self, n: f64) -> LossTerms {
+        LossTerms { cross_entropy: self.cross_entropy / n, upper: self.upper / n, lower: self.lower / n }
+    }
+}
+
+/// What a device says of a finished training step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// The update's number, from 1.
+    pub step: u64,
+    /// Samples in the batch.
+    pub samples: usize,
+    /// Loss terms, summed over the batch.
+    pub loss: LossTerms,
+    /// Samples whose largest logit is their label's.
+    pub correct: usize,
+    /// Spikes of the input, then of each hidden layer.
+    pub spikes: Vec<u64>,
+    /// Active entries of each hidden layer.
+    pub active: Vec<u64>,
+}
+
+/// Outputs of a forward pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// [B, C], row-major.
+    pub logits: Vec<f32>,
+    /// Spikes of each hidden layer.
+    pub spikes: Vec<u64>,
+}
+
+/// One active entry of a hidden layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActiveEntry {
+    /// Sample.
+    pub b: u32,
+    /// Time step.
+    pub t: u32,
+    /// Neuron.
+    pub j: u32,
+    /// Surrogate gradient g(V), > 0.
+    pub g: f32,
+    /// e = ∇S g(V), the error that enters the δ recurrence.
+    pub e: f32,
+}
+
+impl ActiveEntry {
+    /// ∇S, recovered from e = ∇S g.
+    pub fn ds(&self) -> f32 {
+        self.e / self.g
+    }
+}
+
+/// A hidden layer, seen whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerInspection {
+    /// Membrane potentials, [B, T, N].
+    pub v: Vec<f32>,
+    /// Spikes as (sample, event), sorted.
+    pub spikes: Vec<(u32, crate::events::Event)>,
+    /// Active entries, sorted by (b, t, j).
+    pub active: Vec<ActiveEntry>,
+}
+
+/// Everything that a step computes, for conformance and pictures: dense where training never is, so for small batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// The hidden layers.
+    pub hidden: Vec<LayerInspection>,
+    /// Potentials of the readout, [B, T, C].
+    pub readout_v: Vec<f32>,
+    /// [B, C].
+    pub logits: Vec<f32>,
+    /// Loss terms, summed over the batch.
+    pub loss: LossTerms,
+    /// ∇W of every layer, as the weights.
+    pub gradient: Weights,
+}
+
+/// Time and work of one kernel (or one phase, on the cpu device) in a profiled step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KernelTime {
+    /// The operation, with its layer: `lif_forward.0`.
+    pub name: String,
+    /// Dispatches (or calls) in the step.
+    pub calls: u32,
+    /// Milliseconds; `None` where the platform has no timestamps.
+    pub ms: Option<f64>,
+}
+
+/// Measured times of one step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Profile {
+    /// Forward, loss included, ms.
+    pub forward_ms: Option<f64>,
+    /// Backward, without the update, ms. On the cpu device the weight gradient and the update are one pass; it is counted here.
+    pub backward_ms: Option<f64>,
+    /// Per kernel.
+    pub kernels: Vec<KernelTime>,
+}
+
+/// What a device is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceInfo {
+    /// `cpu` or `gpu`.
+    pub kind: &'static str,
+    /// The adapter's or processor's name.
+    pub name: String,
+    /// Backend and driver, or threads and instruction set.
+    pub detail: String,
+}
+
+/// A device with a network loaded on it.
+///
+/// Training steps are queued and reported later, so that the host never waits in the middle of a step. Everything
+/// that reads state back ([`store`](Engine::store), [`evaluate`](Engine::evaluate), [`inspect`](Engine::inspect))
+/// first finishes the queued steps.
+pub trait Engine: Send {
+    /// What the device is.
+    fn info(&self) -> DeviceInfo;
+
+    /// The network.
+    fn network(&self) -> &Network;
+
+    /// Replaces weights, moments and step count.
+    ///
+    /// # Errors
+    /// Shapes that are not the network's.
+    fn load(&mut self, state: &TrainingState) -> Result<()>;
+
+    /// Copies weights, moments and step count out.
+    fn store(&mut self) -> Result<TrainingState>;
+
+    /// Queues one training step: forward, loss, backward, Adam.
+    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()>;
+
+    /// Reports of steps finished since the last call, in order; with `wait`, of all queued steps.
+    fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>>;
+
+    /// Logits of a batch of any size.
+    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation>;
+
+    /// Forward and backward without an update, everything kept.
+    fn inspect(&mut self, batch: &EventSet) -> Result<Inspection>;
+
+    /// Runs one training step with a clock on each kernel. The step counts: weights change.
+    fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile>;
+
+    /// Bytes allocated by name for what a step needs beyond weights, moments and the batch.
+    fn state_bytes(&self) -> Vec<(String, u64)>;
+}
+
+/// Checks that `batch` can be the input of `network`.
+pub(crate) fn check_batch(network: &Network, batch: &EventSet) -> Result<()> {
+    if batch.is_empty() {
+        return Err(Error::Data("the batch has no samples".into()));
+    }
+    batch.check_fits(network.inputs, network.time_steps, network.readout.classes)
+}

@@ -1,0 +1,56 @@
+//! The library's one error type. Messages name the file or value and the remedy.
+
+use std::path::PathBuf;
+
+/// Result with the library's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file was read but does not hold what its format demands.
+    #[error("{}: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, and what to do about it.
+        what: String,
+    },
+    /// A network, configuration or argument that cannot work.
+    #[error("{0}")]
+    Config(String),
+    /// Data that does not fit the network it was given to.
+    #[error("{0}")]
+    Data(String),
+    /// Something this version does not support.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// The device refused, was lost, or did not answer.
+    #[error("device: {0}")]
+    Device(String),
+    /// A number became NaN or infinite.
+    #[error("{0}")]
+    NotFinite(String),
+}
+
+impl Error {
+    /// An [`Error::Io`] about `path`; for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Format`] about `path`.
+    pub fn format(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Error::Format { path: path.into(), what: what.into() }
+    }
+}

@@ -1,0 +1,206 @@
+//! Spikes as events: what the network reads instead of a dense [B, T, N] array.
+
+use crate::error::{Error, Result};
+use crate::model::MAX_EXTENT;
+use bytemuck::{Pod, Zeroable};
+
+/// One spike: time step `t` in the upper 16 bits, neuron `i` in the lower, so that events sort by (t, i).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Event(pub u32);
+
+impl Event {
+    /// A spike of neuron `i` at time step `t`; both below [`MAX_EXTENT`].
+    #[inline(always)]
+    pub fn new(t: usize, i: usize) -> Self {
+        debug_assert!(t < MAX_EXTENT && i < MAX_EXTENT);
+        Event((t as u32) << 16 | i as u32)
+    }
+
+    /// Time step.
+    #[inline(always)]
+    pub fn t(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+
+    /// Neuron.
+    #[inline(always)]
+    pub fn i(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+}
+
+/// Labelled samples as spike events: a data set, or a batch of one.
+///
+/// The events of sample `b` are `events[starts[b]..starts[b + 1]]`, sorted by (t, i), each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSet {
+    neurons: usize,
+    time_steps: usize,
+    starts: Vec<u32>,
+    events: Vec<Event>,
+    labels: Vec<u32>,
+}
+
+impl EventSet {
+    /// An empty set for events of `neurons` neurons in `time_steps` steps.
+    pub fn new(neurons: usize, time_steps: usize) -> Self {
+        EventSet { neurons, time_steps, starts: vec![0], events: Vec::new(), labels: Vec::new() }
+    }
+
+    /// Appends a sample given as (t, i) pairs in any order. Duplicates count once.
+    ///
+    /// # Errors
+    /// A time step or neuron outside the set's extents, or more than 2³² - 1 events in all.
+    pub fn push(&mut self, spikes: impl IntoIterator<Item = (usize, usize)>, label: u32) -> Result<()> {
+        let begin = self.events.len();
+        for (t, i) in spikes {
+            if t >= self.time_steps || i >= self.neurons {
+                self.events.truncate(begin);
+                return Err(Error::Data(format!(
+                    "sample {}: spike of neuron {i} at step {t} lies outside {} neurons × {} steps",
+                    self.len(),
+                    self.neurons,
+                    self.time_steps
+                )));
+            }
+            self.events.push(Event::new(t, i));
+        }
+        self.events[begin..].sort_unstable();
+        let mut last = None;
+        let mut keep = begin;
+        for k in begin..self.events.len() {
+            let event = self.events[k];
+            if last != Some(event) {
+                self.events[keep] = event;
+                keep += 1;
+                last = Some(event);
+            }
+        }
+        self.events.truncate(keep);
+        let Ok(end) = u32::try_from(keep) else {
+            self.events.truncate(begin);
+            return Err(Error::Data("a set holds at most 2^32 - 1 events; split it".into()));
+        };
+        self.starts.push(end);
+        self.labels.push(label);
+        Ok(())
+    }
+
+    /// Empties the set and fills it with the given samples of `source`, in that order; memory is reused.
+    ///
+    /// # Panics
+    /// Where an index is not below `source.len()`.
+    pub fn gather(&mut self, source: &EventSet, samples: &[u32]) {
+        self.neurons = source.neurons;
+        self.time_steps = source.time_steps;
+        self.events.clear();
+        self.labels.clear();
+        self.starts.clear();
+        self.starts.push(0);
+        for &sample in samples {
+            self.events.extend_from_slice(source.sample(sample as usize));
+            self.starts.push(self.events.len() as u32);
+            self.labels.push(source.labels[sample as usize]);
+        }
+    }
+
+    /// The first `n` samples (all, if there are fewer).
+    pub fn head(&self, n: usize) -> EventSet {
+        let mut out = EventSet::new(self.neurons, self.time_steps);
+        let samples: Vec<u32> = (0..n.min(self.len()) as u32).collect();
+        out.gather(self, &samples);
+        out
+    }
+
+    /// Samples in the set.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Input neurons.
+    pub fn neurons(&self) -> usize {
+        self.neurons
+    }
+
+    /// Time steps.
+    pub fn time_steps(&self) -> usize {
+        self.time_steps
+    }
+
+    /// The events of sample `b`, sorted by (t, i).
+    pub fn sample(&self, b: usize) -> &[Event] {
+        &self.events[self.starts[b] as usize..self.starts[b + 1] as usize]
+    }
+
+    /// Where each sample's events begin, and the end of the last: `len() + 1` numbers.
+    pub fn starts(&self) -> &[u32] {
+        &self.starts
+    }
+
+    /// All events, sample after sample.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The class of each sample.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Says why this set cannot be the input of a network with these extents.
+    pub fn check_fits(&self, inputs: usize, time_steps: usize, classes: usize) -> Result<()> {
+        if self.neurons != inputs || self.time_steps != time_steps {
+            return Err(Error::Data(format!(
+                "the data have {} neurons and {} time steps, the network takes {inputs} and {time_steps}",
+                self.neurons, self.time_steps
+            )));
+        }
+        match self.labels.iter().position(|&label| label as usize >= classes) {
+            Some(b) => Err(Error::Data(format!(
+                "sample {b} has label {}, the readout has {classes} classes (0 to {})",
+                self.labels[b],
+                classes - 1
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn push_sorts_and_counts_duplicates_once() {
+        let mut set = EventSet::new(5, 4);
+        set.push([(3, 0), (0, 4), (3, 0), (0, 1)], 2).unwrap();
+        assert_eq!(set.sample(0), [Event::new(0, 1), Event::new(0, 4), Event::new(3, 0)]);
+    }
+
+    #[test]
+    fn push_refuses_what_lies_outside_and_keeps_the_set() {
+        let mut set = EventSet::new(5, 4);
+        set.push([(1, 1)], 0).unwrap();
+        assert!(set.push([(0, 0), (4, 0)], 0).is_err());
+        assert!(set.push([(0, 5)], 0).is_err());
+        assert_eq!((set.len(), set.events().len()), (1, 1));
+    }
+
+    #[test]
+    fn gather_follows_the_order_given() {
+        let mut set = EventSet::new(3, 3);
+        for k in 0..3 {
+            set.push([(k, k)], k as u32).unwrap();
+        }
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&set, &[2, 0]);
+        assert_eq!(batch.labels(), [2, 0]);
+        assert_eq!(batch.sample(0), [Event::new(2, 2)]);
+    }
+}

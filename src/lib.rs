@@ -1,0 +1,12 @@
+//! spikegrad trains spiking neural networks with sparse spiking gradient descent
+//! (Perez-Nieves & Goodman, NeurIPS 2021) on any GPU that wgpu reaches, and on the CPU.
+
+#![warn(missing_docs)]
+
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod model;
+pub mod weights;
+
+pub use error::{Error, Result};

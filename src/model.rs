@@ -1,0 +1,319 @@
+//! The network: hidden leaky integrate-and-fire (LIF) layers, a non-spiking readout, the loss.
+//!
+//! These are descriptions, with the constants as their users know them (milliseconds, thresholds).
+//! What the kernels use is derived in one place: [`LifConstants`] and [`Readout::alpha`].
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
+pub const MAX_EXTENT: usize = 1 << 16;
+
+/// A fully connected spiking network: `inputs` → hidden LIF layers → readout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Input neurons, N₀.
+    pub inputs: usize,
+    /// Time steps, T. The input at T-1 is never used: every layer delays by one step.
+    pub time_steps: usize,
+    /// Length of a time step, Δt, in ms.
+    pub dt_ms: f64,
+    /// The spiking layers, in order.
+    pub hidden: Vec<HiddenLayer>,
+    /// The readout layer.
+    pub readout: Readout,
+    /// Activity regularisers, added to the mean cross entropy.
+    pub regulariser: Regulariser,
+}
+
+/// One hidden layer of LIF neurons (paper, eqs. 1-3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HiddenLayer {
+    /// Neurons, N.
+    pub neurons: usize,
+    /// Membrane time constant τ, ms.
+    pub tau_ms: f64,
+    /// Threshold: a neuron spikes where V > V_th, strictly.
+    pub v_th: f64,
+    /// Reset potential: a spike subtracts V_th - V_r in the next step.
+    pub v_r: f64,
+    /// Resting potential, towards which V decays. V starts at 0, not here.
+    pub v_rest: f64,
+    /// Slope β of the surrogate gradient 1 / (β |V - V_th| + 1)².
+    pub beta: f64,
+    /// Backward threshold: the surrogate is 0 unless |V - V_th| < B_th. Infinite means unmasked.
+    pub b_th: f64,
+    /// How the layer's weights begin.
+    pub init: Initialisation,
+}
+
+/// The last layer: it integrates and neither spikes nor resets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Readout {
+    /// Output classes, C.
+    pub classes: usize,
+    /// Membrane time constant τ_r, ms.
+    pub tau_ms: f64,
+    /// Factor on the input current.
+    pub gain: ReadoutGain,
+    /// How potentials over time become logits.
+    pub logits: Logits,
+    /// How the layer's weights begin.
+    pub init: Initialisation,
+}
+
+/// Factor on the readout's input current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadoutGain {
+    /// 1, as printed in the paper.
+    One,
+    /// 1 - α_r, as in the authors' published code.
+    OneMinusAlpha,
+}
+
+/// How the readout's potentials over time become logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Logits {
+    /// The maximum over t = 0..T-1, the first time on ties.
+    Max,
+    /// The sum over t = 0..T-1.
+    Sum,
+}
+
+/// How weights begin.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Initialisation {
+    /// Uniform on ±`scale`/√N_in (N-MNIST and SHD in the paper, with scale 1).
+    Uniform {
+        /// Half the width, times √N_in.
+        scale: f64,
+    },
+    /// Normal with σ = `scale` (1 - α)/√N_in (Fashion-MNIST in the paper, with scale 20).
+    Normal {
+        /// σ √N_in / (1 - α).
+        scale: f64,
+    },
+}
+
+/// Activity regularisers; ζ_i is the spike count of neuron i of a hidden layer in a sample.
+///
+/// The loss gets (1/B) Σ_b Σ_hidden [ λ_up max(0, mean_i ζ_i - ν_up) + (λ_low/N) Σ_i max(0, ν_low - ζ_i)² ].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regulariser {
+    /// Weight of the upper term.
+    pub lambda_up: f64,
+    /// Mean spikes per neuron and sample above which the upper term acts.
+    pub nu_up: f64,
+    /// Weight of the lower term.
+    pub lambda_low: f64,
+    /// Spikes of a neuron in a sample below which the lower term acts.
+    pub nu_low: f64,
+}
+
+/// Adam with bias correction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adam {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+impl Adam {
+    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    pub fn with_lr(lr: f64) -> Self {
+        Adam { lr, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+
+    /// The constants of update `step` (from 1), with the bias corrections folded in, as both devices use them.
+    pub fn constants(&self, step: u64) -> AdamConstants {
+        let n = step as f64;
+        AdamConstants {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            step_size: (self.lr / (1.0 - self.beta1.powf(n))) as f32,
+            inv_sqrt_correction: (1.0 / (1.0 - self.beta2.powf(n)).sqrt()) as f32,
+            epsilon: self.epsilon as f32,
+        }
+    }
+
+    /// Says which constant cannot work.
+    pub fn check(&self) -> Result<()> {
+        let bad =
+            |name: &str, value: f64, want: &str| Err(Error::Config(format!("adam.{name} = {value}: must be {want}")));
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return bad("lr", self.lr, "a positive number");
+        }
+        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return bad(name, value, "at least 0 and below 1");
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return bad("epsilon", self.epsilon, "a positive number");
+        }
+        Ok(())
+    }
+}
+
+/// What one Adam update needs: W -= step_size m / (√v · inv_sqrt_correction + ε).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamConstants {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// lr / (1 - β₁ⁿ).
+    pub step_size: f32,
+    /// 1 / √(1 - β₂ⁿ).
+    pub inv_sqrt_correction: f32,
+    /// ε.
+    pub epsilon: f32,
+}
+
+/// The constants of a LIF layer as the kernels use them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LifConstants {
+    /// exp(-Δt/τ).
+    pub alpha: f32,
+    /// Resting potential.
+    pub v_rest: f32,
+    /// Threshold.
+    pub v_th: f32,
+    /// V_th - V_r, subtracted in the step after a spike.
+    pub reset: f32,
+    /// Slope of the surrogate.
+    pub beta: f32,
+    /// Backward threshold; an infinite one becomes `f32::MAX`, because WGSL assumes no infinities.
+    pub b_th: f32,
+}
+
+impl LifConstants {
+    /// The surrogate gradient g(V), or `None` where the entry is not active (|V - V_th| ≥ B_th).
+    #[inline(always)]
+    pub fn surrogate(&self, v: f32) -> Option<f32> {
+        let distance = (v - self.v_th).abs();
+        (distance < self.b_th).then(|| {
+            let x = self.beta * distance + 1.0;
+            1.0 / (x * x)
+        })
+    }
+}
+
+impl HiddenLayer {
+    /// exp(-Δt/τ).
+    pub fn alpha(&self, dt_ms: f64) -> f64 {
+        (-dt_ms / self.tau_ms).exp()
+    }
+
+    /// The constants as the kernels use them.
+    pub fn constants(&self, dt_ms: f64) -> LifConstants {
+        LifConstants {
+            alpha: self.alpha(dt_ms) as f32,
+            v_rest: self.v_rest as f32,
+            v_th: self.v_th as f32,
+            reset: (self.v_th - self.v_r) as f32,
+            beta: self.beta as f32,
+            b_th: (self.b_th as f32).min(f32::MAX),
+        }
+    }
+}
+
+impl Readout {
+    /// exp(-Δt/τ_r).
+    pub fn alpha(&self, dt_ms: f64) -> f64 {
+        (-dt_ms / self.tau_ms).exp()
+    }
+
+    /// The factor on the input current.
+    pub fn gain_value(&self, dt_ms: f64) -> f64 {
+        match self.gain {
+            ReadoutGain::One => 1.0,
+            ReadoutGain::OneMinusAlpha => 1.0 - self.alpha(dt_ms),
+        }
+    }
+}
+
+impl Network {
+    /// Neurons of the input, of every hidden layer and of the readout.
+    pub fn sizes(&self) -> Vec<usize> {
+        let hidden = self.hidden.iter().map(|layer| layer.neurons);
+        std::iter::once(self.inputs).chain(hidden).chain([self.readout.classes]).collect()
+    }
+
+    /// (N_in, N_out) of every weight matrix, the readout's last.
+    pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
+        self.sizes().windows(2).map(|pair| (pair[0], pair[1])).collect()
+    }
+
+    /// Sets the widths of the hidden layers; new layers copy the constants of the last.
+    pub fn set_hidden(&mut self, widths: &[usize]) -> Result<()> {
+        let Some(last) = self.hidden.last().cloned() else {
+            return Err(Error::Config("a network without hidden layers has no constants to copy".into()));
+        };
+        self.hidden.resize(widths.len(), last);
+        for (layer, &neurons) in self.hidden.iter_mut().zip(widths) {
+            layer.neurons = neurons;
+        }
+        self.check()
+    }
+
+    /// Says which number of the description cannot work, and why.
+    pub fn check(&self) -> Result<()> {
+        let extent = |name: String, value: usize| match value {
+            1..=MAX_EXTENT => Ok(()),
+            _ => Err(Error::Config(format!("{name} = {value}: must be 1 to {MAX_EXTENT}"))),
+        };
+        let number = |name: String, value: f64, fits: bool, want: &str| match fits && !value.is_nan() {
+            true => Ok(()),
+            false => Err(Error::Config(format!("{name} = {value}: must be {want}"))),
+        };
+        extent("inputs".into(), self.inputs)?;
+        extent("time_steps".into(), self.time_steps)?;
+        extent("readout.classes".into(), self.readout.classes)?;
+        number("dt_ms".into(), self.dt_ms, self.dt_ms.is_finite() && self.dt_ms > 0.0, "a positive number")?;
+        if self.hidden.is_empty() {
+            return Err(Error::Config("hidden: at least one hidden layer is needed".into()));
+        }
+        for (l, layer) in self.hidden.iter().enumerate() {
+            let name = |field: &str| format!("hidden[{l}].{field}");
+            extent(name("neurons"), layer.neurons)?;
+            number(name("tau_ms"), layer.tau_ms, layer.tau_ms > 0.0, "positive")?;
+            for (field, value) in [("v_th", layer.v_th), ("v_r", layer.v_r), ("v_rest", layer.v_rest)] {
+                number(name(field), value, (value as f32).is_finite(), "a finite 32-bit number")?;
+            }
+            number(name("beta"), layer.beta, layer.beta >= 0.0 && (layer.beta as f32).is_finite(), "0 or more")?;
+            number(name("b_th"), layer.b_th, layer.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
+            check_init(name("init"), layer.init)?;
+        }
+        number("readout.tau_ms".into(), self.readout.tau_ms, self.readout.tau_ms > 0.0, "positive")?;
+        check_init("readout.init".into(), self.readout.init)?;
+        let r = &self.regulariser;
+        for (field, value) in
+            [("lambda_up", r.lambda_up), ("nu_up", r.nu_up), ("lambda_low", r.lambda_low), ("nu_low", r.nu_low)]
+        {
+            number(format!("regulariser.{field}"), value, value >= 0.0 && (value as f32).is_finite(), "0 or more")?;
+        }
+        Ok(())
+    }
+}
+
+fn check_init(name: String, init: Initialisation) -> Result<()> {
+    let (Initialisation::Uniform { scale } | Initialisation::Normal { scale }) = init;
+    match scale.is_finite() && scale > 0.0 {
+        true => Ok(()),
+        false => Err(Error::Config(format!("{name}.scale = {scale}: must be a positive number"))),
+    }
+}
