@@ -1,0 +1,61 @@
+// Sparse delta recurrence of a hidden layer (Proposition 1), for a chunk of samples:
+//   delta[t] = alpha delta[t+1] + e[t+1]
+// A lane owns four neurons of a sample, keeps delta in registers, and walks backwards from the sample's last needed
+// time to its first; e is read from the lane's own stretch of the active list. A row is written only where the layer
+// below spikes or is active; rows later than the lane's last error get 0.
+#import params
+#import index
+#import sections
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
+@group(0) @binding(2) var<storage, read> active_key: array<vec2<u32>>;    // row b T + t, neuron; (b, quad, t) order
+@group(0) @binding(3) var<storage, read> active_e: array<f32>;            // errors
+@group(0) @binding(4) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
+@group(0) @binding(5) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, Q)
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let id = linear_group(workgroup) * 64u + lane;
+    if id >= p.chunk_samples * p.quads {
+        return;
+    }
+    let local = id / p.quads;
+    let q = id % p.quads;
+    let b = p.first_sample + local;
+    let section = quad_section(p);
+    let quad = section + b * p.quads + q;
+    let begin = min(offsets[quad] - offsets[section], p.active_capacity);
+    var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);
+    var value = vec4<f32>(0.0);
+    // Time of the next error on the way down; 0 when there is none left (an error at 0 reaches no delta).
+    var next = 0u;
+    if left > begin {
+        next = active_key[left - 1u].x - b * p.steps;
+    }
+    // `value` is delta[now].
+    var now = p.steps - 1u;
+    for (var w = p.words; w > 0u; w--) {
+        var word = needed[b * p.words + w - 1u];
+        while word != 0u {
+            let bit = firstLeadingBit(word);
+            word &= ~(1u << bit);
+            let t = 32u * (w - 1u) + bit;
+            // Nothing happens above the lane's last error.
+            now = select(max(t, min(now, next)), now, any(value != vec4<f32>(0.0)));
+            while now > t {
+                value *= p.alpha;
+                while left > begin && next == now {
+                    left--;
+                    value[active_key[left].y & 3u] += active_e[left];
+                    next = 0u;
+                    if left > begin {
+                        next = active_key[left - 1u].x - b * p.steps;
+                    }
+                }
+                now--;
+            }
+            delta[(local * p.steps + t) * p.quads + q] = value;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// Readout: V[t+1] = alpha_r V[t] + gain sum_i W_i S_i[t]; no spikes, no reset. Logits are the maximum over
+// t = 0..T-1 (the first time on ties) or the sum. A lane owns four classes of one sample.
+#import params
+#import index
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B T + 1)
+@group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, Q)
+@group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
+@group(0) @binding(5) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+#ifdef RECORD
+@group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
+#endif
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let quad = linear_group(workgroup) * 64u + lane;
+    if quad >= p.batch * p.quads {
+        return;
+    }
+    let b = quad / p.quads;
+    let q = quad % p.quads;
+    var next = min(input_start[b * p.input_stride], p.event_capacity);
+    let end = min(input_start[(b + 1u) * p.input_stride], p.event_capacity);
+    var event = 0xffffffffu;
+    if next < end {
+        event = input_events[next];
+    }
+    var v = vec4<f32>(0.0);
+    var logit = vec4<f32>(0.0);
+    var peak = vec4<u32>(0u);
+#ifdef RECORD
+    recorded_v[b * p.steps * p.quads + q] = v;
+#endif
+    for (var t = 1u; t < p.steps; t++) {
+        var current = vec4<f32>(0.0);
+        while (event >> 16u) < t {
+            current += weights[(event & 0xffffu) * p.quads + q];
+            next++;
+            event = 0xffffffffu;
+            if next < end {
+                event = input_events[next];
+            }
+        }
+        v = p.alpha * v + p.gain * current;
+#ifdef RECORD
+        recorded_v[(b * p.steps + t) * p.quads + q] = v;
+#endif
+        if p.sum_readout == 1u {
+            logit += v;
+        } else {
+            let higher = v > logit;
+            logit = select(logit, v, higher);
+            peak = select(peak, vec4<u32>(t), higher);
+        }
+    }
+    logits[quad] = logit;
+    peaks[quad] = peak;
+}

@@ -1,0 +1,31 @@
+// Prefix sum, first of three: the sum of each block of 1,024 counts.
+#import params
+#import index
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts + 1)
+@group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (ceil(counts / 1024))
+
+const LANES: u32 = 256u;
+const PER_LANE: u32 = 4u;
+var<workgroup> sums: array<u32, LANES>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let block = linear_group(workgroup);
+    let begin = (block * LANES + lane) * PER_LANE;
+    var sum = 0u;
+    for (var k = begin; k < min(begin + PER_LANE, p.counts); k++) {
+        sum += counts[k];
+    }
+    sums[lane] = sum;
+    for (var width = LANES / 2u; width > 0u; width /= 2u) {
+        workgroupBarrier();
+        if lane < width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    if lane == 0u && block * LANES * PER_LANE < p.counts {
+        block_sums[block] = sums[0];
+    }
+}

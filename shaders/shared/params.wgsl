@@ -1,0 +1,35 @@
+// What a dispatch needs to know. The twin of `Params` in src/gpu/params.rs; a test compares the layouts.
+struct Params {
+    batch: u32,               // B
+    steps: u32,               // T
+    words: u32,               // ceil(T / 32)
+    inputs: u32,              // N_in
+    neurons: u32,             // N
+    quads: u32,               // Q = ceil(N / 4)
+    above_quads: u32,         // Q of the layer above
+    input_stride: u32,        // sample b's events begin at input_start[b * input_stride]
+    chunk: u32,               // samples in a full chunk
+    first_sample: u32,        // first sample of this chunk
+    chunk_samples: u32,       // samples in this chunk
+    presynaptic_base: u32,    // where in the presynaptic starts the value to subtract stands
+    presynaptic_at: u32,      // where in the presynaptic starts this chunk begins
+    presynaptic_stride: u32,  // starts a neuron has there
+    event_capacity: u32,      // entries that a spike list holds
+    active_capacity: u32,     // entries that the active list holds
+    counts: u32,              // numbers to scan
+    chunks: u32,              // chunks of this batch
+    sum_readout: u32,         // 1: logits are sums over t; 0: maxima
+    report_at: u32,           // where this dispatch writes in the report
+    alpha: f32,               // exp(-dt / tau)
+    v_rest: f32,
+    v_th: f32,
+    reset: f32,               // V_th - V_r
+    beta: f32,
+    b_th: f32,                // finite
+    gain: f32,                // of the readout's input
+    lambda_up: f32,
+    nu_up: f32,
+    lambda_low: f32,
+    nu_low: f32,
+    step: u32,                // written to the report: proves that the step ran
+}

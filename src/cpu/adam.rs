@@ -1,0 +1,13 @@
+//! Adam with bias correction: W -= lr m̂ / (√v̂ + ε).
+
+use crate::model::AdamConstants;
+
+/// Updates weights and moments with the gradient; all four of the same length.
+#[inline(always)]
+pub fn adam(gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32], c: &AdamConstants) {
+    for (((&g, w), m), v) in gradient.iter().zip(weights).zip(first).zip(second) {
+        *m = c.beta1 * *m + (1.0 - c.beta1) * g;
+        *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
+        *w -= c.step_size * *m / (v.sqrt() * c.inv_sqrt_correction + c.epsilon);
+    }
+}

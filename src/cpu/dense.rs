@@ -1,0 +1,368 @@
+//! The dense baseline: a matrix product and one fused scan over time per layer, and a linear-time backward pass.
+//!
+//! Arrays are [B, T, N]. With a finite B_th the gradient equals the sparse one; with an infinite one the surrogate is
+//! unmasked. This is what the sparse step is measured against, so it is built to be fast too.
+
+use super::adam::adam;
+use super::loss::{ActivityLoss, cross_entropy};
+use super::{Clock, CpuEngine, TiledMatrix};
+use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, StepReport};
+use crate::error::Result;
+use crate::events::{Event, EventSet};
+use crate::model::{Adam, LifConstants, Logits};
+use crate::weights::{Matrix, Weights};
+use rayon::prelude::*;
+
+/// The arrays of a step, kept from step to step.
+#[derive(Default)]
+pub struct Dense {
+    /// Spikes of the input and of each hidden layer.
+    s: Vec<Vec<f32>>,
+    /// Row t holds V[t+1] of each layer, the readout's last.
+    v: Vec<Vec<f32>>,
+    /// Row t holds ∇S[t], then δ[t], of each layer.
+    delta: Vec<Vec<f32>>,
+    /// Spike counts [B, N] of each hidden layer.
+    counts: Vec<Vec<u32>>,
+    gradient: Vec<Matrix>,
+    logits: Vec<f32>,
+    loss: LossTerms,
+    correct: usize,
+}
+
+impl Dense {
+    /// Bytes by name.
+    pub fn bytes(&self) -> Vec<(String, u64)> {
+        let sum = |arrays: &[Vec<f32>]| arrays.iter().map(|a| 4 * a.capacity() as u64).sum();
+        vec![
+            ("dense spikes".into(), sum(&self.s)),
+            ("dense membrane potentials".into(), sum(&self.v)),
+            ("dense spike gradients and deltas".into(), sum(&self.delta)),
+            ("dense weight gradient".into(), self.gradient.iter().map(|m| 4 * m.data.capacity() as u64).sum()),
+        ]
+    }
+}
+
+/// `out` [m, n] = `a` [m, k] · `b` [k, n]; strides are (row, column) in elements.
+fn matmul(
+    (m, k, n): (usize, usize, usize),
+    a: (&[f32], (usize, usize)),
+    b: (&[f32], (usize, usize)),
+    out: &mut [f32],
+) {
+    let span = |rows: usize, cols: usize, (rs, cs): (usize, usize)| match rows * cols {
+        0 => 0,
+        _ => (rows - 1) * rs + (cols - 1) * cs + 1,
+    };
+    assert!(a.0.len() >= span(m, k, a.1) && b.0.len() >= span(k, n, b.1) && out.len() >= m * n);
+    let (a_stride, b_stride) = (a.1, b.1);
+    // SAFETY: the assertion above holds every element that these extents and strides reach inside its slice, and
+    // `out` is borrowed mutably, so nothing overlaps it.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.0.as_ptr(),
+            a_stride.1 as isize,
+            a_stride.0 as isize,
+            b.0.as_ptr(),
+            b_stride.1 as isize,
+            b_stride.0 as isize,
+            0.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::Rayon(0),
+        );
+    }
+}
+
+fn resize(arrays: &mut Vec<Vec<f32>>, lengths: impl Iterator<Item = usize>) {
+    let lengths: Vec<usize> = lengths.collect();
+    arrays.resize(lengths.len(), Vec::new());
+    for (array, length) in arrays.iter_mut().zip(lengths) {
+        array.resize(length, 0.0);
+    }
+}
+
+/// Forward, loss and backward; leaves ∇W in `gradient`.
+fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock) {
+    let sizes = engine.network.sizes();
+    let (samples, steps) = (batch.len(), batch.time_steps());
+    let rows = samples * steps;
+    let weights: Vec<Matrix> = engine.layers.iter().map(|layer| layer.weights.join()).collect();
+    let layers = weights.len();
+    let d = &mut engine.dense;
+    resize(&mut d.s, sizes[..layers].iter().map(|n| rows * n));
+    resize(&mut d.v, sizes[1..].iter().map(|n| rows * n));
+    resize(&mut d.delta, sizes[1..].iter().map(|n| rows * n));
+    d.counts = engine.network.hidden.iter().map(|layer| vec![0; samples * layer.neurons]).collect();
+
+    clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0]));
+    for l in 0..layers {
+        let (n_in, n) = (weights[l].rows, weights[l].cols);
+        clock.time(
+            || format!("dense_forward.gemm.{l}"),
+            || matmul((rows, n_in, n), (&d.s[l], (n_in, 1)), (&weights[l].data, (n, 1)), &mut d.v[l]),
+        );
+        if let Some(c) = engine.lif.get(l) {
+            let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
+            let counts = &mut d.counts[l];
+            clock.time(
+                || format!("dense_forward.scan.{l}"),
+                || {
+                    v.par_chunks_mut(steps * n)
+                        .zip(s.par_chunks_mut(steps * n))
+                        .zip(counts.par_chunks_mut(n))
+                        .for_each(|((v, s), counts)| scan(v, s, counts, n, c));
+                },
+            );
+        }
+    }
+    clock.time(|| "dense_forward.readout+loss".into(), || readout_and_loss(engine, batch));
+
+    let d = &mut engine.dense;
+    d.gradient = Vec::with_capacity(layers);
+    for l in (0..layers).rev() {
+        let (n_in, n) = (weights[l].rows, weights[l].cols);
+        if let Some(c) = engine.lif.get(l) {
+            // ∇S of this layer from δ of the one above.
+            let above = &weights[l + 1];
+            let (below, over) = d.delta.split_at_mut(l + 1);
+            clock.time(
+                || format!("dense_spike_gradient.{l}"),
+                || matmul((rows, above.cols, n), (&over[0], (above.cols, 1)), (&above.data, (1, above.cols)), &mut below[l]),
+            );
+            let activity = ActivityLoss::new(&engine.network, l, samples);
+            let (v, counts) = (&d.v[l], &d.counts[l]);
+            let delta = &mut d.delta[l];
+            clock.time(
+                || format!("dense_delta.{l}"),
+                || {
+                    delta
+                        .par_chunks_mut(steps * n)
+                        .zip(v.par_chunks(steps * n))
+                        .zip(counts.par_chunks(n))
+                        .for_each(|((delta, v), counts)| reverse_scan(delta, v, counts, n, c, &activity));
+                },
+            );
+        }
+        let mut gradient = Matrix::zeros(n_in, n);
+        clock.time(
+            || format!("dense_weight_gradient.{l}"),
+            || matmul((n_in, rows, n), (&d.s[l], (1, n_in)), (&d.delta[l], (n, 1)), &mut gradient.data),
+        );
+        d.gradient.push(gradient);
+    }
+    d.gradient.reverse();
+}
+
+fn expand(batch: &EventSet, s: &mut [f32]) {
+    let size = batch.time_steps() * batch.neurons();
+    s.par_chunks_mut(size).enumerate().for_each(|(b, s)| {
+        s.fill(0.0);
+        for event in batch.sample(b) {
+            s[event.t() * batch.neurons() + event.i()] = 1.0;
+        }
+    });
+}
+
+/// Turns a sample's input currents into V in place (row t: V[t+1]) and writes its spikes.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConstants) {
+    counts.fill(0);
+    s[..n].fill(0.0);
+    let mut potential = vec![0.0f32; n];
+    let steps = v.len() / n;
+    for t in 0..steps - 1 {
+        let (before, after) = s[t * n..].split_at_mut(n);
+        let row = &mut v[t * n..][..n];
+        for j in 0..n {
+            let x = c.v_rest + c.alpha * (potential[j] - c.v_rest) - c.reset * before[j] + row[j];
+            potential[j] = x;
+            row[j] = x;
+            let spike = x > c.v_th;
+            after[j] = if spike { 1.0 } else { 0.0 };
+            counts[j] += u32::from(spike);
+        }
+    }
+}
+
+/// Turns a sample's ∇S into δ in place: δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]).
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &LifConstants, activity: &ActivityLoss) {
+    let upper = activity.upper_gradient(counts.iter().sum());
+    let regularised: Vec<f32> = counts.iter().map(|&zeta| upper + activity.lower_gradient(zeta)).collect();
+    let steps = delta.len() / n;
+    let mut sum = vec![0.0f32; n];
+    // The row above is read before it is overwritten: it waits here.
+    let mut ds = delta[(steps - 1) * n..].to_vec();
+    delta[(steps - 1) * n..].fill(0.0);
+    for t in (0..steps - 1).rev() {
+        let row = &mut delta[t * n..][..n];
+        let v = &v[t * n..][..n];
+        for j in 0..n {
+            let distance = (v[j] - c.v_th).abs();
+            let x = c.beta * distance + 1.0;
+            let e = if distance < c.b_th { (ds[j] + regularised[j]) / (x * x) } else { 0.0 };
+            sum[j] = c.alpha * sum[j] + e;
+            ds[j] = row[j];
+            row[j] = sum[j];
+        }
+    }
+}
+
+/// Integrates the readout, takes the loss, and leaves δ of the readout in place.
+fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet) {
+    let (classes, steps) = (engine.network.readout.classes, batch.time_steps());
+    let c = &engine.readout;
+    let d = &mut engine.dense;
+    let (Some(v), Some(delta)) = (d.v.last_mut(), d.delta.last_mut()) else { return };
+    d.logits.clear();
+    d.loss = LossTerms::default();
+    d.correct = 0;
+    let mut gradient = vec![0.0; classes];
+    for (b, (v, delta)) in v.chunks_mut(steps * classes).zip(delta.chunks_mut(steps * classes)).enumerate() {
+        let mut logits = vec![0.0f32; classes];
+        let mut peak = vec![0usize; classes];
+        let mut potential = vec![0.0f32; classes];
+        for t in 0..steps - 1 {
+            for j in 0..classes {
+                let x = c.alpha * potential[j] + c.gain * v[t * classes + j];
+                potential[j] = x;
+                v[t * classes + j] = x;
+                match c.logits {
+                    Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
+                    Logits::Max => {}
+                    Logits::Sum => logits[j] += x,
+                }
+            }
+        }
+        let (loss, correct) = cross_entropy(&logits, batch.labels()[b] as usize, batch.len(), &mut gradient);
+        d.loss.cross_entropy += f64::from(loss);
+        d.correct += usize::from(correct);
+        d.logits.extend_from_slice(&logits);
+        delta[(steps - 1) * classes..].fill(0.0);
+        for j in 0..classes {
+            let mut sum = 0.0;
+            for t in (0..steps - 1).rev() {
+                let here = c.logits == Logits::Sum || peak[j] == t + 1;
+                sum = c.alpha * sum + if here { c.gain * gradient[j] } else { 0.0 };
+                delta[t * classes + j] = sum;
+            }
+        }
+    }
+    for (l, counts) in d.counts.iter().enumerate() {
+        let activity = ActivityLoss::new(&engine.network, l, batch.len());
+        for counts in counts.chunks(engine.network.hidden[l].neurons) {
+            let (upper, lower) = activity.terms(counts);
+            d.loss.upper += f64::from(upper);
+            d.loss.lower += f64::from(lower);
+        }
+    }
+}
+
+/// One training step of the dense method.
+pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) -> StepReport {
+    pass(engine, batch, clock);
+    if let Some(update) = update {
+        engine.step += 1;
+        let constants = update.constants(engine.step);
+        let gradients = &engine.dense.gradient;
+        clock.time(
+            || "adam".into(),
+            || {
+                engine.layers.par_iter_mut().zip(gradients).for_each(|(layer, gradient)| {
+                    let gradient = TiledMatrix::cut(gradient);
+                    for (task, gradient) in layer.tiles().zip(&gradient.tiles) {
+                        adam(gradient, task.weights, task.first, task.second, &constants);
+                    }
+                });
+            },
+        );
+    }
+    let d = &engine.dense;
+    let spikes = d.counts.iter().map(|counts| counts.iter().map(|&n| u64::from(n)).sum());
+    StepReport {
+        step: engine.step,
+        samples: batch.len(),
+        loss: d.loss,
+        correct: d.correct,
+        spikes: std::iter::once(batch.events().len() as u64).chain(spikes).collect(),
+        active: (0..engine.lif.len()).map(|l| active_count(engine, l, batch)).collect(),
+    }
+}
+
+/// Active entries of layer `l`, those of V[0] = 0 included.
+fn active_count(engine: &CpuEngine, l: usize, batch: &EventSet) -> u64 {
+    let (c, n) = (&engine.lif[l], engine.network.hidden[l].neurons);
+    let at_rest = u64::from(c.surrogate(0.0).is_some()) * (n * batch.len()) as u64;
+    let size = batch.time_steps() * n;
+    let later: u64 = engine.dense.v[l]
+        .par_chunks(size)
+        .map(|v| v[..size - n].iter().filter(|&&v| (v - c.v_th).abs() < c.b_th).count() as u64)
+        .sum();
+    at_rest + later
+}
+
+/// Everything that a dense step computes, without the update.
+pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
+    pass(engine, batch, &mut Clock::default());
+    let (samples, steps) = (batch.len(), batch.time_steps());
+    let d = &engine.dense;
+    let shifted = |v: &[f32], n: usize| {
+        let mut out = vec![0.0; v.len()];
+        for (out, v) in out.chunks_mut(steps * n).zip(v.chunks(steps * n)) {
+            out[n..].copy_from_slice(&v[..(steps - 1) * n]);
+        }
+        out
+    };
+    let hidden = (0..engine.lif.len())
+        .map(|l| {
+            let (c, n) = (&engine.lif[l], engine.network.hidden[l].neurons);
+            let v = shifted(&d.v[l], n);
+            // ∇S was overwritten by δ; e[t] = δ[t-1] - α δ[t] would lose digits, so it is computed again.
+            let above = engine.layers[l + 1].weights.join();
+            let mut ds = vec![0.0; samples * steps * n];
+            matmul(
+                (samples * steps, above.cols, n),
+                (&d.delta[l + 1], (above.cols, 1)),
+                (&above.data, (1, above.cols)),
+                &mut ds,
+            );
+            let activity = ActivityLoss::new(&engine.network, l, samples);
+            let mut spikes = Vec::new();
+            let mut active = Vec::new();
+            for b in 0..samples {
+                let counts = &d.counts[l][b * n..][..n];
+                let upper = activity.upper_gradient(counts.iter().sum());
+                for t in 0..steps {
+                    for j in 0..n {
+                        let at = (b * steps + t) * n + j;
+                        if d.s[l + 1][at] > 0.0 {
+                            spikes.push((b as u32, Event::new(t, j)));
+                        }
+                        if let Some(g) = c.surrogate(v[at]) {
+                            let e = (ds[at] + upper + activity.lower_gradient(counts[j])) * g;
+                            active.push(ActiveEntry { b: b as u32, t: t as u32, j: j as u32, g, e });
+                        }
+                    }
+                }
+            }
+            LayerInspection { v, spikes, active }
+        })
+        .collect();
+    Ok(Inspection {
+        hidden,
+        readout_v: d.v.last().map(|v| shifted(v, engine.network.readout.classes)).unwrap_or_default(),
+        logits: d.logits.clone(),
+        loss: d.loss,
+        gradient: Weights { layers: d.gradient.clone() },
+    })
+}

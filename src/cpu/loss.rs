@@ -1,0 +1,72 @@
+//! Cross entropy, the activity regularisers, and their gradients.
+
+use crate::model::{Network, Regulariser};
+
+/// Softmax cross entropy of one sample; `gradient` takes (softmax - one-hot) / B.
+///
+/// Returns the loss (not divided by B) and whether the first largest logit is the label's.
+pub fn cross_entropy(logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> (f32, bool) {
+    let highest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let mut sum = 0.0f32;
+    for (g, &x) in gradient.iter_mut().zip(logits) {
+        *g = (x - highest).exp();
+        sum += *g;
+    }
+    let scale = 1.0 / (sum * batch as f32);
+    for g in gradient.iter_mut() {
+        *g *= scale;
+    }
+    gradient[label] -= 1.0 / batch as f32;
+    let loss = sum.ln() - (logits[label] - highest);
+    (loss, logits.iter().position(|&x| x == highest) == Some(label))
+}
+
+/// The regularisers of one hidden layer, with the batch and layer sizes folded in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActivityLoss {
+    lambda_up: f32,
+    nu_up: f32,
+    lambda_low: f32,
+    nu_low: f32,
+    neurons: f32,
+    batch: f32,
+}
+
+impl ActivityLoss {
+    /// For layer `l` of `network` and a batch of `batch` samples.
+    pub fn new(network: &Network, l: usize, batch: usize) -> Self {
+        let Regulariser { lambda_up, nu_up, lambda_low, nu_low } = network.regulariser;
+        ActivityLoss {
+            lambda_up: lambda_up as f32,
+            nu_up: nu_up as f32,
+            lambda_low: lambda_low as f32,
+            nu_low: nu_low as f32,
+            neurons: network.hidden[l].neurons as f32,
+            batch: batch as f32,
+        }
+    }
+
+    /// (upper, lower) term of one sample, not divided by B. `counts` are the spike counts ζ_i.
+    pub fn terms(&self, counts: &[u32]) -> (f32, f32) {
+        let total: u32 = counts.iter().sum();
+        let low: f32 = counts.iter().map(|&zeta| (self.nu_low - zeta as f32).max(0.0).powi(2)).sum();
+        (
+            self.lambda_up * (total as f32 / self.neurons - self.nu_up).max(0.0),
+            self.lambda_low * low / self.neurons,
+        )
+    }
+
+    /// The upper term's part of ∇S, the same for every neuron and time of the sample.
+    pub fn upper_gradient(&self, total: u32) -> f32 {
+        match total as f32 / self.neurons > self.nu_up {
+            true => self.lambda_up / (self.neurons * self.batch),
+            false => 0.0,
+        }
+    }
+
+    /// The lower term's part of ∇S_i, the same at every time.
+    #[inline(always)]
+    pub fn lower_gradient(&self, zeta: u32) -> f32 {
+        -2.0 * self.lambda_low * (self.nu_low - zeta as f32).max(0.0) / (self.neurons * self.batch)
+    }
+}

@@ -1,0 +1,411 @@
+//! The `cpu` device: every operation in plain Rust, the oracle of the shaders of the same names.
+//!
+//! A step is three kinds of passes: over groups of samples (forward, readout and loss, spike gradient), then over
+//! column tiles of all layers (weight gradient and Adam, fused: a tile has one owner, so its gradient is complete).
+
+mod adam;
+mod delta;
+mod dense;
+mod group;
+mod lif_forward;
+mod loss;
+mod readout;
+mod spike_gradient;
+mod state;
+mod tiles;
+mod weight_gradient;
+
+pub use delta::delta;
+
+use crate::engine::*;
+use crate::error::Result;
+use crate::events::EventSet;
+use crate::model::{Adam, LifConstants, Network};
+use crate::weights::Weights;
+use adam::adam;
+use group::{GROUP, Group};
+use rayon::prelude::*;
+use readout::ReadoutConstants;
+use spike_gradient::Above;
+use std::time::Instant;
+use tiles::TiledMatrix;
+use weight_gradient::{TileSample, weight_gradient};
+
+/// A network on the cpu device.
+pub struct CpuEngine {
+    network: Network,
+    method: Method,
+    lif: Vec<LifConstants>,
+    readout: ReadoutConstants,
+    step: u64,
+    layers: Vec<LayerWeights>,
+    groups: Vec<Group>,
+    dense: dense::Dense,
+    reports: Vec<StepReport>,
+}
+
+/// Weights of a layer, their moments, and the scratch in which an owner sums a tile's gradient.
+struct LayerWeights {
+    weights: TiledMatrix,
+    first: TiledMatrix,
+    second: TiledMatrix,
+    gradient: TiledMatrix,
+}
+
+impl LayerWeights {
+    fn tiles(&mut self) -> impl Iterator<Item = TileTask<'_>> {
+        let columns = &self.weights.columns;
+        let weights = self.weights.tiles.iter_mut().zip(&mut self.first.tiles);
+        let state = weights.zip(&mut self.second.tiles).zip(&mut self.gradient.tiles);
+        columns.iter().zip(state).map(|(columns, (((weights, first), second), gradient))| TileTask {
+            columns: *columns,
+            weights,
+            first,
+            second,
+            gradient,
+        })
+    }
+}
+
+/// What the owner of a column tile works on.
+struct TileTask<'a> {
+    columns: tiles::Columns,
+    weights: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    gradient: &'a mut [f32],
+}
+
+/// Times the phases of a step when asked to.
+#[derive(Default)]
+struct Clock {
+    kernels: Vec<KernelTime>,
+}
+
+impl Clock {
+    fn time<R>(&mut self, name: impl FnOnce() -> String, work: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = work();
+        let ms = begin.elapsed().as_secs_f64() * 1e3;
+        self.kernels.push(KernelTime { name: name(), calls: 1, ms: Some(ms) });
+        result
+    }
+
+    fn profile(self) -> Profile {
+        let is_forward = |k: &KernelTime| ["lif_forward", "readout", "dense_forward"].iter().any(|p| k.name.starts_with(p));
+        let sum = |forward: bool| {
+            Some(self.kernels.iter().filter(|k| is_forward(k) == forward).filter_map(|k| k.ms).sum())
+        };
+        Profile { forward_ms: sum(true), backward_ms: sum(false), kernels: self.kernels }
+    }
+}
+
+impl CpuEngine {
+    /// A network with all weights 0; [`load`](Engine::load) gives it others.
+    ///
+    /// # Errors
+    /// A network that [`Network::check`] refuses.
+    pub fn new(network: &Network, method: Method) -> Result<Self> {
+        network.check()?;
+        let zeros = Weights::zeros_of(network);
+        let tiled = || zeros.layers.iter().map(TiledMatrix::cut);
+        let layers = tiled()
+            .zip(tiled())
+            .zip(tiled().zip(tiled()))
+            .map(|((weights, first), (second, gradient))| LayerWeights { weights, first, second, gradient })
+            .collect();
+        let dt = network.dt_ms;
+        Ok(CpuEngine {
+            lif: network.hidden.iter().map(|layer| layer.constants(dt)).collect(),
+            readout: ReadoutConstants {
+                alpha: network.readout.alpha(dt) as f32,
+                gain: network.readout.gain_value(dt) as f32,
+                logits: network.readout.logits,
+            },
+            network: network.clone(),
+            method,
+            step: 0,
+            layers,
+            groups: Vec::new(),
+            dense: dense::Dense::default(),
+            reports: Vec::new(),
+        })
+    }
+
+    fn begin(&mut self, batch: &EventSet) -> Result<()> {
+        check_batch(&self.network, batch)?;
+        self.groups.resize_with(batch.len().div_ceil(GROUP), Group::default);
+        for (k, group) in self.groups.iter_mut().enumerate() {
+            group.begin(k * GROUP..batch.len().min((k + 1) * GROUP), &self.network);
+        }
+        Ok(())
+    }
+
+    /// Forward through all layers; `v`, if given, takes the potentials of every layer as [B, T, N].
+    fn forward(&mut self, batch: &EventSet, clock: &mut Clock, mut v: Option<&mut [Vec<f32>]>) {
+        let hidden = self.network.hidden.len();
+        for l in 0..=hidden {
+            let weights = &self.layers[l].weights;
+            let record = v.as_deref_mut().map(|v| v[l].as_mut_slice());
+            let per_group = GROUP * batch.time_steps() * weights.cols;
+            let mut records: Vec<Option<&mut [f32]>> = match record {
+                Some(v) => v.chunks_mut(per_group).map(Some).collect(),
+                None => self.groups.iter().map(|_| None).collect(),
+            };
+            let groups = self.groups.par_iter_mut().zip(&mut records);
+            if let Some(constants) = self.lif.get(l) {
+                clock.time(
+                    || format!("lif_forward.{l}"),
+                    || groups.for_each(|(g, v)| g.forward(batch, l, weights, constants, v.as_deref_mut())),
+                );
+            } else {
+                let (network, c) = (&self.network, &self.readout);
+                clock.time(
+                    || "readout+loss".into(),
+                    || groups.for_each(|(g, v)| g.readout_and_loss(batch, network, weights, c, v.as_deref_mut())),
+                );
+            }
+        }
+    }
+
+    fn spike_gradient(&mut self, batch: &EventSet, clock: &mut Clock) {
+        let above: Vec<Above> = self.layers[1..]
+            .iter()
+            .enumerate()
+            .map(|(l, layer)| Above {
+                weights: &layer.weights,
+                alpha: self.lif.get(l + 1).map_or(self.readout.alpha, |c| c.alpha),
+            })
+            .collect();
+        let (network, groups) = (&self.network, &mut self.groups);
+        clock.time(
+            || "spike_gradient".into(),
+            || groups.par_iter_mut().for_each(|group| group.spike_gradient(batch, network, &above)),
+        );
+    }
+
+    /// Sums every tile's gradient and, where `update` is given, applies it.
+    fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) {
+        let constants = update.map(|adam| adam.constants(self.step + 1));
+        let hidden = self.network.hidden.len();
+        let classes = self.network.readout.classes;
+        let (groups, lif, readout) = (&self.groups, &self.lif, &self.readout);
+        // The largest layers first, so that the last task to finish is a short one.
+        let mut tasks: Vec<(usize, TileTask)> = (self.layers.iter_mut().enumerate())
+            .flat_map(|(l, layer)| layer.tiles().map(move |task| (l, task)))
+            .collect();
+        tasks.sort_by_key(|(_, task)| std::cmp::Reverse(task.gradient.len()));
+        let work = |(l, task): (usize, TileTask)| {
+            let k = task.columns.begin / tiles::TILE;
+            let mut samples = groups.iter().flat_map(|group| {
+                (0..group.samples.len()).map(move |b| {
+                    let (active, constant) = match l < hidden {
+                        true => (&group.layers[l].active[k], &[][..]),
+                        false => (&group.peaks[k], group.constant(b, classes)),
+                    };
+                    let constant = constant.get(task.columns.begin..).unwrap_or(&[]);
+                    TileSample { spikes: group.input(batch, l, b), active, b, constant }
+                })
+            });
+            let alpha = lif.get(l).map_or(readout.alpha, |c| c.alpha);
+            let TileTask { columns, weights, first, second, gradient } = task;
+            let steps = batch.time_steps();
+            weight_gradient(columns.width, columns.begin, alpha, steps, &mut samples, gradient);
+            if let Some(constants) = &constants {
+                adam(gradient, weights, first, second, constants);
+            }
+        };
+        clock.time(
+            || "weight_gradient+adam".into(),
+            || tasks.into_par_iter().with_max_len(1).for_each(work),
+        );
+        self.step += u64::from(update.is_some());
+    }
+
+    fn step(&mut self, batch: &EventSet, adam: &Adam) -> Result<Clock> {
+        let mut clock = Clock::default();
+        let report = match self.method {
+            Method::Sparse => {
+                self.begin(batch)?;
+                self.forward(batch, &mut clock, None);
+                self.spike_gradient(batch, &mut clock);
+                self.weight_gradient(batch, &mut clock, Some(adam));
+                self.report(batch)
+            }
+            Method::Dense => {
+                check_batch(&self.network, batch)?;
+                dense::step(self, batch, &mut clock, Some(adam))
+            }
+        };
+        self.reports.push(report);
+        Ok(clock)
+    }
+
+    fn report(&self, batch: &EventSet) -> StepReport {
+        let mut loss = LossTerms::default();
+        self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
+        let layers = 0..self.network.hidden.len();
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.events.len() as u64).sum();
+        let active = |l: usize| {
+            self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.events.len() as u64).sum()
+        };
+        StepReport {
+            step: self.step,
+            samples: batch.len(),
+            loss,
+            correct: self.groups.iter().flat_map(|group| &group.correct).filter(|&&c| c).count(),
+            spikes: std::iter::once(batch.events().len() as u64).chain(layers.clone().map(spikes)).collect(),
+            active: layers.map(active).collect(),
+        }
+    }
+
+    fn inspect_sparse(&mut self, batch: &EventSet) -> Result<Inspection> {
+        self.begin(batch)?;
+        let rows = batch.len() * batch.time_steps();
+        let mut v: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; rows * layer.weights.cols]).collect();
+        let mut clock = Clock::default();
+        self.forward(batch, &mut clock, Some(&mut v));
+        self.spike_gradient(batch, &mut clock);
+        self.weight_gradient(batch, &mut clock, None);
+        let readout_v = v.pop().unwrap_or_default();
+        let hidden = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
+        let mut loss = LossTerms::default();
+        self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
+        Ok(Inspection {
+            hidden,
+            readout_v,
+            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
+            loss,
+            gradient: Weights { layers: self.layers.iter().map(|layer| layer.gradient.join()).collect() },
+        })
+    }
+
+    fn inspect_layer(&self, l: usize, v: Vec<f32>) -> LayerInspection {
+        let mut spikes = Vec::new();
+        let mut active = Vec::new();
+        for group in &self.groups {
+            let state = &group.layers[l];
+            for (k, b) in group.samples.clone().enumerate() {
+                spikes.extend(state.spikes.sample(k).iter().map(|&event| (b as u32, event)));
+                for tile in &state.active {
+                    active.extend(tile.range(k).map(|x| ActiveEntry {
+                        b: b as u32,
+                        t: tile.events[x].t() as u32,
+                        j: tile.events[x].i() as u32,
+                        g: tile.g[x],
+                        e: tile.e[x],
+                    }));
+                }
+            }
+        }
+        active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
+        LayerInspection { v, spikes, active }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn info(&self) -> DeviceInfo {
+        device_info()
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<()> {
+        for weights in [&state.weights, &state.first, &state.second] {
+            weights.check(&self.network)?;
+        }
+        self.step = state.step;
+        for (l, layer) in self.layers.iter_mut().enumerate() {
+            layer.weights = TiledMatrix::cut(&state.weights.layers[l]);
+            layer.first = TiledMatrix::cut(&state.first.layers[l]);
+            layer.second = TiledMatrix::cut(&state.second.layers[l]);
+        }
+        Ok(())
+    }
+
+    fn store(&mut self) -> Result<TrainingState> {
+        let join = |of: fn(&LayerWeights) -> &TiledMatrix| Weights {
+            layers: self.layers.iter().map(|layer| of(layer).join()).collect(),
+        };
+        Ok(TrainingState {
+            step: self.step,
+            weights: join(|layer| &layer.weights),
+            first: join(|layer| &layer.first),
+            second: join(|layer| &layer.second),
+        })
+    }
+
+    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
+        self.step(batch, adam).map(drop)
+    }
+
+    fn reports(&mut self, _wait: bool) -> Result<Vec<StepReport>> {
+        Ok(std::mem::take(&mut self.reports))
+    }
+
+    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        self.begin(batch)?;
+        // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
+        let trained: Vec<f32> = self.lif.iter().map(|c| c.b_th).collect();
+        self.lif.iter_mut().for_each(|c| c.b_th = 0.0);
+        self.forward(batch, &mut Clock::default(), None);
+        self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.b_th = b_th);
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.events.len() as u64).sum();
+        Ok(Evaluation {
+            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
+            spikes: (0..self.network.hidden.len()).map(spikes).collect(),
+        })
+    }
+
+    fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
+        match self.method {
+            Method::Sparse => self.inspect_sparse(batch),
+            Method::Dense => {
+                check_batch(&self.network, batch)?;
+                dense::inspect(self, batch)
+            }
+        }
+    }
+
+    fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile> {
+        let clock = self.step(batch, adam)?;
+        self.reports.pop();
+        Ok(clock.profile())
+    }
+
+    fn state_bytes(&self) -> Vec<(String, u64)> {
+        let gradient: usize = self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(|tile| 4 * tile.capacity()).sum();
+        let mut bytes = vec![("weight gradient".to_string(), gradient as u64)];
+        bytes.extend(self.dense.bytes());
+        let groups: Vec<u64> = self.groups.iter().map(Group::bytes).collect();
+        bytes.push(("spikes, active entries and scratch of all samples".into(), groups.iter().sum()));
+        bytes.retain(|(_, n)| *n > 0);
+        bytes
+    }
+}
+
+/// The processor: threads and the widest instruction set that the kernels use here.
+pub fn device_info() -> DeviceInfo {
+    DeviceInfo {
+        kind: "cpu",
+        name: std::env::consts::ARCH.to_string(),
+        detail: format!("{} threads, {}", rayon::current_num_threads(), instruction_set()),
+    }
+}
+
+fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "AVX2";
+        }
+        "SSE2"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    "the baseline instruction set"
+}
