@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod golden;
 pub mod model;
 pub mod weights;
 

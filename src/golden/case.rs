@@ -1,0 +1,322 @@
+//! Reader of golden cases.
+
+use super::file::{Fields, Tensors, bad, read_limited};
+use crate::engine::LossTerms;
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::{Adam, HiddenLayer, Initialisation, Network, Readout, Regulariser};
+use crate::weights::{Matrix, Weights};
+use std::path::Path;
+
+/// The version of the format that is read.
+const FORMAT: u64 = 1;
+
+/// More updates than this are not a small case.
+const MAX_ADAM_STEPS: usize = 1000;
+
+/// What a golden file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Case {
+    /// A network with everything that a training step computes.
+    Network(Box<NetworkCase>),
+    /// The δ recurrence alone.
+    Delta(DeltaCase),
+}
+
+/// A network, a batch, and what must come out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkCase {
+    /// The case's name.
+    pub name: String,
+    /// What it is there to catch.
+    pub purpose: String,
+    /// The network. Its initialisation means nothing: the weights are given.
+    pub network: Network,
+    /// The optimiser of [`Expected::adam_weights`].
+    pub adam: Adam,
+    /// Weights before the first step; exact in f32.
+    pub weights: Weights,
+    /// The samples.
+    pub batch: EventSet,
+    /// What must come out.
+    pub expected: Expected,
+}
+
+/// Expected values of a network case, in f64.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expected {
+    /// The hidden layers.
+    pub hidden: Vec<ExpectedLayer>,
+    /// Potentials of the readout, [B, T, C].
+    pub readout_v: Vec<f64>,
+    /// [B, C].
+    pub logits: Vec<f64>,
+    /// Loss terms; means over the batch, unlike a device's sums.
+    pub loss: LossTerms,
+    /// The whole loss; a mean over the batch.
+    pub total: f64,
+    /// ∇W of every layer, row-major [N_in, N_out], the readout's last.
+    pub gradient: Vec<Vec<f64>>,
+    /// Weights after as many Adam steps on the same batch as `adam_loss` is long.
+    pub adam_weights: Vec<Vec<f64>>,
+    /// The whole loss (a mean over the batch) before each Adam step.
+    pub adam_loss: Vec<f64>,
+}
+
+/// Expected values of a hidden layer; arrays are [B, T, N].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpectedLayer {
+    /// Membrane potentials.
+    pub v: Vec<f64>,
+    /// Spikes.
+    pub spikes: Vec<bool>,
+    /// Where the surrogate gradient is not 0.
+    pub active: Vec<bool>,
+    /// ∇S at active entries, 0 elsewhere.
+    pub ds: Vec<f64>,
+    /// e = ∇S g(V) of the active entries, in (b, t, neuron) order.
+    pub e: Vec<f64>,
+}
+
+/// The δ recurrence alone, and what must come out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeltaCase {
+    /// The case's name.
+    pub name: String,
+    /// What it is there to catch.
+    pub purpose: String,
+    /// What goes in.
+    pub inputs: DeltaInputs,
+    /// δ at the needed times, 0 elsewhere, [J, T].
+    pub delta: Vec<f64>,
+    /// δ at every time, [J, T].
+    pub delta_all: Vec<f64>,
+}
+
+/// What goes into the δ recurrence; arrays are [J, T], neuron-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeltaInputs {
+    /// Decay per time step.
+    pub alpha: f64,
+    /// Postsynaptic neurons, J.
+    pub neurons: usize,
+    /// Time steps, T.
+    pub time_steps: usize,
+    /// Where a neuron is active.
+    pub active: Vec<bool>,
+    /// e, 0 where the neuron is not active.
+    pub error: Vec<f32>,
+    /// Where δ is asked for.
+    pub needed: Vec<bool>,
+}
+
+impl Case {
+    /// Reads a golden case.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not a golden case, or contradicts itself ([`Error::Format`], naming the tensor or
+    /// field); a case with a convolution, another initial potential than 0 or another format ([`Error::Unsupported`]).
+    pub fn read(path: &Path) -> Result<Case> {
+        let bytes = read_limited(path)?;
+        let tensors = Tensors::new(path, &bytes)?;
+        let config = Fields::config(path, &bytes)?;
+        let format: u64 = config.get("format")?;
+        if format != FORMAT {
+            let what = format!("{}: golden format {format}; this version reads format {FORMAT}", path.display());
+            return Err(Error::Unsupported(what));
+        }
+        match config.get::<String>("kind")?.as_str() {
+            "network" => Ok(Case::Network(Box::new(read_network_case(path, &config, &tensors)?))),
+            "delta" => Ok(Case::Delta(read_delta_case(&config, &tensors)?)),
+            other => Err(config.wrong("kind", format!("{other:?}, expected \"network\" or \"delta\""))),
+        }
+    }
+
+    /// The case's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Case::Network(case) => &case.name,
+            Case::Delta(case) => &case.name,
+        }
+    }
+}
+
+fn read_network_case(path: &Path, config: &Fields, tensors: &Tensors) -> Result<NetworkCase> {
+    let name = config.text("case")?;
+    let network = read_network(path, &name, config)?;
+    let [beta1, beta2] = config.get("adam_betas")?;
+    let adam = Adam { lr: config.get("lr")?, beta1, beta2, epsilon: config.get("adam_eps")? };
+    adam.check().map_err(|what| bad(path, format!("config: {what}")))?;
+    let samples: usize = config.get("batch")?;
+    if samples == 0 {
+        return Err(config.wrong("batch", "0, expected at least one sample"));
+    }
+    let batch = read_batch(&network, samples, tensors)?;
+    let weights = network.weight_shapes().into_iter().enumerate().map(|(l, (rows, cols))| {
+        let data = tensors.f32(&format!("w.{l}"), &[rows, cols])?;
+        Ok(Matrix { rows, cols, data })
+    });
+    let weights = Weights { layers: weights.collect::<Result<_>>()? };
+    let steps: usize = config.get("adam_steps")?;
+    if !(1..=MAX_ADAM_STEPS).contains(&steps) {
+        return Err(config.wrong("adam_steps", format!("{steps}, expected 1 to {MAX_ADAM_STEPS}")));
+    }
+    let expected = read_expected(&network, samples, steps, tensors)?;
+    Ok(NetworkCase { name, purpose: config.text("purpose")?, network, adam, weights, batch, expected })
+}
+
+fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
+    let v_init: f64 = config.get("v_init")?;
+    let unsupported = |what| Error::Unsupported(format!("{}: case {case}: {what}", path.display()));
+    if v_init != 0.0 {
+        return Err(unsupported(format!("v_init = {v_init}; membrane potentials begin at 0 in this version")));
+    }
+    let layers = config.list("layers")?;
+    let mut sizes: Vec<usize> = Vec::new();
+    for (l, layer) in layers.iter().enumerate() {
+        match layer.get::<String>("kind")?.as_str() {
+            "linear" => {}
+            "conv2d" => return Err(unsupported(format!("convolution (layer {l}) is not supported by this version"))),
+            other => return Err(layer.wrong("kind", format!("{other:?}, expected \"linear\""))),
+        }
+        let (rows, cols) = (layer.get("n_in")?, layer.get("n_out")?);
+        match sizes.last() {
+            Some(&before) if before != rows => {
+                return Err(layer.wrong("n_in", format!("{rows}, expected {before}, the layer before's n_out")));
+            }
+            Some(_) => sizes.push(cols),
+            None => sizes.extend([rows, cols]),
+        }
+    }
+    let (Some((readout, hidden)), [inputs, between @ .., classes]) = (layers.split_last(), &sizes[..]) else {
+        return Err(config.wrong("layers", "empty, expected hidden layers and a readout"));
+    };
+    // A layer's own constant stands before the network's.
+    let own = |layer: &Fields, field: &str, common: &str| match layer.has(field) {
+        true => layer.get(field),
+        false => config.get::<Option<f64>>(common),
+    };
+    let init = Initialisation::Uniform { scale: 1.0 };
+    let number = |layer: &Fields, field: &str, common: &str| {
+        own(layer, field, common)?.ok_or_else(|| config.wrong(common, "null, expected a number"))
+    };
+    let hidden = hidden.iter().zip(between).map(|(layer, &neurons)| {
+        layer.only(&["kind", "n_in", "n_out", "tau", "v_th", "v_r", "v_rest", "beta", "b_th"])?;
+        Ok(HiddenLayer {
+            neurons,
+            tau_ms: number(layer, "tau", "tau_hidden")?,
+            v_th: number(layer, "v_th", "v_th")?,
+            v_r: number(layer, "v_r", "v_r")?,
+            v_rest: number(layer, "v_rest", "v_rest")?,
+            beta: number(layer, "beta", "beta")?,
+            b_th: own(layer, "b_th", "b_th")?.unwrap_or(f64::INFINITY),
+            init,
+        })
+    });
+    let hidden = hidden.collect::<Result<_>>()?;
+    readout.only(&["kind", "n_in", "n_out", "tau"])?;
+    let network = Network {
+        inputs: *inputs,
+        time_steps: config.get("time_steps")?,
+        dt_ms: config.get("dt")?,
+        hidden,
+        readout: Readout {
+            classes: *classes,
+            tau_ms: number(readout, "tau", "tau_readout")?,
+            gain: config.get("readout_gain")?,
+            logits: config.get("logits")?,
+            init,
+        },
+        regulariser: Regulariser {
+            lambda_up: config.get("lambda_up")?,
+            nu_up: config.get("nu_up")?,
+            lambda_low: config.get("lambda_low")?,
+            nu_low: config.get("nu_low")?,
+        },
+    };
+    network.check().map_err(|what| bad(path, format!("config: {what}")))?;
+    Ok(network)
+}
+
+fn read_batch(network: &Network, samples: usize, tensors: &Tensors) -> Result<EventSet> {
+    let (time_steps, inputs, classes) = (network.time_steps, network.inputs, network.readout.classes);
+    let spikes = tensors.flags("spikes", &[samples, time_steps, inputs])?;
+    let labels = tensors.i64("labels", &[samples])?;
+    let mut batch = EventSet::new(inputs, time_steps);
+    for (b, (sample, &label)) in spikes.chunks_exact(time_steps * inputs).zip(&labels).enumerate() {
+        let label = u32::try_from(label).ok().filter(|&label| (label as usize) < classes).ok_or_else(|| {
+            tensors.wrong("labels", format!("label {label} of sample {b}, expected 0 to {}", classes - 1))
+        })?;
+        let events = sample.iter().enumerate().filter(|&(_, &spike)| spike);
+        batch.push(events.map(|(k, _)| (k / inputs, k % inputs)), label)?;
+    }
+    Ok(batch)
+}
+
+fn read_expected(network: &Network, samples: usize, steps: usize, tensors: &Tensors) -> Result<Expected> {
+    let per_layer = |l: usize, neurons: usize| -> Result<ExpectedLayer> {
+        let shape = [samples, network.time_steps, neurons];
+        let active = tensors.flags(&format!("active.{l}"), &shape)?;
+        let ds = tensors.f64(&format!("ds.{l}"), &shape)?;
+        if let Some(at) = active.iter().zip(&ds).position(|(&active, &ds)| !active && ds != 0.0) {
+            return Err(tensors.wrong(&format!("ds.{l}"), format!("{} at the inactive entry {at}, expected 0", ds[at])));
+        }
+        let count = active.iter().filter(|&&active| active).count();
+        Ok(ExpectedLayer {
+            v: tensors.f64(&format!("v.{l}"), &shape)?,
+            spikes: tensors.flags(&format!("s.{l}"), &shape)?,
+            e: tensors.f64(&format!("e.{l}"), &[count])?,
+            active,
+            ds,
+        })
+    };
+    let matrices = |name: &str| {
+        let shapes = network.weight_shapes().into_iter().enumerate();
+        shapes.map(|(l, (rows, cols))| tensors.f64(&format!("{name}.{l}"), &[rows, cols])).collect::<Result<_>>()
+    };
+    let classes = network.readout.classes;
+    let hidden = network.hidden.iter().enumerate();
+    Ok(Expected {
+        hidden: hidden.map(|(l, layer)| per_layer(l, layer.neurons)).collect::<Result<_>>()?,
+        readout_v: tensors.f64(&format!("v.{}", network.hidden.len()), &[samples, network.time_steps, classes])?,
+        logits: tensors.f64("logits", &[samples, classes])?,
+        loss: LossTerms {
+            cross_entropy: tensors.scalar("loss.ce")?,
+            upper: tensors.scalar("loss.up")?,
+            lower: tensors.scalar("loss.low")?,
+        },
+        total: tensors.scalar("loss.total")?,
+        gradient: matrices("dw")?,
+        adam_weights: matrices("adam.w")?,
+        adam_loss: tensors.f64("adam.loss", &[steps])?,
+    })
+}
+
+fn read_delta_case(config: &Fields, tensors: &Tensors) -> Result<DeltaCase> {
+    let (neurons, time_steps) = (config.get("neurons")?, config.get("time_steps")?);
+    let alpha: f64 = config.get("alpha")?;
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(config.wrong("alpha", format!("{alpha}, expected 0 to 1")));
+    }
+    let shape = [neurons, time_steps];
+    let active = tensors.flags("active", &shape)?;
+    let error = tensors.f32("error", &shape)?;
+    if let Some(at) = active.iter().zip(&error).position(|(&active, &e)| !active && e != 0.0) {
+        return Err(tensors.wrong("error", format!("{} at the inactive entry {at}, expected 0", error[at])));
+    }
+    let needed = tensors.flags("needed", &shape)?;
+    let delta = tensors.f64("delta", &shape)?;
+    if let Some(at) = needed.iter().zip(&delta).position(|(&needed, &delta)| !needed && delta != 0.0) {
+        return Err(tensors.wrong("delta", format!("{} at {at}, which is not needed; expected 0", delta[at])));
+    }
+    if delta.is_empty() {
+        return Err(tensors.wrong("delta", format!("no entries, shape {shape:?}; expected at least one")));
+    }
+    Ok(DeltaCase {
+        name: config.text("case")?,
+        purpose: config.text("purpose")?,
+        inputs: DeltaInputs { alpha, neurons, time_steps, active, error, needed },
+        delta,
+        delta_all: tensors.f64("delta_all", &shape)?,
+    })
+}

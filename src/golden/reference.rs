@@ -1,0 +1,405 @@
+//! The formulas, written out: a slow, dense engine in f64 that the tests compare with. Test-only.
+
+use super::case::DeltaInputs;
+use super::conformance::ConformanceDevice;
+use crate::engine::{
+    ActiveEntry, DeviceInfo, Engine, Evaluation, Inspection, LayerInspection, LossTerms, Profile, StepReport,
+    TrainingState, check_batch,
+};
+use crate::error::Result;
+use crate::events::{Event, EventSet};
+use crate::model::{Adam, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
+use crate::weights::{Matrix, Weights};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Numbers of every layer: matrices, or arrays over [T, N].
+type Layers = Vec<Vec<f64>>;
+
+/// The reference engine. Weights and moments are f64 inside, so that only its outputs are rounded.
+pub(crate) struct Reference {
+    network: Network,
+    step: u64,
+    weights: Layers,
+    first: Layers,
+    second: Layers,
+    reports: Vec<StepReport>,
+    /// A known mistake, for the tests of the comparator: the last instead of the first maximum of the readout counts.
+    pub(crate) last_on_ties: bool,
+}
+
+/// A sample's forward pass; arrays are [T, N], the input's spikes are layer 0.
+struct Trace {
+    spikes: Layers,
+    v: Layers,
+    readout_v: Vec<f64>,
+    logits: Vec<f64>,
+    /// The time of each logit's maximum.
+    peaks: Vec<usize>,
+}
+
+/// A sample's contribution to the batch.
+struct Backward {
+    loss: LossTerms,
+    /// ∇S of the hidden layers, [T, N], at inactive entries too.
+    ds: Layers,
+    gradient: Layers,
+}
+
+impl Reference {
+    pub(crate) fn new(network: &Network) -> Self {
+        let zeros: Layers = network.weight_shapes().into_iter().map(|(rows, cols)| vec![0.0; rows * cols]).collect();
+        let (first, second) = (zeros.clone(), zeros.clone());
+        let network = network.clone();
+        Reference { network, step: 0, weights: zeros, first, second, reports: Vec::new(), last_on_ties: false }
+    }
+
+    fn forward(&self, input: &[Event]) -> Trace {
+        let (network, steps) = (&self.network, self.network.time_steps);
+        let mut spikes = vec![vec![0.0; steps * network.inputs]];
+        for event in input {
+            spikes[0][event.t() * network.inputs + event.i()] = 1.0;
+        }
+        let mut v = Vec::new();
+        for (l, layer) in network.hidden.iter().enumerate() {
+            let (n, alpha) = (layer.neurons, layer.alpha(network.dt_ms));
+            let current = product(&spikes[l], &self.weights[l], n);
+            let (mut v_l, mut s_l) = (vec![0.0; steps * n], vec![0.0; steps * n]);
+            for now in 0..(steps - 1) * n {
+                let decayed = layer.v_rest + alpha * (v_l[now] - layer.v_rest);
+                v_l[now + n] = decayed + current[now] - (layer.v_th - layer.v_r) * s_l[now];
+                s_l[now + n] = f64::from(u8::from(v_l[now + n] > layer.v_th));
+            }
+            v.push(v_l);
+            spikes.push(s_l);
+        }
+        let (c, readout) = (network.readout.classes, &network.readout);
+        let current = product(&spikes[v.len()], &self.weights[v.len()], c);
+        let mut readout_v = vec![0.0; steps * c];
+        for now in 0..(steps - 1) * c {
+            readout_v[now + c] =
+                readout.alpha(network.dt_ms) * readout_v[now] + readout.gain_value(network.dt_ms) * current[now];
+        }
+        let at = |t: usize, class: usize| readout_v[t * c + class];
+        let better = |a: f64, b: f64| if self.last_on_ties { a >= b } else { a > b };
+        let peak = |class| (1..steps).fold(0, |best, t| if better(at(t, class), at(best, class)) { t } else { best });
+        let peaks: Vec<usize> = (0..c).map(peak).collect();
+        let logit = |class: usize| match readout.logits {
+            Logits::Max => at(peaks[class], class),
+            Logits::Sum => (0..steps).map(|t| at(t, class)).sum(),
+        };
+        let logits = (0..c).map(logit).collect();
+        Trace { spikes, v, readout_v, logits, peaks }
+    }
+
+    fn backward(&self, trace: &Trace, label: usize, samples: f64) -> Backward {
+        let (network, steps) = (&self.network, self.network.time_steps);
+        let largest = trace.logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = trace.logits.iter().map(|logit| (logit - largest).exp()).sum();
+        let cross_entropy = largest + sum.ln() - trace.logits[label];
+        let mut loss = LossTerms { cross_entropy, ..LossTerms::default() };
+
+        // ∇V of the readout takes the place of e; its δ carries the gain.
+        let c = network.readout.classes;
+        let mut error = vec![0.0; steps * c];
+        for (class, logit) in trace.logits.iter().enumerate() {
+            let target = if class == label { 1.0 } else { 0.0 };
+            let d_logit = ((logit - largest).exp() / sum - target) / samples;
+            match network.readout.logits {
+                Logits::Max => error[trace.peaks[class] * c + class] = d_logit,
+                Logits::Sum => (0..steps).for_each(|t| error[t * c + class] = d_logit),
+            }
+        }
+        let gain = network.readout.gain_value(network.dt_ms);
+        let mut delta = recurrence(network.readout.alpha(network.dt_ms), &error, c);
+        delta.iter_mut().for_each(|delta| *delta *= gain);
+
+        let mut gradient = self.weights.clone();
+        let mut ds = Vec::new();
+        for l in (0..network.hidden.len()).rev() {
+            let (layer, n, post) = (&network.hidden[l], network.hidden[l].neurons, gradient[l + 1].len());
+            let post = post / n;
+            gradient[l + 1] = outer(&trace.spikes[l + 1], &delta, n, post);
+            let mut ds_l = vec![0.0; steps * n];
+            for (k, ds) in ds_l.iter_mut().enumerate() {
+                let row = &self.weights[l + 1][k % n * post..][..post];
+                *ds = row.iter().zip(&delta[k / n * post..]).map(|(w, delta)| w * delta).sum();
+            }
+            let counts: Vec<f64> = (0..n).map(|i| trace.spikes[l + 1].iter().skip(i).step_by(n).sum()).collect();
+            self.regularise(&counts, samples, &mut loss, &mut ds_l);
+            let error: Vec<f64> = ds_l.iter().zip(&trace.v[l]).map(|(ds, &v)| ds * surrogate(layer, v)).collect();
+            delta = recurrence(layer.alpha(network.dt_ms), &error, n);
+            ds.insert(0, ds_l);
+        }
+        gradient[0] = outer(&trace.spikes[0], &delta, network.inputs, network.hidden[0].neurons);
+        Backward { loss, ds, gradient }
+    }
+
+    /// Adds a layer's regularisers to the sample's loss and to ∇S, where they are the same at all times.
+    fn regularise(&self, counts: &[f64], samples: f64, loss: &mut LossTerms, ds: &mut [f64]) {
+        let (r, n) = (&self.network.regulariser, counts.len() as f64);
+        let excess = counts.iter().sum::<f64>() / n - r.nu_up;
+        loss.upper += r.lambda_up * excess.max(0.0);
+        let upper = if excess > 0.0 { r.lambda_up / (n * samples) } else { 0.0 };
+        for (i, count) in counts.iter().enumerate() {
+            let lack = (r.nu_low - count).max(0.0);
+            loss.lower += r.lambda_low / n * lack * lack;
+            let lower = 2.0 * r.lambda_low * lack / (n * samples);
+            ds.iter_mut().skip(i).step_by(counts.len()).for_each(|ds| *ds += upper - lower);
+        }
+    }
+
+    /// Forward and backward of the whole batch: what [`Engine::inspect`] shows, the gradient in f64, samples correct.
+    fn pass(&self, batch: &EventSet) -> (Inspection, Layers, usize) {
+        let mut hidden = vec![LayerInspection { v: vec![], spikes: vec![], active: vec![] }; self.network.hidden.len()];
+        let (mut readout_v, mut logits, mut correct) = (Vec::new(), Vec::new(), 0);
+        let mut loss = LossTerms::default();
+        let mut gradient: Layers = self.weights.iter().map(|w| vec![0.0; w.len()]).collect();
+        for b in 0..batch.len() {
+            let trace = self.forward(batch.sample(b));
+            let label = batch.labels()[b] as usize;
+            let backward = self.backward(&trace, label, batch.len() as f64);
+            for (l, (seen, layer)) in hidden.iter_mut().zip(&self.network.hidden).enumerate() {
+                for (k, &v) in trace.v[l].iter().enumerate() {
+                    let (t, j) = (k / layer.neurons, k % layer.neurons);
+                    if trace.spikes[l + 1][k] > 0.0 {
+                        seen.spikes.push((b as u32, Event::new(t, j)));
+                    }
+                    if (v - layer.v_th).abs() < layer.b_th {
+                        let g = surrogate(layer, v);
+                        let e = (backward.ds[l][k] * g) as f32;
+                        seen.active.push(ActiveEntry { b: b as u32, t: t as u32, j: j as u32, g: g as f32, e });
+                    }
+                }
+                seen.v.extend(narrow(&trace.v[l]));
+            }
+            readout_v.extend(narrow(&trace.readout_v));
+            logits.extend(narrow(&trace.logits));
+            let largest = trace.logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            correct += usize::from(trace.logits[label] == largest);
+            loss.add(&backward.loss);
+            for (sum, part) in gradient.iter_mut().flatten().zip(backward.gradient.iter().flatten()) {
+                *sum += part;
+            }
+        }
+        let rounded = self.weights_of(&gradient);
+        (Inspection { hidden, readout_v, logits, loss, gradient: rounded }, gradient, correct)
+    }
+
+    fn weights_of(&self, layers: &Layers) -> Weights {
+        let shapes = self.network.weight_shapes().into_iter().zip(layers);
+        Weights {
+            layers: shapes.map(|((rows, cols), data)| Matrix { rows, cols, data: narrow(data).collect() }).collect(),
+        }
+    }
+}
+
+/// Σ_i W_ij S_i[t] as [T, N].
+fn product(spikes: &[f64], weights: &[f64], n: usize) -> Vec<f64> {
+    let rows = weights.len() / n;
+    let sum = |t: usize, j: usize| (0..rows).map(|i| spikes[t * rows + i] * weights[i * n + j]).sum();
+    (0..spikes.len() / rows * n).map(|k| sum(k / n, k % n)).collect()
+}
+
+/// ∇W_ij = Σ_t S_i[t] δ_j[t].
+fn outer(spikes: &[f64], delta: &[f64], rows: usize, cols: usize) -> Vec<f64> {
+    let steps = delta.len() / cols;
+    let sum = |i: usize, j: usize| (0..steps).map(|t| spikes[t * rows + i] * delta[t * cols + j]).sum();
+    (0..rows * cols).map(|k| sum(k / cols, k % cols)).collect()
+}
+
+/// δ_j[t] = α δ_j[t+1] + e_j[t+1] for arrays over [T, N].
+fn recurrence(alpha: f64, error: &[f64], n: usize) -> Vec<f64> {
+    let mut delta = vec![0.0; error.len()];
+    for k in (n..error.len()).rev() {
+        delta[k - n] = alpha * delta[k] + error[k];
+    }
+    delta
+}
+
+/// g(V), 0 where inactive.
+fn surrogate(layer: &HiddenLayer, v: f64) -> f64 {
+    let distance = (v - layer.v_th).abs();
+    if distance < layer.b_th { (layer.beta * distance + 1.0).powi(-2) } else { 0.0 }
+}
+
+fn narrow(values: &[f64]) -> impl Iterator<Item = f32> {
+    values.iter().map(|&x| x as f32)
+}
+
+fn widen(weights: &Weights) -> Layers {
+    weights.layers.iter().map(|matrix| matrix.data.iter().map(|&x| f64::from(x)).collect()).collect()
+}
+
+impl Engine for Reference {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo { kind: "cpu", name: "reference".into(), detail: "dense, f64".into() }
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<()> {
+        for weights in [&state.weights, &state.first, &state.second] {
+            weights.check(&self.network)?;
+        }
+        self.step = state.step;
+        (self.weights, self.first, self.second) = (widen(&state.weights), widen(&state.first), widen(&state.second));
+        Ok(())
+    }
+
+    fn store(&mut self) -> Result<TrainingState> {
+        let [weights, first, second] = [&self.weights, &self.first, &self.second].map(|layers| self.weights_of(layers));
+        Ok(TrainingState { step: self.step, weights, first, second })
+    }
+
+    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
+        check_batch(&self.network, batch)?;
+        let (seen, gradient, correct) = self.pass(batch);
+        self.step += 1;
+        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        let (correction1, correction2) = (correction(adam.beta1), correction(adam.beta2));
+        let moments = self.first.iter_mut().flatten().zip(self.second.iter_mut().flatten());
+        let all = self.weights.iter_mut().flatten().zip(moments).zip(gradient.iter().flatten());
+        for ((w, (m, v)), g) in all {
+            *m = adam.beta1 * *m + (1.0 - adam.beta1) * g;
+            *v = adam.beta2 * *v + (1.0 - adam.beta2) * g * g;
+            *w -= adam.lr * (*m / correction1) / ((*v / correction2).sqrt() + adam.epsilon);
+        }
+        let counts = |count: fn(&LayerInspection) -> usize| seen.hidden.iter().map(move |layer| count(layer) as u64);
+        self.reports.push(StepReport {
+            step: self.step,
+            samples: batch.len(),
+            loss: seen.loss,
+            correct,
+            spikes: [batch.events().len() as u64].into_iter().chain(counts(|layer| layer.spikes.len())).collect(),
+            active: counts(|layer| layer.active.len()).collect(),
+        });
+        Ok(())
+    }
+
+    fn reports(&mut self, _wait: bool) -> Result<Vec<StepReport>> {
+        Ok(std::mem::take(&mut self.reports))
+    }
+
+    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        let seen = self.inspect(batch)?;
+        Ok(Evaluation {
+            logits: seen.logits,
+            spikes: seen.hidden.iter().map(|layer| layer.spikes.len() as u64).collect(),
+        })
+    }
+
+    fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
+        check_batch(&self.network, batch)?;
+        Ok(self.pass(batch).0)
+    }
+
+    fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile> {
+        self.train(batch, adam)?;
+        Ok(Profile::default())
+    }
+
+    fn state_bytes(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+/// The reference as a device of golden cases.
+pub(crate) struct ReferenceDevice;
+
+impl ConformanceDevice for ReferenceDevice {
+    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(Reference::new(network)))
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
+        let neurons = inputs.error.chunks_exact(inputs.time_steps);
+        let error = neurons.map(|row| row.iter().map(|&e| f64::from(e)).collect::<Vec<_>>());
+        let delta = error.flat_map(|error| recurrence(inputs.alpha, &error, 1));
+        Ok(delta.zip(&inputs.needed).map(|(delta, &needed)| if needed { delta as f32 } else { 0.0 }).collect())
+    }
+}
+
+/// A small random network with weights that make it spike, and a batch for it; the same for the same seed.
+pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let init = Initialisation::Uniform { scale: 3.0 };
+    let regulariser = Regulariser { lambda_up: 0.3, nu_up: 1.5, lambda_low: 1.0, nu_low: 2.5 };
+    let hidden = (0..rng.random_range(1..4)).map(|_| HiddenLayer {
+        neurons: rng.random_range(1..20),
+        tau_ms: rng.random_range(2.0..20.0),
+        v_th: rng.random_range(0.5..1.5),
+        v_r: rng.random_range(-0.2..0.2),
+        v_rest: rng.random_range(-0.2..0.4),
+        beta: rng.random_range(1.0..100.0),
+        b_th: [0.2, 0.5, 3.0, f64::INFINITY][rng.random_range(0..4)],
+        init,
+    });
+    let network = Network {
+        hidden: hidden.collect(),
+        inputs: rng.random_range(1..20),
+        time_steps: rng.random_range(1..40),
+        dt_ms: 1.0,
+        readout: Readout {
+            classes: rng.random_range(1..8),
+            tau_ms: rng.random_range(2.0..20.0),
+            gain: [ReadoutGain::One, ReadoutGain::OneMinusAlpha][rng.random_range(0..2)],
+            logits: [Logits::Max, Logits::Sum][rng.random_range(0..2)],
+            init,
+        },
+        regulariser,
+    };
+    let mut batch = EventSet::new(network.inputs, network.time_steps);
+    for _ in 0..rng.random_range(1..6) {
+        let label = rng.random_range(0..network.readout.classes as u32);
+        let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
+        let spikes: Vec<_> = slots.filter(|_| rng.random_bool(0.2)).collect();
+        batch.push(spikes, label).expect("spikes lie inside");
+    }
+    let weights = Weights::init(&network, seed);
+    (network, weights, batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loss is smooth in the readout's weights (but for ties), so its gradient can be had by differences.
+    #[test]
+    fn readout_gradient_is_the_slope_of_the_loss() {
+        let mut largest: f64 = 0.0;
+        for seed in 0..20 {
+            let (network, weights, batch) = random(seed);
+            let mut engine = Reference::new(&network);
+            engine.load(&TrainingState::new(weights)).unwrap();
+            let (_, gradient, _) = engine.pass(&batch);
+            let last = network.hidden.len();
+            for (k, slope) in gradient[last].iter().enumerate() {
+                let w = engine.weights[last][k];
+                let mut loss_at = |x: f64| {
+                    engine.weights[last][k] = x;
+                    engine.pass(&batch).0.loss.total() / batch.len() as f64
+                };
+                let difference = (loss_at(w + 1e-6) - loss_at(w - 1e-6)) / 2e-6;
+                engine.weights[last][k] = w;
+                assert!((difference - slope).abs() < 1e-6, "seed {seed}, weight {k}: {difference} and {slope}");
+                largest = largest.max(slope.abs());
+            }
+        }
+        assert!(largest > 0.1, "the networks do not spike");
+    }
+
+    #[test]
+    fn training_lowers_the_loss() {
+        let (network, weights, batch) = (0..).map(random).find(|(network, ..)| network.readout.classes > 2).unwrap();
+        let mut engine = Reference::new(&network);
+        engine.load(&TrainingState::new(weights)).unwrap();
+        for _ in 0..50 {
+            engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
+        }
+        let reports = engine.reports(true).unwrap();
+        assert!(reports[49].loss.total() < 0.7 * reports[0].loss.total());
+    }
+}
