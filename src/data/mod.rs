@@ -1,0 +1,3 @@
+//! Data sets: found, read, and turned into spike events.
+
+pub mod idx;
