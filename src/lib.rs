@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod cpu;
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod events;
