@@ -7,6 +7,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod model;
+pub mod plot;
 pub mod weights;
 
 pub use error::{Error, Result};
