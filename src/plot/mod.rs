@@ -1,6 +1,6 @@
 //! Figures as PNG files: the spike raster of a sample and the curves of a training run.
 //!
-//! Everything is drawn at [`SCALE`] times its size and averaged down, which gives smooth dots, lines and
+//! Everything is drawn at twice its size and averaged down, which gives smooth dots, lines and
 //! letters. The font is embedded, so that a figure looks the same everywhere and needs no font library.
 
 pub mod curves;

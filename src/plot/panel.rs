@@ -118,9 +118,9 @@ pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 /// `lo..hi` and a margin on both sides, never empty.
 fn widen(lo: f64, hi: f64, share: f64) -> Range<f64> {
     let size = lo.abs().max(hi.abs());
-    let margin = match hi - lo > 1e-6 * size {
+    let margin = match hi - lo > (1e-6 * size).max(1e-100) {
         true => (hi - lo) * share,
-        false if size > 0.0 => 0.1 * size,
+        false if size > 1e-100 => 0.1 * size,
         false => 1.0,
     };
     lo - margin..hi + margin
@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn every_axis_has_an_extent_and_a_few_ticks() {
-        let cases: [&[f64]; 8] = [
+        let cases: [&[f64]; 9] = [
+            &[5e-324],
             &[],
             &[0.0],
             &[-3.0],

@@ -23,11 +23,11 @@ pub struct Raster {
     pub title: String,
     /// Time steps, T.
     pub time_steps: usize,
-    /// Length of a time step, Δt, in ms.
+    /// Length of a time step, Δt, in ms; 1 is taken where it is not a positive number.
     pub dt_ms: f64,
     /// The layers that spike, the input first.
     pub panels: Vec<RasterPanel>,
-    /// Membrane potentials of the readout, [class][t]. What is not finite leaves a gap.
+    /// Membrane potentials of the readout, `[class][t]`. What is not finite leaves a gap.
     pub readout: Vec<Vec<f32>>,
     /// Names of the classes; without them, or where the list ends, a class is called by its number.
     pub class_names: Option<Vec<String>>,
@@ -62,7 +62,7 @@ fn render(path: &Path, raster: &Raster) -> Result<RgbImage> {
     let height = f64::from(HEIGHT).max(around + 1.3 * panels * LEAST_PANEL);
     draw(path, WIDTH, height as u32, |area| {
         draw_title(area, &raster.title, LEFT + panel::LEFT, TITLE)?;
-        let dt = if drawable(raster.dt_ms) && raster.dt_ms > 0.0 { raster.dt_ms } else { 1.0 };
+        let dt = if drawable(raster.dt_ms) && raster.dt_ms > 1e-100 { raster.dt_ms } else { 1.0 };
         let last = raster.time_steps.max(1) as f64 - 1.0;
         let margin = (0.012 * last).max(0.5);
         let time = Axis::exact("time (ms)", -margin * dt..(last + margin) * dt, 12, dt);
@@ -223,6 +223,8 @@ mod tests {
             ("infinite", of(|r| r.readout[1][4..9].copy_from_slice(&[f32::INFINITY; 5]))),
             ("huge", of(|r| r.readout[0][0] = f32::MIN)),
             ("bad dt", of(|r| r.dt_ms = f64::NAN)),
+            ("tiny dt", of(|r| r.dt_ms = 5e-324)),
+            ("negative dt", of(|r| r.dt_ms = -1.0)),
             ("no such class", of(|r| r.predicted = 77)),
             ("20 classes", of(|r| r.readout = vec![vec![0.5; 20]; 20])),
             ("long names", of(|r| r.class_names = Some(vec!["a very long name ".repeat(40); 3]))),
