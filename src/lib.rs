@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod golden;
 pub mod model;
+pub mod plot;
 pub mod weights;
 
 pub use error::{Error, Result};

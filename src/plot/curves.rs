@@ -1,0 +1,195 @@
+//! The curves of a training run: loss, accuracy, activity and spike density over epochs.
+
+use super::panel::{Axis, Entry, LEFT, draw_line, draw_remark, drawable, extent, panel};
+use super::{Area, BLUE, Drawn, VERMILLION, draw, draw_title, layer_colour, px, save};
+use crate::error::Result;
+use image::RgbImage;
+use plotters::prelude::*;
+use std::path::Path;
+
+const WIDTH: u32 = 1700;
+const HEIGHT: u32 = 1200;
+const TITLE: f64 = 84.0;
+const MARGIN: f64 = 20.0;
+/// The loss is drawn on a logarithmic axis where its greatest value is more than this many times its least.
+const LOG_FROM: f64 = 20.0;
+
+/// What is known at one point of a training run. Values that are not finite leave a gap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CurvePoint {
+    /// Epochs done.
+    pub epoch: f64,
+    /// Training loss.
+    pub loss: f64,
+    /// Fraction of the training samples that were classified rightly.
+    pub train_accuracy: f64,
+    /// Fraction of the test samples, where they were tried.
+    pub test_accuracy: Option<f64>,
+    /// Fraction of active entries, for each hidden layer.
+    pub activity: Vec<f64>,
+    /// Fraction of (time step, neuron) slots with a spike, for each hidden layer.
+    pub spike_density: Vec<f64>,
+}
+
+/// A curve: its name in the legend, colour and points.
+struct Curve {
+    name: String,
+    colour: RGBColor,
+    points: Vec<(f64, f64)>,
+}
+
+/// Draws the curves of `points`, in their order, into a PNG file of 1700 × 1200 pixels.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+pub fn curves_png(path: impl AsRef<Path>, title: &str, points: &[CurvePoint]) -> Result<()> {
+    save(path.as_ref(), &render(path.as_ref(), title, points)?)
+}
+
+fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<RgbImage> {
+    let curve = |name: String, colour, value: &dyn Fn(&CurvePoint) -> Option<f64>| Curve {
+        name,
+        colour,
+        points: points.iter().filter_map(|p| Some((p.epoch, value(p)?))).collect(),
+    };
+    let percent = |fraction: f64| 100.0 * fraction;
+    let layers = |field: fn(&CurvePoint) -> &Vec<f64>| -> Vec<Curve> {
+        let count = points.iter().map(|p| field(p).len()).max().unwrap_or(0);
+        let name = |l: usize| if count > 3 { format!("L{}", l + 1) } else { format!("layer {}", l + 1) };
+        let layer = |l| curve(name(l), layer_colour(l), &|p| field(p).get(l).copied().map(percent));
+        (0..count).map(layer).collect()
+    };
+    let loss = [curve("train".into(), BLUE, &|p| Some(p.loss))];
+    let accuracy = [
+        curve("train".into(), BLUE, &|p| Some(percent(p.train_accuracy))),
+        curve("test".into(), VERMILLION, &|p| p.test_accuracy.map(percent)),
+    ];
+    let (first, last) = extent(points.iter().map(|p| p.epoch)).unwrap_or((0.0, 1.0));
+    let margin = if last > first { 0.03 * (last - first) } else { 0.5 };
+    let epochs = Axis::exact("epoch", first - margin..last + margin, 8, 1.0);
+
+    draw(path, WIDTH, HEIGHT, |area| {
+        draw_title(area, title, MARGIN + LEFT, TITLE)?;
+        let (_, body) = area.split_vertically(px(TITLE));
+        let cells = body.split_evenly((2, 2));
+        draw_panel(&cells[0], "Loss", &loss, &epochs, &loss_axis(&loss[0]))?;
+        let quantities = [
+            ("Accuracy", &accuracy[..], "% of samples"),
+            ("Active entries", &layers(|p| &p.activity), "% of entries"),
+            ("Spike density", &layers(|p| &p.spike_density), "% of slots"),
+        ];
+        for (cell, (title, curves, unit)) in cells[1..].iter().zip(quantities) {
+            let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+            draw_panel(cell, title, curves, &epochs, &Axis::around(unit, values, 6))?;
+        }
+        Ok(())
+    })
+}
+
+fn loss_axis(loss: &Curve) -> Axis {
+    let values = || loss.points.iter().map(|point| point.1);
+    match extent(values()) {
+        Some((lo, hi)) if lo > 0.0 && hi > LOG_FROM * lo => Axis::logarithmic("loss (log)", lo, hi),
+        _ => Axis::around("loss", values(), 6),
+    }
+}
+
+fn draw_panel(cell: &Area, title: &str, curves: &[Curve], epochs: &Axis, y: &Axis) -> Drawn {
+    let known: Vec<&Curve> = curves.iter().filter(|c| c.points.iter().any(|p| drawable(p.1))).collect();
+    let entry =
+        |curve: &&Curve| Entry { name: curve.name.clone(), role: "", colour: curve.colour, stroke: 3.0, marker: false };
+    let legend: Vec<Entry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
+    let cell = cell.margin(0, px(14.0), px(MARGIN), px(36.0));
+    let plot = panel(&cell, (title, "", &legend), (epochs, y), true)?;
+    if known.is_empty() {
+        draw_remark(&plot, "no values")?;
+    }
+    // Behind come the later curves, so that the first is never hidden.
+    for curve in known.iter().rev() {
+        let points: Vec<_> = curve.points.iter().map(|&(x, v)| (x, y.coordinate(v))).collect();
+        draw_line(&plot, &points, curve.colour, 3.0, true)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn point(epoch: f64, loss: f64) -> CurvePoint {
+        CurvePoint {
+            epoch,
+            loss,
+            train_accuracy: 0.8,
+            test_accuracy: Some(0.75),
+            activity: vec![0.011, 0.009],
+            spike_density: vec![0.015, 0.012],
+        }
+    }
+
+    #[test]
+    fn odd_cases_are_drawn_in_the_size_promised() {
+        let bare = CurvePoint { test_accuracy: None, activity: vec![], spike_density: vec![], ..point(2.0, 0.4) };
+        let broken = CurvePoint { train_accuracy: f64::NAN, activity: vec![f64::INFINITY; 3], ..point(3.0, f64::NAN) };
+        let deep = CurvePoint { activity: vec![0.01; 40], spike_density: vec![f64::MAX; 40], ..point(1.0, 1e-300) };
+        let cases = [
+            ("none", vec![]),
+            ("one", vec![point(1.0, 0.7)]),
+            ("zero loss", vec![point(1.0, 0.0), point(2.0, 0.0)]),
+            ("same epoch twice", vec![point(1.0, 0.7), point(1.0, 0.6)]),
+            ("no epoch", vec![point(f64::NAN, 0.7)]),
+            ("far epochs", vec![point(-1e300, 0.7), point(1e300, 0.7)]),
+            ("layers come and go", vec![point(1.0, 0.5), bare.clone(), broken.clone(), point(4.0, 0.2)]),
+            ("broken", vec![broken]),
+            ("deep", vec![bare, deep]),
+            ("many", (0..3000).map(|k| point(f64::from(k), 1.0 / f64::from(k + 1))).collect()),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        for (name, points) in cases {
+            let path = dir.path().join("curves.png");
+            curves_png(&path, name, &points).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let read = image::open(&path).unwrap();
+            assert_eq!((read.width(), read.height()), (WIDTH, HEIGHT), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_logarithmic_where_it_ranges_widely() {
+        let axis = |losses: &[f64]| {
+            let points = losses.iter().map(|&loss| (0.0, loss)).collect();
+            loss_axis(&Curve { name: String::new(), colour: BLUE, points }).coordinate(10.0)
+        };
+        assert_eq!(axis(&[2.0, 0.09]), 1.0);
+        assert_eq!(axis(&[2.0, 0.11]), 10.0);
+        assert_eq!(axis(&[2.0, 0.0]), 10.0, "zero has no logarithm");
+        assert_eq!(axis(&[2.0, f64::NAN, 0.09]), 1.0);
+    }
+
+    #[test]
+    fn every_quantity_shows() {
+        let points = [point(1.0, 0.7), point(2.0, 0.5)];
+        let picture = |points: &[CurvePoint]| render(Path::new("curves.png"), "", points).unwrap();
+        let base = picture(&points);
+        let changes: [fn(&mut CurvePoint); 5] = [
+            |p| p.loss = 0.6,
+            |p| p.train_accuracy = 0.9,
+            |p| p.test_accuracy = Some(0.6),
+            |p| p.activity[1] = 0.02,
+            |p| p.spike_density[0] = 0.001,
+        ];
+        for (k, change) in changes.into_iter().enumerate() {
+            let mut changed = points.clone();
+            change(&mut changed[1]);
+            assert!(picture(&changed) != base, "quantity {k}");
+        }
+    }
+
+    #[test]
+    fn an_unwritable_path_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("absent/curves.png");
+        let error = curves_png(&path, "", &[]).unwrap_err();
+        assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
+    }
+}

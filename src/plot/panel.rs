@@ -1,0 +1,319 @@
+//! One panel of a figure: a head with title and legend, a frame, axes, and what is drawn inside.
+
+use super::{Area, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, px, text, width, write};
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+use std::ops::Range;
+
+/// Height of a panel's head, in figure pixels.
+pub const HEAD: f64 = 62.0;
+/// Width of the area left of a panel's frame.
+pub const LEFT: f64 = 136.0;
+/// Height of the area below the frame of a panel whose time or epochs are written out.
+pub const BOTTOM: f64 = 84.0;
+
+/// One figure pixel as a stroke on the canvas.
+const HAIRLINE: u32 = super::SCALE;
+const TICK_TEXT: f64 = 25.0;
+/// How far the middle of a head's line is above the frame, in figure pixels.
+const HEAD_LINE: f64 = 24.0;
+const LEGEND_TEXT: f64 = 25.0;
+
+/// The inside of a panel, in the coordinates of its axes.
+pub type Plot<'a> = DrawingArea<BitMapBackend<'a>, Cartesian2d<Axis, Axis>>;
+
+/// A value that can be drawn: finite, and far from where ranges overflow.
+pub fn drawable(value: f64) -> bool {
+    value.abs() <= 1e100
+}
+
+/// An axis: its name, what it spans and where its ticks are.
+#[derive(Clone)]
+pub struct Axis {
+    name: &'static str,
+    range: Range<f64>,
+    ticks: Vec<f64>,
+    /// Distance between ticks, unless they are logarithmic.
+    step: f64,
+    /// Coordinates are decimal logarithms of the values.
+    log: bool,
+}
+
+impl Axis {
+    /// Spans exactly `range`, with about `ticks` round ticks at least `least_step` apart.
+    pub fn exact(name: &'static str, range: Range<f64>, ticks: usize, least_step: f64) -> Self {
+        let (ticks, step) = round_ticks(&range, ticks, least_step);
+        Axis { name, ticks, step, range, log: false }
+    }
+
+    /// Spans `values` and a margin; what cannot be drawn is passed over.
+    pub fn around(name: &'static str, values: impl Iterator<Item = f64>, ticks: usize) -> Self {
+        let (lo, hi) = extent(values).unwrap_or((0.0, 1.0));
+        Axis::exact(name, widen(lo, hi, 0.06), ticks, 0.0)
+    }
+
+    /// Spans positive `values` from `lo` to `hi` by their decimal logarithms.
+    pub fn logarithmic(name: &'static str, lo: f64, hi: f64) -> Self {
+        let range = widen(lo.log10(), hi.log10(), 0.06);
+        let decades = range.start.floor() as i32..=range.end.ceil() as i32;
+        let mantissas: &[f64] = if range.end - range.start < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let stride = 1 + (range.end - range.start) as usize / 7;
+        let ticks = decades.step_by(stride).flat_map(|k| mantissas.iter().map(move |m| m.log10() + f64::from(k)));
+        let ticks = ticks.filter(|tick| range.contains(tick)).collect();
+        Axis { name, ticks, step: 1.0, range, log: true }
+    }
+
+    /// The coordinate of `value` on this axis.
+    pub fn coordinate(&self, value: f64) -> f64 {
+        if self.log { value.log10() } else { value }
+    }
+
+    fn label(&self, tick: f64) -> String {
+        let (value, step, size) = match self.log {
+            true => (10f64.powf(tick), 10f64.powf(tick.floor()), 10f64.powf(self.range.end)),
+            false => (tick, self.step, self.range.start.abs().max(self.range.end.abs())),
+        };
+        let decimals = (-(step * 1.000_001).log10().floor()).max(0.0) as usize;
+        let label = match value == 0.0 || (size < 1e5 && decimals <= 4) {
+            true => format!("{value:.decimals$}"),
+            false => format!("{value:.*e}", (size / step).log10().clamp(0.0, 2.0) as usize),
+        };
+        label.replace('-', "−")
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let share = (value - self.range.start) / (self.range.end - self.range.start);
+        from + (share * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<H: KeyPointHint>(&self, hint: H) -> Vec<f64> {
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, tick: &f64) -> String {
+        self.label(*tick)
+    }
+}
+
+/// The least and the greatest of the `values` that can be drawn.
+pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.filter(|&v| drawable(v)).fold(None, |extent, v| match extent {
+        None => Some((v, v)),
+        Some((lo, hi)) => Some((v.min(lo), v.max(hi))),
+    })
+}
+
+/// `lo..hi` and a margin on both sides, never empty.
+fn widen(lo: f64, hi: f64, share: f64) -> Range<f64> {
+    let size = lo.abs().max(hi.abs());
+    let margin = match hi - lo > (1e-6 * size).max(1e-100) {
+        true => (hi - lo) * share,
+        false if size > 1e-100 => 0.1 * size,
+        false => 1.0,
+    };
+    lo - margin..hi + margin
+}
+
+/// Multiples of a step that is 1, 2 or 5 times a power of ten, at most about `most` of them; and the step.
+fn round_ticks(range: &Range<f64>, most: usize, least_step: f64) -> (Vec<f64>, f64) {
+    let raw = ((range.end - range.start) / most as f64).max(least_step);
+    let power = 10f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|m| m * power).into_iter().find(|s| *s >= raw * 0.999_999).unwrap_or(10.0 * power);
+    // A tick on the very edge must not be lost to rounding.
+    let first = (range.start / step - 1e-6).ceil() as i64;
+    let last = (range.end / step + 1e-6).floor() as i64;
+    ((first..=last).map(|k| k as f64 * step).collect(), step)
+}
+
+/// A line of a legend: a sample of the curve and its name.
+pub struct Entry {
+    /// The curve's name, cut where there is no room.
+    pub name: String,
+    /// What is said after the name, never cut.
+    pub role: &'static str,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// Its width in figure pixels.
+    pub stroke: f64,
+    /// Whether it has a marker.
+    pub marker: bool,
+}
+
+/// Draws a panel's head, frame and axes into `area`, and returns its inside.
+///
+/// `note` is written small at the right of the head, where there is no `legend`.
+pub fn panel<'a>(
+    area: &Area<'a>,
+    (title, note, legend): (&str, &str, &[Entry]),
+    (x, y): (&Axis, &Axis),
+    x_written: bool,
+) -> Drawn<Plot<'a>> {
+    let (head, body) = area.split_vertically(px(HEAD));
+    draw_head(&head, title, note, legend)?;
+
+    let ticks = text(TICK_TEXT, MUTED, HPos::Center, VPos::Center);
+    let names = text(TICK_TEXT + 1.0, INK, HPos::Center, VPos::Center);
+    let mut builder = ChartBuilder::on(&body);
+    builder.set_label_area_size(LabelAreaPosition::Left, px(LEFT));
+    if x_written {
+        builder.set_label_area_size(LabelAreaPosition::Bottom, px(BOTTOM));
+    }
+    let mut chart = builder.build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID.stroke_width(HAIRLINE))
+        .light_line_style(TRANSPARENT)
+        .axis_style(FRAME.stroke_width(HAIRLINE))
+        .set_all_tick_mark_size(px(7.0))
+        .label_style(ticks)
+        .axis_desc_style(names)
+        .y_label_offset(px(RAISED * TICK_TEXT))
+        .x_desc(x.name)
+        .y_desc(y.name)
+        .draw()?;
+    let plot = chart.plotting_area().clone();
+    let (w, h) = plot.dim_in_pixel();
+    let corners = [(0, 0), (w as i32 - 1, h as i32 - 1)];
+    plot.strip_coord_spec().draw(&Rectangle::new(corners, FRAME.stroke_width(HAIRLINE)))?;
+    Ok(plot)
+}
+
+fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
+    let (right, height) = head.dim_in_pixel();
+    let (right, middle) = (right as i32, height as i32 - px(HEAD_LINE));
+    let style = text(29.0, INK, HPos::Left, VPos::Center);
+    let title = fit(head, title, &style, (right - px(LEFT)) / 2)?;
+    write(head, &title, &style, (px(LEFT), middle))?;
+
+    let note_style = text(LEGEND_TEXT, MUTED, HPos::Right, VPos::Center);
+    write(head, note, &note_style, (right, middle))?;
+
+    let gap = px(10.0);
+    let (sample, between) = if legend.len() > 3 { (px(30.0), px(18.0)) } else { (px(50.0), px(28.0)) };
+    let name_style = text(LEGEND_TEXT, INK, HPos::Left, VPos::Center);
+    let mut widest = 0;
+    for entry in legend {
+        widest = widest.max(width(head, &entry.name, &name_style)?);
+    }
+    let room = right - px(LEFT) - width(head, &title, &style)?;
+    let most = (room / (between + sample + gap + widest.min(px(60.0)))).max(2) as usize;
+    let shown = if legend.len() > most { &legend[..most - 1] } else { legend };
+    let mut end = right;
+    if shown.len() < legend.len() {
+        let more = format!("+ {}", legend.len() - shown.len());
+        write(head, &more, &note_style, (end, middle))?;
+        end -= width(head, &more, &note_style)? + between;
+    }
+    for (k, entry) in shown.iter().enumerate().rev() {
+        // What is left of the line, shared by the entries that are left.
+        let share = (end - (right - room)) / (k as i32 + 1) - between - sample - gap;
+        let name = fit(head, &entry.name, &name_style, share - width(head, entry.role, &name_style)?)? + entry.role;
+        let begin = end - width(head, &name, &name_style)?;
+        write(head, &name, &name_style, (begin, middle))?;
+        let (from, to) = (begin - gap - sample, begin - gap);
+        let stroke = entry.colour.stroke_width(px(entry.stroke) as u32);
+        head.draw(&PathElement::new([(from, middle), (to, middle)], stroke))?;
+        if entry.marker {
+            draw_marker(head, ((from + to) / 2, middle), entry.colour)?;
+        }
+        end = from - between;
+    }
+    Ok(())
+}
+
+/// Says in the middle of an empty panel why it is.
+pub fn draw_remark(plot: &Plot, remark: &str) -> Drawn {
+    let (w, h) = plot.dim_in_pixel();
+    let style = text(LEGEND_TEXT, MUTED, HPos::Center, VPos::Center);
+    write(&plot.strip_coord_spec(), remark, &style, (w as i32 / 2, h as i32 / 2))
+}
+
+/// A dot with a white rim, at a pixel of the canvas or at a point of a plot.
+pub fn draw_marker<T: CoordTranslate>(area: &DrawingArea<BitMapBackend, T>, at: T::From, colour: RGBColor) -> Drawn
+where
+    T::From: Clone,
+{
+    area.draw(&Circle::new(at.clone(), px(10.0), WHITE.filled()))?;
+    area.draw(&Circle::new(at, px(7.5), colour.filled()))?;
+    Ok(())
+}
+
+/// A line through `points`, broken where one cannot be drawn; a point between two breaks becomes a dot,
+/// and so does every point of a short line if `dots`.
+pub fn draw_line(plot: &Plot, points: &[(f64, f64)], colour: RGBColor, stroke: f64, dots: bool) -> Drawn {
+    let radius = px(stroke / 2.0);
+    let pixels = plot.strip_coord_spec();
+    let (x0, y0) = pixels.get_base_pixel();
+    let at = |k: usize| {
+        let point = points.get(k).filter(|point| drawable(point.0) && drawable(point.1))?;
+        let (x, y) = plot.map_coordinate(point);
+        Some((x - x0, y - y0))
+    };
+    let dots = dots && points.len() <= 12;
+    for k in 0..points.len() {
+        let Some(here) = at(k) else { continue };
+        // Segment by segment with a disc at each joint: plotters' own joints spike at sharp turns.
+        let next = at(k + 1);
+        if let Some(next) = next {
+            pixels.draw(&PathElement::new([here, next], colour.stroke_width(2 * radius as u32)))?;
+        }
+        let alone = next.is_none() && (k == 0 || at(k - 1).is_none());
+        let radius = if dots || alone { (2 * radius).max(px(6.0)) } else { radius };
+        pixels.draw(&Circle::new(here, radius, colour.filled()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<String> {
+        axis.ticks.iter().map(|&tick| axis.label(tick)).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_told_apart() {
+        assert_eq!(labels(&Axis::exact("", -0.5..99.5, 5, 1.0)), ["0", "20", "40", "60", "80"]);
+        assert_eq!(labels(&Axis::exact("", -0.6..0.6, 5, 0.0)), ["−0.5", "0.0", "0.5"]);
+        assert_eq!(labels(&Axis::exact("", 1.2339..1.2346, 5, 0.0)), ["1.2340", "1.2342", "1.2344", "1.2346"]);
+        assert_eq!(labels(&Axis::exact("", -0.5..0.5, 9, 1.0)), ["0"], "half a neuron has no number");
+        assert_eq!(labels(&Axis::logarithmic("", 0.1, 3.0)), ["0.1", "0.2", "0.5", "1", "2"]);
+        assert_eq!(labels(&Axis::logarithmic("", 1e-3, 10.0)), ["0.001", "0.01", "0.1", "1", "10"]);
+    }
+
+    #[test]
+    fn every_axis_has_an_extent_and_a_few_ticks() {
+        let cases: [&[f64]; 9] = [
+            &[5e-324],
+            &[],
+            &[0.0],
+            &[-3.0],
+            &[f64::NAN, f64::INFINITY],
+            &[1e-30, 2e-30],
+            &[-3.4e38, 3.4e38],
+            &[1e9, 1e9 + 1e-6],
+            &[-1e100, 1e100, 1e300],
+        ];
+        for values in cases {
+            let axis = Axis::around("", values.iter().copied(), 5);
+            assert!(axis.range.start < axis.range.end, "{values:?}");
+            assert!((1..=8).contains(&axis.ticks.len()), "{values:?}: {:?}", axis.ticks);
+            for &value in values.iter().filter(|&&v| drawable(v)) {
+                assert!((0..=100).contains(&axis.map(&value, (0, 100))), "{value} in {:?}", axis.range);
+            }
+        }
+    }
+}
