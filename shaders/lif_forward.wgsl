@@ -47,8 +47,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let q = quad % p.quads;
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
     let start = input_start[0];
-    var next = min(input_start[b * p.input_stride] - start, p.event_capacity);
-    let end = min(input_start[(b + 1u) * p.input_stride] - start, p.event_capacity);
+    var next = min(input_start[b * p.input_stride] - start, p.input_capacity);
+    let end = min(input_start[(b + 1u) * p.input_stride] - start, p.input_capacity);
     // An event that never comes stands for the end of the list.
     var event = 0xffffffffu;
     if next < end {
@@ -81,9 +81,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         recorded_v[(b * p.steps + t) * p.quads + q] = v;
 #endif
         let distance = abs(v - p.v_th);
-        let active = (distance < vec4<f32>(p.b_th)) & valid;
+        let near = (distance < vec4<f32>(p.b_th)) & valid;
         let bit = t & 31u;
-        if any(spike | active) {
+        if any(spike | near) {
             let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
             word |= fired << vec4<u32>(bit);
             needed_word |= 1u << bit;
@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 atomicAdd(&counts[b * p.steps + t], fired_now);
             }
             for (var k = 0u; k < 4u; k++) {
-                if active[k] {
+                if near[k] {
                     let x = p.beta * distance[k] + 1.0;
                     stage[lane * STAGE + pending] = vec2<u32>(t << 2u | k, bitcast<u32>(1.0 / (x * x)));
                     pending++;

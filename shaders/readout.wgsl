@@ -21,8 +21,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let b = quad / p.quads;
     let q = quad % p.quads;
-    var next = min(input_start[b * p.input_stride], p.event_capacity);
-    let end = min(input_start[(b + 1u) * p.input_stride], p.event_capacity);
+    var next = min(input_start[b * p.input_stride], p.input_capacity);
+    let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
     var event = 0xffffffffu;
     if next < end {
         event = input_events[next];

@@ -14,7 +14,12 @@
 @group(0) @binding(4) var<storage, read_write> report: array<atomic<u32>>;
 @group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>; // [0]: some list overflowed
 
-override ENTRIES_PER_GROUP: u32 = 64u;
+// Active entries that a workgroup of the spike gradient takes.
+#ifdef COOPERATIVE
+const ENTRIES_PER_GROUP: u32 = 8u;
+#else
+const ENTRIES_PER_GROUP: u32 = 64u;
+#endif
 
 fn write_dispatch(at: u32, groups: u32) {
     dispatches[3u * at] = min(groups, FOLD);
@@ -25,20 +30,20 @@ fn write_dispatch(at: u32, groups: u32) {
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let spikes = offsets[presynaptic_section(p)];
-    let active = counts[p.counts];
+    let entries = counts[p.counts];
     if lane == 0u {
         atomicStore(&report[p.report_at], spikes);
-        atomicStore(&report[p.report_at + 1u], active);
-        if spikes > p.event_capacity || active > p.active_capacity {
+        atomicStore(&report[p.report_at + 1u], entries);
+        if spikes > p.event_capacity || entries > p.active_capacity {
             atomicStore(&status[0], 1u);
         }
-        write_dispatch(0u, (min(active, p.active_capacity) + 63u) / 64u);
+        write_dispatch(0u, (min(entries, p.active_capacity) + 63u) / 64u);
     }
     let section = quad_section(p);
     for (var c = lane; c < p.chunks; c += 64u) {
         let begin = offsets[section + c * p.chunk * p.quads] - offsets[section];
         let end = offsets[section + min((c + 1u) * p.chunk, p.batch) * p.quads] - offsets[section];
-        let entries = min(end, p.active_capacity) - min(begin, p.active_capacity);
-        write_dispatch(1u + c, (entries + ENTRIES_PER_GROUP - 1u) / ENTRIES_PER_GROUP);
+        let own = min(end, p.active_capacity) - min(begin, p.active_capacity);
+        write_dispatch(1u + c, (own + ENTRIES_PER_GROUP - 1u) / ENTRIES_PER_GROUP);
     }
 }

@@ -19,8 +19,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let q = id % p.quads;
     let base = presynaptic_start[p.presynaptic_base];
     let at = p.presynaptic_at + i * p.presynaptic_stride;
-    let begin = min(presynaptic_start[at] - base, p.event_capacity);
-    let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.event_capacity);
+    let begin = min(presynaptic_start[at] - base, p.input_capacity);
+    let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
     var sum = vec4<f32>(0.0);
     if p.first_sample > 0u {
         sum = gradient[id];

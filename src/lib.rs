@@ -5,10 +5,12 @@
 
 pub mod cpu;
 pub mod data;
+pub mod device;
 pub mod engine;
 pub mod error;
 pub mod events;
 pub mod golden;
+pub mod gpu;
 pub mod model;
 pub mod plot;
 pub mod weights;

@@ -31,5 +31,5 @@ struct Params {
     nu_up: f32,
     lambda_low: f32,
     nu_low: f32,
-    step: u32,                // written to the report: proves that the step ran
+    input_capacity: u32,      // entries that the list below holds
 }

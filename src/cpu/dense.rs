@@ -44,12 +44,7 @@ impl Dense {
 }
 
 /// `out` [m, n] = `a` [m, k] · `b` [k, n]; strides are (row, column) in elements.
-fn matmul(
-    (m, k, n): (usize, usize, usize),
-    a: (&[f32], (usize, usize)),
-    b: (&[f32], (usize, usize)),
-    out: &mut [f32],
-) {
+fn matmul((m, k, n): (usize, usize, usize), a: (&[f32], (usize, usize)), b: (&[f32], (usize, usize)), out: &mut [f32]) {
     let span = |rows: usize, cols: usize, (rs, cs): (usize, usize)| match rows * cols {
         0 => 0,
         _ => (rows - 1) * rs + (cols - 1) * cs + 1,
@@ -137,7 +132,14 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock) {
             let (below, over) = d.delta.split_at_mut(l + 1);
             clock.time(
                 || format!("dense_spike_gradient.{l}"),
-                || matmul((rows, above.cols, n), (&over[0], (above.cols, 1)), (&above.data, (1, above.cols)), &mut below[l]),
+                || {
+                    matmul(
+                        (rows, above.cols, n),
+                        (&over[0], (above.cols, 1)),
+                        (&above.data, (1, above.cols)),
+                        &mut below[l],
+                    )
+                },
             );
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let (v, counts) = (&d.v[l], &d.counts[l]);

@@ -198,15 +198,7 @@ impl Group {
             let readout = ReadoutErrors { peaks: &self.sorted_peaks, constant };
             let mut active: Vec<&mut [ActiveTile]> =
                 self.layers.iter_mut().map(|layer| layer.active.as_mut_slice()).collect();
-            spike_gradient(
-                k,
-                batch.time_steps(),
-                above,
-                &readout,
-                &regularised,
-                &mut active,
-                &mut self.delta,
-            );
+            spike_gradient(k, batch.time_steps(), above, &readout, &regularised, &mut active, &mut self.delta);
         }
     }
 }
@@ -235,7 +227,8 @@ impl Group {
             })
             .sum();
         let vectors = self.lower.iter().chain(&self.delta).map(|v| 4 * v.capacity()).sum::<usize>();
-        let readout = self.peaks.iter().map(list).sum::<usize>() + 4 * (self.constant.capacity() + self.logits.capacity());
+        let readout =
+            self.peaks.iter().map(list).sum::<usize>() + 4 * (self.constant.capacity() + self.logits.capacity());
         (layers + vectors + readout + self.scratch.bytes()) as u64
     }
 }

@@ -50,10 +50,7 @@ impl ActivityLoss {
     pub fn terms(&self, counts: &[u32]) -> (f32, f32) {
         let total: u32 = counts.iter().sum();
         let low: f32 = counts.iter().map(|&zeta| (self.nu_low - zeta as f32).max(0.0).powi(2)).sum();
-        (
-            self.lambda_up * (total as f32 / self.neurons - self.nu_up).max(0.0),
-            self.lambda_low * low / self.neurons,
-        )
+        (self.lambda_up * (total as f32 / self.neurons - self.nu_up).max(0.0), self.lambda_low * low / self.neurons)
     }
 
     /// The upper term's part of ∇S, the same for every neuron and time of the sample.

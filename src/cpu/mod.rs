@@ -92,10 +92,10 @@ impl Clock {
     }
 
     fn profile(self) -> Profile {
-        let is_forward = |k: &KernelTime| ["lif_forward", "readout", "dense_forward"].iter().any(|p| k.name.starts_with(p));
-        let sum = |forward: bool| {
-            Some(self.kernels.iter().filter(|k| is_forward(k) == forward).filter_map(|k| k.ms).sum())
-        };
+        let is_forward =
+            |k: &KernelTime| ["lif_forward", "readout", "dense_forward"].iter().any(|p| k.name.starts_with(p));
+        let sum =
+            |forward: bool| Some(self.kernels.iter().filter(|k| is_forward(k) == forward).filter_map(|k| k.ms).sum());
         Profile { forward_ms: sum(true), backward_ms: sum(false), kernels: self.kernels }
     }
 }
@@ -215,10 +215,7 @@ impl CpuEngine {
                 adam(gradient, weights, first, second, constants);
             }
         };
-        clock.time(
-            || "weight_gradient+adam".into(),
-            || tasks.into_par_iter().with_max_len(1).for_each(work),
-        );
+        clock.time(|| "weight_gradient+adam".into(), || tasks.into_par_iter().with_max_len(1).for_each(work));
         self.step += u64::from(update.is_some());
     }
 
@@ -246,9 +243,8 @@ impl CpuEngine {
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         let layers = 0..self.network.hidden.len();
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.events.len() as u64).sum();
-        let active = |l: usize| {
-            self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.events.len() as u64).sum()
-        };
+        let active =
+            |l: usize| self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.events.len() as u64).sum();
         StepReport {
             step: self.step,
             samples: batch.len(),
@@ -376,7 +372,8 @@ impl Engine for CpuEngine {
     }
 
     fn state_bytes(&self) -> Vec<(String, u64)> {
-        let gradient: usize = self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(|tile| 4 * tile.capacity()).sum();
+        let gradient: usize =
+            self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(|tile| 4 * tile.capacity()).sum();
         let mut bytes = vec![("weight gradient".to_string(), gradient as u64)];
         bytes.extend(self.dense.bytes());
         let groups: Vec<u64> = self.groups.iter().map(Group::bytes).collect();

@@ -37,13 +37,7 @@ pub fn weight_gradient<'a>(
 }
 
 #[inline(always)]
-fn accumulate<const W: usize>(
-    sample: &TileSample,
-    first: usize,
-    alpha: f32,
-    time_steps: usize,
-    gradient: &mut [f32],
-) {
+fn accumulate<const W: usize>(sample: &TileSample, first: usize, alpha: f32, time_steps: usize, gradient: &mut [f32]) {
     let (rows, _) = gradient.as_chunks_mut::<W>();
     let range = sample.active.range(sample.b);
     let (events, e) = (&sample.active.events[range.clone()], &sample.active.e[range]);

@@ -1,0 +1,35 @@
+// Dense baseline: readout scan over input currents; row t of `v` is overwritten with V[t+1]. A lane owns four classes
+// of a sample.
+#import params
+#import index
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;       // (B T, Q)
+@group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
+@group(0) @binding(3) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let id = linear_group(workgroup) * 64u + lane;
+    if id >= p.batch * p.quads {
+        return;
+    }
+    let begin = id / p.quads * p.steps * p.quads + id % p.quads;
+    var potential = vec4<f32>(0.0);
+    var logit = vec4<f32>(0.0);
+    var peak = vec4<u32>(0u);
+    for (var t = 1u; t < p.steps; t++) {
+        let at = begin + (t - 1u) * p.quads;
+        potential = p.alpha * potential + p.gain * v[at];
+        v[at] = potential;
+        if p.sum_readout == 1u {
+            logit += potential;
+        } else {
+            let higher = potential > logit;
+            logit = select(logit, potential, higher);
+            peak = select(peak, vec4<u32>(t), higher);
+        }
+    }
+    logits[id] = logit;
+    peaks[id] = peak;
+}

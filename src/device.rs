@@ -1,0 +1,103 @@
+//! Choosing a device: `auto`, `cpu`, `gpu` or `gpu:N`.
+
+use crate::cpu::CpuEngine;
+use crate::engine::{Engine, Method};
+use crate::error::{Error, Result};
+use crate::golden::{ConformanceDevice, DeltaInputs};
+use crate::gpu::{self, GpuEngine, GpuOptions};
+use crate::model::Network;
+use std::fmt;
+use std::str::FromStr;
+
+/// Which device to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// A hardware GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU adapter: the given one of [`gpu::adapters`], or the best, software adapters included.
+    Gpu(Option<usize>),
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "gpu" => Ok(Device::Gpu(None)),
+            _ => match text.strip_prefix("gpu:").map(str::parse) {
+                Some(Ok(index)) => Ok(Device::Gpu(Some(index))),
+                _ => Err(Error::Config(format!("device `{text}`: must be auto, cpu, gpu or gpu:N"))),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Gpu(None) => f.write_str("gpu"),
+            Device::Gpu(Some(index)) => write!(f, "gpu:{index}"),
+        }
+    }
+}
+
+impl Device {
+    /// What `auto` stands for on this machine; the others stand for themselves.
+    pub fn resolve(self) -> Device {
+        match self {
+            Device::Auto => match gpu::adapter::best(&gpu::adapters(), false) {
+                Some(index) => Device::Gpu(Some(index)),
+                None => Device::Cpu,
+            },
+            other => other,
+        }
+    }
+
+    /// Puts a network on the device.
+    ///
+    /// # Errors
+    /// No such adapter, or a network that cannot work.
+    pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
+        Ok(match self.resolve() {
+            Device::Gpu(adapter) => {
+                Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..GpuOptions::default() })?)
+            }
+            _ => Box::new(CpuEngine::new(network, method)?),
+        })
+    }
+}
+
+impl ConformanceDevice for Device {
+    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+        self.open(network, Method::Sparse)
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
+        let steps = inputs.time_steps;
+        let errors: Vec<Vec<(usize, f32)>> = (0..inputs.neurons)
+            .map(|j| {
+                let active = (0..steps).filter(|t| inputs.active[j * steps + t]);
+                active.map(|t| (t, inputs.error[j * steps + t])).collect()
+            })
+            .collect();
+        let alpha = inputs.alpha as f32;
+        match self.resolve() {
+            Device::Gpu(adapter) => {
+                let options = GpuOptions { adapter, ..GpuOptions::default() };
+                gpu::delta(options, alpha, &errors, &inputs.needed)
+            }
+            _ => Ok(errors
+                .iter()
+                .zip(inputs.needed.chunks_exact(steps))
+                .flat_map(|(errors, needed)| crate::cpu::delta(alpha, errors, needed))
+                .collect()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Which GPU: listing adapters, choosing one, and what its capabilities let us use.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+
+/// An adapter as users see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdapterSummary {
+    /// Its number in `--device gpu:N`.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// Vulkan, Metal, Dx12 or Gl.
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Whether it can run the kernels (compute shaders within WebGPU's default limits).
+    pub usable: bool,
+    /// Largest storage binding, bytes.
+    pub max_storage_binding: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Whether kernels can be timed.
+    pub timestamps: bool,
+    /// Smallest and largest subgroup; `None` without subgroups.
+    pub subgroups: Option<(u32, u32)>,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+}
+
+/// Capabilities that choose between kernel variants, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// A software adapter: a lane's loads cost the same wherever its neighbours read.
+    Software,
+    /// A GPU: neighbouring lanes share cache lines.
+    Hardware,
+}
+
+/// How the gpu device is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GpuOptions {
+    /// `gpu:N`; `None` takes the best adapter.
+    pub adapter: Option<usize>,
+    /// Bounds checks in shaders: on in debug builds, off in release builds; `Some` decides.
+    pub checked: Option<bool>,
+    /// Stay within WebGPU's default limits, whatever the adapter offers.
+    pub default_limits: bool,
+    /// Kernel variants; `None` follows the adapter.
+    pub tier: Option<Tier>,
+    /// Bytes that the δ of a chunk of samples may take; `None` is 16 MiB.
+    pub delta_bytes: Option<u64>,
+    /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.03.
+    pub density_guess: Option<f64>,
+}
+
+/// The instance: every backend of this platform, validation from the environment, no injected indirect validation
+/// (the kernels clamp their counts themselves).
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.flags =
+        (wgpu::InstanceFlags::empty().with_env()).difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+    wgpu::Instance::new(descriptor.with_env_backends())
+}
+
+/// `WGPU_BACKEND` restricts the backends, as in every wgpu program.
+trait EnvBackends {
+    fn with_env_backends(self) -> Self;
+}
+
+impl EnvBackends for wgpu::InstanceDescriptor {
+    fn with_env_backends(mut self) -> Self {
+        self.backends = self.backends.with_env();
+        self
+    }
+}
+
+/// What every kernel needs: WebGPU's default limits.
+pub fn needed_limits() -> wgpu::Limits {
+    wgpu::Limits::default()
+}
+
+fn usable(adapter: &wgpu::Adapter) -> bool {
+    let (needed, limits) = (needed_limits(), adapter.limits());
+    adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        && limits.max_storage_buffers_per_shader_stage >= needed.max_storage_buffers_per_shader_stage
+        && limits.max_compute_invocations_per_workgroup >= needed.max_compute_invocations_per_workgroup
+        && limits.max_compute_workgroup_storage_size >= needed.max_compute_workgroup_storage_size
+        && limits.max_compute_workgroup_size_x >= needed.max_compute_workgroup_size_x
+        && limits.max_compute_workgroups_per_dimension >= needed.max_compute_workgroups_per_dimension
+        && limits.max_uniform_buffer_binding_size >= 256
+}
+
+fn kind(device_type: wgpu::DeviceType) -> &'static str {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    AdapterSummary {
+        index,
+        name: info.name,
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        kind: kind(info.device_type),
+        usable: usable(adapter),
+        max_storage_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        subgroups: features
+            .contains(wgpu::Features::SUBGROUP)
+            .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+        f16: features.contains(wgpu::Features::SHADER_F16),
+    }
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()))
+}
+
+/// Every adapter of this machine, in the order of `gpu:N`.
+pub fn adapters() -> Vec<AdapterSummary> {
+    enumerate().iter().enumerate().map(|(k, adapter)| summary(k, adapter)).collect()
+}
+
+/// The adapter that `gpu` takes, or with `software` false the one that `auto` takes: discrete before integrated
+/// before virtual, a native backend before GL.
+pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
+    let rank = |a: &AdapterSummary| {
+        let kind = ["discrete", "integrated", "virtual", "other", "software"].iter().position(|k| *k == a.kind);
+        (kind, a.backend.eq_ignore_ascii_case("gl"), a.index)
+    };
+    adapters
+        .iter()
+        .filter(|a| a.usable && (software || !matches!(a.kind, "software" | "other")))
+        .min_by_key(|a| rank(a))
+        .map(|a| a.index)
+}
+
+/// An open adapter.
+pub struct Opened {
+    /// What it is.
+    pub summary: AdapterSummary,
+    /// Which kernel variants it gets.
+    pub tier: Tier,
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+}
+
+/// Opens the adapter that `options` ask for.
+///
+/// # Errors
+/// No adapter, none with that number, or one that cannot run the kernels.
+pub fn open(options: &GpuOptions) -> Result<Opened> {
+    let found = enumerate();
+    let summaries: Vec<_> = found.iter().enumerate().map(|(k, adapter)| summary(k, adapter)).collect();
+    let index = match options.adapter {
+        Some(index) if index < found.len() => index,
+        Some(index) => {
+            return Err(Error::Device(format!(
+                "no adapter gpu:{index}: this machine has {}; `spikegrad devices` lists them",
+                found.len()
+            )));
+        }
+        None => best(&summaries, true).ok_or_else(|| {
+            Error::Device(
+                "no usable GPU adapter found; install your GPU's Vulkan driver (or the software one, Debian package \
+                 mesa-vulkan-drivers), or use --device cpu"
+                    .into(),
+            )
+        })?,
+    };
+    let (adapter, summary) = (&found[index], summaries[index].clone());
+    if !summary.usable {
+        return Err(Error::Device(format!(
+            "{} ({}) cannot run the kernels: it lacks compute shaders or WebGPU's default limits",
+            summary.name, summary.backend
+        )));
+    }
+    let mut limits = needed_limits();
+    if !options.default_limits {
+        let offered = adapter.limits();
+        limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
+        limits.max_buffer_size = offered.max_buffer_size;
+    }
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        label: Some("spikegrad"),
+        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_limits: limits,
+        ..Default::default()
+    }))
+    .map_err(|e| Error::Device(format!("{} ({}): {e}", summary.name, summary.backend)))?;
+    let tier = options.tier.unwrap_or(match summary.kind {
+        "software" => Tier::Software,
+        _ => Tier::Hardware,
+    });
+    Ok(Opened { summary, tier, device, queue })
+}

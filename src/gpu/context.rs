@@ -1,0 +1,178 @@
+//! An open device with its pipelines, built once; and every error that wgpu reports, turned into ours.
+
+use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
+use super::shaders::Kernel;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Longest wait for the device before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A device, its queue and the pipelines made so far.
+pub struct Context {
+    /// What the adapter is.
+    pub adapter: AdapterSummary,
+    /// Which kernel variants it gets.
+    pub tier: Tier,
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    checked: bool,
+    pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+impl Context {
+    /// Opens an adapter.
+    pub fn open(options: &GpuOptions) -> Result<Self> {
+        let opened = open(options)?;
+        let trouble: Arc<Mutex<Option<String>>> = Arc::default();
+        let note = |trouble: &Arc<Mutex<Option<String>>>| {
+            let trouble = Arc::clone(trouble);
+            move |message: String| {
+                trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+            }
+        };
+        let on_error = note(&trouble);
+        opened.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error(error.to_string())));
+        let on_lost = note(&trouble);
+        opened.device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device at the end of its life is not a loss.
+            if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
+                on_lost(format!("the device was lost ({reason:?}): {message}"));
+            }
+        });
+        Ok(Context {
+            adapter: opened.summary,
+            tier: opened.tier,
+            device: opened.device,
+            queue: opened.queue,
+            checked: options.checked.unwrap_or(cfg!(debug_assertions)),
+            pipelines: HashMap::new(),
+            trouble,
+        })
+    }
+
+    /// The pipeline of a kernel's variant.
+    pub fn pipeline(&mut self, kernel: Kernel, defined: &[&'static str]) -> wgpu::ComputePipeline {
+        let key = (kernel, defined.to_vec());
+        if let Some(pipeline) = self.pipelines.get(&key) {
+            return pipeline.clone();
+        }
+        let label = [&[kernel.name], defined].concat().join("+");
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(kernel.wgsl(defined).into()),
+        };
+        let module = match self.checked {
+            true => self.device.create_shader_module(descriptor),
+            // SAFETY: the shaders are ours and embedded in the program; they clamp every index that comes from a
+            // count, their loops end, and the tests run all of them with the checks on.
+            false => unsafe {
+                self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            },
+        };
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        self.pipelines.insert(key, pipeline.clone());
+        pipeline
+    }
+
+    /// A zeroed storage buffer.
+    ///
+    /// # Errors
+    /// More bytes than the device binds at once.
+    pub fn storage(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        let limits = self.device.limits();
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        if bytes > most {
+            return Err(Error::Device(format!(
+                "{label} would take {} MiB, {} binds at most {} MiB at once; use a smaller batch or narrower layers",
+                bytes >> 20,
+                self.adapter.name,
+                most >> 20
+            )));
+        }
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.next_multiple_of(16).max(16),
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::INDIRECT,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// A buffer that the host can map for reading.
+    pub fn readback(&self, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: bytes.next_multiple_of(16).max(16),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// The first error that the device reported since the last call.
+    pub fn check(&self) -> Result<()> {
+        match self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(message) => Err(Error::Device(message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets callbacks run without waiting.
+    pub fn poll(&self) -> Result<()> {
+        self.device.poll(wgpu::PollType::Poll).map_err(|e| Error::Device(e.to_string()))?;
+        self.check()
+    }
+
+    /// Waits for a submission, or for all of them.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let outcome = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) });
+        self.check()?;
+        outcome.map(drop).map_err(|e| {
+            Error::Device(format!(
+                "{} did not finish within {} s ({e}); a smaller batch makes shorter steps",
+                self.adapter.name,
+                PATIENCE.as_secs()
+            ))
+        })
+    }
+
+    /// Copies the first `bytes` of a buffer to the host. Waits.
+    pub fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes_padded = bytes.next_multiple_of(4);
+        let target = self.readback(bytes_padded);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &target, 0, bytes_padded);
+        let submission = self.queue.submit([encoder.finish()]);
+        let slice = target.slice(..bytes);
+        slice.map_async(wgpu::MapMode::Read, |_| {});
+        self.wait(Some(submission))?;
+        let view = slice.get_mapped_range().map_err(|e| Error::Device(format!("reading back: {e}")))?;
+        Ok(view.to_vec())
+    }
+
+    /// [`read`](Self::read) as numbers.
+    pub fn read_as<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, n: usize) -> Result<Vec<T>> {
+        let bytes = self.read(buffer, (n * size_of::<T>()) as u64)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}

@@ -1,0 +1,162 @@
+//! Reading everything back: for conformance, pictures and the twins' tests.
+
+use super::buffers::{LayerWeights, State, quads};
+use super::context::Context;
+use super::params::Params;
+use super::recording::Recorder;
+use super::sparse::{Purpose, groups};
+use super::{GpuEngine, GpuOptions, dense, shaders as k};
+use crate::engine::{ActiveEntry, Inspection, LayerInspection, Method, check_batch};
+use crate::error::{Error, Result};
+use crate::events::{Event, EventSet};
+use crate::weights::Weights;
+
+/// Forward and backward of `batch`, everything kept.
+pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
+    check_batch(&engine.network, batch)?;
+    let rows = batch.len() * batch.time_steps();
+    if engine.method == Method::Dense {
+        let report = engine.run(batch, Purpose::Inspect)?;
+        let Some(state) = &engine.state else { return Err(Error::Device("no buffers".into())) };
+        let hidden = dense::inspect_hidden(engine, batch)?;
+        let readout_v = dense::readout_v(engine, batch)?;
+        return finish(engine, state, batch, hidden, readout_v, report.loss());
+    }
+    engine.recorded_v = engine.network.sizes()[1..]
+        .iter()
+        .map(|&n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
+        .collect::<Result<_>>()?;
+    let report = engine.run(batch, Purpose::Inspect);
+    // The recording binds these potentials: neither is kept.
+    engine.recordings.remove(&(batch.len(), Purpose::Inspect));
+    let v = std::mem::take(&mut engine.recorded_v);
+    let report = report?;
+    let Some(state) = &engine.state else { return Err(Error::Device("no buffers".into())) };
+    let hidden = (0..engine.network.hidden.len())
+        .map(|l| inspect_layer(engine, state, batch, l, &v[l], report.active(l) as usize))
+        .collect::<Result<Vec<_>>>()?;
+    let readout_v = match v.last() {
+        Some(v) => read_rows(&engine.context, v, rows, engine.network.readout.classes)?,
+        None => Vec::new(),
+    };
+    finish(engine, state, batch, hidden, readout_v, report.loss())
+}
+
+fn finish(
+    engine: &GpuEngine,
+    state: &State,
+    batch: &EventSet,
+    hidden: Vec<LayerInspection>,
+    readout_v: Vec<f32>,
+    loss: crate::engine::LossTerms,
+) -> Result<Inspection> {
+    let gradient = |layer: &LayerWeights| layer.read(&engine.context, &layer.gradient);
+    Ok(Inspection {
+        hidden,
+        readout_v,
+        logits: read_rows(&engine.context, &state.readout.logits, batch.len(), engine.network.readout.classes)?,
+        loss,
+        gradient: Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? },
+    })
+}
+
+/// Reads (rows, Q) vec4 as [rows, n].
+pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
+    let stride = 4 * quads(n);
+    let padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
+    Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
+}
+
+fn inspect_layer(
+    engine: &GpuEngine,
+    state: &State,
+    batch: &EventSet,
+    l: usize,
+    v: &wgpu::Buffer,
+    entries: usize,
+) -> Result<LayerInspection> {
+    let (context, h) = (&engine.context, &state.hidden[l]);
+    let steps = batch.time_steps();
+    let rows = batch.len() * steps;
+    let starts: Vec<u32> = context.read_as(&h.offsets, rows + 1)?;
+    let events: Vec<Event> = context.read_as(&h.events, starts[rows] as usize)?;
+    let mut spikes = Vec::with_capacity(events.len());
+    for b in 0..batch.len() {
+        let range = starts[b * steps] as usize..starts[(b + 1) * steps] as usize;
+        spikes.extend(events[range].iter().map(|&event| (b as u32, event)));
+    }
+    let keys: Vec<[u32; 2]> = context.read_as(&h.active_key, entries)?;
+    let g: Vec<f32> = context.read_as(&h.active_g, entries)?;
+    let e: Vec<f32> = context.read_as(&h.active_e, entries)?;
+    let mut active: Vec<ActiveEntry> = keys
+        .iter()
+        .zip(g.iter().zip(&e))
+        .map(|(&[row, j], (&g, &e))| ActiveEntry { b: row / steps as u32, t: row % steps as u32, j, g, e })
+        .collect();
+    active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
+    Ok(LayerInspection { v: read_rows(context, v, rows, engine.network.hidden[l].neurons)?, spikes, active })
+}
+
+/// The δ recurrence alone, by the kernel of the training step: twin of [`crate::cpu::delta`].
+///
+/// `errors[j]` are (t, e) of neuron j at its active times, ascending; `needed` is [J, T].
+/// Returns [J, T], 0 where not needed.
+///
+/// # Errors
+/// No adapter, or one that fails.
+pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], needed: &[bool]) -> Result<Vec<f32>> {
+    let neurons = errors.len();
+    if neurons == 0 || needed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut context = Context::open(&options)?;
+    let steps = needed.len() / neurons;
+    let words = steps.div_ceil(32);
+    // Each neuron is a sample of its own with one neuron, so that each has its own needed times.
+    let mut offsets = vec![0u32; neurons * (steps + 1)];
+    let mut keys: Vec<[u32; 2]> = Vec::new();
+    let mut values: Vec<f32> = Vec::new();
+    let mut bits = vec![0u32; neurons * words];
+    for (b, list) in errors.iter().enumerate() {
+        offsets.push(keys.len() as u32);
+        keys.extend(list.iter().map(|&(t, _)| [(b * steps + t) as u32, 0]));
+        values.extend(list.iter().map(|&(_, e)| e));
+        for t in (0..steps).filter(|t| needed[b * steps + t]) {
+            bits[b * words + t / 32] |= 1 << (t % 32);
+        }
+    }
+    offsets.push(keys.len() as u32);
+    let upload = |label: &str, bytes: &[u8]| -> Result<wgpu::Buffer> {
+        let buffer = context.storage(label, bytes.len() as u64)?;
+        if !bytes.is_empty() {
+            context.queue.write_buffer(&buffer, 0, bytes);
+        }
+        Ok(buffer)
+    };
+    let offsets = upload("offsets", bytemuck::cast_slice(&offsets))?;
+    let active_key = upload("active entries", bytemuck::cast_slice(&keys))?;
+    let values = upload("errors", bytemuck::cast_slice(&values))?;
+    let bits = upload("needed rows", bytemuck::cast_slice(&bits))?;
+    let out = context.storage("delta", 16 * (neurons * steps) as u64)?;
+    let params = Params {
+        batch: neurons as u32,
+        steps: steps as u32,
+        words: words as u32,
+        neurons: 1,
+        quads: 1,
+        chunk: neurons as u32,
+        chunk_samples: neurons as u32,
+        active_capacity: keys.len() as u32,
+        alpha,
+        ..Params::default()
+    };
+    let mut r = Recorder::new(&mut context);
+    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active_key, &values, &bits, &out], groups(neurons));
+    let recording = r.finish();
+    let mut encoder = context.device.create_command_encoder(&Default::default());
+    recording.encode(&mut encoder);
+    context.queue.submit([encoder.finish()]);
+    let rows = read_rows(&context, &out, neurons * steps, 1)?;
+    context.check()?;
+    Ok(rows)
+}

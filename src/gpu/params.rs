@@ -1,0 +1,88 @@
+//! The uniform structs of the shaders. A test reflects the WGSL and compares every field's name and offset.
+
+use crate::model::AdamConstants;
+use bytemuck::{Pod, Zeroable};
+
+/// What a dispatch needs to know; `shaders/shared/params.wgsl` says what each field is.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    pub batch: u32,
+    pub steps: u32,
+    pub words: u32,
+    pub inputs: u32,
+    pub neurons: u32,
+    pub quads: u32,
+    pub above_quads: u32,
+    pub input_stride: u32,
+    pub chunk: u32,
+    pub first_sample: u32,
+    pub chunk_samples: u32,
+    pub presynaptic_base: u32,
+    pub presynaptic_at: u32,
+    pub presynaptic_stride: u32,
+    pub event_capacity: u32,
+    pub active_capacity: u32,
+    pub counts: u32,
+    pub chunks: u32,
+    pub sum_readout: u32,
+    pub report_at: u32,
+    pub alpha: f32,
+    pub v_rest: f32,
+    pub v_th: f32,
+    pub reset: f32,
+    pub beta: f32,
+    pub b_th: f32,
+    pub gain: f32,
+    pub lambda_up: f32,
+    pub nu_up: f32,
+    pub lambda_low: f32,
+    pub nu_low: f32,
+    pub input_capacity: u32,
+}
+
+/// The constants of one Adam update.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct AdamParams {
+    pub beta1: f32,
+    pub beta2: f32,
+    pub step_size: f32,
+    pub inv_sqrt_correction: f32,
+    pub epsilon: f32,
+    pub pad0: u32,
+    pub pad1: u32,
+    pub pad2: u32,
+}
+
+impl From<AdamConstants> for AdamParams {
+    fn from(c: AdamConstants) -> Self {
+        AdamParams {
+            beta1: c.beta1,
+            beta2: c.beta2,
+            step_size: c.step_size,
+            inv_sqrt_correction: c.inv_sqrt_correction,
+            epsilon: c.epsilon,
+            pad0: 0,
+            pad1: 0,
+            pad2: 0,
+        }
+    }
+}
+
+/// The extents of one matrix product, `shaders/gemm.wgsl`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct GemmParams {
+    pub rows: u32,
+    pub cols: u32,
+    pub depth: u32,
+    pub a_row: u32,
+    pub a_col: u32,
+    pub b_row: u32,
+    pub b_col: u32,
+    pub out_row: u32,
+}

@@ -1,0 +1,94 @@
+//! One training step with a pass and two timestamps for each dispatch.
+
+use super::GpuEngine;
+use super::params::AdamParams;
+use super::recording::Phase;
+use super::sparse::Purpose;
+use crate::engine::{Engine, KernelTime, Profile};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::Adam;
+
+/// Dispatches timed at once: a query set holds at most 4,096 timestamps.
+const MOST: usize = 2048;
+
+/// Runs the step. Kernels get `None` where the device has no timestamps or they make no sense.
+pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<Profile> {
+    engine.make_room(batch)?;
+    engine.record(batch.len(), Purpose::Train)?;
+    engine.write_batch(batch, true);
+    engine.step += 1;
+    let step = engine.step;
+    let context = &engine.context;
+    let (Some(state), Some(recording)) = (&engine.state, engine.recordings.get(&(batch.len(), Purpose::Train))) else {
+        return Err(Error::Device("the step was not recorded".into()));
+    };
+    context.queue.write_buffer(&state.adam, 0, bytemuck::bytes_of(&AdamParams::from(adam.constants(step))));
+    context.queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&[step as u32, 0, 0, 0]));
+
+    let timed = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+    let n = recording.dispatches.len().min(MOST);
+    let queries = timed.then(|| {
+        context.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("profile"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2 * n as u32,
+        })
+    });
+    let mut encoder = context.device.create_command_encoder(&Default::default());
+    recording.encode_clears(&mut encoder);
+    for (k, dispatch) in recording.dispatches.iter().enumerate() {
+        let timestamp_writes = queries.as_ref().filter(|_| k < n).map(|query_set| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(2 * k as u32),
+            end_of_pass_write_index: Some(2 * k as u32 + 1),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+        dispatch.encode(&mut pass);
+    }
+    let stamps = match &queries {
+        Some(queries) => {
+            let resolved = context.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: 16 * n as u64,
+                usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            encoder.resolve_query_set(queries, 0..2 * n as u32, &resolved, 0);
+            context.queue.submit([encoder.finish()]);
+            context.read_as::<u64>(&resolved, 2 * n)?
+        }
+        None => {
+            let submission = context.queue.submit([encoder.finish()]);
+            context.wait(Some(submission))?;
+            Vec::new()
+        }
+    };
+    let period = f64::from(context.queue.get_timestamp_period());
+    let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
+    for (k, dispatch) in recording.dispatches.iter().enumerate() {
+        // Zero or backwards means that the platform did not really measure.
+        let ms = match stamps.get(2 * k..2 * k + 2) {
+            Some(&[begin, end]) if begin > 0 && end >= begin => Some((end - begin) as f64 * period / 1e6),
+            _ => None,
+        };
+        match kernels.iter_mut().find(|(_, kernel)| kernel.name == dispatch.label) {
+            Some((_, kernel)) => {
+                kernel.calls += 1;
+                kernel.ms = kernel.ms.zip(ms).map(|(a, b)| a + b);
+            }
+            None => kernels.push((dispatch.phase, KernelTime { name: dispatch.label.clone(), calls: 1, ms })),
+        }
+    }
+    let sum = |phase: Phase| {
+        let of_phase = kernels.iter().filter(|(p, _)| *p == phase);
+        of_phase.map(|(_, kernel)| kernel.ms).sum::<Option<f64>>()
+    };
+    let profile = Profile {
+        forward_ms: sum(Phase::Forward),
+        backward_ms: sum(Phase::Backward),
+        kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
+    };
+    engine.reports(true)?;
+    Ok(profile)
+}

@@ -1,0 +1,207 @@
+//! A step as a list of dispatches, built once for a batch size and replayed: pipelines, bind groups and sizes fixed.
+
+use super::context::Context;
+use super::shaders::Kernel;
+
+/// Uniform data of each dispatch begins at a multiple of this (WebGPU's default alignment).
+const UNIFORM_STRIDE: u64 = 256;
+
+/// Which part of a step a dispatch belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Forward and loss.
+    Forward,
+    /// Backward.
+    Backward,
+    /// The update.
+    Update,
+}
+
+/// How many workgroups.
+pub enum Work {
+    /// Known when recorded.
+    Groups(u64),
+    /// Three words in a buffer, written by an earlier dispatch.
+    Indirect(wgpu::Buffer, u64),
+}
+
+/// One dispatch, ready to encode.
+pub struct Dispatch {
+    /// Operation and layer.
+    pub label: String,
+    /// Its part of the step.
+    pub phase: Phase,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    work: Work,
+}
+
+impl Dispatch {
+    /// Encodes into a pass.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        match &self.work {
+            Work::Groups(n) => {
+                // More than 65,535 workgroups fold into y; the shaders unfold them with the same constant.
+                let x = (*n).min(65_535);
+                pass.dispatch_workgroups(x as u32, n.div_ceil(65_535) as u32, 1);
+            }
+            Work::Indirect(buffer, offset) => pass.dispatch_workgroups_indirect(buffer, *offset),
+        }
+    }
+}
+
+/// A recorded step.
+pub struct Recording {
+    /// Buffers cleared before the dispatches.
+    pub clears: Vec<wgpu::Buffer>,
+    /// The dispatches, in order.
+    pub dispatches: Vec<Dispatch>,
+}
+
+struct Entry<'a> {
+    label: String,
+    phase: Phase,
+    pipeline: wgpu::ComputePipeline,
+    uniform: Uniform,
+    buffers: Vec<&'a wgpu::Buffer>,
+    work: Work,
+}
+
+enum Uniform {
+    At(u64),
+    Buffer(wgpu::Buffer),
+}
+
+/// Collects dispatches.
+pub struct Recorder<'a> {
+    context: &'a mut Context,
+    phase: Phase,
+    clears: Vec<wgpu::Buffer>,
+    entries: Vec<Entry<'a>>,
+    uniforms: Vec<u8>,
+}
+
+impl<'a> Recorder<'a> {
+    /// An empty recording that begins with the forward phase.
+    pub fn new(context: &'a mut Context) -> Self {
+        Recorder { context, phase: Phase::Forward, clears: Vec::new(), entries: Vec::new(), uniforms: Vec::new() }
+    }
+
+    /// What follows belongs to `phase`.
+    pub fn phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// Clears a buffer before the step.
+    pub fn clear(&mut self, buffer: &wgpu::Buffer) {
+        self.clears.push(buffer.clone());
+    }
+
+    /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
+    pub fn add<P: bytemuck::Pod>(
+        &mut self,
+        label: impl Into<String>,
+        kernel: (Kernel, &[&'static str]),
+        params: P,
+        buffers: &[&'a wgpu::Buffer],
+        work: Work,
+    ) {
+        let at = self.uniforms.len() as u64;
+        self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
+        self.uniforms.resize((at + UNIFORM_STRIDE) as usize, 0);
+        self.push(label.into(), kernel, Uniform::At(at), buffers, work);
+    }
+
+    /// Appends a dispatch whose binding 0 is a uniform buffer of its own.
+    pub fn add_with(
+        &mut self,
+        label: impl Into<String>,
+        kernel: (Kernel, &[&'static str]),
+        uniform: &wgpu::Buffer,
+        buffers: &[&'a wgpu::Buffer],
+        work: Work,
+    ) {
+        self.push(label.into(), kernel, Uniform::Buffer(uniform.clone()), buffers, work);
+    }
+
+    fn push(
+        &mut self,
+        label: String,
+        (kernel, defined): (Kernel, &[&'static str]),
+        uniform: Uniform,
+        buffers: &[&'a wgpu::Buffer],
+        work: Work,
+    ) {
+        if matches!(work, Work::Groups(0)) {
+            return;
+        }
+        let pipeline = self.context.pipeline(kernel, defined);
+        let phase = self.phase;
+        self.entries.push(Entry { label, phase, pipeline, uniform, buffers: buffers.to_vec(), work });
+    }
+
+    /// Makes the bind groups.
+    pub fn finish(self) -> Recording {
+        let device = &self.context.device;
+        let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: (self.uniforms.len() as u64).max(UNIFORM_STRIDE),
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.context.queue.write_buffer(&uniforms, 0, &self.uniforms);
+        let dispatches = self
+            .entries
+            .into_iter()
+            .map(|entry| {
+                let first = match &entry.uniform {
+                    Uniform::Buffer(buffer) => buffer.as_entire_binding(),
+                    Uniform::At(offset) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &uniforms,
+                        offset: *offset,
+                        size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
+                    }),
+                };
+                let rest = entry.buffers.iter().map(|buffer| buffer.as_entire_binding());
+                let entries: Vec<_> = std::iter::once(first)
+                    .chain(rest)
+                    .enumerate()
+                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+                    .collect();
+                let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&entry.label),
+                    layout: &entry.pipeline.get_bind_group_layout(0),
+                    entries: &entries,
+                });
+                Dispatch {
+                    label: entry.label,
+                    phase: entry.phase,
+                    pipeline: entry.pipeline,
+                    bind_group,
+                    work: entry.work,
+                }
+            })
+            .collect();
+        Recording { clears: self.clears, dispatches }
+    }
+}
+
+impl Recording {
+    /// Encodes the whole step as one compute pass.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.encode_clears(encoder);
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for dispatch in &self.dispatches {
+            dispatch.encode(&mut pass);
+        }
+    }
+
+    /// Encodes what must be zero before the dispatches.
+    pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
+        for buffer in &self.clears {
+            encoder.clear_buffer(buffer, 0, None);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The WGSL sources: embedded, with `#import` of shared text and `#ifdef` for variants.
+
+/// One kernel: its name is its file's name and its operation's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kernel {
+    /// The operation.
+    pub name: &'static str,
+    source: &'static str,
+    /// The variants that are used, each a list of defined names.
+    pub variants: &'static [&'static [&'static str]],
+}
+
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal $([$($variant:expr),* $(,)?])?;)*) => {
+        $($(#[$doc])* pub const $constant: Kernel = Kernel {
+            name: $name,
+            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            variants: kernels!(@variants $([$($variant),*])?),
+        };)*
+        /// Every kernel.
+        pub const ALL: &[Kernel] = &[$($constant),*];
+    };
+    (@variants) => { &[&[]] };
+    (@variants [$($variant:expr),*]) => { &[$(&$variant),*] };
+}
+
+kernels! {
+    /// LIF forward with the surrogate mask.
+    LIF_FORWARD = "lif_forward" [[], ["RECORD"]];
+    /// Prefix sum, block sums.
+    SCAN_REDUCE = "scan_reduce";
+    /// Prefix sum, offsets of blocks.
+    SCAN_BLOCKS = "scan_blocks";
+    /// Prefix sum, offsets.
+    SCAN_APPLY = "scan_apply";
+    /// Totals to dispatch arguments, report and overflow flag.
+    SCHEDULE = "schedule" [[], ["COOPERATIVE"]];
+    /// Spikes in (b, t, j) order.
+    SCATTER_SPIKES = "scatter_spikes";
+    /// Spikes neuron by neuron.
+    SCATTER_PRESYNAPTIC = "scatter_presynaptic";
+    /// Active entries in order.
+    SCATTER_ACTIVE = "scatter_active";
+    /// Readout and logits.
+    READOUT = "readout" [[], ["RECORD"]];
+    /// Cross entropy and its gradient.
+    LOSS = "loss";
+    /// Activity regularisers.
+    ACTIVITY = "activity";
+    /// Sums over the batch for the host.
+    REPORT = "report";
+    /// δ of the readout.
+    DELTA_READOUT = "delta_readout";
+    /// δ of a hidden layer.
+    DELTA = "delta";
+    /// ∇S at active entries.
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"]];
+    /// ∇W.
+    WEIGHT_GRADIENT = "weight_gradient";
+    /// The update.
+    ADAM = "adam";
+    /// Dense baseline: events to a [B, T, N] array.
+    DENSE_INPUT = "dense_input";
+    /// Dense baseline: matrix product.
+    GEMM = "gemm";
+    /// Dense baseline: LIF scan.
+    DENSE_LIF = "dense_lif";
+    /// Dense baseline: readout scan.
+    DENSE_READOUT = "dense_readout";
+    /// Dense baseline: reverse scan of the readout.
+    DENSE_DELTA_READOUT = "dense_delta_readout";
+    /// Dense baseline: reverse scan of a hidden layer.
+    DENSE_DELTA = "dense_delta" [[], ["RECORD"]];
+}
+
+/// What `#import NAME` stands for.
+fn shared(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "params" => include_str!("../../shaders/shared/params.wgsl"),
+        "index" => include_str!("../../shaders/shared/index.wgsl"),
+        "sections" => include_str!("../../shaders/shared/sections.wgsl"),
+        _ => return None,
+    })
+}
+
+impl Kernel {
+    /// The WGSL text with imports in place and only the lines of the `defined` names kept.
+    ///
+    /// Every output line stands for one input line or one imported line, so compiler messages stay useful.
+    pub fn wgsl(&self, defined: &[&str]) -> String {
+        let mut out = String::with_capacity(2 * self.source.len());
+        let mut keep = vec![true];
+        for line in self.source.lines() {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("#import"), Some(name)) => out.push_str(shared(name).unwrap_or("#unknown import")),
+                (Some("#ifdef"), Some(name)) => keep.push(defined.contains(&name)),
+                (Some("#else"), None) => {
+                    if let Some(last) = keep.last_mut() {
+                        *last = !*last;
+                    }
+                }
+                (Some("#endif"), None) => {
+                    keep.pop();
+                }
+                _ if keep.iter().all(|&k| k) => out.push_str(line),
+                _ => {}
+            }
+            out.push('\n');
+        }
+        out
+    }
+}

@@ -1,0 +1,305 @@
+//! The sparse step as dispatches.
+
+use super::adapter::Tier;
+use super::buffers::{HiddenState, LayerWeights, State, quads};
+use super::context::Context;
+use super::params::Params;
+use super::recording::{Phase, Recorder, Recording, Work};
+use super::shaders as k;
+use crate::model::{Logits, Network};
+
+/// What a recording is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Forward, backward, update.
+    Train,
+    /// Forward alone, nothing active.
+    Evaluate,
+    /// Forward and backward, potentials kept, no update.
+    Inspect,
+}
+
+/// Workgroups of 64 lanes for `lanes` lanes.
+pub fn groups(lanes: usize) -> Work {
+    Work::Groups((lanes as u64).div_ceil(64))
+}
+
+/// Records a step of `batch` samples. `recorded_v` holds a buffer of potentials for each layer when inspecting.
+pub fn record(
+    context: &mut Context,
+    network: &Network,
+    state: &State,
+    weights: &[LayerWeights],
+    batch: usize,
+    purpose: Purpose,
+    recorded_v: &[wgpu::Buffer],
+) -> Recording {
+    let tier = context.tier;
+    let step = Step { network, state, weights, batch, purpose, recorded_v, tier };
+    let mut r = Recorder::new(context);
+    for h in &state.hidden {
+        r.clear(&h.counts);
+        r.clear(&h.needed);
+    }
+    for l in 0..network.hidden.len() {
+        step.forward(&mut r, l);
+    }
+    step.readout(&mut r);
+    if purpose != Purpose::Evaluate {
+        r.phase(Phase::Backward);
+        for first in (0..batch).step_by(state.chunk) {
+            step.backward(&mut r, first, state.chunk.min(batch - first));
+        }
+    }
+    if purpose == Purpose::Train {
+        r.phase(Phase::Update);
+        record_adam(&mut r, state, weights);
+    }
+    r.finish()
+}
+
+/// Adam for every layer.
+pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [LayerWeights]) {
+    for (l, w) in weights.iter().enumerate() {
+        r.add_with(
+            format!("adam.{l}"),
+            (k::ADAM, &[]),
+            &state.adam,
+            &[&state.status, &w.gradient, &w.weights, &w.first, &w.second],
+            groups(w.rows * quads(w.cols)),
+        );
+    }
+}
+
+/// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
+pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
+    let sizes = network.sizes();
+    let (inputs, neurons) = (sizes[l], sizes[l + 1]);
+    let r = &network.regulariser;
+    let mut p = Params {
+        batch: batch as u32,
+        steps: network.time_steps as u32,
+        words: network.time_steps.div_ceil(32) as u32,
+        inputs: inputs as u32,
+        neurons: neurons as u32,
+        quads: quads(neurons) as u32,
+        above_quads: sizes.get(l + 2).map_or(0, |&n| quads(n) as u32),
+        input_stride: if l == 0 { 1 } else { network.time_steps as u32 },
+        chunk: state.chunk as u32,
+        chunk_samples: batch as u32,
+        counts: (batch * (network.time_steps + neurons + quads(neurons))) as u32,
+        chunks: batch.div_ceil(state.chunk) as u32,
+        sum_readout: u32::from(network.readout.logits == Logits::Sum),
+        report_at: 4 + 4 * l as u32,
+        lambda_up: r.lambda_up as f32,
+        nu_up: r.nu_up as f32,
+        lambda_low: r.lambda_low as f32,
+        nu_low: r.nu_low as f32,
+        input_capacity: if l == 0 { u32::MAX } else { state.capacity[l - 1].events },
+        ..Params::default()
+    };
+    match network.hidden.get(l) {
+        Some(layer) => {
+            let c = layer.constants(network.dt_ms);
+            (p.alpha, p.v_rest, p.v_th, p.reset, p.beta, p.b_th) = (c.alpha, c.v_rest, c.v_th, c.reset, c.beta, c.b_th);
+            (p.event_capacity, p.active_capacity) = (state.capacity[l].events, state.capacity[l].active);
+        }
+        None => {
+            p.alpha = network.readout.alpha(network.dt_ms) as f32;
+            p.gain = network.readout.gain_value(network.dt_ms) as f32;
+            p.report_at = 2;
+        }
+    }
+    p
+}
+
+struct Step<'a> {
+    network: &'a Network,
+    state: &'a State,
+    weights: &'a [LayerWeights],
+    batch: usize,
+    purpose: Purpose,
+    recorded_v: &'a [wgpu::Buffer],
+    tier: Tier,
+}
+
+impl<'a> Step<'a> {
+    fn params(&self, l: usize) -> Params {
+        let mut p = layer_params(self.network, self.state, l, self.batch);
+        if self.purpose == Purpose::Evaluate {
+            // |V - V_th| < 0 holds nowhere: no active entry, no list for a backward pass.
+            p.b_th = 0.0;
+        }
+        p
+    }
+
+    /// Where layer `l` reads its input events: starts and list.
+    fn input(&self, l: usize) -> (&'a wgpu::Buffer, &'a wgpu::Buffer) {
+        match l {
+            0 => (&self.state.input.starts, &self.state.input.events),
+            _ => (&self.state.hidden[l - 1].offsets, &self.state.hidden[l - 1].events),
+        }
+    }
+
+    fn recording(&self) -> bool {
+        self.purpose == Purpose::Inspect
+    }
+
+    fn forward(&self, r: &mut Recorder<'a>, l: usize) {
+        let p = self.params(l);
+        let h = &self.state.hidden[l];
+        let (starts, events) = self.input(l);
+        let rows = self.batch * self.network.time_steps;
+        let (neurons, quads) = (p.neurons as usize, p.quads as usize);
+        let mut buffers =
+            vec![starts, events, &self.weights[l].weights, &h.spike_words, &h.counts, &h.needed, &h.staged];
+        let mut variant: &[&'static str] = &[];
+        if self.recording() {
+            variant = &["RECORD"];
+            buffers.push(&self.recorded_v[l]);
+        }
+        r.add(format!("lif_forward.{l}"), (k::LIF_FORWARD, variant), p, &buffers, groups(self.batch * quads));
+
+        let blocks = Work::Groups(u64::from(p.counts).div_ceil(1024));
+        r.add(format!("scan_reduce.{l}"), (k::SCAN_REDUCE, &[]), p, &[&h.counts, &h.block_sums], blocks);
+        r.add(format!("scan_blocks.{l}"), (k::SCAN_BLOCKS, &[]), p, &[&h.block_sums], Work::Groups(1));
+        let blocks = Work::Groups(u64::from(p.counts).div_ceil(1024));
+        r.add(format!("scan_apply.{l}"), (k::SCAN_APPLY, &[]), p, &[&h.counts, &h.block_sums, &h.offsets], blocks);
+        r.add(
+            format!("schedule.{l}"),
+            (k::SCHEDULE, self.schedule_variant()),
+            p,
+            &[&h.counts, &h.offsets, &h.dispatches, &self.state.report, &self.state.status],
+            Work::Groups(1),
+        );
+        let scatter = &[&h.spike_words, &h.offsets, &h.events];
+        r.add(format!("scatter_spikes.{l}"), (k::SCATTER_SPIKES, &[]), p, scatter, groups(rows));
+        if self.purpose == Purpose::Evaluate {
+            return;
+        }
+        let scatter = &[&h.spike_words, &h.offsets, &h.presynaptic];
+        let lanes = groups(self.batch * neurons);
+        r.add(format!("scatter_presynaptic.{l}"), (k::SCATTER_PRESYNAPTIC, &[]), p, scatter, lanes);
+        r.add(
+            format!("scatter_active.{l}"),
+            (k::SCATTER_ACTIVE, &[]),
+            p,
+            &[&h.counts, &h.offsets, &h.staged, &h.active_key, &h.active_g],
+            Work::Indirect(h.dispatches.clone(), 0),
+        );
+        let activity = Work::Groups(self.batch as u64);
+        r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], activity);
+        // The two regulariser terms stand behind the two counts that schedule writes.
+        let p = Params { report_at: p.report_at + 2, ..p };
+        self.report(r, format!("report.{l}"), p, &h.activity);
+    }
+
+    fn report(&self, r: &mut Recorder<'a>, label: String, p: Params, per_sample: &'a wgpu::Buffer) {
+        let s = self.state;
+        r.add(label, (k::REPORT, &[]), p, &[per_sample, &s.status, &s.step, &s.report], Work::Groups(1));
+    }
+
+    fn readout(&self, r: &mut Recorder<'a>) {
+        let l = self.network.hidden.len();
+        let p = self.params(l);
+        let out = &self.state.readout;
+        let (starts, events) = self.input(l);
+        let mut buffers = vec![starts, events, &self.weights[l].weights, &out.logits, &out.peaks];
+        let mut variant: &[&'static str] = &[];
+        if self.recording() {
+            variant = &["RECORD"];
+            buffers.push(&self.recorded_v[l]);
+        }
+        let lanes = groups(self.batch * p.quads as usize);
+        r.add("readout", (k::READOUT, variant), p, &buffers, lanes);
+        record_loss(r, self.state, p);
+    }
+
+    fn schedule_variant(&self) -> &'static [&'static str] {
+        match self.tier {
+            Tier::Software => &[],
+            Tier::Hardware => &["COOPERATIVE"],
+        }
+    }
+
+    /// The backward pass of one chunk of samples, from the readout down.
+    fn backward(&self, r: &mut Recorder<'a>, first: usize, samples: usize) {
+        let hidden = self.network.hidden.len();
+        let s = self.state;
+        for l in (0..=hidden).rev() {
+            let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
+            let needed = match l {
+                0 => &s.input.needed,
+                _ => &s.hidden[l - 1].needed,
+            };
+            let lanes = groups(samples * p.quads as usize);
+            match s.hidden.get(l) {
+                Some(h) => {
+                    let buffers = &[&h.offsets, &h.active_key, &h.active_e, needed, &s.delta];
+                    r.add(format!("delta.{l}"), (k::DELTA, &[]), p, buffers, lanes);
+                }
+                None => {
+                    let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
+                    r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
+                }
+            }
+            self.weight_gradient(r, l, p);
+            if l > 0 {
+                self.spike_gradient(r, l - 1, first, samples);
+            }
+        }
+    }
+
+    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
+        let s = self.state;
+        let (starts, list, base, at, stride) = match l {
+            0 => {
+                let at = p.first_sample / p.chunk * p.inputs;
+                (&s.input.presynaptic_starts, &s.input.presynaptic, 0, at, 1)
+            }
+            _ => {
+                let h: &HiddenState = &s.hidden[l - 1];
+                let base = p.batch * p.steps;
+                (&h.offsets, &h.presynaptic, base, base + p.first_sample * p.inputs, p.chunk_samples)
+            }
+        };
+        let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: stride, ..p };
+        let lanes = groups(p.inputs as usize * p.quads as usize);
+        let buffers = &[starts, list, &s.delta, &self.weights[l].gradient];
+        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, &[]), p, buffers, lanes);
+    }
+
+    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, first: usize, samples: usize) {
+        let h = &self.state.hidden[l];
+        let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
+        let variant: &[&'static str] = match self.tier {
+            Tier::Software => &[],
+            Tier::Hardware => &["COOPERATIVE"],
+        };
+        let chunk = (first / self.state.chunk) as u64;
+        r.add(
+            format!("spike_gradient.{l}"),
+            (k::SPIKE_GRADIENT, variant),
+            p,
+            &[
+                &self.weights[l + 1].weights,
+                &self.state.delta,
+                &h.offsets,
+                &h.active_key,
+                &h.active_g,
+                &h.counts,
+                &h.activity,
+                &h.active_e,
+            ],
+            Work::Indirect(h.dispatches.clone(), 12 * (1 + chunk)),
+        );
+    }
+}
+
+/// Loss and its sums, for the sparse and the dense step.
+pub fn record_loss<'a>(r: &mut Recorder<'a>, s: &'a State, p: Params) {
+    let out = &s.readout;
+    let samples = Work::Groups(u64::from(p.batch));
+    r.add("loss", (k::LOSS, &[]), p, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
+    r.add("report", (k::REPORT, &[]), p, &[&out.sample_loss, &s.status, &s.step, &s.report], Work::Groups(1));
+}
