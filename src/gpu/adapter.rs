@@ -41,7 +41,7 @@ pub enum Tier {
 }
 
 /// How the gpu device is opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
     /// `gpu:N`; `None` takes the best adapter.
     pub adapter: Option<usize>,
@@ -55,6 +55,9 @@ pub struct GpuOptions {
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.03.
     pub density_guess: Option<f64>,
+    /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
+    /// work on kernels. Such shaders always run with bounds checks.
+    pub shaders: Option<std::path::PathBuf>,
 }
 
 /// The instance: every backend of this platform, validation from the environment, no injected indirect validation

@@ -4,6 +4,7 @@ use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
 use super::shaders::Kernel;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub struct Context {
     /// Its queue.
     pub queue: wgpu::Queue,
     checked: bool,
+    shaders: Option<PathBuf>,
     pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
     trouble: Arc<Mutex<Option<String>>>,
 }
@@ -51,6 +53,7 @@ impl Context {
             device: opened.device,
             queue: opened.queue,
             checked: options.checked.unwrap_or(cfg!(debug_assertions)),
+            shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
             trouble,
         })
@@ -63,11 +66,13 @@ impl Context {
             return pipeline.clone();
         }
         let label = [&[kernel.name], defined].concat().join("+");
+        let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
+        let checked = self.checked || edited.is_some();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(kernel.wgsl(defined).into()),
+            source: wgpu::ShaderSource::Wgsl(edited.unwrap_or_else(|| kernel.wgsl(defined)).into()),
         };
-        let module = match self.checked {
+        let module = match checked {
             true => self.device.create_shader_module(descriptor),
             // SAFETY: the shaders are ours and embedded in the program; they clamp every index that comes from a
             // count, their loops end, and the tests run all of them with the checks on.

@@ -1,5 +1,7 @@
 //! The WGSL sources: embedded, with `#import` of shared text and `#ifdef` for variants.
 
+use std::path::Path;
+
 /// One kernel: its name is its file's name and its operation's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kernel {
@@ -88,26 +90,36 @@ impl Kernel {
     ///
     /// Every output line stands for one input line or one imported line, so compiler messages stay useful.
     pub fn wgsl(&self, defined: &[&str]) -> String {
-        let mut out = String::with_capacity(2 * self.source.len());
-        let mut keep = vec![true];
-        for line in self.source.lines() {
-            let mut words = line.split_whitespace();
-            match (words.next(), words.next()) {
-                (Some("#import"), Some(name)) => out.push_str(shared(name).unwrap_or("#unknown import")),
-                (Some("#ifdef"), Some(name)) => keep.push(defined.contains(&name)),
-                (Some("#else"), None) => {
-                    if let Some(last) = keep.last_mut() {
-                        *last = !*last;
-                    }
-                }
-                (Some("#endif"), None) => {
-                    keep.pop();
-                }
-                _ if keep.iter().all(|&k| k) => out.push_str(line),
-                _ => {}
-            }
-            out.push('\n');
-        }
-        out
+        preprocess(self.source, defined)
     }
+
+    /// The same of `NAME.wgsl` in `folder`, if there is one.
+    pub fn edited(&self, folder: &Path, defined: &[&str]) -> Option<String> {
+        let source = std::fs::read_to_string(folder.join(self.name).with_extension("wgsl")).ok()?;
+        Some(preprocess(&source, defined))
+    }
+}
+
+fn preprocess(source: &str, defined: &[&str]) -> String {
+    let mut out = String::with_capacity(2 * source.len());
+    let mut keep = vec![true];
+    for line in source.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("#import"), Some(name)) => out.push_str(shared(name).unwrap_or("#unknown import")),
+            (Some("#ifdef"), Some(name)) => keep.push(defined.contains(&name)),
+            (Some("#else"), None) => {
+                if let Some(last) = keep.last_mut() {
+                    *last = !*last;
+                }
+            }
+            (Some("#endif"), None) => {
+                keep.pop();
+            }
+            _ if keep.iter().all(|&k| k) => out.push_str(line),
+            _ => {}
+        }
+        out.push('\n');
+    }
+    out
 }

@@ -1,0 +1,163 @@
+//! Small networks, random batches and comparisons that the tests share.
+#![allow(dead_code)]
+
+use spikegrad::cpu::CpuEngine;
+use spikegrad::engine::{Engine, Inspection, Method, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::gpu::{GpuEngine, GpuOptions};
+use spikegrad::model::*;
+use spikegrad::weights::Weights;
+
+/// A small reproducible random source (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+}
+
+pub fn network(inputs: usize, hidden: &[usize], classes: usize, steps: usize) -> Network {
+    let init = Initialisation::Normal { scale: 20.0 };
+    Network {
+        inputs,
+        time_steps: steps,
+        dt_ms: 1.0,
+        hidden: hidden
+            .iter()
+            .map(|&neurons| HiddenLayer {
+                neurons,
+                tau_ms: 10.0,
+                v_th: 1.0,
+                v_r: 0.0,
+                v_rest: 0.0,
+                // Gentler than the presets' 100, which turns a last-place difference in V into 1e-4 of g.
+                beta: 20.0,
+                b_th: 0.2,
+                init,
+            })
+            .collect(),
+        readout: Readout { classes, tau_ms: 15.0, gain: ReadoutGain::One, logits: Logits::Max, init },
+        regulariser: Regulariser { lambda_up: 0.06, nu_up: 0.4, lambda_low: 10.0, nu_low: 1.5 },
+    }
+}
+
+/// Weights under which every layer spikes, whatever its width.
+pub fn strong_weights(network: &Network, seed: u64) -> Weights {
+    let mut random = Random::new(seed);
+    let mut weights = Weights::zeros_of(network);
+    for matrix in &mut weights.layers {
+        let scale = 3.0 / (matrix.rows as f64).sqrt();
+        matrix.data.iter_mut().for_each(|w| *w = (scale * (random.unit() - 0.3)) as f32);
+    }
+    weights
+}
+
+pub fn batch(inputs: usize, steps: usize, classes: usize, samples: usize, density: f64, seed: u64) -> EventSet {
+    let mut random = Random::new(seed ^ 0xabcd);
+    let mut set = EventSet::new(inputs, steps);
+    for _ in 0..samples {
+        let spikes: Vec<(usize, usize)> =
+            (0..steps).flat_map(|t| (0..inputs).map(move |i| (t, i))).filter(|_| random.unit() < density).collect();
+        set.push(spikes, random.below(classes) as u32).unwrap();
+    }
+    set
+}
+
+pub fn cpu(network: &Network, method: Method, state: &TrainingState) -> CpuEngine {
+    let mut engine = CpuEngine::new(network, method).unwrap();
+    engine.load(state).unwrap();
+    engine
+}
+
+/// Fails, and says what to install, where there is no adapter: a GPU test that cannot run is a failure.
+pub fn gpu(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> GpuEngine {
+    let mut engine = GpuEngine::new(network, method, options).unwrap_or_else(|e| panic!("{e}"));
+    engine.load(state).unwrap();
+    engine
+}
+
+/// Distance of the potential nearest to V_th or V_th ± B_th in any hidden layer, V = 0 at rest left out.
+pub fn nearest_threshold(network: &Network, seen: &Inspection) -> f32 {
+    let mut nearest = f32::INFINITY;
+    for (layer, seen) in network.hidden.iter().zip(&seen.hidden) {
+        let c = layer.constants(network.dt_ms);
+        for &v in seen.v.iter().filter(|v| **v != 0.0) {
+            let distance = (v - c.v_th).abs();
+            nearest = nearest.min(distance).min((distance - c.b_th).abs());
+        }
+    }
+    nearest
+}
+
+/// Smallest lead of a readout maximum over the potential at any other time that is not equal to it.
+pub fn nearest_tie(network: &Network, seen: &Inspection) -> f32 {
+    if network.readout.logits == Logits::Sum {
+        return f32::INFINITY;
+    }
+    let (classes, steps) = (network.readout.classes, network.time_steps);
+    let mut nearest = f32::INFINITY;
+    for (b, logits) in seen.logits.chunks(classes).enumerate() {
+        for t in 0..steps {
+            for (c, &logit) in logits.iter().enumerate() {
+                let lead = logit - seen.readout_v[(b * steps + t) * classes + c];
+                if lead > 0.0 {
+                    nearest = nearest.min(lead / logit.abs().max(1.0));
+                }
+            }
+        }
+    }
+    nearest
+}
+
+/// Relative Frobenius distance below `limit`; exact where everything expected is 0.
+pub fn assert_close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}: length");
+    let norm = |it: &mut dyn Iterator<Item = f64>| it.map(|x| x * x).sum::<f64>().sqrt();
+    let size = norm(&mut expected.iter().map(|&x| f64::from(x)));
+    let distance = norm(&mut got.iter().zip(expected).map(|(&x, &y)| f64::from(x) - f64::from(y)));
+    assert!(distance <= limit * size, "{what}: relative distance {:e}, limit {limit:e}", distance / size);
+}
+
+/// Spikes and masks exactly, numbers within the tolerances of the golden cases.
+pub fn assert_same(got: &Inspection, expected: &Inspection) {
+    for (l, (a, b)) in got.hidden.iter().zip(&expected.hidden).enumerate() {
+        assert_eq!(a.spikes, b.spikes, "spikes of hidden[{l}]");
+        let keys = |entries: &[spikegrad::engine::ActiveEntry]| -> Vec<(u32, u32, u32)> {
+            entries.iter().map(|e| (e.b, e.t, e.j)).collect()
+        };
+        assert_eq!(keys(&a.active), keys(&b.active), "active entries of hidden[{l}]");
+        assert_close(&format!("V of hidden[{l}]"), &a.v, &b.v, 1e-5);
+        let g = |layer: &spikegrad::engine::LayerInspection| layer.active.iter().map(|e| e.g).collect::<Vec<_>>();
+        let e = |layer: &spikegrad::engine::LayerInspection| layer.active.iter().map(|e| e.e).collect::<Vec<_>>();
+        assert_close(&format!("g of hidden[{l}]"), &g(a), &g(b), 1e-4);
+        assert_close(&format!("e of hidden[{l}]"), &e(a), &e(b), 2e-4);
+    }
+    assert_close("V of the readout", &got.readout_v, &expected.readout_v, 1e-5);
+    assert_close("logits", &got.logits, &expected.logits, 1e-5);
+    for (what, a, b) in [
+        ("cross entropy", got.loss.cross_entropy, expected.loss.cross_entropy),
+        ("upper regulariser", got.loss.upper, expected.loss.upper),
+        ("lower regulariser", got.loss.lower, expected.loss.lower),
+    ] {
+        assert!((a - b).abs() <= 1e-5 * (1.0 + b.abs()), "{what}: {a} instead of {b}");
+    }
+    for (l, (a, b)) in got.gradient.layers.iter().zip(&expected.gradient.layers).enumerate() {
+        assert_close(&format!("gradient {l}"), &a.data, &b.data, 2e-4);
+    }
+}

@@ -1,0 +1,293 @@
+//! The gpu device against the cpu device, over random networks and batches: every number that a step computes.
+
+mod common;
+
+use common::*;
+use proptest::prelude::*;
+use spikegrad::engine::{Engine, Inspection, Method, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::gpu::{GpuOptions, Tier};
+use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
+use spikegrad::weights::Weights;
+
+/// A random case; `density` is the fraction of input slots with a spike.
+#[derive(Debug, Clone)]
+struct Shape {
+    inputs: usize,
+    hidden: Vec<usize>,
+    classes: usize,
+    steps: usize,
+    batch: usize,
+    density: f64,
+    b_th: f64,
+    v_rest: f64,
+    logits: Logits,
+    gain: ReadoutGain,
+    seed: u64,
+}
+
+impl Shape {
+    fn network(&self) -> Network {
+        let mut network = network(self.inputs, &self.hidden, self.classes, self.steps);
+        for layer in &mut network.hidden {
+            layer.b_th = self.b_th;
+            layer.v_rest = self.v_rest;
+        }
+        network.readout.logits = self.logits;
+        network.readout.gain = self.gain;
+        network
+    }
+
+    fn batch(&self) -> EventSet {
+        batch(self.inputs, self.steps, self.classes, self.batch, self.density, self.seed)
+    }
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    (
+        (1usize..70, proptest::collection::vec(1usize..70, 1..4), 1usize..12, 1usize..70, 1usize..10),
+        (0.0f64..0.2, prop_oneof![Just(0.2), Just(0.05), Just(f64::INFINITY)], prop_oneof![Just(0.0), Just(0.15)]),
+        (prop_oneof![Just(Logits::Max), Just(Logits::Sum)], any::<bool>(), any::<u64>()),
+    )
+        .prop_map(|((inputs, hidden, classes, steps, batch), (density, b_th, v_rest), (logits, one, seed))| {
+            Shape {
+                inputs,
+                hidden,
+                classes,
+                steps,
+                batch,
+                density,
+                b_th,
+                v_rest,
+                logits,
+                gain: if one { ReadoutGain::One } else { ReadoutGain::OneMinusAlpha },
+                seed,
+            }
+        })
+}
+
+/// Compares everything of a step on both devices; `None` where a potential lies too near a threshold to be compared.
+fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
+    let (network, batch) = (shape.network(), shape.batch());
+    let state = TrainingState::new(strong_weights(&network, shape.seed));
+    let mut cpu = cpu(&network, method, &state);
+    let mut gpu = gpu(&network, method, &state, options);
+    let expected = cpu.inspect(&batch).unwrap();
+    if nearest_threshold(&network, &expected) < 4e-6 || nearest_tie(&network, &expected) < 4e-6 {
+        return None;
+    }
+    let got = gpu.inspect(&batch).unwrap();
+    assert_same(&got, &expected);
+    assert_eq!(gpu.store().unwrap(), state, "an inspection changes nothing");
+
+    // One update: the losses reported and what Adam makes of the gradient.
+    let adam = Adam::with_lr(1e-3);
+    let mut reports = Vec::new();
+    let mut updated = Vec::new();
+    for engine in [&mut cpu as &mut dyn Engine, &mut gpu] {
+        engine.train(&batch, &adam).unwrap();
+        reports.push(engine.reports(true).unwrap());
+        updated.push(engine.store().unwrap());
+    }
+    assert_eq!(reports[0].len(), 1);
+    let (r, s) = (&reports[0][0], &reports[1][0]);
+    assert_eq!((r.step, r.samples, &r.spikes, &r.active), (s.step, s.samples, &s.spikes, &s.active));
+    assert_close("loss", &[s.loss.total() as f32], &[r.loss.total() as f32], 1e-5);
+    for l in 0..network.sizes().len() - 1 {
+        let (a, b) = (&updated[1].weights.layers[l].data, &updated[0].weights.layers[l].data);
+        let (m, n) = (&updated[1].first.layers[l].data, &updated[0].first.layers[l].data);
+        assert_close(&format!("first moments {l}"), m, n, 2e-4);
+        // Adam's first step is ± lr wherever the gradient is not 0, however small: compare where it is not tiny.
+        let largest = n.iter().fold(0.0f32, |x, y| x.max(y.abs()));
+        for k in (0..a.len()).filter(|&k| n[k].abs() > 1e-3 * largest) {
+            assert!((a[k] - b[k]).abs() < 1e-5, "weight {k} of layer {l}: {} on the gpu, {} on the cpu", a[k], b[k]);
+        }
+        for k in (0..a.len()).filter(|&k| n[k] == 0.0) {
+            assert_eq!(a[k], state.weights.layers[l].data[k], "a weight without gradient moved");
+        }
+    }
+    Some(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_global_rejects: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn sparse_step(shape in shapes(), hardware in any::<bool>(), small in any::<bool>()) {
+        let options = GpuOptions {
+            tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
+            // Tiny buffers: several chunks of samples, and lists that overflow and grow.
+            delta_bytes: small.then_some(1),
+            density_guess: small.then_some(1e-9),
+            ..GpuOptions::default()
+        };
+        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+    }
+
+    #[test]
+    fn dense_step(shape in shapes()) {
+        prop_assume!(compare(&shape, Method::Dense, GpuOptions::default()).is_some());
+    }
+
+    #[test]
+    fn sparse_equals_dense_on_the_cpu(shape in shapes()) {
+        let (network, batch) = (shape.network(), shape.batch());
+        let state = TrainingState::new(strong_weights(&network, shape.seed));
+        let sparse = cpu(&network, Method::Sparse, &state).inspect(&batch).unwrap();
+        prop_assume!(nearest_threshold(&network, &sparse) > 4e-6 && nearest_tie(&network, &sparse) > 4e-6);
+        let dense = cpu(&network, Method::Dense, &state).inspect(&batch).unwrap();
+        assert_same(&dense, &sparse);
+    }
+
+    #[test]
+    fn delta_recurrence(
+        alpha in 0.0f32..1.0,
+        steps in 1usize..80,
+        seed in any::<u64>(),
+        density in 0.0f64..1.0,
+    ) {
+        let mut random = Random::new(seed);
+        let neurons = 1 + random.below(9);
+        let errors: Vec<Vec<(usize, f32)>> = (0..neurons)
+            .map(|_| (0..steps).filter(|_| random.unit() < density).map(|t| (t, t as f32 - 7.5)).collect())
+            .collect();
+        let needed: Vec<bool> = (0..neurons * steps).map(|_| random.unit() < 0.5).collect();
+        let got = spikegrad::gpu::delta(GpuOptions::default(), alpha, &errors, &needed).unwrap();
+        for j in 0..neurons {
+            let range = j * steps..(j + 1) * steps;
+            let expected = spikegrad::cpu::delta(alpha, &errors[j], &needed[range.clone()]);
+            assert_close("delta", &got[range], &expected, 1e-6);
+        }
+    }
+}
+
+fn shape(inputs: usize, hidden: &[usize], classes: usize, steps: usize, batch: usize, density: f64) -> Shape {
+    Shape {
+        inputs,
+        hidden: hidden.to_vec(),
+        classes,
+        steps,
+        batch,
+        density,
+        b_th: 0.2,
+        v_rest: 0.0,
+        logits: Logits::Max,
+        gain: ReadoutGain::One,
+        seed: 0,
+    }
+}
+
+/// The first of a few seeds whose potentials keep clear of the thresholds.
+fn some_seed(mut shape: Shape, options: &GpuOptions) {
+    for seed in 0..60 {
+        shape.seed = seed;
+        if compare(&shape, Method::Sparse, options.clone()).is_some() {
+            return;
+        }
+    }
+    panic!("no seed keeps clear of the thresholds: {shape:?}");
+}
+
+#[test]
+fn extremes() {
+    let options = GpuOptions::default();
+    some_seed(shape(1, &[1], 1, 1, 1, 1.0), &options);
+    some_seed(shape(1, &[1], 1, 2, 1, 1.0), &options);
+    some_seed(shape(5, &[7, 3], 4, 33, 3, 0.0), &options);
+    some_seed(shape(3, &[300], 2, 20, 2, 0.3), &options);
+    some_seed(shape(40, &[5, 4, 3, 2], 70, 64, 2, 0.1), &options);
+    some_seed(Shape { b_th: f64::INFINITY, ..shape(20, &[17, 9], 5, 65, 3, 0.3) }, &options);
+    some_seed(Shape { b_th: 0.0, ..shape(20, &[17, 9], 5, 40, 3, 0.3) }, &options);
+}
+
+/// More counts than one block of the scan, than one workgroup of block sums, and a long sample.
+#[test]
+fn many_counts() {
+    some_seed(shape(4, &[6], 2, 3000, 1, 0.002), &GpuOptions::default());
+    some_seed(shape(2, &[3], 2, 900, 320, 0.0005), &GpuOptions::default());
+}
+
+fn train(options: GpuOptions, batches: &[EventSet], network: &Network) -> TrainingState {
+    let state = TrainingState::new(strong_weights(network, 3));
+    let mut engine = gpu(network, Method::Sparse, &state, options);
+    for batch in batches {
+        engine.train(batch, &Adam::with_lr(1e-2)).unwrap();
+    }
+    let reports = engine.reports(true).unwrap();
+    assert_eq!(reports.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=batches.len() as u64).collect::<Vec<_>>());
+    engine.store().unwrap()
+}
+
+/// Same seed, same device, same bits: run twice, in chunks, with lists that overflow in the middle of queued steps.
+#[test]
+fn same_bits() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> =
+        (0..7).map(|k| batch(30, 40, 5, [6, 6, 6, 4, 6, 9, 6][k], 0.05 * k as f64, k as u64)).collect();
+    let plain = train(GpuOptions::default(), &batches, &network);
+    assert_ne!(plain.weights, strong_weights(&network, 3), "nothing was learnt");
+    assert_eq!(train(GpuOptions::default(), &batches, &network), plain);
+    let cramped = GpuOptions { density_guess: Some(1e-9), ..GpuOptions::default() };
+    assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
+    let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..GpuOptions::default() };
+    assert_eq!(train(chunked, &batches, &network), plain, "in chunks of two samples");
+    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
+}
+
+/// The cpu device gives the same bits whatever the number of threads.
+#[test]
+fn same_bits_with_any_number_of_threads() {
+    let network = network(30, &[150, 70], 5, 40);
+    let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, 21, 0.1, k)).collect();
+    let train = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut engine = cpu(&network, Method::Sparse, &TrainingState::new(strong_weights(&network, 3)));
+            batches.iter().for_each(|batch| engine.train(batch, &Adam::with_lr(1e-2)).unwrap());
+            engine.store().unwrap()
+        })
+    };
+    let one = train(1);
+    assert!([2, 3, 5].into_iter().all(|threads| train(threads) == one));
+}
+
+/// Evaluation gives the logits of the training pass, and leaves training as it was.
+#[test]
+fn evaluation() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batch = batch(30, 40, 5, 9, 0.1, 4);
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let engines: [Box<dyn Engine>; 2] = [
+        Box::new(cpu(&network, Method::Sparse, &state)),
+        Box::new(gpu(&network, Method::Sparse, &state, GpuOptions { density_guess: Some(1e-9), ..Default::default() })),
+    ];
+    for mut engine in engines {
+        let evaluated = engine.evaluate(&batch).unwrap();
+        let Inspection { logits, hidden, .. } = engine.inspect(&batch).unwrap();
+        assert_eq!(evaluated.logits, logits);
+        assert_eq!(evaluated.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
+        assert_eq!(engine.store().unwrap(), state);
+    }
+}
+
+#[test]
+fn loading_refuses_what_is_not_the_networks() {
+    let network = network(30, &[40, 20], 5, 40);
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let engines: [Box<dyn Engine>; 2] = [
+        Box::new(cpu(&network, Method::Sparse, &state)),
+        Box::new(gpu(&network, Method::Sparse, &state, GpuOptions::default())),
+    ];
+    for mut engine in engines {
+        let other = TrainingState::new(Weights::zeros_of(&common::network(30, &[40, 21], 5, 40)));
+        assert!(engine.load(&other).unwrap_err().to_string().contains("layer 1"));
+        let mut bad = state.clone();
+        bad.weights.layers[2].data[7] = f32::NAN;
+        assert!(engine.load(&bad).unwrap_err().to_string().contains("layer 2"));
+        let strange = common::batch(31, 40, 5, 2, 0.1, 0);
+        assert!(engine.train(&strange, &Adam::with_lr(1e-3)).unwrap_err().to_string().contains("31 neurons"));
+        assert!(engine.train(&EventSet::new(30, 40), &Adam::with_lr(1e-3)).is_err());
+        assert_eq!(engine.store().unwrap(), state);
+    }
+}
