@@ -3,11 +3,14 @@
 
 #![warn(missing_docs)]
 
+pub mod config;
 pub mod data;
 pub mod engine;
 pub mod error;
 pub mod events;
 pub mod model;
+pub mod presets;
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};
