@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod cpu;
+pub mod config;
 pub mod data;
 pub mod device;
 pub mod engine;
@@ -13,6 +14,8 @@ pub mod golden;
 pub mod gpu;
 pub mod model;
 pub mod plot;
+pub mod presets;
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};

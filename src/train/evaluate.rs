@@ -1,0 +1,127 @@
+//! The test: every sample of a set, through a forward pass.
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a test of a whole set came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestResult {
+    /// Samples tested: all of the set.
+    pub samples: u64,
+    /// Samples whose largest logit is their label's; the first counts on ties.
+    pub correct: u64,
+    /// Spikes of each hidden layer.
+    pub spikes: Vec<u64>,
+}
+
+impl TestResult {
+    /// Correct / all.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples as f64
+    }
+}
+
+/// Tests all samples of `set` in batches of `batch`, the last one as large as what is left.
+///
+/// # Errors
+/// [`Error::Data`] for an empty set, [`Error::Config`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
+/// logits are no numbers, and what the device says.
+pub fn evaluate(engine: &mut dyn Engine, set: &EventSet, batch: usize) -> Result<TestResult> {
+    let never = AtomicBool::new(false);
+    evaluate_until(engine, set, batch, &never)?
+        .ok_or_else(|| Error::Data("the test was stopped, though nothing can stop it".into()))
+}
+
+/// [`evaluate`], or `None` as soon as `stop` is set.
+pub(super) fn evaluate_until(
+    engine: &mut dyn Engine,
+    set: &EventSet,
+    batch: usize,
+    stop: &AtomicBool,
+) -> Result<Option<TestResult>> {
+    if set.is_empty() {
+        return Err(Error::Data("the test set has no samples".into()));
+    }
+    if batch == 0 {
+        return Err(Error::Config("batch = 0: must be 1 or more".into()));
+    }
+    let classes = engine.network().readout.classes;
+    let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().hidden.len()] };
+    let samples: Vec<u32> = (0..set.len() as u32).collect();
+    let mut part = EventSet::new(0, 0);
+    for chunk in samples.chunks(batch) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        part.gather(set, chunk);
+        let output = engine.evaluate(&part)?;
+        if output.logits.len() != chunk.len() * classes {
+            return Err(Error::Device(format!(
+                "{} logits came back for {} samples of {classes} classes",
+                output.logits.len(),
+                chunk.len()
+            )));
+        }
+        for ((logits, &label), sample) in output.logits.chunks(classes).zip(part.labels()).zip(chunk) {
+            if let Some(bad) = logits.iter().find(|x| !x.is_finite()) {
+                return Err(Error::NotFinite(format!(
+                    "test sample {sample}: a logit is {bad}; the weights are too large. Train with a lower learning rate"
+                )));
+            }
+            result.correct += u64::from(argmax(logits) == label as usize);
+        }
+        result.samples += chunk.len() as u64;
+        for (sum, n) in result.spikes.iter_mut().zip(&output.spikes) {
+            *sum += n;
+        }
+    }
+    Ok(Some(result))
+}
+
+fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (c, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = c;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::testing::{FakeEngine, config, events};
+
+    #[test]
+    fn every_sample_counts_once_whatever_the_batch() {
+        let network = config().network;
+        let set = events(7, 3);
+        let mut engine = FakeEngine::new(&network);
+        let whole = evaluate(&mut engine, &set, 100).unwrap();
+        assert_eq!((whole.samples, whole.spikes.clone()), (7, vec![7, 7]));
+        assert!(whole.correct > 0 && whole.correct < 7, "{whole:?}");
+        for batch in 1..7 {
+            assert_eq!(evaluate(&mut engine, &set, batch).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_logits_wins() {
+        assert_eq!(argmax(&[-1.0, 2.0, 2.0]), 1);
+        assert_eq!(argmax(&[-0.0, 0.0]), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_tested_is_refused() {
+        let network = config().network;
+        let mut engine = FakeEngine::new(&network);
+        assert!(matches!(evaluate(&mut engine, &events(0, 0), 4), Err(Error::Data(_))));
+        assert!(matches!(evaluate(&mut engine, &events(3, 0), 0), Err(Error::Config(_))));
+        engine.state.weights.layers[0].data[0] = f32::NAN;
+        let error = evaluate(&mut engine, &events(3, 0), 4).unwrap_err();
+        assert!(matches!(&error, Error::NotFinite(_)) && error.to_string().contains("sample 0"), "{error}");
+    }
+}

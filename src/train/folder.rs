@@ -1,0 +1,149 @@
+//! The folder of a run: locked while it is written, and no file in it ever half-written.
+
+use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
+use crate::error::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const LOCK_FILE: &str = ".lock";
+const TEMPORARY_PREFIX: &str = ".spikegrad-";
+
+/// A run's folder, locked as long as this lives.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes and locks the folder; refuses one that holds a run unless `resume`, and one that holds none if `resume`.
+    pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
+        let holds = |name: &&str| path.join(name).exists();
+        if resume && !holds(&CONFIG_FILE) {
+            return Err(Error::Config(format!(
+                "{}: nothing to resume, as there is no {CONFIG_FILE}; leave --resume out to begin a run there",
+                path.display()
+            )));
+        }
+        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        let lock = lock(path)?;
+        if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
+        {
+            return Err(Error::Config(format!(
+                "{}: already holds a run ({name}); continue it with --resume, or choose another folder with --out",
+                path.display()
+            )));
+        }
+        remove_leftovers(path)?;
+        Ok(RunFolder { path: path.into(), _lock: lock })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in the folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK_FILE);
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Config(format!(
+            "{}: another run is writing this folder; wait for it, or choose another folder with --out",
+            folder.display()
+        ))),
+        // Some network file systems know no locks: better to train there unlocked than not at all.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(e)) => Err(Error::io(path)(e)),
+    }
+}
+
+/// Removes temporary files of a run that was killed while it wrote; the lock is held, so they are nobody's.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the file at `path`: after a crash at any time there is the old file or the new one.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    {
+        // As for any file (the umask still holds), not private as temporary files are by default.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
+    // The rename itself lasts only when the folder is on the disk. Windows has no such call, and needs none.
+    #[cfg(unix)]
+    File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<RunFolder>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn two_runs_do_not_write_one_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("deep/run");
+        let first = RunFolder::open(&path, false).unwrap();
+        let refused = message(RunFolder::open(&path, false));
+        assert!(refused.contains("another run") && refused.contains("deep/run"), "{refused}");
+        drop(first);
+        RunFolder::open(&path, false).unwrap();
+    }
+
+    #[test]
+    fn a_run_is_not_overwritten_and_nothing_is_not_resumed() {
+        let temp = tempfile::tempdir().unwrap();
+        let missing = message(RunFolder::open(&temp.path().join("none"), true));
+        assert!(missing.contains("nothing to resume") && !temp.path().join("none").exists(), "{missing}");
+        for name in [CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), "old").unwrap();
+            let refused = message(RunFolder::open(folder.path(), false));
+            assert!(refused.contains(name) && refused.contains("--resume") && refused.contains("--out"), "{refused}");
+            assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "old");
+        }
+    }
+
+    #[test]
+    fn writing_replaces_and_leaves_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        std::fs::write(temp.path().join(".spikegrad-killed"), "half").unwrap();
+        let folder = RunFolder::open(temp.path(), false).unwrap();
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(folder.file("file")).unwrap(), b"two");
+        let names: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let error = write_atomically(&temp.path().join("no/file"), b"").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What goes wrong in training without an error: layers that are dead, silent or saturated; and a loss that is no number.
+
+use super::progress::EpochSums;
+use crate::engine::StepReport;
+use crate::error::{Error, Result};
+use crate::model::{HiddenLayer, Network};
+
+/// A layer is saturated when more than this fraction of its entries is active.
+pub const SATURATED: f64 = 1.0 / 3.0;
+
+/// What the guard saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningKind {
+    /// No entry of the layer was active: its gradient is exactly 0.
+    Dead,
+    /// The layer did not spike.
+    Silent,
+    /// More than [`SATURATED`] of the layer's entries were active.
+    Saturated,
+    /// The run continues on another device.
+    OtherDevice,
+}
+
+/// Something the user should know and may change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Warning {
+    /// What was seen.
+    pub kind: WarningKind,
+    /// The hidden layer, from 0, as in the configuration.
+    pub layer: Option<usize>,
+    /// For people: the layer, what is wrong, and what to change.
+    pub text: String,
+}
+
+/// Looks at the sums of a whole epoch.
+pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
+    let activity = sums.activity(network);
+    let density = sums.spike_density(network);
+    let mut warnings = Vec::new();
+    for (l, layer) in network.hidden.iter().enumerate() {
+        let spikes = density[l] > 0.0;
+        let seen = match activity[l] {
+            0.0 => Some((WarningKind::Dead, dead(l, layer, spikes))),
+            _ if !spikes => Some((WarningKind::Silent, silent(l, layer))),
+            a if a > SATURATED && layer.b_th.is_finite() => Some((WarningKind::Saturated, saturated(l, layer, a))),
+            _ => None,
+        };
+        warnings.extend(seen.map(|(kind, text)| Warning { kind, layer: Some(l), text }));
+    }
+    warnings
+}
+
+fn name(l: usize, layer: &HiddenLayer) -> String {
+    format!("hidden[{l}] ({} neurons)", layer.neurons)
+}
+
+fn dead(l: usize, layer: &HiddenLayer, spikes: bool) -> String {
+    let HiddenLayer { v_th, b_th, .. } = layer;
+    let why = match spikes {
+        false => format!("no potential came within b_th = {b_th} of v_th = {v_th}. Raise its init.scale or b_th"),
+        true => format!(
+            "potentials jump over the band b_th = {b_th} around v_th = {v_th}. Raise its b_th, or lower its init.scale"
+        ),
+    };
+    format!("{} is dead: not one active entry in the epoch, so its gradient is exactly 0; {why}", name(l, layer))
+}
+
+fn silent(l: usize, layer: &HiddenLayer) -> String {
+    format!(
+        "{} is silent: no spike in the epoch, so the layers above it see nothing. Raise its init.scale, lower its \
+         v_th = {}, or raise network.regulariser.lambda_low",
+        name(l, layer),
+        layer.v_th
+    )
+}
+
+fn saturated(l: usize, layer: &HiddenLayer, activity: f64) -> String {
+    format!(
+        "{} is saturated: {:.0} % of its entries are active, so sparse descent saves little. Lower its b_th = {} or \
+         its init.scale, or raise network.regulariser.lambda_up",
+        name(l, layer),
+        100.0 * activity,
+        layer.b_th
+    )
+}
+
+/// Refuses a step whose loss is no number.
+///
+/// # Errors
+/// [`Error::NotFinite`] naming the step, the term, and what to change.
+pub fn check_loss(report: &StepReport, epoch: u64, lr: f64) -> Result<()> {
+    let terms = [
+        ("cross entropy", report.loss.cross_entropy),
+        ("upper regulariser", report.loss.upper),
+        ("lower regulariser", report.loss.lower),
+    ];
+    match terms.into_iter().find(|(_, value)| !value.is_finite()) {
+        Some((term, value)) => Err(Error::NotFinite(format!(
+            "step {} (epoch {epoch}): the {term} is {value}. The checkpoint of the last good epoch is kept; begin again \
+             with a lower learning rate (--lr, now {lr}), or smaller weights (init.scale)",
+            report.step
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::LossTerms;
+    use crate::train::testing;
+
+    fn sums(network: &Network, spikes: [f64; 2], active: [f64; 2]) -> EpochSums {
+        let entries = |l: usize, fraction: f64| {
+            (fraction * (100 * network.time_steps * network.hidden[l].neurons) as f64).round() as u64
+        };
+        EpochSums {
+            samples: 100,
+            spikes: vec![5, entries(0, spikes[0]), entries(1, spikes[1])],
+            active: vec![entries(0, active[0]), entries(1, active[1])],
+            ..EpochSums::new(network)
+        }
+    }
+
+    fn seen(network: &Network, spikes: [f64; 2], active: [f64; 2]) -> Vec<(WarningKind, Option<usize>, String)> {
+        inspect(network, &sums(network, spikes, active)).into_iter().map(|w| (w.kind, w.layer, w.text)).collect()
+    }
+
+    #[test]
+    fn healthy_layers_are_not_spoken_of() {
+        let network = testing::config().network;
+        assert_eq!(seen(&network, [0.02, 0.01], [0.01, SATURATED - 0.01]), []);
+    }
+
+    #[test]
+    fn each_fault_names_layer_and_remedy() {
+        let network = testing::config().network;
+        let checks = [
+            ([0.1, 0.0], [0.1, 0.0], WarningKind::Dead, 1, ["hidden[1] (3 neurons) is dead", "Raise its init.scale"]),
+            ([0.1, 0.1], [0.0, 0.1], WarningKind::Dead, 0, ["hidden[0] (4 neurons) is dead", "Raise its b_th"]),
+            ([0.1, 0.0], [0.1, 0.1], WarningKind::Silent, 1, ["hidden[1] (3 neurons) is silent", "lambda_low"]),
+            ([0.1, 0.1], [0.4, 0.1], WarningKind::Saturated, 0, ["40 %", "Lower its b_th = 0.2"]),
+        ];
+        for (spikes, active, kind, layer, parts) in checks {
+            let warnings = seen(&network, spikes, active);
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert_eq!((warnings[0].0, warnings[0].1), (kind, Some(layer)));
+            assert!(parts.iter().all(|part| warnings[0].2.contains(part)), "{}", warnings[0].2);
+        }
+    }
+
+    #[test]
+    fn an_unmasked_layer_is_active_everywhere_by_choice() {
+        let mut network = testing::config().network;
+        network.hidden[0].b_th = f64::INFINITY;
+        assert_eq!(seen(&network, [0.1, 0.1], [1.0, 0.1]), []);
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_with_its_step() {
+        let mut report = StepReport {
+            step: 12,
+            samples: 1,
+            loss: LossTerms { cross_entropy: 1.0, upper: f64::INFINITY, lower: 0.0 },
+            correct: 0,
+            spikes: vec![],
+            active: vec![],
+        };
+        let error = check_loss(&report, 3, 0.5).unwrap_err();
+        assert!(matches!(error, Error::NotFinite(_)));
+        let error = error.to_string();
+        for part in ["step 12 (epoch 3)", "upper regulariser is inf", "--lr, now 0.5"] {
+            assert!(error.contains(part), "{error}");
+        }
+        report.loss.upper = 0.0;
+        check_loss(&report, 3, 0.5).unwrap();
+    }
+}

@@ -1,0 +1,132 @@
+//! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
+//!
+//! [`train`] is the whole of it. A run lives in a folder:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `config.toml` | everything that decides the run ([`RunConfig`]) |
+//! | `metrics.jsonl` | a line an epoch ([`EpochRecord`]) |
+//! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
+//! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
+
+pub mod checkpoint;
+mod evaluate;
+mod folder;
+pub mod guard;
+pub mod metrics;
+pub mod progress;
+pub mod rescue;
+mod run;
+#[cfg(test)]
+mod testing;
+
+pub use checkpoint::Checkpoint;
+pub use evaluate::{TestResult, evaluate};
+pub use guard::Warning;
+pub use metrics::EpochRecord;
+pub use progress::{EpochSums, Progress};
+pub use run::train;
+
+use crate::config::RunConfig;
+use crate::engine::DeviceInfo;
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// The run's configuration, in its folder.
+pub const CONFIG_FILE: &str = "config.toml";
+/// The run's metrics, in its folder.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+/// The checkpoint that a run continues from, in its folder.
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+/// The checkpoint with the best test accuracy, in the run's folder.
+pub const BEST_FILE: &str = "best.safetensors";
+
+/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
+///
+/// # Errors
+/// A folder without a run, or a damaged `config.toml`.
+pub fn stored_config(folder: &Path) -> Result<RunConfig> {
+    let path = folder.join(CONFIG_FILE);
+    match path.exists() {
+        true => RunConfig::load(&path, false),
+        false => Err(Error::Config(format!(
+            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
+            folder.display()
+        ))),
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Summary),
+    /// The stop flag was seen; the checkpoint continues from there.
+    Interrupted(Summary),
+}
+
+/// What a run has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Where the run stands.
+    pub progress: Progress,
+    /// The last epoch finished in this session.
+    pub last: Option<EpochRecord>,
+}
+
+/// Told what happens in a run; all methods do nothing unless written.
+pub trait Observer {
+    /// Everything is checked and loaded, training begins.
+    fn on_start(&mut self, _start: &Start) {}
+    /// The device has finished some more steps.
+    fn on_step(&mut self, _step: &StepProgress) {}
+    /// An epoch is trained, tested and saved.
+    fn on_epoch(&mut self, _record: &EpochRecord) {}
+    /// Something the user should know and may change.
+    fn on_warning(&mut self, _warning: &Warning) {}
+}
+
+/// Silence.
+impl Observer for () {}
+
+/// What a run begins with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The device.
+    pub device: DeviceInfo,
+    /// Epochs the run has when it is done.
+    pub epochs: u64,
+    /// Epochs already done.
+    pub epochs_done: u64,
+    /// Batches in an epoch.
+    pub batches: u64,
+    /// Batches already done in the coming epoch.
+    pub batches_done: u64,
+    /// Samples of the training set.
+    pub train_samples: u64,
+    /// Samples of the test set.
+    pub test_samples: u64,
+    /// Whether the run continues from a checkpoint.
+    pub resumed: bool,
+}
+
+/// How far an epoch has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepProgress<'a> {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Epochs in the run.
+    pub epochs: u64,
+    /// Batches queued so far in the epoch; those that `sums` counts are some fewer while the device works.
+    pub batch: u64,
+    /// Batches in an epoch.
+    pub batches: u64,
+    /// Sums over what the device has reported in the epoch, before an interruption included.
+    pub sums: &'a EpochSums,
+    /// Samples reported since the session began.
+    pub session_samples: u64,
+    /// Spikes (input and hidden) reported since the session began.
+    pub session_spikes: u64,
+    /// Seconds trained since the session began, tests not counted.
+    pub session_seconds: f64,
+}

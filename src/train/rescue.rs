@@ -1,0 +1,96 @@
+//! The rescue of dead layers.
+//!
+//! A hidden layer without an active entry has a gradient of exactly 0: no number of epochs brings it back, and nothing
+//! reaches the layers below it (three of the paper's published runs ended so, with a loss of ln 10). The rule:
+//!
+//! - It is looked at the end of each epoch but the last, where new weights would never be trained.
+//! - Of the layers that had no active entry in the whole epoch, the lowest is rescued; those above it may only lack input.
+//! - Its incoming weights are drawn anew by its initialisation, from the run's seed and the number n of its rescues
+//!   (this one included), times 1.5ⁿ where the layer was silent, so that its potentials come nearer to the threshold,
+//!   or 1.5⁻ⁿ where it did spike, so that they no longer jump over the active band. n counts up to 8 in the factor.
+//! - Its Adam moments are set to 0; the step count stays.
+//!
+//! A rescue is a line in the log and the field `rescued` in `metrics.jsonl`. `rescue = false` in the configuration
+//! turns it off.
+
+use super::progress::EpochSums;
+use crate::engine::TrainingState;
+use crate::model::Network;
+use crate::weights::{Matrix, init_layer};
+use serde::{Deserialize, Serialize};
+
+/// The factor of the first rescue of a silent layer.
+const FACTOR: f64 = 1.5;
+/// The highest power of it: 1.5⁸ = 25.6; what that does not wake, no weight will.
+const MAX_POWER: i32 = 8;
+
+/// A layer drawn anew.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rescue {
+    /// The hidden layer, from 0.
+    pub layer: usize,
+    /// How often it has been rescued, this time included.
+    pub draw: u64,
+    /// Its initial weights were multiplied by this.
+    pub factor: f64,
+}
+
+/// The lowest hidden layer that had no active entry in the epoch.
+pub fn lowest_dead(sums: &EpochSums) -> Option<usize> {
+    sums.active.iter().position(|&n| n == 0)
+}
+
+/// Draws the weights into hidden layer `layer` anew, for the `draw`th time (from 1); `spiked` says whether it spiked.
+pub fn redraw(
+    network: &Network,
+    seed: u64,
+    layer: usize,
+    draw: u64,
+    spiked: bool,
+    state: &mut TrainingState,
+) -> Rescue {
+    let power = i32::try_from(draw).map_or(MAX_POWER, |n| n.min(MAX_POWER));
+    let factor = FACTOR.powi(if spiked { -power } else { power });
+    let weights = init_layer(network, layer, seed, draw, factor);
+    state.first.layers[layer] = Matrix::zeros(weights.rows, weights.cols);
+    state.second.layers[layer] = Matrix::zeros(weights.rows, weights.cols);
+    state.weights.layers[layer] = weights;
+    Rescue { layer, draw, factor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::testing;
+    use crate::weights::Weights;
+
+    #[test]
+    fn the_lowest_layer_without_active_entries_is_chosen() {
+        let sums = |active: &[u64]| EpochSums { active: active.to_vec(), ..EpochSums::default() };
+        assert_eq!(lowest_dead(&sums(&[1, 0, 0])), Some(1));
+        assert_eq!(lowest_dead(&sums(&[0, 5, 0])), Some(0));
+        assert_eq!(lowest_dead(&sums(&[2, 1])), None);
+    }
+
+    #[test]
+    fn only_the_layer_changes_and_each_draw_is_another() {
+        let network = testing::config().network;
+        let weights = Weights::init(&network, 1);
+        let before = TrainingState { step: 9, first: weights.clone(), second: weights.clone(), weights };
+        let mut state = before.clone();
+        let first = redraw(&network, 1, 1, 1, false, &mut state);
+        assert_eq!(first, Rescue { layer: 1, draw: 1, factor: 1.5 });
+        assert_eq!(state.step, 9);
+        for l in [0, 2] {
+            assert_eq!(state.weights.layers[l], before.weights.layers[l]);
+            assert_eq!(state.first.layers[l], before.first.layers[l]);
+        }
+        assert_eq!(state.weights.layers[1], init_layer(&network, 1, 1, 1, 1.5));
+        assert!(state.first.layers[1].data.iter().chain(&state.second.layers[1].data).all(|&x| x == 0.0));
+
+        let drawn = state.weights.clone();
+        assert_eq!(redraw(&network, 1, 1, 2, true, &mut state).factor, 1.0 / 2.25);
+        assert_ne!(state.weights, drawn);
+        assert_eq!(redraw(&network, 1, 1, u64::MAX >> 17, false, &mut state).factor, 1.5f64.powi(8));
+    }
+}

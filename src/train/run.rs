@@ -1,0 +1,345 @@
+//! The loop: epochs of steps, a test after each, everything saved.
+
+use super::checkpoint::{Checkpoint, check_numbers};
+use super::evaluate::{TestResult, evaluate_until};
+use super::folder::{RunFolder, write_atomically};
+use super::guard::{self, Warning, WarningKind};
+use super::metrics::{self, EpochRecord};
+use super::progress::{Best, DataMark, EpochSums, Progress};
+use super::rescue::{self, Rescue};
+use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
+use super::{Observer, Outcome, Start, StepProgress, Summary, stored_config};
+use crate::config::{RunConfig, Schedule};
+use crate::data::DataSet;
+use crate::data::order::{batches, order};
+use crate::engine::{Engine, TrainingState};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::Adam;
+use crate::weights::Weights;
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`.
+///
+/// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
+/// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
+/// `device` (with a warning: not the same bits), and, under a constant schedule, more `epochs`.
+///
+/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, the checkpoint
+/// is written, and the run returns [`Outcome::Interrupted`].
+///
+/// # Errors
+/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's; a folder that holds a run (or with
+///   `resume`, none), or that another run is writing.
+/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
+/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
+/// - [`Error::Format`] for a damaged checkpoint or metrics; [`Error::Io`]; and what the device says.
+pub fn train(
+    config: &RunConfig,
+    data: &DataSet,
+    engine: &mut dyn Engine,
+    folder: &Path,
+    resume: bool,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    config.check()?;
+    if engine.network() != &config.network {
+        return Err(Error::Config("the device was made for another network than the configuration's".into()));
+    }
+    let train = match config.limit {
+        Some(limit) if limit < data.train.len() => Cow::Owned(data.train.head(limit)),
+        _ => Cow::Borrowed(&data.train),
+    };
+    for (name, set) in [("training", &*train), ("test", &data.test)] {
+        if set.is_empty() {
+            return Err(Error::Data(format!("the {name} set has no samples")));
+        }
+        let network = &config.network;
+        set.check_fits(network.inputs, network.time_steps, network.readout.classes)?;
+    }
+    let folder = RunFolder::open(folder, resume)?;
+    let mut trainer = Trainer::begin(config, train, &data.test, engine, folder, resume, observer)?;
+    trainer.run(stop, observer)
+}
+
+struct Trainer<'a> {
+    config: &'a RunConfig,
+    train: Cow<'a, EventSet>,
+    test: &'a EventSet,
+    engine: &'a mut dyn Engine,
+    folder: RunFolder,
+    progress: Progress,
+    /// What was reported since the session began, whatever came before an interruption.
+    session: EpochSums,
+    last: Option<EpochRecord>,
+}
+
+impl<'a> Trainer<'a> {
+    fn begin(
+        config: &'a RunConfig,
+        train: Cow<'a, EventSet>,
+        test: &'a EventSet,
+        engine: &'a mut dyn Engine,
+        folder: RunFolder,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let info = engine.info();
+        let mark = DataMark::new(&train, test);
+        let device = format!("{} {}", info.kind, info.name);
+        let session = EpochSums::new(&config.network);
+        let fresh = Progress::new(&config.network, mark.clone(), device.clone());
+        let mut trainer = Trainer { config, train, test, engine, folder, progress: fresh, session, last: None };
+
+        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
+        let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
+        if resume && !resumed {
+            trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
+        }
+        let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial()? };
+        trainer.engine.load(&state)?;
+        write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+        metrics::truncate_after(&trainer.folder.file(METRICS_FILE), trainer.progress.epoch)?;
+        if !resumed {
+            trainer.save(CHECKPOINT_FILE, state)?;
+        }
+        observer.on_start(&Start {
+            device: info,
+            epochs: config.epochs,
+            epochs_done: trainer.progress.epoch,
+            batches: trainer.batches(),
+            batches_done: trainer.progress.batches,
+            train_samples: trainer.train.len() as u64,
+            test_samples: trainer.test.len() as u64,
+            resumed,
+        });
+        Ok(trainer)
+    }
+
+    fn initial(&self) -> Result<TrainingState> {
+        let weights = Weights::init(&self.config.network, self.config.seed);
+        weights.check(&self.config.network)?;
+        Ok(TrainingState::new(weights))
+    }
+
+    /// Refuses a configuration that is not the one the run was begun with.
+    fn check_conflicts(&self, begun: &RunConfig) -> Result<()> {
+        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
+        let mut conflicts = begun.differences(self.config)?;
+        conflicts.retain(|d| match d.field.as_str() {
+            "data" | "device" => false,
+            "epochs" => !more_epochs,
+            _ => true,
+        });
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+        Err(Error::Config(format!(
+            "{}: --resume continues a run as it was begun, but these differ (begun with, now): {}; leave them as they \
+             were, or begin another run with --out",
+            self.folder.path().display(),
+            list.join("; ")
+        )))
+    }
+
+    /// Reads the checkpoint, and checks that it can be continued here.
+    fn restore(&mut self, mark: &DataMark, device: &str, observer: &mut dyn Observer) -> Result<TrainingState> {
+        let path = self.folder.file(CHECKPOINT_FILE);
+        let Checkpoint { config: begun, mut progress, state } = Checkpoint::load(&path, &self.config.network)?;
+        self.check_conflicts(&begun)?;
+        if progress.data != *mark {
+            let DataMark { train_samples, test_samples, .. } = progress.data;
+            return Err(Error::Data(format!(
+                "{}: the run began with other data ({train_samples} + {test_samples} samples, these are {} + {}); name \
+                 its folder with --data, or begin another run with --out",
+                path.display(),
+                mark.train_samples,
+                mark.test_samples
+            )));
+        }
+        let steps = progress.epoch.checked_mul(self.batches()).and_then(|n| n.checked_add(progress.batches));
+        if progress.batches > self.batches() || steps != Some(progress.step) {
+            return Err(Error::format(
+                path,
+                format!(
+                    "step {} is not batch {} after {} epochs of {} batches; use another checkpoint",
+                    progress.step,
+                    progress.batches,
+                    progress.epoch,
+                    self.batches()
+                ),
+            ));
+        }
+        if progress.device != device {
+            let text = format!(
+                "the run was trained on {}; it continues on {device}, well, but not to the same bits",
+                progress.device
+            );
+            observer.on_warning(&Warning { kind: WarningKind::OtherDevice, layer: None, text });
+            progress.device = device.into();
+        }
+        self.progress = progress;
+        Ok(state)
+    }
+
+    fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        while self.progress.epoch < self.config.epochs {
+            let finished = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
+            if !finished {
+                let state = self.engine.store()?;
+                self.save(CHECKPOINT_FILE, state)?;
+                return Ok(Outcome::Interrupted(self.summary()));
+            }
+        }
+        Ok(Outcome::Finished(self.summary()))
+    }
+
+    /// Trains what is left of the epoch; `false` if stopped in it.
+    fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
+        let clock = Instant::now();
+        let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
+        let mut batch = EventSet::new(0, 0);
+        let mut stopped = false;
+        for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
+            stopped = stop.load(Ordering::Relaxed);
+            if stopped {
+                break;
+            }
+            batch.gather(&self.train, samples);
+            let adam = self.adam();
+            self.engine.train(&batch, &adam)?;
+            self.progress.batches += 1;
+            self.progress.step += 1;
+            self.collect(false, &clock, observer)?;
+        }
+        self.collect(true, &clock, observer)?;
+        let seconds = clock.elapsed().as_secs_f64();
+        self.progress.sums.seconds += seconds;
+        self.session.seconds += seconds;
+
+        let trained = (self.progress.batches * self.config.batch as u64).min(self.train.len() as u64);
+        if self.progress.sums.samples != trained {
+            let counted = self.progress.sums.samples;
+            return Err(Error::Device(format!("{counted} samples were reported of {trained} trained")));
+        }
+        Ok(!stopped)
+    }
+
+    /// The optimiser of the coming step.
+    fn adam(&self) -> Adam {
+        let factor = self.config.schedule.factor(self.progress.step, self.config.epochs * self.batches());
+        Adam { lr: self.config.adam.lr * factor, ..self.config.adam }
+    }
+
+    /// Counts what the device has finished; with `wait`, all that is queued.
+    fn collect(&mut self, wait: bool, clock: &Instant, observer: &mut dyn Observer) -> Result<()> {
+        let reports = self.engine.reports(wait)?;
+        for report in &reports {
+            guard::check_loss(report, self.progress.epoch + 1, self.config.adam.lr)?;
+            self.progress.sums.add(report);
+            self.session.add(report);
+        }
+        if !reports.is_empty() {
+            observer.on_step(&StepProgress {
+                epoch: self.progress.epoch + 1,
+                epochs: self.config.epochs,
+                batch: self.progress.batches,
+                batches: self.batches(),
+                sums: &self.progress.sums,
+                session_samples: self.session.samples,
+                session_spikes: self.session.spikes.iter().sum(),
+                session_seconds: self.session.seconds + clock.elapsed().as_secs_f64(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Tests, warns, rescues and saves; `false` if stopped in the test, which a resumed run begins again.
+    fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
+        let mut state = self.engine.store()?;
+        check_numbers(&state, self.config.adam.lr)?;
+        let clock = Instant::now();
+        let Some(test) = evaluate_until(self.engine, self.test, self.config.batch, stop)? else {
+            return Ok(false);
+        };
+        let test_seconds = clock.elapsed().as_secs_f64();
+        for warning in guard::inspect(&self.config.network, &self.progress.sums) {
+            observer.on_warning(&warning);
+        }
+        let mut record = self.record(&test, test_seconds);
+        let sums = std::mem::replace(&mut self.progress.sums, EpochSums::new(&self.config.network));
+        self.progress.epoch += 1;
+        self.progress.batches = 0;
+
+        if self.progress.best.is_none_or(|best| record.test_accuracy > best.test_accuracy) {
+            self.progress.best = Some(Best { epoch: record.epoch, test_accuracy: record.test_accuracy });
+            self.save(BEST_FILE, state.clone())?;
+        }
+        record.rescued = self.rescue(&sums, &mut state)?;
+        // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
+        metrics::append(&self.folder.file(METRICS_FILE), &record)?;
+        self.save(CHECKPOINT_FILE, state)?;
+        observer.on_epoch(&record);
+        self.last = Some(record);
+        Ok(true)
+    }
+
+    /// Draws the lowest dead layer anew, by the rule of [`rescue`].
+    fn rescue(&mut self, sums: &EpochSums, state: &mut TrainingState) -> Result<Option<Rescue>> {
+        if !self.config.rescue || self.progress.epoch >= self.config.epochs {
+            return Ok(None);
+        }
+        let Some(layer) = rescue::lowest_dead(sums) else { return Ok(None) };
+        self.progress.rescues[layer] += 1;
+        let draw = self.progress.rescues[layer];
+        let spiked = sums.spikes[layer + 1] > 0;
+        let rescue = rescue::redraw(&self.config.network, self.config.seed, layer, draw, spiked, state);
+        self.engine.load(state)?;
+        Ok(Some(rescue))
+    }
+
+    fn record(&self, test: &TestResult, test_seconds: f64) -> EpochRecord {
+        let sums = &self.progress.sums;
+        let loss_terms = sums.mean_loss();
+        EpochRecord {
+            epoch: self.progress.epoch + 1,
+            loss: loss_terms.total(),
+            loss_terms,
+            train_accuracy: sums.accuracy(),
+            test_accuracy: test.accuracy(),
+            activity: sums.activity(&self.config.network),
+            spike_density: sums.spike_density(&self.config.network),
+            train_seconds: sums.seconds,
+            test_seconds,
+            rescued: None,
+        }
+    }
+
+    fn save(&self, name: &str, state: TrainingState) -> Result<()> {
+        if state.step != self.progress.step {
+            return Err(Error::Device(format!(
+                "the device counts {} steps, {} were trained",
+                state.step, self.progress.step
+            )));
+        }
+        Checkpoint { config: self.config.clone(), progress: self.progress.clone(), state }.save(&self.folder.file(name))
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { progress: self.progress.clone(), last: self.last.clone() }
+    }
+
+    /// Batches in an epoch.
+    fn batches(&self) -> u64 {
+        self.train.len().div_ceil(self.config.batch) as u64
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,345 @@
+use super::*;
+use crate::train::testing::{FakeEngine, config, events};
+use crate::train::{BEST_FILE, CHECKPOINT_FILE, stored_config};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
+fn data() -> DataSet {
+    DataSet { train: events(18, 0), test: events(7, 1), origin: "random".into(), subset: false }
+}
+
+#[derive(Default)]
+struct Log {
+    starts: Vec<Start>,
+    steps: Vec<(u64, u64, u64)>,
+    records: Vec<EpochRecord>,
+    warnings: Vec<Warning>,
+}
+
+impl Observer for Log {
+    fn on_start(&mut self, start: &Start) {
+        self.starts.push(start.clone());
+    }
+    fn on_step(&mut self, step: &StepProgress) {
+        self.steps.push((step.epoch, step.batch, step.sums.samples));
+    }
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        self.records.push(record.clone());
+    }
+    fn on_warning(&mut self, warning: &Warning) {
+        self.warnings.push(warning.clone());
+    }
+}
+
+struct Run {
+    _temp: tempfile::TempDir,
+    path: PathBuf,
+    config: RunConfig,
+    data: DataSet,
+    log: Log,
+}
+
+impl Run {
+    fn new(config: RunConfig) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        Run { path: temp.path().join("run"), _temp: temp, config, data: data(), log: Log::default() }
+    }
+
+    fn engine(&self) -> FakeEngine {
+        FakeEngine::new(&self.config.network)
+    }
+
+    fn go(&mut self, engine: &mut FakeEngine, resume: bool) -> Result<Outcome> {
+        let stop = engine.stop_after.as_ref().map(|(_, flag)| flag.clone()).unwrap_or_default();
+        train(&self.config, &self.data, engine, &self.path, resume, &stop, &mut self.log)
+    }
+
+    fn checkpoint(&self, name: &str) -> Checkpoint {
+        let mut checkpoint = Checkpoint::load(&self.path.join(name), &self.config.network).unwrap();
+        checkpoint.progress.sums.seconds = 0.0;
+        checkpoint
+    }
+
+    fn metrics(&self) -> Vec<EpochRecord> {
+        let mut records = metrics::read(&self.path.join(METRICS_FILE)).unwrap();
+        for record in &mut records {
+            (record.train_seconds, record.test_seconds) = (0.0, 0.0);
+        }
+        records
+    }
+
+    fn error(&mut self, resume: bool, parts: &[&str]) -> Error {
+        let mut engine = self.engine();
+        let error = self.go(&mut engine, resume).unwrap_err();
+        let text = error.to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        error
+    }
+}
+
+fn cosine() -> RunConfig {
+    RunConfig { schedule: Schedule::Cosine { final_fraction: 0.1 }, ..config() }
+}
+
+#[test]
+fn every_sample_is_trained_and_tested_each_epoch() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    let outcome = run.go(&mut engine, false).unwrap();
+    assert_eq!(engine.trained, [4, 4, 4, 4, 2].repeat(3));
+    assert_eq!(engine.evaluations, 6);
+    let Outcome::Finished(summary) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((summary.progress.step, summary.progress.epoch, summary.progress.batches), (15, 3, 0));
+    assert_eq!(run.log.records.iter().map(|r| r.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+    let record = &run.log.records[0];
+    assert_eq!(record.train_accuracy, 9.0 / 18.0);
+    assert_eq!(record.loss, record.loss_terms.total());
+    assert_eq!(record.spike_density[1], 10.0 / (18.0 * 6.0 * 3.0));
+    assert_eq!(stored_config(&run.path).unwrap(), run.config);
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).state, engine.state);
+    assert_eq!(run.log.steps.last(), Some(&(3, 5, 18)), "{:?}", run.log.steps);
+    assert_eq!(run.log.steps[0], (1, 3, 4), "reports come later than their steps");
+}
+
+#[test]
+fn best_is_the_first_epoch_with_the_best_test_accuracy() {
+    let mut run = Run::new(RunConfig { epochs: 8, ..config() });
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    let accuracies: Vec<f64> = run.metrics().iter().map(|r| r.test_accuracy).collect();
+    let best = accuracies.iter().cloned().fold(0.0, f64::max);
+    let epoch = 1 + accuracies.iter().position(|&a| a == best).unwrap() as u64;
+    let checkpoint = run.checkpoint(BEST_FILE);
+    assert_eq!(checkpoint.progress.best, Some(Best { epoch, test_accuracy: best }));
+    assert_eq!(checkpoint.progress.epoch, epoch);
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.best, checkpoint.progress.best);
+}
+
+#[test]
+fn a_run_interrupted_anywhere_continues_as_if_never_stopped() {
+    let mut whole = Run::new(cosine());
+    let mut engine = whole.engine();
+    whole.go(&mut engine, false).unwrap();
+    let calls = engine.trained.len() + engine.evaluations;
+    assert_eq!(calls, 21);
+    // Stopped after each call, and in one run after every few calls.
+    for every in 1..=calls {
+        let mut run = Run::new(cosine());
+        let mut resume = false;
+        let mut sessions = 0;
+        loop {
+            let mut engine = run.engine();
+            engine.stop_after = Some((every, Arc::default()));
+            sessions += 1;
+            assert!(sessions < 30, "no progress when stopped every {every} calls");
+            match run.go(&mut engine, resume).unwrap() {
+                Outcome::Finished(_) => break,
+                Outcome::Interrupted(_) => resume = true,
+            }
+            if every == 1 && sessions == 5 {
+                // The test set takes two calls; stopping after each one would never end it.
+                break;
+            }
+        }
+        if every == 1 {
+            let mut engine = run.engine();
+            run.go(&mut engine, true).unwrap();
+        }
+        assert_eq!(run.checkpoint(CHECKPOINT_FILE), whole.checkpoint(CHECKPOINT_FILE), "stopped every {every} calls");
+        assert_eq!(run.checkpoint(BEST_FILE), whole.checkpoint(BEST_FILE), "stopped every {every} calls");
+        assert_eq!(run.metrics(), whole.metrics(), "stopped every {every} calls");
+    }
+}
+
+#[test]
+fn a_run_killed_after_its_metrics_continues_from_the_checkpoint_before() {
+    let mut whole = Run::new(config());
+    let mut engine = whole.engine();
+    whole.go(&mut engine, false).unwrap();
+
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    engine.stop_after = Some((7, Arc::default()));
+    run.go(&mut engine, false).unwrap();
+    let old = std::fs::read(run.path.join(CHECKPOINT_FILE)).unwrap();
+    let mut engine = run.engine();
+    run.go(&mut engine, true).unwrap();
+    std::fs::write(run.path.join(CHECKPOINT_FILE), old).unwrap();
+    let mut half = std::fs::read(run.path.join(METRICS_FILE)).unwrap();
+    half.extend(b"{\"epoch\"");
+    std::fs::write(run.path.join(METRICS_FILE), half).unwrap();
+    let mut engine = run.engine();
+    run.go(&mut engine, true).unwrap();
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE), whole.checkpoint(CHECKPOINT_FILE));
+    assert_eq!(run.metrics(), whole.metrics());
+
+    // Killed before the first checkpoint: begins again.
+    std::fs::remove_file(run.path.join(CHECKPOINT_FILE)).unwrap();
+    let mut engine = run.engine();
+    run.go(&mut engine, true).unwrap();
+    assert_eq!(run.metrics(), whole.metrics());
+}
+
+#[test]
+fn more_epochs_may_be_asked_for_and_nothing_else() {
+    let mut whole = Run::new(config());
+    let mut engine = whole.engine();
+    whole.go(&mut engine, false).unwrap();
+
+    let mut run = Run::new(RunConfig { epochs: 2, ..config() });
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    let before = run.checkpoint(CHECKPOINT_FILE);
+    run.config.epochs = 1;
+    run.error(true, &["epochs: 2, 1", "--resume"]);
+    run.config = RunConfig { batch: 3, seed: 5, ..config() };
+    run.config.adam.lr = 0.5;
+    let error = run.error(true, &["batch: 4, 3", "seed: 11, 5", "adam.lr: 0.0002, 0.5", "--out"]);
+    assert!(matches!(error, Error::Config(_)) && !error.to_string().contains("epochs"), "{error}");
+    run.config = RunConfig { epochs: 2, ..config() };
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE), before);
+
+    run.config.epochs = 3;
+    let mut engine = run.engine();
+    run.go(&mut engine, true).unwrap();
+    assert_eq!(run.metrics(), whole.metrics());
+    assert_eq!(stored_config(&run.path).unwrap().epochs, 3);
+
+    let mut falling = Run::new(cosine());
+    let mut engine = falling.engine();
+    falling.go(&mut engine, false).unwrap();
+    falling.config.epochs = 4;
+    falling.error(true, &["epochs: 3, 4"]);
+}
+
+#[test]
+fn a_configuration_edited_in_the_folder_is_noticed() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    run.config.adam.lr = 0.25;
+    std::fs::write(run.path.join(CONFIG_FILE), run.config.to_toml().unwrap()).unwrap();
+    run.error(true, &["adam.lr: 0.0002, 0.25"]);
+}
+
+#[test]
+fn other_data_and_other_devices_are_noticed() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    engine.stop_after = Some((3, Arc::default()));
+    run.go(&mut engine, false).unwrap();
+    let data = std::mem::replace(&mut run.data, DataSet { train: events(18, 9), ..data() });
+    assert!(matches!(run.error(true, &["other data", "--data"]), Error::Data(_)));
+    run.data = data;
+    let mut engine = run.engine();
+    engine.name = "another".into();
+    run.go(&mut engine, true).unwrap();
+    assert_eq!(run.log.warnings.len(), 1);
+    assert_eq!(run.log.warnings[0].kind, WarningKind::OtherDevice);
+    assert!(run.log.warnings[0].text.contains("another"));
+    assert!(run.log.starts[1].resumed && run.log.starts[1].batches_done == 3);
+}
+
+#[test]
+fn limit_cuts_the_training_set_only() {
+    let mut run = Run::new(RunConfig { limit: Some(6), epochs: 1, ..config() });
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    assert_eq!(engine.trained, [4, 2]);
+    assert_eq!((run.log.starts[0].train_samples, run.log.starts[0].test_samples), (6, 7));
+}
+
+#[test]
+fn a_run_is_neither_overwritten_nor_written_twice() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    run.error(true, &["nothing to resume"]);
+    run.go(&mut engine, false).unwrap();
+    run.error(false, &["already holds a run", "--resume"]);
+    let _held = RunFolder::open(&run.path, true).unwrap();
+    run.error(true, &["another run"]);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_a_folder_is_made() {
+    let mut run = Run::new(RunConfig { batch: 0, ..config() });
+    run.error(false, &["batch = 0"]);
+    run.config = config();
+    run.data.test = events(0, 0);
+    run.error(false, &["test set has no samples"]);
+    run.data = data();
+    run.config.network.time_steps += 1;
+    run.error(false, &["time steps"]);
+    let mut engine = FakeEngine::new(&config().network);
+    assert!(run.go(&mut engine, false).unwrap_err().to_string().contains("another network"));
+    assert!(!run.path.exists());
+}
+
+#[test]
+fn a_loss_or_weight_that_is_no_number_stops_and_keeps_the_last_good_checkpoint() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    engine.nan_loss_at = Some(8);
+    let error = run.go(&mut engine, false).unwrap_err();
+    assert!(matches!(error, Error::NotFinite(_)), "{error:?}");
+    assert!(error.to_string().contains("step 8 (epoch 2)") && error.to_string().contains("--lr"), "{error}");
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.step, 5);
+    assert_eq!(run.metrics().len(), 1);
+
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    engine.nan_weight_at = Some(9);
+    let error = run.go(&mut engine, false).unwrap_err();
+    assert!(matches!(error, Error::NotFinite(_)) && error.to_string().contains("w.1"), "{error:?}");
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.step, 5);
+    assert_eq!(run.metrics().len(), 1, "no line for an epoch that could not be saved");
+}
+
+#[test]
+fn a_dead_layer_is_rescued_until_it_wakes() {
+    let config = RunConfig { epochs: 6, ..config() };
+    let initial: f32 = Weights::init(&config.network, config.seed).layers[1].data.iter().map(|w| w.abs()).sum();
+    let dead = Some((1, 3.0 * initial));
+    let mut run = Run::new(config.clone());
+    let mut engine = run.engine();
+    engine.dead = dead;
+    run.go(&mut engine, false).unwrap();
+    let rescued: Vec<Option<Rescue>> = run.metrics().iter().map(|r| r.rescued).collect();
+    let draws = rescued.iter().flatten().count();
+    assert!((1..5).contains(&draws), "{rescued:?}");
+    for (k, rescue) in rescued.iter().enumerate() {
+        let draw = k as u64 + 1;
+        let expected = Rescue { layer: 1, draw, factor: 1.5f64.powi(draw as i32) };
+        assert_eq!(*rescue, (k < draws).then_some(expected));
+    }
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.rescues, [0, draws as u64]);
+    assert_eq!(run.log.warnings.len(), draws);
+
+    // Interrupted in between, it rescues the same.
+    let mut other = Run::new(config);
+    for (resume, stop_after) in [(false, 6), (true, 9), (true, 1000)] {
+        let mut engine = other.engine();
+        engine.dead = dead;
+        engine.stop_after = Some((stop_after, Arc::default()));
+        other.go(&mut engine, resume).unwrap();
+    }
+    assert_eq!(other.checkpoint(CHECKPOINT_FILE), run.checkpoint(CHECKPOINT_FILE));
+    assert_eq!(other.metrics(), run.metrics());
+}
+
+#[test]
+fn nothing_is_rescued_after_the_last_epoch_or_against_the_users_will() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    engine.dead = Some((0, f32::INFINITY));
+    run.go(&mut engine, false).unwrap();
+    assert_eq!(run.metrics().iter().map(|r| r.rescued.is_some()).collect::<Vec<_>>(), [true, true, false]);
+
+    let mut run = Run::new(RunConfig { rescue: false, ..config() });
+    let mut engine = run.engine();
+    engine.dead = Some((0, f32::INFINITY));
+    run.go(&mut engine, false).unwrap();
+    assert!(run.metrics().iter().all(|r| r.rescued.is_none()));
+    assert_eq!(run.log.warnings.iter().filter(|w| w.kind == WarningKind::Dead).count(), 3);
+}

@@ -1,0 +1,187 @@
+//! A device for tests: its weights depend on every batch, step, moment and learning rate, so that a run that is not
+//! continued exactly ends elsewhere.
+
+use crate::config::RunConfig;
+use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, LossTerms, Profile, StepReport, TrainingState};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::{Adam, Network};
+use crate::presets;
+use crate::weights::Weights;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Steps that the fake device is behind.
+const LAG: usize = 2;
+
+/// 5-4-3-2 neurons, 6 time steps, 3 epochs of batches of 4.
+pub(super) fn config() -> RunConfig {
+    let mut config = presets::paper("fmnist").unwrap();
+    config.network.inputs = 5;
+    config.network.time_steps = 6;
+    config.network.hidden[0].neurons = 4;
+    config.network.hidden[1].neurons = 3;
+    config.network.readout.classes = 2;
+    config.epochs = 3;
+    config.batch = 4;
+    config.seed = 11;
+    config
+}
+
+/// `n` samples for the network of [`config`]; others for another `seed`.
+pub(super) fn events(n: usize, seed: u64) -> EventSet {
+    let mut set = EventSet::new(5, 6);
+    for sample in 0..n as u64 {
+        let h = mix(seed.wrapping_mul(1000) + sample);
+        let spikes = (0..4).map(|k| ((h >> (8 * k)) as usize % 6, (h >> (8 * k + 4)) as usize % 5));
+        set.push(spikes, (h >> 60) as u32 % 2).unwrap();
+    }
+    set
+}
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 31)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^ (x >> 32)
+}
+
+fn hash(set: &EventSet, seed: u64) -> u64 {
+    let words =
+        set.events().iter().map(|e| e.0).chain(set.labels().iter().copied()).chain(set.starts().iter().copied());
+    words.fold(seed, |h, word| mix(h ^ u64::from(word)))
+}
+
+/// See the module.
+pub(super) struct FakeEngine {
+    network: Network,
+    pub(super) name: String,
+    pub(super) state: TrainingState,
+    /// Sizes of the batches trained, in order.
+    pub(super) trained: Vec<usize>,
+    pub(super) evaluations: usize,
+    /// Sets the flag after so many calls of `train` and `evaluate`.
+    pub(super) stop_after: Option<(usize, Arc<AtomicBool>)>,
+    /// The step whose loss is NaN.
+    pub(super) nan_loss_at: Option<u64>,
+    /// The step after which a weight is NaN.
+    pub(super) nan_weight_at: Option<u64>,
+    /// A layer without active entries and spikes, and the sum of absolute weights with which it has some.
+    pub(super) dead: Option<(usize, f32)>,
+    queued: Vec<StepReport>,
+}
+
+impl FakeEngine {
+    pub(super) fn new(network: &Network) -> Self {
+        FakeEngine {
+            network: network.clone(),
+            name: "fake".into(),
+            state: TrainingState::new(Weights::init(network, 1)),
+            trained: Vec::new(),
+            evaluations: 0,
+            stop_after: None,
+            nan_loss_at: None,
+            nan_weight_at: None,
+            dead: None,
+            queued: Vec::new(),
+        }
+    }
+
+    fn count_call(&self) {
+        if let Some((calls, flag)) = &self.stop_after
+            && self.trained.len() + self.evaluations >= *calls
+        {
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn active(&self, layer: usize) -> u64 {
+        let norm: f32 = self.state.weights.layers[layer].data.iter().map(|w| w.abs()).sum();
+        match self.dead {
+            Some((dead, wakes)) if dead == layer && norm < wakes => 0,
+            _ => 1 + self.state.step % 3,
+        }
+    }
+}
+
+impl Engine for FakeEngine {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo { kind: "cpu", name: self.name.clone(), detail: String::new() }
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<()> {
+        state.weights.check(&self.network)?;
+        self.state = state.clone();
+        Ok(())
+    }
+
+    fn store(&mut self) -> Result<TrainingState> {
+        Ok(self.state.clone())
+    }
+
+    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
+        self.state.step += 1;
+        let step = self.state.step;
+        let h = hash(batch, step);
+        let TrainingState { weights, first, second, .. } = &mut self.state;
+        for l in 0..weights.layers.len() {
+            for (k, w) in weights.layers[l].data.iter_mut().enumerate() {
+                let gradient = (mix(h ^ (l * 1000 + k) as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5;
+                let m = &mut first.layers[l].data[k];
+                let v = &mut second.layers[l].data[k];
+                *m = 0.9 * *m + 0.1 * gradient;
+                *v = 0.99 * *v + 0.01 * gradient * gradient;
+                *w -= adam.lr as f32 * *m / (v.sqrt() + 1e-8);
+            }
+        }
+        if self.nan_weight_at == Some(step) {
+            self.state.weights.layers[1].data[0] = f32::NAN;
+        }
+        let cross_entropy = if self.nan_loss_at == Some(step) { f64::NAN } else { (h >> 11) as f64 * 1e-15 };
+        let active: Vec<u64> = (0..2).map(|l| self.active(l)).collect();
+        let spikes = |l: usize, n| if active[l] > 0 { n } else { 0 };
+        self.queued.push(StepReport {
+            step,
+            samples: batch.len(),
+            loss: LossTerms { cross_entropy, upper: 0.1 / step as f64, lower: 0.0 },
+            correct: batch.len() / 2,
+            spikes: vec![batch.events().len() as u64, spikes(0, step % 5 + 1), spikes(1, 2)],
+            active,
+        });
+        self.trained.push(batch.len());
+        self.count_call();
+        Ok(())
+    }
+
+    fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>> {
+        let ready = if wait { self.queued.len() } else { self.queued.len().saturating_sub(LAG) };
+        Ok(self.queued.drain(..ready).collect())
+    }
+
+    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        let n = batch.len();
+        let logits = (0..n).flat_map(|b| {
+            let bits = batch.sample(b).iter().fold(self.state.step, |h, e| mix(h ^ u64::from(e.0)));
+            [(bits >> 40) as f32 + self.state.weights.layers[0].data[0] * 0.0, (1 << 23) as f32]
+        });
+        let logits = logits.collect();
+        self.evaluations += 1;
+        self.count_call();
+        Ok(Evaluation { logits, spikes: vec![n as u64; 2] })
+    }
+
+    fn inspect(&mut self, _: &EventSet) -> Result<Inspection> {
+        Err(Error::Unsupported("the fake device cannot inspect".into()))
+    }
+
+    fn profile(&mut self, _: &EventSet, _: &Adam) -> Result<Profile> {
+        Err(Error::Unsupported("the fake device cannot profile".into()))
+    }
+
+    fn state_bytes(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
