@@ -2,7 +2,7 @@
 
 use crate::engine::Method;
 use crate::error::{Error, Result};
-use crate::model::{Adam, Network};
+use crate::model::{Adam, HiddenLayer, Network};
 use crate::presets;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl RunConfig {
     /// [`Error::Format`] naming the file, the field and its value.
     pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<Self> {
         let format = |what: String| Error::format(path, what);
-        let given: Table = toml::from_str(text).map_err(|e| format(e.to_string()))?;
+        let given: Table = toml::from_str(text).map_err(|e| format(e.to_string().trim_end().into()))?;
         let name = match given.get("preset") {
             Some(Value::String(name)) => name,
             Some(other) => {
@@ -141,6 +141,17 @@ impl RunConfig {
     /// [`Error::Config`] for what TOML cannot hold: a `data` path that is no Unicode.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))
+    }
+
+    /// Gives the network hidden layers of these sizes; each has the constants of the layer now at its place, or of the
+    /// last one.
+    pub fn set_hidden(&mut self, neurons: &[usize]) {
+        let old = std::mem::take(&mut self.network.hidden);
+        let layers = neurons.iter().enumerate().filter_map(|(l, &neurons)| {
+            let layer = old.get(l).or(old.last())?;
+            Some(HiddenLayer { neurons, ..layer.clone() })
+        });
+        self.network.hidden = layers.collect();
     }
 
     /// Says which field cannot work.
@@ -337,6 +348,17 @@ mod tests {
         let base = &presets::ours("shd").unwrap().network.hidden[0];
         assert_eq!(hidden.iter().map(|l| l.neurons).collect::<Vec<_>>(), [30, 200, 200]);
         assert_eq!((hidden[1].tau_ms, hidden[2].b_th, hidden[2].beta), (7.0, f64::INFINITY, base.beta));
+    }
+
+    #[test]
+    fn new_hidden_layers_keep_the_constants() {
+        let mut config = presets::ours("fmnist").unwrap();
+        config.network.hidden[1].tau_ms = 7.0;
+        config.set_hidden(&[10, 20, 30]);
+        assert_eq!(config.network.sizes(), [784, 10, 20, 30, 10]);
+        assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [10.0, 7.0, 7.0]);
+        config.set_hidden(&[]);
+        assert!(config.check().unwrap_err().to_string().contains("network.hidden"));
     }
 
     #[test]

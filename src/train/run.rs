@@ -264,9 +264,10 @@ impl<'a> Trainer<'a> {
         let mut state = self.engine.store()?;
         check_numbers(&state, self.config.adam.lr)?;
         let clock = Instant::now();
-        let Some(test) = evaluate_until(self.engine, self.test, self.config.batch, stop)? else {
+        let test = evaluate_until(self.engine, self.test, self.config.batch, stop)?;
+        if test.samples < self.test.len() as u64 {
             return Ok(false);
-        };
+        }
         let test_seconds = clock.elapsed().as_secs_f64();
         for warning in guard::inspect(&self.config.network, &self.progress.sums) {
             observer.on_warning(&warning);

@@ -103,6 +103,31 @@ fn every_sample_is_trained_and_tested_each_epoch() {
 }
 
 #[test]
+fn each_epoch_has_all_samples_in_another_order() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    let mut epochs: Vec<Vec<_>> = engine.samples.chunks(18).map(<[_]>::to_vec).collect();
+    assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2] && epochs[0] != epochs[2]);
+    let mut all: Vec<_> = (0..18).map(|b| run.data.train.sample(b).to_vec()).collect();
+    all.sort();
+    for epoch in &mut epochs {
+        epoch.sort();
+        assert_eq!(*epoch, all);
+    }
+    assert!(run.log.records.iter().all(|r| r.train_seconds > 0.0 && r.test_seconds > 0.0));
+}
+
+#[test]
+fn the_schedule_runs_over_all_steps() {
+    let mut run = Run::new(cosine());
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    let expected: Vec<f64> = (0..15).map(|k| run.config.adam.lr * run.config.schedule.factor(k, 15)).collect();
+    assert_eq!(engine.rates, expected);
+}
+
+#[test]
 fn best_is_the_first_epoch_with_the_best_test_accuracy() {
     let mut run = Run::new(RunConfig { epochs: 8, ..config() });
     let mut engine = run.engine();

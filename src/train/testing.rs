@@ -4,7 +4,7 @@
 use crate::config::RunConfig;
 use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, LossTerms, Profile, StepReport, TrainingState};
 use crate::error::{Error, Result};
-use crate::events::EventSet;
+use crate::events::{Event, EventSet};
 use crate::model::{Adam, Network};
 use crate::presets;
 use crate::weights::Weights;
@@ -58,6 +58,10 @@ pub(super) struct FakeEngine {
     pub(super) state: TrainingState,
     /// Sizes of the batches trained, in order.
     pub(super) trained: Vec<usize>,
+    /// The samples trained, in order.
+    pub(super) samples: Vec<Vec<Event>>,
+    /// The learning rate of each step.
+    pub(super) rates: Vec<f64>,
     pub(super) evaluations: usize,
     /// Sets the flag after so many calls of `train` and `evaluate`.
     pub(super) stop_after: Option<(usize, Arc<AtomicBool>)>,
@@ -77,6 +81,8 @@ impl FakeEngine {
             name: "fake".into(),
             state: TrainingState::new(Weights::init(network, 1)),
             trained: Vec::new(),
+            samples: Vec::new(),
+            rates: Vec::new(),
             evaluations: 0,
             stop_after: None,
             nan_loss_at: None,
@@ -152,6 +158,8 @@ impl Engine for FakeEngine {
             active,
         });
         self.trained.push(batch.len());
+        self.samples.extend((0..batch.len()).map(|b| batch.sample(b).to_vec()));
+        self.rates.push(adam.lr);
         self.count_call();
         Ok(())
     }
