@@ -3,9 +3,10 @@
 //   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g = 1 / (beta |V - V_th| + 1)^2
 //
 // A lane owns four neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
-// (t, i); so the order of every sum is fixed. Spikes leave as bits, 32 time steps a word. Active entries are appended
-// in the accidental order of lanes, each with its rank among the lane's own, which is all that scatter_active needs
-// to put them in order.
+// (t, i); so the order of every sum is fixed. Spikes leave as bits, 32 time steps a word. What happens seldom (a spike,
+// an active entry) is only noted in the inner loop and dealt with after every 8 steps. Active entries are appended in
+// the accidental order of lanes, each with its rank among the lane's own, which is all that scatter_active needs to
+// put them in order.
 #import params
 #import index
 #import sections
@@ -23,18 +24,23 @@
 #endif
 
 const LANES: u32 = 64u;
-const STAGE: u32 = 8u;
-// Entries a lane has not flushed yet: t << 2 | lane, g.
-var<workgroup> stage: array<vec2<u32>, LANES * STAGE>;
+// Steps between two looks at what happened.
+const BLOCK: u32 = 8u;
+// |V - V_th| of the block's steps: (BLOCK, LANES).
+var<workgroup> distances: array<vec4<f32>, BLOCK * LANES>;
 
-fn flush(begin: u32, n: u32, quad: u32, first_rank: u32) {
-    let at = atomicAdd(&counts[p.counts], n);
-    for (var k = 0u; k < n; k++) {
-        if at + k < p.active_capacity {
-            let entry = stage[begin + k];
-            staged[at + k] = vec4<u32>(quad, first_rank + k, entry.x, entry.y);
-        }
-    }
+// One bit a time step from four bits a time step: set where any of the four is.
+fn any_of_four(nibbles: u32) -> u32 {
+    var x = nibbles | nibbles >> 1u;
+    x = (x | x >> 2u) & 0x11111111u;
+    x = (x | x >> 3u) & 0x03030303u;
+    x = (x | x >> 6u) & 0x000f000fu;
+    return (x | x >> 12u) & 0xffu;
+}
+
+fn nibble(x: vec4<bool>) -> u32 {
+    let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), x);
+    return bits.x | bits.y | bits.z | bits.w;
 }
 
 @compute @workgroup_size(LANES)
@@ -46,9 +52,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let b = quad / p.quads;
     let q = quad % p.quads;
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
-    let start = input_start[0];
-    var next = min(input_start[b * p.input_stride] - start, p.input_capacity);
-    let end = min(input_start[(b + 1u) * p.input_stride] - start, p.input_capacity);
+    var next = min(input_start[b * p.input_stride], p.input_capacity);
+    let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
     // An event that never comes stands for the end of the list.
     var event = 0xffffffffu;
     if next < end {
@@ -56,16 +61,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     var v = vec4<f32>(0.0);
-    var spike = vec4<bool>(false);
+    var reset = vec4<f32>(0.0);
     var word = vec4<u32>(0u);
     var needed_word = 0u;
     var spikes = vec4<u32>(0u);
     var rank = 0u;
-    var pending = 0u;
-    for (var t = 0u; t < p.steps; t++) {
-        if t > 0u {
-            v = p.v_rest + p.alpha * (v - p.v_rest);
-            v -= select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);
+    for (var begin = 0u; begin < p.steps; begin += BLOCK) {
+        // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
+        var spike_bits = 0u;
+        var active_bits = 0u;
+        let stop = min(begin + BLOCK, p.steps);
+        for (var t = begin; t < stop; t++) {
+            v = (p.v_rest + p.alpha * (v - p.v_rest)) - reset;
             // What fired at t - 1 arrives now.
             while (event >> 16u) < t {
                 v += weights[(event & 0xffffu) * p.quads + q];
@@ -75,38 +82,45 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     event = input_events[next];
                 }
             }
-            spike = (v > vec4<f32>(p.v_th)) & valid;
-        }
+            // V[0] is 0, and nothing spikes at 0.
+            v = select(v, vec4<f32>(0.0), t == 0u);
+            let spike = (v > vec4<f32>(p.v_th)) & valid & vec4<bool>(t > 0u);
+            reset = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);
 #ifdef RECORD
-        recorded_v[(b * p.steps + t) * p.quads + q] = v;
+            recorded_v[(b * p.steps + t) * p.quads + q] = v;
 #endif
-        let distance = abs(v - p.v_th);
-        let near = (distance < vec4<f32>(p.b_th)) & valid;
-        let bit = t & 31u;
-        if any(spike | near) {
+            let distance = abs(v - p.v_th);
+            distances[(t - begin) * LANES + lane] = distance;
             let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
-            word |= fired << vec4<u32>(bit);
-            needed_word |= 1u << bit;
-            let fired_now = fired.x + fired.y + fired.z + fired.w;
-            if fired_now > 0u {
-                spikes += fired;
-                atomicAdd(&counts[b * p.steps + t], fired_now);
-            }
-            for (var k = 0u; k < 4u; k++) {
-                if near[k] {
-                    let x = p.beta * distance[k] + 1.0;
-                    stage[lane * STAGE + pending] = vec2<u32>(t << 2u | k, bitcast<u32>(1.0 / (x * x)));
-                    pending++;
-                    rank++;
-                    if pending == STAGE {
-                        flush(lane * STAGE, pending, quad, rank - pending);
-                        pending = 0u;
-                    }
+            word |= fired << vec4<u32>(t & 31u);
+            spikes += fired;
+            let shift = 4u * (t - begin);
+            spike_bits |= nibble(spike) << shift;
+            active_bits |= nibble((distance < vec4<f32>(p.b_th)) & valid) << shift;
+        }
+
+        needed_word |= any_of_four(spike_bits | active_bits) << (begin & 31u);
+        while spike_bits != 0u {
+            let step = firstTrailingBit(spike_bits) / 4u;
+            atomicAdd(&counts[b * p.steps + begin + step], countOneBits(spike_bits & (15u << (4u * step))));
+            spike_bits &= ~(15u << (4u * step));
+        }
+        if active_bits != 0u {
+            var at = atomicAdd(&counts[p.counts], countOneBits(active_bits));
+            while active_bits != 0u {
+                let bit = firstTrailingBit(active_bits);
+                active_bits &= active_bits - 1u;
+                let x = p.beta * distances[bit / 4u * LANES + lane][bit & 3u] + 1.0;
+                if at < p.active_capacity {
+                    let time_and_lane = (begin + bit / 4u) << 2u | (bit & 3u);
+                    staged[at] = vec4<u32>(quad, rank, time_and_lane, bitcast<u32>(1.0 / (x * x)));
                 }
+                at++;
+                rank++;
             }
         }
-        if bit == 31u || t + 1u == p.steps {
-            let at = b * p.words + (t >> 5u);
+        if (stop & 31u) == 0u || stop == p.steps {
+            let at = b * p.words + (begin >> 5u);
             spike_words[at * p.quads + q] = word;
             if needed_word != 0u {
                 atomicOr(&needed[at], needed_word);
@@ -114,9 +128,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             word = vec4<u32>(0u);
             needed_word = 0u;
         }
-    }
-    if pending > 0u {
-        flush(lane * STAGE, pending, quad, rank - pending);
     }
     for (var k = 0u; k < 4u; k++) {
         if valid[k] {
