@@ -3,8 +3,8 @@
 
 #![warn(missing_docs)]
 
-pub mod cpu;
 pub mod config;
+pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod engine;

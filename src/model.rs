@@ -6,6 +6,8 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Most weights in a network: four copies of them (weights, gradient, two moments) then take 16 GiB.
+pub const MAX_WEIGHTS: usize = 1 << 30;
 /// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
 
@@ -297,6 +299,13 @@ impl Network {
             number(name("beta"), layer.beta, layer.beta >= 0.0 && (layer.beta as f32).is_finite(), "0 or more")?;
             number(name("b_th"), layer.b_th, layer.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
             check_init(name("init"), layer.init)?;
+        }
+        let weights: usize = self.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
+        if weights > MAX_WEIGHTS {
+            return Err(Error::Config(format!(
+                "the layers {:?} have {weights} weights, more than {MAX_WEIGHTS}; make them narrower",
+                self.sizes()
+            )));
         }
         number("readout.tau_ms".into(), self.readout.tau_ms, self.readout.tau_ms > 0.0, "positive")?;
         check_init("readout.init".into(), self.readout.init)?;
