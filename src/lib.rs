@@ -19,3 +19,8 @@ pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};
+
+/// The README's example compiles and runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
