@@ -50,15 +50,13 @@ pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64)
     for _ in 0..samples {
         let mut spikes = Vec::new();
         let mut slot = 0;
-        while density > 0.0 {
+        while slot < slots && density > 0.0 {
             let u: f64 = rng.random();
-            let gap = if density < 1.0 { (-u).ln_1p() / none } else { 0.0 };
-            // The cast saturates, so that a gap beyond all slots stays beyond them.
-            slot += (gap as usize).min(slots);
-            if slot >= slots {
-                break;
+            // The cast saturates; a gap beyond all slots stays beyond them.
+            slot += (((-u).ln_1p() / none) as usize).min(slots);
+            if slot < slots {
+                spikes.push((slot / neurons, slot % neurons));
             }
-            spikes.push((slot / neurons, slot % neurons));
             slot += 1;
         }
         let label = rng.random_range(0..network.readout.classes as u32);
