@@ -10,7 +10,7 @@ use spikegrad::bench::{Measurement, Plan, TARGET_DENSITY, measure, random_spikes
 use spikegrad::config::RunConfig;
 use spikegrad::data;
 use spikegrad::device::Device;
-use spikegrad::engine::{DeviceInfo, Engine, Method};
+use spikegrad::engine::{DeviceInfo, Method};
 use spikegrad::events::EventSet;
 use spikegrad::presets;
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ is n/a (null in JSON).
 
 Example: spikegrad bench fmnist --hidden 1000 --device gpu")]
 pub struct Arguments {
-    /// fmnist, nmnist or shd
+    /// The network and what it reads
+    #[arg(value_parser = presets::NAMES)]
     preset: String,
     /// Neurons of every hidden layer, or of each: N or N,N
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200")]
@@ -94,10 +95,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = config(arguments)?;
     let network = &config.network;
     let (batch, input) = input(arguments, &config)?;
-    let mut engines: Vec<Box<dyn Engine>> = Vec::new();
-    for &method in &methods {
-        engines.push(arguments.device.open(network, method)?);
-    }
+    let device = arguments.device.resolve();
+    let mut engines =
+        methods.iter().map(|&method| device.open(network, method)).collect::<spikegrad::Result<Vec<_>>>()?;
     let info = engines[0].info();
     let weights = scaled_weights(network, &batch, TARGET_DENSITY, arguments.seed)?;
 
@@ -137,9 +137,8 @@ fn config(arguments: &Arguments) -> Result<RunConfig> {
     if arguments.data.is_some() && !images {
         bail!(Usage("--data: this bench takes random spikes, no data; leave --data out".into()));
     }
-    let mut words = arguments.methods.clone();
-    words.dedup();
-    if words.len() < arguments.methods.len() || (words.len() > 1 && words.first() == words.last()) {
+    let words = &arguments.methods;
+    if (1..words.len()).any(|k| words[..k].contains(&words[k])) {
         bail!(Usage("--methods: each method once".into()));
     }
     Ok(config)

@@ -35,16 +35,15 @@ pub struct Reporter {
     drawn: Option<Instant>,
     epochs: u64,
     samples: u64,
-    /// The device and whether the run was resumed, as told at the start.
-    pub start: Option<Start>,
+    introduction: Vec<String>,
 }
 
 /// The bar is drawn anew at most this often.
 const REFRESH: Duration = Duration::from_millis(100);
 
 impl Reporter {
-    /// The bar is shown on terminals only; indicatif sees to that.
-    pub fn new(voice: Voice) -> Self {
+    /// `introduction` is told when training begins. The bar is shown on terminals only; indicatif sees to that.
+    pub fn new(voice: Voice, introduction: Vec<String>) -> Self {
         let bar = match voice {
             Voice::Quiet => ProgressBar::hidden(),
             _ => ProgressBar::new(0),
@@ -52,7 +51,7 @@ impl Reporter {
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, start: None }
+        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction }
     }
 
     /// Takes the bar away.
@@ -70,6 +69,7 @@ impl Reporter {
 impl Observer for Reporter {
     fn on_start(&mut self, start: &Start) {
         (self.epochs, self.samples) = (start.epochs, start.train_samples);
+        self.introduction.iter().for_each(|line| self.voice.tell(line));
         self.bar.set_prefix(format!("epoch {}/{}", start.epochs_done + 1, start.epochs));
         self.bar.set_length(start.batches);
         if start.resumed {
@@ -79,7 +79,6 @@ impl Observer for Reporter {
             };
             self.voice.tell(&format!("resumed  after epoch {} of {}{batch}", start.epochs_done, start.epochs));
         }
-        self.start = Some(start.clone());
     }
 
     fn on_step(&mut self, step: &StepProgress) {

@@ -113,10 +113,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
     let device: Device = config.device.parse().map_err(usage)?;
     let mut engine = device.open(&config.network, config.method)?;
-    introduce(voice, &config, &data, engine.as_ref(), &folder);
+    if data.subset {
+        complain(
+            "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
+             images: apt-get install dataset-fashion-mnist, or --data DIR",
+        );
+    }
 
     let clock = Instant::now();
-    let mut reporter = Reporter::new(voice);
+    let mut reporter = Reporter::new(voice, introduction(&config, &data, engine.as_ref(), &folder));
     let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
     reporter.clear();
     let (summary, interrupted) = match outcome? {
@@ -172,7 +177,14 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
         false => named,
         true => {
             let mut stored = stored_config(folder)?;
-            stored.preset = named.preset;
+            if stored.preset != named.preset {
+                bail!(
+                    "{}: holds a run of {}, not of {}; name its preset",
+                    folder.display(),
+                    stored.preset,
+                    named.preset
+                );
+            }
             if arguments.paper {
                 // Where ours differ: a run that was begun without --paper is not taken for one of the paper's.
                 (stored.adam, stored.schedule) = (named.adam, named.schedule);
@@ -231,26 +243,21 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn introduce(voice: Voice, config: &RunConfig, data: &DataSet, engine: &dyn Engine, folder: &Path) {
-    voice.tell(&format!("data     {}", data.origin));
-    if data.subset {
-        complain(
-            "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
-             images: apt-get install dataset-fashion-mnist, or --data DIR",
-        );
-    }
-    voice.tell(&format!("device   {}", show::device(&engine.info())));
-    voice.tell(&format!("network  {}", network_line(config)));
+fn introduction(config: &RunConfig, data: &DataSet, engine: &dyn Engine, folder: &Path) -> Vec<String> {
     let limit = config.limit.map_or(String::new(), |n| format!("first {} samples, ", thousands(n as u64)));
+    let epochs = if config.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", thousands(config.epochs)) };
     let schedule = match config.schedule {
         Schedule::Constant {} => "",
         Schedule::Cosine { .. } => " falling as a cosine",
     };
-    voice.tell(&format!(
-        "training {limit}{} epochs, batch {}, learning rate {}{schedule}, seed {}",
-        config.epochs, config.batch, config.adam.lr, config.seed
-    ));
-    voice.tell(&format!("run      {}", folder.display()));
+    let (batch, lr, seed) = (config.batch, config.adam.lr, config.seed);
+    vec![
+        format!("data     {}", data.origin),
+        format!("device   {}", show::device(&engine.info())),
+        format!("network  {}", network_line(config)),
+        format!("training {limit}{epochs}, batch {batch}, learning rate {lr}{schedule}, seed {seed}"),
+        format!("run      {}", folder.display()),
+    ]
 }
 
 fn method_name(method: Method) -> &'static str {

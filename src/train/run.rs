@@ -95,11 +95,11 @@ impl<'a> Trainer<'a> {
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let mut trainer = Trainer { config, train, test, engine, folder, progress: fresh, session, last: None };
 
-        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
-        let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
-        if resume && !resumed {
+        if resume {
             trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
         }
+        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
+        let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
         let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial()? };
         trainer.engine.load(&state)?;
         write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;

@@ -1,0 +1,446 @@
+//! The command line as its users and their scripts meet it.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_spikegrad");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn spikegrad(arguments: &[&str]) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(PROGRAM);
+    command.args(arguments).env("SPIKEGRAD_FASHION_MNIST", data()).current_dir(ROOT);
+    command
+}
+
+/// The shipped images, as a folder of data.
+fn data() -> PathBuf {
+    Path::new(ROOT).join("assets/fashion-mnist")
+}
+
+fn golden(name: &str) -> String {
+    format!("{ROOT}/tests/golden/{name}.safetensors")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Standard output, which must be one JSON object and nothing else.
+fn json(output: &Output) -> Value {
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}\n{}", text(&output.stdout), text(&output.stderr)));
+    assert!(value.is_object());
+    value
+}
+
+fn succeeds(arguments: &[&str]) -> Output {
+    spikegrad(arguments).assert().code(0).get_output().clone()
+}
+
+/// Standard error of a command that exits with `code`, which names all `parts` and is no panic.
+fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> String {
+    let output = spikegrad(arguments).assert().code(code).get_output().clone();
+    let said = text(&output.stderr).to_string();
+    for part in parts {
+        assert!(said.contains(part), "{arguments:?}: `{part}` is not in: {said}");
+    }
+    assert!(said.contains("error: ") && !said.contains("panicked"), "{arguments:?}: {said}");
+    said
+}
+
+/// Trains a small network on `device` into `folder/run`.
+fn train(folder: &TempDir, device: &str, more: &[&str]) -> (PathBuf, Output) {
+    let run = folder.path().join("run");
+    let small = ["--hidden", "40,30", "--limit", "300", "--device", device, "--out", run.to_str().unwrap()];
+    let output = succeeds(&[&["train", "fmnist"], &small[..], more].concat());
+    (run, output)
+}
+
+fn picture(path: &Path) -> (u32, u32) {
+    let picture = image::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).to_rgb8();
+    assert!(picture.pixels().any(|p| p.0 != [255; 3]), "{} is blank", path.display());
+    picture.dimensions()
+}
+
+#[test]
+fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, output) = train(&folder, "cpu", &["--epochs", "2", "--seed", "3", "--json"]);
+    let run_word = run.to_str().unwrap();
+    let said = json(&output);
+    assert_eq!((&said["outcome"], &said["epochs_done"], &said["steps"]), (&"finished".into(), &2.into(), &4.into()));
+    assert_eq!((&said["device"]["kind"], &said["data"]["train_samples"]), (&"cpu".into(), &300.into()));
+    assert!(text(&output.stderr).contains("epoch 2/2"), "progress goes to standard error");
+
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (k, line) in lines.iter().enumerate() {
+        assert_eq!(line["epoch"], k + 1);
+        for field in ["loss", "train_accuracy", "test_accuracy", "train_seconds", "test_seconds"] {
+            assert!(line[field].is_f64(), "{field}");
+        }
+        assert_eq!(
+            (line["activity"].as_array().unwrap().len(), line["spike_density"].as_array().unwrap().len()),
+            (2, 2)
+        );
+        assert!(line["loss_terms"]["cross_entropy"].is_f64());
+    }
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("seed = 3") && config.contains("limit = 300"), "{config}");
+    assert_eq!((picture(&run.join("raster.png")), picture(&run.join("curves.png"))), ((1600, 1500), (1700, 1200)));
+
+    // Its best checkpoint has the accuracy that training found.
+    let tested = json(&succeeds(&["eval", run_word, "--json"]));
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    assert_eq!((&tested["samples"], &tested["checkpoint"]), (&1000.into(), &"best.safetensors".into()));
+    let last = json(&succeeds(&["eval", run_word, "--json", "--checkpoint", "last"]));
+    assert_eq!((&last["test_accuracy"], &last["epoch"]), (&lines[1]["test_accuracy"], &2.into()));
+    let line = succeeds(&["eval", run_word, "--data", data().to_str().unwrap()]).stdout;
+    let expected = format!(
+        "{:.2} % ({} of 1000) test accuracy, best.safetensors of epoch {}, cpu\n",
+        100.0 * tested["test_accuracy"].as_f64().unwrap(),
+        tested["correct"],
+        tested["epoch"]
+    );
+    assert_eq!(text(&line), expected);
+
+    let png = folder.path().join("five.png");
+    let raster = ["raster", run_word, "--sample", "5", "--out", png.to_str().unwrap()];
+    assert!(text(&succeeds(&raster).stdout).contains("sample 5 of 1000"));
+    assert_eq!(picture(&png), (1600, 1500));
+    fails(1, &["raster", run_word, "--sample", "1000", "--out", "x.png"], &["--sample 1000", "0 to 999"]);
+    let nowhere = folder.path().join("no/such.png");
+    fails(1, &["raster", run_word, "--out", nowhere.to_str().unwrap()], &["no/such.png"]);
+
+    // Nothing is overwritten, and a finished run stays as it is.
+    let before = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
+    fails(1, &["train", "fmnist", "--device", "cpu", "--out", run_word], &[run_word, "--resume", "--out"]);
+    succeeds(&["train", "fmnist", "--resume", "--out", run_word]);
+    assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
+
+    // A run's configuration is one to begin another with.
+    let second = folder.path().join("second");
+    let toml = run.join("config.toml");
+    let again = ["train", toml.to_str().unwrap(), "--epochs", "1", "--quiet", "--out", second.to_str().unwrap()];
+    let output = succeeds(&again);
+    let line = text(&output.stdout);
+    assert!(line.lines().count() == 1 && line.contains("1 of 1 epochs"), "{line}");
+    assert!(!text(&output.stderr).contains("epoch"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_gpu_trains_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, output) = train(&folder, "gpu", &["--epochs", "1", "--json"]);
+    let said = json(&output);
+    assert_eq!((&said["device"]["kind"], &said["epochs_done"]), (&"gpu".into(), &1.into()));
+    let tested = json(&succeeds(&["eval", run.to_str().unwrap(), "--json"]));
+    assert_eq!(tested["device"]["kind"], "gpu", "by default the run's own device");
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    picture(&run.join("raster.png"));
+}
+
+#[test]
+fn an_epoch_is_a_line_with_everything_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, output) = train(&folder, "cpu", &["--epochs", "1"]);
+    let said = text(&output.stdout);
+    let line = said.lines().find(|line| line.starts_with("epoch 1/1")).unwrap_or_else(|| panic!("{said}"));
+    for part in ["loss ", "train ", "test ", "active ", "spiking ", " s"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let folder_line = format!("run      {}", run.display());
+    for part in ["3,000 + 1,000 images", "cpu: ", "784-40-30-10", &folder_line, "best test accuracy"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+#[test]
+fn without_out_no_run_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |more: &[&str]| {
+        let words = ["train", "fmnist", "--hidden", "8", "--limit", "20", "--epochs", "1", "--device", "cpu", "--json"];
+        let mut command = spikegrad(&[&words[..], more].concat());
+        json(command.current_dir(folder.path()).assert().code(0).get_output())["run"].clone()
+    };
+    assert_eq!([run(&[]), run(&[]), run(&[])], ["runs/fmnist", "runs/fmnist-2", "runs/fmnist-3"]);
+    assert_eq!(run(&["--resume"]), "runs/fmnist-3");
+    let toml = folder.path().join("mine.toml");
+    std::fs::write(&toml, "preset = 'fmnist'\nlimit = 30\n[[network.hidden]]\nneurons = 8").unwrap();
+    let words = ["train", "mine.toml", "--epochs", "1", "--device", "cpu", "--quiet"];
+    spikegrad(&words).current_dir(folder.path()).assert().code(0);
+    assert!(folder.path().join("runs/mine/raster.png").exists());
+    spikegrad(&["train", "shd", "--resume"]).current_dir(folder.path()).assert().code(1);
+}
+
+/// Ctrl-C, then the command that the program says, ends in the bytes of a run that was never stopped.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_resumes_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = |run: &Path| {
+        let fixed = "train fmnist --device cpu --hidden 30,30 --limit 300 --batch 16 --epochs 12 --quiet --out";
+        fixed.split(' ').map(String::from).chain([run.display().to_string()]).collect::<Vec<_>>()
+    };
+    let whole = folder.path().join("whole");
+    spikegrad(&[]).args(words(&whole)).assert().code(0);
+
+    // The name has to survive a shell.
+    let run = folder.path().join("it's a run");
+    let child = Command::new(PROGRAM)
+        .args(words(&run))
+        .env("SPIKEGRAD_FASHION_MNIST", data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = run.join("metrics.jsonl");
+    let begun = std::time::Instant::now();
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(begun.elapsed().as_secs() < 60, "no epoch in a minute");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(std::fs::read_to_string(&metrics).unwrap().lines().count() < 12, "stopped before its end");
+    let (_, command) = said.trim_end().rsplit_once("continue with: ").unwrap_or_else(|| panic!("{said}"));
+    assert!(command.contains("--resume"), "{command}");
+
+    let resumed = Command::new("sh").args(["-c", command]).env("SPIKEGRAD_FASHION_MNIST", data()).output().unwrap();
+    assert!(resumed.status.success(), "{command}: {}", text(&resumed.stderr));
+    for file in ["checkpoint.safetensors", "best.safetensors"] {
+        let [a, b] = [&whole, &run].map(|run| std::fs::read(run.join(file)).unwrap());
+        assert!(a == b, "{file} differs");
+    }
+}
+
+#[test]
+fn what_conflicts_with_the_run_to_resume_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, _) = train(&folder, "cpu", &["--epochs", "1", "--quiet"]);
+    let run = run.to_str().unwrap();
+    let resume = |more: &[&str], parts: &[&str]| {
+        fails(1, &[&["train", "fmnist", "--resume", "--out", run], more].concat(), parts);
+    };
+    resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "--out"]);
+    resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain"]);
+    fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
+    let empty = folder.path().join("empty");
+    fails(1, &["train", "fmnist", "--resume", "--out", empty.to_str().unwrap()], &["empty", "config.toml"]);
+    assert!(!empty.exists());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, _) = train(&folder, "cpu", &["--epochs", "1", "--quiet"]);
+    let run_word = run.to_str().unwrap();
+    for file in ["best.safetensors", "checkpoint.safetensors"] {
+        let bytes = std::fs::read(run.join(file)).unwrap();
+        std::fs::write(run.join(file), &bytes[..bytes.len() / 2]).unwrap();
+    }
+    fails(1, &["eval", run_word], &["best.safetensors", "cut off"]);
+    fails(1, &["raster", run_word, "--out", "x.png"], &["best.safetensors"]);
+    fails(1, &["train", "fmnist", "--resume", "--out", run_word], &["checkpoint.safetensors", "cut off"]);
+}
+
+#[test]
+fn wrong_words_exit_with_two() {
+    let wrong: [(&[&str], &[&str]); 21] = [
+        (&["frobnicate"], &["frobnicate"]),
+        (&["train"], &["PRESET"]),
+        (&["train", "mnist"], &["`mnist`", "fmnist"]),
+        (&["train", ""], &["preset"]),
+        (&["train", "fmnist", "--device", "tpu"], &["tpu", "cpu", "gpu:N"]),
+        (&["train", "fmnist", "--batch", "0"], &["batch = 0"]),
+        (&["train", "fmnist", "--epochs", "0"], &["epochs = 0"]),
+        (&["train", "fmnist", "--limit", "0"], &["limit = 0"]),
+        (&["train", "fmnist", "--lr", "-1"], &["lr = -1"]),
+        (&["train", "fmnist", "--b-th", "-0.5"], &["b_th = -0.5"]),
+        (&["train", "fmnist", "--hidden", "20,x"], &["`x`", "--hidden"]),
+        (&["train", "fmnist", "--hidden", "0"], &["--hidden", "neurons = 0"]),
+        (&["train", "fmnist", "--method", "fast"], &["fast", "sparse"]),
+        (&["eval"], &["RUN"]),
+        (&["raster", "fmnist"], &["--out"]),
+        (&["raster", "mnist", "--out", "x.png"], &["`mnist`", "preset"]),
+        (&["conformance"], &["FILE"]),
+        (&["bench", "mnist"], &["mnist", "shd"]),
+        (&["bench", "shd", "--batch", "0"], &["batch = 0"]),
+        (&["bench", "shd", "--density", "1.5"], &["--density 1.5"]),
+        (&["bench", "fmnist", "--methods", "sparse,reference"], &["reference", "not built yet", "sparse and dense"]),
+    ];
+    for (words, parts) in wrong {
+        // clap quotes with ', our own messages with `.
+        let parts: Vec<&str> = parts.iter().map(|part| part.trim_matches('`')).collect();
+        fails(2, words, &parts);
+    }
+}
+
+#[test]
+fn missing_things_exit_with_one_and_are_named() {
+    fails(1, &["train", "no/such.toml"], &["no/such.toml"]);
+    fails(1, &["train", "fmnist", "--data", "no/data", "--out", "no/run"], &["no/data", "train-images-idx3-ubyte"]);
+    fails(1, &["train", "nmnist", "--out", "no/run"], &["nmnist", "later version"]);
+    fails(1, &["train", "fmnist", "--device", "gpu:99", "--out", "no/run"], &["gpu:99", "spikegrad devices"]);
+    fails(1, &["eval", "no/run"], &["no/run", "config.toml"]);
+    fails(1, &["raster", "no/run", "--out", "x.png"], &["no/run"]);
+    fails(1, &["bench", "fmnist", "--batch", "3001"], &["3001", "3000"]);
+    assert!(!Path::new(ROOT).join("no").exists());
+}
+
+#[test]
+fn conformance_says_pass_fail_unsupported_and_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [golden("tiny"), golden("late_post")];
+    for device in ["cpu", "gpu"] {
+        let output = succeeds(&["conformance", &cases[0], &cases[1], "--device", device]);
+        let lines: Vec<&str> = text(&output.stdout).lines().collect();
+        assert_eq!(lines.len(), 2, "a line a case");
+        assert!(lines[0].starts_with("PASS tiny") && lines[1].starts_with("PASS late_post"), "{lines:?}");
+    }
+
+    let altered = folder.path().join("altered.safetensors");
+    std::fs::write(&altered, with_another_number(&cases[0], "dw.0")).unwrap();
+    let altered = altered.to_str().unwrap();
+    let stdout = |files: &[&str]| {
+        let output =
+            spikegrad(&[&["conformance", "--device", "cpu"], files].concat()).assert().code(1).get_output().clone();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = stdout(&[altered, &cases[0]]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("FAIL tiny: dw.0") && lines[1].starts_with("PASS tiny"), "{said}");
+    let said = stdout(&[&golden("conv")]);
+    assert!(
+        said.starts_with("UNSUPPORTED conv: ") && said.contains("convolution") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert!(stdout(&["no/case.safetensors", &cases[0]]).starts_with("ERROR no/case.safetensors: "));
+
+    let all = ["conformance", "--device", "cpu", "--json", &cases[0], altered, &golden("conv"), "no/case"];
+    let said = json(spikegrad(&all).assert().code(1).get_output());
+    let status: Vec<&Value> = said["cases"].as_array().unwrap().iter().map(|case| &case["status"]).collect();
+    assert_eq!(status, ["pass", "fail", "unsupported", "error"]);
+    assert_eq!((&said["passed"], &said["device"]["kind"]), (&1.into(), &"cpu".into()));
+    assert!(said["cases"][1]["failures"][0].as_str().unwrap().contains("dw.0"));
+}
+
+/// The file with the first f64 of one tensor made ten times as large, or 1 where it is 0.
+fn with_another_number(path: &str, tensor: &str) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let entries: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let begin = 8 + header + entries[tensor]["data_offsets"][0].as_u64().unwrap() as usize;
+    let value = f64::from_le_bytes(bytes[begin..begin + 8].try_into().unwrap());
+    let other = if value == 0.0 { 1.0 } else { 10.0 * value };
+    bytes[begin..begin + 8].copy_from_slice(&f64::to_le_bytes(other));
+    bytes
+}
+
+#[test]
+fn bench_prints_the_fields_that_scripts_read() {
+    for (device, words) in [("cpu", "bench fmnist --hidden 40 --batch 20"), ("gpu", "bench shd --hidden 30 --batch 3")]
+    {
+        let words: Vec<&str> = words.split(' ').chain(["--device", device, "--repeat", "2", "--json"]).collect();
+        let said = json(&succeeds(&words));
+        assert_eq!((&said["preset"], &said["device"]["kind"]), (&words[1].into(), &device.into()));
+        let runs = said["runs"].as_array().unwrap();
+        assert_eq!((&runs[0]["method"], &runs[1]["method"]), (&"sparse".into(), &"dense".into()));
+        for run in runs {
+            assert_eq!(run["hidden"], words[3].parse::<u64>().unwrap());
+            assert_eq!(run["batch"], words[5].parse::<u64>().unwrap());
+            assert!(run["step_ms"].as_f64().unwrap() > 0.0 && run["state_bytes"].as_u64().unwrap() > 0, "{run}");
+            for field in ["forward_ms", "backward_ms"] {
+                assert!(run[field].is_null() || run[field].as_f64().unwrap() > 0.0, "{run}");
+            }
+            for kernel in run["kernels"].as_array().unwrap() {
+                assert!(kernel["name"].is_string() && kernel["calls"].as_u64().unwrap() > 0, "{kernel}");
+                assert!(kernel["ms"].is_null() || kernel["ms"].is_f64(), "{kernel}");
+            }
+            for density in run["spike_density"].as_array().unwrap() {
+                assert!((density.as_f64().unwrap() - 0.015).abs() < 0.003, "{run}");
+            }
+        }
+        let losses: Vec<f64> = runs.iter().map(|run| run["loss"].as_f64().unwrap()).collect();
+        assert!((losses[0] - losses[1]).abs() < 1e-4 * losses[0], "{losses:?}");
+    }
+    let words = "bench nmnist --hidden 20,10 --batch 2 --device cpu --repeat 1 --density 0.02";
+    let output = succeeds(&words.split(' ').collect::<Vec<_>>());
+    let said = text(&output.stdout);
+    for part in
+        ["1156-20-10-10", "density 0.02", "lif_forward.0", "whole step, ms", "dense / sparse", "1 - sparse/dense"]
+    {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+#[test]
+fn an_untrained_network_is_drawn_on_both_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["cpu", "gpu"] {
+        let png = folder.path().join("raster.png");
+        let words = ["raster", "fmnist", "--device", device, "--sample", "2", "--out", png.to_str().unwrap()];
+        let said = succeeds(&words).stdout;
+        assert!(text(&said).contains("sample 2 of 1000") && text(&said).contains("label"), "{}", text(&said));
+        assert_eq!(picture(&png), (1600, 1500));
+    }
+}
+
+#[test]
+fn devices_are_listed() {
+    let said = json(&succeeds(&["devices", "--json"]));
+    assert_eq!(said["cpu"]["kind"], "cpu");
+    let auto = said["auto"].as_str().unwrap();
+    let adapters = said["adapters"].as_array().unwrap();
+    assert!(auto == "cpu" || adapters.iter().any(|a| format!("gpu:{}", a["index"]) == auto), "{said}");
+    for adapter in adapters {
+        for field in ["name", "backend", "driver", "kind", "usable", "max_storage_binding", "timestamps", "f16"] {
+            assert!(!adapter[field].is_null(), "{field}: {adapter}");
+        }
+    }
+    let output = succeeds(&["devices"]);
+    let table = text(&output.stdout);
+    assert!(table.contains("threads") && table.contains(&format!("auto takes {auto}")), "{table}");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    assert!(text(&succeeds(&["--version"]).stdout).starts_with("spikegrad "));
+    assert!(text(&succeeds(&["--help"]).stdout).contains("Exit codes"));
+    for command in ["devices", "train", "eval", "raster", "conformance", "bench"] {
+        assert!(text(&succeeds(&[command, "--help"]).stdout).contains("Usage: spikegrad"));
+    }
+}
+
+/// A reader that has gone away is no reason to panic, nor to fail.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    for words in [&["devices"][..], &["devices", "--json"], &["--help"], &["raster", "--help"]] {
+        let mut child =
+            Command::new(PROGRAM).args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let words = "train fmnist --hidden 8 --limit 20 --epochs 2 --device cpu --out".split(' ');
+    let mut child = Command::new(PROGRAM)
+        .args(words)
+        .arg(&run)
+        .env("SPIKEGRAD_FASHION_MNIST", data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(run.join("raster.png").exists(), "the run went on to its end");
+}
