@@ -1,6 +1,6 @@
 //! The `gpu` device: WGSL kernels through wgpu.
 //!
-//! A step is recorded once ([`sparse`], [`dense`]) and replayed as one compute pass a submit. The host does not wait
+//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed as one compute pass a submit. The host does not wait
 //! for it: its report is read some steps later. If a list overflowed its buffer, the device has withheld that update
 //! and all after it; the host then grows the buffers and runs those steps again.
 

@@ -1,0 +1,93 @@
+//! Draws one sample's way through a network: the spikes of the input and of every hidden layer, and the readout's
+//! potentials.
+//!
+//!     cargo run --release --example raster [-- --untrained] [auto|cpu|gpu|gpu:N] [SAMPLE] [FILE.png]
+//!
+//! The network is trained for a few seconds first, or with `--untrained` shown as it begins. `Engine::inspect` gives
+//! everything that a step computes, for any batch: here a batch of one.
+
+use spikegrad::data::order::{batches, order};
+use spikegrad::device::Device;
+use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::plot::{Raster, RasterPanel, raster_png};
+use spikegrad::weights::Weights;
+use spikegrad::{data, presets};
+use std::error::Error;
+
+/// Training samples: enough to recognise most images.
+const SAMPLES: usize = 6000;
+/// The test image that is drawn where none is named.
+const SAMPLE: usize = 96;
+
+const CLASSES: [&str; 10] =
+    ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut untrained, mut device) = (false, Device::Auto);
+    let (mut sample, mut file) = (SAMPLE, "raster.png".to_string());
+    for argument in std::env::args().skip(1) {
+        match (argument.as_str(), argument.parse()) {
+            ("--untrained", _) => untrained = true,
+            (_, Ok(number)) => sample = number,
+            (name, _) if name.ends_with(".png") => file = argument,
+            (name, _) => device = name.parse()?,
+        }
+    }
+
+    let config = presets::ours("fmnist")?;
+    let data = data::load(&config.preset, None, &config.network)?;
+    println!("{}", data.origin);
+    let mut engine = device.open(&config.network, config.method)?;
+    engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+    if !untrained {
+        let mut batch = EventSet::new(0, 0);
+        for samples in batches(&order(config.seed, 1, data.train.len().min(SAMPLES)), 64) {
+            batch.gather(&data.train, samples);
+            engine.train(&batch, &config.adam)?;
+        }
+        println!("trained on {} images", data.train.len().min(SAMPLES));
+    }
+
+    if sample >= data.test.len() {
+        return Err(format!("sample {sample}: the test set has {} (0 is the first)", data.test.len()).into());
+    }
+    let mut batch = EventSet::new(0, 0);
+    batch.gather(&data.test, &[sample as u32]);
+    let sizes: Vec<String> = config.network.sizes().iter().map(usize::to_string).collect();
+    let title = format!("Test image {sample} of Fashion-MNIST through {}", sizes.join("-"));
+    let raster = look(engine.as_mut(), &batch, title)?;
+    raster_png(&file, &raster)?;
+    println!("{file}: test image {sample}, {}, taken for {}", CLASSES[raster.label], CLASSES[raster.predicted]);
+    Ok(())
+}
+
+/// Everything the picture needs, from a batch of one.
+fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Raster, Box<dyn Error>> {
+    let network = engine.network().clone();
+    let seen = engine.inspect(sample)?;
+
+    let input = sample.sample(0).iter().map(|event| (event.t(), event.i())).collect();
+    let mut panels = vec![RasterPanel { name: "Input".into(), neurons: network.inputs, spikes: input }];
+    for (l, (layer, seen)) in network.hidden.iter().zip(&seen.hidden).enumerate() {
+        let spikes = seen.spikes.iter().map(|(_, event)| (event.t(), event.i())).collect();
+        panels.push(RasterPanel { name: format!("Hidden layer {}", l + 1), neurons: layer.neurons, spikes });
+    }
+
+    // [T, C] to one curve a class.
+    let classes = network.readout.classes;
+    let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
+    // The first class with the largest logit.
+    let predicted = (0..classes).fold(0, |best, c| if seen.logits[c] > seen.logits[best] { c } else { best });
+    let label = sample.labels()[0] as usize;
+    Ok(Raster {
+        title,
+        time_steps: network.time_steps,
+        dt_ms: network.dt_ms,
+        panels,
+        readout: (0..classes).map(curve).collect(),
+        class_names: Some(CLASSES.map(String::from).to_vec()),
+        label,
+        predicted,
+    })
+}

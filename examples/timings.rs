@@ -1,0 +1,77 @@
+//! Where the time of a training step goes: a table of kernels for the sparse and for the dense method.
+//!
+//!     cargo run --release --example timings [-- auto|cpu|gpu|gpu:N]
+//!
+//! `Engine::profile` runs one step with a clock on each kernel; on the gpu device the clocks are the GPU's own, so the
+//! gaps between kernels do not count, and there are none (n/a) where the platform has no timestamps.
+
+use spikegrad::device::Device;
+use spikegrad::engine::{Engine, KernelTime, Method, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::model::Adam;
+use spikegrad::weights::Weights;
+use spikegrad::{data, presets};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 64;
+/// Steps measured: five, or fewer where two seconds have passed.
+const STEPS: u32 = 5;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let device: Device = std::env::args().nth(1).as_deref().unwrap_or("auto").parse()?;
+    let config = presets::ours("fmnist")?;
+    let batch = data::load(&config.preset, None, &config.network)?.train.head(BATCH);
+    for method in [Method::Sparse, Method::Dense] {
+        let mut engine = device.open(&config.network, method)?;
+        engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+        let info = engine.info();
+        println!("{method:?}: {:?}, batch {BATCH}, on {} ({})", config.network.sizes(), info.name, info.detail);
+        table(engine.as_mut(), &batch, &config.adam)?;
+        println!();
+    }
+    Ok(())
+}
+
+fn table(engine: &mut dyn Engine, batch: &EventSet, adam: &Adam) -> Result<(), Box<dyn Error>> {
+    // The first step builds pipelines and finds out how long its lists get.
+    engine.train(batch, adam)?;
+    engine.reports(true)?;
+    let mut steps = 0;
+    let clock = Instant::now();
+    while steps < STEPS && clock.elapsed() < PATIENCE {
+        engine.train(batch, adam)?;
+        // Waiting for every step; training does not, and so is a little faster.
+        engine.reports(true)?;
+        steps += 1;
+    }
+    let step_ms = 1e3 * clock.elapsed().as_secs_f64() / f64::from(steps);
+
+    // The shortest of a few runs of each kernel: other programs only ever make it longer.
+    let mut kernels: BTreeMap<String, KernelTime> = BTreeMap::new();
+    let clock = Instant::now();
+    for _ in 0..steps {
+        if !kernels.is_empty() && clock.elapsed() > PATIENCE {
+            break;
+        }
+        for kernel in engine.profile(batch, adam)?.kernels {
+            let best = kernels.entry(kernel.name.clone()).or_insert_with(|| kernel.clone());
+            best.ms = best.ms.zip(kernel.ms).map(|(a, b)| a.min(b));
+        }
+    }
+    let mut kernels: Vec<KernelTime> = kernels.into_values().collect();
+    kernels.sort_by(|a, b| b.ms.unwrap_or(0.0).total_cmp(&a.ms.unwrap_or(0.0)));
+
+    let ms = |ms: Option<f64>| ms.map_or("n/a".into(), |ms| format!("{ms:.3}"));
+    println!("  {:<26} {:>5} {:>10}", "kernel", "calls", "ms");
+    for kernel in &kernels {
+        println!("  {:<26} {:>5} {:>10}", kernel.name, kernel.calls, ms(kernel.ms));
+    }
+    println!("  {:<26} {:>5} {:>10}", "sum", "", ms(kernels.iter().map(|kernel| kernel.ms).sum()));
+    println!("  {:<26} {:>5} {step_ms:>10.3}", "whole step, by the wall", "");
+    let bytes: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
+    println!("  {:<26} {:>5} {:>6.1} MiB", "state of a step", "", bytes as f64 / f64::from(1 << 20));
+    Ok(())
+}
