@@ -3,8 +3,9 @@
 
 #![warn(missing_docs)]
 
-pub mod cpu;
+pub mod bench;
 pub mod config;
+pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod engine;
@@ -19,3 +20,8 @@ pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};
+
+/// The README's example compiles and runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

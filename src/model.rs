@@ -6,6 +6,8 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Most weights in a network: four copies of them (weights, gradient, two moments) then take 16 GiB.
+pub const MAX_WEIGHTS: usize = 1 << 30;
 /// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
 
@@ -19,7 +21,7 @@ pub struct Network {
     pub time_steps: usize,
     /// Length of a time step, Δt, in ms.
     pub dt_ms: f64,
-    /// The spiking layers, in order.
+    /// The spiking layers, in order; with none, the input goes straight to the readout.
     pub hidden: Vec<HiddenLayer>,
     /// The readout layer.
     pub readout: Readout,
@@ -260,10 +262,11 @@ impl Network {
 
     /// Sets the widths of the hidden layers; new layers copy the constants of the last.
     pub fn set_hidden(&mut self, widths: &[usize]) -> Result<()> {
-        let Some(last) = self.hidden.last().cloned() else {
-            return Err(Error::Config("a network without hidden layers has no constants to copy".into()));
-        };
-        self.hidden.resize(widths.len(), last);
+        match self.hidden.last().cloned() {
+            Some(last) => self.hidden.resize(widths.len(), last),
+            None if widths.is_empty() => {}
+            None => return Err(Error::Config("a network without hidden layers has no constants to copy".into())),
+        }
         for (layer, &neurons) in self.hidden.iter_mut().zip(widths) {
             layer.neurons = neurons;
         }
@@ -284,9 +287,6 @@ impl Network {
         extent("time_steps".into(), self.time_steps)?;
         extent("readout.classes".into(), self.readout.classes)?;
         number("dt_ms".into(), self.dt_ms, self.dt_ms.is_finite() && self.dt_ms > 0.0, "a positive number")?;
-        if self.hidden.is_empty() {
-            return Err(Error::Config("hidden: at least one hidden layer is needed".into()));
-        }
         for (l, layer) in self.hidden.iter().enumerate() {
             let name = |field: &str| format!("hidden[{l}].{field}");
             extent(name("neurons"), layer.neurons)?;
@@ -297,6 +297,13 @@ impl Network {
             number(name("beta"), layer.beta, layer.beta >= 0.0 && (layer.beta as f32).is_finite(), "0 or more")?;
             number(name("b_th"), layer.b_th, layer.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
             check_init(name("init"), layer.init)?;
+        }
+        let weights: usize = self.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
+        if weights > MAX_WEIGHTS {
+            return Err(Error::Config(format!(
+                "the layers {:?} have {weights} weights, more than {MAX_WEIGHTS}; make them narrower",
+                self.sizes()
+            )));
         }
         number("readout.tau_ms".into(), self.readout.tau_ms, self.readout.tau_ms > 0.0, "positive")?;
         check_init("readout.init".into(), self.readout.init)?;

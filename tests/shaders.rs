@@ -120,9 +120,12 @@ fn to_wgsl(module: &naga::Module, info: &ModuleInfo) -> Result<usize, String> {
     Ok(text.len())
 }
 
+/// Length of the translation.
+type Translate = fn(&naga::Module, &ModuleInfo) -> Result<usize, String>;
+
 #[test]
 fn translated_to_every_backend_language() {
-    let languages: [(&str, fn(&naga::Module, &ModuleInfo) -> Result<usize, String>); 5] =
+    let languages: [(&str, Translate); 5] =
         [("SPIR-V", to_spirv), ("MSL", to_msl), ("HLSL", to_hlsl), ("GLSL ES", to_glsl), ("WGSL", to_wgsl)];
     each(|name, module, info| {
         for (language, translate) in languages {

@@ -45,7 +45,7 @@ impl Shape {
 
 fn shapes() -> impl Strategy<Value = Shape> {
     (
-        (1usize..70, proptest::collection::vec(1usize..70, 1..4), 1usize..12, 1usize..70, 1usize..10),
+        (1usize..70, proptest::collection::vec(1usize..70, 0..4), 1usize..12, 1usize..70, 1usize..10),
         (0.0f64..0.2, prop_oneof![Just(0.2), Just(0.05), Just(f64::INFINITY)], prop_oneof![Just(0.0), Just(0.15)]),
         (prop_oneof![Just(Logits::Max), Just(Logits::Sum)], any::<bool>(), any::<u64>()),
     )
@@ -193,6 +193,7 @@ fn extremes() {
     let options = GpuOptions::default();
     some_seed(shape(1, &[1], 1, 1, 1, 1.0), &options);
     some_seed(shape(1, &[1], 1, 2, 1, 1.0), &options);
+    some_seed(shape(9, &[], 3, 20, 4, 0.1), &options);
     some_seed(shape(5, &[7, 3], 4, 33, 3, 0.0), &options);
     some_seed(shape(3, &[300], 2, 20, 2, 0.3), &options);
     some_seed(shape(40, &[5, 4, 3, 2], 70, 64, 2, 0.1), &options);

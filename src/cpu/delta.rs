@@ -2,7 +2,7 @@
 
 /// δ of one neuron at the `needed` times, 0 elsewhere.
 ///
-/// `errors` are (t, e) at the neuron's active times, ascending. Over a gap of n steps δ[t] = αⁿ δ[t+n], by repeated
+/// `errors` are (t, e) at the neuron's active times, ascending. Over a gap of n steps `δ[t] = αⁿ δ[t+n]`, by repeated
 /// multiplication. The walk starts at the neuron's own last error, whatever the presynaptic times, and stops at the
 /// earliest needed time.
 pub fn delta(alpha: f32, errors: &[(usize, f32)], needed: &[bool]) -> Vec<f32> {

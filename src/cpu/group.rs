@@ -122,7 +122,7 @@ impl Group {
             let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
             let input = match self.layers.last() {
                 Some(layer) => layer.spikes.sample(k),
-                None => &[],
+                None => batch.sample(self.samples.start + k),
             };
             readout(input, steps, weights, constants, &mut self.result, record);
             let logits = &self.result.logits[..classes];

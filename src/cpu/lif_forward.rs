@@ -118,7 +118,8 @@ fn advance<const W: usize>(
     for (first, group) in v.as_chunks::<16>().0.iter().enumerate() {
         let mut above = 0u32;
         for l in 0..16 {
-            above |= u32::from(group[l] > quiet) << l;
+            // The sign bit of the difference rather than a comparison: it stays in vectors.
+            above |= ((quiet - group[l]).to_bits() >> 31) << l;
         }
         while above != 0 {
             let j = 16 * first + above.trailing_zeros() as usize;

@@ -169,6 +169,9 @@ impl CpuEngine {
     }
 
     fn spike_gradient(&mut self, batch: &EventSet, clock: &mut Clock) {
+        if self.network.hidden.is_empty() {
+            return;
+        }
         let above: Vec<Above> = self.layers[1..]
             .iter()
             .enumerate()

@@ -53,6 +53,13 @@ pub fn spike_gradient(
     let mut peaks = readout.peaks.len();
 
     for t in (0..time_steps).rev() {
+        // Nothing more is needed below the first active entry of all.
+        let done = |(left, tiles): (&Vec<usize>, &&mut [ActiveTile])| {
+            left.iter().zip(tiles.iter()).all(|(&left, tile)| left == tile.range(b).start)
+        };
+        if left.iter().zip(&*active).all(done) {
+            break;
+        }
         // Everything here uses δ at t, which depends on errors after t alone.
         for l in (0..layers).rev() {
             let weights = above[l].weights;

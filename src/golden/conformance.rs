@@ -20,7 +20,7 @@ pub trait ConformanceDevice {
     /// The device with `network` loaded; the weights come later.
     fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>>;
 
-    /// The δ recurrence alone: δ_j[t] = Σ_{k>t} e_j[k] α^(k-t-1) where it is needed and exactly 0 elsewhere, [J, T].
+    /// The δ recurrence alone: `δ_j[t] = Σ_{k>t} e_j[k] α^(k-t-1)` where it is needed and exactly 0 elsewhere, [J, T].
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>>;
 }
 

@@ -51,34 +51,23 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// Kernel variants; `None` follows the adapter.
     pub tier: Option<Tier>,
-    /// Bytes that the δ of a chunk of samples may take; `None` is 16 MiB.
+    /// Bytes that the δ of a chunk of samples may take; `None` follows the tier.
     pub delta_bytes: Option<u64>,
-    /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.03.
+    /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
     pub density_guess: Option<f64>,
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
     /// work on kernels. Such shaders always run with bounds checks.
     pub shaders: Option<std::path::PathBuf>,
 }
 
-/// The instance: every backend of this platform, validation from the environment, no injected indirect validation
-/// (the kernels clamp their counts themselves).
-fn instance() -> wgpu::Instance {
+/// The adapters of some backends: validation as the environment asks for it, none of the injected kind for indirect
+/// dispatches (the kernels clamp their counts themselves).
+fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
     descriptor.flags =
-        (wgpu::InstanceFlags::empty().with_env()).difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
-    wgpu::Instance::new(descriptor.with_env_backends())
-}
-
-/// `WGPU_BACKEND` restricts the backends, as in every wgpu program.
-trait EnvBackends {
-    fn with_env_backends(self) -> Self;
-}
-
-impl EnvBackends for wgpu::InstanceDescriptor {
-    fn with_env_backends(mut self) -> Self {
-        self.backends = self.backends.with_env();
-        self
-    }
+        wgpu::InstanceFlags::empty().with_env().difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+    pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
 }
 
 /// What every kernel needs: WebGPU's default limits.
@@ -126,8 +115,15 @@ fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
     }
 }
 
+/// Vulkan, Metal and DX12 adapters; those of GL only where there are no others, since opening GL is slow and noisy.
+/// `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`) decides otherwise.
 fn enumerate() -> Vec<wgpu::Adapter> {
-    pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()))
+    match wgpu::Backends::from_env() {
+        Some(backends) => adapters_of(backends),
+        None => Some(adapters_of(wgpu::Backends::PRIMARY))
+            .filter(|found| !found.is_empty())
+            .unwrap_or_else(|| adapters_of(wgpu::Backends::GL)),
+    }
 }
 
 /// Every adapter of this machine, in the order of `gpu:N`.

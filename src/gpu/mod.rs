@@ -1,6 +1,6 @@
 //! The `gpu` device: WGSL kernels through wgpu.
 //!
-//! A step is recorded once ([`sparse`], [`dense`]) and replayed as one compute pass a submit. The host does not wait
+//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed as one compute pass a submit. The host does not wait
 //! for it: its report is read some steps later. If a list overflowed its buffer, the device has withheld that update
 //! and all after it; the host then grows the buffers and runs those steps again.
 
@@ -36,8 +36,8 @@ use upload::Upload;
 
 /// Steps that may be queued before the host waits for the oldest.
 const IN_FLIGHT: usize = 4;
-/// Bytes for the δ of a chunk of samples.
-const DELTA_BYTES: u64 = 16 << 20;
+/// Bytes for the δ of a chunk of samples: a software adapter wants it in its cache, a GPU enough work per dispatch.
+const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 16 << 20)];
 
 /// A network on the gpu device.
 pub struct GpuEngine {
@@ -114,6 +114,7 @@ impl GpuEngine {
         let shapes = network.weight_shapes();
         let weights =
             shapes.into_iter().map(|(rows, cols)| LayerWeights::new(&context, rows, cols)).collect::<Result<_>>()?;
+        context.check()?;
         Ok(GpuEngine {
             network: network.clone(),
             method,
@@ -135,11 +136,13 @@ impl GpuEngine {
     /// Most bytes for the δ of a chunk, within what the device binds.
     fn delta_bytes(&self) -> u64 {
         let limit = self.context.device.limits().max_storage_buffer_binding_size;
-        self.options.delta_bytes.unwrap_or(DELTA_BYTES).min(limit)
+        let usual =
+            DELTA_BYTES.iter().find(|(tier, _)| *tier == self.context.tier).map_or(4 << 20, |(_, bytes)| *bytes);
+        self.options.delta_bytes.unwrap_or(usual).min(limit)
     }
 
     fn first_capacity(&self, batch: usize) -> Vec<Capacity> {
-        let density = self.options.density_guess.unwrap_or(0.03);
+        let density = self.options.density_guess.unwrap_or(0.02);
         let guess = |neurons: usize| {
             let slots = (batch * self.network.time_steps * neurons) as f64;
             (slots * density).ceil().clamp(256.0, f64::from(u32::MAX / 16)) as u32

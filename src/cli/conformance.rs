@@ -1,0 +1,82 @@
+//! `spikegrad conformance`.
+
+use super::device;
+use super::show::{complain, say, say_json};
+use anyhow::Result;
+use serde_json::{Value, json};
+use spikegrad::device::Device;
+use spikegrad::engine::Method;
+use spikegrad::golden::{self, CaseReport};
+use spikegrad::{Error, presets};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+A line a case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is no golden
+case. Exit code 1 unless every case passes.
+
+Example: spikegrad conformance tests/golden/*.safetensors --device gpu")]
+pub struct Arguments {
+    /// Golden cases
+    #[arg(required = true, value_name = "FILE.safetensors")]
+    files: Vec<PathBuf>,
+    /// auto, cpu, gpu or gpu:N
+    #[arg(long, default_value = "auto", value_parser = device)]
+    device: Device,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plays every case, whatever came of those before.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut device = arguments.device.resolve();
+    // Any network: a device that cannot be opened is one error, not one a case.
+    let info = device.open(&presets::paper(presets::NAMES[0])?.network, Method::Sparse)?.info();
+    let mut cases = Vec::new();
+    let mut passed = 0;
+    for file in &arguments.files {
+        let result = golden::run(file, &mut device);
+        passed += usize::from(result.as_ref().is_ok_and(CaseReport::passed));
+        if !arguments.json {
+            say(line(file, &result))?;
+        }
+        cases.push(as_json(file, &result));
+    }
+    let all = arguments.files.len();
+    match arguments.json {
+        true => say_json(&json!({ "device": info, "passed": passed, "cases": cases }))?,
+        false => complain(format_args!("{passed} of {all} passed on {}", super::show::device(&info))),
+    }
+    Ok(if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn name(file: &Path) -> String {
+    file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn line(file: &Path, result: &spikegrad::Result<CaseReport>) -> String {
+    // Most errors name the file; the line does so once.
+    let bare = |what: &str| {
+        let what = what.strip_prefix(&format!("{}: ", file.display())).unwrap_or(what);
+        what.strip_prefix(&format!("case {}: ", name(file))).unwrap_or(what).to_string()
+    };
+    match result {
+        Ok(report) => report.to_string(),
+        Err(Error::Unsupported(what)) => format!("UNSUPPORTED {}: {}", name(file), bare(what)),
+        Err(error) => format!("ERROR {}: {}", file.display(), bare(&error.to_string())),
+    }
+}
+
+fn as_json(file: &Path, result: &spikegrad::Result<CaseReport>) -> Value {
+    let (status, checks) = match result {
+        Ok(report) if report.passed() => ("pass", report.checks.len()),
+        Ok(report) => ("fail", report.checks.len()),
+        Err(Error::Unsupported(_)) => ("unsupported", 0),
+        Err(_) => ("error", 0),
+    };
+    let failures: Vec<String> =
+        result.iter().flat_map(|report| &report.checks).filter(|c| !c.passed()).map(ToString::to_string).collect();
+    json!({ "file": file, "name": result.as_ref().map_or(name(file), |report| report.name.clone()), "status": status, "checks": checks, "failures": failures, "line": line(file, result) })
+}

@@ -1,0 +1,59 @@
+//! `spikegrad devices`.
+
+use super::show::{bytes, say, say_json, table};
+use anyhow::Result;
+use serde_json::json;
+use spikegrad::cpu::device_info;
+use spikegrad::device::Device;
+use spikegrad::gpu::adapter::{AdapterSummary, adapters, best};
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists what there is. That there is no adapter is no error.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (adapters, cpu) = (adapters(), device_info());
+    let auto = best(&adapters, false).map_or(Device::Cpu, |index| Device::Gpu(Some(index))).to_string();
+    if arguments.json {
+        say_json(&json!({ "adapters": adapters, "cpu": cpu, "auto": auto }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = ["device", "name", "backend", "driver", "type", "usable", "binding", "timestamps", "subgroups", "f16"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    rows.extend(adapters.iter().map(row));
+    if adapters.is_empty() {
+        say("no GPU adapter found (a Vulkan driver brings one; Debian's software one is mesa-vulkan-drivers)")?;
+    } else {
+        for line in table(&rows, head.len()) {
+            say(line)?;
+        }
+    }
+    say(format_args!("cpu     {} ({})", cpu.name, cpu.detail))?;
+    say(format_args!("\nauto takes {auto}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(a: &AdapterSummary) -> Vec<String> {
+    let yes = |has: bool| if has { "yes" } else { "no" }.to_string();
+    let subgroups = a.subgroups.map_or("no".into(), |(least, most)| match least == most {
+        true => least.to_string(),
+        false => format!("{least} to {most}"),
+    });
+    vec![
+        format!("gpu:{}", a.index),
+        a.name.clone(),
+        a.backend.clone(),
+        a.driver.clone(),
+        a.kind.into(),
+        yes(a.usable),
+        bytes(a.max_storage_binding),
+        yes(a.timestamps),
+        subgroups,
+        yes(a.f16),
+    ]
+}

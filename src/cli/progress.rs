@@ -1,0 +1,132 @@
+//! What a training run shows while it works: a bar, a line an epoch, warnings.
+
+use super::show::{self, clock, complain, magnitude, percent, percents, say};
+use indicatif::{ProgressBar, ProgressStyle};
+use spikegrad::train::{EpochRecord, EpochSums, Observer, Start, StepProgress, Warning};
+use std::time::{Duration, Instant};
+
+/// How much is said, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Lines on standard output, the bar on standard error.
+    Normal,
+    /// Everything on standard error: standard output is for one JSON object.
+    Aside,
+    /// Warnings alone.
+    Quiet,
+}
+
+impl Voice {
+    /// Says a line of the run's story.
+    pub fn tell(self, line: &str) {
+        match self {
+            // The run goes on whether or not someone can read about it.
+            Voice::Normal => drop(say(line)),
+            Voice::Aside => complain(line),
+            Voice::Quiet => {}
+        }
+    }
+}
+
+/// Shows a run on the terminal.
+pub struct Reporter {
+    voice: Voice,
+    bar: ProgressBar,
+    drawn: Option<Instant>,
+    epochs: u64,
+    samples: u64,
+    /// The device and whether the run was resumed, as told at the start.
+    pub start: Option<Start>,
+}
+
+/// The bar is drawn anew at most this often.
+const REFRESH: Duration = Duration::from_millis(100);
+
+impl Reporter {
+    /// The bar is shown on terminals only; indicatif sees to that.
+    pub fn new(voice: Voice) -> Self {
+        let bar = match voice {
+            Voice::Quiet => ProgressBar::hidden(),
+            _ => ProgressBar::new(0),
+        };
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, start: None }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Seconds that training the rest will take, the tests not counted.
+    fn seconds_left(&self, step: &StepProgress) -> f64 {
+        let left = (step.epochs + 1 - step.epoch) * self.samples - step.sums.samples.min(self.samples);
+        left as f64 * step.session_seconds / step.session_samples.max(1) as f64
+    }
+}
+
+impl Observer for Reporter {
+    fn on_start(&mut self, start: &Start) {
+        (self.epochs, self.samples) = (start.epochs, start.train_samples);
+        self.bar.set_prefix(format!("epoch {}/{}", start.epochs_done + 1, start.epochs));
+        self.bar.set_length(start.batches);
+        if start.resumed {
+            let batch = match start.batches_done {
+                0 => String::new(),
+                n => format!(", batch {n} of epoch {}", start.epochs_done + 1),
+            };
+            self.voice.tell(&format!("resumed  after epoch {} of {}{batch}", start.epochs_done, start.epochs));
+        }
+        self.start = Some(start.clone());
+    }
+
+    fn on_step(&mut self, step: &StepProgress) {
+        let last = step.sums.samples == self.samples;
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REFRESH) && !last {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        self.bar.set_prefix(format!("epoch {}/{}", step.epoch, step.epochs));
+        self.bar.set_message(match last {
+            true => "testing".into(),
+            false => format!("{}  {} left", message(step.sums, step), clock(self.seconds_left(step))),
+        });
+        self.bar.set_position(step.batch);
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        let line = epoch_line(record, self.epochs);
+        self.bar.suspend(|| self.voice.tell(&line));
+    }
+
+    fn on_warning(&mut self, warning: &Warning) {
+        self.bar.suspend(|| complain(format_args!("warning: {}", warning.text)));
+    }
+}
+
+fn message(sums: &EpochSums, step: &StepProgress) -> String {
+    let rate = step.session_spikes as f64 / step.session_seconds.max(1e-9);
+    let accuracy = 100.0 * sums.accuracy();
+    format!("loss {:.4}  train {accuracy:.1} %  {} spikes/s", sums.mean_loss().total(), magnitude(rate))
+}
+
+/// `epoch 3/8  loss 0.4711  train 83.10 %  test 82.66 %  active 1.02 / 0.85 %  spikes 1.73 / 1.20 %  4.1 s`.
+fn epoch_line(record: &EpochRecord, epochs: u64) -> String {
+    let digits = epochs.to_string().len();
+    let mut line = format!(
+        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  test {}  active {}  spiking {}  {} s",
+        record.epoch,
+        record.loss,
+        percent(record.train_accuracy),
+        percent(record.test_accuracy),
+        percents(&record.activity),
+        percents(&record.spike_density),
+        show::three_digits(record.train_seconds + record.test_seconds)
+    );
+    if let Some(rescue) = &record.rescued {
+        line.push_str(&format!("  (hidden[{}] drawn anew, weights × {:.2})", rescue.layer, rescue.factor));
+    }
+    line
+}

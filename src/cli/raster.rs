@@ -1,0 +1,150 @@
+//! `spikegrad raster`, and the raster that train leaves.
+
+use super::eval::{Run, Which};
+use super::show::{say, sizes};
+use super::{Usage, device, usage};
+use anyhow::{Result, bail};
+use spikegrad::config::RunConfig;
+use spikegrad::data::{self, DataSet};
+use spikegrad::device::Device;
+use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::plot::{Raster, RasterPanel, raster_png};
+use spikegrad::presets;
+use spikegrad::train::CONFIG_FILE;
+use spikegrad::weights::Weights;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  spikegrad raster runs/fmnist --sample 7 --out seven.png   a trained network
+  spikegrad raster fmnist --out untrained.png               the preset's initial weights")]
+pub struct Arguments {
+    /// The folder that train wrote (its best checkpoint is used), or a preset: the untrained network
+    #[arg(value_name = "RUN_DIR|PRESET")]
+    what: String,
+    /// Sample of the test set, from 0
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    sample: usize,
+    /// The PNG to write
+    #[arg(long, value_name = "FILE.png")]
+    out: PathBuf,
+    /// Folder of the data's files
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// auto, cpu, gpu or gpu:N; by default auto, or what the run was trained with
+    #[arg(long, value_parser = device)]
+    device: Option<Device>,
+}
+
+/// Draws one sample.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Subject { config, state, device, state_name } = subject(arguments)?;
+    let data = data::load(&config.preset, arguments.data.as_deref().or(config.data.as_deref()), &config.network)?;
+    let mut engine = device.open(&config.network, config.method)?;
+    engine.load(&state)?;
+    let title = title(&config, arguments.sample, &state_name);
+    let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
+    raster_png(&arguments.out, &raster)?;
+    let class = |c: usize| match raster.class_names.as_ref().and_then(|names| names.get(c)) {
+        Some(name) => format!("{c} ({name})"),
+        None => c.to_string(),
+    };
+    say(format_args!(
+        "{}: sample {} of {} ({}), label {}, predicted {}",
+        arguments.out.display(),
+        arguments.sample,
+        data.test.len(),
+        data.origin,
+        class(raster.label),
+        class(raster.predicted)
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A network to draw.
+struct Subject {
+    config: RunConfig,
+    state: TrainingState,
+    device: Device,
+    /// What has become of the weights: `after epoch 7`.
+    state_name: String,
+}
+
+fn subject(arguments: &Arguments) -> Result<Subject> {
+    let word = &arguments.what;
+    let path = Path::new(word);
+    if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
+        let config = presets::ours(word).map_err(usage)?;
+        let state = TrainingState::new(Weights::init(&config.network, config.seed));
+        let device = arguments.device.unwrap_or_default();
+        return Ok(Subject { config, state, device, state_name: "untrained".into() });
+    }
+    if !path.exists() && path.components().count() == 1 {
+        bail!(Usage(format!(
+            "`{word}` is neither a preset ({}) nor a folder that train wrote",
+            presets::NAMES.join(", ")
+        )));
+    }
+    let run = Run::read(path, Which::Best)?;
+    let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
+    Ok(Subject { config: run.config, state: run.checkpoint.state, device, state_name })
+}
+
+/// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
+pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
+    format!("{} test sample {sample}, {} {state}", data_name(&config.preset), sizes(&config.network.sizes()))
+}
+
+/// The data set's name in titles.
+pub fn data_name(preset: &str) -> &str {
+    match preset {
+        "fmnist" => "Fashion-MNIST",
+        "nmnist" => "N-MNIST",
+        "shd" => "SHD",
+        other => other,
+    }
+}
+
+/// What the network makes of test sample `k`.
+pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: usize, title: String) -> Result<Raster> {
+    if k >= data.test.len() {
+        bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
+    }
+    let mut batch = EventSet::new(0, 0);
+    batch.gather(&data.test, &[k as u32]);
+    let inspection = engine.inspect(&batch)?;
+    let network = &config.network;
+    let input = RasterPanel {
+        name: "Input".into(),
+        neurons: network.inputs,
+        spikes: batch.sample(0).iter().map(|e| (e.t(), e.i())).collect(),
+    };
+    let hidden = network.hidden.iter().zip(&inspection.hidden).enumerate().map(|(l, (layer, seen))| RasterPanel {
+        name: format!("Hidden layer {}", l + 1),
+        neurons: layer.neurons,
+        spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
+    });
+    let classes = network.readout.classes;
+    let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
+    // Of equal logits the first wins, as in the test.
+    let first_largest = |best: usize, c: usize| if inspection.logits[c] > inspection.logits[best] { c } else { best };
+    Ok(Raster {
+        title,
+        time_steps: network.time_steps,
+        dt_ms: network.dt_ms,
+        panels: std::iter::once(input).chain(hidden).collect(),
+        readout: (0..classes).map(potentials).collect(),
+        class_names: class_names(&config.preset),
+        label: batch.labels()[0] as usize,
+        predicted: (0..classes.min(inspection.logits.len())).fold(0, first_largest),
+    })
+}
+
+fn class_names(preset: &str) -> Option<Vec<String>> {
+    let names =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    (preset == "fmnist").then(|| names.map(String::from).to_vec())
+}

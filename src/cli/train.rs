@@ -1,0 +1,357 @@
+//! `spikegrad train`.
+
+use super::eval::{Run, Which};
+use super::progress::{Reporter, Voice};
+use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
+use super::{Usage, device, raster, usage};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::json;
+use spikegrad::Error;
+use spikegrad::config::{RunConfig, Schedule};
+use spikegrad::data::{self, DataSet};
+use spikegrad::device::Device;
+use spikegrad::engine::{Engine, Method};
+use spikegrad::plot::{CurvePoint, curves_png, raster_png};
+use spikegrad::train::{self, METRICS_FILE, Outcome, Summary, metrics, stored_config};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// The raster of the first test sample, in the run's folder.
+const RASTER_FILE: &str = "raster.png";
+/// The curves of the run, in its folder.
+const CURVES_FILE: &str = "curves.png";
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Writes to the run's folder: config.toml (everything resolved), metrics.jsonl (a line an epoch),
+checkpoint.safetensors, best.safetensors, raster.png, curves.png.
+
+Ctrl-C finishes the step, writes the checkpoint, says how to resume, and exits with 1; once more quits at
+once. A resumed run ends in the same bits as one that never stopped. With --resume the run's own settings
+hold; any given again must agree, but for --data, --device and, without a schedule, more --epochs.
+
+Examples:
+  spikegrad train fmnist
+  spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
+  spikegrad train runs/wide/config.toml --seed 2
+  spikegrad train fmnist --out runs/wide --resume")]
+pub struct Arguments {
+    /// fmnist, nmnist, shd, or a TOML file with a preset and what differs from it
+    #[arg(value_name = "PRESET|CONFIG.toml")]
+    what: String,
+    /// Folder of the data's files; by default where they are usually installed, else the shipped subset
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// auto, cpu, gpu or gpu:N
+    #[arg(long, value_parser = device)]
+    device: Option<Device>,
+    /// Neurons of the hidden layers, as many numbers as layers
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    hidden: Option<Vec<usize>>,
+    /// Passes over the training set
+    #[arg(long, value_name = "E")]
+    epochs: Option<u64>,
+    /// Samples in a batch
+    #[arg(long, value_name = "B")]
+    batch: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Backward threshold of every hidden layer; inf leaves the surrogate unmasked
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    b_th: Option<f64>,
+    /// Decides initial weights and the order of the samples
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// sparse: cost follows the spikes; dense, the baseline: matrix products over [B, T, N] arrays
+    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
+    method: Option<MethodWord>,
+    /// Train on the first N samples only; the test set stays whole
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// The run's folder [default: runs/PRESET, with a number where that exists]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in --out, or the last one in runs/
+    #[arg(long)]
+    resume: bool,
+    /// The paper's exact settings (Table 3) where ours are better
+    #[arg(long)]
+    paper: bool,
+    /// Do not draw a layer anew that has no active entry left
+    #[arg(long)]
+    no_rescue: bool,
+    /// Say nothing but warnings, errors and a last line
+    #[arg(long)]
+    quiet: bool,
+    /// Print one JSON object on standard output when done; progress goes to standard error
+    #[arg(long)]
+    json: bool,
+}
+
+/// `--method`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MethodWord {
+    Sparse,
+    Dense,
+}
+
+/// Trains.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let voice = match (arguments.quiet, arguments.json) {
+        (true, _) => Voice::Quiet,
+        (false, true) => Voice::Aside,
+        (false, false) => Voice::Normal,
+    };
+    let folder = folder(arguments)?;
+    let config = config(arguments, &folder)?;
+    let stop = stop_on_signal()?;
+    let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
+    let device: Device = config.device.parse().map_err(usage)?;
+    let mut engine = device.open(&config.network, config.method)?;
+    introduce(voice, &config, &data, engine.as_ref(), &folder);
+
+    let clock = Instant::now();
+    let mut reporter = Reporter::new(voice);
+    let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
+    reporter.clear();
+    let (summary, interrupted) = match outcome? {
+        Outcome::Finished(summary) => (summary, false),
+        Outcome::Interrupted(summary) => (summary, true),
+    };
+    if !interrupted {
+        draw(&config, &data, engine.as_mut(), &folder)?;
+    }
+    let ended = Ended { config: &config, data: &data, engine: engine.as_ref(), folder: &folder, summary, interrupted };
+    match arguments.json {
+        true => say_json(&ended.json(clock.elapsed().as_secs_f64()))?,
+        false => ended.tell(voice)?,
+    }
+    if interrupted {
+        complain(format_args!("interrupted; continue with: {}", ended.resume_command()));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run's folder: --out, or in `runs/` the last one to resume, or the first that does not exist.
+fn folder(arguments: &Arguments) -> Result<PathBuf> {
+    if let Some(out) = &arguments.out {
+        return Ok(out.clone());
+    }
+    let path = Path::new(&arguments.what);
+    let stem = match (path.extension(), path.file_stem()) {
+        // A run's own configuration is called config.toml; the run would be called config.
+        (Some(_), Some(stem)) if stem == "config" => RunConfig::load(path, arguments.paper)?.preset,
+        (_, Some(stem)) => stem.to_string_lossy().into_owned(),
+        (_, None) => bail!(Usage(format!("`{}` names no preset and no file", arguments.what))),
+    };
+    let numbered = |n: u64| match n {
+        1 => Path::new("runs").join(&stem),
+        n => Path::new("runs").join(format!("{stem}-{n}")),
+    };
+    let free = (1..).find(|&n| !numbered(n).exists()).unwrap_or(1);
+    match (arguments.resume, free) {
+        (false, free) => Ok(numbered(free)),
+        (true, 1) => bail!("{}: no run to resume; name its folder with --out", numbered(1).display()),
+        (true, free) => Ok(numbered(free - 1)),
+    }
+}
+
+/// What is named, with what the flags change.
+fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
+    let word = &arguments.what;
+    let file = word.ends_with(".toml");
+    let named = RunConfig::resolve(word, arguments.paper);
+    let named = if file { named? } else { named.map_err(usage)? };
+    let mut config = match arguments.resume && !file {
+        false => named,
+        true => {
+            let mut stored = stored_config(folder)?;
+            stored.preset = named.preset;
+            if arguments.paper {
+                // Where ours differ: a run that was begun without --paper is not taken for one of the paper's.
+                (stored.adam, stored.schedule) = (named.adam, named.schedule);
+                stored.network.readout.gain = named.network.readout.gain;
+            }
+            stored
+        }
+    };
+    change(&mut config, arguments)?;
+    config.check().map_err(usage)?;
+    Ok(config)
+}
+
+fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
+    fn set<T: Clone>(field: &mut T, value: &Option<T>) {
+        if let Some(value) = value {
+            field.clone_from(value);
+        }
+    }
+    if let Some(data) = &arguments.data {
+        // The run may be resumed or tested from another folder.
+        config.data = Some(std::path::absolute(data).map_err(Error::io(data))?);
+    }
+    if let Some(widths) = &arguments.hidden {
+        config.network.set_hidden(widths).map_err(|e| usage(format!("--hidden: {e}")))?;
+    }
+    if let Some(b_th) = arguments.b_th {
+        config.network.hidden.iter_mut().for_each(|layer| layer.b_th = b_th);
+    }
+    set(&mut config.device, &arguments.device.map(|device| device.to_string()));
+    set(&mut config.epochs, &arguments.epochs);
+    set(&mut config.batch, &arguments.batch);
+    set(&mut config.adam.lr, &arguments.lr);
+    set(&mut config.seed, &arguments.seed);
+    set(&mut config.limit, &arguments.limit.map(Some));
+    let method = arguments.method.map(|word| match word {
+        MethodWord::Sparse => Method::Sparse,
+        MethodWord::Dense => Method::Dense,
+    });
+    set(&mut config.method, &method);
+    set(&mut config.rescue, &arguments.no_rescue.then_some(false));
+    Ok(())
+}
+
+/// The flag that the first Ctrl-C (or a request to terminate) sets; the second quits.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        complain("\nfinishing the step and writing the checkpoint; once more quits at once");
+    })
+    .context("Ctrl-C cannot be watched")?;
+    Ok(stop)
+}
+
+fn introduce(voice: Voice, config: &RunConfig, data: &DataSet, engine: &dyn Engine, folder: &Path) {
+    voice.tell(&format!("data     {}", data.origin));
+    if data.subset {
+        complain(
+            "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
+             images: apt-get install dataset-fashion-mnist, or --data DIR",
+        );
+    }
+    voice.tell(&format!("device   {}", show::device(&engine.info())));
+    voice.tell(&format!("network  {}", network_line(config)));
+    let limit = config.limit.map_or(String::new(), |n| format!("first {} samples, ", thousands(n as u64)));
+    let schedule = match config.schedule {
+        Schedule::Constant {} => "",
+        Schedule::Cosine { .. } => " falling as a cosine",
+    };
+    voice.tell(&format!(
+        "training {limit}{} epochs, batch {}, learning rate {}{schedule}, seed {}",
+        config.epochs, config.batch, config.adam.lr, config.seed
+    ));
+    voice.tell(&format!("run      {}", folder.display()));
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Sparse => "sparse",
+        Method::Dense => "dense",
+    }
+}
+
+/// `784-200-200-10, T = 100, sparse, B_th = 0.2`.
+fn network_line(config: &RunConfig) -> String {
+    let network = &config.network;
+    let mut b_th: Vec<String> = network.hidden.iter().map(|layer| layer.b_th.to_string()).collect();
+    b_th.dedup();
+    format!(
+        "{}, T = {}, {}, B_th = {}",
+        show::sizes(&network.sizes()),
+        network.time_steps,
+        method_name(config.method),
+        b_th.join(", ")
+    )
+}
+
+/// The run's figures: the first test sample through the best network, and the curves.
+fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
+    let name = raster::data_name(&config.preset);
+    let best = Run::read(folder, Which::Best)?;
+    engine.load(&best.checkpoint.state)?;
+    let title = raster::title(config, 0, &format!("after {}", best.moment()));
+    raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
+    let points: Vec<CurvePoint> = metrics::read(&folder.join(METRICS_FILE))?
+        .into_iter()
+        .map(|record| CurvePoint {
+            epoch: record.epoch as f64,
+            loss: record.loss,
+            train_accuracy: record.train_accuracy,
+            test_accuracy: Some(record.test_accuracy),
+            activity: record.activity,
+            spike_density: record.spike_density,
+        })
+        .collect();
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}", network_line(config)), &points)?)
+}
+
+/// A run at the end of a session.
+struct Ended<'a> {
+    config: &'a RunConfig,
+    data: &'a DataSet,
+    engine: &'a dyn Engine,
+    folder: &'a Path,
+    summary: Summary,
+    interrupted: bool,
+}
+
+impl Ended<'_> {
+    fn resume_command(&self) -> String {
+        let program = std::env::args_os().next().unwrap_or_else(|| "spikegrad".into());
+        format!(
+            "{} train {} --resume --out {}",
+            shell_word(Path::new(&program)),
+            self.config.preset,
+            shell_word(self.folder)
+        )
+    }
+
+    fn tell(&self, voice: Voice) -> Result<()> {
+        let done = format!("{} of {} epochs", self.summary.progress.epoch, self.config.epochs);
+        let best = match &self.summary.progress.best {
+            Some(best) => format!("best test accuracy {} (epoch {})", percent(best.test_accuracy), best.epoch),
+            None => "no epoch tested yet".into(),
+        };
+        say(format_args!("{}: {done}, {best}", self.folder.display()))?;
+        if !self.interrupted {
+            voice
+                .tell("  config.toml  metrics.jsonl  checkpoint.safetensors  best.safetensors  raster.png  curves.png");
+        }
+        Ok(())
+    }
+
+    fn json(&self, seconds: f64) -> serde_json::Value {
+        let progress = &self.summary.progress;
+        json!({
+            "outcome": if self.interrupted { "interrupted" } else { "finished" },
+            "run": self.folder,
+            "preset": self.config.preset,
+            "method": self.config.method,
+            "sizes": self.config.network.sizes(),
+            "device": self.engine.info(),
+            "data": {
+                "origin": self.data.origin,
+                "subset": self.data.subset,
+                "train_samples": progress.data.train_samples,
+                "test_samples": progress.data.test_samples,
+            },
+            "epochs": self.config.epochs,
+            "epochs_done": progress.epoch,
+            "steps": progress.step,
+            "best": progress.best,
+            "last": self.summary.last,
+            "seconds": seconds,
+            "resume": self.interrupted.then(|| self.resume_command()),
+        })
+    }
+}
