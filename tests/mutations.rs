@@ -1,0 +1,425 @@
+//! The tests are worth what they catch: each single mistake, written into a shader, is noticed by the comparisons of
+//! `twins.rs` and `conformance.rs`, and the shaders themselves pass them.
+//!
+//! Whoever changes a kernel changes its mutations with it: a text that is not found exactly once fails.
+
+mod common;
+
+use common::*;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use rayon::prelude::*;
+use spikegrad::engine::{Engine, Evaluation, Inspection, Method, StepReport, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
+use spikegrad::gpu::shaders::ALL;
+use spikegrad::gpu::{GpuEngine, GpuOptions, Tier};
+use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
+use spikegrad::weights::Weights;
+use spikegrad::{Error, Result};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The comparison that must notice a mutation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Seen {
+    /// Two hidden layers, more than one block of counts, chunks of 3, 3, 3 and 2 samples, kernels of software adapters.
+    Sparse,
+    /// Sum readout, a chunk for each sample, kernels of hardware adapters.
+    Hardware,
+    /// The first list to overflow is one of active entries.
+    ManyActive,
+    /// The first list to overflow is one of spikes.
+    ManySpikes,
+    /// More than 256 blocks of 1,024 counts, more than 256 samples.
+    ManyCounts,
+    /// More workgroups than one dimension of a dispatch takes.
+    ManyGroups,
+    /// The dense method.
+    Dense,
+    /// The golden case of exact equalities, by either method.
+    Ties(Method),
+}
+
+use Seen::*;
+
+const SCENARIOS: [Seen; 9] = [
+    Sparse,
+    Hardware,
+    ManyActive,
+    ManySpikes,
+    ManyCounts,
+    ManyGroups,
+    Dense,
+    Ties(Method::Sparse),
+    Ties(Method::Dense),
+];
+
+impl Seen {
+    fn method(self) -> Method {
+        match self {
+            Dense => Method::Dense,
+            Ties(method) => method,
+            _ => Method::Sparse,
+        }
+    }
+}
+
+/// File, text that occurs in it once, what stands there instead, and who must notice.
+type Mutation = (&'static str, &'static str, &'static str, Seen);
+
+#[rustfmt::skip]
+const MUTATIONS: &[Mutation] = &[
+    ("lif_forward", "reset = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);", "reset = vec4<f32>(0.0);", Sparse),
+    ("lif_forward", "p.alpha * (v - p.v_rest)", "(p.alpha + 1e-3) * (v - p.v_rest)", Sparse),
+    ("lif_forward", "p.v_rest + p.alpha * (v - p.v_rest)", "p.alpha * v", Sparse),
+    ("lif_forward", "(event >> 16u) < t", "(event >> 16u) + 1u < t", Sparse),
+    ("lif_forward", "(v > vec4<f32>(p.v_th))", "(v >= vec4<f32>(p.v_th))", Ties(Method::Sparse)),
+    ("lif_forward", "(distance < vec4<f32>(p.b_th))", "(distance <= vec4<f32>(p.b_th))", Ties(Method::Sparse)),
+    ("lif_forward", "vec4<u32>(quad, rank,", "vec4<u32>(quad, 0u,", Sparse),
+    ("lif_forward", "any_of_four(spike_bits | active_bits)", "any_of_four(spike_bits)", Sparse),
+    ("lif_forward", "let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);",
+        "let end = max(1u, min(input_start[(b + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
+
+    ("scan_reduce", "k < min(begin + PER_LANE, p.counts)", "k + 1u < min(begin + PER_LANE, p.counts)", Sparse),
+    ("scan_reduce", "width = LANES / 2u", "width = LANES / 4u", Sparse),
+    ("scan_blocks", "carry + sums[lane] - own", "carry + sums[lane]", Sparse),
+    ("scan_blocks", "carry + sums[lane] - own", "sums[lane] - own", ManyCounts),
+    ("scan_apply", "block_sums[block] + sums[lane] - own", "block_sums[0] + sums[lane] - own", Sparse),
+    ("scan_apply", "sums[lane] - own", "sums[lane]", Sparse),
+    ("scan_apply", "if end == p.counts {", "if end > p.counts {", Sparse),
+
+    ("schedule", "spikes > p.event_capacity || entries > p.active_capacity", "spikes > p.event_capacity", ManyActive),
+    ("schedule", "spikes > p.event_capacity || entries > p.active_capacity", "entries > p.active_capacity", ManySpikes),
+    ("schedule", "(own + ENTRIES_PER_GROUP - 1u) / ENTRIES_PER_GROUP", "own / ENTRIES_PER_GROUP", Sparse),
+    ("schedule", "p.active_capacity) + 63u) / 64u", "p.active_capacity)) / 64u", Sparse),
+    ("schedule", "ENTRIES_PER_GROUP: u32 = 8u", "ENTRIES_PER_GROUP: u32 = 64u", Hardware),
+    ("schedule", "atomicStore(&report[p.report_at], spikes)", "atomicStore(&report[p.report_at], spikes + 1u)", Sparse),
+
+    ("scatter_spikes", "var at = offsets[row];", "var at = offsets[row] + 1u;", Sparse),
+    ("scatter_spikes", "t << 16u | (4u * q + k)", "t << 16u | (4u * q + 3u - k)", Sparse),
+    ("scatter_spikes", "let bit = t & 31u;", "let bit = t & 15u;", Sparse),
+    ("scatter_presynaptic", "= first_row + t;", "= first_row + t + 1u;", Sparse),
+    ("scatter_presynaptic", "b % p.chunk * p.steps", "b * p.steps", Sparse),
+    ("scatter_presynaptic", "w < p.words", "w + 1u < p.words", Sparse),
+    ("scatter_active", "- offsets[section] + entry.y", "- offsets[section]", Sparse),
+    ("scatter_active", "entry.x / p.quads * p.steps", "entry.x / p.quads", Sparse),
+
+    ("readout", "let higher = v > logit;", "let higher = v >= logit;", Ties(Method::Sparse)),
+    ("readout", "p.gain * current", "current", Sparse),
+    ("readout", "vec4<u32>(t), higher", "vec4<u32>(t - 1u), higher", Sparse),
+    ("readout", "logit += v;", "logit = v;", Hardware),
+    ("loss", "error -= 1.0 / batch;", "error -= 1.0;", Sparse),
+    ("loss", "errors[begin + c] = p.gain * error;", "errors[begin + c] = error;", Sparse),
+    ("loss", "where_highest[0] == label", "where_highest[0] != label", Sparse),
+    ("loss", "log(total) - (logits[begin + label] - top)", "log(total)", Sparse),
+    ("activity", "p.lambda_up / (n * f32(p.batch))", "p.lambda_up / n", Sparse),
+    ("activity", "low += missing * missing;", "low += missing;", Sparse),
+    ("activity", "p.lambda_up * max(0.0, over)", "p.lambda_up * over", Sparse),
+    ("report", "bitcast<u32>(sums[0].x)", "0u", Sparse),
+    ("report", "bitcast<u32>(sums[0].y)", "bitcast<u32>(sums[0].x)", Sparse),
+    ("report", "b < p.batch", "b < min(p.batch, LANES)", ManyCounts),
+    ("report", "report[1] = status[0];", "report[1] = 0u * status[0];", ManyActive),
+    ("report", "report[0] = step[0];", "report[0] = step[0] + 1u;", Sparse),
+
+    ("delta_readout", "p.first_sample + local", "local", Sparse),
+    ("delta_readout", "peak == vec4<u32>(now)", "peak == vec4<u32>(now - 1u)", Sparse),
+    ("delta_readout", "value += error;", "value = error;", Hardware),
+    ("delta", "p.first_sample + local", "local", Sparse),
+    ("delta", "value *= p.alpha;", "value *= p.alpha - 1e-3;", Sparse),
+    ("delta", "(local * p.steps + t) * p.quads + q", "(local * p.steps + t + 1u) * p.quads + q", Sparse),
+    ("delta", "var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);",
+        "var left = max(begin + 1u, min(offsets[quad + 1u] - offsets[section], p.active_capacity)) - 1u;", Sparse),
+    ("delta", "any(value != vec4<f32>(0.0))", "false", Sparse),
+    ("spike_gradient", "total + activity[b].z + low", "total - activity[b].z + low", Sparse),
+    ("spike_gradient", "total + activity[b].z + low", "total + activity[b].z + 0.5 * low", Sparse),
+    ("spike_gradient", "let row = key.x - p.first_sample * p.steps;", "let row = key.x;", Sparse),
+    ("spike_gradient", "l < SHARE", "l + 1u < SHARE", Hardware),
+    ("weight_gradient", "if p.first_sample > 0u {", "if p.first_sample > p.batch {", Sparse),
+    ("weight_gradient", "k < end", "k + 1u < end", Sparse),
+
+    ("adam", "status[0] != 0u", "status[0] > 1u", ManyActive),
+    ("adam", "sqrt(v) * a.inv_sqrt_correction", "sqrt(v)", Sparse),
+    ("adam", "(1.0 - a.beta1) * g", "g", Sparse),
+    ("adam", " + a.epsilon", "", ManyActive),
+
+    ("dense_input", "input_start[b] + lane", "input_start[b] + lane + 1u", Dense),
+    ("gemm", "d < STEP", "d + 1u < STEP", Dense),
+    ("gemm", "left.w * right", "left.z * right", Dense),
+    ("gemm", "tile % tiles_across * TILE", "0u", Dense),
+    ("dense_lif", " - p.reset * spike", "", Dense),
+    ("dense_lif", "potential > vec4<f32>(p.v_th)", "potential >= vec4<f32>(p.v_th)", Ties(Method::Dense)),
+    ("dense_lif", "if t + 1u < p.steps {", "if t < p.steps {", Dense),
+    ("dense_readout", "potential > logit", "potential >= logit", Ties(Method::Dense)),
+    ("dense_readout", "p.gain * v[at]", "v[at]", Dense),
+    ("dense_delta_readout", "peak == vec4<u32>(t)", "peak == vec4<u32>(t - 1u)", Dense),
+    ("dense_delta_readout", "value *= p.alpha;", "", Dense),
+    ("dense_delta", "distance < vec4<f32>(p.b_th)", "distance <= vec4<f32>(p.b_th)", Ties(Method::Dense)),
+    ("dense_delta", "delta[at] + regularised", "delta[at]", Dense),
+    ("dense_delta", "p.alpha * value + e", "p.alpha * (value + e)", Dense),
+
+    ("shared/index", "workgroup.y * FOLD + workgroup.x", "workgroup.x", ManyGroups),
+    ("shared/sections", "first * p.neurons + i * samples", "first * p.neurons + i * p.chunk", Sparse),
+    ("shared/params", "v_rest: f32,\n    v_th: f32,", "v_th: f32,\n    v_rest: f32,", Sparse),
+];
+
+fn shaders() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")
+}
+
+fn source(file: &str) -> String {
+    std::fs::read_to_string(shaders().join(file).with_extension("wgsl")).unwrap()
+}
+
+/// Writes the shaders that a mutation changes into a folder: one, or all that import a shared text.
+fn write(&(file, from, to, _): &Mutation, folder: &Path) -> Vec<&'static str> {
+    let original = source(file);
+    assert_eq!(original.matches(from).count(), 1, "{file}: `{from}` must occur once; adapt the mutation");
+    let mutated = original.replace(from, to);
+    let put = |name: &str, text: &str| std::fs::write(folder.join(name).with_extension("wgsl"), text).unwrap();
+    let Some(shared) = file.strip_prefix("shared/") else {
+        put(file, &mutated);
+        return vec![file];
+    };
+    let import = format!("#import {shared}\n");
+    let users = ALL.iter().map(|kernel| (kernel.name, source(kernel.name)));
+    users
+        .filter(|(_, text)| text.contains(&import))
+        .map(|(name, text)| {
+            put(name, &text.replace(&import, &mutated));
+            name
+        })
+        .collect()
+}
+
+/// A network and a batch, with what the cpu device makes of them.
+struct Case {
+    scenario: Seen,
+    network: Network,
+    batch: EventSet,
+    state: TrainingState,
+    options: GpuOptions,
+    inspection: Inspection,
+    evaluation: Evaluation,
+    report: StepReport,
+    after: TrainingState,
+}
+
+fn adam() -> Adam {
+    Adam::with_lr(1e-3)
+}
+
+impl Case {
+    /// The first seed whose potentials keep clear of the thresholds.
+    fn new(scenario: Seen) -> Case {
+        (0..60).find_map(|seed| Case::of_seed(scenario, seed)).expect("some seed keeps clear of the thresholds")
+    }
+
+    fn of_seed(scenario: Seen, seed: u64) -> Option<Case> {
+        let rows = |samples: u64, quads: u64, steps: u64| Some(16 * samples * quads * steps);
+        let software = GpuOptions { tier: Some(Tier::Software), ..GpuOptions::default() };
+        let cramped = GpuOptions { density_guess: Some(1e-9), ..software.clone() };
+        let chunked = GpuOptions { delta_bytes: rows(3, 8, 70), ..software.clone() };
+        let hardware = GpuOptions { tier: Some(Tier::Hardware), delta_bytes: Some(1), ..software.clone() };
+        let (mut network, options, samples, density) = match scenario {
+            Sparse | Ties(_) => (network(37, &[29, 17], 5, 70), chunked, 11, 0.05),
+            Hardware => (network(20, &[11, 43], 6, 40), hardware, 5, 0.1),
+            ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
+            ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
+            ManyCounts => (network(2, &[3], 2, 900), software, 320, 0.0005),
+            ManyGroups => (network(1, &[1], 2, 2), software, 65_700, 0.5),
+            Dense => (network(75, &[70, 13], 5, 40), software, 6, 0.05),
+        };
+        network.readout.gain = ReadoutGain::OneMinusAlpha;
+        for layer in &mut network.hidden {
+            layer.v_rest = 0.05;
+            match scenario {
+                ManyActive => layer.b_th = 1.5,
+                ManySpikes => layer.b_th = 0.01,
+                _ => {}
+            }
+        }
+        if scenario == Hardware {
+            network.readout.logits = Logits::Sum;
+        }
+        // Some samples and neurons on either side of both.
+        (network.regulariser.nu_up, network.regulariser.nu_low) = (8.5, 4.5);
+        let batch = batch(network.inputs, network.time_steps, network.readout.classes, samples, density, seed);
+
+        // One update lies behind, so that Adam remembers something.
+        let mut cpu = cpu(&network, scenario.method(), &TrainingState::new(strong_weights(&network, seed)));
+        cpu.train(&batch, &adam()).unwrap();
+        cpu.reports(true).unwrap();
+        let state = cpu.store().unwrap();
+        let inspection = cpu.inspect(&batch).unwrap();
+        if nearest_threshold(&network, &inspection) < 4e-6 || nearest_tie(&network, &inspection) < 4e-6 {
+            return None;
+        }
+        let evaluation = cpu.evaluate(&batch).unwrap();
+        cpu.train(&batch, &adam()).unwrap();
+        let report = cpu.reports(true).unwrap().remove(0);
+        let after = cpu.store().unwrap();
+        // A list begins with room for 256.
+        let most = |counts: &[u64]| counts.iter().max().copied().unwrap_or(0);
+        match scenario {
+            ManyActive => assert!(most(&report.spikes[1..]) <= 256 && most(&report.active) > 256, "{report:?}"),
+            ManySpikes => assert!(most(&report.spikes[1..]) > 256 && most(&report.active) <= 256, "{report:?}"),
+            _ => {}
+        }
+        Some(Case { scenario, network, batch, state, options, inspection, evaluation, report, after })
+    }
+
+    /// Compares everything with the cpu device; panics where something differs.
+    fn compare(&self, shaders: &Path) -> Result<()> {
+        let options = GpuOptions { shaders: Some(shaders.into()), ..self.options.clone() };
+        if let Ties(method) = self.scenario {
+            let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ties.safetensors");
+            let report = golden::run(&case, &mut Player { method, options })?;
+            assert!(report.passed(), "{report}");
+            return Ok(());
+        }
+        let mut gpu = GpuEngine::new(&self.network, self.scenario.method(), options)?;
+        gpu.load(&self.state)?;
+        // An inspection would make room for the step.
+        if !matches!(self.scenario, ManyActive | ManySpikes) {
+            assert_same(&gpu.inspect(&self.batch)?, &self.inspection);
+            let evaluation = gpu.evaluate(&self.batch)?;
+            assert_eq!(evaluation.spikes, self.evaluation.spikes, "spikes of an evaluation");
+            assert_close("logits of an evaluation", &evaluation.logits, &self.evaluation.logits, 1e-5);
+        }
+        gpu.train(&self.batch, &adam())?;
+        let reports = gpu.reports(true)?;
+        assert_eq!(reports.len(), 1, "reports");
+        self.compare_step(&reports[0], &gpu.store()?);
+        Ok(())
+    }
+
+    fn compare_step(&self, report: &StepReport, after: &TrainingState) {
+        let expected = &self.report;
+        let counts = |r: &StepReport| (r.step, r.samples, r.correct, r.spikes.clone(), r.active.clone());
+        assert_eq!(counts(report), counts(expected), "step, samples, correct, spikes, active");
+        let terms = |r: &StepReport| [r.loss.cross_entropy as f32, r.loss.upper as f32, r.loss.lower as f32];
+        for (k, term) in ["cross entropy", "upper regulariser", "lower regulariser"].into_iter().enumerate() {
+            assert_close(term, &terms(report)[k..=k], &terms(expected)[k..=k], 1e-5);
+        }
+        for l in 0..self.state.weights.layers.len() {
+            let of = |weights: &Weights| weights.layers[l].data.clone();
+            let first = of(&self.after.first);
+            assert_close("first moments", &of(&after.first), &first, 2e-4);
+            assert_close("second moments", &of(&after.second), &of(&self.after.second), 4e-4);
+            // Where a gradient is tiny, Adam turns its rounding into a whole step.
+            let largest = first.iter().fold(0.0f32, |x, y| x.max(y.abs()));
+            let (got, expected, before) = (of(&after.weights), of(&self.after.weights), of(&self.state.weights));
+            for k in 0..got.len() {
+                let limit = if first[k].abs() > 1e-3 * largest { 1e-5 } else { 3e-3 };
+                assert!(
+                    (got[k] - expected[k]).abs() < limit,
+                    "weight {k} of layer {l}: {} for {}",
+                    got[k],
+                    expected[k]
+                );
+                assert!(first[k] != 0.0 || got[k] == before[k], "weight {k} of layer {l} moved without a gradient");
+            }
+        }
+    }
+}
+
+/// Plays golden cases with shaders from a folder.
+struct Player {
+    method: Method,
+    options: GpuOptions,
+}
+
+impl ConformanceDevice for Player {
+    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(GpuEngine::new(network, self.method, self.options.clone())?))
+    }
+
+    fn delta(&mut self, _: &DeltaInputs) -> Result<Vec<f32>> {
+        Err(Error::Unsupported("networks only".into()))
+    }
+}
+
+thread_local! {
+    /// Whether a panic on this thread is a comparison at work.
+    static COMPARING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the comparison noticed; `None` where it passed.
+fn noticed(case: &Case, shaders: &Path) -> Option<String> {
+    COMPARING.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| case.compare(shaders)));
+    COMPARING.set(false);
+    match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+            (Some(words), _) => words.clone(),
+            (_, Some(words)) => words.to_string(),
+            _ => "a panic without words".into(),
+        }),
+    }
+}
+
+#[test]
+fn every_mutation_is_noticed_and_the_shaders_themselves_pass() {
+    let usual = take_hook();
+    set_hook(Box::new(move |info| {
+        if !COMPARING.get() {
+            usual(info);
+        }
+    }));
+    let cases = SCENARIOS.map(Case::new);
+    for case in &cases {
+        if let Some(words) = noticed(case, &shaders()) {
+            panic!("the shaders as they are, {:?}: {words}", case.scenario);
+        }
+    }
+    let missed: Vec<String> = MUTATIONS
+        .par_iter()
+        .filter_map(|mutation| {
+            let &(file, from, to, scenario) = mutation;
+            let folder = tempfile::tempdir().unwrap();
+            write(mutation, folder.path());
+            let case = cases.iter().find(|case| case.scenario == scenario).unwrap();
+            let clock = Instant::now();
+            match noticed(case, folder.path()) {
+                // A binding that is no longer used fails before anything is computed.
+                Some(words) if words.contains("Validation Error") => {
+                    Some(format!("{file}: {to:?} cannot run: {words}"))
+                }
+                Some(words) => {
+                    let first = words.lines().next().unwrap_or_default();
+                    println!("{:5.2} s  {file}, {to:?}: {first}", clock.elapsed().as_secs_f64());
+                    None
+                }
+                None => Some(format!("{file}: {from:?} as {to:?}, {scenario:?}")),
+            }
+        })
+        .collect();
+    assert!(missed.is_empty(), "{} of {} not noticed:\n{}", missed.len(), MUTATIONS.len(), missed.join("\n"));
+}
+
+/// A mutation that does not compile would be noticed for nothing.
+#[test]
+fn every_shader_has_mutations_and_all_of_them_are_valid() {
+    for kernel in ALL {
+        assert!(MUTATIONS.iter().any(|mutation| mutation.0 == kernel.name), "{} has no mutation", kernel.name);
+    }
+    for mutation in MUTATIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write(mutation, folder.path());
+        assert!(!written.is_empty(), "{mutation:?} changes nothing");
+        for kernel in ALL.iter().filter(|kernel| written.contains(&kernel.name)) {
+            for defined in kernel.variants {
+                let text = kernel.edited(folder.path(), defined).unwrap();
+                let module = naga::front::wgsl::parse_str(&text)
+                    .unwrap_or_else(|e| panic!("{mutation:?}: {}", e.emit_to_string(&text)));
+                Validator::new(ValidationFlags::all(), Capabilities::empty())
+                    .validate(&module)
+                    .unwrap_or_else(|e| panic!("{mutation:?}: {}", e.emit_to_string(&text)));
+            }
+        }
+    }
+}
