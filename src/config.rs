@@ -2,7 +2,7 @@
 
 use crate::engine::Method;
 use crate::error::{Error, Result};
-use crate::model::{Adam, HiddenLayer, Network};
+use crate::model::{Adam, Network};
 use crate::presets;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -141,17 +141,6 @@ impl RunConfig {
     /// [`Error::Config`] for what TOML cannot hold: a `data` path that is no Unicode.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))
-    }
-
-    /// Gives the network hidden layers of these sizes; each has the constants of the layer now at its place, or of the
-    /// last one.
-    pub fn set_hidden(&mut self, neurons: &[usize]) {
-        let old = std::mem::take(&mut self.network.hidden);
-        let layers = neurons.iter().enumerate().filter_map(|(l, &neurons)| {
-            let layer = old.get(l).or(old.last())?;
-            Some(HiddenLayer { neurons, ..layer.clone() })
-        });
-        self.network.hidden = layers.collect();
     }
 
     /// Says which field cannot work.
@@ -351,14 +340,11 @@ mod tests {
     }
 
     #[test]
-    fn new_hidden_layers_keep_the_constants() {
+    fn a_network_without_hidden_layers_is_written_and_read() {
         let mut config = presets::ours("fmnist").unwrap();
-        config.network.hidden[1].tau_ms = 7.0;
-        config.set_hidden(&[10, 20, 30]);
-        assert_eq!(config.network.sizes(), [784, 10, 20, 30, 10]);
-        assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [10.0, 7.0, 7.0]);
-        config.set_hidden(&[]);
-        assert!(config.check().unwrap_err().to_string().contains("network.hidden"));
+        config.network.hidden.clear();
+        config.check().unwrap();
+        assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn values_of_the_config_that_cannot_work() {
     value("time_steps = 0: must be", "time_steps", json!(0));
     value("time_steps = 4294967296: must be", "time_steps", json!(1u64 << 32));
     value("config field `layers`: empty", "layers", json!([]));
-    value("at least one hidden layer", "layers", json!([{"kind": "linear", "n_in": 5, "n_out": 3}]));
+    value("expected [5, 3] from the config", "layers", json!([{"kind": "linear", "n_in": 5, "n_out": 3}]));
     value("tau_ms = 0: must be positive", "tau_hidden", json!(0));
     value("config field `v_th`: null, expected a number", "v_th", Value::Null);
     value("v_th = ", "v_th", json!(1e300));
