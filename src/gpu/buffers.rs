@@ -10,6 +10,13 @@ pub fn quads(neurons: usize) -> usize {
     neurons.div_ceil(4)
 }
 
+/// Reads (rows, Q) vec4 as [rows, n].
+pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
+    let stride = 4 * quads(n);
+    let padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
+    Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
+}
+
 /// A weight matrix, its moments and its gradient, all (N_in, Q) vec4.
 pub struct LayerWeights {
     /// Presynaptic neurons.
@@ -52,9 +59,7 @@ impl LayerWeights {
 
     /// Reads one of the four buffers. Waits.
     pub fn read(&self, context: &Context, buffer: &wgpu::Buffer) -> Result<Matrix> {
-        let stride = 4 * quads(self.cols);
-        let padded: Vec<f32> = context.read_as(buffer, self.rows * stride)?;
-        let data = padded.chunks_exact(stride).flat_map(|row| &row[..self.cols]).copied().collect();
+        let data = read_rows(context, buffer, self.rows, self.cols)?;
         Ok(Matrix { rows: self.rows, cols: self.cols, data })
     }
 }

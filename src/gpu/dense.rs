@@ -1,8 +1,7 @@
 //! The dense baseline as dispatches: a matrix product and a fused scan per layer, [B, T, N] arrays throughout.
 
-use super::buffers::{LayerWeights, State, quads};
+use super::buffers::{LayerWeights, State, quads, read_rows};
 use super::context::Context;
-use super::inspect::read_rows;
 use super::params::{GemmParams, Params};
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss};

@@ -1,6 +1,6 @@
 //! Reading everything back: for conformance, pictures and the twins' tests.
 
-use super::buffers::{LayerWeights, State, quads};
+use super::buffers::{LayerWeights, State, quads, read_rows};
 use super::context::Context;
 use super::params::Params;
 use super::recording::Recorder;
@@ -58,13 +58,6 @@ fn finish(
         loss,
         gradient: Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? },
     })
-}
-
-/// Reads (rows, Q) vec4 as [rows, n].
-pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
-    let stride = 4 * quads(n);
-    let padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
-    Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
 }
 
 fn inspect_layer(

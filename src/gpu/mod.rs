@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::{Adam, Network};
 use crate::weights::Weights;
-use buffers::{Capacity, LayerWeights, State, quads, report_words};
+use buffers::{Capacity, LayerWeights, State, read_rows, report_words};
 use context::Context;
 use params::AdamParams;
 use recording::Recording;
@@ -432,10 +432,8 @@ impl Engine for GpuEngine {
         let report = self.run(batch, Purpose::Evaluate)?;
         let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
         let classes = self.network.readout.classes;
-        let stride = 4 * quads(classes);
-        let padded: Vec<f32> = self.context.read_as(&state.readout.logits, batch.len() * stride)?;
         Ok(Evaluation {
-            logits: padded.chunks_exact(stride).flat_map(|row| &row[..classes]).copied().collect(),
+            logits: read_rows(&self.context, &state.readout.logits, batch.len(), classes)?,
             spikes: (0..self.network.hidden.len()).map(|l| u64::from(report.spikes(l))).collect(),
         })
     }
