@@ -70,7 +70,7 @@ pub enum Outcome {
 pub struct Summary {
     /// Where the run stands.
     pub progress: Progress,
-    /// The last epoch finished in this session.
+    /// The last epoch finished since the run was begun or resumed.
     pub last: Option<EpochRecord>,
 }
 
