@@ -236,6 +236,29 @@ fn same_bits() {
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
 }
 
+/// A profiled step is a step: it leaves the weights that an ordinary one leaves, lists that overflow included.
+#[test]
+fn profiled_steps() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batch = batch(30, 40, 5, 9, 0.1, 4);
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let adam = Adam::with_lr(1e-2);
+    for method in [Method::Sparse, Method::Dense] {
+        let cramped = || GpuOptions { density_guess: Some(1e-9), ..Default::default() };
+        let engines: [(Box<dyn Engine>, Box<dyn Engine>); 2] = [
+            (Box::new(cpu(&network, method, &state)), Box::new(cpu(&network, method, &state))),
+            (Box::new(gpu(&network, method, &state, cramped())), Box::new(gpu(&network, method, &state, cramped()))),
+        ];
+        for (mut profiled, mut plain) in engines {
+            let profile = profiled.profile(&batch, &adam).unwrap();
+            assert!(profile.kernels.len() > 4 && profile.kernels.iter().all(|kernel| kernel.calls > 0));
+            plain.train(&batch, &adam).unwrap();
+            assert_eq!(profiled.store().unwrap(), plain.store().unwrap());
+            assert!(profiled.reports(true).unwrap().is_empty());
+        }
+    }
+}
+
 /// The cpu device gives the same bits whatever the number of threads.
 #[test]
 fn same_bits_with_any_number_of_threads() {

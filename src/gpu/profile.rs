@@ -1,10 +1,11 @@
 //! One training step with a pass and two timestamps for each dispatch.
 
-use super::GpuEngine;
+use super::buffers::report_words;
 use super::params::AdamParams;
 use super::recording::Phase;
 use super::sparse::Purpose;
-use crate::engine::{Engine, KernelTime, Profile};
+use super::{GpuEngine, Report};
+use crate::engine::{KernelTime, Profile};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -64,6 +65,13 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
             Vec::new()
         }
     };
+    let report = Report(context.read_as(&state.report, report_words(engine.network.hidden.len()))?);
+    if report.overflowed() {
+        // The update was withheld: the same step again, with room.
+        engine.step -= 1;
+        engine.grow(&report)?;
+        return profile(engine, batch, adam);
+    }
     let period = f64::from(context.queue.get_timestamp_period());
     let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
     for (k, dispatch) in recording.dispatches.iter().enumerate() {
@@ -84,11 +92,9 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
         let of_phase = kernels.iter().filter(|(p, _)| *p == phase);
         of_phase.map(|(_, kernel)| kernel.ms).sum::<Option<f64>>()
     };
-    let profile = Profile {
+    Ok(Profile {
         forward_ms: sum(Phase::Forward),
         backward_ms: sum(Phase::Backward),
         kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
-    };
-    engine.reports(true)?;
-    Ok(profile)
+    })
 }
