@@ -125,6 +125,21 @@ pub fn nearest_tie(network: &Network, seen: &Inspection) -> f32 {
     nearest
 }
 
+/// Whether two devices must agree on a case: no potential within rounding of a threshold, no near tie of a maximum,
+/// and no sample classified with such certainty that softmax - 1 is but rounding.
+pub fn comparable(network: &Network, batch: &EventSet, seen: &Inspection) -> bool {
+    let doubt = |(logits, &label): (&[f32], &u32)| {
+        let highest = logits.iter().fold(f32::MIN, |a, &b| a.max(b));
+        let sum: f32 = logits.iter().map(|x| (x - highest).exp()).sum();
+        1.0 - (logits[label as usize] - highest).exp() / sum
+    };
+    let classes = network.readout.classes;
+    let doubts = seen.logits.chunks(classes).zip(batch.labels()).map(doubt);
+    nearest_threshold(network, seen) > 4e-6
+        && nearest_tie(network, seen) > 4e-6
+        && (classes == 1 || doubts.fold(1.0, f32::min) > 1e-2)
+}
+
 /// Relative Frobenius distance below `limit`; exact where everything expected is 0.
 pub fn assert_close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
     assert_eq!(got.len(), expected.len(), "{what}: length");
