@@ -203,7 +203,9 @@ fn an_interrupted_run_resumes_to_the_same_bytes() {
         assert!(begun.elapsed().as_secs() < 60, "no epoch in a minute");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    // The shell's own `kill`: a minimal system has no program of that name.
+    let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert!(sent.success());
     let output = child.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -76,7 +76,11 @@ fn inspect_layer(
     let mut spikes = Vec::with_capacity(events.len());
     for b in 0..batch.len() {
         let range = starts[b * steps] as usize..starts[(b + 1) * steps] as usize;
-        spikes.extend(events[range].iter().map(|&event| (b as u32, event)));
+        let sample = events.get(range.clone()).ok_or_else(|| {
+            let n = events.len();
+            Error::Device(format!("hidden[{l}]: the spikes of sample {b} are said to be {range:?} of {n}"))
+        })?;
+        spikes.extend(sample.iter().map(|&event| (b as u32, event)));
     }
     let keys: Vec<[u32; 2]> = context.read_as(&h.active_key, entries)?;
     let g: Vec<f32> = context.read_as(&h.active_g, entries)?;
