@@ -236,6 +236,19 @@ fn same_bits() {
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
 }
 
+/// A step overflows, and the batch queued behind it needs larger buffers before the host has read of the overflow.
+#[test]
+fn larger_batches_behind_an_overflow() {
+    let network = network(30, &[40, 20], 5, 40);
+    // The larger batches are quiet: nothing but the step before withholds their updates.
+    let sizes = [(6, 0.3), (9, 0.005), (6, 0.5), (12, 0.005), (3, 0.1)];
+    let batches: Vec<EventSet> =
+        sizes.iter().enumerate().map(|(k, &(n, density))| batch(30, 40, 5, n, density, k as u64)).collect();
+    let roomy = GpuOptions { density_guess: Some(1.0), ..GpuOptions::default() };
+    let cramped = GpuOptions { density_guess: Some(1e-9), ..GpuOptions::default() };
+    assert_eq!(train(cramped, &batches, &network), train(roomy, &batches, &network));
+}
+
 /// A profiled step is a step: it leaves the weights that an ordinary one leaves, lists that overflow included.
 #[test]
 fn profiled_steps() {

@@ -154,12 +154,27 @@ impl GpuEngine {
     /// Makes buffers that hold `batch`; recordings that used smaller ones are forgotten.
     fn make_room(&mut self, batch: &EventSet) -> Result<()> {
         check_batch(&self.network, batch)?;
-        let events = batch.events().len();
-        let (samples, room, capacity) = match &self.state {
-            Some(s) if s.batch >= batch.len() && s.input_events >= events => return Ok(()),
-            Some(s) if s.batch >= batch.len() => (s.batch, events + events / 2, s.capacity.clone()),
-            _ => (batch.len(), events + events / 4 + 256, self.first_capacity(batch.len())),
+        let (samples, events) = (batch.len(), batch.events().len());
+        let fits = |s: &State| s.batch >= samples && s.input_events >= events;
+        if self.state.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        // New buffers begin with the overflow flag down. A queued step may have raised it, and must be run again
+        // before anything behind it.
+        self.finish_all()?;
+        let Some(s) = &self.state else {
+            return self.allocate(samples, events + events / 4 + 256, self.first_capacity(samples));
         };
+        if fits(s) {
+            return Ok(());
+        }
+        let room = if s.input_events >= events { s.input_events } else { events + events / 2 };
+        let larger = |(guess, has): (Capacity, &Capacity)| Capacity {
+            events: guess.events.max(has.events),
+            active: guess.active.max(has.active),
+        };
+        let samples = samples.max(s.batch);
+        let capacity = self.first_capacity(samples).into_iter().zip(&s.capacity).map(larger).collect();
         self.allocate(samples, room, capacity)
     }
 
