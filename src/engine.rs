@@ -5,6 +5,7 @@ use crate::events::EventSet;
 use crate::model::{Adam, Network};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How the gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,22 @@ pub enum Method {
     Sparse,
     /// The baseline: matrix products and a linear-time scan over [B, T, N] arrays. With a finite B_th it computes
     /// the same gradient as `Sparse`; with an infinite one the unmasked surrogate.
+    Dense,
+    /// The baseline that the paper measured against: surrogate unmasked, every trace stored, a loop over time of
+    /// separate passes.
+    Reference,
+    /// The sparse step in which each layer is told how to compute its products: [`Engine::set_layer_methods`].
+    Auto,
+}
+
+/// How the products with one layer's weights (input currents, weight gradient, spike gradient of the layer below) are
+/// computed in a step whose method is [`Method::Auto`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerMethod {
+    /// Event by event, active entry by active entry.
+    Sparse,
+    /// As matrix products over dense arrays of a few samples at a time.
     Dense,
 }
 
@@ -195,6 +212,32 @@ pub trait Engine: Send {
     /// Copies weights, moments and step count out.
     fn store(&mut self) -> Result<TrainingState>;
 
+    /// Chooses how each weight layer (the readout's last) computes its products, from the next step on. All are
+    /// [`LayerMethod::Sparse`] in the beginning. The gradients agree to rounding.
+    ///
+    /// # Errors
+    /// A method other than [`Method::Auto`], or as many methods as the network has no weight layers.
+    fn set_layer_methods(&mut self, _methods: &[LayerMethod]) -> Result<()> {
+        Err(Error::Unsupported("this device has one way to compute a layer".into()))
+    }
+
+    /// Hands over a training set, from which [`train_held`](Engine::train_held) takes its batches; it replaces the
+    /// one before. The gpu device keeps it in its own memory as compact events.
+    ///
+    /// # Errors
+    /// Samples that do not fit the network.
+    fn hold(&mut self, _set: Arc<EventSet>) -> Result<()> {
+        Err(Error::Unsupported("this device holds no training set".into()))
+    }
+
+    /// [`train`](Engine::train) on these samples of the set that the device [`hold`](Engine::hold)s, in this order.
+    ///
+    /// # Errors
+    /// No set held, no samples, or a sample that the set does not have.
+    fn train_held(&mut self, _samples: &[u32], _adam: &Adam) -> Result<()> {
+        Err(Error::Unsupported("this device holds no training set".into()))
+    }
+
     /// Queues one training step: forward, loss, backward, Adam.
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()>;
 
@@ -212,6 +255,33 @@ pub trait Engine: Send {
 
     /// Bytes allocated by name for what a step needs beyond weights, moments and the batch.
     fn state_bytes(&self) -> Vec<(String, u64)>;
+}
+
+/// Checks what a device [`hold`](Engine::hold)s.
+pub(crate) fn check_held(network: &Network, set: &EventSet) -> Result<()> {
+    set.check_fits(network.inputs, network.time_steps, network.readout.classes)
+}
+
+/// Checks the words of [`Engine::set_layer_methods`].
+pub(crate) fn check_layer_methods(network: &Network, method: Method, layers: &[LayerMethod]) -> Result<()> {
+    let weight_layers = network.hidden.len() + 1;
+    match (method, layers.len()) {
+        (Method::Auto, n) if n == weight_layers => Ok(()),
+        (Method::Auto, n) => {
+            Err(Error::Config(format!("{n} layer methods given, the network has {weight_layers} layers")))
+        }
+        _ => Err(Error::Config("only the method `auto` takes a method for each layer".into())),
+    }
+}
+
+/// The samples of a step on the set held.
+pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Result<Arc<EventSet>> {
+    let Some(set) = held else { return Err(Error::Data("the device holds no training set".into())) };
+    match samples.iter().find(|&&k| k as usize >= set.len()) {
+        Some(k) => Err(Error::Data(format!("sample {k} asked for, the set held has {}", set.len()))),
+        None if samples.is_empty() => Err(Error::Data("the batch has no samples".into())),
+        None => Ok(Arc::clone(set)),
+    }
 }
 
 /// Checks that `batch` can be the input of `network`.

@@ -264,6 +264,8 @@ fn method_name(method: Method) -> &'static str {
     match method {
         Method::Sparse => "sparse",
         Method::Dense => "dense",
+        Method::Reference => "reference",
+        Method::Auto => "auto",
     }
 }
 

@@ -27,6 +27,7 @@ use group::{GROUP, Group};
 use rayon::prelude::*;
 use readout::ReadoutConstants;
 use spike_gradient::Above;
+use std::sync::Arc;
 use std::time::Instant;
 use tiles::TiledMatrix;
 use weight_gradient::{TileSample, weight_gradient};
@@ -35,6 +36,8 @@ use weight_gradient::{TileSample, weight_gradient};
 pub struct CpuEngine {
     network: Network,
     method: Method,
+    layer_methods: Vec<LayerMethod>,
+    held: Option<Arc<EventSet>>,
     lif: Vec<LifConstants>,
     readout: ReadoutConstants,
     step: u64,
@@ -124,6 +127,8 @@ impl CpuEngine {
             },
             network: network.clone(),
             method,
+            layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
+            held: None,
             step: 0,
             layers,
             groups: Vec::new(),
@@ -225,14 +230,14 @@ impl CpuEngine {
     fn step(&mut self, batch: &EventSet, adam: &Adam) -> Result<Clock> {
         let mut clock = Clock::default();
         let report = match self.method {
-            Method::Sparse => {
+            Method::Sparse | Method::Auto => {
                 self.begin(batch)?;
                 self.forward(batch, &mut clock, None);
                 self.spike_gradient(batch, &mut clock);
                 self.weight_gradient(batch, &mut clock, Some(adam));
                 self.report(batch)
             }
-            Method::Dense => {
+            Method::Dense | Method::Reference => {
                 check_batch(&self.network, batch)?;
                 dense::step(self, batch, &mut clock, Some(adam))
             }
@@ -336,6 +341,25 @@ impl Engine for CpuEngine {
         })
     }
 
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        check_layer_methods(&self.network, self.method, methods)?;
+        self.layer_methods = methods.to_vec();
+        Ok(())
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        check_held(&self.network, &set)?;
+        self.held = Some(set);
+        Ok(())
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        let set = check_samples(self.held.as_ref(), samples)?;
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&set, samples);
+        self.train(&batch, adam)
+    }
+
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
         self.step(batch, adam).map(drop)
     }
@@ -360,8 +384,8 @@ impl Engine for CpuEngine {
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
         match self.method {
-            Method::Sparse => self.inspect_sparse(batch),
-            Method::Dense => {
+            Method::Sparse | Method::Auto => self.inspect_sparse(batch),
+            Method::Dense | Method::Reference => {
                 check_batch(&self.network, batch)?;
                 dense::inspect(self, batch)
             }

@@ -43,6 +43,8 @@ const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardwar
 pub struct GpuEngine {
     network: Network,
     method: Method,
+    layer_methods: Vec<LayerMethod>,
+    held: Option<Arc<EventSet>>,
     options: GpuOptions,
     context: Context,
     weights: Vec<LayerWeights>,
@@ -118,6 +120,8 @@ impl GpuEngine {
         Ok(GpuEngine {
             network: network.clone(),
             method,
+            layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
+            held: None,
             options,
             context,
             weights,
@@ -419,6 +423,25 @@ impl Engine for GpuEngine {
         })
     }
 
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        check_layer_methods(&self.network, self.method, methods)?;
+        self.layer_methods = methods.to_vec();
+        Ok(())
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        check_held(&self.network, &set)?;
+        self.held = Some(set);
+        Ok(())
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        let set = check_samples(self.held.as_ref(), samples)?;
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&set, samples);
+        self.train(&batch, adam)
+    }
+
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
         check_batch(&self.network, batch)?;
         if let (true, Some(oldest)) = (self.pending.len() >= IN_FLIGHT, self.pending.front()) {
@@ -467,8 +490,10 @@ impl Engine for GpuEngine {
         let mut bytes = vec![("weight gradient".to_string(), gradient)];
         bytes.extend(self.dense.bytes());
         match (&self.state, self.method) {
-            (Some(state), Method::Sparse) => bytes.extend(state.bytes()),
-            (Some(state), Method::Dense) => bytes.push(("readout".into(), state.readout.logits.size() * 3)),
+            (Some(state), Method::Sparse | Method::Auto) => bytes.extend(state.bytes()),
+            (Some(state), Method::Dense | Method::Reference) => {
+                bytes.push(("readout".into(), state.readout.logits.size() * 3))
+            }
             (None, _) => {}
         }
         bytes

@@ -2,7 +2,7 @@
 //! continued exactly ends elsewhere.
 
 use crate::config::RunConfig;
-use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, LossTerms, Profile, StepReport, TrainingState};
+use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
 use crate::model::{Adam, Network};
@@ -71,6 +71,9 @@ pub(super) struct FakeEngine {
     pub(super) nan_weight_at: Option<u64>,
     /// A layer without active entries and spikes, and the sum of absolute weights with which it has some.
     pub(super) dead: Option<(usize, f32)>,
+    /// The layer methods of every step.
+    pub(super) layer_methods: Vec<LayerMethod>,
+    held: Option<Arc<EventSet>>,
     queued: Vec<StepReport>,
 }
 
@@ -88,6 +91,8 @@ impl FakeEngine {
             nan_loss_at: None,
             nan_weight_at: None,
             dead: None,
+            layer_methods: Vec::new(),
+            held: None,
             queued: Vec::new(),
         }
     }
@@ -126,6 +131,23 @@ impl Engine for FakeEngine {
 
     fn store(&mut self) -> Result<TrainingState> {
         Ok(self.state.clone())
+    }
+
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        self.layer_methods = methods.to_vec();
+        Ok(())
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        self.held = Some(set);
+        Ok(())
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        let set = check_samples(self.held.as_ref(), samples)?;
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&set, samples);
+        self.train(&batch, adam)
     }
 
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
