@@ -282,7 +282,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
             || {
                 engine.layers.par_iter_mut().zip(gradients).for_each(|(layer, gradient)| {
                     let gradient = TiledMatrix::cut(gradient);
-                    for (task, gradient) in layer.tiles().zip(&gradient.tiles) {
+                    for (task, gradient) in layer.tiles(0).zip(&gradient.tiles) {
                         adam(gradient, task.weights, task.first, task.second, &constants);
                     }
                 });

@@ -1,13 +1,15 @@
 //! A group of samples: the unit of parallel work of the passes over samples.
 //!
-//! Groups have a fixed size, whatever the number of threads, and nothing is summed across them but in order.
+//! Groups have a fixed size, whatever the number of threads, and nothing is summed across them but in order. Within a
+//! group tiles come first and samples second, so that a tile's weights are in the cache when the next sample wants them.
 
-use super::lif_forward::{Scratch, lif_forward};
+use super::delta::{DeltaRows, Rows};
+use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
 use super::loss::{ActivityLoss, cross_entropy};
 use super::readout::{ReadoutConstants, ReadoutResult, readout};
-use super::spike_gradient::{Above, ReadoutErrors, Regularised, spike_gradient};
+use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
 use super::state::{ActiveTile, SpikeList, active_tiles};
-use super::tiles::{TILE, TiledMatrix, padded};
+use super::tiles::{TiledMatrix, padded, with_width};
 use crate::engine::LossTerms;
 use crate::events::{Event, EventSet};
 use crate::model::{LifConstants, Logits, Network};
@@ -25,7 +27,7 @@ pub struct LayerState {
     pub active: Vec<ActiveTile>,
 }
 
-/// Per-sample results and the memory of one group.
+/// Per-sample results of one group, kept from step to step.
 #[derive(Debug, Default)]
 pub struct Group {
     /// Samples of the batch that this group holds.
@@ -42,20 +44,39 @@ pub struct Group {
     pub loss: Vec<LossTerms>,
     /// Whether each sample was classified rightly.
     pub correct: Vec<bool>,
-    scratch: Scratch,
+    /// Seconds that the phases of the step took.
+    pub seconds: Vec<f64>,
+}
+
+/// Memory of a thread while it works on a group.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    rows: Rows,
+    bits: Vec<SpikeBits>,
     result: ReadoutResult,
+    gradient: Vec<f32>,
     counts: Vec<u32>,
-    lower: Vec<Vec<f32>>,
-    delta: Vec<Vec<f32>>,
-    sorted_peaks: Vec<(Event, f32)>,
+    lower: Vec<f32>,
+}
+
+impl Scratch {
+    /// Rows of one block, for the passes over tiles.
+    pub fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let vectors = self.gradient.capacity() + self.counts.capacity() + self.lower.capacity();
+        self.rows.bytes() + 4 * vectors + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
+    }
 }
 
 impl Group {
     /// Empties the group for the samples of a new batch.
     pub fn begin(&mut self, samples: Range<usize>, network: &Network) {
-        let hidden = network.hidden.len();
         self.samples = samples;
-        self.layers.resize_with(hidden, LayerState::default);
+        self.layers.resize_with(network.hidden.len(), LayerState::default);
         for (state, layer) in self.layers.iter_mut().zip(&network.hidden) {
             if state.active.is_empty() {
                 state.active = active_tiles(layer.neurons);
@@ -64,8 +85,7 @@ impl Group {
         if self.peaks.is_empty() {
             self.peaks = active_tiles(network.readout.classes);
         }
-        self.lower.resize(hidden, Vec::new());
-        self.delta.resize(hidden, Vec::new());
+        self.seconds.clear();
     }
 
     /// The input of layer `l` for the group's sample `k`.
@@ -83,22 +103,33 @@ impl Group {
         l: usize,
         weights: &TiledMatrix,
         constants: &LifConstants,
+        scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
-        let steps = batch.time_steps();
+        let (samples, steps) = (self.samples.clone(), batch.time_steps());
         let (below, here) = self.layers.split_at_mut(l);
+        let input = |k: usize| match below.last() {
+            None => batch.sample(samples.start + k),
+            Some(layer) => layer.spikes.sample(k),
+        };
         let LayerState { spikes, active } = &mut here[0];
-        spikes.clear();
-        active.iter_mut().for_each(ActiveTile::clear);
-        for k in 0..self.samples.len() {
-            let input = match l {
-                0 => batch.sample(self.samples.start + k),
-                _ => below[l - 1].spikes.sample(k),
-            };
-            let size = steps * weights.cols;
-            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
-            lif_forward(input, steps, weights, constants, &mut self.scratch, spikes, active, record);
+        let bits = &mut scratch.bits;
+        bits.resize_with(GROUP, SpikeBits::default);
+        bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
+        let mut first_word = 0;
+        for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
+            active.clear();
+            let tile = Tile { columns, first_word, weights: tile, constants };
+            first_word += words_of(columns.width);
+            for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
+                let size = steps * weights.cols;
+                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
+                let input = Input::Events(input(k));
+                with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, record));
+            }
         }
+        spikes.clear();
+        bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, &weights.columns, spikes));
     }
 
     /// Readout, loss and its gradient, all samples. `record`, if given, takes V as [samples, T, C].
@@ -108,6 +139,7 @@ impl Group {
         network: &Network,
         weights: &TiledMatrix,
         constants: &ReadoutConstants,
+        scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
         let (steps, classes) = (batch.time_steps(), network.readout.classes);
@@ -116,42 +148,44 @@ impl Group {
         self.correct.clear();
         self.constant.clear();
         self.peaks.iter_mut().for_each(ActiveTile::clear);
-        let mut gradient = vec![0.0; classes];
+        scratch.gradient.clear();
+        scratch.gradient.resize(classes, 0.0);
         for k in 0..self.samples.len() {
-            let size = steps * classes;
-            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
-            let input = match self.layers.last() {
-                Some(layer) => layer.spikes.sample(k),
-                None => batch.sample(self.samples.start + k),
-            };
-            readout(input, steps, weights, constants, &mut self.result, record);
-            let logits = &self.result.logits[..classes];
+            let result = &mut scratch.result;
+            result.clear(padded(classes));
+            for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
+                let size = steps * classes;
+                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], classes));
+                let input = self.input(batch, self.layers.len(), k);
+                with_width!(columns.width, readout(input, steps, columns, tile, constants, result, record));
+            }
+            let logits = &scratch.result.logits[..classes];
             self.logits.extend_from_slice(logits);
             let label = batch.labels()[self.samples.start + k] as usize;
-            let (loss, correct) = cross_entropy(logits, label, batch.len(), &mut gradient);
+            let (loss, correct) = cross_entropy(logits, label, batch.len(), &mut scratch.gradient);
             self.correct.push(correct);
             let mut terms = LossTerms { cross_entropy: f64::from(loss), ..LossTerms::default() };
             for (l, layer) in self.layers.iter().enumerate() {
-                count(layer.spikes.sample(k), network.hidden[l].neurons, &mut self.counts);
-                let (upper, lower) = ActivityLoss::new(network, l, batch.len()).terms(&self.counts);
+                count(layer.spikes.sample(k), network.hidden[l].neurons, &mut scratch.counts);
+                let (upper, lower) = ActivityLoss::new(network, l, batch.len()).terms(&scratch.counts);
                 terms.upper += f64::from(upper);
                 terms.lower += f64::from(lower);
             }
             self.loss.push(terms);
-            self.note_errors(&gradient, constants);
+            self.note_errors(&scratch.gradient, &scratch.result.peak, weights, constants);
         }
     }
 
     /// Turns ∇logits of the sample just read out into errors in time.
-    fn note_errors(&mut self, gradient: &[f32], constants: &ReadoutConstants) {
+    fn note_errors(&mut self, gradient: &[f32], peak: &[u32], weights: &TiledMatrix, constants: &ReadoutConstants) {
         match constants.logits {
             Logits::Max => {
-                let mut order: Vec<usize> = (0..gradient.len()).collect();
-                order.sort_unstable_by_key(|&c| (self.result.peak[c], c));
-                for c in order {
-                    let tile = &mut self.peaks[c / TILE];
-                    tile.events.push(Event::new(self.result.peak[c] as usize, c));
-                    tile.e.push(constants.gain * gradient[c]);
+                for (columns, errors) in weights.columns.iter().zip(&mut self.peaks) {
+                    let mut order: Vec<usize> = (columns.begin..columns.begin + columns.used).collect();
+                    order.sort_unstable_by_key(|&c| (peak[c], c));
+                    for c in order {
+                        errors.push_error(Event::new(peak[c] as usize, c), constants.gain * gradient[c]);
+                    }
                 }
             }
             Logits::Sum => {
@@ -160,46 +194,66 @@ impl Group {
                 self.constant.resize(begin + padded(gradient.len()), 0.0);
             }
         }
-        self.peaks.iter_mut().for_each(ActiveTile::end_sample);
+        self.peaks.iter_mut().for_each(ActiveTile::close);
     }
 
-    /// Errors of the group's sample `k` that enter the readout at every time; empty for the maximum.
-    pub fn constant(&self, k: usize, classes: usize) -> &[f32] {
-        match self.constant.is_empty() {
-            true => &[],
-            false => &self.constant[k * padded(classes)..][..padded(classes)],
+    /// δ of sample `k` in column tile `tile`, which begins at column `first`, of layer `l`, the readout included.
+    pub fn delta(&self, l: usize, k: usize, tile: usize, first: usize, alpha: f32, steps: usize) -> DeltaRows<'_> {
+        match self.layers.get(l) {
+            Some(layer) => DeltaRows::new(layer.active[tile].sample(k), &[], alpha, first, steps),
+            None => {
+                let constant = match self.constant.is_empty() {
+                    true => &[][..],
+                    false => {
+                        let width = self.constant.len() / self.samples.len();
+                        &self.constant[k * width..][first..width]
+                    }
+                };
+                DeltaRows::new(self.peaks[tile].sample(k), constant, alpha, first, steps)
+            }
         }
     }
 
-    /// Spike gradient of all hidden layers, all samples.
-    pub fn spike_gradient(&mut self, batch: &EventSet, network: &Network, above: &[Above]) {
-        let classes = network.readout.classes;
+    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done.
+    pub fn spike_gradient(
+        &mut self,
+        batch: &EventSet,
+        network: &Network,
+        l: usize,
+        weights: &TiledMatrix,
+        alpha: f32,
+        scratch: &mut Scratch,
+    ) {
+        let steps = batch.time_steps();
+        let activity = ActivityLoss::new(network, l, batch.len());
+        let mut active = std::mem::take(&mut self.layers[l].active);
         for k in 0..self.samples.len() {
-            let mut shared = Vec::with_capacity(self.layers.len());
-            for (l, layer) in self.layers.iter().enumerate() {
-                let spikes = layer.spikes.sample(k);
-                let activity = ActivityLoss::new(network, l, batch.len());
-                count(spikes, network.hidden[l].neurons, &mut self.counts);
-                shared.push(activity.upper_gradient(spikes.len() as u32));
-                self.lower[l].clear();
-                self.lower[l].extend(self.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
-            }
-            let regularised: Vec<Regularised> =
-                shared.iter().zip(&self.lower).map(|(&shared, own)| Regularised { shared, own }).collect();
-            self.sorted_peaks.clear();
-            for tile in &self.peaks {
-                self.sorted_peaks.extend(tile.range(k).map(|x| (tile.events[x], tile.e[x])));
-            }
-            self.sorted_peaks.sort_unstable_by_key(|&(event, _)| event);
-            let constant = match self.constant.is_empty() {
-                true => &[][..],
-                false => &self.constant[k * padded(classes)..][..padded(classes)],
-            };
-            let readout = ReadoutErrors { peaks: &self.sorted_peaks, constant };
-            let mut active: Vec<&mut [ActiveTile]> =
-                self.layers.iter_mut().map(|layer| layer.active.as_mut_slice()).collect();
-            spike_gradient(k, batch.time_steps(), above, &readout, &regularised, &mut active, &mut self.delta);
+            let spikes = self.layers[l].spikes.sample(k);
+            count(spikes, network.hidden[l].neurons, &mut scratch.counts);
+            scratch.lower.clear();
+            scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
+            let shared = activity.upper_gradient(spikes.len() as u32);
+            begin(k, &mut active, &Regularised { shared, own: &scratch.lower });
         }
+        for stretch in stretches(weights) {
+            for k in 0..self.samples.len() {
+                let mut delta: Vec<DeltaRows> = (stretch.clone())
+                    .map(|tile| self.delta(l + 1, k, tile, weights.columns[tile].begin, alpha, steps))
+                    .collect();
+                spike_gradient(k, steps, weights, stretch.clone(), &mut delta, &mut active, &mut scratch.rows);
+            }
+        }
+        (0..self.samples.len()).for_each(|k| finish(k, &mut active));
+        self.layers[l].active = active;
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let lists = |tiles: &[ActiveTile]| tiles.iter().map(ActiveTile::bytes).sum::<usize>();
+        let layers = self.layers.iter().map(|layer| layer.spikes.bytes() + lists(&layer.active)).sum::<usize>();
+        let readout = lists(&self.peaks) + 4 * (self.constant.capacity() + self.logits.capacity());
+        let loss = self.loss.capacity() * size_of::<LossTerms>() + self.correct.capacity();
+        layers + readout + loss
     }
 }
 
@@ -209,26 +263,5 @@ fn count(spikes: &[Event], neurons: usize, counts: &mut Vec<u32>) {
     counts.resize(neurons, 0);
     for spike in spikes {
         counts[spike.i()] += 1;
-    }
-}
-
-impl Group {
-    /// Bytes held.
-    pub fn bytes(&self) -> u64 {
-        let list = |tile: &ActiveTile| {
-            4 * (tile.starts.capacity() + tile.events.capacity() + tile.g.capacity() + tile.e.capacity())
-        };
-        let layers: usize = self
-            .layers
-            .iter()
-            .map(|layer| {
-                4 * (layer.spikes.starts.capacity() + layer.spikes.events.capacity())
-                    + layer.active.iter().map(list).sum::<usize>()
-            })
-            .sum();
-        let vectors = self.lower.iter().chain(&self.delta).map(|v| 4 * v.capacity()).sum::<usize>();
-        let readout =
-            self.peaks.iter().map(list).sum::<usize>() + 4 * (self.constant.capacity() + self.logits.capacity());
-        (layers + vectors + readout + self.scratch.bytes()) as u64
     }
 }

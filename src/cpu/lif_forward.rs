@@ -1,156 +1,184 @@
-//! LIF forward, event-driven: each spike adds its weight row to the membrane potentials.
+//! LIF forward, event-driven: each spike adds its weight row to the currents of the time at which it arrives.
 //!
-//! V[t+1] = V_rest + α (V[t] - V_rest) - (V_th - V_r) S[t] + Σ_i W_i S_i[t], summed in this order, i ascending,
-//! without fused multiply-adds, so every instruction set gives the same bits.
+//! V[t+1] = V_rest + α (V[t] - V_rest) - (V_th - V_r) S[t] + Σ_i W_i S_i[t], the sum in the order of i, without fused
+//! multiply-adds, so every instruction set gives the same bits.
+//!
+//! One sample runs through one column tile with V in registers. Spikes leave as bits, and become events when all tiles
+//! of the sample are done: [`spikes_of`].
 
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{TiledMatrix, with_width};
+use super::tiles::{Aligned, Columns, LANES};
 use crate::events::Event;
 use crate::model::LifConstants;
+use multiversion::{inherit_target, target::match_target};
 
-/// What one sample needs while it runs through a layer; reused from sample to sample.
+/// What one sample in one column tile needs.
+pub struct Tile<'a> {
+    /// Which columns of the layer.
+    pub columns: Columns,
+    /// Its first word in a row of spike bits: [`words_of`] all before it.
+    pub first_word: usize,
+    /// [N_in, width].
+    pub weights: &'a [f32],
+    /// The layer's constants.
+    pub constants: &'a LifConstants,
+}
+
+/// Spike bits of one sample, row after row; a tile has as many words a row as it takes.
 #[derive(Debug, Default)]
-pub struct Scratch {
-    /// V, padded to whole tiles.
-    v: Vec<f32>,
-    /// -(V_th - V_r) where the neuron has just spiked, else 0.
-    pending_reset: Vec<f32>,
-    /// Whether a tile holds a pending reset.
-    tile_spiked: Vec<bool>,
+pub struct SpikeBits {
+    words: Vec<u64>,
+    per_row: usize,
 }
 
-/// Runs one sample through a layer and appends its spikes and active entries, both in (t, j) order.
-///
-/// `record`, if given, takes V as [T, N].
-#[allow(clippy::too_many_arguments)]
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub fn lif_forward(
-    input: &[Event],
-    time_steps: usize,
-    weights: &TiledMatrix,
-    constants: &LifConstants,
-    scratch: &mut Scratch,
-    spikes: &mut SpikeList,
-    active: &mut [ActiveTile],
-    mut record: Option<&mut [f32]>,
-) {
-    let Scratch { v, pending_reset, tile_spiked } = scratch;
-    let padded = super::tiles::padded(weights.cols);
-    v.clear();
-    v.resize(padded, 0.0);
-    pending_reset.clear();
-    pending_reset.resize(padded, 0.0);
-    tile_spiked.clear();
-    tile_spiked.resize(weights.tiles.len(), false);
+/// Words that a tile of `width` columns has in a row of bits.
+pub fn words_of(width: usize) -> usize {
+    width.div_ceil(64)
+}
 
-    let mut arriving: &[Event] = &[];
-    let mut rest = input;
-    for t in 0..time_steps {
-        for (k, columns) in weights.columns.iter().enumerate() {
-            let span = columns.begin..columns.begin + columns.width;
-            let tile = Tile {
-                weights: &weights.tiles[k],
-                v: &mut v[span.clone()],
-                pending_reset: &mut pending_reset[span],
-                spiked: &mut tile_spiked[k],
-                first: columns.begin,
-                neurons: columns.width.min(weights.cols - columns.begin),
-            };
-            with_width!(columns.width, advance(tile, t, arriving, constants, spikes, &mut active[k]));
-        }
-        if let Some(record) = record.as_deref_mut() {
-            record[t * weights.cols..][..weights.cols].copy_from_slice(&v[..weights.cols]);
-        }
-        // What fires at t arrives at t + 1.
-        let now = rest.iter().take_while(|event| event.t() == t).count();
-        (arriving, rest) = rest.split_at(now);
+impl SpikeBits {
+    /// Room for `steps` rows of a layer with these tiles.
+    pub fn begin(&mut self, steps: usize, columns: &[Columns]) {
+        self.per_row = columns.iter().map(|columns| words_of(columns.width)).sum();
+        // Every word is written.
+        self.words.resize(steps * self.per_row, 0);
     }
-    spikes.end_sample();
-    active.iter_mut().for_each(ActiveTile::end_sample);
-}
 
-struct Tile<'a> {
-    weights: &'a [f32],
-    v: &'a mut [f32],
-    pending_reset: &'a mut [f32],
-    spiked: &'a mut bool,
-    first: usize,
-    neurons: usize,
-}
-
-/// Brings one tile to time `t` and notes who spikes and who is active there.
-#[inline(always)]
-fn advance<const W: usize>(
-    tile: Tile,
-    t: usize,
-    arriving: &[Event],
-    c: &LifConstants,
-    spikes: &mut SpikeList,
-    active: &mut ActiveTile,
-) {
-    let (rows, _) = tile.weights.as_chunks::<W>();
-    let (Some(v), Some(pending_reset)) = (tile.v.first_chunk_mut::<W>(), tile.pending_reset.first_chunk_mut::<W>())
-    else {
-        return;
-    };
-    let mut x = *v;
-    if t > 0 {
-        for x in &mut x {
-            *x = c.v_rest + c.alpha * (*x - c.v_rest);
-        }
-        if *tile.spiked {
-            for j in 0..W {
-                x[j] += pending_reset[j];
-            }
-            *pending_reset = [0.0; W];
-            *tile.spiked = false;
-        }
-        for event in arriving {
-            let row = &rows[event.i()];
-            for j in 0..W {
-                x[j] += row[j];
-            }
-        }
-    }
-    *v = x;
-    // Nothing at or below this can spike or be active; most of the time that is everyone.
-    let quiet = quiet_below(c);
-    for (first, group) in v.as_chunks::<16>().0.iter().enumerate() {
-        let mut above = 0u32;
-        for l in 0..16 {
-            // The sign bit of the difference rather than a comparison: it stays in vectors.
-            above |= ((quiet - group[l]).to_bits() >> 31) << l;
-        }
-        while above != 0 {
-            let j = 16 * first + above.trailing_zeros() as usize;
-            above &= above - 1;
-            if j >= tile.neurons {
-                break;
-            }
-            let event = Event::new(t, tile.first + j);
-            if t > 0 && v[j] > c.v_th {
-                spikes.events.push(event);
-                pending_reset[j] = -c.reset;
-                *tile.spiked = true;
-            }
-            if let Some(g) = c.surrogate(v[j]) {
-                active.events.push(event);
-                active.g.push(g);
-            }
-        }
-    }
-}
-
-/// A bound that every spiking and every active neuron lies above: V_th - B_th, less what rounding may add.
-#[inline(always)]
-fn quiet_below(c: &LifConstants) -> f32 {
-    let slack = 1e-6 * (c.v_th.abs() + c.b_th);
-    (c.v_th - c.b_th - slack).max(f32::MIN)
-}
-
-impl Scratch {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        4 * (self.v.capacity() + self.pending_reset.capacity()) + self.tile_spiked.capacity()
+        8 * self.words.capacity()
     }
+}
+
+/// Where the currents of a block of rows come from.
+pub enum Input<'a> {
+    /// Events, sorted by (t, i), each adding its weight row.
+    Events(&'a [Event]),
+    /// Rows [T - 1, width] computed beforehand: row t arrives at t + 1.
+    Currents(&'a [f32]),
+}
+
+/// Runs one sample through a tile: appends its active entries in (t, j) order and sets its spike bits.
+///
+/// `record`, if given, takes V as [T, N] of `stride` N, at the tile's columns.
+#[allow(clippy::too_many_arguments)]
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub fn lif_forward<const W: usize>(
+    input: Input,
+    time_steps: usize,
+    tile: &Tile,
+    bits: &mut SpikeBits,
+    active: &mut ActiveTile,
+    mut record: Option<(&mut [f32], usize)>,
+) {
+    /// Bit l: lane l spikes; bit l: lane l is active.
+    #[inherit_target]
+    fn classify(v: &[f32; LANES], c: &LifConstants) -> (u16, u16) {
+        match_target! {
+            "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
+                use std::arch::x86_64::*;
+                let v: __m512 = bytemuck::cast(*v);
+                let distance = _mm512_abs_ps(_mm512_sub_ps(v, _mm512_set1_ps(c.v_th)));
+                (
+                    _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, _mm512_set1_ps(c.v_th)),
+                    _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(c.b_th)),
+                )
+            },
+            "x86_64+avx2" => {
+                use std::arch::x86_64::*;
+                let halves: [__m256; 2] = bytemuck::cast(*v);
+                let (mut spikes, mut active) = (0, 0);
+                for (k, v) in halves.into_iter().enumerate() {
+                    let away = _mm256_sub_ps(v, _mm256_set1_ps(c.v_th));
+                    let distance = _mm256_andnot_ps(_mm256_set1_ps(-0.0), away);
+                    let spiking = _mm256_cmp_ps::<_CMP_GT_OQ>(v, _mm256_set1_ps(c.v_th));
+                    let near = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, _mm256_set1_ps(c.b_th));
+                    spikes |= (_mm256_movemask_ps(spiking) as u16) << (8 * k);
+                    active |= (_mm256_movemask_ps(near) as u16) << (8 * k);
+                }
+                (spikes, active)
+            },
+            _ => {
+                let (mut spikes, mut active) = (0, 0);
+                for l in 0..LANES {
+                    spikes |= u16::from(v[l] > c.v_th) << l;
+                    active |= u16::from((v[l] - c.v_th).abs() < c.b_th) << l;
+                }
+                (spikes, active)
+            },
+        }
+    }
+
+    let Tile { columns, first_word, weights, constants: c } = tile;
+    let (weights, _) = weights.as_chunks::<W>();
+    let leak = c.v_rest - c.alpha * c.v_rest;
+    // Padding neurons have weights 0 but may drift to V_rest: they never count.
+    let valid = [0, 64].map(|first| match columns.used.saturating_sub(first) {
+        n @ 0..64 => (1u64 << n) - 1,
+        _ => u64::MAX,
+    });
+    // Registers, as long as nothing indexes it but these loops; what is indexed is the copy.
+    let mut v = [0.0f32; W];
+    let mut seen = Aligned([0.0f32; W]);
+    let mut next = 0;
+    for t in 0..time_steps {
+        if t > 0 {
+            // S[0] is 0, whatever V_th is.
+            let reset = if t > 1 { c.reset } else { 0.0 };
+            for j in 0..W {
+                let fired = if v[j] > c.v_th { reset } else { 0.0 };
+                v[j] = c.alpha * v[j] + leak - fired;
+            }
+            match &input {
+                Input::Events(events) => {
+                    // What fired at t - 1 arrives now.
+                    while let Some(event) = events.get(next)
+                        && event.t() < t
+                    {
+                        let weights = &weights[event.i()];
+                        for j in 0..W {
+                            v[j] += weights[j];
+                        }
+                        next += 1;
+                    }
+                }
+                Input::Currents(currents) => {
+                    let row = &currents[(t - 1) * W..][..W];
+                    for j in 0..W {
+                        v[j] += row[j];
+                    }
+                }
+            }
+        }
+        seen.0 = v;
+        if let Some((record, stride)) = &mut record {
+            record[t * *stride + columns.begin..][..columns.used].copy_from_slice(&seen.0[..columns.used]);
+        }
+        let (mut spiking, mut near) = ([0u64; 2], [0u64; 2]);
+        for (k, chunk) in seen.0.as_chunks::<LANES>().0.iter().enumerate() {
+            let (s, a) = classify(chunk, c);
+            spiking[k / 4] |= u64::from(s) << (16 * (k % 4));
+            near[k / 4] |= u64::from(a) << (16 * (k % 4));
+        }
+        active.make_room(W);
+        for k in 0..W.div_ceil(64) {
+            bits.words[t * bits.per_row + first_word + k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
+            active.push_all(near[k] & valid[k], t, columns.begin, 64 * k, &seen.0, c.v_th);
+        }
+    }
+    active.end_sample(c.beta);
+}
+
+/// Turns the bits of one sample into events in (t, j) order and appends them.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub fn spikes_of(bits: &SpikeBits, columns: &[Columns], spikes: &mut SpikeList) {
+    for (t, row) in bits.words.chunks_exact(bits.per_row).enumerate() {
+        let mut words = row.iter();
+        for columns in columns {
+            for (k, word) in words.by_ref().take(words_of(columns.width)).enumerate() {
+                spikes.push_all(*word, t, columns.begin + 64 * k);
+            }
+        }
+    }
+    spikes.end_sample();
 }

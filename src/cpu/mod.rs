@@ -23,14 +23,14 @@ use crate::events::EventSet;
 use crate::model::{Adam, LifConstants, Network};
 use crate::weights::Weights;
 use adam::adam;
-use group::{GROUP, Group};
+use group::{GROUP, Group, Scratch};
 use rayon::prelude::*;
 use readout::ReadoutConstants;
-use spike_gradient::Above;
-use std::sync::Arc;
+use state::ActiveEntries;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tiles::TiledMatrix;
-use weight_gradient::{TileSample, weight_gradient};
+use tiles::{AlignedVec, TiledMatrix, with_width};
+use weight_gradient::weight_gradient;
 
 /// A network on the cpu device.
 pub struct CpuEngine {
@@ -43,6 +43,8 @@ pub struct CpuEngine {
     step: u64,
     layers: Vec<LayerWeights>,
     groups: Vec<Group>,
+    /// One for each thread.
+    scratch: Vec<Mutex<Scratch>>,
     dense: dense::Dense,
     reports: Vec<StepReport>,
 }
@@ -56,22 +58,20 @@ struct LayerWeights {
 }
 
 impl LayerWeights {
-    fn tiles(&mut self) -> impl Iterator<Item = TileTask<'_>> {
+    fn tiles(&mut self, layer: usize) -> impl Iterator<Item = TileTask<'_>> {
         let columns = &self.weights.columns;
         let weights = self.weights.tiles.iter_mut().zip(&mut self.first.tiles);
         let state = weights.zip(&mut self.second.tiles).zip(&mut self.gradient.tiles);
-        columns.iter().zip(state).map(|(columns, (((weights, first), second), gradient))| TileTask {
-            columns: *columns,
-            weights,
-            first,
-            second,
-            gradient,
+        columns.iter().zip(state).enumerate().map(move |(tile, (columns, (((weights, first), second), gradient)))| {
+            TileTask { layer, tile, columns: *columns, weights, first, second, gradient }
         })
     }
 }
 
 /// What the owner of a column tile works on.
 struct TileTask<'a> {
+    layer: usize,
+    tile: usize,
     columns: tiles::Columns,
     weights: &'a mut [f32],
     first: &'a mut [f32],
@@ -86,11 +86,15 @@ struct Clock {
 }
 
 impl Clock {
+    fn add(&mut self, name: String, ms: Option<f64>) {
+        self.kernels.push(KernelTime { name, calls: 1, ms });
+    }
+
     fn time<R>(&mut self, name: impl FnOnce() -> String, work: impl FnOnce() -> R) -> R {
         let begin = Instant::now();
         let result = work();
         let ms = begin.elapsed().as_secs_f64() * 1e3;
-        self.kernels.push(KernelTime { name: name(), calls: 1, ms: Some(ms) });
+        self.add(name(), Some(ms));
         result
     }
 
@@ -132,6 +136,7 @@ impl CpuEngine {
             step: 0,
             layers,
             groups: Vec::new(),
+            scratch: Vec::new(),
             dense: dense::Dense::default(),
             reports: Vec::new(),
         })
@@ -143,82 +148,71 @@ impl CpuEngine {
         for (k, group) in self.groups.iter_mut().enumerate() {
             group.begin(k * GROUP..batch.len().min((k + 1) * GROUP), &self.network);
         }
+        self.scratch.resize_with(rayon::current_num_threads().max(self.scratch.len()), Mutex::default);
         Ok(())
     }
 
-    /// Forward through all layers; `v`, if given, takes the potentials of every layer as [B, T, N].
-    fn forward(&mut self, batch: &EventSet, clock: &mut Clock, mut v: Option<&mut [Vec<f32>]>) {
-        let hidden = self.network.hidden.len();
-        for l in 0..=hidden {
-            let weights = &self.layers[l].weights;
-            let record = v.as_deref_mut().map(|v| v[l].as_mut_slice());
-            let per_group = GROUP * batch.time_steps() * weights.cols;
-            let mut records: Vec<Option<&mut [f32]>> = match record {
-                Some(v) => v.chunks_mut(per_group).map(Some).collect(),
-                None => self.groups.iter().map(|_| None).collect(),
+    /// Everything that a sample's own thread does: forward through all layers, loss and, with `backward`, the errors of
+    /// every layer. `v`, if given, takes the potentials of every layer as [B, T, N].
+    fn pass(&mut self, batch: &EventSet, backward: bool, clock: &mut Clock, v: Option<&mut [Vec<f32>]>) {
+        let (network, layers, lif, readout, scratch) =
+            (&self.network, &self.layers, &self.lif, &self.readout, &self.scratch);
+        let hidden = network.hidden.len();
+        let mut records: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::new()).collect();
+        for (v, layer) in v.into_iter().flatten().zip(layers) {
+            let chunks = v.chunks_mut(GROUP * batch.time_steps() * layer.weights.cols);
+            chunks.zip(&mut records).for_each(|(chunk, records)| records.push(chunk));
+        }
+        self.groups.par_iter_mut().zip(records).with_max_len(1).for_each(|(group, records)| {
+            let scratch = &mut *own_scratch(scratch);
+            let mut records = records.into_iter();
+            let mut now = Instant::now();
+            let mut lap = |group: &mut Group| {
+                let begun = std::mem::replace(&mut now, Instant::now());
+                group.seconds.push((now - begun).as_secs_f64());
             };
-            let groups = self.groups.par_iter_mut().zip(&mut records);
-            if let Some(constants) = self.lif.get(l) {
-                clock.time(
-                    || format!("lif_forward.{l}"),
-                    || groups.for_each(|(g, v)| g.forward(batch, l, weights, constants, v.as_deref_mut())),
-                );
-            } else {
-                let (network, c) = (&self.network, &self.readout);
-                clock.time(
-                    || "readout+loss".into(),
-                    || groups.for_each(|(g, v)| g.readout_and_loss(batch, network, weights, c, v.as_deref_mut())),
-                );
+            for (l, constants) in lif.iter().enumerate() {
+                group.forward(batch, l, &layers[l].weights, constants, scratch, records.next());
+                lap(group);
             }
+            group.readout_and_loss(batch, network, &layers[hidden].weights, readout, scratch, records.next());
+            lap(group);
+            for l in (0..hidden).rev().filter(|_| backward) {
+                let alpha = lif.get(l + 1).map_or(readout.alpha, |c| c.alpha);
+                group.spike_gradient(batch, network, l, &layers[l + 1].weights, alpha, scratch);
+                lap(group);
+            }
+        });
+        let forward = (0..hidden).map(|l| format!("lif_forward.{l}")).chain(["readout+loss".into()]);
+        let names = forward.chain((0..hidden).rev().map(|l| format!("spike_gradient.{l}")));
+        let threads = rayon::current_num_threads().min(self.groups.len()) as f64;
+        for (phase, name) in names.enumerate() {
+            let seconds: Option<f64> = self.groups.iter().map(|group| group.seconds.get(phase)).sum();
+            clock.add(name, seconds.map(|s| 1e3 * s / threads));
         }
-    }
-
-    fn spike_gradient(&mut self, batch: &EventSet, clock: &mut Clock) {
-        if self.network.hidden.is_empty() {
-            return;
-        }
-        let above: Vec<Above> = self.layers[1..]
-            .iter()
-            .enumerate()
-            .map(|(l, layer)| Above {
-                weights: &layer.weights,
-                alpha: self.lif.get(l + 1).map_or(self.readout.alpha, |c| c.alpha),
-            })
-            .collect();
-        let (network, groups) = (&self.network, &mut self.groups);
-        clock.time(
-            || "spike_gradient".into(),
-            || groups.par_iter_mut().for_each(|group| group.spike_gradient(batch, network, &above)),
-        );
     }
 
     /// Sums every tile's gradient and, where `update` is given, applies it.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) {
         let constants = update.map(|adam| adam.constants(self.step + 1));
-        let hidden = self.network.hidden.len();
-        let classes = self.network.readout.classes;
-        let (groups, lif, readout) = (&self.groups, &self.lif, &self.readout);
+        let (groups, lif, readout, scratch) = (&self.groups, &self.lif, &self.readout, &self.scratch);
         // The largest layers first, so that the last task to finish is a short one.
-        let mut tasks: Vec<(usize, TileTask)> = (self.layers.iter_mut().enumerate())
-            .flat_map(|(l, layer)| layer.tiles().map(move |task| (l, task)))
-            .collect();
-        tasks.sort_by_key(|(_, task)| std::cmp::Reverse(task.gradient.len()));
-        let work = |(l, task): (usize, TileTask)| {
-            let k = task.columns.begin / tiles::TILE;
-            let mut samples = groups.iter().flat_map(|group| {
-                (0..group.samples.len()).map(move |b| {
-                    let (active, constant) = match l < hidden {
-                        true => (&group.layers[l].active[k], &[][..]),
-                        false => (&group.peaks[k], group.constant(b, classes)),
-                    };
-                    let constant = constant.get(task.columns.begin..).unwrap_or(&[]);
-                    TileSample { spikes: group.input(batch, l, b), active, b, constant }
-                })
-            });
+        let mut tasks: Vec<TileTask> =
+            self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.gradient.len()));
+        let work = |task: TileTask| {
+            let scratch = &mut *own_scratch(scratch);
+            let TileTask { layer: l, tile, columns, weights, first, second, gradient } = task;
             let alpha = lif.get(l).map_or(readout.alpha, |c| c.alpha);
-            let TileTask { columns, weights, first, second, gradient } = task;
-            let steps = batch.time_steps();
-            weight_gradient(columns.width, columns.begin, alpha, steps, &mut samples, gradient);
+            gradient.fill(0.0);
+            for group in groups {
+                for k in 0..group.samples.len() {
+                    let spikes = group.input(batch, l, k);
+                    let delta = group.delta(l, k, tile, columns.begin, alpha, batch.time_steps());
+                    let rows = scratch.rows();
+                    with_width!(columns.width, weight_gradient(spikes, delta, batch.time_steps(), rows, gradient));
+                }
+            }
             if let Some(constants) = &constants {
                 adam(gradient, weights, first, second, constants);
             }
@@ -232,8 +226,7 @@ impl CpuEngine {
         let report = match self.method {
             Method::Sparse | Method::Auto => {
                 self.begin(batch)?;
-                self.forward(batch, &mut clock, None);
-                self.spike_gradient(batch, &mut clock);
+                self.pass(batch, true, &mut clock, None);
                 self.weight_gradient(batch, &mut clock, Some(adam));
                 self.report(batch)
             }
@@ -250,9 +243,9 @@ impl CpuEngine {
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         let layers = 0..self.network.hidden.len();
-        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.events.len() as u64).sum();
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.len() as u64).sum();
         let active =
-            |l: usize| self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.events.len() as u64).sum();
+            |l: usize| self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.len() as u64).sum();
         StepReport {
             step: self.step,
             samples: batch.len(),
@@ -268,8 +261,7 @@ impl CpuEngine {
         let rows = batch.len() * batch.time_steps();
         let mut v: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; rows * layer.weights.cols]).collect();
         let mut clock = Clock::default();
-        self.forward(batch, &mut clock, Some(&mut v));
-        self.spike_gradient(batch, &mut clock);
+        self.pass(batch, true, &mut clock, Some(&mut v));
         self.weight_gradient(batch, &mut clock, None);
         let readout_v = v.pop().unwrap_or_default();
         let hidden = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
@@ -292,12 +284,13 @@ impl CpuEngine {
             for (k, b) in group.samples.clone().enumerate() {
                 spikes.extend(state.spikes.sample(k).iter().map(|&event| (b as u32, event)));
                 for tile in &state.active {
-                    active.extend(tile.range(k).map(|x| ActiveEntry {
+                    let ActiveEntries { events, g, e } = tile.sample(k);
+                    active.extend(events.iter().zip(g.iter().zip(e)).map(|(event, (&g, &e))| ActiveEntry {
                         b: b as u32,
-                        t: tile.events[x].t() as u32,
-                        j: tile.events[x].i() as u32,
-                        g: tile.g[x],
-                        e: tile.e[x],
+                        t: event.t() as u32,
+                        j: event.i() as u32,
+                        g,
+                        e,
                     }));
                 }
             }
@@ -373,9 +366,9 @@ impl Engine for CpuEngine {
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
         let trained: Vec<f32> = self.lif.iter().map(|c| c.b_th).collect();
         self.lif.iter_mut().for_each(|c| c.b_th = 0.0);
-        self.forward(batch, &mut Clock::default(), None);
+        self.pass(batch, false, &mut Clock::default(), None);
         self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.b_th = b_th);
-        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.events.len() as u64).sum();
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.len() as u64).sum();
         Ok(Evaluation {
             logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
             spikes: (0..self.network.hidden.len()).map(spikes).collect(),
@@ -399,15 +392,26 @@ impl Engine for CpuEngine {
     }
 
     fn state_bytes(&self) -> Vec<(String, u64)> {
-        let gradient: usize =
-            self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(|tile| 4 * tile.capacity()).sum();
+        let gradient: usize = self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(AlignedVec::bytes).sum();
         let mut bytes = vec![("weight gradient".to_string(), gradient as u64)];
         bytes.extend(self.dense.bytes());
-        let groups: Vec<u64> = self.groups.iter().map(Group::bytes).collect();
-        bytes.push(("spikes, active entries and scratch of all samples".into(), groups.iter().sum()));
+        let groups: usize = self.groups.iter().map(Group::bytes).sum();
+        bytes.push(("spikes and active entries of all samples".into(), groups as u64));
+        let scratch: usize = self.scratch.iter().map(|scratch| lock(scratch).bytes()).sum();
+        bytes.push(("scratch of all threads".into(), scratch as u64));
         bytes.retain(|(_, n)| *n > 0);
         bytes
     }
+}
+
+/// The scratch of the thread that asks.
+fn own_scratch(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
+    lock(&scratch[rayon::current_thread_index().unwrap_or(0) % scratch.len()])
+}
+
+fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
+    // What a panic left there is overwritten.
+    scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The processor: threads and the widest instruction set that the kernels use here.

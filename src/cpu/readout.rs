@@ -1,6 +1,6 @@
 //! Readout: V_c[t+1] = α_r V_c[t] + gain Σ_i W_ic S_i[t], no spikes, no reset; logits are its maximum or sum over t.
 
-use super::tiles::{TiledMatrix, padded, with_width};
+use super::tiles::Columns;
 use crate::events::Event;
 use crate::model::Logits;
 
@@ -24,64 +24,48 @@ pub struct ReadoutResult {
     pub peak: Vec<u32>,
 }
 
-/// Runs one sample through the readout. `record`, if given, takes V as [T, C].
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub fn readout(
-    input: &[Event],
-    time_steps: usize,
-    weights: &TiledMatrix,
-    constants: &ReadoutConstants,
-    out: &mut ReadoutResult,
-    mut record: Option<&mut [f32]>,
-) {
-    let width = padded(weights.cols);
-    out.logits.clear();
-    out.logits.resize(width, 0.0);
-    out.peak.clear();
-    out.peak.resize(width, 0);
-    for (columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-        let span = columns.begin..columns.begin + columns.width;
-        let (logits, peak) = (&mut out.logits[span.clone()], &mut out.peak[span]);
-        let mut note = |t: usize, v: &[f32]| {
-            if let Some(record) = record.as_deref_mut() {
-                let used = v.len().min(weights.cols - columns.begin);
-                record[t * weights.cols + columns.begin..][..used].copy_from_slice(&v[..used]);
-            }
-        };
-        with_width!(columns.width, integrate(input, time_steps, tile, constants, logits, peak, &mut note));
+impl ReadoutResult {
+    /// Zeros for `width` classes, padding included.
+    pub fn clear(&mut self, width: usize) {
+        self.logits.clear();
+        self.logits.resize(width, 0.0);
+        self.peak.clear();
+        self.peak.resize(width, 0);
     }
 }
 
-#[inline(always)]
-fn integrate<const W: usize>(
-    input: &[Event],
+/// Runs one sample through a column tile of the readout, as [`super::lif_forward`] does: `weights` is [N_in, W],
+/// `rows` is scratch, `record`, if given, takes V as [T, C] of `stride` C, at the tile's columns.
+#[allow(clippy::too_many_arguments)]
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub fn readout<const W: usize>(
+    mut input: &[Event],
     time_steps: usize,
+    columns: Columns,
     weights: &[f32],
     c: &ReadoutConstants,
-    logits: &mut [f32],
-    peak: &mut [u32],
-    note: &mut impl FnMut(usize, &[f32]),
+    out: &mut ReadoutResult,
+    mut record: Option<(&mut [f32], usize)>,
 ) {
-    let (rows, _) = weights.as_chunks::<W>();
-    let (Some(logits), Some(peak)) = (logits.first_chunk_mut::<W>(), peak.first_chunk_mut::<W>()) else { return };
+    let (weights, _) = weights.as_chunks::<W>();
     let mut v = [0.0f32; W];
-    note(0, &v);
-    let mut rest = input;
-    for t in 1..time_steps {
+    let mut logits = [0.0f32; W];
+    let mut peak = [0u32; W];
+    for t in 0..time_steps {
         let mut current = [0.0f32; W];
-        while let Some((event, later)) = rest.split_first()
+        // What fired at t - 1 arrives now.
+        while let Some((event, later)) = input.split_first()
             && event.t() < t
         {
-            let row = &rows[event.i()];
+            let weights = &weights[event.i()];
             for j in 0..W {
-                current[j] += row[j];
+                current[j] += weights[j];
             }
-            rest = later;
+            input = later;
         }
         for j in 0..W {
             v[j] = c.alpha * v[j] + c.gain * current[j];
         }
-        note(t, &v);
         match c.logits {
             Logits::Max => {
                 for j in 0..W {
@@ -96,5 +80,10 @@ fn integrate<const W: usize>(
                 }
             }
         }
+        if let Some((record, stride)) = &mut record {
+            record[t * *stride + columns.begin..][..columns.used].copy_from_slice(&v[..columns.used]);
+        }
     }
+    out.logits[columns.begin..][..W].copy_from_slice(&logits);
+    out.peak[columns.begin..][..W].copy_from_slice(&peak);
 }

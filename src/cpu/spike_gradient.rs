@@ -1,27 +1,15 @@
-//! Spike gradient ∇S_i[t] = Σ_j W_ij δ_j[t] at the active entries of every hidden layer, and e = ∇S g.
+//! Spike gradient ∇S_i[t] = Σ_j W_ij δ_j[t] at the active entries of a hidden layer, and e = ∇S g.
 //!
-//! One sample streams once from T-1 to 0 through all layers together. δ of a layer is one vector, advanced by
-//! δ[t] = α δ[t+1] + e[t+1] (Proposition 1); nothing of it is stored.
+//! δ of the layer above passes from T-1 to 0, a block of rows at a time; nothing more of it is stored.
 
+use super::delta::{BLOCK, DeltaRows, Rows};
 use super::state::ActiveTile;
-use super::tiles::{LANES, TiledMatrix};
-use crate::events::Event;
+use super::tiles::{LANES, TiledMatrix, with_width};
+use multiversion::{inherit_target, target::match_target};
+use std::ops::Range;
 
-/// A layer above which gradients are wanted: its weights from below, its decay, where its errors are.
-pub struct Above<'a> {
-    /// [N_below, N].
-    pub weights: &'a TiledMatrix,
-    /// exp(-Δt/τ).
-    pub alpha: f32,
-}
-
-/// The readout's errors of one sample: ∇logits at each class's peak time, or at every time for the sum.
-pub struct ReadoutErrors<'a> {
-    /// (time, class) with its error, sorted by time.
-    pub peaks: &'a [(Event, f32)],
-    /// Errors that enter at every time, padded; empty for the maximum.
-    pub constant: &'a [f32],
-}
+/// Bytes of weights that are worked on at a time, so that they stay in the second cache.
+const CACHED: usize = 512 << 10;
 
 /// Regulariser gradients of one sample in one layer.
 pub struct Regularised<'a> {
@@ -31,94 +19,131 @@ pub struct Regularised<'a> {
     pub own: &'a [f32],
 }
 
-/// Fills `e` of sample `b` in all hidden layers. `delta[l]` is scratch for the layer above hidden layer `l`.
+/// The tiles of `weights` in stretches that fit the cache.
+pub fn stretches(weights: &TiledMatrix) -> impl Iterator<Item = Range<usize>> {
+    let width = weights.columns.first().map_or(1, |columns| columns.width);
+    let tiles = (CACHED / (4 * weights.rows * width).max(1)).max(1);
+    let all = weights.tiles.len();
+    (0..all).step_by(tiles).map(move |first| first..(first + tiles).min(all))
+}
+
+/// Sets ∇S of sample `b` to what the regularisers ask for.
+pub fn begin(b: usize, active: &mut [ActiveTile], regularised: &Regularised) {
+    for tile in active {
+        let (events, _, e) = tile.sample_mut(b);
+        for (event, e) in events.iter().zip(e) {
+            *e = regularised.shared + regularised.own[event.i()];
+        }
+    }
+}
+
+/// Turns ∇S of sample `b` into e = ∇S g.
+pub fn finish(b: usize, active: &mut [ActiveTile]) {
+    for tile in active {
+        let (_, g, e) = tile.sample_mut(b);
+        for (e, g) in e.iter_mut().zip(g) {
+            *e *= g;
+        }
+    }
+}
+
+/// Adds to ∇S of sample `b` what comes through the tiles `stretch` of the weights [N, N_above] to the layer above.
+/// `delta` runs over each of these tiles; `rows` is scratch.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn spike_gradient(
     b: usize,
     time_steps: usize,
-    above: &[Above],
-    readout: &ReadoutErrors,
-    regularised: &[Regularised],
-    active: &mut [&mut [ActiveTile]],
-    delta: &mut [Vec<f32>],
+    weights: &TiledMatrix,
+    stretch: Range<usize>,
+    delta: &mut [DeltaRows],
+    active: &mut [ActiveTile],
+    rows: &mut Rows,
 ) {
-    let layers = active.len();
-    for (delta, above) in delta.iter_mut().zip(above) {
-        delta.clear();
-        delta.resize(super::tiles::padded(above.weights.cols), 0.0);
-    }
-    // Entries of each tile not yet reached, counted from the front.
-    let mut left: Vec<Vec<usize>> =
-        active.iter().map(|tiles| tiles.iter().map(|tile| tile.range(b).end).collect()).collect();
-    let mut peaks = readout.peaks.len();
-
-    for t in (0..time_steps).rev() {
-        // Nothing more is needed below the first active entry of all.
-        let done = |(left, tiles): (&Vec<usize>, &&mut [ActiveTile])| {
-            left.iter().zip(tiles.iter()).all(|(&left, tile)| left == tile.range(b).start)
-        };
-        if left.iter().zip(&*active).all(done) {
-            break;
-        }
-        // Everything here uses δ at t, which depends on errors after t alone.
-        for l in (0..layers).rev() {
-            let weights = above[l].weights;
-            for (tile, left) in active[l].iter_mut().zip(&mut left[l]) {
-                let begin = tile.range(b).start;
-                while *left > begin && tile.events[*left - 1].t() == t {
-                    *left -= 1;
-                    let i = tile.events[*left].i();
-                    let ds = dot(weights, i, &delta[l]) + regularised[l].shared + regularised[l].own[i];
-                    tile.e[*left] = ds * tile.g[*left];
+    /// Adds `w * delta` to 16 partial sums.
+    #[inherit_target]
+    fn add_products(w: &[f32], delta: &[f32], sum: [f32; LANES]) -> [f32; LANES] {
+        let lanes = w.as_chunks::<LANES>().0.iter().zip(delta.as_chunks::<LANES>().0);
+        match_target! {
+            // By hand, since the compiler would work on pairs of numbers, for the sake of the sum over lanes.
+            "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
+                use std::arch::x86_64::*;
+                let mut sum: __m512 = bytemuck::cast(sum);
+                for (&w, &delta) in lanes {
+                    sum = _mm512_add_ps(sum, _mm512_mul_ps(bytemuck::cast(w), bytemuck::cast(delta)));
                 }
-            }
-        }
-        // δ moves from t to t - 1, taking in the errors at t.
-        for l in 0..layers {
-            decay(&mut delta[l], above[l].alpha);
-            if l + 1 < layers {
-                for (tile, &left) in active[l + 1].iter().zip(&left[l + 1]) {
-                    let end = tile.range(b).end;
-                    let now = tile.events[left..end].iter().take_while(|event| event.t() == t).count();
-                    for k in left..left + now {
-                        delta[l][tile.events[k].i()] += tile.e[k];
+                bytemuck::cast(sum)
+            },
+            "x86_64+avx2" => {
+                use std::arch::x86_64::*;
+                let [mut low, mut high]: [__m256; 2] = bytemuck::cast(sum);
+                for (&w, &delta) in lanes {
+                    let (w, delta): ([__m256; 2], [__m256; 2]) = (bytemuck::cast(w), bytemuck::cast(delta));
+                    low = _mm256_add_ps(low, _mm256_mul_ps(w[0], delta[0]));
+                    high = _mm256_add_ps(high, _mm256_mul_ps(w[1], delta[1]));
+                }
+                bytemuck::cast([low, high])
+            },
+            _ => {
+                let mut sum = sum;
+                for (w, delta) in lanes {
+                    for k in 0..LANES {
+                        sum[k] += w[k] * delta[k];
                     }
                 }
-            }
+                sum
+            },
         }
-        if let Some(top) = delta.get_mut(layers - 1) {
-            while peaks > 0 && readout.peaks[peaks - 1].0.t() == t {
-                peaks -= 1;
-                let (event, e) = readout.peaks[peaks];
-                top[event.i()] += e;
-            }
-            for (delta, e) in top.iter_mut().zip(readout.constant) {
-                *delta += e;
+    }
+
+    let (columns, tiles) = (&weights.columns[stretch.clone()], &weights.tiles[stretch]);
+    let width: usize = columns.iter().map(|columns| columns.width).sum();
+    let (rows, errors) = rows.block(width);
+    // Entries of each tile not yet reached, counted from the front.
+    let mut left: Vec<usize> = active.iter().map(|tile| tile.sample(b).events.len()).collect();
+    for begin in (0..time_steps).step_by(BLOCK).rev() {
+        let steps = BLOCK.min(time_steps - begin);
+        let mut alive = false;
+        let mut rest = &mut rows[..];
+        for (columns, delta) in columns.iter().zip(delta.iter_mut()) {
+            let (rows, others) = rest.split_at_mut(BLOCK * columns.width);
+            alive |= with_width!(columns.width, fill(delta, begin, &mut rows[..steps * columns.width], errors));
+            rest = others;
+        }
+        for (tile, left) in active.iter_mut().zip(&mut left) {
+            let (events, _, e) = tile.sample_mut(b);
+            while *left > 0 && events[*left - 1].t() >= begin {
+                *left -= 1;
+                if !alive {
+                    continue;
+                }
+                // Row i of these tiles times row t of their δ, in 16 partial sums.
+                let (i, t) = (events[*left].i(), events[*left].t() - begin);
+                let mut sum = [0.0; LANES];
+                let mut at = 0;
+                for (columns, tile) in columns.iter().zip(tiles) {
+                    let (w, delta) = (&tile[i * columns.width..], &rows[at + t * columns.width..]);
+                    sum = add_products(&w[..columns.width], &delta[..columns.width], sum);
+                    at += BLOCK * columns.width;
+                }
+                e[*left] += total(sum);
             }
         }
     }
 }
 
+/// Rows of δ, zeros where nothing is left of it.
 #[inline(always)]
-fn decay(delta: &mut [f32], alpha: f32) {
-    for x in delta {
-        *x *= alpha;
+fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], errors: &mut [f32]) -> bool {
+    let alive = delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0);
+    if !alive {
+        rows.fill(0.0);
     }
+    alive
 }
 
-/// Row `i` of the weights times `x`, in 16 partial sums.
+/// The sum over lanes, in a fixed order.
 #[inline(always)]
-fn dot(weights: &TiledMatrix, i: usize, x: &[f32]) -> f32 {
-    let mut sum = [0.0f32; LANES];
-    for (columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-        let row = &tile[i * columns.width..][..columns.width];
-        let x = &x[columns.begin..][..columns.width];
-        for (row, x) in row.as_chunks::<LANES>().0.iter().zip(x.as_chunks::<LANES>().0) {
-            for k in 0..LANES {
-                sum[k] += row[k] * x[k];
-            }
-        }
-    }
+fn total(mut sum: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;

@@ -3,45 +3,92 @@
 use super::tiles::tiles_of;
 use crate::events::Event;
 
+/// Entries written for every word of bits, whether they are there or not: most words hold none, one or two, and a
+/// branch on that would be guessed wrongly half of the time.
+const ALWAYS: usize = 2;
+
+/// Makes `list` at least `len` long; grows by half, so that little is grown often and nothing is held in vain.
+#[inline(always)]
+fn room<T: Copy>(list: &mut Vec<T>, len: usize, fill: T) {
+    if list.len() < len {
+        let more = (len + len / 2).max(64);
+        list.reserve_exact(more - list.len());
+        list.resize(more, fill);
+    }
+}
+
 /// Spikes of several samples of one layer, each sample's sorted by (t, j).
 #[derive(Debug, Default, Clone)]
 pub struct SpikeList {
-    /// Where each sample's events begin, and the end of the last.
-    pub starts: Vec<u32>,
-    /// The events.
-    pub events: Vec<Event>,
+    starts: Vec<u32>,
+    len: usize,
+    events: Vec<Event>,
 }
 
 impl SpikeList {
     /// Forgets all samples, keeps the memory.
     pub fn clear(&mut self) {
-        self.events.clear();
+        self.len = 0;
         self.starts.clear();
         self.starts.push(0);
     }
 
+    /// Appends a spike at `t` of neuron `first + l` for each set bit l.
+    #[inline(always)]
+    pub fn push_all(&mut self, mut word: u64, t: usize, first: usize) {
+        room(&mut self.events, self.len + 64 + ALWAYS, Event(0));
+        let events = &mut self.events[self.len..][..64 + ALWAYS];
+        let base = (t << 16 | first) as u32;
+        self.len += word.count_ones() as usize;
+        let mut at = 0;
+        while at < ALWAYS || word != 0 {
+            events[at] = Event(base + word.trailing_zeros() % 64);
+            word &= word.wrapping_sub(1);
+            at += 1;
+        }
+    }
+
     /// Closes a sample.
     pub fn end_sample(&mut self) {
-        self.starts.push(self.events.len() as u32);
+        self.starts.push(self.len as u32);
+    }
+
+    /// Spikes of all samples.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// Spikes of sample `b`.
     pub fn sample(&self, b: usize) -> &[Event] {
         &self.events[self.starts[b] as usize..self.starts[b + 1] as usize]
     }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.starts.capacity() + self.events.capacity())
+    }
 }
 
 /// Active entries of several samples in one column tile, each sample's sorted by (t, j).
 #[derive(Debug, Default, Clone)]
 pub struct ActiveTile {
-    /// Where each sample's entries begin, and the end of the last.
-    pub starts: Vec<u32>,
+    starts: Vec<u32>,
+    len: usize,
+    events: Vec<Event>,
+    /// Surrogate gradient; |V - V_th| until the sample is closed.
+    g: Vec<f32>,
+    e: Vec<f32>,
+}
+
+/// The active entries of one sample in one column tile.
+#[derive(Debug, Clone, Copy)]
+pub struct ActiveEntries<'a> {
     /// Time and neuron.
-    pub events: Vec<Event>,
+    pub events: &'a [Event],
     /// Surrogate gradient g(V).
-    pub g: Vec<f32>,
+    pub g: &'a [f32],
     /// e = ∇S g, filled by the spike gradient.
-    pub e: Vec<f32>,
+    pub e: &'a [f32],
 }
 
 impl ActiveTile {
@@ -49,20 +96,85 @@ impl ActiveTile {
     pub fn clear(&mut self) {
         self.starts.clear();
         self.starts.push(0);
-        self.events.clear();
-        self.g.clear();
-        self.e.clear();
+        self.len = 0;
     }
 
-    /// Closes a sample.
-    pub fn end_sample(&mut self) {
-        self.starts.push(self.events.len() as u32);
-        self.e.resize(self.events.len(), 0.0);
+    /// Makes room for `more` entries.
+    #[inline(always)]
+    pub fn make_room(&mut self, more: usize) {
+        room(&mut self.events, self.len + more + 64 + ALWAYS, Event(0));
+        room(&mut self.g, self.len + more + 64 + ALWAYS, 0.0);
     }
 
-    /// Range of sample `b`'s entries.
-    pub fn range(&self, b: usize) -> std::ops::Range<usize> {
-        self.starts[b] as usize..self.starts[b + 1] as usize
+    /// Appends the entry of neuron `first + j` at `t` with |v[j] - V_th| for each set bit `j - from`. There must be room.
+    #[inline(always)]
+    pub fn push_all<const W: usize>(
+        &mut self,
+        mut word: u64,
+        t: usize,
+        first: usize,
+        from: usize,
+        v: &[f32; W],
+        v_th: f32,
+    ) {
+        let (events, g) = (&mut self.events[self.len..][..64 + ALWAYS], &mut self.g[self.len..][..64 + ALWAYS]);
+        let base = (t << 16 | first) as u32;
+        self.len += word.count_ones() as usize;
+        let mut at = 0;
+        while at < ALWAYS || word != 0 {
+            let j = from + word.trailing_zeros() as usize % 64;
+            events[at] = Event(base + j as u32);
+            g[at] = (v[j.min(W - 1)] - v_th).abs();
+            word &= word.wrapping_sub(1);
+            at += 1;
+        }
+    }
+
+    /// Appends an error without a surrogate.
+    pub fn push_error(&mut self, event: Event, e: f32) {
+        self.make_room(1);
+        room(&mut self.e, self.len + 1, 0.0);
+        (self.events[self.len], self.e[self.len]) = (event, e);
+        self.len += 1;
+    }
+
+    /// Closes a sample: distances become surrogate gradients 1 / (β |V - V_th| + 1)².
+    #[inline(always)]
+    pub fn end_sample(&mut self, beta: f32) {
+        let begin = self.starts[self.starts.len() - 1] as usize;
+        for g in &mut self.g[begin..self.len] {
+            let x = beta * *g + 1.0;
+            *g = 1.0 / (x * x);
+        }
+        self.close();
+    }
+
+    /// Closes a sample of errors.
+    pub fn close(&mut self) {
+        self.starts.push(self.len as u32);
+        room(&mut self.e, self.len, 0.0);
+    }
+
+    /// Entries of all samples.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Entries of sample `b`.
+    pub fn sample(&self, b: usize) -> ActiveEntries<'_> {
+        let range = self.starts[b] as usize..self.starts[b + 1] as usize;
+        ActiveEntries { events: &self.events[range.clone()], g: &self.g[range.clone()], e: &self.e[range] }
+    }
+
+    /// Entries of sample `b`: times and neurons, surrogate gradients, and errors to fill.
+    pub fn sample_mut(&mut self, b: usize) -> (&[Event], &[f32], &mut [f32]) {
+        let range = self.starts[b] as usize..self.starts[b + 1] as usize;
+        (&self.events[range.clone()], &self.g[range.clone()], &mut self.e[range])
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.starts.capacity() + self.events.capacity() + self.g.capacity() + self.e.capacity())
     }
 }
 

@@ -1,11 +1,13 @@
 //! Weights cut into column tiles, so that a tile's potentials fit the registers and its gradient has one owner.
 
 use crate::weights::Matrix;
+use bytemuck::{Pod, Zeroable};
+use std::ops::{Deref, DerefMut};
 
 /// Widths of tiles are multiples of this, and every partial sum has this many lanes.
 pub const LANES: usize = 16;
-/// Width of all tiles but the last of a matrix.
-pub const TILE: usize = 64;
+/// Widest tile: its rows stay in the first cache while V or δ passes over them, and a thousand of them in the second.
+pub const WIDEST: usize = 128;
 
 /// Calls `$f::<W>($args)` with the tile width as a constant.
 macro_rules! with_width {
@@ -15,26 +17,81 @@ macro_rules! with_width {
             32 => $f::<32>($($arg),*),
             48 => $f::<48>($($arg),*),
             64 => $f::<64>($($arg),*),
-            width => unreachable!("a tile is 16, 32, 48 or 64 columns wide, not {width}"),
+            80 => $f::<80>($($arg),*),
+            96 => $f::<96>($($arg),*),
+            112 => $f::<112>($($arg),*),
+            128 => $f::<128>($($arg),*),
+            width => unreachable!("a tile is a multiple of 16 and at most 128 columns wide, not {width}"),
         }
     };
 }
 pub(crate) use with_width;
+
+/// As many numbers as a vector register holds, on a cache line of their own: a load that crosses lines costs double.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Lanes([f32; LANES]);
+
+/// An array beginning on a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Aligned<const N: usize>(pub [f32; N]);
+
+/// A vector of whole lanes beginning on a cache line; a slice in use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AlignedVec(Vec<Lanes>);
+
+impl AlignedVec {
+    /// `n` zeros; `n` must be a multiple of [`LANES`].
+    pub fn zeros(n: usize) -> Self {
+        AlignedVec(vec![Lanes([0.0; LANES]); n / LANES])
+    }
+
+    /// Makes the vector `n` long, a multiple of [`LANES`]; what is new is 0.
+    pub fn resize(&mut self, n: usize) {
+        self.0.resize(n / LANES, Lanes([0.0; LANES]));
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        size_of::<Lanes>() * self.0.capacity()
+    }
+}
+
+impl Deref for AlignedVec {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl DerefMut for AlignedVec {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
 
 /// Which columns a tile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns {
     /// First column.
     pub begin: usize,
-    /// Columns, padding included: 16, 32, 48 or 64.
+    /// Columns, padding included: a multiple of [`LANES`], at most [`WIDEST`].
     pub width: usize,
+    /// Columns without padding.
+    pub used: usize,
 }
 
-/// The tiles of `cols` columns: 64 wide, the last as narrow as multiples of 16 allow.
+/// The tiles of `cols` columns: as few as there can be, all of one width but the last, which may be narrower.
 pub fn tiles_of(cols: usize) -> Vec<Columns> {
+    let width = cols.div_ceil(cols.div_ceil(WIDEST).max(1)).next_multiple_of(LANES).max(LANES);
     (0..cols)
-        .step_by(TILE)
-        .map(|begin| Columns { begin, width: (cols - begin).next_multiple_of(LANES).min(TILE) })
+        .step_by(width)
+        .map(|begin| {
+            let used = (cols - begin).min(width);
+            Columns { begin, width: used.next_multiple_of(LANES), used }
+        })
         .collect()
 }
 
@@ -53,7 +110,7 @@ pub struct TiledMatrix {
     /// Which columns each tile holds.
     pub columns: Vec<Columns>,
     /// The tiles.
-    pub tiles: Vec<Vec<f32>>,
+    pub tiles: Vec<AlignedVec>,
 }
 
 impl TiledMatrix {
@@ -63,10 +120,9 @@ impl TiledMatrix {
         let tiles = columns
             .iter()
             .map(|tile| {
-                let used = tile.width.min(matrix.cols - tile.begin);
-                let mut data = vec![0.0; matrix.rows * tile.width];
+                let mut data = AlignedVec::zeros(matrix.rows * tile.width);
                 for (i, row) in data.chunks_exact_mut(tile.width).enumerate() {
-                    row[..used].copy_from_slice(&matrix.row(i)[tile.begin..][..used]);
+                    row[..tile.used].copy_from_slice(&matrix.row(i)[tile.begin..][..tile.used]);
                 }
                 data
             })
@@ -78,9 +134,8 @@ impl TiledMatrix {
     pub fn join(&self) -> Matrix {
         let mut matrix = Matrix::zeros(self.rows, self.cols);
         for (tile, data) in self.columns.iter().zip(&self.tiles) {
-            let used = tile.width.min(self.cols - tile.begin);
             for (i, row) in data.chunks_exact(tile.width).enumerate() {
-                matrix.data[i * self.cols + tile.begin..][..used].copy_from_slice(&row[..used]);
+                matrix.data[i * self.cols + tile.begin..][..tile.used].copy_from_slice(&row[..tile.used]);
             }
         }
         matrix
