@@ -9,7 +9,7 @@ use super::loss::{ActivityLoss, cross_entropy};
 use super::readout::{ReadoutConstants, ReadoutResult, readout};
 use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
 use super::state::{ActiveTile, SpikeList, active_tiles};
-use super::tiles::{TiledMatrix, padded, with_width};
+use super::tiles::{AlignedVec, TiledMatrix, padded, with_width};
 use crate::engine::LossTerms;
 use crate::events::{Event, EventSet};
 use crate::model::{LifConstants, Logits, Network};
@@ -53,6 +53,7 @@ pub struct Group {
 pub struct Scratch {
     rows: Rows,
     bits: Vec<SpikeBits>,
+    tile_gradient: AlignedVec,
     result: ReadoutResult,
     gradient: Vec<f32>,
     counts: Vec<u32>,
@@ -60,15 +61,18 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Rows of one block, for the passes over tiles.
-    pub fn rows(&mut self) -> &mut Rows {
-        &mut self.rows
+    /// Rows of one block, and the gradient of a tile of `n` weights.
+    pub fn rows_and_gradient(&mut self, n: usize) -> (&mut Rows, &mut [f32]) {
+        if self.tile_gradient.len() < n {
+            self.tile_gradient.resize(n);
+        }
+        (&mut self.rows, &mut self.tile_gradient[..n])
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let vectors = self.gradient.capacity() + self.counts.capacity() + self.lower.capacity();
-        self.rows.bytes() + 4 * vectors + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
+        self.rows.bytes() + self.tile_gradient.bytes() + 4 * vectors + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
     }
 }
 
@@ -129,7 +133,7 @@ impl Group {
             }
         }
         spikes.clear();
-        bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, &weights.columns, spikes));
+        bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
     }
 
     /// Readout, loss and its gradient, all samples. `record`, if given, takes V as [samples, T, C].
@@ -181,11 +185,10 @@ impl Group {
         match constants.logits {
             Logits::Max => {
                 for (columns, errors) in weights.columns.iter().zip(&mut self.peaks) {
-                    let mut order: Vec<usize> = (columns.begin..columns.begin + columns.used).collect();
-                    order.sort_unstable_by_key(|&c| (peak[c], c));
-                    for c in order {
-                        errors.push_error(Event::new(peak[c] as usize, c), constants.gain * gradient[c]);
-                    }
+                    let classes = columns.begin..columns.begin + columns.used;
+                    let mut order: Vec<Event> = classes.map(|c| Event::new(peak[c] as usize, c)).collect();
+                    order.sort_unstable();
+                    order.iter().for_each(|&event| errors.push_error(event, constants.gain * gradient[event.i()]));
                 }
             }
             Logits::Sum => {

@@ -29,6 +29,8 @@ pub struct Tile<'a> {
 pub struct SpikeBits {
     words: Vec<u64>,
     per_row: usize,
+    /// The neuron of each word's lowest bit.
+    first_neuron: Vec<usize>,
 }
 
 /// Words that a tile of `width` columns has in a row of bits.
@@ -39,7 +41,9 @@ pub fn words_of(width: usize) -> usize {
 impl SpikeBits {
     /// Room for `steps` rows of a layer with these tiles.
     pub fn begin(&mut self, steps: usize, columns: &[Columns]) {
-        self.per_row = columns.iter().map(|columns| words_of(columns.width)).sum();
+        let words = |columns: &Columns| (0..words_of(columns.width)).map(|k| columns.begin + 64 * k).collect::<Vec<_>>();
+        self.first_neuron = columns.iter().flat_map(words).collect();
+        self.per_row = self.first_neuron.len();
         // Every word is written.
         self.words.resize(steps * self.per_row, 0);
     }
@@ -71,40 +75,46 @@ pub fn lif_forward<const W: usize>(
     active: &mut ActiveTile,
     mut record: Option<(&mut [f32], usize)>,
 ) {
-    /// Bit l: lane l spikes; bit l: lane l is active.
+    /// V of 16 neurons without the input of the next step, and their bits: who spikes, who is active.
     #[inherit_target]
-    fn classify(v: &[f32; LANES], c: &LifConstants) -> (u16, u16) {
+    fn pass(v: &[f32; LANES], c: &LifConstants, leak: f32, reset: f32) -> ([f32; LANES], u16, u16) {
         match_target! {
             "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
                 use std::arch::x86_64::*;
                 let v: __m512 = bytemuck::cast(*v);
+                let spiking = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, _mm512_set1_ps(c.v_th));
                 let distance = _mm512_abs_ps(_mm512_sub_ps(v, _mm512_set1_ps(c.v_th)));
-                (
-                    _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, _mm512_set1_ps(c.v_th)),
-                    _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(c.b_th)),
-                )
+                let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(c.b_th));
+                let decayed = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(c.alpha), v), _mm512_set1_ps(leak));
+                let next = _mm512_mask_sub_ps(decayed, spiking, decayed, _mm512_set1_ps(reset));
+                (bytemuck::cast(next), spiking, near)
             },
             "x86_64+avx2" => {
                 use std::arch::x86_64::*;
                 let halves: [__m256; 2] = bytemuck::cast(*v);
                 let (mut spikes, mut active) = (0, 0);
+                let mut next = [_mm256_setzero_ps(); 2];
                 for (k, v) in halves.into_iter().enumerate() {
+                    let spiking = _mm256_cmp_ps::<_CMP_GT_OQ>(v, _mm256_set1_ps(c.v_th));
                     let away = _mm256_sub_ps(v, _mm256_set1_ps(c.v_th));
                     let distance = _mm256_andnot_ps(_mm256_set1_ps(-0.0), away);
-                    let spiking = _mm256_cmp_ps::<_CMP_GT_OQ>(v, _mm256_set1_ps(c.v_th));
                     let near = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, _mm256_set1_ps(c.b_th));
+                    let decayed = _mm256_add_ps(_mm256_mul_ps(_mm256_set1_ps(c.alpha), v), _mm256_set1_ps(leak));
+                    next[k] = _mm256_sub_ps(decayed, _mm256_and_ps(spiking, _mm256_set1_ps(reset)));
                     spikes |= (_mm256_movemask_ps(spiking) as u16) << (8 * k);
                     active |= (_mm256_movemask_ps(near) as u16) << (8 * k);
                 }
-                (spikes, active)
+                (bytemuck::cast(next), spikes, active)
             },
             _ => {
-                let (mut spikes, mut active) = (0, 0);
+                let (mut next, mut spikes, mut active) = ([0.0; LANES], 0, 0);
                 for l in 0..LANES {
-                    spikes |= u16::from(v[l] > c.v_th) << l;
+                    let spiking = v[l] > c.v_th;
+                    spikes |= u16::from(spiking) << l;
                     active |= u16::from((v[l] - c.v_th).abs() < c.b_th) << l;
+                    next[l] = c.alpha * v[l] + leak - if spiking { reset } else { 0.0 };
                 }
-                (spikes, active)
+                (next, spikes, active)
             },
         }
     }
@@ -123,12 +133,6 @@ pub fn lif_forward<const W: usize>(
     let mut next = 0;
     for t in 0..time_steps {
         if t > 0 {
-            // S[0] is 0, whatever V_th is.
-            let reset = if t > 1 { c.reset } else { 0.0 };
-            for j in 0..W {
-                let fired = if v[j] > c.v_th { reset } else { 0.0 };
-                v[j] = c.alpha * v[j] + leak - fired;
-            }
             match &input {
                 Input::Events(events) => {
                     // What fired at t - 1 arrives now.
@@ -155,8 +159,11 @@ pub fn lif_forward<const W: usize>(
             record[t * *stride + columns.begin..][..columns.used].copy_from_slice(&seen.0[..columns.used]);
         }
         let (mut spiking, mut near) = ([0u64; 2], [0u64; 2]);
-        for (k, chunk) in seen.0.as_chunks::<LANES>().0.iter().enumerate() {
-            let (s, a) = classify(chunk, c);
+        // S[0] is 0, whatever V_th is.
+        let reset = if t > 0 { c.reset } else { 0.0 };
+        for (k, chunk) in v.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let (next, s, a) = pass(chunk, c, leak, reset);
+            *chunk = next;
             spiking[k / 4] |= u64::from(s) << (16 * (k % 4));
             near[k / 4] |= u64::from(a) << (16 * (k % 4));
         }
@@ -171,14 +178,9 @@ pub fn lif_forward<const W: usize>(
 
 /// Turns the bits of one sample into events in (t, j) order and appends them.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub fn spikes_of(bits: &SpikeBits, columns: &[Columns], spikes: &mut SpikeList) {
+pub fn spikes_of(bits: &SpikeBits, spikes: &mut SpikeList) {
     for (t, row) in bits.words.chunks_exact(bits.per_row).enumerate() {
-        let mut words = row.iter();
-        for columns in columns {
-            for (k, word) in words.by_ref().take(words_of(columns.width)).enumerate() {
-                spikes.push_all(*word, t, columns.begin + 64 * k);
-            }
-        }
+        spikes.push_row(t, bits.first_neuron.iter().copied().zip(row.iter().copied()));
     }
     spikes.end_sample();
 }

@@ -1,7 +1,8 @@
 //! The `cpu` device: every operation in plain Rust, the oracle of the shaders of the same names.
 //!
 //! A step is three kinds of passes: over groups of samples (forward, readout and loss, spike gradient), then over
-//! column tiles of all layers (weight gradient and Adam, fused: a tile has one owner, so its gradient is complete).
+//! column tiles of all layers (weight gradient and Adam, fused: a tile has one owner, so its gradient is complete, and
+//! needs no memory but the owner's scratch).
 
 mod adam;
 mod delta;
@@ -22,14 +23,14 @@ use crate::error::Result;
 use crate::events::EventSet;
 use crate::model::{Adam, LifConstants, Network};
 use crate::weights::Weights;
-use adam::adam;
+use adam::adam as update;
 use group::{GROUP, Group, Scratch};
 use rayon::prelude::*;
 use readout::ReadoutConstants;
 use state::ActiveEntries;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tiles::{AlignedVec, TiledMatrix, with_width};
+use tiles::{TiledMatrix, with_width};
 use weight_gradient::weight_gradient;
 
 /// A network on the cpu device.
@@ -49,21 +50,18 @@ pub struct CpuEngine {
     reports: Vec<StepReport>,
 }
 
-/// Weights of a layer, their moments, and the scratch in which an owner sums a tile's gradient.
+/// Weights of a layer and their moments.
 struct LayerWeights {
     weights: TiledMatrix,
     first: TiledMatrix,
     second: TiledMatrix,
-    gradient: TiledMatrix,
 }
 
 impl LayerWeights {
     fn tiles(&mut self, layer: usize) -> impl Iterator<Item = TileTask<'_>> {
-        let columns = &self.weights.columns;
-        let weights = self.weights.tiles.iter_mut().zip(&mut self.first.tiles);
-        let state = weights.zip(&mut self.second.tiles).zip(&mut self.gradient.tiles);
-        columns.iter().zip(state).enumerate().map(move |(tile, (columns, (((weights, first), second), gradient)))| {
-            TileTask { layer, tile, columns: *columns, weights, first, second, gradient }
+        let state = self.weights.tiles.iter_mut().zip(&mut self.first.tiles).zip(&mut self.second.tiles);
+        self.weights.columns.iter().zip(state).enumerate().map(move |(tile, (columns, ((weights, first), second)))| {
+            TileTask { layer, tile, columns: *columns, weights, first, second }
         })
     }
 }
@@ -76,7 +74,6 @@ struct TileTask<'a> {
     weights: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
-    gradient: &'a mut [f32],
 }
 
 /// Times the phases of a step when asked to.
@@ -118,8 +115,8 @@ impl CpuEngine {
         let tiled = || zeros.layers.iter().map(TiledMatrix::cut);
         let layers = tiled()
             .zip(tiled())
-            .zip(tiled().zip(tiled()))
-            .map(|((weights, first), (second, gradient))| LayerWeights { weights, first, second, gradient })
+            .zip(tiled())
+            .map(|((weights, first), second)| LayerWeights { weights, first, second })
             .collect();
         let dt = network.dt_ms;
         Ok(CpuEngine {
@@ -192,33 +189,29 @@ impl CpuEngine {
         }
     }
 
-    /// Sums every tile's gradient and, where `update` is given, applies it.
-    fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) {
-        let constants = update.map(|adam| adam.constants(self.step + 1));
+    /// Sums every tile's gradient in its owner's scratch, and gives it to `take` while it is in the cache.
+    fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
         let (groups, lif, readout, scratch) = (&self.groups, &self.lif, &self.readout, &self.scratch);
-        // The largest layers first, so that the last task to finish is a short one.
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.gradient.len()));
+        // The largest first, so that the last task to finish is a short one.
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.weights.len()));
         let work = |task: TileTask| {
             let scratch = &mut *own_scratch(scratch);
-            let TileTask { layer: l, tile, columns, weights, first, second, gradient } = task;
+            let (l, columns) = (task.layer, task.columns);
             let alpha = lif.get(l).map_or(readout.alpha, |c| c.alpha);
+            let (rows, gradient) = scratch.rows_and_gradient(task.weights.len());
             gradient.fill(0.0);
             for group in groups {
                 for k in 0..group.samples.len() {
                     let spikes = group.input(batch, l, k);
-                    let delta = group.delta(l, k, tile, columns.begin, alpha, batch.time_steps());
-                    let rows = scratch.rows();
+                    let delta = group.delta(l, k, task.tile, columns.begin, alpha, batch.time_steps());
                     with_width!(columns.width, weight_gradient(spikes, delta, batch.time_steps(), rows, gradient));
                 }
             }
-            if let Some(constants) = &constants {
-                adam(gradient, weights, first, second, constants);
-            }
+            take(task, gradient);
         };
         clock.time(|| "weight_gradient+adam".into(), || tasks.into_par_iter().with_max_len(1).for_each(work));
-        self.step += u64::from(update.is_some());
     }
 
     fn step(&mut self, batch: &EventSet, adam: &Adam) -> Result<Clock> {
@@ -227,7 +220,11 @@ impl CpuEngine {
             Method::Sparse | Method::Auto => {
                 self.begin(batch)?;
                 self.pass(batch, true, &mut clock, None);
-                self.weight_gradient(batch, &mut clock, Some(adam));
+                let constants = adam.constants(self.step + 1);
+                self.weight_gradient(batch, &mut clock, |task, gradient| {
+                    update(gradient, task.weights, task.first, task.second, &constants);
+                });
+                self.step += 1;
                 self.report(batch)
             }
             Method::Dense | Method::Reference => {
@@ -262,7 +259,13 @@ impl CpuEngine {
         let mut v: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; rows * layer.weights.cols]).collect();
         let mut clock = Clock::default();
         self.pass(batch, true, &mut clock, Some(&mut v));
-        self.weight_gradient(batch, &mut clock, None);
+        let zeros = Weights::zeros_of(&self.network).layers;
+        let sums: Vec<TiledMatrix> = zeros.iter().map(TiledMatrix::cut).collect();
+        let sums = Mutex::new(sums);
+        self.weight_gradient(batch, &mut clock, |task, gradient| {
+            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
+        });
+        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
         let readout_v = v.pop().unwrap_or_default();
         let hidden = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
         let mut loss = LossTerms::default();
@@ -272,7 +275,7 @@ impl CpuEngine {
             readout_v,
             logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
             loss,
-            gradient: Weights { layers: self.layers.iter().map(|layer| layer.gradient.join()).collect() },
+            gradient: Weights { layers: sums.iter().map(TiledMatrix::join).collect() },
         })
     }
 
@@ -392,9 +395,7 @@ impl Engine for CpuEngine {
     }
 
     fn state_bytes(&self) -> Vec<(String, u64)> {
-        let gradient: usize = self.layers.iter().flat_map(|layer| &layer.gradient.tiles).map(AlignedVec::bytes).sum();
-        let mut bytes = vec![("weight gradient".to_string(), gradient as u64)];
-        bytes.extend(self.dense.bytes());
+        let mut bytes = self.dense.bytes();
         let groups: usize = self.groups.iter().map(Group::bytes).sum();
         bytes.push(("spikes and active entries of all samples".into(), groups as u64));
         let scratch: usize = self.scratch.iter().map(|scratch| lock(scratch).bytes()).sum();
@@ -409,7 +410,7 @@ fn own_scratch(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
     lock(&scratch[rayon::current_thread_index().unwrap_or(0) % scratch.len()])
 }
 
-fn lock(scratch: &Mutex<Scratch>) -> MutexGuard<'_, Scratch> {
+fn lock<T>(scratch: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panic left there is overwritten.
     scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,19 +33,28 @@ impl SpikeList {
         self.starts.push(0);
     }
 
-    /// Appends a spike at `t` of neuron `first + l` for each set bit l.
+    /// Appends the spikes of time `t`: each word has a bit for each of 64 neurons, the first of them beside it.
     #[inline(always)]
-    pub fn push_all(&mut self, mut word: u64, t: usize, first: usize) {
-        room(&mut self.events, self.len + 64 + ALWAYS, Event(0));
-        let events = &mut self.events[self.len..][..64 + ALWAYS];
-        let base = (t << 16 | first) as u32;
-        self.len += word.count_ones() as usize;
-        let mut at = 0;
-        while at < ALWAYS || word != 0 {
-            events[at] = Event(base + word.trailing_zeros() % 64);
-            word &= word.wrapping_sub(1);
-            at += 1;
+    pub fn push_row(&mut self, t: usize, words: impl ExactSizeIterator<Item = (usize, u64)>) {
+        room(&mut self.events, self.len + 64 * words.len() + ALWAYS, Event(0));
+        let mut len = self.len;
+        for (first, mut word) in words {
+            let base = (t << 16 | first) as u32;
+            let count = word.count_ones() as usize;
+            let events = &mut self.events[len..][..64 + ALWAYS];
+            for event in &mut events[..ALWAYS] {
+                *event = Event(base + word.trailing_zeros() % 64);
+                word &= word.wrapping_sub(1);
+            }
+            let mut at = ALWAYS;
+            while word != 0 {
+                events[at] = Event(base + word.trailing_zeros());
+                word &= word - 1;
+                at += 1;
+            }
+            len += count;
         }
+        self.len = len;
     }
 
     /// Closes a sample.
@@ -124,6 +133,7 @@ impl ActiveTile {
         while at < ALWAYS || word != 0 {
             let j = from + word.trailing_zeros() as usize % 64;
             events[at] = Event(base + j as u32);
+            // With an empty word j may lie outside; what is written then does not count.
             g[at] = (v[j.min(W - 1)] - v_th).abs();
             word &= word.wrapping_sub(1);
             at += 1;
