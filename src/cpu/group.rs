@@ -6,11 +6,12 @@
 use super::delta::{DeltaRows, Rows};
 use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
 use super::loss::{ActivityLoss, cross_entropy};
+use super::products::{self, DenseRows};
 use super::readout::{ReadoutConstants, ReadoutResult, readout};
 use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
 use super::state::{ActiveTile, SpikeList, active_tiles};
 use super::tiles::{AlignedVec, TiledMatrix, padded, with_width};
-use crate::engine::LossTerms;
+use crate::engine::{LayerMethod, LossTerms};
 use crate::events::{Event, EventSet};
 use crate::model::{LifConstants, Logits, Network};
 use std::ops::Range;
@@ -52,6 +53,7 @@ pub struct Group {
 #[derive(Debug, Default)]
 pub struct Scratch {
     rows: Rows,
+    dense: DenseRows,
     bits: Vec<SpikeBits>,
     tile_gradient: AlignedVec,
     result: ReadoutResult,
@@ -61,18 +63,22 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Rows of one block, and the gradient of a tile of `n` weights.
-    pub fn rows_and_gradient(&mut self, n: usize) -> (&mut Rows, &mut [f32]) {
+    /// Rows for either way to sum the gradient of a tile, and room for that of `n` weights.
+    pub fn rows_and_gradient(&mut self, n: usize) -> (&mut Rows, &mut DenseRows, &mut [f32]) {
         if self.tile_gradient.len() < n {
             self.tile_gradient.resize(n);
         }
-        (&mut self.rows, &mut self.tile_gradient[..n])
+        (&mut self.rows, &mut self.dense, &mut self.tile_gradient[..n])
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let vectors = self.gradient.capacity() + self.counts.capacity() + self.lower.capacity();
-        self.rows.bytes() + self.tile_gradient.bytes() + 4 * vectors + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
+        self.rows.bytes()
+            + self.dense.bytes()
+            + self.tile_gradient.bytes()
+            + 4 * vectors
+            + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
     }
 }
 
@@ -107,6 +113,7 @@ impl Group {
         l: usize,
         weights: &TiledMatrix,
         constants: &LifConstants,
+        method: LayerMethod,
         scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
@@ -117,7 +124,7 @@ impl Group {
             Some(layer) => layer.spikes.sample(k),
         };
         let LayerState { spikes, active } = &mut here[0];
-        let bits = &mut scratch.bits;
+        let Scratch { bits, dense, .. } = scratch;
         bits.resize_with(GROUP, SpikeBits::default);
         bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
         let mut first_word = 0;
@@ -128,7 +135,12 @@ impl Group {
             for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
                 let size = steps * weights.cols;
                 let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
-                let input = Input::Events(input(k));
+                let input = match method {
+                    LayerMethod::Sparse => Input::Events(input(k)),
+                    LayerMethod::Dense => {
+                        Input::Currents(products::currents(input(k), steps, tile.weights, columns.width, dense))
+                    }
+                };
                 with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, record));
             }
         }
@@ -225,6 +237,7 @@ impl Group {
         l: usize,
         weights: &TiledMatrix,
         alpha: f32,
+        method: LayerMethod,
         scratch: &mut Scratch,
     ) {
         let steps = batch.time_steps();
@@ -243,7 +256,16 @@ impl Group {
                 let mut delta: Vec<DeltaRows> = (stretch.clone())
                     .map(|tile| self.delta(l + 1, k, tile, weights.columns[tile].begin, alpha, steps))
                     .collect();
-                spike_gradient(k, steps, weights, stretch.clone(), &mut delta, &mut active, &mut scratch.rows);
+                let stretch = stretch.clone();
+                let Scratch { rows, dense, .. } = scratch;
+                match method {
+                    LayerMethod::Sparse => {
+                        spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, rows);
+                    }
+                    LayerMethod::Dense => {
+                        products::spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, dense);
+                    }
+                }
             }
         }
         (0..self.samples.len()).for_each(|k| finish(k, &mut active));

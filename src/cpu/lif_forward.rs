@@ -41,7 +41,8 @@ pub fn words_of(width: usize) -> usize {
 impl SpikeBits {
     /// Room for `steps` rows of a layer with these tiles.
     pub fn begin(&mut self, steps: usize, columns: &[Columns]) {
-        let words = |columns: &Columns| (0..words_of(columns.width)).map(|k| columns.begin + 64 * k).collect::<Vec<_>>();
+        let words =
+            |columns: &Columns| (0..words_of(columns.width)).map(|k| columns.begin + 64 * k).collect::<Vec<_>>();
         self.first_neuron = columns.iter().flat_map(words).collect();
         self.per_row = self.first_neuron.len();
         // Every word is written.

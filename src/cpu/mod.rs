@@ -10,6 +10,8 @@ mod dense;
 mod group;
 mod lif_forward;
 mod loss;
+mod matmul;
+mod products;
 mod readout;
 mod spike_gradient;
 mod state;
@@ -152,8 +154,8 @@ impl CpuEngine {
     /// Everything that a sample's own thread does: forward through all layers, loss and, with `backward`, the errors of
     /// every layer. `v`, if given, takes the potentials of every layer as [B, T, N].
     fn pass(&mut self, batch: &EventSet, backward: bool, clock: &mut Clock, v: Option<&mut [Vec<f32>]>) {
-        let (network, layers, lif, readout, scratch) =
-            (&self.network, &self.layers, &self.lif, &self.readout, &self.scratch);
+        let (network, layers, lif, readout) = (&self.network, &self.layers, &self.lif, &self.readout);
+        let (methods, scratch) = (&self.layer_methods, &self.scratch);
         let hidden = network.hidden.len();
         let mut records: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::new()).collect();
         for (v, layer) in v.into_iter().flatten().zip(layers) {
@@ -169,14 +171,14 @@ impl CpuEngine {
                 group.seconds.push((now - begun).as_secs_f64());
             };
             for (l, constants) in lif.iter().enumerate() {
-                group.forward(batch, l, &layers[l].weights, constants, scratch, records.next());
+                group.forward(batch, l, &layers[l].weights, constants, methods[l], scratch, records.next());
                 lap(group);
             }
             group.readout_and_loss(batch, network, &layers[hidden].weights, readout, scratch, records.next());
             lap(group);
             for l in (0..hidden).rev().filter(|_| backward) {
                 let alpha = lif.get(l + 1).map_or(readout.alpha, |c| c.alpha);
-                group.spike_gradient(batch, network, l, &layers[l + 1].weights, alpha, scratch);
+                group.spike_gradient(batch, network, l, &layers[l + 1].weights, alpha, methods[l + 1], scratch);
                 lap(group);
             }
         });
@@ -191,7 +193,8 @@ impl CpuEngine {
 
     /// Sums every tile's gradient in its owner's scratch, and gives it to `take` while it is in the cache.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
-        let (groups, lif, readout, scratch) = (&self.groups, &self.lif, &self.readout, &self.scratch);
+        let (groups, lif, readout) = (&self.groups, &self.lif, &self.readout);
+        let (methods, scratch) = (&self.layer_methods, &self.scratch);
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
         // The largest first, so that the last task to finish is a short one.
@@ -200,13 +203,21 @@ impl CpuEngine {
             let scratch = &mut *own_scratch(scratch);
             let (l, columns) = (task.layer, task.columns);
             let alpha = lif.get(l).map_or(readout.alpha, |c| c.alpha);
-            let (rows, gradient) = scratch.rows_and_gradient(task.weights.len());
+            let (rows, dense, gradient) = scratch.rows_and_gradient(task.weights.len());
             gradient.fill(0.0);
+            let (steps, width) = (batch.time_steps(), columns.width);
             for group in groups {
                 for k in 0..group.samples.len() {
                     let spikes = group.input(batch, l, k);
-                    let delta = group.delta(l, k, task.tile, columns.begin, alpha, batch.time_steps());
-                    with_width!(columns.width, weight_gradient(spikes, delta, batch.time_steps(), rows, gradient));
+                    let delta = group.delta(l, k, task.tile, columns.begin, alpha, steps);
+                    match methods[l] {
+                        LayerMethod::Sparse => {
+                            with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient));
+                        }
+                        LayerMethod::Dense => {
+                            products::weight_gradient(spikes, delta, steps, width, dense, gradient);
+                        }
+                    }
                 }
             }
             take(task, gradient);

@@ -59,12 +59,13 @@ pub fn spike_gradient(
     active: &mut [ActiveTile],
     rows: &mut Rows,
 ) {
+    // By hand, since the compiler would work on pairs of numbers, for the sake of the sum over lanes.
+
     /// Adds `w * delta` to 16 partial sums.
     #[inherit_target]
-    fn add_products(w: &[f32], delta: &[f32], sum: [f32; LANES]) -> [f32; LANES] {
-        let lanes = w.as_chunks::<LANES>().0.iter().zip(delta.as_chunks::<LANES>().0);
+    fn add_products<const W: usize>(w: &[f32], delta: &[f32], sum: [f32; LANES]) -> [f32; LANES] {
+        let lanes = w[..W].as_chunks::<LANES>().0.iter().zip(delta[..W].as_chunks::<LANES>().0);
         match_target! {
-            // By hand, since the compiler would work on pairs of numbers, for the sake of the sum over lanes.
             "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
                 use std::arch::x86_64::*;
                 let mut sum: __m512 = bytemuck::cast(sum);
@@ -91,6 +92,32 @@ pub fn spike_gradient(
                     }
                 }
                 sum
+            },
+        }
+    }
+
+    /// The sum over lanes: halves are added until one lane is left.
+    #[inherit_target]
+    fn total(sum: [f32; LANES]) -> f32 {
+        match_target! {
+            "x86_64+avx2" => {
+                use std::arch::x86_64::*;
+                let halves: [__m256; 2] = bytemuck::cast(sum);
+                let eight = _mm256_add_ps(halves[0], halves[1]);
+                let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            },
+            _ => {
+                let mut sum = sum;
+                let mut width = LANES;
+                while width > 1 {
+                    width /= 2;
+                    for k in 0..width {
+                        sum[k] += sum[k + width];
+                    }
+                }
+                sum[0]
             },
         }
     }
@@ -122,7 +149,7 @@ pub fn spike_gradient(
                 let mut at = 0;
                 for (columns, tile) in columns.iter().zip(tiles) {
                     let (w, delta) = (&tile[i * columns.width..], &rows[at + t * columns.width..]);
-                    sum = add_products(&w[..columns.width], &delta[..columns.width], sum);
+                    sum = with_width!(columns.width, add_products(w, delta, sum));
                     at += BLOCK * columns.width;
                 }
                 e[*left] += total(sum);
@@ -139,17 +166,4 @@ fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], e
         rows.fill(0.0);
     }
     alive
-}
-
-/// The sum over lanes, in a fixed order.
-#[inline(always)]
-fn total(mut sum: [f32; LANES]) -> f32 {
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for k in 0..width {
-            sum[k] += sum[k + width];
-        }
-    }
-    sum[0]
 }
