@@ -221,6 +221,12 @@ pub trait Engine: Send {
         Err(Error::Unsupported("this device has one way to compute a layer".into()))
     }
 
+    /// The density of a layer's operands from which [`LayerMethod::Dense`] is the faster way on this device, as
+    /// measured (docs/performance.md); see [`crate::auto`].
+    fn crossover(&self) -> f64 {
+        1.0
+    }
+
     /// Hands over a training set, from which [`train_held`](Engine::train_held) takes its batches; it replaces the
     /// one before. The gpu device keeps it in its own memory as compact events.
     ///
