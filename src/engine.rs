@@ -244,6 +244,12 @@ pub trait Engine: Send {
         Err(Error::Unsupported("this device holds no training set".into()))
     }
 
+    /// What a user should know and the log should say, since the last call: that the training set did not fit the
+    /// device's memory, say.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Queues one training step: forward, loss, backward, Adam.
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()>;
 

@@ -198,6 +198,17 @@ impl Recording {
         }
     }
 
+    /// The dispatches in `parts` passes for as many submits, so that none takes long.
+    pub fn encode_parts(&self, parts: usize) -> impl Iterator<Item = impl Fn(&mut wgpu::CommandEncoder)> {
+        let each = self.dispatches.len().div_ceil(parts.max(1)).max(1);
+        self.dispatches.chunks(each).map(|dispatches| {
+            move |encoder: &mut wgpu::CommandEncoder| {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
+            }
+        })
+    }
+
     /// Encodes what must be zero before the dispatches.
     pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
         for buffer in &self.clears {
