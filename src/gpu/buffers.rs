@@ -114,7 +114,7 @@ pub struct InputState<B = wgpu::Buffer> {
     pub labels: B,
     /// (B + 1) vec4<u32>: where each sample lies in the training set held, its label, where it begins in the batch.
     pub samples: B,
-    /// (chunk, N₀, samples of it): spikes of each neuron in each sample.
+    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; the memory of [`State::delta`].
     pub counts: B,
     /// Scratch of the scan, shared by all lists.
     pub block_sums: B,
@@ -240,9 +240,11 @@ impl<B: Clone> State<B> {
         let chunks = sizes.batch.div_ceil(chunk) as u64;
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
-        // Staged entries are put in order before the first δ is written: they share memory.
+        // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
+        // before the first δ is written: the three share memory.
         let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
-        let delta = m.storage("delta and staged entries", "delta of a chunk", staged.max(chunk as u64 * row_bytes))?;
+        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
+        let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
         let lists = network.hidden.iter().map(|l| b * (steps + l.neurons as u64 + quads(l.neurons) as u64));
         let most_counts = lists.chain([b * inputs]).max().unwrap_or(1);
         let block_sums = m.storage("block sums", "block sums", 4 * most_counts.div_ceil(1024))?;
@@ -282,7 +284,7 @@ impl<B: Clone> State<B> {
                 events: m.storage(BATCH, "input events", events)?,
                 labels: m.storage(BATCH, "labels", 4 * b)?,
                 samples: m.storage(BATCH, "samples", 16 * (b + 1))?,
-                counts: m.storage(sorted, "input counts", 4 * (b * inputs + 1))?,
+                counts: delta.clone(),
                 offsets: m.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
                 presynaptic: m.storage(sorted, "input presynaptic spikes", events)?,
                 needed: m.storage(sorted, "input needed rows", 4 * b * words)?,

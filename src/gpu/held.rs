@@ -126,9 +126,9 @@ pub fn record<'a>(
         return;
     }
     let (input, samples) = (&state.input, Work::Groups(piece.samples as u64));
-    r.clear(&input.counts);
-    r.clear(&input.needed);
     let lists = piece.samples * network.inputs;
+    r.clear_first(&input.counts, 4 * lists as u64);
+    r.clear(&input.needed);
     let p = Params { counts: lists as u32, ..p };
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use steps::{Input, Job, Pace, Report, Submitted};
 
 /// Bytes for the δ of a chunk of samples: a software adapter wants it in its cache, a GPU enough work per dispatch.
-const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 16 << 20)];
+const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 8 << 20)];
 
 /// A network on the gpu device.
 pub struct GpuEngine {
@@ -170,21 +170,20 @@ impl GpuEngine {
     fn grow(&mut self, reports: &[Report]) -> Result<()> {
         let (Some(state), Some(mut rates)) = (&self.state, self.rates.clone()) else { return Ok(()) };
         let batch = state.sizes.batch;
-        let mut grown = false;
         for (l, has) in state.sizes.capacity.iter().enumerate() {
             let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
             let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
             for (rate, (needs, has)) in rates.hidden[l].iter_mut().zip(counted) {
                 if needs > has {
                     *rate = plan::SLACK * f64::from(needs) / batch as f64;
-                    grown = true;
                 }
             }
         }
-        if !grown {
-            return Err(Error::Device("a list overflowed, but no count says which".into()));
-        }
         let sizes = self.choose(self.wanted, &rates)?;
+        // No list is made longer than its layer has slots: counts beyond that come of a device that computes wrongly.
+        if sizes == state.sizes {
+            return Err(Error::Device("a list overflowed, but no count says which, or one that cannot be".into()));
+        }
         self.rates = Some(rates);
         self.allocate(sizes)
     }

@@ -54,8 +54,8 @@ impl Dispatch {
 
 /// A recorded step.
 pub struct Recording {
-    /// Buffers cleared before the dispatches.
-    pub clears: Vec<wgpu::Buffer>,
+    /// What is cleared before the dispatches: so many bytes of a buffer, or all of it.
+    pub clears: Vec<(wgpu::Buffer, Option<u64>)>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
 }
@@ -78,7 +78,7 @@ enum Uniform {
 pub struct Recorder<'a> {
     context: &'a mut Context,
     phase: Phase,
-    clears: Vec<wgpu::Buffer>,
+    clears: Vec<(wgpu::Buffer, Option<u64>)>,
     entries: Vec<Entry<'a>>,
     uniforms: Vec<u8>,
 }
@@ -96,7 +96,12 @@ impl<'a> Recorder<'a> {
 
     /// Clears a buffer before the step.
     pub fn clear(&mut self, buffer: &wgpu::Buffer) {
-        self.clears.push(buffer.clone());
+        self.clears.push((buffer.clone(), None));
+    }
+
+    /// Clears the beginning of a buffer before the step.
+    pub fn clear_first(&mut self, buffer: &wgpu::Buffer, bytes: u64) {
+        self.clears.push((buffer.clone(), Some(bytes)));
     }
 
     /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
@@ -211,8 +216,8 @@ impl Recording {
 
     /// Encodes what must be zero before the dispatches.
     pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
-        for buffer in &self.clears {
-            encoder.clear_buffer(buffer, 0, None);
+        for (buffer, bytes) in &self.clears {
+            encoder.clear_buffer(buffer, 0, *bytes);
         }
     }
 }
