@@ -55,6 +55,8 @@ pub struct GpuOptions {
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
     pub density_guess: Option<f64>,
+    /// Put counters into every kernel, for [`GpuEngine::counted`](super::GpuEngine::counted). Slow.
+    pub count: bool,
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
     /// work on kernels. Such shaders always run with bounds checks.
     pub shaders: Option<std::path::PathBuf>,
@@ -192,6 +194,10 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         let offered = adapter.limits();
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
+    }
+    if options.count {
+        // The counters are one more storage buffer beside the eight of a kernel.
+        limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("spikegrad"),

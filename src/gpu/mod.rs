@@ -6,7 +6,9 @@
 
 pub mod adapter;
 mod buffers;
+pub mod ceilings;
 mod context;
+pub mod count;
 mod dense;
 mod inspect;
 pub mod params;
@@ -143,6 +145,23 @@ impl GpuEngine {
         let usual =
             DELTA_BYTES.iter().find(|(tier, _)| *tier == self.context.tier).map_or(4 << 20, |(_, bytes)| *bytes);
         self.options.delta_bytes.unwrap_or(usual).min(limit)
+    }
+
+    /// What each kernel executed in the last training step on `batch` samples, for an engine opened with
+    /// [`GpuOptions::count`]. Waits for queued steps.
+    ///
+    /// # Errors
+    /// No such step was trained, or nothing is counted.
+    pub fn counted(&mut self, batch: usize) -> Result<Vec<count::KernelCount>> {
+        self.finish_all()?;
+        let counted = match self.recordings.get(&(batch, Purpose::Train)) {
+            Some(recording) => recording.counted(&self.context)?,
+            None => Vec::new(),
+        };
+        match counted.is_empty() {
+            true => Err(Error::Device(format!("no step on {batch} samples has been counted"))),
+            false => Ok(counted),
+        }
     }
 
     fn first_capacity(&self, batch: usize) -> Vec<Capacity> {

@@ -5,7 +5,7 @@ use super::params::AdamParams;
 use super::recording::Phase;
 use super::sparse::Purpose;
 use super::{GpuEngine, Report};
-use crate::engine::{KernelTime, Profile};
+use crate::engine::{KernelTime, Profile, Slice};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -74,12 +74,18 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
     }
     let period = f64::from(context.queue.get_timestamp_period());
     let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
+    let mut slices = Vec::new();
+    let origin = stamps.first().copied().unwrap_or(0);
     for (k, dispatch) in recording.dispatches.iter().enumerate() {
         // Zero or backwards means that the platform did not really measure.
         let ms = match stamps.get(2 * k..2 * k + 2) {
             Some(&[begin, end]) if begin > 0 && end >= begin => Some((end - begin) as f64 * period / 1e6),
             _ => None,
         };
+        if let (Some(ms), Some(&begin)) = (ms, stamps.get(2 * k)) {
+            let begin_ms = begin.saturating_sub(origin) as f64 * period / 1e6;
+            slices.push(Slice { kernel: dispatch.label.clone(), begin_ms, ms });
+        }
         match kernels.iter_mut().find(|(_, kernel)| kernel.name == dispatch.label) {
             Some((_, kernel)) => {
                 kernel.calls += 1;
@@ -96,5 +102,6 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
         forward_ms: sum(Phase::Forward),
         backward_ms: sum(Phase::Backward),
         kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
+        slices,
     })
 }
