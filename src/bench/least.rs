@@ -155,6 +155,8 @@ pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
     for operation in operations.split('+') {
         let parts: Vec<Least> = match layer {
             Some(l) => vec![of_layer(operation, l, facts)?],
+            // The hidden layers' sums bear their number; this one is of the loss.
+            None if operation == "report" => vec![of_layer(operation, facts.spikes.len() - 1, facts)?],
             None => (0..facts.spikes.len()).filter_map(|l| of_layer(operation, l, facts)).collect(),
         };
         if parts.is_empty() {

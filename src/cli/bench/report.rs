@@ -1,7 +1,7 @@
 //! What was measured, as tables and as JSON.
 
 use super::super::show::{self, bytes, magnitude, percents, say, say_json, table, three_digits};
-use super::cases::{Case, trim};
+use super::cases::Case;
 use super::{Arguments, MethodWord};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ impl Report<'_> {
         let network = &case.config.network;
         vec![
             format!(
-                "{}: {sizes}, T = {}, batch {}, B_th = {}",
+                "{}{sizes}, T = {}, batch {}, B_th = {}",
                 case.config.preset,
                 network.time_steps,
                 case.batch.len(),
@@ -101,7 +101,7 @@ impl Report<'_> {
     fn one(&self, measured: &Measured) -> Vec<String> {
         let Measured { case, measurements, .. } = measured;
         let first = &measurements[0];
-        let mut lines = self.head(case, &show::sizes(&case.config.network.sizes()));
+        let mut lines = self.head(case, &format!(": {}", show::sizes(&case.config.network.sizes())));
         lines.push(format!("input: {}; spiking {}", case.input, show::percent(case.input_density)));
         lines.push(format!(
             "hidden layers: spiking {}, active {} (weights scaled for {})",
@@ -185,7 +185,7 @@ impl Report<'_> {
 
     /// A row for each case and method.
     fn many(&self) -> Vec<String> {
-        let mut lines = self.head(&self.measured[0].case, &self.arguments.preset);
+        let mut lines = self.head(&self.measured[0].case, "");
         lines.push(String::new());
         let head = [
             "sizes",
@@ -223,7 +223,7 @@ impl Report<'_> {
         lines.extend(table(&rows, 2));
         for (name, points) in self.speed_ups() {
             for density in crossings(&points, 1.0) {
-                let density = trim(100.0 * density);
+                let density = three_digits(100.0 * density);
                 lines.push(format!("{name}: dense and sparse take the same time at about {density} % spikes"));
             }
         }
