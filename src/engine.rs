@@ -169,6 +169,18 @@ pub struct KernelTime {
     pub ms: Option<f64>,
 }
 
+/// When one dispatch of a profiled step ran, by the device's own clock; on the cpu device, whose threads are in
+/// different phases at the same time, the phases one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Slice {
+    /// The kernel, as in [`KernelTime`].
+    pub kernel: String,
+    /// Milliseconds since the first of the step began.
+    pub begin_ms: f64,
+    /// How long it ran, ms.
+    pub ms: f64,
+}
+
 /// Measured times of one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Profile {
@@ -178,6 +190,8 @@ pub struct Profile {
     pub backward_ms: Option<f64>,
     /// Per kernel.
     pub kernels: Vec<KernelTime>,
+    /// Each dispatch, in order; empty where the platform has no timestamps.
+    pub slices: Vec<Slice>,
 }
 
 /// What a device is.

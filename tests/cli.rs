@@ -253,7 +253,7 @@ fn a_damaged_checkpoint_is_named() {
 
 #[test]
 fn wrong_words_exit_with_two() {
-    let wrong: [(&[&str], &[&str]); 21] = [
+    let wrong: [(&[&str], &[&str]); 24] = [
         (&["frobnicate"], &["frobnicate"]),
         (&["train"], &["PRESET"]),
         (&["train", "mnist"], &["`mnist`", "fmnist"]),
@@ -274,7 +274,10 @@ fn wrong_words_exit_with_two() {
         (&["bench", "mnist"], &["mnist", "shd"]),
         (&["bench", "shd", "--batch", "0"], &["batch = 0"]),
         (&["bench", "shd", "--density", "1.5"], &["--density 1.5"]),
-        (&["bench", "fmnist", "--methods", "sparse,reference"], &["reference", "not built yet", "sparse and dense"]),
+        (&["bench", "fmnist", "--methods", "sparse,sparse"], &["--methods", "once"]),
+        (&["bench", "fmnist", "--densities", "0.1,2"], &["--densities 2", "0 to 1"]),
+        (&["bench", "fmnist", "--depth", "0"], &["--depth 0", "1 or more"]),
+        (&["bench", "fmnist", "--hidden", "20,20", "--depth", "3"], &["--depth 3", "2 layers"]),
     ];
     for (words, parts) in wrong {
         // clap quotes with ', our own messages with `.
@@ -378,6 +381,99 @@ fn bench_prints_the_fields_that_scripts_read() {
         ["1156-20-10-10", "density 0.02", "lif_forward.0", "whole step, ms", "dense / sparse", "1 - sparse/dense"]
     {
         assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+#[test]
+fn bench_measures_sizes_and_densities_in_one_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (trace, charts) = (path("trace.json"), path("charts"));
+    let words = "bench shd --sizes 12,20 --densities 0.01,0.3 --batch 2 --device cpu --repeat 2 --depth 1";
+    let words: Vec<&str> = words.split(' ').chain(["--trace", &trace, "--charts", &charts, "--json"]).collect();
+    let said = json(&succeeds(&words));
+    let runs = said["runs"].as_array().unwrap();
+    let of = |field: &str| runs.iter().map(|run| run[field].clone()).collect::<Vec<Value>>();
+    assert_eq!(of("hidden"), [12, 12, 12, 12, 20, 20, 20, 20].map(Value::from));
+    assert_eq!(of("target_density"), [0.01, 0.01, 0.3, 0.3, 0.01, 0.01, 0.3, 0.3].map(Value::from));
+    for run in runs {
+        assert!((run["input_density"].as_f64().unwrap() / run["target_density"].as_f64().unwrap() - 1.0).abs() < 0.3);
+        let known = |kernel: &&Value| kernel["bytes_per_second"].as_f64().is_some_and(|rate| rate > 0.0);
+        assert!(run["kernels"].as_array().unwrap().iter().any(|kernel| known(&kernel)), "{run}");
+        let (estimated, real) = (run["estimated_bytes"].as_f64().unwrap(), run["state_bytes"].as_f64().unwrap());
+        assert!((0.2..5.0).contains(&(estimated / real)), "{run}");
+    }
+    assert!(said["ceilings"]["bytes_per_second"].as_f64().unwrap() > 0.0, "{said}");
+
+    let trace: Value = serde_json::from_slice(&std::fs::read(trace).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let slices: Vec<&Value> = events.iter().filter(|event| event["ph"] == "X").collect();
+    for slice in &slices {
+        assert!(slice["name"].is_string() && slice["ts"].as_f64().unwrap() >= 0.0 && slice["dur"].is_f64(), "{slice}");
+        let named = |e: &&Value| e["ph"] == "M" && e["tid"] == slice["tid"] && e["name"] == "thread_name";
+        assert!(events.iter().any(|e| named(&e)), "{slice} is on no named track");
+    }
+    assert_eq!(slices.iter().filter(|slice| slice["cat"] == "step").count(), 8 * 2);
+    assert!(slices.iter().any(|slice| slice["name"] == "lif_forward.0"));
+    // On a track, one kernel ends before the next begins.
+    for pair in slices.windows(2).filter(|pair| pair[0]["tid"] == pair[1]["tid"]) {
+        let at = |slice: &Value, field: &str| slice[field].as_f64().unwrap();
+        assert!(at(pair[0], "ts") + at(pair[0], "dur") <= at(pair[1], "ts") + 1.0, "{pair:?}");
+    }
+    for chart in ["step-time.png", "memory.png", "kernels-sparse.png", "kernels-dense.png", "speed-up.png"] {
+        picture(&folder.path().join("charts").join(chart));
+    }
+
+    let output = succeeds(&"bench shd --sizes 12,20 --batch 2 --device cpu --repeat 1".split(' ').collect::<Vec<_>>());
+    let said = text(&output.stdout);
+    assert!(said.contains("700-12-12-20") && said.contains("700-20-20-20") && said.contains("dense/sparse"), "{said}");
+    assert!(text(&output.stderr).contains("memory of sparse"), "the estimate is said before");
+}
+
+#[test]
+fn bench_counts_what_kernels_execute() {
+    let words: Vec<&str> = "bench fmnist --hidden 24 --batch 8 --device gpu --count".split(' ').collect();
+    let said = text(&succeeds(&words).stdout).to_string();
+    for part in ["dispatches", "lif_forward.0", "operands", "all with a least"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+    let said = json(&succeeds(&[&words[..], &["--json", "--tier", "hardware", "--methods", "dense"]].concat()));
+    let kernels = said["runs"][0]["kernels"].as_array().unwrap();
+    let adam = kernels.iter().find(|k| k["name"] == "adam.1").unwrap();
+    assert_eq!(adam["least_bytes"].as_f64().unwrap(), 28.0 * 24.0 * 24.0);
+    assert!(adam["read_bytes"].as_u64().unwrap() >= 16 * 24 * 24, "{adam}");
+    fails(2, &["bench", "fmnist", "--count", "--device", "cpu"], &["--count", "--device gpu"]);
+}
+
+#[test]
+fn bench_sweeps_an_axis() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, charts) = (folder.path().join("points.csv"), folder.path().join("charts"));
+    let words = "bench shd --hidden 16 --batch 2 --device cpu --repeat 2 --sweep empty-steps --points 100,400,99999";
+    let files = ["--csv", csv.to_str().unwrap(), "--charts", charts.to_str().unwrap()];
+    let words: Vec<&str> = words.split(' ').chain(files).collect();
+    let said = text(&succeeds(&words).stdout).to_string();
+    assert!(said.contains("empty-steps = 99999 skipped: time_steps = 99999"), "{said}");
+    assert!(said.contains("time grows with the power of"), "{said}");
+    let points = std::fs::read_to_string(&csv).unwrap();
+    assert_eq!(points.lines().count(), 1 + 2 * 3, "{points}");
+    picture(&charts.join("sweep-empty-steps.png"));
+    let said = json(&succeeds(&[&words[..], &["--json", "--methods", "sparse"]].concat()));
+    let sweep = &said["sweeps"][0];
+    assert_eq!((&sweep["axis"], sweep["points"].as_array().unwrap().len()), (&"empty_steps".into(), 2));
+    assert!(sweep["in_slots"]["exponent"].is_f64() && sweep["points"][0]["events"].as_f64().unwrap() > 0.0, "{sweep}");
+}
+
+#[test]
+fn what_cannot_fit_is_refused_at_once() {
+    let hopeless = ["--batch", "60000", "--hidden", "30000,30000", "--device", "cpu"];
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for words in [&["train", "fmnist", "--out", out.to_str().unwrap()][..], &["bench", "shd"]] {
+        let clock = std::time::Instant::now();
+        fails(1, &[words, &hopeless].concat(), &["GiB", "to spare", "smaller --batch"]);
+        assert!(clock.elapsed().as_secs() < 60, "{words:?} took {:?}", clock.elapsed());
+        assert!(!out.exists(), "nothing was begun");
     }
 }
 

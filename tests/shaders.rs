@@ -6,12 +6,12 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{ShaderStage, TypeInner};
 use spikegrad::gpu::params::{AdamParams, GemmParams, Params};
-use spikegrad::gpu::shaders::ALL;
+use spikegrad::gpu::shaders::{ALL, MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 
 /// Calls `check` with each variant's name, module and validation.
 fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
     let mut variants = 0;
-    for kernel in ALL {
+    for kernel in ALL.iter().chain(&[MEASURE_STREAM, MEASURE_MULTIPLY_ADD]) {
         for defined in kernel.variants {
             let name = [&[kernel.name], *defined].concat().join("+");
             let source = kernel.wgsl(defined);

@@ -12,6 +12,7 @@ use spikegrad::config::{RunConfig, Schedule};
 use spikegrad::data::{self, DataSet};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
+use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::train::{self, METRICS_FILE, Outcome, Summary, metrics, stored_config};
 use std::path::{Path, PathBuf};
@@ -115,6 +116,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
     let device: Device = config.device.parse().map_err(usage)?;
+    let needs = needs(&config, &data, device);
+    needs.check(memory::available())?;
     let mut engine = device.open(&config.network, config.method)?;
     if data.subset {
         complain(
@@ -124,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 
     let clock = Instant::now();
-    let mut reporter = Reporter::new(voice, introduction(&config, &data, engine.as_ref(), &folder));
+    let mut reporter = Reporter::new(voice, introduction(&config, &data, engine.as_ref(), &needs, &folder));
     let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
     reporter.clear();
     let (summary, interrupted) = match outcome? {
@@ -248,7 +251,22 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn introduction(config: &RunConfig, data: &DataSet, engine: &dyn Engine, folder: &Path) -> Vec<String> {
+/// What the run will take, at the density of its data and usual ones within.
+fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Estimate {
+    let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
+    let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
+    let batch = config.batch.min(data.train.len());
+    let events = data.train.events().len() + data.test.events().len();
+    memory::estimate(&config.network, config.method, batch, device, &densities).with_data(events)
+}
+
+fn introduction(
+    config: &RunConfig,
+    data: &DataSet,
+    engine: &dyn Engine,
+    needs: &Estimate,
+    folder: &Path,
+) -> Vec<String> {
     let limit = config.limit.map_or(String::new(), |n| format!("first {} samples, ", thousands(n as u64)));
     let epochs = if config.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", thousands(config.epochs)) };
     let schedule = match config.schedule {
@@ -261,6 +279,7 @@ fn introduction(config: &RunConfig, data: &DataSet, engine: &dyn Engine, folder:
         format!("device   {}", show::device(&engine.info())),
         format!("network  {}", network_line(config)),
         format!("training {limit}{epochs}, batch {batch}, learning rate {lr}{schedule}, seed {seed}"),
+        format!("memory   {}", needs.line()),
         format!("run      {}", folder.display()),
     ]
 }

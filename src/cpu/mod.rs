@@ -102,7 +102,15 @@ impl Clock {
             |k: &KernelTime| ["lif_forward", "readout", "dense_forward"].iter().any(|p| k.name.starts_with(p));
         let sum =
             |forward: bool| Some(self.kernels.iter().filter(|k| is_forward(k) == forward).filter_map(|k| k.ms).sum());
-        Profile { forward_ms: sum(true), backward_ms: sum(false), kernels: self.kernels }
+        // Threads are in different phases at the same time: these are laid end to end.
+        let mut begin_ms = 0.0;
+        let mut slice = |k: &KernelTime| {
+            let ms = k.ms?;
+            begin_ms += ms;
+            Some(Slice { kernel: k.name.clone(), begin_ms: begin_ms - ms, ms })
+        };
+        let slices = self.kernels.iter().filter_map(&mut slice).collect();
+        Profile { forward_ms: sum(true), backward_ms: sum(false), kernels: self.kernels, slices }
     }
 }
 

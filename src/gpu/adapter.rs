@@ -62,6 +62,8 @@ pub struct GpuOptions {
     pub memory: Option<u64>,
     /// Seconds of work that a submit may hold, by the measured pace; `None` is 0.2. Drivers kill a submit after 2 s.
     pub submit_seconds: Option<f64>,
+    /// Put counters into every kernel, for [`GpuEngine::counted`](super::GpuEngine::counted). Slow.
+    pub count: bool,
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
     /// work on kernels. Such shaders always run with bounds checks.
     pub shaders: Option<std::path::PathBuf>,
@@ -199,6 +201,10 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         let offered = adapter.limits();
         limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
         limits.max_buffer_size = offered.max_buffer_size;
+    }
+    if options.count {
+        // The counters are one more storage buffer beside the eight of a kernel.
+        limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("spikegrad"),

@@ -1,8 +1,10 @@
 //! An open device with its pipelines, built once; and every error that wgpu reports, turned into ours.
 
 use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
+use super::count::{Counted, Work};
 use super::shaders::Kernel;
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +28,10 @@ pub struct Context {
     checked: bool,
     shaders: Option<PathBuf>,
     pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
+    /// Whether kernels count what they execute.
+    pub counting: bool,
+    /// What the segments of each counted kernel cost.
+    segments: HashMap<(Kernel, Vec<&'static str>), Arc<[Work]>>,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -60,6 +66,8 @@ impl Context {
             checked: options.checked.unwrap_or(cfg!(debug_assertions)),
             shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
+            counting: options.count,
+            segments: HashMap::new(),
             trouble,
         })
     }
@@ -73,10 +81,16 @@ impl Context {
         let label = [&[kernel.name], defined].concat().join("+");
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(edited.unwrap_or_else(|| kernel.wgsl(defined)).into()),
+        let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
+        let source = match self.counting.then(|| Counted::new(&text)) {
+            Some(Ok(counted)) => {
+                self.segments.insert(key.clone(), counted.segments.into());
+                wgpu::ShaderSource::Naga(Cow::Owned(counted.module))
+            }
+            // What is wrong with the text, the device will say.
+            Some(Err(_)) | None => wgpu::ShaderSource::Wgsl(text.into()),
         };
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
         let module = match checked {
             true => self.device.create_shader_module(descriptor),
             // SAFETY: the shaders are ours and embedded in the program; they clamp every index that comes from a
@@ -98,6 +112,11 @@ impl Context {
         });
         self.pipelines.insert(key, pipeline.clone());
         pipeline
+    }
+
+    /// What the segments of a counted kernel cost; `None` where nothing is counted.
+    pub fn segments(&self, kernel: Kernel, defined: &[&'static str]) -> Option<Arc<[Work]>> {
+        self.segments.get(&(kernel, defined.to_vec())).cloned()
     }
 
     /// A zeroed storage buffer.

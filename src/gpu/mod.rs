@@ -7,7 +7,9 @@
 
 pub mod adapter;
 mod buffers;
+pub mod ceilings;
 mod context;
+pub mod count;
 mod dense;
 mod held;
 mod inspect;
@@ -116,6 +118,25 @@ impl GpuEngine {
         let usual =
             DELTA_BYTES.iter().find(|(tier, _)| *tier == self.context.tier).map_or(4 << 20, |(_, bytes)| *bytes);
         self.options.delta_bytes.unwrap_or(usual)
+    }
+
+    /// What each kernel executed in the last training step on `batch` samples, for an engine opened with
+    /// [`GpuOptions::count`]. Waits for queued steps.
+    ///
+    /// # Errors
+    /// No such step was trained in one piece, or nothing is counted.
+    pub fn counted(&mut self, batch: usize) -> Result<Vec<count::KernelCount>> {
+        self.finish_all()?;
+        let piece =
+            Piece { samples: batch, total: batch, first: true, last: true, purpose: Purpose::Train, held: false };
+        let counted = match self.recordings.get(&piece) {
+            Some(recording) => recording.counted(&self.context)?,
+            None => Vec::new(),
+        };
+        match counted.is_empty() {
+            true => Err(Error::Device(format!("no step on {batch} samples has been counted"))),
+            false => Ok(counted),
+        }
     }
 
     /// What the state of a step may take: the memory that is to be used, without weights and training set.

@@ -6,7 +6,7 @@ use super::pieces::Piece;
 use super::recording::Phase;
 use super::sparse::Purpose;
 use super::steps::{Report, part};
-use crate::engine::{KernelTime, Profile, check_batch};
+use crate::engine::{KernelTime, Profile, Slice, check_batch};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -21,13 +21,14 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
     engine.step += 1;
     engine.write_constants(engine.step, adam);
     let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
+    let (mut slices, mut origin) = (Vec::new(), None);
     let mut reports = Vec::new();
     let most = engine.most_samples(Purpose::Train);
     let pieces: Vec<_> = Piece::of(batch.len(), most, Purpose::Train, false).collect();
     for (piece, range) in &pieces {
         engine.record(*piece)?;
         engine.write_batch(&part(batch, range, pieces.len()));
-        reports.push(run(engine, piece, &mut kernels)?);
+        reports.push(run(engine, piece, &mut kernels, &mut slices, &mut origin)?);
     }
     if reports.iter().any(Report::overflowed) {
         // The update was withheld: the same step again, with room.
@@ -43,11 +44,18 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
         forward_ms: sum(Phase::Forward),
         backward_ms: sum(Phase::Backward),
         kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
+        slices,
     })
 }
 
-/// Runs a piece and adds its times to `kernels`.
-fn run(engine: &GpuEngine, piece: &Piece, kernels: &mut Vec<(Phase, KernelTime)>) -> Result<Report> {
+/// Runs a piece and adds its times to `kernels` and `slices`; `origin` is the step's first timestamp.
+fn run(
+    engine: &GpuEngine,
+    piece: &Piece,
+    kernels: &mut Vec<(Phase, KernelTime)>,
+    slices: &mut Vec<Slice>,
+    origin: &mut Option<u64>,
+) -> Result<Report> {
     let context = &engine.context;
     let (Some(state), Some(recording)) = (&engine.state, engine.recordings.get(piece)) else {
         return Err(Error::Device("the step was not recorded".into()));
@@ -93,12 +101,17 @@ fn run(engine: &GpuEngine, piece: &Piece, kernels: &mut Vec<(Phase, KernelTime)>
     };
     let report = Report(context.read_as(&state.report, report_words(engine.network.hidden.len()))?);
     let period = f64::from(context.queue.get_timestamp_period());
+    let origin = *origin.get_or_insert(stamps.first().copied().unwrap_or(0));
     for (k, dispatch) in recording.dispatches.iter().enumerate() {
         // Zero or backwards means that the platform did not really measure.
         let ms = match stamps.get(2 * k..2 * k + 2) {
             Some(&[begin, end]) if begin > 0 && end >= begin => Some((end - begin) as f64 * period / 1e6),
             _ => None,
         };
+        if let (Some(ms), Some(&begin)) = (ms, stamps.get(2 * k)) {
+            let begin_ms = begin.saturating_sub(origin) as f64 * period / 1e6;
+            slices.push(Slice { kernel: dispatch.label.clone(), begin_ms, ms });
+        }
         match kernels.iter_mut().find(|(_, kernel)| kernel.name == dispatch.label) {
             Some((_, kernel)) => {
                 kernel.calls += 1;

@@ -1,7 +1,10 @@
 //! A step as a list of dispatches, built once for a batch size and replayed: pipelines, bind groups and sizes fixed.
 
 use super::context::Context;
+use super::count::{self, Counted, KernelCount, Work as Executed};
 use super::shaders::Kernel;
+use crate::error::Result;
+use std::sync::Arc;
 
 /// Uniform data of each dispatch begins at a multiple of this (WebGPU's default alignment).
 const UNIFORM_STRIDE: u64 = 256;
@@ -33,7 +36,16 @@ pub struct Dispatch {
     pub phase: Phase,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+    counters: Option<Counters>,
     work: Work,
+}
+
+/// Where a dispatch counts what it executes.
+struct Counters {
+    segments: Arc<[Executed]>,
+    bind_group: wgpu::BindGroup,
+    /// Where its counters begin, in bytes.
+    offset: u64,
 }
 
 impl Dispatch {
@@ -41,6 +53,9 @@ impl Dispatch {
     pub fn encode(&self, pass: &mut wgpu::ComputePass) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
+        if let Some(counters) = &self.counters {
+            pass.set_bind_group(count::GROUP, &counters.bind_group, &[]);
+        }
         match &self.work {
             Work::Groups(n) => {
                 // More than 65,535 workgroups fold into y; the shaders unfold them with the same constant.
@@ -58,12 +73,15 @@ pub struct Recording {
     pub clears: Vec<(wgpu::Buffer, Option<u64>)>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
+    /// The counters of all dispatches, where the kernels count.
+    counters: Option<wgpu::Buffer>,
 }
 
 struct Entry<'a> {
     label: String,
     phase: Phase,
     pipeline: wgpu::ComputePipeline,
+    segments: Option<Arc<[Executed]>>,
     uniform: Uniform,
     buffers: Vec<&'a wgpu::Buffer>,
     work: Work,
@@ -143,8 +161,9 @@ impl<'a> Recorder<'a> {
             return;
         }
         let pipeline = self.context.pipeline(kernel, defined);
+        let segments = self.context.segments(kernel, defined);
         let phase = self.phase;
-        self.entries.push(Entry { label, phase, pipeline, uniform, buffers: buffers.to_vec(), work });
+        self.entries.push(Entry { label, phase, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
     }
 
     /// Makes the bind groups.
@@ -157,6 +176,19 @@ impl<'a> Recorder<'a> {
             mapped_at_creation: false,
         });
         self.context.queue.write_buffer(&uniforms, 0, &self.uniforms);
+        let bytes = |entry: &Entry| {
+            entry.segments.as_ref().map_or(0, |s| Counted::buffer_bytes(s).next_multiple_of(UNIFORM_STRIDE))
+        };
+        let counter_bytes: u64 = self.entries.iter().map(bytes).sum();
+        let counters = (counter_bytes > 0).then(|| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("counters"),
+                size: counter_bytes,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        let mut counter_offset = 0;
         let dispatches = self
             .entries
             .into_iter()
@@ -180,16 +212,34 @@ impl<'a> Recorder<'a> {
                     layout: &entry.pipeline.get_bind_group_layout(0),
                     entries: &entries,
                 });
+                let counters = counters.as_ref().zip(entry.segments.clone()).map(|(buffer, segments)| {
+                    let offset = counter_offset;
+                    counter_offset += bytes(&entry);
+                    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset,
+                        size: std::num::NonZeroU64::new(Counted::buffer_bytes(&segments)),
+                    });
+                    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some("counters"),
+                        layout: &entry.pipeline.get_bind_group_layout(count::GROUP),
+                        entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
+                    });
+                    Counters { segments, bind_group, offset }
+                });
                 Dispatch {
                     label: entry.label,
                     phase: entry.phase,
                     pipeline: entry.pipeline,
                     bind_group,
+                    counters,
                     work: entry.work,
                 }
             })
             .collect();
-        Recording { clears: self.clears, dispatches }
+        let mut clears = self.clears;
+        clears.extend(counters.clone().map(|counters| (counters, None)));
+        Recording { clears, dispatches, counters }
     }
 }
 
@@ -219,5 +269,25 @@ impl Recording {
         for (buffer, bytes) in &self.clears {
             encoder.clear_buffer(buffer, 0, *bytes);
         }
+    }
+
+    /// What each kernel executed in the last step, in the order of first dispatch; empty where nothing is counted.
+    pub fn counted(&self, context: &Context) -> Result<Vec<KernelCount>> {
+        let Some(counters) = &self.counters else { return Ok(Vec::new()) };
+        let words: Vec<u32> = context.read_as(counters, counters.size() as usize / 4)?;
+        let mut kernels: Vec<KernelCount> = Vec::new();
+        for dispatch in &self.dispatches {
+            let Some(Counters { segments, offset, .. }) = &dispatch.counters else { continue };
+            let own = words.get(*offset as usize / 4..).unwrap_or(&[]);
+            let work = Counted::work(segments, own);
+            match kernels.iter_mut().find(|kernel| kernel.name == dispatch.label) {
+                Some(kernel) => {
+                    kernel.dispatches += 1;
+                    kernel.work += work;
+                }
+                None => kernels.push(KernelCount { name: dispatch.label.clone(), dispatches: 1, work }),
+            }
+        }
+        Ok(kernels)
     }
 }

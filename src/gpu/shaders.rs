@@ -81,6 +81,16 @@ kernels! {
     DENSE_DELTA = "dense_delta" [[], ["RECORD"]];
 }
 
+/// Measures the adapter's memory; no part of a step.
+pub const MEASURE_STREAM: Kernel =
+    Kernel { name: "measure/stream", source: include_str!("../../shaders/measure/stream.wgsl"), variants: &[&[]] };
+/// Measures the adapter's arithmetic; no part of a step.
+pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
+    name: "measure/multiply_add",
+    source: include_str!("../../shaders/measure/multiply_add.wgsl"),
+    variants: &[&[]],
+};
+
 /// What `#import NAME` stands for.
 fn shared(name: &str) -> Option<&'static str> {
     Some(match name {

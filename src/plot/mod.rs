@@ -1,13 +1,17 @@
-//! Figures as PNG files: the spike raster of a sample and the curves of a training run.
+//! Figures as PNG files: the spike raster of a sample, the curves of a training run, and the charts of a measurement.
 //!
 //! Everything is drawn at twice its size and averaged down, which gives smooth dots, lines and
 //! letters. The font is embedded, so that a figure looks the same everywhere and needs no font library.
 
+pub mod bars;
 pub mod curves;
+pub mod lines;
 mod panel;
 pub mod raster;
 
+pub use bars::{Bars, bars_png};
 pub use curves::{CurvePoint, curves_png};
+pub use lines::{Line, Lines, crossings, lines_png};
 pub use raster::{Raster, RasterPanel, raster_png};
 
 use crate::error::{Error, Result};

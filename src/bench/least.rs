@@ -1,0 +1,335 @@
+//! The least that each kernel's mathematics needs: every input read once, every output written once.
+//!
+//! This is the table that `bench --count` and the rates of `bench` are held against. It knows the numbers of a step
+//! ([`Facts`]) and nothing of how kernels are written: arrays count without padding, a spike of a list as 4 bytes, one
+//! of a mask as a bit, an active entry as 8 bytes of place and 4 of value. A kernel cannot move less, however it is
+//! written, unless it is fused with its neighbours.
+//!
+//! Beside it stand the *operands*: what moves if nothing is kept in registers or shared memory from one event to the
+//! next, so that every event reads its own row of weights and every entry its own two rows. Where the least is far
+//! below the operands, caches decide.
+
+use crate::engine::StepReport;
+use crate::error::Result;
+use crate::events::EventSet;
+use crate::model::Network;
+use crate::weights::Weights;
+use serde::Serialize;
+
+/// The sizes and counts of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Neurons of the input, the hidden layers, the readout.
+    pub sizes: Vec<f64>,
+    /// B.
+    pub batch: f64,
+    /// T.
+    pub steps: f64,
+    /// Spikes of the input and each hidden layer.
+    pub spikes: Vec<f64>,
+    /// Active entries of each hidden layer.
+    pub active: Vec<f64>,
+    /// Rows (b, t) in which the input or hidden layer has a spike.
+    pub spiking_rows: Vec<f64>,
+    /// Rows in which the hidden layer has an active entry; none for the input.
+    pub active_rows: Vec<f64>,
+    /// Rows in which it has either.
+    pub needed_rows: Vec<f64>,
+}
+
+/// What must move and be computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Least {
+    /// Bytes, every input and output once.
+    pub least_bytes: f64,
+    /// Bytes where every event reads its own rows.
+    pub operand_bytes: f64,
+    /// Multiply-adds, or the additions and multiplications that are none.
+    pub least_multiply_adds: f64,
+}
+
+impl Facts {
+    /// From a report; rows that are occupied, as if spikes and entries fell on them independently.
+    pub fn estimated(network: &Network, report: &StepReport) -> Self {
+        let (batch, steps) = (report.samples as f64, network.time_steps as f64);
+        let rows = batch * steps;
+        let occupied = |n: f64| rows * -(-n / rows).exp_m1();
+        let spikes: Vec<f64> = report.spikes.iter().map(|&n| n as f64).collect();
+        let active: Vec<f64> = report.active.iter().map(|&n| n as f64).collect();
+        let above_input = || std::iter::once(0.0).chain(active.iter().copied());
+        Facts {
+            sizes: network.sizes().iter().map(|&n| n as f64).collect(),
+            batch,
+            steps,
+            spiking_rows: spikes.iter().map(|&n| occupied(n)).collect(),
+            active_rows: above_input().map(occupied).collect(),
+            needed_rows: spikes.iter().zip(above_input()).map(|(s, a)| occupied(s + a)).collect(),
+            spikes,
+            active,
+        }
+    }
+
+    /// Counted by running the forward pass of `weights` on the CPU, a few samples at a time.
+    ///
+    /// # Errors
+    /// A network that cannot work, or a batch or weights that do not fit it.
+    pub fn exact(network: &Network, weights: &Weights, batch: &EventSet) -> Result<Self> {
+        use crate::cpu::CpuEngine;
+        use crate::engine::{Engine, Method, TrainingState};
+        let mut engine = CpuEngine::new(network, Method::Sparse)?;
+        engine.load(&TrainingState::new(weights.clone()))?;
+        let layers = network.hidden.len() + 1;
+        let mut facts = Facts {
+            sizes: network.sizes().iter().map(|&n| n as f64).collect(),
+            batch: batch.len() as f64,
+            steps: network.time_steps as f64,
+            spikes: vec![0.0; layers],
+            active: vec![0.0; layers - 1],
+            spiking_rows: vec![0.0; layers],
+            active_rows: vec![0.0; layers],
+            needed_rows: vec![0.0; layers],
+        };
+        let steps = network.time_steps;
+        for first in (0..batch.len()).step_by(8) {
+            let samples: Vec<u32> = (first..batch.len().min(first + 8)).map(|b| b as u32).collect();
+            let mut part = EventSet::new(network.inputs, steps);
+            part.gather(batch, &samples);
+            let seen = engine.inspect(&part)?;
+            for l in 0..layers {
+                // Bit 0: a spike; bit 1: an active entry.
+                let mut rows = vec![0u8; part.len() * steps];
+                let mut note = |b: usize, t: usize, bit: u8| rows[b * steps + t] |= bit;
+                match l {
+                    0 => {
+                        facts.spikes[0] += part.events().len() as f64;
+                        for b in 0..part.len() {
+                            part.sample(b).iter().for_each(|event| note(b, event.t(), 1));
+                        }
+                    }
+                    _ => {
+                        let layer = &seen.hidden[l - 1];
+                        facts.spikes[l] += layer.spikes.len() as f64;
+                        facts.active[l - 1] += layer.active.len() as f64;
+                        layer.spikes.iter().for_each(|(b, event)| note(*b as usize, event.t(), 1));
+                        layer.active.iter().for_each(|entry| note(entry.b as usize, entry.t as usize, 2));
+                    }
+                }
+                let with = |bits: u8| rows.iter().filter(|&&row| row & bits != 0).count() as f64;
+                facts.spiking_rows[l] += with(1);
+                facts.active_rows[l] += with(2);
+                facts.needed_rows[l] += with(3);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Spikes of all layers that have weights above them, and all active entries.
+    pub fn events(&self) -> f64 {
+        self.spikes.iter().chain(&self.active).sum()
+    }
+
+    /// Multiply-adds of the sparse products: each spike and each active entry with a row of weights.
+    pub fn synaptic_operations(&self) -> f64 {
+        let products = |l: usize| {
+            let entries = if l > 0 { self.active[l - 1] } else { 0.0 };
+            (2.0 * self.spikes[l] + entries) * self.sizes[l + 1]
+        };
+        (0..self.spikes.len()).map(products).sum()
+    }
+
+    /// B · T · N over the hidden layers: what a dense step walks through.
+    pub fn slots(&self) -> f64 {
+        let neurons: f64 = self.sizes[1..self.sizes.len() - 1].iter().sum();
+        self.batch * self.steps * neurons
+    }
+}
+
+/// The least of a kernel by its name (`lif_forward.0`), or of several fused (`weight_gradient+adam`); without a
+/// layer's number, of all layers that have it. `None` for a name that the table does not know.
+pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
+    let (operations, layer) = match kernel.rsplit_once('.') {
+        Some((operations, layer)) if layer.chars().all(|c| c.is_ascii_digit()) => (operations, layer.parse().ok()),
+        _ => (kernel, None),
+    };
+    let mut sum = Least::default();
+    for operation in operations.split('+') {
+        let parts: Vec<Least> = match layer {
+            Some(l) => vec![of_layer(operation, l, facts)?],
+            // The hidden layers' sums bear their number; this one is of the loss.
+            None if operation == "report" => vec![of_layer(operation, facts.spikes.len() - 1, facts)?],
+            None => (0..facts.spikes.len()).filter_map(|l| of_layer(operation, l, facts)).collect(),
+        };
+        if parts.is_empty() {
+            return None;
+        }
+        for part in parts {
+            sum.least_bytes += part.least_bytes;
+            sum.operand_bytes += part.operand_bytes;
+            sum.least_multiply_adds += part.least_multiply_adds;
+        }
+    }
+    Some(sum)
+}
+
+/// Bytes of a float, an index, a spike of a list.
+const WORD: f64 = 4.0;
+/// Bytes of an active entry's place (row and neuron).
+const PLACE: f64 = 8.0;
+/// Bytes of a slot in a mask.
+const BIT: f64 = 0.125;
+
+/// One operation at weight layer `l`, between `n_in` neurons below and `n` of its own; the readout's is the last.
+fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
+    let readout = f.spikes.len() - 1;
+    if l > readout {
+        return None;
+    }
+    let (n_in, n) = (f.sizes[l], f.sizes[l + 1]);
+    let (below, rows) = (f.spikes[l], f.batch * f.steps);
+    let weights = n_in * n;
+    // What the layer itself leaves behind, for hidden layers.
+    let own = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
+    let (spikes, active) = (own(&f.spikes, l + 1), own(&f.active, l));
+    let hidden = l < readout;
+    // Rows of δ of this layer that anyone below asks for.
+    let delta_rows = if l == 0 { f.spiking_rows[0] } else { f.needed_rows[l] };
+    let counts = f.batch * (f.steps + n + (n / 4.0).ceil());
+    // bytes, multiply-adds; operands are the same bytes unless said.
+    let plain = |bytes: f64, multiply_adds: f64| {
+        Some(Least { least_bytes: bytes, operand_bytes: bytes, least_multiply_adds: multiply_adds })
+    };
+    // A part that is read once at least, and `uses` times where every use reads it anew.
+    let with_rows = |bytes: f64, once: f64, uses: f64, multiply_adds: f64| {
+        Some(Least {
+            least_bytes: bytes + once.min(uses),
+            operand_bytes: bytes + uses,
+            least_multiply_adds: multiply_adds,
+        })
+    };
+    match (operation, hidden) {
+        // Events and weights in; masks of spikes and active entries out. An addition a weight, a decay a slot.
+        ("lif_forward", true) => {
+            let bytes = WORD * below + rows * n * BIT + (PLACE + WORD) * active;
+            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+        }
+        ("readout", false) => {
+            let bytes = WORD * below + 2.0 * WORD * f.batch * n;
+            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+        }
+        // Counts to offsets.
+        ("scan_reduce", true) => plain(WORD * counts * (1.0 + 1.0 / 1024.0), 0.0),
+        ("scan_blocks", true) => plain(2.0 * WORD * counts / 1024.0, 0.0),
+        ("scan_apply", true) => plain(WORD * counts * (2.0 + 1.0 / 1024.0), 0.0),
+        // Masks and offsets to lists.
+        ("scatter_spikes", true) => plain(rows * n * BIT + WORD * rows + WORD * spikes, 0.0),
+        ("scatter_presynaptic", true) => plain(rows * n * BIT + WORD * f.batch * n + WORD * spikes, 0.0),
+        ("scatter_active", true) => plain(2.0 * (PLACE + WORD) * active, 0.0),
+        ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
+        ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
+        ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),
+        // Errors and the rows asked for in; those rows of δ out. A decay a value.
+        ("delta_readout", false) => {
+            plain(2.0 * WORD * f.batch * n + rows * BIT + WORD * delta_rows * n, delta_rows * n)
+        }
+        ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, delta_rows * n + active),
+        // Active entries of this layer, weights and δ rows of the layer above.
+        ("spike_gradient", true) => {
+            let above = f.sizes[l + 2];
+            let once = WORD * (n * above + f.active_rows[l + 1] * above);
+            with_rows((PLACE + 2.0 * WORD) * active, once, 2.0 * WORD * active * above, active * above)
+        }
+        // Spikes below and the δ rows at their times; the gradient out.
+        ("weight_gradient", _) => {
+            let once = WORD * f.spiking_rows[l] * n;
+            with_rows(WORD * below + WORD * weights, once, WORD * below * n, below * n)
+        }
+        // ∇W, W and two moments in; all but ∇W out.
+        ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
+        ("dense_input", _) if l == 0 => plain(2.0 * WORD * below, 0.0),
+        ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
+        ("dense_lif" | "dense_forward.scan", true) => plain(3.0 * WORD * rows * n, 2.0 * rows * n),
+        ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
+        ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
+        ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
+            let above = f.sizes[l + 2];
+            plain(WORD * (rows * (above + n) + n * above), rows * above * n)
+        }
+        ("dense_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
+        ("dense_delta", false) => plain(WORD * rows * n, rows * n),
+        ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
+            plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
+    use crate::cpu::CpuEngine;
+    use crate::engine::{Engine, Method, TrainingState};
+    use crate::model::Adam;
+    use crate::presets;
+
+    fn facts() -> Facts {
+        Facts {
+            sizes: vec![10.0, 20.0, 5.0],
+            batch: 2.0,
+            steps: 100.0,
+            spikes: vec![40.0, 60.0],
+            active: vec![30.0],
+            spiking_rows: vec![35.0, 50.0],
+            active_rows: vec![0.0, 25.0],
+            needed_rows: vec![35.0, 70.0],
+        }
+    }
+
+    #[test]
+    fn the_table_counts_by_hand() {
+        let f = facts();
+        let forward = least("lif_forward.0", &f).unwrap();
+        assert_eq!(forward.least_bytes, 4.0 * 40.0 + 200.0 * 20.0 / 8.0 + 12.0 * 30.0 + 4.0 * 200.0);
+        assert_eq!(forward.operand_bytes - forward.least_bytes, 4.0 * (40.0 * 20.0 - 200.0));
+        assert_eq!(forward.least_multiply_adds, 40.0 * 20.0 + 200.0 * 20.0);
+        let gradient = least("weight_gradient.1", &f).unwrap();
+        assert_eq!(gradient.least_bytes, 4.0 * 60.0 + 4.0 * 100.0 + 4.0 * 50.0 * 5.0);
+        assert_eq!(gradient.operand_bytes, 4.0 * 60.0 + 4.0 * 100.0 + 4.0 * 60.0 * 5.0);
+        assert_eq!(least("adam.0", &f).unwrap().least_bytes, 28.0 * 200.0);
+        assert_eq!(least("spike_gradient.0", &f).unwrap().least_multiply_adds, 30.0 * 5.0);
+        assert_eq!(f.events(), 130.0);
+        assert_eq!(f.synaptic_operations(), 2.0 * 40.0 * 20.0 + (2.0 * 60.0 + 30.0) * 5.0);
+        assert_eq!(f.slots(), 4000.0);
+    }
+
+    #[test]
+    fn fused_and_whole_names_are_sums() {
+        let f = facts();
+        let bytes = |name: &str| least(name, &f).map(|least| least.least_bytes);
+        let sum = ["weight_gradient.0", "weight_gradient.1", "adam.0", "adam.1"].map(|name| bytes(name).unwrap());
+        assert_eq!(bytes("weight_gradient+adam"), Some(sum.iter().sum()));
+        assert_eq!(bytes("spike_gradient"), bytes("spike_gradient.0"));
+        assert_eq!([bytes("no_such_kernel"), bytes("lif_forward.7"), bytes("lif_forward.1")], [None; 3]);
+    }
+
+    #[test]
+    fn exact_facts_are_those_of_the_step() {
+        let mut network = presets::paper("nmnist").unwrap().network;
+        (network.inputs, network.time_steps) = (50, 40);
+        network.set_hidden(&[30, 20]).unwrap();
+        let batch = random_spikes(&network, 11, 0.02, 1).unwrap();
+        let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
+        let exact = Facts::exact(&network, &weights, &batch).unwrap();
+        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
+        engine.load(&TrainingState::new(weights)).unwrap();
+        engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();
+        let estimated = Facts::estimated(&network, &engine.reports(true).unwrap()[0]);
+        assert_eq!((&exact.spikes, &exact.active), (&estimated.spikes, &estimated.active));
+        for l in 0..3 {
+            assert!(exact.needed_rows[l] <= exact.spiking_rows[l] + exact.active_rows[l]);
+            assert!(exact.needed_rows[l] >= exact.spiking_rows[l].max(exact.active_rows[l]));
+            let ratio = exact.spiking_rows[l] / estimated.spiking_rows[l];
+            assert!((0.5..2.0).contains(&ratio), "{ratio}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Medians over repeats of a profiled and a whole step, engine by engine in turn.
+
+use super::least::{Facts, Least, least};
+use crate::engine::{Engine, Profile, Slice, StepReport, TrainingState};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::Adam;
+use crate::weights::Weights;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Steps before the first that is measured.
+const WARM_UP: usize = 3;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The batch of every step.
+    pub batch: &'a EventSet,
+    /// The weights before every measured step.
+    pub weights: &'a Weights,
+    /// The optimiser.
+    pub adam: Adam,
+    /// Measured steps of each engine.
+    pub repeat: usize,
+}
+
+/// Figures of one engine; times are medians over the repeats, in ms.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measurement {
+    /// Forward, loss included; `None` where the platform has no timestamps.
+    pub forward_ms: Option<f64>,
+    /// Backward, as in [`Profile::backward_ms`].
+    pub backward_ms: Option<f64>,
+    /// A whole training step as the clock on the wall sees it, waiting for the device included.
+    pub step_ms: f64,
+    /// The fastest and the slowest of these steps.
+    pub step_ms_min_max: [f64; 2],
+    /// What a step needs beyond weights, moments and input, bytes.
+    pub state_bytes: u64,
+    /// The same by name.
+    pub memory: Vec<Memory>,
+    /// Spikes / (B · T · N) of each hidden layer.
+    pub spike_density: Vec<f64>,
+    /// Active entries / (B · T · N) of each hidden layer.
+    pub activity: Vec<f64>,
+    /// Mean loss of a sample.
+    pub loss: f64,
+    /// Each kernel, or phase on the CPU.
+    pub kernels: Vec<KernelFigures>,
+    /// Each repeat's whole step, ms.
+    #[serde(skip)]
+    pub steps_ms: Vec<f64>,
+    /// When each dispatch of the last profiled step ran.
+    #[serde(skip)]
+    pub slices: Vec<Slice>,
+}
+
+/// Figures of one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KernelFigures {
+    /// The operation, with its layer.
+    pub name: String,
+    /// Dispatches (or calls) in the step.
+    pub calls: u32,
+    /// Their time in a step, ms; `None` where the platform has no timestamps.
+    pub ms: Option<f64>,
+    /// Its least and greatest over the repeats.
+    pub ms_min_max: Option<[f64; 2]>,
+    /// The least that its mathematics needs, at the step's own counts; `None` for a kernel that the table
+    /// ([`least`](super::least::least)) does not have.
+    #[serde(flatten)]
+    pub least: Option<Least>,
+    /// That least of bytes by the time: comparable to the device's ceiling.
+    pub bytes_per_second: Option<f64>,
+    /// That least of multiply-adds by the time.
+    pub multiply_adds_per_second: Option<f64>,
+}
+
+/// A named piece of memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// What it holds.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// Measures training steps of all `engines`, in turn within each repeat, so that a machine which slows down for a
+/// while slows all of them. `on_repeat` is told how many repeats are done.
+///
+/// A repeat of an engine is: weights put back, a profiled step, then the step whose whole time is taken. The profiled
+/// step moves no weights, as the learning rate is vanishing; the other one does everything that training does.
+///
+/// # Errors
+/// A device that fails, or a loss that is no number; 0 repeats.
+pub fn measure(
+    engines: &mut [Box<dyn Engine>],
+    plan: &Plan,
+    on_repeat: &mut dyn FnMut(usize),
+) -> Result<Vec<Measurement>> {
+    if plan.repeat == 0 {
+        return Err(Error::Config("repeat = 0: must be 1 or more".into()));
+    }
+    let state = TrainingState::new(plan.weights.clone());
+    for engine in engines.iter_mut() {
+        engine.load(&state)?;
+        for _ in 0..WARM_UP {
+            step(engine.as_mut(), plan)?;
+        }
+    }
+    let still = Adam { lr: 1e-30, ..plan.adam };
+    let mut repeats: Vec<Vec<Repeat>> = engines.iter().map(|_| Vec::new()).collect();
+    for done in 1..=plan.repeat {
+        for (engine, repeats) in engines.iter_mut().zip(&mut repeats) {
+            engine.load(&state)?;
+            let profile = engine.profile(plan.batch, &still)?;
+            let (step_ms, report) = step(engine.as_mut(), plan)?;
+            repeats.push(Repeat { profile, step_ms, report });
+        }
+        on_repeat(done);
+    }
+    engines.iter().zip(&repeats).map(|(engine, repeats)| summarise(engine.as_ref(), repeats)).collect()
+}
+
+struct Repeat {
+    profile: Profile,
+    step_ms: f64,
+    report: StepReport,
+}
+
+/// One training step and its time in ms.
+pub(super) fn step(engine: &mut dyn Engine, plan: &Plan) -> Result<(f64, StepReport)> {
+    let clock = Instant::now();
+    engine.train(plan.batch, &plan.adam)?;
+    let report = engine.reports(true)?.pop();
+    let ms = clock.elapsed().as_secs_f64() * 1e3;
+    let report = report.ok_or_else(|| Error::Device("a step was trained, but never reported".into()))?;
+    if !report.loss.total().is_finite() {
+        return Err(Error::NotFinite(format!("the loss of the measured step is {}", report.loss.total())));
+    }
+    Ok((ms, report))
+}
+
+fn summarise(engine: &dyn Engine, repeats: &[Repeat]) -> Result<Measurement> {
+    let Some(Repeat { report, profile, .. }) = repeats.last() else {
+        return Err(Error::Config("nothing was measured".into()));
+    };
+    let network = engine.network();
+    let rows = (report.samples * network.time_steps) as f64;
+    let densities = |counts: &[u64]| {
+        network.hidden.iter().zip(counts).map(|(layer, &n)| n as f64 / (rows * layer.neurons as f64)).collect()
+    };
+    let memory: Vec<Memory> = engine.state_bytes().into_iter().map(|(name, bytes)| Memory { name, bytes }).collect();
+    let steps_ms: Vec<f64> = repeats.iter().map(|r| r.step_ms).collect();
+    let of_all = |time: &dyn Fn(&Profile) -> Option<f64>| median(repeats.iter().map(|r| time(&r.profile)));
+    let facts = Facts::estimated(network, report);
+    let kernel = |name: &String, calls: u32| {
+        let time_of = |r: &Repeat| r.profile.kernels.iter().find(|k| k.name == *name).and_then(|k| k.ms);
+        let ms = median(repeats.iter().map(time_of));
+        let least = least(name, &facts);
+        let rate = |of: fn(&Least) -> f64| match (least.as_ref().map(of), ms) {
+            (Some(n), Some(ms)) if ms > 0.0 && n > 0.0 => Some(n / (1e-3 * ms)),
+            _ => None,
+        };
+        KernelFigures {
+            name: name.clone(),
+            calls,
+            ms,
+            ms_min_max: min_max(repeats.iter().map(time_of)),
+            bytes_per_second: rate(|least| least.least_bytes),
+            multiply_adds_per_second: rate(|least| least.least_multiply_adds),
+            least,
+        }
+    };
+    Ok(Measurement {
+        forward_ms: of_all(&|p| p.forward_ms),
+        backward_ms: of_all(&|p| p.backward_ms),
+        step_ms: median(steps_ms.iter().copied().map(Some)).unwrap_or(f64::NAN),
+        step_ms_min_max: min_max(steps_ms.iter().copied().map(Some)).unwrap_or([f64::NAN; 2]),
+        state_bytes: memory.iter().map(|m| m.bytes).sum(),
+        memory,
+        spike_density: densities(report.spikes.get(1..).unwrap_or_default()),
+        activity: densities(&report.active),
+        loss: report.loss.total() / report.samples as f64,
+        kernels: profile.kernels.iter().map(|k| kernel(&k.name, k.calls)).collect(),
+        steps_ms,
+        slices: profile.slices.clone(),
+    })
+}
+
+/// The median; `None` where one is missing or there is none.
+pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect::<Option<_>>()?;
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    Some(if values.len() % 2 == 1 { upper } else { 0.5 * (values[values.len() / 2 - 1] + upper) })
+}
+
+/// The least and the greatest; `None` where one is missing or there is none.
+fn min_max(values: impl Iterator<Item = Option<f64>>) -> Option<[f64; 2]> {
+    let values: Vec<f64> = values.collect::<Option<_>>()?;
+    let least = values.iter().copied().min_by(f64::total_cmp)?;
+    Some([least, values.iter().copied().max_by(f64::total_cmp)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
+    use crate::cpu::CpuEngine;
+    use crate::engine::Method;
+    use crate::model::Network;
+    use crate::presets;
+
+    fn network(inputs: usize, hidden: &[usize], steps: usize) -> Network {
+        let mut network = presets::paper("nmnist").unwrap().network;
+        (network.inputs, network.time_steps) = (inputs, steps);
+        network.set_hidden(hidden).unwrap();
+        network
+    }
+
+    #[test]
+    fn every_method_is_measured_at_the_same_weights() {
+        let network = network(40, &[30, 30], 30);
+        let batch = random_spikes(&network, 8, 0.03, 1).unwrap();
+        let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
+        let mut engines: Vec<Box<dyn Engine>> = [Method::Sparse, Method::Dense]
+            .map(|method| Box::new(CpuEngine::new(&network, method).unwrap()) as Box<dyn Engine>)
+            .into();
+        let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
+        let mut repeats = Vec::new();
+        let measured = measure(&mut engines, &plan, &mut |done| repeats.push(done)).unwrap();
+        assert_eq!(repeats, [1, 2, 3]);
+        let mut fresh = CpuEngine::new(&network, Method::Sparse).unwrap();
+        fresh.load(&TrainingState::new(weights.clone())).unwrap();
+        fresh.train(&batch, &plan.adam).unwrap();
+        let first = fresh.reports(true).unwrap().remove(0);
+        for m in &measured {
+            // A rate of 0.1 would have moved the spikes of any later step.
+            assert_eq!(m.spike_density[1], first.spikes[2] as f64 / (8.0 * 30.0 * 30.0));
+            assert!((m.loss - first.loss.total() / 8.0).abs() < 1e-5, "{m:?}");
+            assert!(m.step_ms > 0.0 && m.step_ms_min_max[0] <= m.step_ms && m.step_ms <= m.step_ms_min_max[1]);
+            assert!(m.forward_ms.is_some() && m.kernels.len() >= 3 && m.kernels.iter().all(|k| k.ms.is_some()));
+            assert_eq!(m.state_bytes, m.memory.iter().map(|m| m.bytes).sum::<u64>());
+        }
+        assert_ne!(measured[0].kernels[0].name, measured[1].kernels[0].name);
+        assert!(measure(&mut engines, &Plan { repeat: 0, ..plan }, &mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn a_missing_time_stays_missing() {
+        assert_eq!(median([Some(3.0), Some(1.0), Some(2.0)].into_iter()), Some(2.0));
+        assert_eq!(median([Some(4.0), Some(1.0)].into_iter()), Some(2.5));
+        assert_eq!(median([Some(4.0), None].into_iter()), None);
+        assert_eq!(median(std::iter::empty()), None);
+    }
+}

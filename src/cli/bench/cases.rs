@@ -1,0 +1,168 @@
+//! What is measured: networks, batches, densities.
+
+use super::super::show::{self, complain};
+use super::super::usage;
+use super::{Arguments, MethodWord};
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use spikegrad::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
+use spikegrad::config::RunConfig;
+use spikegrad::data;
+use spikegrad::device::Device;
+use spikegrad::events::EventSet;
+use spikegrad::memory::{self, Densities, Estimate};
+use spikegrad::presets;
+use spikegrad::weights::Weights;
+
+/// One network at one density.
+pub struct Case {
+    /// The preset with the case's widths.
+    pub config: RunConfig,
+    /// The batch.
+    pub batch: EventSet,
+    /// What the batch is.
+    pub input: String,
+    /// Spikes / (B · T · N₀).
+    pub input_density: f64,
+    /// Spike density that the hidden layers are scaled for.
+    pub target: f64,
+    /// The density of `--densities`.
+    pub density: Option<f64>,
+}
+
+impl Case {
+    /// The widths of the hidden layers, as one number where they are the same.
+    pub fn hidden(&self) -> Value {
+        let widths: Vec<usize> = self.config.network.hidden.iter().map(|layer| layer.neurons).collect();
+        match widths.iter().all(|&width| width == widths[0]) {
+            true => json!(widths[0]),
+            false => json!(widths),
+        }
+    }
+
+    /// `784-200-200-10`, with its density where that differs from case to case.
+    pub fn name(&self) -> String {
+        let sizes = show::sizes(&self.config.network.sizes());
+        match self.density {
+            Some(density) => format!("{sizes} at {} %", trim(100.0 * density)),
+            None => sizes,
+        }
+    }
+
+    /// The weights of every method.
+    pub fn weights(&self, seed: u64) -> Result<Weights> {
+        Ok(scaled_weights(&self.config.network, &self.batch, self.target, seed)?)
+    }
+}
+
+/// A number without needless zeros.
+pub fn trim(x: f64) -> String {
+    let text = format!("{x:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// Whether the input is images rather than random spikes.
+pub fn images(arguments: &Arguments) -> bool {
+    arguments.preset == "fmnist" && arguments.density.is_none() && arguments.densities.is_empty()
+}
+
+/// The spike density of random input where none is given: the data sets'.
+pub fn usual_density(preset: &str) -> f64 {
+    match preset {
+        "fmnist" => 0.0043,
+        "nmnist" => 0.012,
+        _ => 0.016,
+    }
+}
+
+/// The preset with hidden layers of these widths.
+pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
+    let mut config = presets::paper(&arguments.preset).map_err(usage)?;
+    let layers = arguments.depth.unwrap_or(config.network.hidden.len());
+    let widths = match (widths, arguments.depth) {
+        ([width], _) => vec![*width; layers],
+        (widths, Some(depth)) if widths.len() != depth => {
+            bail!(super::Usage(format!("--depth {depth}: --hidden names {} layers", widths.len())))
+        }
+        (widths, _) => widths.to_vec(),
+    };
+    config.network.set_hidden(&widths).map_err(|e| usage(format!("--hidden: {e}")))?;
+    config.batch = arguments.batch;
+    config.check().map_err(usage)?;
+    Ok(config)
+}
+
+/// A case before its batch is made.
+pub struct Plan {
+    config: RunConfig,
+    density: Option<f64>,
+}
+
+/// Every size at every density, sizes outermost.
+pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
+    let sizes: Vec<Vec<usize>> = match arguments.sizes.is_empty() {
+        true => vec![arguments.hidden.clone()],
+        false => arguments.sizes.iter().map(|&n| vec![n]).collect(),
+    };
+    let densities: Vec<Option<f64>> = match arguments.densities.is_empty() {
+        true => vec![None],
+        false => arguments.densities.iter().copied().map(Some).collect(),
+    };
+    let mut plans = Vec::new();
+    for widths in &sizes {
+        for &density in &densities {
+            plans.push(Plan { config: config(arguments, widths)?, density });
+        }
+    }
+    Ok(plans)
+}
+
+impl Plan {
+    /// Says what each of the methods will take, and refuses what will not fit beside each other: before anything large
+    /// is made.
+    pub fn estimates(&self, arguments: &Arguments, device: Device) -> Result<Vec<Estimate>> {
+        let (network, target) = (&self.config.network, self.target(arguments));
+        let input = self.density.or(arguments.density).unwrap_or(usual_density(&arguments.preset));
+        let densities = Densities { input, spikes: target, active: (2.0 * target).min(1.0) };
+        let batch = arguments.batch;
+        let one = |word: &MethodWord| memory::estimate(network, word.method(), batch, device, &densities);
+        let estimates: Vec<Estimate> = arguments.methods.iter().map(one).collect();
+        for (word, estimate) in arguments.methods.iter().zip(&estimates) {
+            let sizes = show::sizes(&network.sizes());
+            complain(format_args!("memory of {} at {sizes}: {}", word.name(), estimate.line()));
+        }
+        if let Some(together) = estimates.iter().cloned().reduce(Estimate::beside) {
+            together.check(memory::available())?;
+        }
+        Ok(estimates)
+    }
+
+    fn target(&self, arguments: &Arguments) -> f64 {
+        self.density.or(arguments.target).unwrap_or(TARGET_DENSITY)
+    }
+
+    /// Makes the batch.
+    pub fn build(self, arguments: &Arguments) -> Result<Case> {
+        let target = self.target(arguments);
+        let Plan { config, density } = self;
+        let (batch, input) = input(arguments, &config, density)?;
+        let slots = batch.len() * config.network.inputs * config.network.time_steps;
+        let input_density = batch.events().len() as f64 / slots as f64;
+        Ok(Case { input, input_density, target, density, config, batch })
+    }
+}
+
+/// The batch, and what it is.
+fn input(arguments: &Arguments, config: &RunConfig, density: Option<f64>) -> Result<(EventSet, String)> {
+    if images(arguments) {
+        let data = data::load(&config.preset, arguments.data.as_deref(), &config.network)?;
+        if data.train.len() < arguments.batch {
+            bail!("--batch {}: {} has only {} training images", arguments.batch, data.origin, data.train.len());
+        }
+        let input = format!("the first {} training images of {}", arguments.batch, data.origin);
+        return Ok((data.train.head(arguments.batch), input));
+    }
+    let density = density.or(arguments.density).unwrap_or(usual_density(&arguments.preset));
+    let batch = random_spikes(&config.network, arguments.batch, density, arguments.seed)?;
+    Ok((batch, format!("random spikes of density {density}, seed {}", arguments.seed)))
+}

@@ -1,0 +1,58 @@
+//! `--charts`: the figures of a measurement.
+
+use super::report::Report;
+use anyhow::{Context, Result};
+use spikegrad::bench::Measurement;
+use spikegrad::plot::{Bars, Line, Lines, bars_png, crossings, lines_png};
+use std::path::Path;
+
+/// Draws into `folder`, which is made where it is not there.
+pub fn draw(folder: &Path, report: &Report) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let preset = &report.measured[0].case.config.preset;
+    let of = |what: &str| format!("{what}: {preset}, batch {}, {} device", report.arguments.batch, report.info.kind);
+    let by_method = |what: &str, quantity: &str, value: fn(&Measurement) -> f64| Bars {
+        title: of(what),
+        quantity: quantity.into(),
+        series: report.names().map(String::from).collect(),
+        groups: (report.measured.iter())
+            .map(|m| (m.case.name(), m.measurements.iter().map(|m| Some(value(m))).collect()))
+            .collect(),
+    };
+    bars_png(folder.join("step-time.png"), &by_method("Time of a training step", "ms, median", |m| m.step_ms))?;
+    let mib = |m: &Measurement| m.state_bytes as f64 / f64::from(1 << 20);
+    bars_png(folder.join("memory.png"), &by_method("Memory of a training step", "MiB", mib))?;
+    for (k, method) in report.names().enumerate() {
+        let first = &report.measured[0];
+        let mut kernels: Vec<_> = first.measurements[k].kernels.iter().collect();
+        kernels.sort_by(|a, b| b.ms.unwrap_or(0.0).total_cmp(&a.ms.unwrap_or(0.0)));
+        let chart = Bars {
+            title: of(&format!("Kernels of the {method} step, {}", first.case.name())),
+            quantity: "ms, median of a step".into(),
+            series: vec![method.into()],
+            groups: kernels.into_iter().map(|kernel| (kernel.name.clone(), vec![kernel.ms])).collect(),
+        };
+        bars_png(folder.join(format!("kernels-{method}.png")), &chart)?;
+    }
+    let speed_ups = report.speed_ups();
+    if speed_ups.iter().any(|(_, points)| points.len() > 1) {
+        let crossing = |points: &Vec<(f64, f64)>| crossings(points, 1.0);
+        let percent = |&(x, y): &(f64, f64)| (100.0 * x, y);
+        let chart = Lines {
+            title: of("Dense step / sparse step"),
+            panel: "Speed-up by density".into(),
+            x: "spikes in the input and in hidden layers, % of slots",
+            y: "time of dense / time of sparse",
+            level: Some(1.0),
+            marks: (speed_ups.iter().flat_map(|(_, points)| crossing(points)))
+                .map(|x| (100.0 * x, 1.0, format!("equal at {:.1} %", 100.0 * x)))
+                .collect(),
+            lines: speed_ups
+                .into_iter()
+                .map(|(name, points)| Line { name, points: points.iter().map(percent).collect() })
+                .collect(),
+        };
+        lines_png(folder.join("speed-up.png"), &chart)?;
+    }
+    Ok(())
+}

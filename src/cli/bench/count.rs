@@ -1,0 +1,146 @@
+//! `bench --count`: what the kernels of the gpu device execute, beside the least that they need.
+
+use super::super::show::{self, say, say_json, table, three_digits};
+use super::cases::{self, Case};
+use super::{Arguments, TierWord};
+use crate::cli::Usage;
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use spikegrad::bench::{Facts, least};
+use spikegrad::device::Device;
+use spikegrad::engine::{DeviceInfo, Engine, TrainingState};
+use spikegrad::gpu::count::KernelCount;
+use spikegrad::gpu::{GpuEngine, GpuOptions, Tier};
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let adapter = match arguments.device {
+        Device::Cpu => bail!(Usage("--count: the kernels of the gpu device are counted; use --device gpu".into())),
+        Device::Auto => None,
+        Device::Gpu(adapter) => adapter,
+    };
+    let tier = arguments.tier.map(|word| match word {
+        TierWord::Software => Tier::Software,
+        TierWord::Hardware => Tier::Hardware,
+    });
+    let options = GpuOptions { adapter, tier, count: true, ..GpuOptions::default() };
+    let mut runs = Vec::new();
+    let mut info = None;
+    for plan in cases::plans(arguments)? {
+        plan.estimates(arguments, Device::Gpu(adapter))?;
+        let case = plan.build(arguments)?;
+        let weights = case.weights(arguments.seed)?;
+        let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;
+        for word in &arguments.methods {
+            let mut engine = GpuEngine::new(&case.config.network, word.method(), options.clone())?;
+            engine.load(&TrainingState::new(weights.clone()))?;
+            engine.train(&case.batch, &case.config.adam)?;
+            engine.reports(true)?;
+            let kernels = engine.counted(case.batch.len())?;
+            info = Some(engine.info());
+            let run = Run { method: word.name(), case: &case, facts: &facts, kernels };
+            match arguments.json {
+                true => runs.push(run.json()),
+                false => run.print(&engine.info())?,
+            }
+        }
+    }
+    match arguments.json {
+        true => say_json(&json!({ "device": info, "preset": arguments.preset, "runs": runs })),
+        false => Ok(()),
+    }
+}
+
+struct Run<'a> {
+    method: &'static str,
+    case: &'a Case,
+    facts: &'a Facts,
+    kernels: Vec<KernelCount>,
+}
+
+impl Run<'_> {
+    fn json(&self) -> Value {
+        let kernels = self.kernels.iter().map(|kernel| {
+            let mut value = json!(kernel);
+            if let (Value::Object(fields), Some(least)) = (&mut value, least(&kernel.name, self.facts)) {
+                if let Value::Object(least) = json!(least) {
+                    fields.extend(least);
+                }
+            }
+            value
+        });
+        json!({
+            "method": self.method,
+            "hidden": self.case.hidden(),
+            "batch": self.case.batch.len(),
+            "sizes": self.case.config.network.sizes(),
+            "spikes": self.facts.spikes,
+            "active": self.facts.active,
+            "kernels": kernels.collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, info: &DeviceInfo) -> Result<()> {
+        let network = &self.case.config.network;
+        say(format_args!(
+            "{} of {}: {}, T = {}, batch {}; {} spikes, {} active entries",
+            self.method,
+            self.case.config.preset,
+            self.case.name(),
+            network.time_steps,
+            self.case.batch.len(),
+            show::thousands(self.facts.spikes.iter().sum::<f64>() as u64),
+            show::thousands(self.facts.active.iter().sum::<f64>() as u64),
+        ))?;
+        say(format_args!("counted on {}", show::device(info)))?;
+        say("")?;
+        let head =
+            ["MiB", "dispatches", "issued", "least", "ratio", "operands", "ratio", "M multiply-adds", "least", "ratio"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        let mut total = [0.0; 5];
+        for kernel in &self.kernels {
+            let issued = [kernel.work.bytes() as f64, kernel.work.multiply_adds as f64];
+            let least = least(&kernel.name, self.facts);
+            rows.push(row(
+                &kernel.name,
+                Some(kernel.dispatches),
+                issued,
+                least.map(|l| [l.least_bytes, l.operand_bytes, l.least_multiply_adds]),
+            ));
+            if let Some(least) = least {
+                let numbers = [issued[0], issued[1], least.least_bytes, least.operand_bytes, least.least_multiply_adds];
+                total.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
+            }
+        }
+        let [bytes, multiply_adds, least, operands, least_multiply_adds] = total;
+        rows.push(row("all with a least", None, [bytes, multiply_adds], Some([least, operands, least_multiply_adds])));
+        table(&rows, 1).iter().try_for_each(say)?;
+        say("")?;
+        say(
+            "issued: storage-buffer loads and stores as the WGSL executes them, lane by lane; what lanes share and caches",
+        )?;
+        say("keep is not taken off. least: every input read once, every output written once (src/bench/least.rs).")?;
+        say("operands: every event reads its own row of weights or deltas, nothing kept from one to the next.")?;
+        say("")
+    }
+}
+
+/// `least`: bytes, operands' bytes, multiply-adds.
+fn row(name: &str, dispatches: Option<u32>, [bytes, multiply_adds]: [f64; 2], least: Option<[f64; 3]>) -> Vec<String> {
+    let number = |x: f64| if x < 0.0005 { "0".into() } else { three_digits(x) };
+    let mib = |x: f64| number(x / f64::from(1 << 20));
+    let ratio = |x: f64, least: f64| if least > 0.0 { format!("{}×", three_digits(x / least)) } else { "-".into() };
+    let mut row = vec![name.to_string(), dispatches.map_or(String::new(), |n| n.to_string()), mib(bytes)];
+    match least {
+        Some([least, operands, least_multiply_adds]) => row.extend([
+            mib(least),
+            ratio(bytes, least),
+            mib(operands),
+            ratio(bytes, operands),
+            number(multiply_adds / 1e6),
+            number(least_multiply_adds / 1e6),
+            ratio(multiply_adds, least_multiply_adds),
+        ]),
+        None => row.extend(["-", "-", "-", "-"].map(String::from).into_iter().chain([number(multiply_adds / 1e6)])),
+    }
+    row
+}

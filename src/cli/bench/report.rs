@@ -1,0 +1,253 @@
+//! What was measured, as tables and as JSON.
+
+use super::super::show::{self, bytes, magnitude, percents, say, say_json, table, three_digits};
+use super::cases::Case;
+use super::{Arguments, MethodWord};
+use anyhow::Result;
+use serde_json::{Value, json};
+use spikegrad::bench::{Ceilings, KernelFigures, Measurement};
+use spikegrad::engine::DeviceInfo;
+use spikegrad::memory::Estimate;
+use spikegrad::plot::crossings;
+
+/// A case with the figures of each method.
+pub struct Measured {
+    pub case: Case,
+    pub measurements: Vec<Measurement>,
+    pub estimates: Vec<Estimate>,
+}
+
+impl Measured {
+    /// Time of a dense step by that of a sparse one, where both were measured.
+    pub fn speed_up(&self, methods: &[MethodWord]) -> Option<f64> {
+        let of = |word| methods.iter().position(|&w| w == word).map(|k| self.measurements[k].step_ms);
+        Some(of(MethodWord::Dense)? / of(MethodWord::Sparse)?)
+    }
+}
+
+pub struct Report<'a> {
+    pub arguments: &'a Arguments,
+    pub info: DeviceInfo,
+    pub ceilings: Ceilings,
+    pub measured: Vec<Measured>,
+}
+
+impl Report<'_> {
+    pub fn print(&self) -> Result<()> {
+        match (self.arguments.json, &self.measured[..]) {
+            (true, _) => say_json(&self.json()),
+            (false, [one]) => self.one(one).iter().try_for_each(say),
+            (false, _) => self.many().iter().try_for_each(say),
+        }
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.arguments.methods.iter().map(|word| word.name())
+    }
+
+    fn json(&self) -> Value {
+        let mut runs = Vec::new();
+        for Measured { case, measurements, estimates } in &self.measured {
+            for ((method, measurement), estimate) in self.names().zip(measurements).zip(estimates) {
+                let mut run = json!(measurement);
+                if let Value::Object(fields) = &mut run {
+                    fields.insert("method".into(), json!(method));
+                    fields.insert("hidden".into(), case.hidden());
+                    fields.insert("batch".into(), json!(case.batch.len()));
+                    fields.insert("sizes".into(), json!(case.config.network.sizes()));
+                    fields.insert("input_density".into(), json!(case.input_density));
+                    fields.insert("target_density".into(), json!(case.target));
+                    fields.insert("estimated_bytes".into(), json!(estimate.step_bytes()));
+                }
+                runs.push(run);
+            }
+        }
+        let first = &self.measured[0].case;
+        let network = &first.config.network;
+        json!({
+            "device": self.info,
+            "ceilings": self.ceilings,
+            "preset": first.config.preset,
+            "sizes": network.sizes(),
+            "time_steps": network.time_steps,
+            "b_th": network.hidden[0].b_th,
+            "input": first.input,
+            "input_density": first.input_density,
+            "repeat": self.arguments.repeat,
+            "runs": runs,
+        })
+    }
+
+    fn head(&self, case: &Case, sizes: &str) -> Vec<String> {
+        let network = &case.config.network;
+        vec![
+            format!(
+                "{}{sizes}, T = {}, batch {}, B_th = {}",
+                case.config.preset,
+                network.time_steps,
+                case.batch.len(),
+                network.hidden[0].b_th
+            ),
+            format!("device: {}", show::device(&self.info)),
+            format!(
+                "  measured to move at most {}B/s and to do {} multiply-adds/s",
+                magnitude(self.ceilings.bytes_per_second),
+                magnitude(self.ceilings.multiply_adds_per_second)
+            ),
+        ]
+    }
+
+    /// Everything about one case.
+    fn one(&self, measured: &Measured) -> Vec<String> {
+        let Measured { case, measurements, .. } = measured;
+        let first = &measurements[0];
+        let mut lines = self.head(case, &format!(": {}", show::sizes(&case.config.network.sizes())));
+        lines.push(format!("input: {}; spiking {}", case.input, show::percent(case.input_density)));
+        lines.push(format!(
+            "hidden layers: spiking {}, active {} (weights scaled for {})",
+            percents(&first.spike_density),
+            percents(&first.activity),
+            show::percent(case.target)
+        ));
+        for (method, m) in self.names().zip(measurements) {
+            lines.push(String::new());
+            lines.extend(self.passes(method, m));
+        }
+        lines.push(String::new());
+        lines.extend(self.summary(measurements));
+        lines
+    }
+
+    /// Every kernel of a method, and its memory.
+    fn passes(&self, method: &str, m: &Measurement) -> Vec<String> {
+        let head = [method, "calls", "ms", "min-max", "B/s", "of most", "multiply-adds/s", "of most"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        let part = |rate: Option<f64>, most: f64| match rate {
+            Some(rate) => [magnitude(rate), format!("{:.1} %", 100.0 * rate / most)],
+            None => ["-".into(), "-".into()],
+        };
+        let row = |k: &KernelFigures| {
+            let range = k.ms_min_max.map_or("n/a".into(), |[least, most]| format!("{least:.3}-{most:.3}"));
+            let mut row = vec![format!("  {}", k.name), k.calls.to_string(), ms(k.ms), range];
+            row.extend(part(k.bytes_per_second, self.ceilings.bytes_per_second));
+            row.extend(part(k.multiply_adds_per_second, self.ceilings.multiply_adds_per_second));
+            row
+        };
+        rows.extend(m.kernels.iter().map(row));
+        rows.push(vec!["  memory".into()]);
+        rows.extend(m.memory.iter().map(|part| vec![format!("    {}", part.name), String::new(), bytes(part.bytes)]));
+        table(&rows, 1)
+    }
+
+    fn summary(&self, measurements: &[Measurement]) -> Vec<String> {
+        let row = |name: &str, of: &dyn Fn(&Measurement) -> String| -> Vec<String> {
+            std::iter::once(name.to_string()).chain(measurements.iter().map(of)).collect()
+        };
+        let mut head = vec![format!("median of {}", self.arguments.repeat)];
+        head.extend(self.names().map(String::from));
+        let rows = vec![
+            head,
+            row("forward, ms", &|m| ms(m.forward_ms)),
+            row("backward, ms", &|m| ms(m.backward_ms)),
+            row("whole step, ms", &|m| ms(Some(m.step_ms))),
+            row("  fastest, ms", &|m| ms(Some(m.step_ms_min_max[0]))),
+            row("  slowest, ms", &|m| ms(Some(m.step_ms_min_max[1]))),
+            row("memory of a step", &|m| bytes(m.state_bytes)),
+            row("loss", &|m| format!("{:.5}", m.loss)),
+        ];
+        let of = |word| self.arguments.methods.iter().position(|&w| w == word).map(|k| &measurements[k]);
+        let mut lines = table(&rows, 1);
+        let Some(sparse) = of(MethodWord::Sparse) else { return lines };
+        for (word, against) in [(MethodWord::Dense, "dense"), (MethodWord::Reference, "reference")] {
+            let Some(dense) = of(word) else { continue };
+            let ratio = |of: fn(&Measurement) -> Option<f64>| match (of(dense), of(sparse)) {
+                (Some(d), Some(s)) if s > 0.0 => format!("{}×", three_digits(d / s)),
+                _ => "n/a".into(),
+            };
+            let saved = 100.0 * (1.0 - sparse.state_bytes as f64 / dense.state_bytes as f64);
+            lines.push(String::new());
+            lines.push(format!(
+                "{against} / sparse: forward {}, backward {}, whole step {}; memory 1 - sparse/{against} = {saved:.1} %",
+                ratio(|m| m.forward_ms),
+                ratio(|m| m.backward_ms),
+                ratio(|m| Some(m.step_ms)),
+            ));
+        }
+        lines.push(format!(
+            "dense is this program's own fused baseline (matrix products, linear-time scans) on the same {} device,",
+            self.info.kind
+        ));
+        lines.push(
+            "its surrogate masked as sparse's. Memory is what a step needs beyond weights, moments and input.".into(),
+        );
+        lines
+    }
+
+    /// A row for each case and method.
+    fn many(&self) -> Vec<String> {
+        let mut lines = self.head(&self.measured[0].case, "");
+        lines.push(String::new());
+        let head = [
+            "sizes",
+            "method",
+            "input",
+            "spiking",
+            "active",
+            "forward",
+            "backward",
+            "step, ms",
+            "min-max",
+            "memory",
+            "dense/sparse",
+        ];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        for measured in &self.measured {
+            let Measured { case, measurements, .. } = measured;
+            let speed_up = measured.speed_up(&self.arguments.methods);
+            for (k, (method, m)) in self.names().zip(measurements).enumerate() {
+                rows.push(vec![
+                    show::sizes(&case.config.network.sizes()),
+                    method.into(),
+                    show::percent(case.input_density),
+                    percents(&m.spike_density),
+                    percents(&m.activity),
+                    ms(m.forward_ms),
+                    ms(m.backward_ms),
+                    ms(Some(m.step_ms)),
+                    format!("{:.3}-{:.3}", m.step_ms_min_max[0], m.step_ms_min_max[1]),
+                    bytes(m.state_bytes),
+                    speed_up.filter(|_| k == 0).map_or(String::new(), |x| format!("{}×", three_digits(x))),
+                ]);
+            }
+        }
+        lines.extend(table(&rows, 2));
+        for (name, points) in self.speed_ups() {
+            for density in crossings(&points, 1.0) {
+                let density = three_digits(100.0 * density);
+                lines.push(format!("{name}: dense and sparse take the same time at about {density} % spikes"));
+            }
+        }
+        lines
+    }
+
+    /// dense / sparse over the densities of `--densities`, for each size.
+    pub fn speed_ups(&self) -> Vec<(String, Vec<(f64, f64)>)> {
+        let mut curves: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+        for measured in &self.measured {
+            let (Some(x), Some(y)) = (measured.case.density, measured.speed_up(&self.arguments.methods)) else {
+                continue;
+            };
+            let name = show::sizes(&measured.case.config.network.sizes());
+            match curves.last_mut() {
+                Some((last, points)) if *last == name => points.push((x, y)),
+                _ => curves.push((name, vec![(x, y)])),
+            }
+        }
+        curves.iter_mut().for_each(|(_, points)| points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+        curves
+    }
+}
+
+pub fn ms(time: Option<f64>) -> String {
+    time.map_or("n/a".into(), |ms| format!("{ms:.3}"))
+}

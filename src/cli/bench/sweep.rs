@@ -1,0 +1,195 @@
+//! `bench --sweep`: how a step's time grows along an axis.
+
+use super::super::show::{self, magnitude, percents, say, say_json, table};
+use super::cases::{self, trim};
+use super::{Arguments, AxisWord, MethodWord};
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use serde_json::json;
+use spikegrad::bench::TARGET_DENSITY;
+use spikegrad::bench::sweep::{Axis, Base, Budget, Fit, Point, Sweep, sweep};
+use spikegrad::engine::DeviceInfo;
+use spikegrad::plot::{Line, Lines, lines_png};
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+impl AxisWord {
+    fn axis(self) -> Axis {
+        match self {
+            AxisWord::Density => Axis::Density,
+            AxisWord::Neurons => Axis::Neurons,
+            AxisWord::Steps => Axis::Steps,
+            AxisWord::EmptySteps => Axis::EmptySteps,
+            AxisWord::Batch => Axis::Batch,
+            AxisWord::Depth => Axis::Depth,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
+    let device = arguments.device.resolve();
+    let config = cases::config(arguments, &arguments.hidden)?;
+    let base = Base {
+        batch: arguments.batch,
+        input_density: arguments.density.unwrap_or(cases::usual_density(&arguments.preset)),
+        hidden_density: arguments.target.unwrap_or(TARGET_DENSITY),
+        adam: config.adam,
+        seed: arguments.seed,
+        network: config.network,
+    };
+    let axis = word.axis();
+    let points = if arguments.points.is_empty() { axis.usual_points() } else { &arguments.points[..] };
+    let budget = Budget {
+        repeat: arguments.repeat,
+        time: Duration::from_secs(arguments.seconds),
+        bytes: arguments.memory.map(|mib| mib << 20),
+    };
+    let info = device.open(&base.network, MethodWord::Sparse.method())?.info();
+    let mut sweeps = Vec::new();
+    for word in &arguments.methods {
+        let bar = ProgressBar::new_spinner();
+        let tell = &mut |at: f64| {
+            bar.set_message(format!("{}: {} = {}", word.name(), axis.name(), trim(at)));
+            bar.tick();
+        };
+        sweeps.push((word.name(), sweep(device, word.method(), &base, axis, points, &budget, tell)?));
+        bar.finish_and_clear();
+    }
+    if let Some(file) = &arguments.csv {
+        std::fs::write(file, csv(&sweeps)).with_context(|| file.display().to_string())?;
+    }
+    let title = title(arguments, &base, axis, &info);
+    if let Some(folder) = &arguments.charts {
+        draw(folder, axis, &title, &sweeps)?;
+    }
+    if arguments.json {
+        let sweeps: Vec<&Sweep> = sweeps.iter().map(|(_, sweep)| sweep).collect();
+        return say_json(&json!({ "device": info, "preset": arguments.preset, "title": title, "sweeps": sweeps }));
+    }
+    say(&title)?;
+    say(format_args!("device: {}", show::device(&info)))?;
+    sweeps.iter().try_for_each(|(method, sweep)| print(method, sweep))
+}
+
+fn title(arguments: &Arguments, base: &Base, axis: Axis, info: &DeviceInfo) -> String {
+    let of = |this: Axis, words: String| if axis == this { None } else { Some(words) };
+    let density = format!("density {} / {}", trim(base.input_density), trim(base.hidden_density));
+    let steps =
+        if axis == Axis::EmptySteps { None } else { of(Axis::Steps, format!("T = {}", base.network.time_steps)) };
+    let parts = [
+        Some(show::sizes(&base.network.sizes())),
+        steps,
+        of(Axis::Batch, format!("batch {}", base.batch)),
+        of(Axis::Density, density),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("Step by {}: {}, {}, {}", axis.name(), arguments.preset, parts.join(", "), info.kind)
+}
+
+fn print(method: &str, sweep: &Sweep) -> Result<()> {
+    say("")?;
+    let head = [
+        sweep.axis.name(),
+        "step, ms",
+        "min-max",
+        "of",
+        "spikes + active",
+        "products",
+        "B T N",
+        "memory",
+        "spiking",
+        "active",
+    ];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    rows.extend(sweep.points.iter().map(|p| {
+        vec![
+            trim(p.at),
+            format!("{:.3}", p.step_ms),
+            format!("{:.3}-{:.3}", p.step_ms_min_max[0], p.step_ms_min_max[1]),
+            p.steps.to_string(),
+            magnitude(p.events),
+            magnitude(p.synaptic_operations),
+            magnitude(p.slots),
+            show::bytes(p.state_bytes),
+            percents(&p.spike_density),
+            percents(&p.activity),
+        ]
+    }));
+    say(format_args!("{method}:"))?;
+    table(&rows, 0).iter().try_for_each(say)?;
+    for skipped in &sweep.skipped {
+        say(format_args!("{} = {} skipped: {}", sweep.axis.name(), trim(skipped.at), skipped.reason))?;
+    }
+    let exponent = |fit: &Option<Fit>| match fit {
+        Some(fit) => format!("{:.2} (r² {:.3})", fit.exponent, fit.r_squared),
+        None => "none, it did not change".into(),
+    };
+    say(format_args!(
+        "time grows with the power of: spikes + active entries {}; products over them {}; B T N {}",
+        exponent(&sweep.in_events),
+        exponent(&sweep.in_synaptic_operations),
+        exponent(&sweep.in_slots)
+    ))
+}
+
+fn csv(sweeps: &[(&str, Sweep)]) -> String {
+    let mut text = String::from(
+        "method,axis,at,step_ms,fastest_ms,slowest_ms,steps,events,synaptic_operations,slots,state_bytes,skipped\n",
+    );
+    for (method, sweep) in sweeps {
+        let axis = sweep.axis.name();
+        for Point {
+            at,
+            step_ms,
+            step_ms_min_max: [least, most],
+            steps,
+            events,
+            synaptic_operations,
+            slots,
+            state_bytes,
+            ..
+        } in &sweep.points
+        {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{method},{axis},{at},{step_ms},{least},{most},{steps},{events},{synaptic_operations},{slots},{state_bytes},"
+            );
+        }
+        for skipped in &sweep.skipped {
+            let reason = skipped.reason.replace('"', "\"\"");
+            let _ = writeln!(text, "{method},{axis},{},,,,,,,,,\"{reason}\"", skipped.at);
+        }
+    }
+    text
+}
+
+fn draw(folder: &Path, axis: Axis, title: &str, sweeps: &[(&str, Sweep)]) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let x = match axis {
+        Axis::Density => "spikes, fraction of slots",
+        Axis::Neurons => "neurons of a hidden layer",
+        Axis::Steps => "time steps",
+        Axis::EmptySteps => "time steps, the same number of spikes",
+        Axis::Batch => "samples in the batch",
+        Axis::Depth => "hidden layers",
+    };
+    let line = |(method, sweep): &(&str, Sweep)| {
+        let name = match &sweep.in_events {
+            Some(fit) => format!("{method}, events^{:.2}", fit.exponent),
+            None => method.to_string(),
+        };
+        Line { name, points: sweep.points.iter().map(|p| (p.at, p.step_ms)).collect() }
+    };
+    let lines = Lines {
+        title: title.into(),
+        panel: "Time of a training step".into(),
+        x,
+        y: "ms, median",
+        lines: sweeps.iter().map(line).collect(),
+        level: None,
+        marks: Vec::new(),
+    };
+    Ok(lines_png(folder.join(format!("sweep-{}.png", axis.name())), &lines)?)
+}

@@ -1,0 +1,61 @@
+//! What the adapter can do at most, measured by two kernels that do nothing else.
+
+use super::GpuOptions;
+use super::context::Context;
+use super::recording::{Recorder, Recording, Work};
+use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
+use crate::bench::Ceilings;
+use crate::error::Result;
+use std::time::Instant;
+
+/// Bytes of each of the two arrays that are copied: beyond every cache, within every binding.
+const ARRAY: u64 = 64 << 20;
+/// Lanes that multiply and add: enough for a large GPU.
+const LANES: u64 = 1 << 18;
+/// Turns of their loop, 32 multiply-adds each.
+const TURNS: u64 = 64;
+/// A measurement takes at least this long, so that submitting it does not count.
+const LEAST_SECONDS: f64 = 0.05;
+
+/// Measures.
+///
+/// # Errors
+/// No such adapter, or one that fails.
+pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
+    let mut context = Context::open(&GpuOptions { count: false, ..options.clone() })?;
+    let source = context.storage("stream source", ARRAY)?;
+    let target = context.storage("stream target", ARRAY)?;
+    // x = m x + a that neither grows nor vanishes.
+    context.queue.write_buffer(&source, 0, bytemuck::cast_slice(&[[0.5f32; 4], [0.25; 4]]));
+    let lanes = ARRAY / 16;
+    let mut r = Recorder::new(&mut context);
+    let groups = Work::Groups(lanes / 256);
+    r.add("stream", (MEASURE_STREAM, &[]), [lanes as u32, 0, 0, 0], &[&source, &target], groups);
+    let stream = r.finish();
+    let mut r = Recorder::new(&mut context);
+    let params = [TURNS as u32, LANES as u32, 0, 0];
+    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(LANES / 256));
+    let arithmetic = r.finish();
+    context.check()?;
+    Ok(Ceilings {
+        bytes_per_second: 2.0 * ARRAY as f64 / seconds(&context, &stream)?,
+        multiply_adds_per_second: (32 * LANES * TURNS) as f64 / seconds(&context, &arithmetic)?,
+    })
+}
+
+/// The shortest time of one replay, of several measured together.
+fn seconds(context: &Context, recording: &Recording) -> Result<f64> {
+    let run = |n: u32| -> Result<f64> {
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        (0..n).for_each(|_| recording.encode(&mut encoder));
+        let clock = Instant::now();
+        let submission = context.queue.submit([encoder.finish()]);
+        context.wait(Some(submission))?;
+        Ok(clock.elapsed().as_secs_f64() / f64::from(n))
+    };
+    run(1)?;
+    let once = run(1)?.max(1e-7);
+    // No submit that a driver would take for a hung one.
+    let n = (LEAST_SECONDS / once).ceil().clamp(1.0, 500.0) as u32;
+    (0..4).map(|_| run(n)).try_fold(once, |best, next| Ok(next?.min(best)))
+}

@@ -1,0 +1,334 @@
+//! How much memory a run takes, before anything is allocated.
+//!
+//! An [`Estimate`] follows the formulas by which the engines allocate, at densities that are expected; how near it
+//! comes is tested against the bytes that they then really hold ([`Engine::state_bytes`](crate::engine::Engine::state_bytes)).
+
+use crate::device::Device;
+use crate::engine::Method;
+use crate::error::{Error, Result};
+use crate::gpu::{self, AdapterSummary};
+use crate::model::Network;
+use serde::Serialize;
+
+/// How dense a step is expected to be, as fractions of the (time step, neuron) slots.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Densities {
+    /// Spikes of the input.
+    pub input: f64,
+    /// Spikes of a hidden layer.
+    pub spikes: f64,
+    /// Active entries of a hidden layer.
+    pub active: f64,
+}
+
+impl Densities {
+    /// Those of trained networks, on the safe side, with an input of the given density.
+    pub fn usual(input: f64) -> Self {
+        Densities { input, spikes: 0.02, active: 0.03 }
+    }
+}
+
+/// What a part's size follows, so that a remedy can be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Follows {
+    /// The weights: layers' widths.
+    Weights,
+    /// The batch and its spikes.
+    Events,
+    /// The batch and all slots of [B, T, N] arrays.
+    Slots,
+    /// The data set.
+    Data,
+}
+
+/// A part of a run's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// What it holds.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What they follow.
+    pub follows: Follows,
+    /// Whether [`Engine::state_bytes`](crate::engine::Engine::state_bytes) counts it: needed beyond weights, moments and batch.
+    pub of_step: bool,
+}
+
+/// The memory of a run, by part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    /// The parts on the device (which for `cpu` is the machine's memory).
+    pub parts: Vec<Part>,
+    /// Bytes on the host while a run is prepared and saved: copies of weights and moments, the data set.
+    pub host_bytes: u64,
+    /// Whether the device's memory is the machine's.
+    pub shared: bool,
+}
+
+/// Estimates a run of `network` in batches of `batch` samples on the device that `device` stands for.
+pub fn estimate(network: &Network, method: Method, batch: usize, device: Device, densities: &Densities) -> Estimate {
+    let adapter = adapter(device);
+    let shapes = network.weight_shapes();
+    let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
+    let mut e = Estimate { parts: Vec::new(), host_bytes: 4 * weights, shared: true };
+    let round = if adapter.is_some() { 4 } else { 16 };
+    let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
+    let dense = matches!(method, Method::Dense | Method::Reference);
+    e.add("weights and moments", 3 * padded, Follows::Weights, false);
+    e.add("weight gradient", padded, Follows::Weights, true);
+    let (b, t) = (batch as u64, network.time_steps as u64);
+    let input = (b * t * network.inputs as u64) as f64 * densities.input;
+    match &adapter {
+        None => {
+            e.add("batch", 4 * input as u64, Follows::Events, false);
+            if !dense {
+                e.cpu_lists(network, batch, densities);
+            }
+        }
+        Some(adapter) => {
+            e.shared = adapter.kind == "software" || adapter.kind == "integrated";
+            e.add("batch", (1.25 * 8.0 * input) as u64 + 4 * b * t.div_ceil(32), Follows::Events, false);
+            e.gpu_lists(network, batch, densities, adapter.kind == "software", !dense);
+        }
+    }
+    if dense {
+        e.dense_arrays(network, batch, method, adapter.is_some());
+    }
+    e
+}
+
+/// The adapter that `device` stands for; `None` for the CPU.
+fn adapter(device: Device) -> Option<AdapterSummary> {
+    let index = match device.resolve() {
+        Device::Gpu(index) => index,
+        _ => return None,
+    };
+    let mut adapters = gpu::adapters();
+    let index = index.or_else(|| gpu::adapter::best(&adapters, true)).filter(|&index| index < adapters.len())?;
+    Some(adapters.swap_remove(index))
+}
+
+impl Estimate {
+    fn add(&mut self, name: &str, bytes: u64, follows: Follows, of_step: bool) {
+        self.parts.push(Part { name: name.into(), bytes, follows, of_step });
+    }
+
+    /// Lists grow by doubling as they fill: on average they hold half as much again.
+    fn cpu_lists(&mut self, network: &Network, batch: usize, densities: &Densities) {
+        let rows = (batch * network.time_steps) as f64;
+        let neurons: usize = network.hidden.iter().map(|layer| layer.neurons).sum();
+        let entries = rows * neurons as f64;
+        let lists = 1.5 * entries * (4.0 * densities.spikes + 12.0 * densities.active);
+        self.add("spikes and active entries", lists as u64, Follows::Events, true);
+        self.add("scratch of all samples", (8 * batch * neurons + 2048 * batch) as u64, Follows::Slots, true);
+    }
+
+    /// As `State::new` of the gpu device.
+    fn gpu_lists(&mut self, network: &Network, batch: usize, d: &Densities, software: bool, of_step: bool) {
+        let (b, t) = (batch as u64, network.time_steps as u64);
+        let words = t.div_ceil(32);
+        let quads = |n: usize| n.div_ceil(4) as u64;
+        let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
+        let most: u64 = if software { 4 << 20 } else { 16 << 20 };
+        let row = 16 * widest * t;
+        self.add("delta of a chunk", row * (most / row).clamp(1, b.max(1)), Follows::Slots, of_step);
+        // A list that overflows its first guess is made half as large again as it needed to be.
+        let capacity = |n: u64, density: f64| {
+            let guess = if density > 0.02 { 1.5 * density } else { 0.02 };
+            ((b * t * n) as f64 * guess).max(256.0) as u64
+        };
+        for layer in &network.hidden {
+            let (n, q) = (layer.neurons as u64, quads(layer.neurons));
+            self.add("spike masks", 16 * b * words * q + 4 * b * words, Follows::Slots, of_step);
+            self.add("counts and offsets", 8 * b * (t + n + q) + 16 * b, Follows::Slots, of_step);
+            self.add("spike lists", 8 * capacity(n, d.spikes), Follows::Events, of_step);
+            self.add("active entries", 32 * capacity(n, d.active), Follows::Events, of_step);
+        }
+        self.add("readout", 64 * b * quads(network.readout.classes), Follows::Slots, true);
+    }
+
+    fn dense_arrays(&mut self, network: &Network, batch: usize, method: Method, gpu: bool) {
+        let rows = (batch * network.time_steps) as u64;
+        let round = if gpu { 4 } else { 1 };
+        let wide = |n: usize| 4 * rows * n.next_multiple_of(round) as u64;
+        let sizes = network.sizes();
+        let sum = |sizes: &[usize]| sizes.iter().map(|&n| wide(n)).sum::<u64>();
+        self.add("dense spikes", sum(&sizes[..sizes.len() - 1]), Follows::Slots, true);
+        self.add("dense membrane potentials", sum(&sizes[1..]), Follows::Slots, true);
+        self.add("dense spike gradients and deltas", sum(&sizes[1..]), Follows::Slots, true);
+        if method == Method::Reference {
+            self.add("stored traces", sum(&sizes[..sizes.len() - 1]), Follows::Slots, true);
+        }
+        if !gpu {
+            let gradient = network.weight_shapes().iter().map(|&(rows, cols)| 4 * (rows * cols) as u64).sum();
+            self.add("dense weight gradient", gradient, Follows::Weights, true);
+        }
+    }
+
+    /// This run and another one at the same time.
+    pub fn beside(mut self, other: Estimate) -> Self {
+        self.parts.extend(other.parts);
+        self.host_bytes = self.host_bytes.max(other.host_bytes);
+        self
+    }
+
+    /// Adds a data set that the run keeps on the host.
+    pub fn with_data(mut self, events: usize) -> Self {
+        self.host_bytes += 4 * events as u64;
+        self
+    }
+
+    /// Bytes on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Bytes that a step needs beyond weights, moments and the batch.
+    pub fn step_bytes(&self) -> u64 {
+        self.parts.iter().filter(|part| part.of_step).map(|part| part.bytes).sum()
+    }
+
+    /// Bytes of the machine's memory: the host's, and the device's where that is the same.
+    pub fn machine_bytes(&self) -> u64 {
+        self.host_bytes + if self.shared { self.device_bytes() } else { 0 }
+    }
+
+    /// What to change, by what the largest share follows.
+    fn remedy(&self) -> &'static str {
+        let of = |kind: Follows| self.parts.iter().filter(|p| p.follows == kind).map(|p| p.bytes).sum::<u64>();
+        let largest = [Follows::Weights, Follows::Events, Follows::Slots].into_iter().max_by_key(|&kind| of(kind));
+        match largest {
+            Some(Follows::Weights) => "the weights are the most of it: make the layers narrower (--hidden)",
+            Some(Follows::Slots) if self.parts.iter().any(|p| p.name.starts_with("dense")) => {
+                "the dense arrays are the most of it: use a smaller --batch, or the sparse method, which needs none"
+            }
+            _ => "it grows with the batch: use a smaller --batch, or narrower layers (--hidden)",
+        }
+    }
+
+    /// Refuses what `available` bytes do not hold; `None` refuses nothing.
+    ///
+    /// # Errors
+    /// The numbers, and what to change.
+    pub fn check(&self, available: Option<u64>) -> Result<()> {
+        let needs = self.machine_bytes();
+        match available {
+            Some(available) if needs > available => Err(Error::Config(format!(
+                "this run needs about {} of memory ({}), the machine has {} to spare; {}",
+                mib(needs),
+                self.largest_parts(),
+                mib(available),
+                self.remedy()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The three largest parts, for a message.
+    fn largest_parts(&self) -> String {
+        let mut parts: Vec<(&str, u64)> = Vec::new();
+        for part in &self.parts {
+            match parts.iter_mut().find(|(name, _)| *name == part.name) {
+                Some((_, bytes)) => *bytes += part.bytes,
+                None => parts.push((&part.name, part.bytes)),
+            }
+        }
+        parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let named = parts.iter().take(3).map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// One line: `about 12 MiB on the device (weights and moments 5 MiB, ...), 3 MiB on the host`.
+    pub fn line(&self) -> String {
+        format!(
+            "about {} on the device ({}), {} on the host",
+            mib(self.device_bytes()),
+            self.largest_parts(),
+            mib(self.host_bytes)
+        )
+    }
+}
+
+/// Bytes for a message.
+fn mib(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1024)),
+        1..10_000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
+}
+
+/// Bytes of memory that the machine has to spare, within the limits of the process's control group; `None` where the
+/// system does not say.
+pub fn available() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let of_group = system.cgroup_limits().map(|group| group.free_memory).filter(|&bytes| bytes > 0);
+    let of_machine = Some(system.available_memory()).filter(|&bytes| bytes > 0);
+    of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{random_spikes, scaled_weights};
+    use crate::engine::TrainingState;
+    use crate::model::Adam;
+    use crate::presets;
+
+    /// An estimate is right within this factor.
+    const FACTOR: f64 = 2.0;
+
+    #[test]
+    fn estimates_are_near_what_is_really_allocated() {
+        for (preset, hidden, batch) in
+            [("fmnist", &[200, 200][..], 64), ("shd", &[100], 16), ("nmnist", &[60, 60, 60], 24)]
+        {
+            let mut network = presets::paper(preset).unwrap().network;
+            network.set_hidden(hidden).unwrap();
+            let input = random_spikes(&network, batch, 0.012, 1).unwrap();
+            let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
+            let state = TrainingState::new(weights);
+            for device in [Device::Cpu, Device::Gpu(None)] {
+                for method in [Method::Sparse, Method::Dense] {
+                    let mut engine = device.open(&network, method).unwrap();
+                    engine.load(&state).unwrap();
+                    engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
+                    engine.reports(true).unwrap();
+                    let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
+                    let guess = estimate(&network, method, batch, device, &Densities::usual(0.012)).step_bytes();
+                    let ratio = guess as f64 / really as f64;
+                    let of = format!("{preset} {device} {method:?}: {guess} estimated, {really} allocated");
+                    assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{of}: {:?}", engine.state_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_with_numbers_and_a_remedy() {
+        let mut network = presets::paper("fmnist").unwrap().network;
+        let densities = Densities::usual(0.004);
+        let refusal = |network: &Network, method, batch, available| {
+            let e = estimate(network, method, batch, Device::Cpu, &densities).check(Some(available));
+            e.unwrap_err().to_string()
+        };
+        let said = refusal(&network, Method::Dense, 1 << 20, 8 << 30);
+        for part in ["GiB", "8192 MiB to spare", "smaller --batch", "sparse"] {
+            assert!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        network.set_hidden(&[20_000, 20_000]).unwrap();
+        let said = refusal(&network, Method::Sparse, 1, 1 << 30);
+        assert!(said.contains("--hidden") && said.contains("weights"), "{said}");
+        let fits = estimate(&network, Method::Sparse, 1, Device::Cpu, &densities);
+        fits.check(Some(fits.machine_bytes())).unwrap();
+        fits.check(None).unwrap();
+    }
+
+    #[test]
+    fn this_machine_has_memory_to_spare() {
+        let bytes = available().unwrap();
+        assert!((1 << 20..1 << 50).contains(&bytes), "{bytes}");
+    }
+}
