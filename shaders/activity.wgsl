@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if inside && lane == 0u {
         let n = f32(p.neurons);
         let over = f32(totals[0]) / n - p.nu_up;
-        let gradient = select(0.0, p.lambda_up / (n * f32(p.batch)), over > 0.0);
+        let gradient = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
         activity[b] = vec4<f32>(p.lambda_up * max(0.0, over), p.lambda_low * lows[0] / n, gradient, 0.0);
     }
 }

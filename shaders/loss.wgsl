@@ -1,5 +1,5 @@
 // Softmax cross entropy of each sample and its gradient, as the error that enters the readout's recurrence:
-//   error = gain (softmax - one-hot) / B
+//   error = gain (softmax - one-hot) / samples of the step
 // A workgroup owns a sample.
 #import params
 #import index
@@ -62,7 +62,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let total = sums[0];
     let label = labels[b];
-    let batch = f32(p.batch);
+    let batch = f32(p.total);
     for (var c = lane; c < stride; c += LANES) {
         var error = 0.0;
         if c < p.neurons {

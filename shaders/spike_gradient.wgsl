@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if inside {
         let b = key.x / p.steps;
         let zeta = f32(counts[presynaptic_index(p, b, key.y)]);
-        let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
+        let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.total));
         active_e[k] = (total + activity[b].z + low) * active_g[k];
     }
 }

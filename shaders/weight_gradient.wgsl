@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let begin = min(presynaptic_start[at] - base, p.input_capacity);
     let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
     var sum = vec4<f32>(0.0);
-    if p.first_sample > 0u {
+    if p.first_sample > 0u || p.accumulate != 0u {
         sum = gradient[id];
     }
     let rows = p.chunk_samples * p.steps;

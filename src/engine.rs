@@ -235,6 +235,12 @@ pub trait Engine: Send {
         Err(Error::Unsupported("this device has one way to compute a layer".into()))
     }
 
+    /// The density of a layer's operands from which [`LayerMethod::Dense`] is the faster way on this device, as
+    /// measured (docs/performance.md); see [`crate::auto`].
+    fn crossover(&self) -> f64 {
+        1.0
+    }
+
     /// Hands over a training set, from which [`train_held`](Engine::train_held) takes its batches; it replaces the
     /// one before. The gpu device keeps it in its own memory as compact events.
     ///
@@ -250,6 +256,12 @@ pub trait Engine: Send {
     /// No set held, no samples, or a sample that the set does not have.
     fn train_held(&mut self, _samples: &[u32], _adam: &Adam) -> Result<()> {
         Err(Error::Unsupported("this device holds no training set".into()))
+    }
+
+    /// What a user should know and the log should say, since the last call: that the training set did not fit the
+    /// device's memory, say.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Queues one training step: forward, loss, backward, Adam.

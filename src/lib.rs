@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod auto;
 pub mod bench;
 pub mod config;
 pub mod cpu;

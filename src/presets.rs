@@ -132,7 +132,7 @@ impl Column {
             data: None,
             limit: None,
             device: "auto".into(),
-            method: Method::Sparse,
+            method: Method::Auto,
             epochs: EPOCHS,
             batch: 256,
             seed: 0,

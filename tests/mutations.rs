@@ -34,6 +34,8 @@ enum Seen {
     ManySpikes,
     /// More than 256 blocks of 1,024 counts, more than 256 samples.
     ManyCounts,
+    /// Samples of a training set that the device holds in several buffers, in pieces of two.
+    Held,
     /// More workgroups than one dimension of a dispatch takes.
     ManyGroups,
     /// The dense method.
@@ -44,12 +46,13 @@ enum Seen {
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 9] = [
+const SCENARIOS: [Seen; 10] = [
     Sparse,
     Hardware,
     ManyActive,
     ManySpikes,
     ManyCounts,
+    Held,
     ManyGroups,
     Dense,
     Ties(Method::Sparse),
@@ -106,6 +109,19 @@ const MUTATIONS: &[Mutation] = &[
     ("scatter_active", "- offsets[section] + entry.y", "- offsets[section]", Sparse),
     ("scatter_active", "entry.x / p.quads * p.steps", "entry.x / p.quads", Sparse),
 
+    ("gather", "event & 0xffffu)], 1u)", "event & 0xffffu)], 2u)", Sparse),
+    ("gather", "1u << (t & 31u)", "1u << (t & 15u)", Sparse),
+    ("gather", "sample.y != p.shard", "sample.y > p.shard", Held),
+    ("gather", "held[sample.x + (k - begin)]", "held[sample.x + k]", Held),
+    ("gather", "labels[b] = sample.z;", "labels[b] = sample.z & 0u;", Held),
+    ("gather", "starts[p.batch] = end;", "starts[p.batch] = begin;", Held),
+    ("scatter_input", "first_row + (event >> 16u)", "first_row + (event >> 16u) + 1u", Sparse),
+    ("scatter_input", "b % p.chunk * p.steps", "b * p.steps", Sparse),
+    ("scatter_input", "begin + (tile - 1u) * LANES + lane", "begin + lane", Sparse),
+    ("sort_input", "presynaptic[at] = row;", "presynaptic[k] = row;", Sparse),
+    ("sort_input", "presynaptic[at] = before;", "presynaptic[at] = row;", Sparse),
+    ("shared/input_lists", "first * p.inputs + i * samples", "first * p.inputs + i * p.chunk", Sparse),
+
     ("readout", "let higher = v > logit;", "let higher = v >= logit;", Ties(Method::Sparse)),
     ("readout", "p.gain * current", "current", Sparse),
     ("readout", "vec4<u32>(t), higher", "vec4<u32>(t - 1u), higher", Sparse),
@@ -114,7 +130,7 @@ const MUTATIONS: &[Mutation] = &[
     ("loss", "errors[begin + c] = p.gain * error;", "errors[begin + c] = error;", Sparse),
     ("loss", "where_highest[0] == label", "where_highest[0] != label", Sparse),
     ("loss", "log(total) - (logits[begin + label] - top)", "log(total)", Sparse),
-    ("activity", "p.lambda_up / (n * f32(p.batch))", "p.lambda_up / n", Sparse),
+    ("activity", "p.lambda_up / (n * f32(p.total))", "p.lambda_up / n", Sparse),
     ("activity", "low += missing * missing;", "low += missing;", Sparse),
     ("activity", "p.lambda_up * max(0.0, over)", "p.lambda_up * over", Sparse),
     ("report", "bitcast<u32>(sums[0].x)", "0u", Sparse),
@@ -136,7 +152,11 @@ const MUTATIONS: &[Mutation] = &[
     ("spike_gradient", "total + activity[b].z + low", "total + activity[b].z + 0.5 * low", Sparse),
     ("spike_gradient", "let row = key.x - p.first_sample * p.steps;", "let row = key.x;", Sparse),
     ("spike_gradient", "l < SHARE", "l + 1u < SHARE", Hardware),
-    ("weight_gradient", "if p.first_sample > 0u {", "if p.first_sample > p.batch {", Sparse),
+    ("weight_gradient", "if p.first_sample > 0u || p.accumulate != 0u {", "if p.first_sample > p.batch || p.accumulate != 0u {", Sparse),
+    ("activity", "f32(p.total)", "f32(p.batch)", Held),
+    ("loss", "f32(p.total)", "f32(p.batch)", Held),
+    ("spike_gradient", "f32(p.total)", "f32(p.batch)", Held),
+    ("weight_gradient", " || p.accumulate != 0u", "", Held),
     ("weight_gradient", "k < end", "k + 1u < end", Sparse),
 
     ("adam", "status[0] != 0u", "status[0] > 1u", ManyActive),
@@ -221,6 +241,7 @@ impl Case {
         let software = GpuOptions { tier: Some(Tier::Software), ..GpuOptions::default() };
         let cramped = GpuOptions { density_guess: Some(1e-9), ..software.clone() };
         let chunked = GpuOptions { delta_bytes: rows(3, 8, 70), ..software.clone() };
+        let cut = GpuOptions { density_guess: Some(1.0), max_binding: Some(2 * 16 * 70 * 29), ..software.clone() };
         let hardware = GpuOptions { tier: Some(Tier::Hardware), delta_bytes: Some(1), ..software.clone() };
         let (mut network, options, samples, density) = match scenario {
             Sparse | Ties(_) => (network(37, &[29, 17], 5, 70), chunked, 11, 0.05),
@@ -228,6 +249,7 @@ impl Case {
             ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
             ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
             ManyCounts => (network(2, &[3], 2, 900), software, 320, 0.0005),
+            Held => (network(37, &[29, 17], 5, 70), cut, 11, 0.05),
             ManyGroups => (network(1, &[1], 2, 2), software, 65_700, 0.5),
             Dense => (network(75, &[70, 13], 5, 40), software, 6, 0.05),
         };
@@ -288,7 +310,20 @@ impl Case {
             assert_eq!(evaluation.spikes, self.evaluation.spikes, "spikes of an evaluation");
             assert_close("logits of an evaluation", &evaluation.logits, &self.evaluation.logits, 1e-5);
         }
-        gpu.train(&self.batch, &adam())?;
+        if self.scenario == Held {
+            // The samples in reverse order, with room between them: the set takes several buffers.
+            let mut set = EventSet::new(self.network.inputs, self.network.time_steps);
+            let events = |b: usize| self.batch.sample(b).iter().map(|event| (event.t(), event.i()));
+            for b in (0..self.batch.len()).rev() {
+                (0..20).for_each(|k| set.push(events((b + k) % self.batch.len()), 0).unwrap());
+                set.push(events(b), self.batch.labels()[b])?;
+            }
+            gpu.hold(set.into())?;
+            let samples: Vec<u32> = (1..=self.batch.len() as u32).rev().map(|b| 21 * b - 1).collect();
+            gpu.train_held(&samples, &adam())?;
+        } else {
+            gpu.train(&self.batch, &adam())?;
+        }
         let reports = gpu.reports(true)?;
         assert_eq!(reports.len(), 1, "reports");
         self.compare_step(&reports[0], &gpu.store()?);

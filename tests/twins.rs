@@ -66,6 +66,17 @@ fn shapes() -> impl Strategy<Value = Shape> {
         })
 }
 
+/// Buffers for about two samples: larger batches are computed in pieces.
+fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
+    let shapes = network.weight_shapes().into_iter();
+    let weights = shapes.map(|(rows, cols)| 16 * (rows * cols.div_ceil(4)) as u64).max().unwrap_or(0);
+    let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
+    let two_samples = 2 * 64 * (network.time_steps * widest) as u64;
+    let binding = weights.max(two_samples).max(4 << 10);
+    // Lists with room for everything: how many samples fit does not change when they grow.
+    GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
+}
+
 /// Compares everything of a step on both devices; `None` where the case cannot be compared.
 fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
     let (network, batch) = (shape.network(), shape.batch());
@@ -113,7 +124,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_global_rejects: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn sparse_step(shape in shapes(), hardware in any::<bool>(), small in any::<bool>()) {
+    fn sparse_step(shape in shapes(), hardware in any::<bool>(), small in any::<bool>(), cut in any::<bool>()) {
         let options = GpuOptions {
             tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
             // Tiny buffers: several chunks of samples, and lists that overflow and grow.
@@ -121,6 +132,7 @@ proptest! {
             density_guess: small.then_some(1e-9),
             ..GpuOptions::default()
         };
+        let options = if cut { in_pieces(&shape.network(), options) } else { options };
         prop_assume!(compare(&shape, Method::Sparse, options).is_some());
     }
 
@@ -208,6 +220,43 @@ fn many_counts() {
     some_seed(shape(2, &[3], 2, 900, 320, 0.0005), &GpuOptions::default());
 }
 
+/// All samples of the batches in another order, others between them, and where each batch's lie.
+fn training_set(batches: &[EventSet]) -> (EventSet, Vec<Vec<u32>>) {
+    let first = &batches[0];
+    let mut set = EventSet::new(first.neurons(), first.time_steps());
+    let mut places: Vec<Vec<u32>> = batches.iter().map(|batch| vec![0; batch.len()]).collect();
+    let most = batches.iter().map(EventSet::len).max().unwrap();
+    for b in (0..most).rev() {
+        for (batch, places) in batches.iter().zip(&mut places).filter(|(batch, _)| b < batch.len()) {
+            set.push((0..b % 3).map(|k| (k, k)), 0).unwrap();
+            places[b] = set.len() as u32;
+            set.push(batch.sample(b).iter().map(|event| (event.t(), event.i())), batch.labels()[b]).unwrap();
+        }
+    }
+    (set, places)
+}
+
+/// The same steps, by sample of a training set that the device holds.
+fn train_held(options: GpuOptions, batches: &[EventSet], network: &Network) -> TrainingState {
+    let state = TrainingState::new(strong_weights(network, 3));
+    let (set, places) = training_set(batches);
+    let mut engine = gpu(network, Method::Sparse, &state, options);
+    engine.hold(set.into()).unwrap();
+    assert_eq!(engine.notes(), [""; 0]);
+    let mut reports = Vec::new();
+    for (batch, samples) in batches.iter().zip(&places) {
+        engine.train_held(samples, &Adam::with_lr(1e-2)).unwrap();
+        reports.extend(engine.reports(false).unwrap());
+        assert_eq!(samples.len(), batch.len());
+    }
+    reports.extend(engine.reports(true).unwrap());
+    assert_eq!(reports.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=batches.len() as u64).collect::<Vec<_>>());
+    for (report, batch) in reports.iter().zip(batches) {
+        assert_eq!((report.samples, report.spikes[0]), (batch.len(), batch.events().len() as u64));
+    }
+    engine.store().unwrap()
+}
+
 fn train(options: GpuOptions, batches: &[EventSet], network: &Network) -> TrainingState {
     let state = TrainingState::new(strong_weights(network, 3));
     let mut engine = gpu(network, Method::Sparse, &state, options);
@@ -234,6 +283,63 @@ fn same_bits() {
     assert_eq!(train(chunked, &batches, &network), plain, "in chunks of two samples");
     let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
+    let one_dispatch = GpuOptions { submit_seconds: Some(0.0), ..GpuOptions::default() };
+    assert_eq!(train(one_dispatch, &batches, &network), plain, "a submit for each dispatch");
+    let cut = in_pieces(&network, GpuOptions::default());
+    let limits = spikegrad::gpu::plan::Limits { binding: cut.max_binding.unwrap(), memory: u64::MAX };
+    let plan = spikegrad::gpu::plan::plan(&network, 6, 300.0, 1.0, 4 << 20, &limits).unwrap();
+    assert_eq!(plan.samples_at_once, 2);
+    assert_eq!(train(cut, &batches, &network), plain, "in pieces of two samples");
+}
+
+/// The bits of batches from the host are those of batches gathered on the device: one step a submit and several,
+/// lists that overflow in the middle of a submit, a set in several buffers, steps in pieces.
+#[test]
+fn same_bits_from_a_set_on_the_device() {
+    let network = network(30, &[40, 20], 5, 40);
+    let sizes = [6, 6, 6, 6, 6, 6, 6, 4, 6, 9, 6, 6, 6, 12, 3, 6, 6, 6, 6, 6, 6, 6, 6, 6];
+    let batches: Vec<EventSet> =
+        sizes.iter().enumerate().map(|(k, &n)| batch(30, 40, 5, n, 0.02 * (k % 13) as f64, k as u64)).collect();
+    let plain = train(GpuOptions::default(), &batches, &network);
+    let many = || GpuOptions { submit_seconds: Some(1e3), ..GpuOptions::default() };
+    let one = GpuOptions { submit_seconds: Some(1e-9), ..GpuOptions::default() };
+    assert_eq!(train_held(GpuOptions::default(), &batches, &network), plain, "by default");
+    assert_eq!(train_held(many(), &batches, &network), plain, "as many steps in a submit as there may be");
+    assert_eq!(train_held(one, &batches, &network), plain, "a submit for each dispatch");
+    let cramped = GpuOptions { density_guess: Some(1e-9), ..many() };
+    assert_eq!(train_held(cramped, &batches, &network), plain, "grown in the middle of a submit");
+    let cut = in_pieces(&network, many());
+    assert_eq!(train_held(cut, &batches, &network), plain, "in pieces, of a set in several buffers");
+    let cut = in_pieces(&network, GpuOptions { density_guess: Some(1e-9), ..many() });
+    assert_eq!(train_held(cut, &batches, &network), plain, "in ever smaller pieces");
+}
+
+/// A set that is larger than the memory set aside for it is uploaded batch by batch, and the user can be told.
+#[test]
+fn a_set_too_large_for_the_device() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> = (0..3).map(|k| batch(30, 40, 5, 60, 0.2, k)).collect();
+    let (set, places) = training_set(&batches);
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let memory = Some(600 << 10);
+    let mut engine = gpu(&network, Method::Sparse, &state, GpuOptions { memory, ..GpuOptions::default() });
+    assert!(set.events().len() * 4 > 150 << 10);
+    let set = std::sync::Arc::new(set);
+    engine.hold(set.clone()).unwrap();
+    let quarter = GpuOptions { memory: Some(set.events().len() as u64 * 4), ..GpuOptions::default() };
+    let mut refused = gpu(&network, Method::Sparse, &state, quarter);
+    refused.hold(set).unwrap();
+    assert!(engine.notes().is_empty());
+    let notes = refused.notes();
+    assert!(notes.len() == 1 && notes[0].contains("batches are uploaded one by one"), "{notes:?}");
+    for samples in &places {
+        engine.train_held(samples, &Adam::with_lr(1e-2)).unwrap();
+    }
+    let after = engine.store().unwrap();
+    assert_eq!(after, train(GpuOptions::default(), &batches, &network));
+    assert!(refused.train_held(&[0, u32::MAX], &Adam::with_lr(1e-2)).is_err());
+    assert!(refused.train_held(&[], &Adam::with_lr(1e-2)).is_err());
+    assert_eq!(refused.store().unwrap(), state);
 }
 
 /// A step overflows, and the batch queued behind it needs larger buffers before the host has read of the overflow.

@@ -32,4 +32,7 @@ struct Params {
     lambda_low: f32,
     nu_low: f32,
     input_capacity: u32,      // entries that the list below holds
+    total: u32,               // samples of the whole step, of which B are computed now
+    accumulate: u32,          // 1: gradients of earlier samples of the step stand already
+    shard: u32,               // which buffer of the training set this dispatch reads
 }

@@ -2,7 +2,8 @@
 
 use super::show::{self, clock, complain, magnitude, percent, percents, say};
 use indicatif::{ProgressBar, ProgressStyle};
-use spikegrad::train::{EpochRecord, EpochSums, Observer, Start, StepProgress, Warning};
+use spikegrad::engine::LayerMethod;
+use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
 use std::time::{Duration, Instant};
 
 /// How much is said, and where.
@@ -79,6 +80,20 @@ impl Observer for Reporter {
             };
             self.voice.tell(&format!("resumed  after epoch {} of {}{batch}", start.epochs_done, start.epochs));
         }
+    }
+
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        let layers = choice.methods.iter().zip(&choice.densities).map(|(method, &density)| {
+            let word = match method {
+                LayerMethod::Sparse => "sparse",
+                LayerMethod::Dense => "dense",
+            };
+            format!("{word} ({})", percent(density))
+        });
+        let layers: Vec<String> = layers.collect();
+        let from = percent(choice.crossover);
+        let line = format!("auto     layers {}; dense pays from a density of {from}", layers.join(", "));
+        self.bar.suspend(|| self.voice.tell(&line));
     }
 
     fn on_step(&mut self, step: &StepProgress) {

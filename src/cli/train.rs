@@ -68,7 +68,8 @@ pub struct Arguments {
     /// Decides initial weights and the order of the samples
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// sparse: cost follows the spikes; dense, the baseline: matrix products over [B, T, N] arrays
+    /// auto [default]: sparse or dense for each layer, from measured densities; sparse: cost follows the spikes; dense,
+    /// the baseline: matrix products over [B, T, N] arrays; reference: the paper's baseline, unmasked, a time loop
     #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<MethodWord>,
     /// Train on the first N samples only; the test set stays whole
@@ -97,8 +98,10 @@ pub struct Arguments {
 /// `--method`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MethodWord {
+    Auto,
     Sparse,
     Dense,
+    Reference,
 }
 
 /// Trains.
@@ -226,6 +229,8 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     let method = arguments.method.map(|word| match word {
         MethodWord::Sparse => Method::Sparse,
         MethodWord::Dense => Method::Dense,
+        MethodWord::Auto => Method::Auto,
+        MethodWord::Reference => Method::Reference,
     });
     set(&mut config.method, &method);
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));

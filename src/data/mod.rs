@@ -11,12 +11,13 @@ use crate::model::Network;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The training and the test samples of a preset.
 #[derive(Debug, Clone)]
 pub struct DataSet {
     /// Samples to train on.
-    pub train: EventSet,
+    pub train: Arc<EventSet>,
     /// Samples to test on.
     pub test: EventSet,
     /// What was read and from where, for people.
@@ -42,7 +43,7 @@ pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<Data
         }
         _ => return Err(Error::Config(format!("no data set is called {preset}; use fmnist, nmnist or shd"))),
     };
-    for half in [&set.train, &set.test] {
+    for half in [&*set.train, &set.test] {
         half.check_fits(network.inputs, network.time_steps, network.readout.classes)?;
     }
     Ok(set)
@@ -65,7 +66,7 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<DataSet
              or --data DIR"
         ),
     };
-    Ok(DataSet { train, test, origin, subset: located.origin == Origin::Subset })
+    Ok(DataSet { train: Arc::new(train), test, origin, subset: located.origin == Origin::Subset })
 }
 
 /// 60000 as `60,000`.

@@ -55,6 +55,13 @@ pub struct GpuOptions {
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
     pub density_guess: Option<f64>,
+    /// Largest buffer that a kernel binds, bytes, where that is to be less than the device allows: what is larger is
+    /// computed in pieces.
+    pub max_binding: Option<u64>,
+    /// Bytes of device memory to use, weights and training set included; `None`: as much as there is.
+    pub memory: Option<u64>,
+    /// Seconds of work that a submit may hold, by the measured pace; `None` is 0.2. Drivers kill a submit after 2 s.
+    pub submit_seconds: Option<f64>,
     /// Put counters into every kernel, for [`GpuEngine::counted`](super::GpuEngine::counted). Slow.
     pub count: bool,
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who

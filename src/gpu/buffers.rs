@@ -1,7 +1,8 @@
 //! The buffers of a network on the device, sized from the model and the batch.
 
 use super::context::Context;
-use crate::error::{Error, Result};
+use super::steps::STEPS_PER_SUBMIT;
+use crate::error::Result;
 use crate::model::Network;
 use crate::weights::Matrix;
 
@@ -74,89 +75,118 @@ pub struct Capacity {
 }
 
 /// What a hidden layer leaves behind in a step.
-pub struct HiddenState {
+pub struct HiddenState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
-    pub spike_words: wgpu::Buffer,
+    pub spike_words: B,
     /// The three sections, then the number of staged entries.
-    pub counts: wgpu::Buffer,
-    /// Scratch of the scan.
-    pub block_sums: wgpu::Buffer,
+    pub counts: B,
+    /// Scratch of the scan, shared by all lists.
+    pub block_sums: B,
     /// Exclusive offsets of the sections, then their total.
-    pub offsets: wgpu::Buffer,
+    pub offsets: B,
     /// (B, words): rows that the layer above must give δ for.
-    pub needed: wgpu::Buffer,
-    /// Active entries in the order of their appending.
-    pub staged: wgpu::Buffer,
+    pub needed: B,
+    /// Active entries in the order of their appending; the memory of [`State::delta`], which is written later.
+    pub staged: B,
     /// Active entries: row and neuron.
-    pub active_key: wgpu::Buffer,
+    pub active_key: B,
     /// Active entries: surrogate gradient.
-    pub active_g: wgpu::Buffer,
+    pub active_g: B,
     /// Active entries: error.
-    pub active_e: wgpu::Buffer,
+    pub active_e: B,
     /// Spikes in (b, t, j) order.
-    pub events: wgpu::Buffer,
+    pub events: B,
     /// Spikes neuron by neuron, as rows of δ.
-    pub presynaptic: wgpu::Buffer,
+    pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
-    pub activity: wgpu::Buffer,
+    pub activity: B,
     /// Indirect dispatch arguments.
-    pub dispatches: wgpu::Buffer,
+    pub dispatches: B,
 }
 
 /// The batch on the device.
-pub struct InputState {
+pub struct InputState<B = wgpu::Buffer> {
     /// (B + 1).
-    pub starts: wgpu::Buffer,
+    pub starts: B,
     /// t << 16 | i.
-    pub events: wgpu::Buffer,
+    pub events: B,
     /// (B).
-    pub labels: wgpu::Buffer,
-    /// (chunks, N₀) + 1.
-    pub presynaptic_starts: wgpu::Buffer,
+    pub labels: B,
+    /// (B + 1) vec4<u32>: where each sample lies in the training set held, its label, where it begins in the batch.
+    pub samples: B,
+    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; the memory of [`State::delta`].
+    pub counts: B,
+    /// Scratch of the scan, shared by all lists.
+    pub block_sums: B,
+    /// Exclusive offsets of the counts, then their total.
+    pub offsets: B,
     /// Spikes neuron by neuron, as rows of δ.
-    pub presynaptic: wgpu::Buffer,
+    pub presynaptic: B,
     /// (B, words).
-    pub needed: wgpu::Buffer,
+    pub needed: B,
 }
 
 /// What the readout leaves behind.
-pub struct ReadoutState {
+pub struct ReadoutState<B = wgpu::Buffer> {
     /// (B, Q) vec4.
-    pub logits: wgpu::Buffer,
+    pub logits: B,
     /// (B, Q) vec4<u32>.
-    pub peaks: wgpu::Buffer,
+    pub peaks: B,
     /// (B, Q) vec4.
-    pub errors: wgpu::Buffer,
+    pub errors: B,
     /// (B) vec4: cross entropy, rightly classified.
-    pub sample_loss: wgpu::Buffer,
+    pub sample_loss: B,
 }
 
-/// Everything that a step needs beyond weights and moments, for batches of up to `batch` samples.
-pub struct State {
+/// What decides the sizes of a [`State`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
     /// Most samples.
     pub batch: usize,
     /// Most input events.
     pub input_events: usize,
+    /// The lists of each hidden layer.
+    pub capacity: Vec<Capacity>,
+    /// Most bytes for the δ of a chunk; one sample's are taken in any case.
+    pub delta_bytes: u64,
+}
+
+/// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
+pub struct State<B = wgpu::Buffer> {
+    /// What it holds.
+    pub sizes: Sizes,
     /// Samples in a full chunk of the backward pass.
     pub chunk: usize,
-    /// Sizes of the lists.
-    pub capacity: Vec<Capacity>,
     /// The batch.
-    pub input: InputState,
+    pub input: InputState<B>,
     /// The hidden layers.
-    pub hidden: Vec<HiddenState>,
+    pub hidden: Vec<HiddenState<B>>,
     /// The readout.
-    pub readout: ReadoutState,
+    pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
-    pub delta: wgpu::Buffer,
+    pub delta: B,
     /// Whether some list overflowed: [`status`](Self::status)[0].
-    pub status: wgpu::Buffer,
+    pub status: B,
     /// The step's number.
-    pub step: wgpu::Buffer,
+    pub step: B,
     /// What the host reads after a step.
-    pub report: wgpu::Buffer,
+    pub report: B,
     /// The constants of Adam.
-    pub adam: wgpu::Buffer,
+    pub adam: B,
+    /// What the host says of the steps of a submit: number, constants, samples.
+    pub slots: B,
+    /// Bytes by what they are for.
+    pub bytes: Vec<(String, u64)>,
+}
+
+/// A buffer that a [`State`] asks for.
+pub struct Request {
+    /// What it is called.
+    pub label: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether the shaders read it as uniform data.
+    pub uniform: bool,
 }
 
 /// Length of the report in words: step, overflow, cross entropy, correct, then per hidden layer spikes, active,
@@ -165,105 +195,129 @@ pub fn report_words(hidden: usize) -> usize {
     4 + 4 * hidden
 }
 
+/// Words that the host writes for a step of up to `batch` samples: the step's number (4), Adam's constants (8), then
+/// four for each sample and four more.
+pub fn slot_words(batch: usize) -> usize {
+    12 + 4 * (batch + 1)
+}
+
+/// Makes the buffers and adds up their bytes by purpose.
+struct Maker<'m, B> {
+    make: &'m mut dyn FnMut(Request) -> Result<B>,
+    bytes: Vec<(String, u64)>,
+}
+
+impl<B> Maker<'_, B> {
+    fn storage(&mut self, purpose: &str, label: &str, bytes: u64) -> Result<B> {
+        self.buffer(purpose, label, bytes, false)
+    }
+
+    fn buffer(&mut self, purpose: &str, label: &str, bytes: u64, uniform: bool) -> Result<B> {
+        let bytes = bytes.next_multiple_of(16).max(16);
+        match self.bytes.iter_mut().find(|(name, _)| name == purpose) {
+            Some((_, sum)) => *sum += bytes,
+            None => self.bytes.push((purpose.into(), bytes)),
+        }
+        (self.make)(Request { label: label.into(), bytes, uniform })
+    }
+}
+
+/// The name under which [`State::bytes`] counts the batch itself.
+pub const BATCH: &str = "batch";
+
+impl<B: Clone> State<B> {
+    /// Asks `make` for each buffer. A `make` that returns the bytes lays the state out without a device.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn lay_out(network: &Network, sizes: &Sizes, make: &mut dyn FnMut(Request) -> Result<B>) -> Result<Self> {
+        let mut m = Maker { make, bytes: Vec::new() };
+        let steps = network.time_steps as u64;
+        let words = steps.div_ceil(32);
+        let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1) as u64;
+        let row_bytes = 16 * widest * steps;
+        let chunk = (sizes.delta_bytes / row_bytes).clamp(1, sizes.batch as u64) as usize;
+        let chunks = sizes.batch.div_ceil(chunk) as u64;
+        let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
+
+        // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
+        // before the first δ is written: the three share memory.
+        let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
+        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
+        let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
+        let lists = network.hidden.iter().map(|l| b * (steps + l.neurons as u64 + quads(l.neurons) as u64));
+        let most_counts = lists.chain([b * inputs]).max().unwrap_or(1);
+        let block_sums = m.storage("block sums", "block sums", 4 * most_counts.div_ceil(1024))?;
+
+        let mut hidden = Vec::new();
+        for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
+            let (n, q) = (layer.neurons as u64, quads(layer.neurons) as u64);
+            let counts = b * (steps + n + q);
+            let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
+            let mut make = |purpose: &str, what: &str, bytes: u64| {
+                m.storage(&format!("hidden[{l}] {purpose}"), &format!("{what} of hidden[{l}]"), bytes)
+            };
+            hidden.push(HiddenState {
+                spike_words: make("spike masks", "spike masks", 16 * b * words * q)?,
+                needed: make("spike masks", "needed rows", 4 * b * words)?,
+                counts: make("counts and offsets", "counts", 4 * (counts + 1))?,
+                offsets: make("counts and offsets", "offsets", 4 * (counts + 1))?,
+                dispatches: make("counts and offsets", "dispatches", 12 * (chunks + 1))?,
+                activity: make("counts and offsets", "activity", 16 * b)?,
+                events: make("spike lists", "spikes", 4 * events)?,
+                presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
+                active_key: make("active entries", "active entries", 8 * active)?,
+                active_g: make("active entries", "surrogate gradients", 4 * active)?,
+                active_e: make("active entries", "errors", 4 * active)?,
+                block_sums: block_sums.clone(),
+                staged: delta.clone(),
+            });
+        }
+        let q = quads(network.readout.classes) as u64;
+        let events = 4 * sizes.input_events as u64;
+        let sorted = "input spikes by neuron";
+        let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;
+        Ok(State {
+            chunk,
+            input: InputState {
+                starts: m.storage(BATCH, "input starts", 4 * (b + 1))?,
+                events: m.storage(BATCH, "input events", events)?,
+                labels: m.storage(BATCH, "labels", 4 * b)?,
+                samples: m.storage(BATCH, "samples", 16 * (b + 1))?,
+                counts: delta.clone(),
+                offsets: m.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
+                presynaptic: m.storage(sorted, "input presynaptic spikes", events)?,
+                needed: m.storage(sorted, "input needed rows", 4 * b * words)?,
+                block_sums,
+            },
+            hidden,
+            readout: ReadoutState {
+                logits: m.storage("readout", "logits", 16 * b * q)?,
+                peaks: m.storage("readout", "peaks", 16 * b * q)?,
+                errors: m.storage("readout", "readout errors", 16 * b * q)?,
+                sample_loss: m.storage("readout", "sample loss", 16 * b)?,
+            },
+            delta,
+            slots: m.storage("step constants and reports", "steps of a submit", slots)?,
+            status: m.storage("step constants and reports", "status", 16)?,
+            step: m.storage("step constants and reports", "step", 16)?,
+            report: m.storage("step constants and reports", "report", 4 * report_words(network.hidden.len()) as u64)?,
+            adam: m.buffer("step constants and reports", "Adam", 32, true)?,
+            bytes: m.bytes,
+            sizes: sizes.clone(),
+        })
+    }
+}
+
 impl State {
     /// Allocates.
     ///
     /// # Errors
-    /// A buffer larger than the device binds, or indices that 32 bits do not hold.
-    pub fn new(
-        context: &Context,
-        network: &Network,
-        batch: usize,
-        input_events: usize,
-        capacity: Vec<Capacity>,
-        delta_bytes: u64,
-    ) -> Result<Self> {
-        let steps = network.time_steps;
-        let words = steps.div_ceil(32);
-        let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
-        let row_bytes = 16 * (widest * steps) as u64;
-        let chunk = (delta_bytes / row_bytes).clamp(1, batch as u64) as usize;
-        let chunks = batch.div_ceil(chunk);
-        let (b, inputs) = (batch as u64, network.inputs as u64);
-        let storage = |label: &str, bytes: u64| context.storage(label, bytes);
-
-        let mut hidden = Vec::new();
-        for (l, (layer, capacity)) in network.hidden.iter().zip(&capacity).enumerate() {
-            let (n, q) = (layer.neurons as u64, quads(layer.neurons) as u64);
-            let counts = b * (steps as u64 + n + q);
-            if counts >= u64::from(u32::MAX) || b * steps as u64 * n >= 1 << 40 {
-                return Err(Error::Config(format!(
-                    "hidden[{l}]: a batch of {batch} samples of {steps} steps and {n} neurons is more than 32-bit \
-                     indices hold; use a smaller batch"
-                )));
-            }
-            let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
-            let name = |what: &str| format!("{what} of hidden[{l}]");
-            hidden.push(HiddenState {
-                spike_words: storage(&name("spike masks"), 16 * b * words as u64 * q)?,
-                counts: storage(&name("counts"), 4 * (counts + 1))?,
-                block_sums: storage(&name("block sums"), 4 * counts.div_ceil(1024))?,
-                offsets: storage(&name("offsets"), 4 * (counts + 1))?,
-                needed: storage(&name("needed rows"), 4 * b * words as u64)?,
-                staged: storage(&name("staged active entries"), 16 * active)?,
-                active_key: storage(&name("active entries"), 8 * active)?,
-                active_g: storage(&name("surrogate gradients"), 4 * active)?,
-                active_e: storage(&name("errors"), 4 * active)?,
-                events: storage(&name("spikes"), 4 * events)?,
-                presynaptic: storage(&name("presynaptic spikes"), 4 * events)?,
-                activity: storage(&name("activity"), 16 * b)?,
-                dispatches: storage(&name("dispatches"), 12 * (chunks as u64 + 1))?,
-            });
-        }
-        let q = quads(network.readout.classes) as u64;
-        Ok(State {
-            batch,
-            input_events,
-            chunk,
-            input: InputState {
-                starts: storage("input starts", 4 * (b + 1))?,
-                events: storage("input events", 4 * input_events as u64)?,
-                labels: storage("labels", 4 * b)?,
-                presynaptic_starts: storage("input presynaptic starts", 4 * (chunks as u64 * inputs + 1))?,
-                presynaptic: storage("input presynaptic spikes", 4 * input_events as u64)?,
-                needed: storage("input needed rows", 4 * b * words as u64)?,
-            },
-            hidden,
-            readout: ReadoutState {
-                logits: storage("logits", 16 * b * q)?,
-                peaks: storage("peaks", 16 * b * q)?,
-                errors: storage("readout errors", 16 * b * q)?,
-                sample_loss: storage("sample loss", 16 * b)?,
-            },
-            delta: storage("delta of a chunk", chunk as u64 * row_bytes)?,
-            status: storage("status", 16)?,
-            step: storage("step", 16)?,
-            report: storage("report", 4 * report_words(network.hidden.len()) as u64)?,
-            adam: context.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("Adam"),
-                size: 32,
-                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }),
-            capacity,
+    /// A buffer larger than the device binds.
+    pub fn new(context: &Context, network: &Network, sizes: &Sizes) -> Result<Self> {
+        State::lay_out(network, sizes, &mut |request: Request| match request.uniform {
+            true => Ok(context.uniform(&request.label, request.bytes)),
+            false => context.storage(&request.label, request.bytes),
         })
-    }
-
-    /// Bytes allocated by name, without the batch itself.
-    pub fn bytes(&self) -> Vec<(String, u64)> {
-        let mut bytes = vec![("delta of a chunk".to_string(), self.delta.size())];
-        for (l, h) in self.hidden.iter().enumerate() {
-            let mut add = |what: &str, buffers: &[&wgpu::Buffer]| {
-                bytes.push((format!("hidden[{l}] {what}"), buffers.iter().map(|b| b.size()).sum()));
-            };
-            add("spike masks", &[&h.spike_words, &h.needed]);
-            add("counts and offsets", &[&h.counts, &h.block_sums, &h.offsets, &h.dispatches, &h.activity]);
-            add("spike lists", &[&h.events, &h.presynaptic]);
-            add("active entries", &[&h.staged, &h.active_key, &h.active_g, &h.active_e]);
-        }
-        let r = &self.readout;
-        let readout = [&r.logits, &r.peaks, &r.errors, &r.sample_loss];
-        bytes.push(("readout".into(), readout.iter().map(|b| b.size()).sum()));
-        bytes
     }
 }

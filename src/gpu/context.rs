@@ -23,6 +23,8 @@ pub struct Context {
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
+    /// Largest buffer that a kernel can bind, bytes.
+    pub binding: u64,
     checked: bool,
     shaders: Option<PathBuf>,
     pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
@@ -53,7 +55,10 @@ impl Context {
                 on_lost(format!("the device was lost ({reason:?}): {message}"));
             }
         });
+        let limits = opened.device.limits();
+        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Context {
+            binding: options.max_binding.unwrap_or(most).min(most),
             adapter: opened.summary,
             tier: opened.tier,
             device: opened.device,
@@ -119,14 +124,12 @@ impl Context {
     /// # Errors
     /// More bytes than the device binds at once.
     pub fn storage(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
-        let limits = self.device.limits();
-        let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        if bytes > most {
+        if bytes > self.binding {
             return Err(Error::Device(format!(
-                "{label} would take {} MiB, {} binds at most {} MiB at once; use a smaller batch or narrower layers",
-                bytes >> 20,
+                "{label} would take {} KiB, {} binds at most {} KiB at once; use a smaller batch or narrower layers",
+                bytes >> 10,
                 self.adapter.name,
-                most >> 20
+                self.binding >> 10
             )));
         }
         Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -138,6 +141,24 @@ impl Context {
                 | wgpu::BufferUsages::INDIRECT,
             mapped_at_creation: false,
         }))
+    }
+
+    /// [`storage`](Self::storage), or `None` where the device has no memory left for it.
+    pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.storage(label, bytes);
+        let trouble = pollster::block_on(scope.pop());
+        Ok(Some(buffer?).filter(|_| trouble.is_none()))
+    }
+
+    /// A uniform buffer.
+    pub fn uniform(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
     }
 
     /// A buffer that the host can map for reading.

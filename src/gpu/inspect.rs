@@ -5,59 +5,76 @@ use super::context::Context;
 use super::params::Params;
 use super::recording::Recorder;
 use super::sparse::{Purpose, groups};
+use super::steps::Report;
 use super::{GpuEngine, GpuOptions, dense, shaders as k};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, Method, check_batch};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
+use crate::model::Network;
 use crate::weights::Weights;
 
 /// Forward and backward of `batch`, everything kept.
 pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     check_batch(&engine.network, batch)?;
-    let rows = batch.len() * batch.time_steps();
-    if engine.method == Method::Dense {
-        let report = engine.run(batch, Purpose::Inspect)?;
-        let Some(state) = &engine.state else { return Err(Error::Device("no buffers".into())) };
-        let hidden = dense::inspect_hidden(engine, batch)?;
-        let readout_v = dense::readout_v(engine, batch)?;
-        return finish(engine, state, batch, hidden, readout_v, report.loss());
+    engine.finish_all()?;
+    let dense = engine.method == Method::Dense;
+    if !dense {
+        engine.make_room(batch)?;
+        let rows = engine.most_samples(Purpose::Inspect).min(batch.len()) * batch.time_steps();
+        engine.recorded_v = engine.network.sizes()[1..]
+            .iter()
+            .map(|&n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
+            .collect::<Result<_>>()?;
     }
-    engine.recorded_v = engine.network.sizes()[1..]
-        .iter()
-        .map(|&n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
-        .collect::<Result<_>>()?;
-    let report = engine.run(batch, Purpose::Inspect);
-    // The recording binds these potentials: neither is kept.
-    engine.recordings.remove(&(batch.len(), Purpose::Inspect));
-    let v = std::mem::take(&mut engine.recorded_v);
-    let report = report?;
-    let Some(state) = &engine.state else { return Err(Error::Device("no buffers".into())) };
+    let pieces = engine.run(batch, Purpose::Inspect, |engine, state, part, report| {
+        let (hidden, readout_v) = match dense {
+            true => (dense::inspect_hidden(engine, part)?, dense::readout_v(engine, part)?),
+            false => inspect_events(engine, state, part, report)?,
+        };
+        let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.readout.classes)?;
+        Ok(Inspection { hidden, readout_v, logits, loss: report.loss(), gradient: Weights { layers: Vec::new() } })
+    });
+    // The recordings bind these potentials: neither is kept.
+    engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
+    engine.recorded_v.clear();
+    let gradient = |layer: &LayerWeights| layer.read(&engine.context, &layer.gradient);
+    let gradient = Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? };
+    let mut pieces = pieces?.into_iter();
+    let Some(first) = pieces.next() else { return Err(Error::Data("the batch has no samples".into())) };
+    let whole = pieces.fold(first, |whole, piece| joined(whole, piece, &engine.network));
+    Ok(Inspection { gradient, ..whole })
+}
+
+/// The samples of `piece` behind those of `whole`.
+fn joined(mut whole: Inspection, piece: Inspection, network: &Network) -> Inspection {
+    let before = (whole.logits.len() / network.readout.classes) as u32;
+    for (layer, next) in whole.hidden.iter_mut().zip(piece.hidden) {
+        layer.v.extend(next.v);
+        layer.spikes.extend(next.spikes.into_iter().map(|(b, event)| (before + b, event)));
+        layer.active.extend(next.active.into_iter().map(|entry| ActiveEntry { b: before + entry.b, ..entry }));
+    }
+    whole.readout_v.extend(piece.readout_v);
+    whole.logits.extend(piece.logits);
+    whole.loss.add(&piece.loss);
+    whole
+}
+
+fn inspect_events(
+    engine: &GpuEngine,
+    state: &State,
+    part: &EventSet,
+    report: &Report,
+) -> Result<(Vec<LayerInspection>, Vec<f32>)> {
+    let v = &engine.recorded_v;
     let hidden = (0..engine.network.hidden.len())
-        .map(|l| inspect_layer(engine, state, batch, l, &v[l], report.active(l) as usize))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|l| inspect_layer(engine, state, part, l, &v[l], report.active(l) as usize))
+        .collect::<Result<_>>()?;
+    let rows = part.len() * part.time_steps();
     let readout_v = match v.last() {
         Some(v) => read_rows(&engine.context, v, rows, engine.network.readout.classes)?,
         None => Vec::new(),
     };
-    finish(engine, state, batch, hidden, readout_v, report.loss())
-}
-
-fn finish(
-    engine: &GpuEngine,
-    state: &State,
-    batch: &EventSet,
-    hidden: Vec<LayerInspection>,
-    readout_v: Vec<f32>,
-    loss: crate::engine::LossTerms,
-) -> Result<Inspection> {
-    let gradient = |layer: &LayerWeights| layer.read(&engine.context, &layer.gradient);
-    Ok(Inspection {
-        hidden,
-        readout_v,
-        logits: read_rows(&engine.context, &state.readout.logits, batch.len(), engine.network.readout.classes)?,
-        loss,
-        gradient: Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? },
-    })
+    Ok((hidden, readout_v))
 }
 
 fn inspect_layer(

@@ -1,6 +1,7 @@
 //! The `gpu` device: WGSL kernels through wgpu.
 //!
-//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed as one compute pass a submit. The host does not wait
+//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed; several steps may share a submit (`steps.rs`), and
+//! where a batch does not fit the device a step is computed in pieces (`pieces.rs`, `plan.rs`). The host does not wait
 //! for it: its report is read some steps later. If a list overflowed its buffer, the device has withheld that update
 //! and all after it; the host then grows the buffers and runs those steps again.
 
@@ -10,13 +11,16 @@ pub mod ceilings;
 mod context;
 pub mod count;
 mod dense;
+mod held;
 mod inspect;
 pub mod params;
+mod pieces;
+pub mod plan;
 mod profile;
 mod recording;
 pub mod shaders;
 mod sparse;
-mod upload;
+mod steps;
 
 pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
 pub use inspect::delta;
@@ -26,85 +30,50 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::{Adam, Network};
 use crate::weights::Weights;
-use buffers::{Capacity, LayerWeights, State, read_rows, report_words};
+use buffers::{LayerWeights, Sizes, State, quads, read_rows, report_words};
 use context::Context;
-use params::AdamParams;
+use held::{Held, Resident};
+use pieces::Piece;
+use plan::{Limits, Rates};
 use recording::Recording;
 use sparse::Purpose;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use upload::Upload;
+use steps::{Input, Job, Pace, Report, Submitted};
 
-/// Steps that may be queued before the host waits for the oldest.
-const IN_FLIGHT: usize = 4;
 /// Bytes for the δ of a chunk of samples: a software adapter wants it in its cache, a GPU enough work per dispatch.
-const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 16 << 20)];
+const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 8 << 20)];
 
 /// A network on the gpu device.
 pub struct GpuEngine {
     network: Network,
     method: Method,
     layer_methods: Vec<LayerMethod>,
-    held: Option<Arc<EventSet>>,
     options: GpuOptions,
     context: Context,
     weights: Vec<LayerWeights>,
+    held: Option<Held>,
+    /// Most samples of a step so far. [`State`] holds fewer where they do not fit the device at once.
+    wanted: usize,
+    rates: Option<Rates>,
     state: Option<State>,
     dense: dense::DenseState,
-    recordings: HashMap<(usize, Purpose), Recording>,
+    recordings: HashMap<Piece, Recording>,
     /// Updates made or queued.
     step: u64,
-    pending: VecDeque<Pending>,
+    /// Steps that are not submitted yet.
+    jobs: VecDeque<Job>,
+    /// Steps under way.
+    submitted: VecDeque<Submitted>,
     finished: Vec<StepReport>,
     spare_readbacks: Vec<wgpu::Buffer>,
-    upload: Upload,
+    pace: Pace,
+    /// What is written into the slots of a submit.
+    words: Vec<u32>,
+    notes: Vec<String>,
     /// Where an inspection under way keeps the potentials of each layer.
     recorded_v: Vec<wgpu::Buffer>,
-}
-
-/// A queued step whose report has not been read.
-struct Pending {
-    step: u64,
-    batch: EventSet,
-    adam: Adam,
-    readback: wgpu::Buffer,
-    mapped: Arc<AtomicBool>,
-    submission: wgpu::SubmissionIndex,
-}
-
-/// The report's words, by name.
-struct Report(Vec<u32>);
-
-impl Report {
-    fn step(&self) -> u32 {
-        self.0[0]
-    }
-
-    fn overflowed(&self) -> bool {
-        self.0[1] != 0
-    }
-
-    fn spikes(&self, l: usize) -> u32 {
-        self.0[4 + 4 * l]
-    }
-
-    fn active(&self, l: usize) -> u32 {
-        self.0[5 + 4 * l]
-    }
-
-    fn float(&self, at: usize) -> f64 {
-        f64::from(f32::from_bits(self.0[at]))
-    }
-
-    fn loss(&self) -> LossTerms {
-        let hidden = 0..(self.0.len() - 4) / 4;
-        LossTerms {
-            cross_entropy: self.float(2),
-            upper: hidden.clone().map(|l| self.float(6 + 4 * l)).sum(),
-            lower: hidden.map(|l| self.float(7 + 4 * l)).sum(),
-        }
-    }
 }
 
 impl GpuEngine {
@@ -123,28 +92,32 @@ impl GpuEngine {
             network: network.clone(),
             method,
             layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
-            held: None,
             options,
             context,
             weights,
+            held: None,
+            wanted: 0,
+            rates: None,
             state: None,
             dense: dense::DenseState::default(),
             recordings: HashMap::new(),
             step: 0,
-            pending: VecDeque::new(),
+            jobs: VecDeque::new(),
+            submitted: VecDeque::new(),
             finished: Vec::new(),
             spare_readbacks: Vec::new(),
-            upload: Upload::default(),
+            pace: Pace::default(),
+            words: Vec::new(),
+            notes: Vec::new(),
             recorded_v: Vec::new(),
         })
     }
 
-    /// Most bytes for the δ of a chunk, within what the device binds.
+    /// Most bytes for the δ of a chunk.
     fn delta_bytes(&self) -> u64 {
-        let limit = self.context.device.limits().max_storage_buffer_binding_size;
         let usual =
             DELTA_BYTES.iter().find(|(tier, _)| *tier == self.context.tier).map_or(4 << 20, |(_, bytes)| *bytes);
-        self.options.delta_bytes.unwrap_or(usual).min(limit)
+        self.options.delta_bytes.unwrap_or(usual)
     }
 
     /// What each kernel executed since the last call, for an engine opened with [`GpuOptions::count`]; a step that had
@@ -164,234 +137,164 @@ impl GpuEngine {
         }
     }
 
-    fn first_capacity(&self, batch: usize) -> Vec<Capacity> {
-        let density = self.options.density_guess.unwrap_or(0.02);
-        let guess = |neurons: usize| {
-            let slots = (batch * self.network.time_steps * neurons) as f64;
-            (slots * density).ceil().clamp(256.0, f64::from(u32::MAX / 16)) as u32
-        };
-        let both = |n| Capacity { events: guess(n), active: guess(n) };
-        self.network.hidden.iter().map(|layer| both(layer.neurons)).collect()
+    /// What the state of a step may take: the memory that is to be used, without weights and training set.
+    fn limits(&self) -> Limits {
+        let shapes = self.network.weight_shapes();
+        let weights: u64 = shapes.into_iter().map(|(rows, cols)| 4 * plan::matrix_bytes(rows, cols)).sum();
+        let resident = self.held.as_ref().and_then(|held| held.resident.as_ref()).map_or(0, Resident::bytes);
+        let memory = self.options.memory.map_or(u64::MAX, |memory| memory.saturating_sub(weights + resident));
+        Limits { binding: self.context.binding, memory }
     }
 
-    /// Makes buffers that hold `batch`; recordings that used smaller ones are forgotten.
-    fn make_room(&mut self, batch: &EventSet) -> Result<()> {
-        check_batch(&self.network, batch)?;
-        let (samples, events) = (batch.len(), batch.events().len());
-        let fits = |s: &State| s.batch >= samples && s.input_events >= events;
-        if self.state.as_ref().is_some_and(fits) {
-            return Ok(());
-        }
-        // New buffers begin with the overflow flag down. A queued step may have raised it, and must be run again
-        // before anything behind it.
-        self.finish_all()?;
-        let Some(s) = &self.state else {
-            return self.allocate(samples, events + events / 4 + 256, self.first_capacity(samples));
+    /// Makes buffers for steps of `samples` samples, or of as many at a time as the device holds; `events` counts the
+    /// input events of a range of them. No step may be under way. Recordings that used smaller buffers are forgotten.
+    fn make_room_of(&mut self, samples: usize, events: impl Fn(&Self, Range<usize>) -> usize) -> Result<()> {
+        let wanted = samples.max(self.wanted);
+        let mut rates = self.rates.clone().unwrap_or_else(|| {
+            let per_sample = events(self, 0..samples) as f64 / samples as f64;
+            let density = self.options.density_guess.unwrap_or(plan::DENSITY_GUESS);
+            Rates::guess(&self.network, plan::SLACK * per_sample, density)
+        });
+        let sizes = loop {
+            let sizes = self.choose(wanted, &rates)?;
+            let pieces = Piece::of(samples, sizes.batch, Purpose::Train, false);
+            let most = pieces.map(|(_, range)| events(self, range)).max().unwrap_or(0);
+            if most <= sizes.input_events {
+                break sizes;
+            }
+            rates.input = plan::SLACK * most as f64 / sizes.batch as f64;
         };
-        if fits(s) {
-            return Ok(());
-        }
-        let room = if s.input_events >= events { s.input_events } else { events + events / 2 };
-        let larger = |(guess, has): (Capacity, &Capacity)| Capacity {
-            events: guess.events.max(has.events),
-            active: guess.active.max(has.active),
-        };
-        let samples = samples.max(s.batch);
-        let capacity = self.first_capacity(samples).into_iter().zip(&s.capacity).map(larger).collect();
-        self.allocate(samples, room, capacity)
+        self.wanted = wanted;
+        self.rates = Some(rates);
+        self.allocate(sizes)
     }
 
-    fn allocate(&mut self, batch: usize, input_events: usize, capacity: Vec<Capacity>) -> Result<()> {
+    fn choose(&self, samples: usize, rates: &Rates) -> Result<Sizes> {
+        let (limits, delta) = (self.limits(), self.delta_bytes());
+        match self.method {
+            Method::Sparse | Method::Auto => plan::choose(&self.network, samples, rates, delta, &limits),
+            // The dense step computes a whole batch at once.
+            Method::Dense | Method::Reference => plan::all_at_once(&self.network, samples, rates, delta, &limits),
+        }
+    }
+
+    fn allocate(&mut self, sizes: Sizes) -> Result<()> {
         self.recordings.clear();
-        // Queued steps keep their own buffers alive until they are done.
         self.state = None;
-        let delta = self.delta_bytes();
-        self.state = Some(State::new(&self.context, &self.network, batch, input_events, capacity, delta)?);
+        self.state = Some(State::new(&self.context, &self.network, &sizes)?);
         self.context.check()
     }
 
-    /// Grows the lists of every layer that the report says are too small.
-    fn grow(&mut self, report: &Report) -> Result<()> {
-        let Some(state) = &self.state else { return Ok(()) };
-        let mut capacity = state.capacity.clone();
-        let roomier = |has: u32, needs: u32| if needs > has { needs.saturating_add(needs / 2) } else { has };
-        for (l, c) in capacity.iter_mut().enumerate() {
-            c.events = roomier(c.events, report.spikes(l));
-            c.active = roomier(c.active, report.active(l));
-        }
-        if capacity == state.capacity {
-            return Err(Error::Device("a list overflowed, but no count says which".into()));
-        }
-        let (batch, events) = (state.batch, state.input_events);
-        self.allocate(batch, events, capacity)
-    }
-
-    /// Uploads a batch into the buffers made for it. Queued writes are ordered behind the steps before them.
-    fn write_batch(&mut self, batch: &EventSet, backward: bool) {
-        let Some(state) = &self.state else { return };
-        let (queue, input) = (&self.context.queue, &state.input);
-        let put = |buffer: &wgpu::Buffer, words: &[u32]| {
-            if !words.is_empty() {
-                queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
+    /// Grows the lists of every layer that some report says are too small.
+    fn grow(&mut self, reports: &[Report]) -> Result<()> {
+        let (Some(state), Some(mut rates)) = (&self.state, self.rates.clone()) else { return Ok(()) };
+        let batch = state.sizes.batch;
+        for (l, has) in state.sizes.capacity.iter().enumerate() {
+            let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
+            let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
+            for (rate, (needs, has)) in rates.hidden[l].iter_mut().zip(counted) {
+                if needs > has {
+                    *rate = plan::SLACK * f64::from(needs) / batch as f64;
+                }
             }
-        };
-        put(&input.starts, batch.starts());
-        put(&input.events, bytemuck::cast_slice(batch.events()));
-        put(&input.labels, batch.labels());
-        if backward {
-            self.upload.prepare(batch, state.chunk);
-            put(&input.presynaptic_starts, &self.upload.presynaptic_starts);
-            put(&input.presynaptic, &self.upload.presynaptic);
-            put(&input.needed, &self.upload.needed);
         }
+        let sizes = self.choose(self.wanted, &rates)?;
+        // No list is made longer than its layer has slots: counts beyond that come of a device that computes wrongly.
+        if sizes == state.sizes {
+            return Err(Error::Device("a list overflowed, but no count says which, or one that cannot be".into()));
+        }
+        self.rates = Some(rates);
+        self.allocate(sizes)
     }
 
-    /// Makes sure that the recording of a step exists.
-    fn record(&mut self, batch: usize, purpose: Purpose) -> Result<()> {
-        if self.recordings.contains_key(&(batch, purpose)) {
+    /// Makes sure that the recording of a piece exists.
+    fn record(&mut self, piece: Piece) -> Result<()> {
+        if self.recordings.contains_key(&piece) {
             return Ok(());
         }
         let Some(state) = &self.state else { return Ok(()) };
-        let recording = match (self.method, purpose) {
+        let recording = match (self.method, piece.purpose) {
             (Method::Dense, Purpose::Train | Purpose::Inspect) => {
-                self.dense.make_room(&self.context, &self.network, state.batch)?;
-                if purpose == Purpose::Inspect {
+                self.dense.make_room(&self.context, &self.network, state.sizes.batch)?;
+                if piece.purpose == Purpose::Inspect {
                     self.dense.make_room_for_errors(&self.context, &self.network)?;
                 }
                 let parts = (&self.network, state, &self.weights[..], &self.dense);
-                dense::record(&mut self.context, parts, batch, purpose)
+                dense::record(&mut self.context, parts, piece.samples, piece.purpose)
             }
             _ => {
-                sparse::record(&mut self.context, &self.network, state, &self.weights, batch, purpose, &self.recorded_v)
+                let held = self.held.as_ref();
+                let parts = (&self.network, state, &self.weights[..]);
+                sparse::record(&mut self.context, parts, &piece, held, &self.recorded_v)
             }
         };
         self.context.check()?;
-        self.recordings.insert((batch, purpose), recording);
+        self.recordings.insert(piece, recording);
         Ok(())
     }
 
-    /// Encodes and submits a training step without waiting for anything.
-    fn submit(&mut self, step: u64, batch: EventSet, adam: Adam) -> Result<()> {
-        self.make_room(&batch)?;
-        self.record(batch.len(), Purpose::Train)?;
-        self.write_batch(&batch, true);
-        let words = report_words(self.network.hidden.len());
-        let readback = self.spare_readbacks.pop().unwrap_or_else(|| self.context.readback(4 * words as u64));
-        let (Some(state), Some(recording)) = (&self.state, self.recordings.get(&(batch.len(), Purpose::Train))) else {
-            return Err(Error::Device("the step was not recorded".into()));
-        };
-        let queue = &self.context.queue;
-        queue.write_buffer(&state.adam, 0, bytemuck::bytes_of(&AdamParams::from(adam.constants(step))));
-        queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&[step as u32, 0, 0, 0]));
-        let mut encoder = self.context.device.create_command_encoder(&Default::default());
-        recording.encode(&mut encoder);
-        encoder.copy_buffer_to_buffer(&state.report, 0, &readback, 0, 4 * words as u64);
-        let submission = queue.submit([encoder.finish()]);
-        let mapped = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&mapped);
-        readback.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            flag.store(result.is_ok(), Ordering::Release);
+    /// Makes room for a batch that is not queued.
+    fn make_room(&mut self, batch: &EventSet) -> Result<()> {
+        let events = |range: Range<usize>| (batch.starts()[range.end] - batch.starts()[range.start]) as usize;
+        let fits = self.state.as_ref().filter(|_| batch.len() <= self.wanted).is_some_and(|state| {
+            Piece::of(batch.len(), state.sizes.batch, Purpose::Train, false)
+                .all(|(_, range)| events(range) <= state.sizes.input_events)
         });
-        self.pending.push_back(Pending { step, batch, adam, readback, mapped, submission });
-        Ok(())
+        match fits {
+            true => Ok(()),
+            false => self.make_room_of(batch.len(), |_, range| events(range)),
+        }
     }
 
-    /// Reads the report of the oldest queued step, which must be done.
-    fn finish_oldest(&mut self) -> Result<()> {
-        let Some(pending) = self.pending.pop_front() else { return Ok(()) };
-        let report = self.read_report(&pending)?;
-        if report.overflowed() {
-            return self.run_again(pending, &report);
-        }
-        let hidden = 0..self.network.hidden.len();
-        let input = pending.batch.events().len() as u64;
-        let spikes = hidden.clone().map(|l| u64::from(report.spikes(l)));
-        self.finished.push(StepReport {
-            step: pending.step,
-            samples: pending.batch.len(),
-            loss: report.loss(),
-            correct: report.float(3) as usize,
-            spikes: std::iter::once(input).chain(spikes).collect(),
-            active: hidden.map(|l| u64::from(report.active(l))).collect(),
-        });
-        Ok(())
-    }
-
-    fn read_report(&mut self, pending: &Pending) -> Result<Report> {
-        if !pending.mapped.load(Ordering::Acquire) {
-            return Err(Error::Device(format!("the report of step {} could not be read", pending.step)));
-        }
-        let words = report_words(self.network.hidden.len());
-        let report = {
-            let view = pending
-                .readback
-                .slice(..4 * words as u64)
-                .get_mapped_range()
-                .map_err(|e| Error::Device(format!("the report of step {}: {e}", pending.step)))?;
-            Report(bytemuck::pod_collect_to_vec(&view))
-        };
-        pending.readback.unmap();
-        self.spare_readbacks.push(pending.readback.clone());
-        if report.step() != pending.step as u32 {
-            return Err(Error::Device(format!(
-                "step {} did not run to its end (its report says {}); the driver may have cut it short: use a smaller batch",
-                pending.step,
-                report.step()
-            )));
-        }
-        Ok(report)
-    }
-
-    /// A list of `first` overflowed: its update and those of all steps queued behind it were withheld on the device.
-    /// Grows the buffers and runs them all again, in order.
-    fn run_again(&mut self, first: Pending, report: &Report) -> Result<()> {
-        self.context.wait(None)?;
-        let behind: Vec<Pending> = self.pending.drain(..).collect();
-        for pending in &behind {
-            pending.readback.unmap();
-            self.spare_readbacks.push(pending.readback.clone());
-        }
-        self.grow(report)?;
-        for Pending { step, batch, adam, .. } in std::iter::once(first).chain(behind) {
-            self.submit(step, batch, adam)?;
-        }
-        Ok(())
-    }
-
-    /// Waits for every queued step, those run again included.
-    fn finish_all(&mut self) -> Result<()> {
-        while let Some(oldest) = self.pending.front() {
-            let submission = oldest.submission.clone();
-            self.context.wait(Some(submission))?;
-            self.finish_oldest()?;
-        }
-        Ok(())
-    }
-
-    /// Runs a recorded step that is not training and returns its report; grows lists and repeats until they suffice.
-    fn run(&mut self, batch: &EventSet, purpose: Purpose) -> Result<Report> {
-        self.finish_all()?;
-        loop {
-            self.make_room(batch)?;
-            self.record(batch.len(), purpose)?;
-            self.write_batch(batch, purpose != Purpose::Evaluate);
-            let (Some(state), Some(recording)) = (&self.state, self.recordings.get(&(batch.len(), purpose))) else {
-                return Err(Error::Device("the step was not recorded".into()));
-            };
-            let mut encoder = self.context.device.create_command_encoder(&Default::default());
-            encoder.clear_buffer(&state.status, 0, None);
-            encoder.clear_buffer(&state.report, 0, None);
-            recording.encode(&mut encoder);
-            self.context.queue.submit([encoder.finish()]);
-            let words = report_words(self.network.hidden.len());
-            let report = Report(self.context.read_as(&state.report, words)?);
-            let overflowed = report.overflowed()
-                || (state.capacity.iter().enumerate())
-                    .any(|(l, c)| report.spikes(l) > c.events || report.active(l) > c.active);
-            if !overflowed {
-                return Ok(report);
+    /// Most samples of a piece for `purpose`: an inspection keeps potentials besides.
+    fn most_samples(&self, purpose: Purpose) -> usize {
+        let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
+        let widest = self.network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
+        let potentials = 16 * (self.network.time_steps * widest) as u64;
+        match (purpose, self.method) {
+            (Purpose::Inspect, Method::Sparse | Method::Auto) => {
+                most.min((self.context.binding / potentials).max(1) as usize)
             }
-            self.grow(&report)?;
+            _ => most,
+        }
+    }
+
+    /// Runs recorded pieces that are not training, and what `read` makes of the buffers after each; grows lists and
+    /// repeats until they suffice.
+    fn run<T>(
+        &mut self,
+        batch: &EventSet,
+        purpose: Purpose,
+        read: impl Fn(&Self, &State, &EventSet, &Report) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        check_batch(&self.network, batch)?;
+        self.finish_all()?;
+        'again: loop {
+            self.make_room(batch)?;
+            let mut out = Vec::new();
+            let pieces: Vec<_> = Piece::of(batch.len(), self.most_samples(purpose), purpose, false).collect();
+            for (piece, range) in &pieces {
+                let part = steps::part(batch, range, pieces.len());
+                self.record(*piece)?;
+                self.write_batch(&part);
+                let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
+                let clear = |encoder: &mut wgpu::CommandEncoder| {
+                    encoder.clear_buffer(&state.status, 0, None);
+                    encoder.clear_buffer(&state.report, 0, None);
+                };
+                self.submit_piece(piece, clear, |_| {})?;
+                let words = report_words(self.network.hidden.len());
+                let report = Report(self.context.read_as(&state.report, words)?);
+                let overflowed = report.overflowed()
+                    || (state.sizes.capacity.iter().enumerate())
+                        .any(|(l, c)| report.spikes(l) > c.events || report.active(l) > c.active);
+                if overflowed {
+                    self.grow(&[report])?;
+                    continue 'again;
+                }
+                out.push(read(self, state, &part, &report)?);
+            }
+            return Ok(out);
         }
     }
 }
@@ -450,27 +353,41 @@ impl Engine for GpuEngine {
 
     fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
         check_held(&self.network, &set)?;
-        self.held = Some(set);
-        Ok(())
+        self.finish_all()?;
+        self.recordings.clear();
+        self.held = None;
+        // At most half of the memory that is to be used: steps need the rest.
+        let most = self.options.memory.map_or(u64::MAX, |memory| memory / 2);
+        let (held, trouble) = Held::new(&self.context, set, most);
+        if let Some(trouble) = trouble {
+            self.notes.push(format!("batches are uploaded one by one: {trouble}"));
+        }
+        self.held = Some(held);
+        // The set leaves less for the state of a step.
+        if self.options.memory.is_some() {
+            (self.state, self.wanted) = (None, 0);
+        }
+        self.context.check()
     }
 
     fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
-        let set = check_samples(self.held.as_ref(), samples)?;
+        let set = check_samples(self.held.as_ref().map(|held| &held.set), samples)?;
+        let resident = self.held.as_ref().is_some_and(|held| held.resident.is_some());
+        if resident && matches!(self.method, Method::Sparse | Method::Auto) {
+            return self.enqueue(Input::Held(samples.to_vec()), *adam);
+        }
         let mut batch = EventSet::new(0, 0);
         batch.gather(&set, samples);
-        self.train(&batch, adam)
+        self.enqueue(Input::Batch(batch), *adam)
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
         check_batch(&self.network, batch)?;
-        if let (true, Some(oldest)) = (self.pending.len() >= IN_FLIGHT, self.pending.front()) {
-            let submission = oldest.submission.clone();
-            self.context.wait(Some(submission))?;
-            self.finish_oldest()?;
-        }
-        self.submit(self.step + 1, batch.clone(), *adam)?;
-        self.step += 1;
-        Ok(())
+        self.enqueue(Input::Batch(batch.clone()), *adam)
     }
 
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>> {
@@ -478,21 +395,25 @@ impl Engine for GpuEngine {
             self.finish_all()?;
         } else {
             self.context.poll()?;
-            while self.pending.front().is_some_and(|oldest| oldest.mapped.load(Ordering::Acquire)) {
+            while self.submitted.front().is_some_and(Submitted::done) {
                 self.finish_oldest()?;
+            }
+            if self.submitted.is_empty() {
+                self.flush()?;
             }
         }
         Ok(std::mem::take(&mut self.finished))
     }
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        let report = self.run(batch, Purpose::Evaluate)?;
-        let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
         let classes = self.network.readout.classes;
-        Ok(Evaluation {
-            logits: read_rows(&self.context, &state.readout.logits, batch.len(), classes)?,
-            spikes: (0..self.network.hidden.len()).map(|l| u64::from(report.spikes(l))).collect(),
-        })
+        let hidden = self.network.hidden.len();
+        let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
+            let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
+            Ok((logits, (0..hidden).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
+        })?;
+        let spikes = (0..hidden).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -509,7 +430,9 @@ impl Engine for GpuEngine {
         let mut bytes = vec![("weight gradient".to_string(), gradient)];
         bytes.extend(self.dense.bytes());
         match (&self.state, self.method) {
-            (Some(state), Method::Sparse | Method::Auto) => bytes.extend(state.bytes()),
+            (Some(state), Method::Sparse | Method::Auto) => {
+                bytes.extend(state.bytes.iter().filter(|(name, _)| name != buffers::BATCH).cloned())
+            }
             (Some(state), Method::Dense | Method::Reference) => {
                 bytes.push(("readout".into(), state.readout.logits.size() * 3))
             }

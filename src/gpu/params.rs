@@ -40,6 +40,9 @@ pub struct Params {
     pub lambda_low: f32,
     pub nu_low: f32,
     pub input_capacity: u32,
+    pub total: u32,
+    pub accumulate: u32,
+    pub shard: u32,
 }
 
 /// The constants of one Adam update.

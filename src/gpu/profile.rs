@@ -1,11 +1,12 @@
 //! One training step with a pass and two timestamps for each dispatch.
 
+use super::GpuEngine;
 use super::buffers::report_words;
-use super::params::AdamParams;
+use super::pieces::Piece;
 use super::recording::Phase;
 use super::sparse::Purpose;
-use super::{GpuEngine, Report};
-use crate::engine::{KernelTime, Profile, Slice};
+use super::steps::{Report, part};
+use crate::engine::{KernelTime, Profile, Slice, check_batch};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -15,17 +16,50 @@ const MOST: usize = 2048;
 
 /// Runs the step. Kernels get `None` where the device has no timestamps or they make no sense.
 pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<Profile> {
+    check_batch(&engine.network, batch)?;
     engine.make_room(batch)?;
-    engine.record(batch.len(), Purpose::Train)?;
-    engine.write_batch(batch, true);
     engine.step += 1;
-    let step = engine.step;
+    engine.write_constants(engine.step, adam);
+    let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
+    let (mut slices, mut origin) = (Vec::new(), None);
+    let mut reports = Vec::new();
+    let most = engine.most_samples(Purpose::Train);
+    let pieces: Vec<_> = Piece::of(batch.len(), most, Purpose::Train, false).collect();
+    for (piece, range) in &pieces {
+        engine.record(*piece)?;
+        engine.write_batch(&part(batch, range, pieces.len()));
+        reports.push(run(engine, piece, &mut kernels, &mut slices, &mut origin)?);
+    }
+    if reports.iter().any(Report::overflowed) {
+        // The update was withheld: the same step again, with room.
+        engine.step -= 1;
+        engine.grow(&reports)?;
+        return profile(engine, batch, adam);
+    }
+    let sum = |phase: Phase| {
+        let of_phase = kernels.iter().filter(|(p, _)| *p == phase);
+        of_phase.map(|(_, kernel)| kernel.ms).sum::<Option<f64>>()
+    };
+    Ok(Profile {
+        forward_ms: sum(Phase::Forward),
+        backward_ms: sum(Phase::Backward),
+        kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
+        slices,
+    })
+}
+
+/// Runs a piece and adds its times to `kernels` and `slices`; `origin` is the step's first timestamp.
+fn run(
+    engine: &GpuEngine,
+    piece: &Piece,
+    kernels: &mut Vec<(Phase, KernelTime)>,
+    slices: &mut Vec<Slice>,
+    origin: &mut Option<u64>,
+) -> Result<Report> {
     let context = &engine.context;
-    let (Some(state), Some(recording)) = (&engine.state, engine.recordings.get(&(batch.len(), Purpose::Train))) else {
+    let (Some(state), Some(recording)) = (&engine.state, engine.recordings.get(piece)) else {
         return Err(Error::Device("the step was not recorded".into()));
     };
-    context.queue.write_buffer(&state.adam, 0, bytemuck::bytes_of(&AdamParams::from(adam.constants(step))));
-    context.queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&[step as u32, 0, 0, 0]));
 
     let timed = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
     let n = recording.dispatches.len().min(MOST);
@@ -66,16 +100,8 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
         }
     };
     let report = Report(context.read_as(&state.report, report_words(engine.network.hidden.len()))?);
-    if report.overflowed() {
-        // The update was withheld: the same step again, with room.
-        engine.step -= 1;
-        engine.grow(&report)?;
-        return profile(engine, batch, adam);
-    }
     let period = f64::from(context.queue.get_timestamp_period());
-    let mut kernels: Vec<(Phase, KernelTime)> = Vec::new();
-    let mut slices = Vec::new();
-    let origin = stamps.first().copied().unwrap_or(0);
+    let origin = *origin.get_or_insert(stamps.first().copied().unwrap_or(0));
     for (k, dispatch) in recording.dispatches.iter().enumerate() {
         // Zero or backwards means that the platform did not really measure.
         let ms = match stamps.get(2 * k..2 * k + 2) {
@@ -94,14 +120,5 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
             None => kernels.push((dispatch.phase, KernelTime { name: dispatch.label.clone(), calls: 1, ms })),
         }
     }
-    let sum = |phase: Phase| {
-        let of_phase = kernels.iter().filter(|(p, _)| *p == phase);
-        of_phase.map(|(_, kernel)| kernel.ms).sum::<Option<f64>>()
-    };
-    Ok(Profile {
-        forward_ms: sum(Phase::Forward),
-        backward_ms: sum(Phase::Backward),
-        kernels: kernels.iter().map(|(_, kernel)| kernel.clone()).collect(),
-        slices,
-    })
+    Ok(report)
 }

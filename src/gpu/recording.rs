@@ -69,8 +69,8 @@ impl Dispatch {
 
 /// A recorded step.
 pub struct Recording {
-    /// Buffers cleared before the dispatches.
-    pub clears: Vec<wgpu::Buffer>,
+    /// What is cleared before the dispatches: so many bytes of a buffer, or all of it.
+    pub clears: Vec<(wgpu::Buffer, Option<u64>)>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
     /// The counters of all dispatches, where the kernels count.
@@ -96,7 +96,7 @@ enum Uniform {
 pub struct Recorder<'a> {
     context: &'a mut Context,
     phase: Phase,
-    clears: Vec<wgpu::Buffer>,
+    clears: Vec<(wgpu::Buffer, Option<u64>)>,
     entries: Vec<Entry<'a>>,
     uniforms: Vec<u8>,
 }
@@ -114,7 +114,12 @@ impl<'a> Recorder<'a> {
 
     /// Clears a buffer before the step.
     pub fn clear(&mut self, buffer: &wgpu::Buffer) {
-        self.clears.push(buffer.clone());
+        self.clears.push((buffer.clone(), None));
+    }
+
+    /// Clears the beginning of a buffer before the step.
+    pub fn clear_first(&mut self, buffer: &wgpu::Buffer, bytes: u64) {
+        self.clears.push((buffer.clone(), Some(bytes)));
     }
 
     /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
@@ -246,10 +251,21 @@ impl Recording {
         }
     }
 
+    /// The dispatches in `parts` passes for as many submits, so that none takes long.
+    pub fn encode_parts(&self, parts: usize) -> impl Iterator<Item = impl Fn(&mut wgpu::CommandEncoder)> {
+        let each = self.dispatches.len().div_ceil(parts.max(1)).max(1);
+        self.dispatches.chunks(each).map(|dispatches| {
+            move |encoder: &mut wgpu::CommandEncoder| {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
+            }
+        })
+    }
+
     /// Encodes what must be zero before the dispatches.
     pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
-        for buffer in &self.clears {
-            encoder.clear_buffer(buffer, 0, None);
+        for (buffer, bytes) in &self.clears {
+            encoder.clear_buffer(buffer, 0, *bytes);
         }
     }
 

@@ -43,6 +43,12 @@ kernels! {
     SCATTER_PRESYNAPTIC = "scatter_presynaptic";
     /// Active entries in order.
     SCATTER_ACTIVE = "scatter_active";
+    /// Input of a step: counts and needed rows; `HELD`: from the training set in device memory.
+    GATHER = "gather" [[], ["HELD"]];
+    /// Input spikes neuron by neuron.
+    SCATTER_INPUT = "scatter_input";
+    /// These in order.
+    SORT_INPUT = "sort_input";
     /// Readout and logits.
     READOUT = "readout" [[], ["RECORD"]];
     /// Cross entropy and its gradient.
@@ -90,6 +96,7 @@ fn shared(name: &str) -> Option<&'static str> {
     Some(match name {
         "params" => include_str!("../../shaders/shared/params.wgsl"),
         "index" => include_str!("../../shaders/shared/index.wgsl"),
+        "input_lists" => include_str!("../../shaders/shared/input_lists.wgsl"),
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
         _ => return None,
     })

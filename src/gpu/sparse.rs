@@ -3,7 +3,9 @@
 use super::adapter::Tier;
 use super::buffers::{HiddenState, LayerWeights, State, quads};
 use super::context::Context;
+use super::held::{self, Held};
 use super::params::Params;
+use super::pieces::Piece;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders as k;
 use crate::model::{Logits, Network};
@@ -24,23 +26,23 @@ pub fn groups(lanes: usize) -> Work {
     Work::Groups((lanes as u64).div_ceil(64))
 }
 
-/// Records a step of `batch` samples. `recorded_v` holds a buffer of potentials for each layer when inspecting.
+/// Records a step, or a piece of one. `recorded_v` holds a buffer of potentials for each layer when inspecting.
 pub fn record(
     context: &mut Context,
-    network: &Network,
-    state: &State,
-    weights: &[LayerWeights],
-    batch: usize,
-    purpose: Purpose,
+    (network, state, weights): (&Network, &State, &[LayerWeights]),
+    piece: &Piece,
+    held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
     let tier = context.tier;
-    let step = Step { network, state, weights, batch, purpose, recorded_v, tier };
+    let Piece { samples: batch, purpose, .. } = *piece;
+    let step = Step { network, state, weights, piece, batch, purpose, recorded_v, tier };
     let mut r = Recorder::new(context);
     for h in &state.hidden {
         r.clear(&h.counts);
         r.clear(&h.needed);
     }
+    held::record(&mut r, network, state, piece, held, step.params(0));
     for l in 0..network.hidden.len() {
         step.forward(&mut r, l);
     }
@@ -51,7 +53,7 @@ pub fn record(
             step.backward(&mut r, first, state.chunk.min(batch - first));
         }
     }
-    if purpose == Purpose::Train {
+    if purpose == Purpose::Train && piece.last {
         r.phase(Phase::Update);
         record_adam(&mut r, state, weights);
     }
@@ -95,14 +97,16 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         nu_up: r.nu_up as f32,
         lambda_low: r.lambda_low as f32,
         nu_low: r.nu_low as f32,
-        input_capacity: if l == 0 { u32::MAX } else { state.capacity[l - 1].events },
+        input_capacity: if l == 0 { state.sizes.input_events as u32 } else { state.sizes.capacity[l - 1].events },
+        total: batch as u32,
         ..Params::default()
     };
     match network.hidden.get(l) {
         Some(layer) => {
             let c = layer.constants(network.dt_ms);
             (p.alpha, p.v_rest, p.v_th, p.reset, p.beta, p.b_th) = (c.alpha, c.v_rest, c.v_th, c.reset, c.beta, c.b_th);
-            (p.event_capacity, p.active_capacity) = (state.capacity[l].events, state.capacity[l].active);
+            let lists = state.sizes.capacity[l];
+            (p.event_capacity, p.active_capacity) = (lists.events, lists.active);
         }
         None => {
             p.alpha = network.readout.alpha(network.dt_ms) as f32;
@@ -117,6 +121,7 @@ struct Step<'a> {
     network: &'a Network,
     state: &'a State,
     weights: &'a [LayerWeights],
+    piece: &'a Piece,
     batch: usize,
     purpose: Purpose,
     recorded_v: &'a [wgpu::Buffer],
@@ -126,6 +131,7 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     fn params(&self, l: usize) -> Params {
         let mut p = layer_params(self.network, self.state, l, self.batch);
+        (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
             // |V - V_th| < 0 holds nowhere: no active entry, no list for a backward pass.
             p.b_th = 0.0;
@@ -253,10 +259,7 @@ impl<'a> Step<'a> {
     fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
         let s = self.state;
         let (starts, list, base, at, stride) = match l {
-            0 => {
-                let at = p.first_sample / p.chunk * p.inputs;
-                (&s.input.presynaptic_starts, &s.input.presynaptic, 0, at, 1)
-            }
+            0 => (&s.input.offsets, &s.input.presynaptic, 0, p.first_sample * p.inputs, p.chunk_samples),
             _ => {
                 let h: &HiddenState = &s.hidden[l - 1];
                 let base = p.batch * p.steps;

@@ -28,7 +28,7 @@ pub use progress::{EpochSums, Progress};
 pub use run::train;
 
 use crate::config::RunConfig;
-use crate::engine::DeviceInfo;
+use crate::engine::{DeviceInfo, LayerMethod};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -82,6 +82,9 @@ pub trait Observer {
     fn on_step(&mut self, _step: &StepProgress) {}
     /// An epoch is trained, tested and saved.
     fn on_epoch(&mut self, _record: &EpochRecord) {}
+    /// Which layers are computed sparsely and which densely from the next step on: at the beginning, and whenever that
+    /// changes. Only where the run's method is `auto`.
+    fn on_layer_methods(&mut self, _choice: &LayerChoice) {}
     /// Something the user should know and may change.
     fn on_warning(&mut self, _warning: &Warning) {}
 }
@@ -108,6 +111,17 @@ pub struct Start {
     pub test_samples: u64,
     /// Whether the run continues from a checkpoint.
     pub resumed: bool,
+}
+
+/// A method for each weight layer, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerChoice {
+    /// The methods, the readout's last.
+    pub methods: Vec<LayerMethod>,
+    /// The measured density of each layer's operands ([`crate::auto::densities`]).
+    pub densities: Vec<f64>,
+    /// The density from which dense is faster on the device.
+    pub crossover: f64,
 }
 
 /// How far an epoch has come.

@@ -1,6 +1,6 @@
 //! Where a run stands: what a checkpoint keeps beside weights and moments.
 
-use crate::engine::{LossTerms, StepReport};
+use crate::engine::{LayerMethod, LossTerms, StepReport};
 use crate::events::EventSet;
 use crate::model::Network;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub struct Progress {
     pub batches: u64,
     /// Rescues of each hidden layer.
     pub rescues: Vec<u64>,
+    /// The method of each layer, where the run's method is `auto`; else empty.
+    #[serde(default)]
+    pub layer_methods: Vec<LayerMethod>,
     /// The device that trained last, for people.
     pub device: String,
     /// The best epoch.
@@ -76,6 +79,7 @@ impl Progress {
             epoch: 0,
             batches: 0,
             rescues: vec![0; network.hidden.len()],
+            layer_methods: Vec::new(),
             device,
             best: None,
             data,
@@ -86,7 +90,11 @@ impl Progress {
     /// Whether the lists have an entry for each layer, as a file may not.
     pub(crate) fn fits(&self, network: &Network) -> bool {
         let hidden = network.hidden.len();
-        self.rescues.len() == hidden && self.sums.active.len() == hidden && self.sums.spikes.len() == hidden + 1
+        let methods = self.layer_methods.len();
+        (methods == 0 || methods == hidden + 1)
+            && self.rescues.len() == hidden
+            && self.sums.active.len() == hidden
+            && self.sums.spikes.len() == hidden + 1
     }
 }
 

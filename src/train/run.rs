@@ -8,17 +8,18 @@ use super::metrics::{self, EpochRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
-use super::{Observer, Outcome, Start, StepProgress, Summary, stored_config};
+use super::{LayerChoice, Observer, Outcome, Start, StepProgress, Summary, stored_config};
+use crate::auto;
 use crate::config::{RunConfig, Schedule};
 use crate::data::DataSet;
 use crate::data::order::{batches, order};
-use crate::engine::{Engine, TrainingState};
+use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
 use crate::weights::Weights;
-use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -51,8 +52,8 @@ pub fn train(
         return Err(Error::Config("the device was made for another network than the configuration's".into()));
     }
     let train = match config.limit {
-        Some(limit) if limit < data.train.len() => Cow::Owned(data.train.head(limit)),
-        _ => Cow::Borrowed(&data.train),
+        Some(limit) if limit < data.train.len() => Arc::new(data.train.head(limit)),
+        _ => Arc::clone(&data.train),
     };
     for (name, set) in [("training", &*train), ("test", &data.test)] {
         if set.is_empty() {
@@ -68,7 +69,7 @@ pub fn train(
 
 struct Trainer<'a> {
     config: &'a RunConfig,
-    train: Cow<'a, EventSet>,
+    train: Arc<EventSet>,
     test: &'a EventSet,
     engine: &'a mut dyn Engine,
     folder: RunFolder,
@@ -81,7 +82,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn begin(
         config: &'a RunConfig,
-        train: Cow<'a, EventSet>,
+        train: Arc<EventSet>,
         test: &'a EventSet,
         engine: &'a mut dyn Engine,
         folder: RunFolder,
@@ -102,12 +103,13 @@ impl<'a> Trainer<'a> {
         let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
         let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial()? };
         trainer.engine.load(&state)?;
+        trainer.engine.hold(Arc::clone(&trainer.train))?;
         write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
         metrics::truncate_after(&trainer.folder.file(METRICS_FILE), trainer.progress.epoch)?;
         if !resumed {
             trainer.save(CHECKPOINT_FILE, state)?;
         }
-        observer.on_start(&Start {
+        let start = Start {
             device: info,
             epochs: config.epochs,
             epochs_done: trainer.progress.epoch,
@@ -116,8 +118,39 @@ impl<'a> Trainer<'a> {
             train_samples: trainer.train.len() as u64,
             test_samples: trainer.test.len() as u64,
             resumed,
-        });
+        };
+        observer.on_start(&start);
+        if config.method == Method::Auto {
+            trainer.begin_layer_methods(observer)?;
+        }
         Ok(trainer)
+    }
+
+    /// Goes on with the methods of the run, or chooses the first ones by what the initial weights make of the first
+    /// batch. What is active is not known yet; it is taken to be as much as spikes.
+    fn begin_layer_methods(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if !self.progress.layer_methods.is_empty() {
+            return self.engine.set_layer_methods(&self.progress.layer_methods);
+        }
+        let batch = self.train.head(self.config.batch);
+        let mut spikes = self.engine.evaluate(&batch)?.spikes;
+        let active = spikes.clone();
+        spikes.insert(0, batch.events().len() as u64);
+        self.progress.layer_methods = vec![LayerMethod::Sparse; spikes.len()];
+        let densities = auto::densities(&self.config.network, batch.len() as u64, &spikes, &active);
+        self.choose_layer_methods(densities, true, observer)
+    }
+
+    /// Chooses by these densities; tells of it if anything changes, or if asked to.
+    fn choose_layer_methods(&mut self, densities: Vec<f64>, tell: bool, observer: &mut dyn Observer) -> Result<()> {
+        let crossover = self.engine.crossover();
+        let methods = auto::choose(&self.progress.layer_methods, &densities, crossover);
+        if tell || methods != self.progress.layer_methods {
+            self.engine.set_layer_methods(&methods)?;
+            observer.on_layer_methods(&LayerChoice { methods: methods.clone(), densities, crossover });
+            self.progress.layer_methods = methods;
+        }
+        Ok(())
     }
 
     fn initial(&self) -> Result<TrainingState> {
@@ -203,16 +236,14 @@ impl<'a> Trainer<'a> {
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let clock = Instant::now();
         let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
-        let mut batch = EventSet::new(0, 0);
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
             stopped = stop.load(Ordering::Relaxed);
             if stopped {
                 break;
             }
-            batch.gather(&self.train, samples);
             let adam = self.adam();
-            self.engine.train(&batch, &adam)?;
+            self.engine.train_held(samples, &adam)?;
             self.progress.batches += 1;
             self.progress.step += 1;
             self.collect(false, &clock, observer)?;
@@ -282,6 +313,10 @@ impl<'a> Trainer<'a> {
             self.save(BEST_FILE, state.clone())?;
         }
         record.rescued = self.rescue(&sums, &mut state)?;
+        if self.config.method == Method::Auto {
+            let densities = auto::densities(&self.config.network, sums.samples, &sums.spikes, &sums.active);
+            self.choose_layer_methods(densities, false, observer)?;
+        }
         // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
         metrics::append(&self.folder.file(METRICS_FILE), &record)?;
         self.save(CHECKPOINT_FILE, state)?;

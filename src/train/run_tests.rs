@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
 fn data() -> DataSet {
-    DataSet { train: events(18, 0), test: events(7, 1), origin: "random".into(), subset: false }
+    DataSet { train: Arc::new(events(18, 0)), test: events(7, 1), origin: "random".into(), subset: false }
 }
 
 #[derive(Default)]
@@ -15,6 +15,7 @@ struct Log {
     steps: Vec<(u64, u64, u64)>,
     records: Vec<EpochRecord>,
     warnings: Vec<Warning>,
+    choices: Vec<LayerChoice>,
 }
 
 impl Observer for Log {
@@ -26,6 +27,9 @@ impl Observer for Log {
     }
     fn on_epoch(&mut self, record: &EpochRecord) {
         self.records.push(record.clone());
+    }
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        self.choices.push(choice.clone());
     }
     fn on_warning(&mut self, warning: &Warning) {
         self.warnings.push(warning.clone());
@@ -254,7 +258,7 @@ fn other_data_and_other_devices_are_noticed() {
     let mut engine = run.engine();
     engine.stop_after = Some((3, Arc::default()));
     run.go(&mut engine, false).unwrap();
-    let data = std::mem::replace(&mut run.data, DataSet { train: events(18, 9), ..data() });
+    let data = std::mem::replace(&mut run.data, DataSet { train: Arc::new(events(18, 9)), ..data() });
     assert!(matches!(run.error(true, &["other data", "--data"]), Error::Data(_)));
     run.data = data;
     let mut engine = run.engine();
@@ -367,4 +371,52 @@ fn nothing_is_rescued_after_the_last_epoch_or_against_the_users_will() {
     run.go(&mut engine, false).unwrap();
     assert!(run.metrics().iter().all(|r| r.rescued.is_none()));
     assert_eq!(run.log.warnings.iter().filter(|w| w.kind == WarningKind::Dead).count(), 3);
+}
+
+/// With `auto`, layers are chosen by the first batch and again after each epoch; nothing is told unless it changes.
+#[test]
+fn auto_chooses_for_each_layer_and_keeps_to_it() {
+    use LayerMethod::{Dense, Sparse};
+    let mut config = config();
+    config.method = Method::Auto;
+    let mut run = Run::new(config);
+    let mut engine = run.engine();
+    // The fake device spikes in 1/24 of the first hidden layer's slots while evaluating and in at most 5 of 48 to 96
+    // slots while training; the input's density is higher.
+    engine.crossover = 0.08;
+    run.go(&mut engine, false).unwrap();
+    let densities = &run.log.choices[0].densities;
+    assert!(densities[0] > 0.1 && densities[1] < 0.06 && densities[2] < 0.06, "{densities:?}");
+    assert_eq!(run.log.choices.len(), 1, "{:?}", run.log.choices);
+    assert_eq!(engine.layer_methods, [Dense, Sparse, Sparse]);
+    assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.layer_methods, [Dense, Sparse, Sparse]);
+}
+
+/// A resumed run goes on with the methods it had, whatever the device would choose now, so to the same bits.
+#[test]
+fn auto_resumes_with_its_methods() {
+    let mut config = config();
+    config.method = Method::Auto;
+    let mut run = Run::new(config);
+    let mut engine = run.engine();
+    engine.crossover = 0.08;
+    engine.stop_after = Some((4, Arc::new(AtomicBool::new(false))));
+    assert!(matches!(run.go(&mut engine, false).unwrap(), Outcome::Interrupted(_)));
+    let methods = engine.layer_methods.clone();
+    let mut resumed = run.engine();
+    resumed.crossover = 1e9;
+    run.go(&mut resumed, true).unwrap();
+    assert_eq!(run.log.choices[0].methods, methods);
+    // After an epoch the new device's crossover counts: the choice is made anew, and told.
+    assert_eq!(run.log.choices.len(), 2);
+    assert_eq!(resumed.layer_methods, [LayerMethod::Sparse; 3]);
+}
+
+#[test]
+fn other_methods_choose_nothing() {
+    let mut run = Run::new(config());
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    assert!(run.log.choices.is_empty() && engine.layer_methods.is_empty());
+    assert!(run.checkpoint(CHECKPOINT_FILE).progress.layer_methods.is_empty());
 }

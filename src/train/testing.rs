@@ -22,6 +22,7 @@ pub(super) fn config() -> RunConfig {
     config.network.hidden[0].neurons = 4;
     config.network.hidden[1].neurons = 3;
     config.network.readout.classes = 2;
+    config.method = Method::Sparse;
     config.epochs = 3;
     config.batch = 4;
     config.seed = 11;
@@ -71,8 +72,9 @@ pub(super) struct FakeEngine {
     pub(super) nan_weight_at: Option<u64>,
     /// A layer without active entries and spikes, and the sum of absolute weights with which it has some.
     pub(super) dead: Option<(usize, f32)>,
-    /// The layer methods of every step.
+    /// The layer methods that were set last.
     pub(super) layer_methods: Vec<LayerMethod>,
+    pub(super) crossover: f64,
     held: Option<Arc<EventSet>>,
     queued: Vec<StepReport>,
 }
@@ -92,6 +94,7 @@ impl FakeEngine {
             nan_weight_at: None,
             dead: None,
             layer_methods: Vec::new(),
+            crossover: 1.0,
             held: None,
             queued: Vec::new(),
         }
@@ -136,6 +139,10 @@ impl Engine for FakeEngine {
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
         self.layer_methods = methods.to_vec();
         Ok(())
+    }
+
+    fn crossover(&self) -> f64 {
+        self.crossover
     }
 
     fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {

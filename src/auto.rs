@@ -1,0 +1,68 @@
+//! `--method auto`: sparse or dense for each layer, from the densities that training measures.
+//!
+//! A layer computes three products with its weights: input currents and weight gradient, which cost the sparse way what
+//! the spikes below it cost, and the spike gradient of the hidden layer below, which costs what that layer's active
+//! entries cost. The dense way costs what all their slots cost. So the mean density of the three is what decides:
+//! where it passes the device's [`Engine::crossover`](crate::engine::Engine::crossover), the layer becomes dense. A
+//! margin on both sides keeps it from going to and fro.
+
+use crate::engine::LayerMethod;
+use crate::model::Network;
+
+/// A layer becomes dense above `crossover * MARGIN`, and sparse again below `crossover / MARGIN`.
+pub const MARGIN: f64 = 1.15;
+
+/// How full the operands of each weight layer's products are: mean over the products, 0 to 1.
+///
+/// `spikes` are those of the input and of each hidden layer, `active` the active entries of each hidden layer, both
+/// summed over `samples` samples.
+pub fn densities(network: &Network, samples: u64, spikes: &[u64], active: &[u64]) -> Vec<f64> {
+    let sizes = network.sizes();
+    let slots = |n: usize| (samples.max(1) as f64) * (network.time_steps * n) as f64;
+    let spiking = |l: usize| spikes[l] as f64 / slots(sizes[l]);
+    (0..=network.hidden.len())
+        .map(|l| match l {
+            0 => spiking(0),
+            _ => (2.0 * spiking(l) + active[l - 1] as f64 / slots(sizes[l])) / 3.0,
+        })
+        .collect()
+}
+
+/// The methods for layers of these densities, which had the methods `before`.
+pub fn choose(before: &[LayerMethod], densities: &[f64], crossover: f64) -> Vec<LayerMethod> {
+    before
+        .iter()
+        .zip(densities)
+        .map(|(&before, &density)| match before {
+            LayerMethod::Sparse if density > crossover * MARGIN => LayerMethod::Dense,
+            LayerMethod::Dense if density < crossover / MARGIN => LayerMethod::Sparse,
+            same => same,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use LayerMethod::{Dense, Sparse};
+
+    #[test]
+    fn each_layer_follows_its_own_density() {
+        let mut network = crate::presets::paper("fmnist").unwrap().network;
+        (network.inputs, network.time_steps) = (10, 5);
+        network.set_hidden(&[4, 2]).unwrap();
+        // 2 samples: 100, 40 and 20 slots.
+        let seen = densities(&network, 2, &[90, 20, 0], &[40, 10]);
+        assert_eq!(seen, [0.9, (2.0 * 0.5 + 1.0) / 3.0, 0.5 / 3.0]);
+        assert_eq!(choose(&[Sparse; 3], &seen, 0.5), [Dense, Dense, Sparse]);
+        assert_eq!(densities(&network, 0, &[0; 3], &[0; 2]), [0.0; 3]);
+    }
+
+    #[test]
+    fn within_the_margin_nothing_changes() {
+        for density in [0.45, 0.5, 0.55] {
+            assert_eq!(choose(&[Sparse, Dense], &[density; 2], 0.5), [Sparse, Dense]);
+        }
+        assert_eq!(choose(&[Sparse, Dense], &[0.6, 0.4], 0.5), [Dense, Sparse]);
+    }
+}

@@ -1,0 +1,255 @@
+//! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
+
+use super::buffers::{Capacity, Request, Sizes, State, quads};
+use crate::error::{Error, Result};
+use crate::model::Network;
+
+/// First guess of the entries of a list, per neuron and time step.
+pub const DENSITY_GUESS: f64 = 0.02;
+/// Room that lists get beyond what was counted.
+pub const SLACK: f64 = 1.25;
+/// Entries that a list holds at least.
+const FEWEST: u32 = 256;
+
+/// What a device can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest buffer that a kernel can bind, bytes.
+    pub binding: u64,
+    /// Bytes that the state of a step may take in all; `u64::MAX` where nobody knows.
+    pub memory: u64,
+}
+
+/// How long the lists of a step are, in entries for each sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rates {
+    /// Input events.
+    pub input: f64,
+    /// Spikes and active entries of each hidden layer.
+    pub hidden: Vec<[f64; 2]>,
+}
+
+impl Rates {
+    /// A guess: `density` entries per neuron and time step in every hidden layer.
+    pub fn guess(network: &Network, input: f64, density: f64) -> Self {
+        let of = |neurons: usize| (network.time_steps * neurons) as f64 * density;
+        Rates { input, hidden: network.hidden.iter().map(|layer| [of(layer.neurons); 2]).collect() }
+    }
+
+    fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64) -> Sizes {
+        let list = |neurons: usize, rate: f64| {
+            // No list is longer than its layer has slots.
+            let slots = batch as f64 * (network.time_steps * neurons) as f64;
+            (rate * batch as f64).ceil().min(slots).clamp(f64::from(FEWEST), f64::from(u32::MAX / 16)) as u32
+        };
+        let hidden = network.hidden.iter().zip(&self.hidden);
+        Sizes {
+            batch,
+            input_events: list(network.inputs, self.input) as usize,
+            capacity: hidden
+                .map(|(layer, &[spikes, active])| Capacity {
+                    events: list(layer.neurons, spikes),
+                    active: list(layer.neurons, active),
+                })
+                .collect(),
+            delta_bytes,
+        }
+    }
+}
+
+/// Memory of a training step on the gpu device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Samples computed at once; smaller than the batch where the state of the whole does not fit. The gradient is
+    /// that of the whole batch all the same.
+    pub samples_at_once: usize,
+    /// Weights, gradient and Adam's two moments, bytes.
+    pub weights: u64,
+    /// What a step needs beyond them, bytes by purpose; `batch` is the batch itself.
+    pub state: Vec<(String, u64)>,
+    /// The largest single buffer.
+    pub largest: (String, u64),
+}
+
+impl MemoryPlan {
+    /// All bytes.
+    pub fn total(&self) -> u64 {
+        self.weights + self.state.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+}
+
+/// Plans the memory of sparse training steps of `batch` samples with `events` input events a sample, as the device
+/// will allocate it: `density` is what the lists of spikes and active entries begin with (entries per neuron and time
+/// step, usually 0.02; they grow when they overflow), `delta_bytes` what δ may take (4 MiB on software adapters,
+/// 8 MiB on others).
+///
+/// # Errors
+/// A network for which not even one sample fits, with the numbers.
+pub fn plan(
+    network: &Network,
+    batch: usize,
+    events: f64,
+    density: f64,
+    delta_bytes: u64,
+    limits: &Limits,
+) -> Result<MemoryPlan> {
+    network.check()?;
+    let mut weights = 0;
+    for (l, (rows, cols)) in network.weight_shapes().into_iter().enumerate() {
+        let bytes = matrix_bytes(rows, cols);
+        if bytes > limits.binding {
+            return Err(too_large(&format!("the weights of layer {l}"), bytes, limits.binding));
+        }
+        weights += 4 * bytes;
+    }
+    let memory = Limits { memory: limits.memory.saturating_sub(weights), ..*limits };
+    let rates = Rates::guess(network, SLACK * events, density);
+    let sizes = choose(network, batch.max(1), &rates, delta_bytes, &memory)?;
+    let layout = lay_out(network, &sizes)?;
+    Ok(MemoryPlan { samples_at_once: sizes.batch, weights, state: layout.state, largest: layout.largest })
+}
+
+/// Bytes of a weight matrix, (rows, Q) vec4.
+pub fn matrix_bytes(rows: usize, cols: usize) -> u64 {
+    16 * rows as u64 * quads(cols) as u64
+}
+
+fn too_large(what: &str, bytes: u64, most: u64) -> Error {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    Error::Device(format!(
+        "{what} would take {}, the device allows {}; use narrower layers, fewer time steps, or the cpu device",
+        mib(bytes),
+        mib(most)
+    ))
+}
+
+struct Layout {
+    state: Vec<(String, u64)>,
+    largest: (String, u64),
+}
+
+fn lay_out(network: &Network, sizes: &Sizes) -> Result<Layout> {
+    let mut largest = (String::new(), 0);
+    let state = State::lay_out(network, sizes, &mut |request: Request| {
+        if request.bytes > largest.1 {
+            largest = (request.label, request.bytes);
+        }
+        Ok(request.bytes)
+    })?;
+    Ok(Layout { state: state.bytes, largest })
+}
+
+/// Says what does not fit.
+fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
+    let b = sizes.batch as u64;
+    for (l, layer) in network.hidden.iter().enumerate() {
+        let slots = b * (network.time_steps * layer.neurons) as u64;
+        let counts = b * (network.time_steps + layer.neurons + quads(layer.neurons)) as u64;
+        if counts >= u64::from(u32::MAX) || slots >= 1 << 40 {
+            return Err(Error::Config(format!(
+                "hidden[{l}]: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
+                network.time_steps, layer.neurons
+            )));
+        }
+    }
+    let layout = lay_out(network, sizes)?;
+    let one = if sizes.batch == 1 { " of a single sample" } else { "" };
+    if layout.largest.1 > limits.binding {
+        return Err(too_large(&format!("{}{one}", layout.largest.0), layout.largest.1, limits.binding));
+    }
+    let total = layout.state.iter().map(|(_, bytes)| bytes).sum();
+    match total > limits.memory {
+        true => Err(too_large(&format!("the state{one}"), total, limits.memory)),
+        false => Ok(()),
+    }
+}
+
+/// Sizes for steps of up to `batch` samples: all of them at once where that fits, else as many as fit.
+///
+/// # Errors
+/// Not even one sample fits.
+pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, limits: &Limits) -> Result<Sizes> {
+    let delta_bytes = delta_bytes.min(limits.binding);
+    let fits = |n: usize| {
+        let sizes = rates.sizes(network, n, delta_bytes);
+        check(network, &sizes, limits).map(|()| sizes)
+    };
+    if let Ok(sizes) = fits(batch) {
+        return Ok(sizes);
+    }
+    let mut best = fits(1)?;
+    let mut too_many = batch;
+    while too_many - best.batch > 1 {
+        let middle = best.batch + (too_many - best.batch) / 2;
+        match fits(middle) {
+            Ok(sizes) => best = sizes,
+            Err(_) => too_many = middle,
+        }
+    }
+    Ok(best)
+}
+
+/// Sizes for steps of `batch` samples, all at once.
+///
+/// # Errors
+/// They do not fit.
+pub fn all_at_once(network: &Network, batch: usize, rates: &Rates, delta: u64, limits: &Limits) -> Result<Sizes> {
+    let sizes = rates.sizes(network, batch, delta.min(limits.binding));
+    check(network, &sizes, limits)?;
+    Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presets;
+
+    #[test]
+    fn a_smaller_binding_takes_fewer_samples_at_once() {
+        let network = presets::ours("fmnist").unwrap().network;
+        let plan = |binding: u64, memory: u64| {
+            super::plan(&network, 256, 330.0, DENSITY_GUESS, 4 << 20, &Limits { binding, memory })
+        };
+        let whole = plan(128 << 20, u64::MAX).unwrap();
+        assert_eq!(whole.samples_at_once, 256);
+        let binding = 700 << 10;
+        let half = plan(binding, u64::MAX).unwrap();
+        assert!((64..256).contains(&half.samples_at_once), "{half:?}");
+        assert!(half.largest.1 <= binding);
+        let tight = plan(128 << 20, whole.total() - 1).unwrap();
+        assert!((200..256).contains(&tight.samples_at_once) && tight.total() < whole.total());
+        let refused = plan(128 << 20, whole.weights + 1000).unwrap_err().to_string();
+        assert!(refused.contains("the state of a single sample would take"), "{refused}");
+        let refused = plan(100 << 10, u64::MAX).unwrap_err().to_string();
+        assert!(refused.contains("the weights of layer 0 would take 0.6 MiB"), "{refused}");
+    }
+
+    #[test]
+    fn the_largest_networks_are_planned() {
+        let mut network = presets::ours("shd").unwrap().network;
+        network.time_steps = 5000;
+        network.set_hidden(&[16_384, 16_384]).unwrap();
+        let limits = Limits { binding: (2 << 30) - 1, memory: 78 << 30 };
+        let plan = super::plan(&network, 4096, 8000.0, 0.015, 16 << 20, &limits).unwrap();
+        assert!(plan.samples_at_once > 1 && plan.samples_at_once < 4096);
+        assert!(plan.total() <= limits.memory && plan.largest.1 <= limits.binding);
+    }
+
+    #[test]
+    fn a_step_needs_a_tenth_of_a_dense_one() {
+        for name in ["fmnist", "nmnist", "shd"] {
+            for hidden in [200, 400, 1000] {
+                let mut network = presets::ours(name).unwrap().network;
+                network.set_hidden(&[hidden, hidden]).unwrap();
+                let events = 0.012 * (network.inputs * network.time_steps) as f64;
+                let limits = Limits { binding: 1 << 31, memory: u64::MAX };
+                let plan = super::plan(&network, 256, events, DENSITY_GUESS, 8 << 20, &limits).unwrap();
+                let sparse: u64 = plan.state.iter().filter(|(name, _)| name != "batch").map(|(_, b)| b).sum();
+                // Spikes, the input's too, potentials and deltas of each layer: what a dense step keeps.
+                let neurons = network.inputs + 3 * 2 * hidden + 2 * network.readout.classes;
+                let dense = 4 * 256 * network.time_steps as u64 * neurons as u64;
+                assert!(sparse * 10 < dense, "{name} {hidden}: {sparse} of {dense}");
+            }
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! Training steps on their way: queued on the host, several encoded per submit, their reports read when they are done.
+
+use super::GpuEngine;
+use super::buffers::{State, report_words, slot_words};
+use super::params::AdamParams;
+use super::pieces::Piece;
+use super::sparse::Purpose;
+use crate::engine::{LossTerms, StepReport};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::model::Adam;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Most steps encoded into one submit.
+pub const STEPS_PER_SUBMIT: usize = 16;
+/// Submits that may be under way before the host waits for the oldest.
+const IN_FLIGHT: usize = 3;
+/// Seconds of work in a submit, where nothing else is asked for.
+const SUBMIT_SECONDS: f64 = 0.2;
+/// Dispatches in a submit of a step whose time nobody knows yet.
+const UNKNOWN_PACE: usize = 8;
+
+/// The samples of a step.
+pub enum Input {
+    /// A batch from the host.
+    Batch(EventSet),
+    /// Samples of the training set on the device.
+    Held(Vec<u32>),
+}
+
+/// A training step.
+pub struct Job {
+    /// Its number.
+    pub step: u64,
+    /// Its samples.
+    pub input: Input,
+    /// Its optimiser.
+    pub adam: Adam,
+}
+
+/// Steps of a submit (or one step in several submits) whose reports have not been read.
+pub struct Submitted {
+    jobs: Vec<Job>,
+    /// Reports of each job: one for each piece.
+    pieces: usize,
+    readback: wgpu::Buffer,
+    mapped: Arc<AtomicBool>,
+    submission: wgpu::SubmissionIndex,
+    began: Instant,
+}
+
+impl Submitted {
+    /// Whether its reports can be read.
+    pub fn done(&self) -> bool {
+        self.mapped.load(Ordering::Acquire)
+    }
+}
+
+/// How fast steps are, as far as the host sees.
+#[derive(Debug, Default)]
+pub struct Pace {
+    seconds_per_sample: Option<f64>,
+    last_done: Option<Instant>,
+}
+
+impl Pace {
+    fn saw(&mut self, began: Instant, samples: usize) {
+        let now = Instant::now();
+        let since = self.last_done.map_or(began, |last| last.max(began));
+        let seen = now.duration_since(since).as_secs_f64() / samples.max(1) as f64;
+        self.last_done = Some(now);
+        self.seconds_per_sample = Some(self.seconds_per_sample.map_or(seen, |before| 0.5 * (before + seen)));
+    }
+
+    /// Submits that `samples` samples should be spread over; 1 where several such steps fit one.
+    fn parts(&self, samples: usize, dispatches: usize, bound: f64) -> usize {
+        let parts = match self.seconds_per_sample {
+            None => dispatches.div_ceil(UNKNOWN_PACE),
+            Some(seconds) => (seconds * samples as f64 / bound).ceil() as usize,
+        };
+        parts.clamp(1, dispatches.max(1))
+    }
+
+    /// Steps of `samples` samples that one submit should hold.
+    fn steps(&self, samples: usize, bound: f64) -> usize {
+        match self.seconds_per_sample {
+            None => 1,
+            Some(seconds) => ((bound / (seconds * samples as f64)) as usize).clamp(1, STEPS_PER_SUBMIT),
+        }
+    }
+}
+
+/// The report's words, by name.
+pub struct Report(pub Vec<u32>);
+
+impl Report {
+    pub fn step(&self) -> u32 {
+        self.0[0]
+    }
+
+    pub fn overflowed(&self) -> bool {
+        self.0[1] != 0
+    }
+
+    pub fn spikes(&self, l: usize) -> u32 {
+        self.0[4 + 4 * l]
+    }
+
+    pub fn active(&self, l: usize) -> u32 {
+        self.0[5 + 4 * l]
+    }
+
+    pub fn float(&self, at: usize) -> f64 {
+        f64::from(f32::from_bits(self.0[at]))
+    }
+
+    pub fn loss(&self) -> LossTerms {
+        let hidden = 0..(self.0.len() - 4) / 4;
+        LossTerms {
+            cross_entropy: self.float(2),
+            upper: hidden.clone().map(|l| self.float(6 + 4 * l)).sum(),
+            lower: hidden.map(|l| self.float(7 + 4 * l)).sum(),
+        }
+    }
+}
+
+impl GpuEngine {
+    fn job_samples(&self, job: &Job) -> usize {
+        match &job.input {
+            Input::Batch(batch) => batch.len(),
+            Input::Held(samples) => samples.len(),
+        }
+    }
+
+    /// Input events of some of a job's samples.
+    fn job_events(&self, job: &Job, range: Range<usize>) -> usize {
+        match (&job.input, &self.held) {
+            (Input::Batch(batch), _) => (batch.starts()[range.end] - batch.starts()[range.start]) as usize,
+            (Input::Held(samples), Some(held)) => {
+                samples[range].iter().map(|&sample| held.set.sample(sample as usize).len()).sum()
+            }
+            (Input::Held(_), None) => 0,
+        }
+    }
+
+    fn submit_seconds(&self) -> f64 {
+        self.options.submit_seconds.unwrap_or(SUBMIT_SECONDS).max(1e-6)
+    }
+
+    /// Queues a step, and submits what is queued if the device has nothing to do or a submit is full.
+    pub(super) fn enqueue(&mut self, input: Input, adam: Adam) -> Result<()> {
+        let batch = matches!(input, Input::Batch(_));
+        self.jobs.push_back(Job { step: self.step + 1, input, adam });
+        self.step += 1;
+        self.context.poll()?;
+        let samples = self.jobs.back().map_or(0, |job| self.job_samples(job));
+        let full = self.jobs.len() >= self.pace.steps(samples, self.submit_seconds());
+        if batch || full || self.submitted.iter().all(Submitted::done) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Submits every queued step; where that fails, the steps that were not submitted are forgotten.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let outcome = self.submit_jobs();
+        if outcome.is_err() {
+            self.step -= self.jobs.len() as u64;
+            self.jobs.clear();
+        }
+        outcome
+    }
+
+    fn submit_jobs(&mut self) -> Result<()> {
+        while let Some(job) = self.jobs.front() {
+            if self.submitted.len() >= IN_FLIGHT {
+                self.wait_for_oldest()?;
+                continue;
+            }
+            if !self.has_room(job) {
+                // New buffers begin with the overflow flag down. A submitted step may have raised it, and must be run
+                // again before anything behind it.
+                if !self.submitted.is_empty() {
+                    self.wait_for_oldest()?;
+                    continue;
+                }
+                self.make_room_for_first()?;
+                continue;
+            }
+            let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
+            let (most, samples) = (state.sizes.batch, self.job_samples(job));
+            // Several steps in one submit, where each is whole and comes from the set on the device.
+            let together =
+                |job: &Job| matches!(job.input, Input::Held(_)) && self.job_samples(job) <= most && self.has_room(job);
+            let steps = self.pace.steps(samples, self.submit_seconds());
+            let n = self.jobs.iter().take(steps).take_while(|job| together(job)).count();
+            let jobs: Vec<Job> = self.jobs.drain(..n.max(1)).collect();
+            let n = jobs.len() as u64;
+            if let Err(error) = self.submit(jobs) {
+                self.step -= n;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, job: &Job) -> bool {
+        let samples = self.job_samples(job);
+        let Some(state) = self.state.as_ref().filter(|_| samples <= self.wanted) else { return false };
+        Piece::of(samples, state.sizes.batch, Purpose::Train, false)
+            .all(|(_, range)| self.job_events(job, range) <= state.sizes.input_events)
+    }
+
+    fn make_room_for_first(&mut self) -> Result<()> {
+        let Some(job) = self.jobs.pop_front() else { return Ok(()) };
+        let samples = self.job_samples(&job);
+        let outcome = self.make_room_of(samples, |engine, range| engine.job_events(&job, range));
+        self.jobs.push_front(job);
+        outcome
+    }
+
+    /// Writes the number and the constants of a step.
+    fn constants(step: u64, adam: &Adam) -> [u32; 12] {
+        let mut words = [0; 12];
+        words[0] = step as u32;
+        words[4..].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&AdamParams::from(adam.constants(step)))));
+        words
+    }
+
+    /// Makes what was written into slot `k` the next step's.
+    fn encode_slot(encoder: &mut wgpu::CommandEncoder, state: &State, k: usize, samples: Option<usize>) {
+        let at = 4 * (k * slot_words(state.sizes.batch)) as u64;
+        encoder.copy_buffer_to_buffer(&state.slots, at, &state.step, 0, 16);
+        encoder.copy_buffer_to_buffer(&state.slots, at + 16, &state.adam, 0, 32);
+        if let Some(samples) = samples {
+            let bytes = 16 * (samples as u64 + 1);
+            encoder.copy_buffer_to_buffer(&state.slots, at + 48, &state.input.samples, 0, bytes);
+        }
+    }
+
+    /// Encodes and submits steps without waiting: several whole ones from the set on the device, or one of any kind.
+    fn submit(&mut self, jobs: Vec<Job>) -> Result<()> {
+        let Some(most) = self.state.as_ref().map(|state| state.sizes.batch) else { return Ok(()) };
+        let samples = jobs.first().map_or(0, |job| self.job_samples(job));
+        let held = matches!(jobs.first(), Some(Job { input: Input::Held(_), .. }));
+        let pieces: Vec<_> = Piece::of(samples, most, Purpose::Train, held).collect();
+        for job in &jobs {
+            for (piece, _) in Piece::of(self.job_samples(job), most, Purpose::Train, held) {
+                self.record(piece)?;
+            }
+        }
+        let words = report_words(self.network.hidden.len()) as u64;
+        let reports = jobs.len().max(pieces.len());
+        let readback = self.readback(4 * words * reports as u64);
+        let began = Instant::now();
+        let submission = match (&jobs[..], &pieces[..]) {
+            ([_, _, ..], _) => self.submit_together(&jobs, &readback)?,
+            ([job], pieces) => self.submit_alone(job, pieces, &readback)?,
+            _ => return Ok(()),
+        };
+        let mapped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&mapped);
+        readback.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+            flag.store(result.is_ok(), Ordering::Release);
+        });
+        self.submitted.push_back(Submitted { jobs, pieces: pieces.len(), readback, mapped, submission, began });
+        Ok(())
+    }
+
+    fn submit_together(&mut self, jobs: &[Job], readback: &wgpu::Buffer) -> Result<wgpu::SubmissionIndex> {
+        let (Some(state), Some(held)) = (&self.state, &self.held) else {
+            return Err(Error::Device("the device holds no training set".into()));
+        };
+        let stride = slot_words(state.sizes.batch);
+        self.words.clear();
+        let mut encoder = self.context.device.create_command_encoder(&Default::default());
+        for (k, job) in jobs.iter().enumerate() {
+            self.words.resize(k * stride, 0);
+            self.words.extend(Self::constants(job.step, &job.adam));
+            let Input::Held(samples) = &job.input else { continue };
+            if let Some(resident) = &held.resident {
+                resident.describe(&held.set, samples, &mut self.words);
+            }
+            let n = samples.len();
+            let piece = Piece { samples: n, total: n, first: true, last: true, purpose: Purpose::Train, held: true };
+            let Some(recording) = self.recordings.get(&piece) else {
+                return Err(Error::Device("the step was not recorded".into()));
+            };
+            Self::encode_slot(&mut encoder, state, k, Some(n));
+            recording.encode(&mut encoder);
+            let bytes = 4 * report_words(self.network.hidden.len()) as u64;
+            encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes);
+        }
+        self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
+        Ok(self.context.queue.submit([encoder.finish()]))
+    }
+
+    fn submit_alone(
+        &mut self,
+        job: &Job,
+        pieces: &[(Piece, Range<usize>)],
+        readback: &wgpu::Buffer,
+    ) -> Result<wgpu::SubmissionIndex> {
+        let bytes = 4 * report_words(self.network.hidden.len()) as u64;
+        let mut submission = None;
+        for (k, (piece, range)) in pieces.iter().enumerate() {
+            self.words.clear();
+            self.words.extend(Self::constants(job.step, &job.adam));
+            let mut samples = None;
+            match (&job.input, &self.held) {
+                (Input::Batch(batch), _) => self.write_batch(&part(batch, range, pieces.len())),
+                (Input::Held(all), Some(held)) => {
+                    let chosen = &all[range.clone()];
+                    if let Some(resident) = &held.resident {
+                        resident.describe(&held.set, chosen, &mut self.words);
+                    }
+                    samples = Some(chosen.len());
+                }
+                (Input::Held(_), None) => return Err(Error::Device("the device holds no training set".into())),
+            }
+            let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
+            self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
+            submission = Some(self.submit_piece(
+                piece,
+                |encoder| Self::encode_slot(encoder, state, 0, samples),
+                |encoder| encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes),
+            )?);
+        }
+        submission.ok_or_else(|| Error::Device("a step without samples".into()))
+    }
+
+    /// Submits a recorded piece, in parts where one submit would take too long.
+    pub(super) fn submit_piece(
+        &self,
+        piece: &Piece,
+        before: impl FnOnce(&mut wgpu::CommandEncoder),
+        after: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
+        let Some(recording) = self.recordings.get(piece) else {
+            return Err(Error::Device("the step was not recorded".into()));
+        };
+        let queue = &self.context.queue;
+        let new_encoder = || self.context.device.create_command_encoder(&Default::default());
+        let mut encoder = new_encoder();
+        before(&mut encoder);
+        recording.encode_clears(&mut encoder);
+        let parts = self.pace.parts(piece.samples, recording.dispatches.len(), self.submit_seconds());
+        for (k, encode) in recording.encode_parts(parts).enumerate() {
+            if k > 0 {
+                queue.submit([std::mem::replace(&mut encoder, new_encoder()).finish()]);
+            }
+            encode(&mut encoder);
+        }
+        after(&mut encoder);
+        Ok(queue.submit([encoder.finish()]))
+    }
+
+    /// Uploads a batch into the buffers made for it. Queued writes are ordered behind the steps before them.
+    pub(super) fn write_batch(&self, batch: &EventSet) {
+        let Some(state) = &self.state else { return };
+        let put = |buffer: &wgpu::Buffer, words: &[u32]| {
+            if !words.is_empty() {
+                self.context.queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
+            }
+        };
+        put(&state.input.starts, batch.starts());
+        put(&state.input.events, bytemuck::cast_slice(batch.events()));
+        put(&state.input.labels, batch.labels());
+    }
+
+    /// Makes a step's constants the next step's, for a profile.
+    pub(super) fn write_constants(&self, step: u64, adam: &Adam) {
+        let Some(state) = &self.state else { return };
+        let words = Self::constants(step, adam);
+        self.context.queue.write_buffer(&state.step, 0, bytemuck::cast_slice(&words[..4]));
+        self.context.queue.write_buffer(&state.adam, 0, bytemuck::cast_slice(&words[4..]));
+    }
+
+    /// A buffer for reports: one used before, if there is any as large.
+    fn readback(&mut self, bytes: u64) -> wgpu::Buffer {
+        match self.spare_readbacks.iter().position(|buffer| buffer.size() >= bytes) {
+            Some(k) => self.spare_readbacks.swap_remove(k),
+            None => {
+                let usual = 4 * report_words(self.network.hidden.len()) * STEPS_PER_SUBMIT;
+                self.context.readback(bytes.max(usual as u64))
+            }
+        }
+    }
+
+    fn wait_for_oldest(&mut self) -> Result<()> {
+        let Some(oldest) = self.submitted.front() else { return Ok(()) };
+        let submission = oldest.submission.clone();
+        self.context.wait(Some(submission))?;
+        self.finish_oldest()
+    }
+
+    /// Reads the reports of the oldest submit, which must be done.
+    pub(super) fn finish_oldest(&mut self) -> Result<()> {
+        let Some(mut done) = self.submitted.pop_front() else { return Ok(()) };
+        let reports = self.read_reports(&done)?;
+        let samples = done.jobs.iter().map(|job| self.job_samples(job)).sum();
+        self.pace.saw(done.began, samples);
+        let hidden = self.network.hidden.len();
+        for (k, reports) in reports.chunks(done.pieces).enumerate() {
+            if reports.iter().any(Report::overflowed) {
+                return self.run_again(done.jobs.drain(k..).collect(), reports);
+            }
+            let job = &done.jobs[k];
+            let input = self.job_events(job, 0..self.job_samples(job)) as u64;
+            let sum = |of: &dyn Fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
+            let spikes = (0..hidden).map(|l| sum(&|r| u64::from(r.spikes(l))));
+            let mut loss = LossTerms::default();
+            reports.iter().for_each(|report| loss.add(&report.loss()));
+            self.finished.push(StepReport {
+                step: job.step,
+                samples: self.job_samples(job),
+                loss,
+                correct: sum(&|r| r.float(3) as u64) as usize,
+                spikes: std::iter::once(input).chain(spikes).collect(),
+                active: (0..hidden).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
+            });
+        }
+        Ok(())
+    }
+
+    fn read_reports(&mut self, done: &Submitted) -> Result<Vec<Report>> {
+        let step = done.jobs.first().map_or(0, |job| job.step);
+        if !done.done() {
+            return Err(Error::Device(format!("the report of step {step} could not be read")));
+        }
+        let words = report_words(self.network.hidden.len());
+        let n = done.jobs.len() * done.pieces;
+        let all: Vec<u32> = {
+            let view = done
+                .readback
+                .slice(..4 * (n * words) as u64)
+                .get_mapped_range()
+                .map_err(|e| Error::Device(format!("the report of step {step}: {e}")))?;
+            bytemuck::pod_collect_to_vec(&view)
+        };
+        done.readback.unmap();
+        self.spare_readbacks.push(done.readback.clone());
+        let reports: Vec<Report> = all.chunks(words).map(|words| Report(words.to_vec())).collect();
+        for (k, report) in reports.iter().enumerate() {
+            let job = &done.jobs[k / done.pieces];
+            if report.step() != job.step as u32 {
+                return Err(Error::Device(format!(
+                    "step {} did not run to its end (its report says {}); the driver may have cut it short: use a \
+                     smaller batch",
+                    job.step,
+                    report.step()
+                )));
+            }
+        }
+        Ok(reports)
+    }
+
+    /// A list of the first of `jobs` overflowed: its update and those of all steps behind it were withheld on the
+    /// device. Grows the buffers and puts them all back into the queue, in order.
+    fn run_again(&mut self, mut jobs: Vec<Job>, reports: &[Report]) -> Result<()> {
+        self.context.wait(None)?;
+        for behind in self.submitted.drain(..) {
+            behind.readback.unmap();
+            self.spare_readbacks.push(behind.readback);
+            jobs.extend(behind.jobs);
+        }
+        for job in jobs.into_iter().rev() {
+            self.jobs.push_front(job);
+        }
+        self.grow(reports)
+    }
+
+    /// Waits for every queued step, those run again included.
+    pub(super) fn finish_all(&mut self) -> Result<()> {
+        loop {
+            self.flush()?;
+            if self.submitted.is_empty() {
+                return Ok(());
+            }
+            self.wait_for_oldest()?;
+        }
+    }
+}
+
+/// The samples of a piece.
+pub fn part<'a>(batch: &'a EventSet, range: &Range<usize>, pieces: usize) -> Cow<'a, EventSet> {
+    if pieces == 1 {
+        return Cow::Borrowed(batch);
+    }
+    let mut part = EventSet::new(0, 0);
+    let samples: Vec<u32> = range.clone().map(|b| b as u32).collect();
+    part.gather(batch, &samples);
+    Cow::Owned(part)
+}
