@@ -76,7 +76,9 @@ pub fn estimate(network: &Network, method: Method, batch: usize, device: Device,
     let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
     let dense = matches!(method, Method::Dense | Method::Reference);
     e.add("weights and moments", 3 * padded, Follows::Weights, false);
-    e.add("weight gradient", padded, Follows::Weights, true);
+    if adapter.is_some() {
+        e.add("weight gradient", padded, Follows::Weights, true);
+    }
     let (b, t) = (batch as u64, network.time_steps as u64);
     let input = (b * t * network.inputs as u64) as f64 * densities.input;
     match &adapter {
@@ -121,7 +123,15 @@ impl Estimate {
         let entries = rows * neurons as f64;
         let lists = 1.5 * entries * (4.0 * densities.spikes + 12.0 * densities.active);
         self.add("spikes and active entries", lists as u64, Follows::Events, true);
-        self.add("scratch of all samples", (8 * batch * neurons + 2048 * batch) as u64, Follows::Slots, true);
+        // Each thread has the gradient and the rows of δ of one tile of 64 columns, and the spikes of a sample as bits.
+        let threads = rayon::current_num_threads() as u64;
+        let (widest, steps) = (network.sizes().into_iter().max().unwrap_or(1) as u64, network.time_steps as u64);
+        self.add(
+            "scratch of all threads",
+            threads * (4 * 64 * (widest + steps) + steps * widest / 8),
+            Follows::Slots,
+            true,
+        );
     }
 
     /// As `State::new` of the gpu device.

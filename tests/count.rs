@@ -49,9 +49,9 @@ fn counts_are_those_of_the_step_and_never_below_its_least() {
     for tier in [Tier::Software, Tier::Hardware] {
         for method in [Method::Sparse, Method::Dense] {
             let mut engine = gpu(&network, method, &state, options(true, tier));
-            assert!(matches!(engine.counted(batch.len()), Err(Error::Device(_))), "nothing was trained yet");
+            assert!(matches!(engine.counted(), Err(Error::Device(_))), "nothing was trained yet");
             engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
-            let first = engine.counted(batch.len()).unwrap();
+            let first = engine.counted().unwrap();
             // Seven floats a weight: gradient, weight and moments in; all but the gradient out.
             assert!(first.len() > 5);
             for kernel in &first {
@@ -62,7 +62,7 @@ fn counts_are_those_of_the_step_and_never_below_its_least() {
             // Counters begin anew with every step, and a step that puts the weights back is the same step.
             engine.load(&state).unwrap();
             engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
-            assert_eq!(engine.counted(batch.len()).unwrap(), first);
+            assert_eq!(engine.counted().unwrap(), first);
         }
     }
 }
@@ -75,7 +75,7 @@ fn the_weight_gradient_adds_a_row_for_every_spike() {
     let mut engine = gpu(&network, Method::Sparse, &state, options(true, Tier::Software));
     engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
     let spikes = batch.events().len() as u64;
-    let gradient = of(&engine.counted(batch.len()).unwrap(), "weight_gradient.0").work;
+    let gradient = of(&engine.counted().unwrap(), "weight_gradient.0").work;
     // 32 neurons: an addition for each spike and neuron, and no other float operation but Adam's, if that is fused.
     assert!(gradient.multiply_adds >= 32 * spikes, "{gradient:?} {spikes}");
     assert!(gradient.multiply_adds <= 32 * spikes + 24 * 32 * 16, "{gradient:?} {spikes}");
@@ -86,5 +86,5 @@ fn an_engine_that_does_not_count_says_so() {
     let network = network(10, &[8], 3, 20);
     let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
     engine.train(&batch(10, 20, 3, 2, 0.1, 1), &Adam::with_lr(1e-3)).unwrap();
-    assert!(engine.counted(2).is_err());
+    assert!(engine.counted().is_err());
 }

@@ -120,22 +120,20 @@ impl GpuEngine {
         self.options.delta_bytes.unwrap_or(usual)
     }
 
-    /// What each kernel executed in the last training step on `batch` samples, for an engine opened with
-    /// [`GpuOptions::count`]. Waits for queued steps.
+    /// What each kernel executed since the last call, for an engine opened with [`GpuOptions::count`]; a step that had
+    /// to be run again with longer lists counts once. Waits for queued steps.
     ///
     /// # Errors
-    /// No such step was trained in one piece, or nothing is counted.
-    pub fn counted(&mut self, batch: usize) -> Result<Vec<count::KernelCount>> {
+    /// Nothing was counted.
+    pub fn counted(&mut self) -> Result<Vec<count::KernelCount>> {
         self.finish_all()?;
-        let piece =
-            Piece { samples: batch, total: batch, first: true, last: true, purpose: Purpose::Train, held: false };
-        let counted = match self.recordings.get(&piece) {
-            Some(recording) => recording.counted(&self.context)?,
-            None => Vec::new(),
-        };
-        match counted.is_empty() {
-            true => Err(Error::Device(format!("no step on {batch} samples has been counted"))),
-            false => Ok(counted),
+        let mut kernels = Vec::new();
+        for recording in self.recordings.values() {
+            recording.counted(&self.context, &mut kernels)?;
+        }
+        match kernels.is_empty() {
+            true => Err(Error::Device("no step has been counted".into())),
+            false => Ok(kernels),
         }
     }
 

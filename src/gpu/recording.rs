@@ -237,9 +237,7 @@ impl<'a> Recorder<'a> {
                 }
             })
             .collect();
-        let mut clears = self.clears;
-        clears.extend(counters.clone().map(|counters| (counters, None)));
-        Recording { clears, dispatches, counters }
+        Recording { clears: self.clears, dispatches, counters }
     }
 }
 
@@ -271,15 +269,20 @@ impl Recording {
         }
     }
 
-    /// What each kernel executed in the last step, in the order of first dispatch; empty where nothing is counted.
-    pub fn counted(&self, context: &Context) -> Result<Vec<KernelCount>> {
-        let Some(counters) = &self.counters else { return Ok(Vec::new()) };
+    /// Adds what each kernel executed since the last call to `kernels`, in the order of first dispatch. Waits.
+    pub fn counted(&self, context: &Context, kernels: &mut Vec<KernelCount>) -> Result<()> {
+        let Some(counters) = &self.counters else { return Ok(()) };
         let words: Vec<u32> = context.read_as(counters, counters.size() as usize / 4)?;
-        let mut kernels: Vec<KernelCount> = Vec::new();
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(counters, 0, None);
+        context.queue.submit([encoder.finish()]);
         for dispatch in &self.dispatches {
             let Some(Counters { segments, offset, .. }) = &dispatch.counters else { continue };
             let own = words.get(*offset as usize / 4..).unwrap_or(&[]);
             let work = Counted::work(segments, own);
+            if work == Executed::default() {
+                continue;
+            }
             match kernels.iter_mut().find(|kernel| kernel.name == dispatch.label) {
                 Some(kernel) => {
                     kernel.dispatches += 1;
@@ -288,6 +291,6 @@ impl Recording {
                 None => kernels.push(KernelCount { name: dispatch.label.clone(), dispatches: 1, work }),
             }
         }
-        Ok(kernels)
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             engine.load(&TrainingState::new(weights.clone()))?;
             engine.train(&case.batch, &case.config.adam)?;
             engine.reports(true)?;
-            let kernels = engine.counted(case.batch.len())?;
+            let kernels = engine.counted()?;
             info = Some(engine.info());
             let run = Run { method: word.name(), case: &case, facts: &facts, kernels };
             match arguments.json {
