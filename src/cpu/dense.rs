@@ -5,6 +5,7 @@
 
 use super::adam::adam;
 use super::loss::{ActivityLoss, cross_entropy};
+use super::matmul::{Threads, matmul};
 use super::readout::ReadoutConstants;
 use super::{Clock, CpuEngine, TiledMatrix, reference};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, StepReport};
@@ -50,41 +51,6 @@ impl Dense {
     }
 }
 
-/// `out` [m, n] = `a` [m, k] · `b` [k, n]; strides are (row, column) in elements.
-fn matmul((m, k, n): (usize, usize, usize), a: (&[f32], (usize, usize)), b: (&[f32], (usize, usize)), out: &mut [f32]) {
-    let span = |rows: usize, cols: usize, (rs, cs): (usize, usize)| match rows * cols {
-        0 => 0,
-        _ => (rows - 1) * rs + (cols - 1) * cs + 1,
-    };
-    assert!(a.0.len() >= span(m, k, a.1) && b.0.len() >= span(k, n, b.1) && out.len() >= m * n);
-    let (a_stride, b_stride) = (a.1, b.1);
-    // SAFETY: the assertion above holds every element that these extents and strides reach inside its slice, and
-    // `out` is borrowed mutably, so nothing overlaps it.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.0.as_ptr(),
-            a_stride.1 as isize,
-            a_stride.0 as isize,
-            b.0.as_ptr(),
-            b_stride.1 as isize,
-            b_stride.0 as isize,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::Rayon(0),
-        );
-    }
-}
-
 fn resize(arrays: &mut Vec<Vec<f32>>, lengths: impl Iterator<Item = usize>) {
     let lengths: Vec<usize> = lengths.collect();
     arrays.resize(lengths.len(), Vec::new());
@@ -115,7 +81,16 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
         let (n_in, n) = (weights[l].rows, weights[l].cols);
         clock.time(
             || format!("dense_forward.gemm.{l}"),
-            || matmul((rows, n_in, n), (&d.s[l], (n_in, 1)), (&weights[l].data, (n, 1)), &mut d.v[l]),
+            || {
+                matmul(
+                    (rows, n_in, n),
+                    (&d.s[l], (n_in, 1)),
+                    (&weights[l].data, (n, 1)),
+                    &mut d.v[l],
+                    false,
+                    Threads::All,
+                )
+            },
         );
         if let Some(c) = engine.lif.get(l) {
             let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
@@ -152,7 +127,16 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
             let over = &d.delta[(l + 1) % kept];
             clock.time(
                 || format!("dense_spike_gradient.{l}"),
-                || matmul((rows, above.cols, n), (over, (above.cols, 1)), (&above.data, (1, above.cols)), &mut this),
+                || {
+                    matmul(
+                        (rows, above.cols, n),
+                        (over, (above.cols, 1)),
+                        (&above.data, (1, above.cols)),
+                        &mut this,
+                        false,
+                        Threads::All,
+                    )
+                },
             );
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let (v, counts, whole) = (&d.v[l], &d.counts[l], &mut d.whole);
@@ -173,7 +157,16 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
         let mut gradient = Matrix::zeros(n_in, n);
         clock.time(
             || format!("dense_weight_gradient.{l}"),
-            || matmul((n_in, rows, n), (&d.s[l], (1, n_in)), (&d.delta[l % kept], (n, 1)), &mut gradient.data),
+            || {
+                matmul(
+                    (n_in, rows, n),
+                    (&d.s[l], (1, n_in)),
+                    (&d.delta[l % kept], (n, 1)),
+                    &mut gradient.data,
+                    false,
+                    Threads::All,
+                )
+            },
         );
         d.gradient.push(gradient);
     }
@@ -370,6 +363,8 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
                 (&d.delta[l + 1], (above.cols, 1)),
                 (&above.data, (1, above.cols)),
                 &mut ds,
+                false,
+                Threads::All,
             );
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let mut spikes = Vec::new();
