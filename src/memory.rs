@@ -131,15 +131,14 @@ impl Estimate {
         let entries = rows * neurons as f64;
         let lists = 1.5 * entries * (4.0 * densities.spikes + 12.0 * densities.active);
         self.add("spikes and active entries", lists as u64, Follows::Events, true);
-        // Each thread has the gradient and the rows of δ of one tile of 64 columns, and the spikes of a sample as bits.
-        let threads = rayon::current_num_threads() as u64;
-        let (widest, steps) = (network.sizes().into_iter().max().unwrap_or(1) as u64, network.time_steps as u64);
-        self.add(
-            "scratch of all threads",
-            threads * (4 * 64 * (widest + steps) + steps * widest / 8),
-            Follows::Slots,
-            true,
-        );
+        // Each thread has the gradient and the rows of δ of one tile of up to 64 columns, and the spikes of a sample as
+        // bits.
+        let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
+        let sizes = network.sizes();
+        let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
+        let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
+        let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);
+        self.add("scratch of all threads", scratch, Follows::Slots, true);
     }
 
     /// As the gpu device plans it; with that, `batch` too.
