@@ -29,6 +29,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             regularised[k] -= 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
         }
     }
+    let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
     var value = vec4<f32>(0.0);
     for (var t = p.steps; t > 0u; t--) {
         let at = begin + (t - 1u) * p.quads;
@@ -41,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let distance = abs(potential - p.v_th);
         let x = p.beta * distance + 1.0;
-        let e = select(vec4<f32>(0.0), ds / (x * x), distance < vec4<f32>(p.b_th));
+        let e = select(vec4<f32>(0.0), ds / (x * x), (distance < vec4<f32>(p.b_th)) & valid);
         value = p.alpha * value + e;
 #ifdef RECORD
         recorded_e[at] = e;

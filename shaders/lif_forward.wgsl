@@ -3,8 +3,8 @@
 //   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g = 1 / (beta |V - V_th| + 1)^2
 //
 // A lane owns four neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
-// (t, i); so the order of every sum is fixed. Spikes leave as bits, 32 time steps a word. What happens seldom (a spike,
-// an active entry) is only noted in the inner loop and dealt with after every 8 steps. Active entries are appended in
+// (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
+// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted in the inner loop and dealt with after every 8 steps. Active entries are appended in
 // the accidental order of lanes, each with its rank among the lane's own, which is all that scatter_active needs to
 // put them in order.
 #import params
@@ -12,6 +12,16 @@
 #import sections
 
 @group(0) @binding(0) var<uniform> p: Params;
+#ifdef CURRENTS
+@group(0) @binding(1) var<storage, read> currents: array<vec4<f32>>;           // (chunk T, Q): row t arrives at t + 1
+@group(0) @binding(2) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
+@group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;     // sections, then the staged count
+@group(0) @binding(4) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
+@group(0) @binding(5) var<storage, read_write> staged: array<vec4<u32>>;       // quad b Q + q, rank, t << 2 | lane, g
+#ifdef RECORD
+@group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
+#endif
+#else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i
 @group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, Q)
@@ -21,6 +31,7 @@
 @group(0) @binding(7) var<storage, read_write> staged: array<vec4<u32>>;       // quad b Q + q, rank, t << 2 | lane, g
 #ifdef RECORD
 @group(0) @binding(8) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
+#endif
 #endif
 
 const LANES: u32 = 64u;
@@ -45,13 +56,24 @@ fn nibble(x: vec4<bool>) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#ifdef CURRENTS
+    let id = linear_group(workgroup) * LANES + lane;
+    if id >= p.chunk_samples * p.quads {
+        return;
+    }
+    let quad = p.first_sample * p.quads + id;
+#else
     let quad = linear_group(workgroup) * LANES + lane;
     if quad >= p.batch * p.quads {
         return;
     }
+#endif
     let b = quad / p.quads;
     let q = quad % p.quads;
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
+#ifdef CURRENTS
+    let arriving = (b - p.first_sample) * p.steps * p.quads + q;
+#else
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
     // An event that never comes stands for the end of the list.
@@ -59,6 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if next < end {
         event = input_events[next];
     }
+#endif
 
     var v = vec4<f32>(0.0);
     var reset = vec4<f32>(0.0);
@@ -74,6 +97,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var t = begin; t < stop; t++) {
             v = (p.v_rest + p.alpha * (v - p.v_rest)) - reset;
             // What fired at t - 1 arrives now.
+#ifdef CURRENTS
+            v += currents[arriving + (max(t, 1u) - 1u) * p.quads];
+#else
             while (event >> 16u) < t {
                 v += weights[(event & 0xffffu) * p.quads + q];
                 next++;
@@ -82,6 +108,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     event = input_events[next];
                 }
             }
+#endif
             // V[0] is 0, and nothing spikes at 0.
             v = select(v, vec4<f32>(0.0), t == 0u);
             let spike = (v > vec4<f32>(p.v_th)) & valid & vec4<bool>(t > 0u);

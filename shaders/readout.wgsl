@@ -1,9 +1,18 @@
 // Readout: V[t+1] = alpha_r V[t] + gain sum_i W_i S_i[t]; no spikes, no reset. Logits are the maximum over
 // t = 0..T-1 (the first time on ties) or the sum. A lane owns four classes of one sample.
+// CURRENTS: a matrix product has summed the input already, for a chunk of samples.
 #import params
 #import index
 
 @group(0) @binding(0) var<uniform> p: Params;
+#ifdef CURRENTS
+@group(0) @binding(1) var<storage, read> currents: array<vec4<f32>>;      // (chunk T, Q): row t arrives at t + 1
+@group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
+@group(0) @binding(3) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+#ifdef RECORD
+@group(0) @binding(4) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
+#endif
+#else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
 @group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, Q)
@@ -12,21 +21,34 @@
 #ifdef RECORD
 @group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
 #endif
+#endif
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#ifdef CURRENTS
+    let id = linear_group(workgroup) * 64u + lane;
+    if id >= p.chunk_samples * p.quads {
+        return;
+    }
+    let quad = p.first_sample * p.quads + id;
+#else
     let quad = linear_group(workgroup) * 64u + lane;
     if quad >= p.batch * p.quads {
         return;
     }
+#endif
     let b = quad / p.quads;
     let q = quad % p.quads;
+#ifdef CURRENTS
+    let arriving = (b - p.first_sample) * p.steps * p.quads + q;
+#else
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
     var event = 0xffffffffu;
     if next < end {
         event = input_events[next];
     }
+#endif
     var v = vec4<f32>(0.0);
     var logit = vec4<f32>(0.0);
     var peak = vec4<u32>(0u);
@@ -34,6 +56,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     recorded_v[b * p.steps * p.quads + q] = v;
 #endif
     for (var t = 1u; t < p.steps; t++) {
+#ifdef CURRENTS
+        let current = currents[arriving + (t - 1u) * p.quads];
+#else
         var current = vec4<f32>(0.0);
         while (event >> 16u) < t {
             current += weights[(event & 0xffffu) * p.quads + q];
@@ -43,6 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 event = input_events[next];
             }
         }
+#endif
         v = p.alpha * v + p.gain * current;
 #ifdef RECORD
         recorded_v[(b * p.steps + t) * p.quads + q] = v;

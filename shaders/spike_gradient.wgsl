@@ -5,11 +5,21 @@
 #else
 // A lane owns an entry: for software adapters, where neighbouring lanes gain nothing from neighbouring addresses.
 #endif
+// GATHER: a matrix product has made all of them; the active ones are picked out.
 #import params
 #import index
 #import sections
 
 @group(0) @binding(0) var<uniform> p: Params;
+#ifdef GATHER
+@group(0) @binding(1) var<storage, read> products: array<f32>;             // (chunk T, Q, 4): W delta
+@group(0) @binding(2) var<storage, read> offsets: array<u32>;              // quad section
+@group(0) @binding(3) var<storage, read> active_key: array<vec2<u32>>;     // row b T + t, neuron
+@group(0) @binding(4) var<storage, read> active_g: array<f32>;             // surrogate gradient
+@group(0) @binding(5) var<storage, read> counts: array<u32>;               // presynaptic section: zeta
+@group(0) @binding(6) var<storage, read> activity: array<vec4<f32>>;       // (B): .z upper gradient
+@group(0) @binding(7) var<storage, read_write> active_e: array<f32>;       // errors
+#else
 @group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, Q above)
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, Q above)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
@@ -18,6 +28,7 @@
 @group(0) @binding(6) var<storage, read> counts: array<u32>;               // presynaptic section: zeta
 @group(0) @binding(7) var<storage, read> activity: array<vec4<f32>>;       // (B): .z upper gradient
 @group(0) @binding(8) var<storage, read_write> active_e: array<f32>;       // errors
+#endif
 
 const LANES: u32 = 64u;
 #ifdef COOPERATIVE
@@ -42,11 +53,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let inside = k < end && row < p.chunk_samples * p.steps;
     var sum = vec4<f32>(0.0);
     if inside {
+#ifdef GATHER
+        if lane % SHARE == 0u {
+            sum.x = products[row * 4u * p.quads + min(key.y, 4u * p.quads - 1u)];
+        }
+#else
         let w = key.y * p.above_quads;
         let d = row * p.above_quads;
         for (var q = lane % SHARE; q < p.above_quads; q += SHARE) {
             sum += weights[w + q] * delta[d + q];
         }
+#endif
     }
     var total = (sum.x + sum.y) + (sum.z + sum.w);
 #ifdef COOPERATIVE

@@ -23,6 +23,17 @@ pub enum Method {
     Auto,
 }
 
+impl Method {
+    /// The network as this method computes it: [`Method::Reference`] masks no surrogate, whatever B_th is.
+    pub(crate) fn network(self, network: &Network) -> Network {
+        let mut network = network.clone();
+        if self == Method::Reference {
+            network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
+        }
+        network
+    }
+}
+
 /// How the products with one layer's weights (input currents, weight gradient, spike gradient of the layer below) are
 /// computed in a step whose method is [`Method::Auto`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

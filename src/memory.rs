@@ -173,10 +173,10 @@ impl Estimate {
         let sum = |sizes: &[usize]| sizes.iter().map(|&n| wide(n)).sum::<u64>();
         self.add("dense spikes", sum(&sizes[..sizes.len() - 1]), Follows::Slots, true);
         self.add("dense membrane potentials", sum(&sizes[1..]), Follows::Slots, true);
-        self.add("dense spike gradients and deltas", sum(&sizes[1..]), Follows::Slots, true);
-        if method == Method::Reference {
-            self.add("stored traces", sum(&sizes[..sizes.len() - 1]), Follows::Slots, true);
-        }
+        // δ of a layer needs that of the layer above alone; the cpu device's reference sums in an array of its own.
+        let widest = sizes[1..].iter().map(|&n| wide(n)).max().unwrap_or(0);
+        let kept = sizes[1..].len().min(2) as u64 + u64::from(method == Method::Reference && !gpu);
+        self.add("dense spike gradients and deltas", kept * widest, Follows::Slots, true);
         if !gpu {
             let gradient = network.weight_shapes().iter().map(|&(rows, cols)| 4 * (rows * cols) as u64).sum();
             self.add("dense weight gradient", gradient, Follows::Weights, true);

@@ -1,7 +1,10 @@
 //! The golden cases, from an independent float64 oracle, on both devices.
 
+use spikegrad::Result;
 use spikegrad::device::Device;
-use spikegrad::golden::run;
+use spikegrad::engine::{Engine, Method};
+use spikegrad::golden::{ConformanceDevice, DeltaInputs, run};
+use spikegrad::model::Network;
 use std::path::PathBuf;
 
 fn cases() -> Vec<PathBuf> {
@@ -16,10 +19,27 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn all_pass(mut device: Device) {
+/// A device that computes gradients by another method than the sparse one.
+struct By(Device, Method);
+
+impl ConformanceDevice for By {
+    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+        self.0.open(network, self.1)
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
+        self.0.delta(inputs)
+    }
+}
+
+fn all_pass(device: Device) {
+    pass(&device.to_string(), &mut { device }, cases());
+}
+
+fn pass(device: &str, player: &mut dyn ConformanceDevice, cases: Vec<PathBuf>) {
     let mut failed = Vec::new();
-    for case in cases() {
-        match run(&case, &mut device) {
+    for case in cases {
+        match run(&case, player) {
             Ok(report) => {
                 println!("{device}: {report}");
                 if !report.passed() {
@@ -43,4 +63,14 @@ fn cpu() {
 #[test]
 fn gpu() {
     all_pass(Device::Gpu(None));
+}
+
+/// The dense method masks as the sparse one does; the reference never masks, which one case expects.
+#[test]
+fn dense_and_reference() {
+    for device in [Device::Cpu, Device::Gpu(None)] {
+        pass(&format!("dense on {device}"), &mut By(device, Method::Dense), cases());
+        let unmasked = cases().into_iter().filter(|case| case.ends_with("dense_surrogate.safetensors")).collect();
+        pass(&format!("reference on {device}"), &mut By(device, Method::Reference), unmasked);
+    }
 }

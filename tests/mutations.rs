@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use rayon::prelude::*;
-use spikegrad::engine::{Engine, Evaluation, Inspection, Method, StepReport, TrainingState};
+use spikegrad::engine::{Engine, Evaluation, Inspection, LayerMethod, Method, StepReport, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
 use spikegrad::gpu::shaders::ALL;
@@ -38,15 +38,23 @@ enum Seen {
     Held,
     /// More workgroups than one dimension of a dispatch takes.
     ManyGroups,
-    /// The dense method.
+    /// The dense method, weight gradients in parts.
     Dense,
+    /// The same with the kernels of hardware adapters.
+    DenseHardware,
+    /// The reference method.
+    Reference,
+    /// The sparse step with the lower layers dense, in chunks of 3, 3, 3 and 2 samples.
+    Mixed,
+    /// Layers above the first dense, a chunk for each sample, kernels of hardware adapters.
+    MixedHardware,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 10] = [
+const SCENARIOS: [Seen; 14] = [
     Sparse,
     Hardware,
     ManyActive,
@@ -55,6 +63,10 @@ const SCENARIOS: [Seen; 10] = [
     Held,
     ManyGroups,
     Dense,
+    DenseHardware,
+    Reference,
+    Mixed,
+    MixedHardware,
     Ties(Method::Sparse),
     Ties(Method::Dense),
 ];
@@ -62,9 +74,20 @@ const SCENARIOS: [Seen; 10] = [
 impl Seen {
     fn method(self) -> Method {
         match self {
-            Dense => Method::Dense,
+            Dense | DenseHardware => Method::Dense,
+            Reference => Method::Reference,
             Ties(method) => method,
             _ => Method::Sparse,
+        }
+    }
+
+    /// Which weight layers are dense, where some are.
+    fn layers(self) -> Option<[LayerMethod; 3]> {
+        use LayerMethod::{Dense as D, Sparse as S};
+        match self {
+            Mixed => Some([D, D, S]),
+            MixedHardware => Some([S, D, D]),
+            _ => None,
         }
     }
 }
@@ -165,9 +188,17 @@ const MUTATIONS: &[Mutation] = &[
     ("adam", " + a.epsilon", "", ManyActive),
 
     ("dense_input", "input_start[b] + lane", "input_start[b] + lane + 1u", Dense),
-    ("gemm", "d < STEP", "d + 1u < STEP", Dense),
-    ("gemm", "left.w * right", "left.z * right", Dense),
-    ("gemm", "tile % tiles_across * TILE", "0u", Dense),
+    ("gemm", "s33 = multiply_add(s33, y3, x3);", "s33 = multiply_add(s33, y3, x2);", Dense),
+    ("gemm", "s21 = outer(s21, y2, x1);", "s21 = outer(s21, y1, x1);", Dense),
+    ("gemm", "(part * p.rows + row) * p.out_quads", "row * p.out_quads", Dense),
+    ("gemm", "vec4<f32>(y.w), x, sums[3]", "vec4<f32>(y.z), x, sums[3]", Dense),
+    ("gemm", "vec4<f32>(x.w), y[3]", "vec4<f32>(x.w), y[2]", DenseHardware),
+    ("gemm", "d < STEP", "d + 4u < STEP", DenseHardware),
+    ("gemm", "mat4x4<f32>(a_tile[at + 8u + y]", "mat4x4<f32>(a_tile[at + y]", DenseHardware),
+    ("gemm", "let b_depths = lane / 16u;", "let b_depths = lane % 4u;", DenseHardware),
+    ("gemm", "row + 32u + 4u * y, q + 8u, s11", "row + 32u + 4u * y, q + 8u, s10", DenseHardware),
+    ("gemm_sum", "part < p.parts", "part + 1u < p.parts", Dense),
+    ("gemm_sum", "sum += parts[part", "sum = parts[part", DenseHardware),
     ("dense_lif", " - p.reset * spike", "", Dense),
     ("dense_lif", "potential > vec4<f32>(p.v_th)", "potential >= vec4<f32>(p.v_th)", Ties(Method::Dense)),
     ("dense_lif", "if t + 1u < p.steps {", "if t < p.steps {", Dense),
@@ -175,9 +206,33 @@ const MUTATIONS: &[Mutation] = &[
     ("dense_readout", "p.gain * v[at]", "v[at]", Dense),
     ("dense_delta_readout", "peak == vec4<u32>(t)", "peak == vec4<u32>(t - 1u)", Dense),
     ("dense_delta_readout", "value *= p.alpha;", "", Dense),
-    ("dense_delta", "distance < vec4<f32>(p.b_th)", "distance <= vec4<f32>(p.b_th)", Ties(Method::Dense)),
+    ("dense_delta", "(distance < vec4<f32>(p.b_th))", "(distance <= vec4<f32>(p.b_th))", Ties(Method::Dense)),
     ("dense_delta", "delta[at] + regularised", "delta[at]", Dense),
+    ("dense_delta", "< vec4<f32>(p.b_th)) & valid", "< vec4<f32>(p.b_th)) | valid", Dense),
     ("dense_delta", "p.alpha * value + e", "p.alpha * (value + e)", Dense),
+
+    ("expand", "t & 31u", "t & 15u", Mixed),
+    ("expand", "p.first_sample + row / p.steps", "row / p.steps", Mixed),
+    ("dense_input", "spikes[begin + k] = 0.0;", "spikes[begin + k] *= 1.0;", Mixed),
+    ("dense_input", "let b = p.first_sample + local;", "let b = local;", Mixed),
+    ("lif_forward", "(max(t, 1u) - 1u) * p.quads", "t * p.quads", Mixed),
+    ("lif_forward", "let quad = p.first_sample * p.quads + id;", "let quad = id;", Mixed),
+    ("readout", "let arriving = (b - p.first_sample) * p.steps", "let arriving = b * p.steps", MixedHardware),
+    ("readout", "let quad = p.first_sample * p.quads + id;", "let quad = id;", MixedHardware),
+    ("spike_gradient", "row * 4u * p.quads + min(key.y", "row * p.quads + min(key.y", Mixed),
+    ("spike_gradient", "sum.x = products", "sum.y += 0.5 * products", MixedHardware),
+    ("gemm_sum", "p.accumulate == 1u", "p.accumulate == 2u", Mixed),
+
+    ("reference_lif", "p.reset * spike", "0.0 * spike", Reference),
+    ("reference_lif", "spikes[at] = spike;", "spikes[at] = spike + 1.0;", Reference),
+    ("reference_lif", "p.alpha * (before - p.v_rest)", "p.alpha * before", Reference),
+    ("reference_count", "t < p.steps", "t + 1u < p.steps", Reference),
+    ("reference_count", "neurons * p.steps", "neurons", Reference),
+    ("reference_delta", "ds[at] + regularised", "ds[at]", Reference),
+    ("reference_delta", "p.alpha * later + e", "p.alpha * (later + e)", Reference),
+    ("reference_delta", "v[at - p.quads]", "v[at]", Reference),
+    ("reference_accumulate", "gradient[id] += share;", "gradient[id] = share;", Reference),
+    ("reference_accumulate", "row % p.steps == p.time", "row % p.steps == p.time + 1u", Reference),
 
     ("shared/index", "workgroup.y * FOLD + workgroup.x", "workgroup.x", ManyGroups),
     ("shared/sections", "first * p.neurons + i * samples", "first * p.neurons + i * p.chunk", Sparse),
@@ -244,14 +299,16 @@ impl Case {
         let cut = GpuOptions { density_guess: Some(1.0), max_binding: Some(2 * 16 * 70 * 29), ..software.clone() };
         let hardware = GpuOptions { tier: Some(Tier::Hardware), delta_bytes: Some(1), ..software.clone() };
         let (mut network, options, samples, density) = match scenario {
-            Sparse | Ties(_) => (network(37, &[29, 17], 5, 70), chunked, 11, 0.05),
-            Hardware => (network(20, &[11, 43], 6, 40), hardware, 5, 0.1),
+            Sparse | Mixed | Ties(_) => (network(37, &[29, 17], 5, 70), chunked, 11, 0.05),
+            Hardware | MixedHardware => (network(20, &[11, 43], 6, 40), hardware, 5, 0.1),
             ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
             ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
             ManyCounts => (network(2, &[3], 2, 900), software, 320, 0.0005),
             Held => (network(37, &[29, 17], 5, 70), cut, 11, 0.05),
             ManyGroups => (network(1, &[1], 2, 2), software, 65_700, 0.5),
-            Dense => (network(75, &[70, 13], 5, 40), software, 6, 0.05),
+            Dense => (network(75, &[70, 13], 5, 40), software, 13, 0.05),
+            DenseHardware => (network(75, &[70, 13], 5, 40), hardware, 13, 0.05),
+            Reference => (network(30, &[21, 13], 5, 30), software, 6, 0.05),
         };
         network.readout.gain = ReadoutGain::OneMinusAlpha;
         for layer in &mut network.hidden {
@@ -262,7 +319,7 @@ impl Case {
                 _ => {}
             }
         }
-        if scenario == Hardware {
+        if matches!(scenario, Hardware | MixedHardware) {
             network.readout.logits = Logits::Sum;
         }
         // Some samples and neurons on either side of both.
@@ -301,7 +358,12 @@ impl Case {
             assert!(report.passed(), "{report}");
             return Ok(());
         }
-        let mut gpu = GpuEngine::new(&self.network, self.scenario.method(), options)?;
+        let layers = self.scenario.layers();
+        let method = layers.map_or(self.scenario.method(), |_| Method::Auto);
+        let mut gpu = GpuEngine::new(&self.network, method, options)?;
+        if let Some(layers) = layers {
+            gpu.set_layer_methods(&layers)?;
+        }
         gpu.load(&self.state)?;
         // An inspection would make room for the step.
         if !matches!(self.scenario, ManyActive | ManySpikes) {

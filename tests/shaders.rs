@@ -5,7 +5,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{ShaderStage, TypeInner};
-use spikegrad::gpu::params::{AdamParams, GemmParams, Params};
+use spikegrad::gpu::params::{AdamParams, GemmParams, Params, SumParams};
 use spikegrad::gpu::shaders::{ALL, MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 
 /// Calls `check` with each variant's name, module and validation.
@@ -194,9 +194,11 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             total,
             accumulate,
             shard,
+            time,
         }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, pad0, pad1, pad2 }),
-        rust_layout!(GemmParams { rows, cols, depth, a_row, a_col, b_row, b_col, out_row }),
+        rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
+        rust_layout!(SumParams { quads, parts, accumulate, pad }),
     ];
     for (name, fields, size) in twins {
         let mut seen = 0;

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
-use spikegrad::engine::{Engine, Inspection, Method, TrainingState};
+use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{GpuOptions, Tier};
 use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
@@ -137,8 +137,52 @@ proptest! {
     }
 
     #[test]
-    fn dense_step(shape in shapes()) {
-        prop_assume!(compare(&shape, Method::Dense, GpuOptions::default()).is_some());
+    fn dense_step(shape in shapes(), hardware in any::<bool>()) {
+        let tier = Some(if hardware { Tier::Hardware } else { Tier::Software });
+        prop_assume!(compare(&shape, Method::Dense, GpuOptions { tier, ..GpuOptions::default() }).is_some());
+    }
+
+    #[test]
+    fn reference_step(shape in shapes(), hardware in any::<bool>()) {
+        let tier = Some(if hardware { Tier::Hardware } else { Tier::Software });
+        prop_assume!(compare(&shape, Method::Reference, GpuOptions { tier, ..GpuOptions::default() }).is_some());
+    }
+
+    /// Any mixture of methods computes the sparse step, on any chunks of samples.
+    #[test]
+    fn layers_of_either_method(shape in shapes(), hardware in any::<bool>(), small in any::<bool>(), dense in any::<u32>()) {
+        let options = GpuOptions {
+            tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
+            delta_bytes: small.then_some(1),
+            density_guess: small.then_some(1e-9),
+            ..GpuOptions::default()
+        };
+        let (network, batch) = (shape.network(), shape.batch());
+        let state = TrainingState::new(strong_weights(&network, shape.seed));
+        let expected = cpu(&network, Method::Sparse, &state).inspect(&batch).unwrap();
+        prop_assume!(comparable(&network, &batch, &expected));
+        let mut gpu = gpu(&network, Method::Auto, &state, options);
+        let of = |bits: u32| -> Vec<LayerMethod> {
+            let method = |l| if bits >> l & 1 == 1 { LayerMethod::Dense } else { LayerMethod::Sparse };
+            (0..=network.hidden.len()).map(method).collect()
+        };
+        // Another mixture, then none, on the same engine.
+        for bits in [dense, dense >> 8, 0] {
+            gpu.set_layer_methods(&of(bits)).unwrap();
+            assert_same(&gpu.inspect(&batch).unwrap(), &expected);
+            assert_close("logits", &gpu.evaluate(&batch).unwrap().logits, &expected.logits, 1e-5);
+        }
+    }
+
+    /// The reference is the dense method with no surrogate masked.
+    #[test]
+    fn reference_equals_unmasked_dense_on_the_cpu(shape in shapes()) {
+        let (network, batch) = (shape.network(), shape.batch());
+        let state = TrainingState::new(strong_weights(&network, shape.seed));
+        let unmasked = Shape { b_th: f64::INFINITY, ..shape.clone() }.network();
+        let dense = cpu(&unmasked, Method::Dense, &state).inspect(&batch).unwrap();
+        prop_assume!(comparable(&unmasked, &batch, &dense));
+        assert_same(&cpu(&network, Method::Reference, &state).inspect(&batch).unwrap(), &dense);
     }
 
     #[test]
@@ -362,7 +406,7 @@ fn profiled_steps() {
     let batch = batch(30, 40, 5, 9, 0.1, 4);
     let state = TrainingState::new(strong_weights(&network, 3));
     let adam = Adam::with_lr(1e-2);
-    for method in [Method::Sparse, Method::Dense] {
+    for method in [Method::Sparse, Method::Dense, Method::Reference] {
         let cramped = || GpuOptions { density_guess: Some(1e-9), ..Default::default() };
         let engines: [(Box<dyn Engine>, Box<dyn Engine>); 2] = [
             (Box::new(cpu(&network, method, &state)), Box::new(cpu(&network, method, &state))),
@@ -376,6 +420,38 @@ fn profiled_steps() {
             assert!(profiled.reports(true).unwrap().is_empty());
         }
     }
+}
+
+/// Steps that change methods on the way leave the same bits each time; and those of a mixture are not those of events
+/// alone only by rounding.
+#[test]
+fn layer_methods_change_between_steps() {
+    use LayerMethod::{Dense as D, Sparse as S};
+    let network = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, [6, 6, 4, 9][k], 0.1, k as u64)).collect();
+    let train = |options: GpuOptions| {
+        let mut engine = gpu(&network, Method::Auto, &TrainingState::new(strong_weights(&network, 3)), options);
+        for (batch, layers) in batches.iter().zip([[S, S, S], [D, S, D], [D, D, D], [S, D, S]]) {
+            engine.set_layer_methods(&layers).unwrap();
+            engine.train(batch, &Adam::with_lr(1e-2)).unwrap();
+        }
+        assert_eq!(engine.reports(true).unwrap().len(), 4);
+        engine.store().unwrap()
+    };
+    let plain = train(GpuOptions::default());
+    assert_eq!(train(GpuOptions::default()), plain);
+    assert_eq!(train(GpuOptions { density_guess: Some(1e-9), ..Default::default() }), plain, "grown in the middle");
+    let mut engine = gpu(&network, Method::Auto, &plain, GpuOptions::default());
+    assert!(engine.set_layer_methods(&[D, D]).unwrap_err().to_string().contains("3 layers"));
+    let mut engine = gpu(&network, Method::Sparse, &plain, GpuOptions::default());
+    assert!(engine.set_layer_methods(&[D, D, D]).is_err());
+}
+
+#[test]
+fn reference_refuses_time_loops_without_end() {
+    let network = network(3, &[4, 4], 2, 6000);
+    let error = spikegrad::gpu::GpuEngine::new(&network, Method::Reference, GpuOptions::default()).err().unwrap();
+    assert!(error.to_string().contains("36000 passes"), "{error}");
 }
 
 /// The cpu device gives the same bits whatever the number of threads.

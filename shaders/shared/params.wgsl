@@ -35,4 +35,5 @@ struct Params {
     total: u32,               // samples of the whole step, of which B are computed now
     accumulate: u32,          // 1: gradients of earlier samples of the step stand already
     shard: u32,               // which buffer of the training set this dispatch reads
+    time: u32,                // of the reference's passes
 }

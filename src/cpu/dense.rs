@@ -5,8 +5,10 @@
 
 use super::adam::adam;
 use super::loss::{ActivityLoss, cross_entropy};
-use super::{Clock, CpuEngine, TiledMatrix};
-use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, StepReport};
+use super::matmul::{Threads, matmul};
+use super::readout::ReadoutConstants;
+use super::{Clock, CpuEngine, TiledMatrix, reference};
+use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, StepReport};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::model::{Adam, LifConstants, Logits};
@@ -22,8 +24,14 @@ pub struct Dense {
     v: Vec<Vec<f32>>,
     /// Row t holds ∇S[t], then δ[t], of each layer.
     delta: Vec<Vec<f32>>,
+    /// What the reference sums gradients of whole arrays in.
+    whole: Vec<f32>,
     /// Spike counts [B, N] of each hidden layer.
     counts: Vec<Vec<u32>>,
+    /// Active entries of each hidden layer.
+    active: Vec<u64>,
+    /// Where the last batch left a 1 in the input.
+    ones: Vec<usize>,
     gradient: Vec<Matrix>,
     logits: Vec<f32>,
     loss: LossTerms,
@@ -37,44 +45,9 @@ impl Dense {
         vec![
             ("dense spikes".into(), sum(&self.s)),
             ("dense membrane potentials".into(), sum(&self.v)),
-            ("dense spike gradients and deltas".into(), sum(&self.delta)),
+            ("dense spike gradients and deltas".into(), sum(&self.delta) + 4 * self.whole.capacity() as u64),
             ("dense weight gradient".into(), self.gradient.iter().map(|m| 4 * m.data.capacity() as u64).sum()),
         ]
-    }
-}
-
-/// `out` [m, n] = `a` [m, k] · `b` [k, n]; strides are (row, column) in elements.
-fn matmul((m, k, n): (usize, usize, usize), a: (&[f32], (usize, usize)), b: (&[f32], (usize, usize)), out: &mut [f32]) {
-    let span = |rows: usize, cols: usize, (rs, cs): (usize, usize)| match rows * cols {
-        0 => 0,
-        _ => (rows - 1) * rs + (cols - 1) * cs + 1,
-    };
-    assert!(a.0.len() >= span(m, k, a.1) && b.0.len() >= span(k, n, b.1) && out.len() >= m * n);
-    let (a_stride, b_stride) = (a.1, b.1);
-    // SAFETY: the assertion above holds every element that these extents and strides reach inside its slice, and
-    // `out` is borrowed mutably, so nothing overlaps it.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.0.as_ptr(),
-            a_stride.1 as isize,
-            a_stride.0 as isize,
-            b.0.as_ptr(),
-            b_stride.1 as isize,
-            b_stride.0 as isize,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::Rayon(0),
-        );
     }
 }
 
@@ -86,41 +59,61 @@ fn resize(arrays: &mut Vec<Vec<f32>>, lengths: impl Iterator<Item = usize>) {
     }
 }
 
-/// Forward, loss and backward; leaves ∇W in `gradient`.
-fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock) {
+/// Forward, loss and backward; leaves ∇W in `gradient`, and with `keep` δ of every layer.
+fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool) {
     let sizes = engine.network.sizes();
     let (samples, steps) = (batch.len(), batch.time_steps());
     let rows = samples * steps;
     let weights: Vec<Matrix> = engine.layers.iter().map(|layer| layer.weights.join()).collect();
     let layers = weights.len();
+    let by_steps = engine.method == Method::Reference;
     let d = &mut engine.dense;
     resize(&mut d.s, sizes[..layers].iter().map(|n| rows * n));
     resize(&mut d.v, sizes[1..].iter().map(|n| rows * n));
-    resize(&mut d.delta, sizes[1..].iter().map(|n| rows * n));
+    // δ of a layer needs that of the layer above alone.
+    let kept = if keep { layers } else { 2 };
+    d.delta.resize(kept, Vec::new());
+    d.active.clear();
     d.counts = engine.network.hidden.iter().map(|layer| vec![0; samples * layer.neurons]).collect();
 
-    clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0]));
+    clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0], &mut d.ones));
     for l in 0..layers {
         let (n_in, n) = (weights[l].rows, weights[l].cols);
         clock.time(
             || format!("dense_forward.gemm.{l}"),
-            || matmul((rows, n_in, n), (&d.s[l], (n_in, 1)), (&weights[l].data, (n, 1)), &mut d.v[l]),
+            || {
+                matmul(
+                    (rows, n_in, n),
+                    (&d.s[l], (n_in, 1)),
+                    (&weights[l].data, (n, 1)),
+                    &mut d.v[l],
+                    false,
+                    Threads::All,
+                )
+            },
         );
         if let Some(c) = engine.lif.get(l) {
             let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
             let counts = &mut d.counts[l];
-            clock.time(
+            let active = clock.time(
                 || format!("dense_forward.scan.{l}"),
                 || {
+                    if by_steps {
+                        reference::integrate(v, s, counts, (steps, n), c);
+                        // Nothing is masked.
+                        return (rows * n) as u64;
+                    }
                     v.par_chunks_mut(steps * n)
                         .zip(s.par_chunks_mut(steps * n))
                         .zip(counts.par_chunks_mut(n))
-                        .for_each(|((v, s), counts)| scan(v, s, counts, n, c));
+                        .map(|((v, s), counts)| scan(v, s, counts, n, c))
+                        .sum()
                 },
             );
+            d.active.push(active);
         }
     }
-    clock.time(|| "dense_forward.readout+loss".into(), || readout_and_loss(engine, batch));
+    clock.time(|| "dense_forward.readout+loss".into(), || readout_and_loss(engine, batch, (layers - 1) % kept));
 
     let d = &mut engine.dense;
     d.gradient = Vec::with_capacity(layers);
@@ -129,58 +122,83 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock) {
         if let Some(c) = engine.lif.get(l) {
             // ∇S of this layer from δ of the one above.
             let above = &weights[l + 1];
-            let (below, over) = d.delta.split_at_mut(l + 1);
+            let mut this = std::mem::take(&mut d.delta[l % kept]);
+            this.resize(rows * n, 0.0);
+            let over = &d.delta[(l + 1) % kept];
             clock.time(
                 || format!("dense_spike_gradient.{l}"),
                 || {
                     matmul(
                         (rows, above.cols, n),
-                        (&over[0], (above.cols, 1)),
+                        (over, (above.cols, 1)),
                         (&above.data, (1, above.cols)),
-                        &mut below[l],
+                        &mut this,
+                        false,
+                        Threads::All,
                     )
                 },
             );
             let activity = ActivityLoss::new(&engine.network, l, samples);
-            let (v, counts) = (&d.v[l], &d.counts[l]);
-            let delta = &mut d.delta[l];
+            let (v, counts, whole) = (&d.v[l], &d.counts[l], &mut d.whole);
             clock.time(
                 || format!("dense_delta.{l}"),
                 || {
-                    delta
-                        .par_chunks_mut(steps * n)
+                    if by_steps {
+                        return reference::differentiate(&mut this, whole, v, counts, (steps, n), c, &activity);
+                    }
+                    this.par_chunks_mut(steps * n)
                         .zip(v.par_chunks(steps * n))
                         .zip(counts.par_chunks(n))
                         .for_each(|((delta, v), counts)| reverse_scan(delta, v, counts, n, c, &activity));
                 },
             );
+            d.delta[l % kept] = this;
         }
         let mut gradient = Matrix::zeros(n_in, n);
         clock.time(
             || format!("dense_weight_gradient.{l}"),
-            || matmul((n_in, rows, n), (&d.s[l], (1, n_in)), (&d.delta[l], (n, 1)), &mut gradient.data),
+            || {
+                matmul(
+                    (n_in, rows, n),
+                    (&d.s[l], (1, n_in)),
+                    (&d.delta[l % kept], (n, 1)),
+                    &mut gradient.data,
+                    false,
+                    Threads::All,
+                )
+            },
         );
         d.gradient.push(gradient);
     }
     d.gradient.reverse();
 }
 
-fn expand(batch: &EventSet, s: &mut [f32]) {
-    let size = batch.time_steps() * batch.neurons();
-    s.par_chunks_mut(size).enumerate().for_each(|(b, s)| {
-        s.fill(0.0);
-        for event in batch.sample(b) {
-            s[event.t() * batch.neurons() + event.i()] = 1.0;
+/// The batch as an array of 0 and 1. `ones` is where the array has a 1 already: clearing those is cheaper than clearing
+/// all of it.
+fn expand(batch: &EventSet, s: &mut [f32], ones: &mut Vec<usize>) {
+    for at in ones.drain(..) {
+        if let Some(x) = s.get_mut(at) {
+            *x = 0.0;
         }
-    });
+    }
+    for b in 0..batch.len() {
+        let begin = b * batch.time_steps() * batch.neurons();
+        ones.extend(batch.sample(b).iter().map(|event| begin + event.t() * batch.neurons() + event.i()));
+    }
+    for &at in &*ones {
+        s[at] = 1.0;
+    }
 }
 
-/// Turns a sample's input currents into V in place (row t: V[t+1]) and writes its spikes.
+/// Turns a sample's input currents into V in place (row t: V[t+1]) and writes its spikes; returns its active entries,
+/// those of V[0] = 0 included.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConstants) {
+fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConstants) -> u64 {
     counts.fill(0);
     s[..n].fill(0.0);
     let mut potential = vec![0.0f32; n];
+    let at_rest = u32::from(c.surrogate(0.0).is_some());
+    let mut active = vec![at_rest; n];
     let steps = v.len() / n;
     for t in 0..steps - 1 {
         let (before, after) = s[t * n..].split_at_mut(n);
@@ -192,8 +210,10 @@ fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConst
             let spike = x > c.v_th;
             after[j] = if spike { 1.0 } else { 0.0 };
             counts[j] += u32::from(spike);
+            active[j] += u32::from((x - c.v_th).abs() < c.b_th);
         }
     }
+    active.iter().map(|&n| u64::from(n)).sum()
 }
 
 /// Turns a sample's ∇S into δ in place: δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]).
@@ -220,46 +240,25 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &LifC
     }
 }
 
-/// Integrates the readout, takes the loss, and leaves δ of the readout in place.
-fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet) {
+/// Integrates the readout, takes the loss, and leaves δ of the readout in `delta`.
+fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
     let (classes, steps) = (engine.network.readout.classes, batch.time_steps());
     let c = &engine.readout;
     let d = &mut engine.dense;
-    let (Some(v), Some(delta)) = (d.v.last_mut(), d.delta.last_mut()) else { return };
+    let (Some(v), delta) = (d.v.last_mut(), &mut d.delta[delta]) else { return };
+    delta.resize(v.len(), 0.0);
     d.logits.clear();
+    d.logits.resize(batch.len() * classes, 0.0);
+    let samples = v.par_chunks_mut(steps * classes).zip(delta.par_chunks_mut(steps * classes));
+    let losses: Vec<(f32, bool)> = samples
+        .zip(d.logits.par_chunks_mut(classes))
+        .zip(batch.labels())
+        .map(|(((v, delta), logits), &label)| readout_sample(v, delta, logits, (label as usize, batch.len()), c))
+        .collect();
+    // In order, so that the sum is the same whatever the number of threads.
     d.loss = LossTerms::default();
-    d.correct = 0;
-    let mut gradient = vec![0.0; classes];
-    for (b, (v, delta)) in v.chunks_mut(steps * classes).zip(delta.chunks_mut(steps * classes)).enumerate() {
-        let mut logits = vec![0.0f32; classes];
-        let mut peak = vec![0usize; classes];
-        let mut potential = vec![0.0f32; classes];
-        for t in 0..steps - 1 {
-            for j in 0..classes {
-                let x = c.alpha * potential[j] + c.gain * v[t * classes + j];
-                potential[j] = x;
-                v[t * classes + j] = x;
-                match c.logits {
-                    Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
-                    Logits::Max => {}
-                    Logits::Sum => logits[j] += x,
-                }
-            }
-        }
-        let (loss, correct) = cross_entropy(&logits, batch.labels()[b] as usize, batch.len(), &mut gradient);
-        d.loss.cross_entropy += f64::from(loss);
-        d.correct += usize::from(correct);
-        d.logits.extend_from_slice(&logits);
-        delta[(steps - 1) * classes..].fill(0.0);
-        for j in 0..classes {
-            let mut sum = 0.0;
-            for t in (0..steps - 1).rev() {
-                let here = c.logits == Logits::Sum || peak[j] == t + 1;
-                sum = c.alpha * sum + if here { c.gain * gradient[j] } else { 0.0 };
-                delta[t * classes + j] = sum;
-            }
-        }
-    }
+    d.loss.cross_entropy = losses.iter().map(|&(loss, _)| f64::from(loss)).sum();
+    d.correct = losses.iter().filter(|&&(_, correct)| correct).count();
     for (l, counts) in d.counts.iter().enumerate() {
         let activity = ActivityLoss::new(&engine.network, l, batch.len());
         for counts in counts.chunks(engine.network.hidden[l].neurons) {
@@ -270,9 +269,48 @@ fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet) {
     }
 }
 
+/// One sample of [`readout_and_loss`]: `v` holds its currents, then V; returns its cross entropy and whether it is
+/// classified rightly.
+fn readout_sample(
+    v: &mut [f32],
+    delta: &mut [f32],
+    logits: &mut [f32],
+    (label, batch): (usize, usize),
+    c: &ReadoutConstants,
+) -> (f32, bool) {
+    let classes = logits.len();
+    let steps = v.len() / classes;
+    let mut peak = vec![0usize; classes];
+    let mut potential = vec![0.0f32; classes];
+    for t in 0..steps - 1 {
+        for j in 0..classes {
+            let x = c.alpha * potential[j] + c.gain * v[t * classes + j];
+            potential[j] = x;
+            v[t * classes + j] = x;
+            match c.logits {
+                Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
+                Logits::Max => {}
+                Logits::Sum => logits[j] += x,
+            }
+        }
+    }
+    let mut gradient = vec![0.0; classes];
+    let outcome = cross_entropy(logits, label, batch, &mut gradient);
+    delta[(steps - 1) * classes..].fill(0.0);
+    for j in 0..classes {
+        let mut sum = 0.0;
+        for t in (0..steps - 1).rev() {
+            let here = c.logits == Logits::Sum || peak[j] == t + 1;
+            sum = c.alpha * sum + if here { c.gain * gradient[j] } else { 0.0 };
+            delta[t * classes + j] = sum;
+        }
+    }
+    outcome
+}
+
 /// One training step of the dense method.
 pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) -> StepReport {
-    pass(engine, batch, clock);
+    pass(engine, batch, clock, false);
     if let Some(update) = update {
         engine.step += 1;
         let constants = update.constants(engine.step);
@@ -297,25 +335,13 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
         loss: d.loss,
         correct: d.correct,
         spikes: std::iter::once(batch.events().len() as u64).chain(spikes).collect(),
-        active: (0..engine.lif.len()).map(|l| active_count(engine, l, batch)).collect(),
+        active: d.active.clone(),
     }
-}
-
-/// Active entries of layer `l`, those of V[0] = 0 included.
-fn active_count(engine: &CpuEngine, l: usize, batch: &EventSet) -> u64 {
-    let (c, n) = (&engine.lif[l], engine.network.hidden[l].neurons);
-    let at_rest = u64::from(c.surrogate(0.0).is_some()) * (n * batch.len()) as u64;
-    let size = batch.time_steps() * n;
-    let later: u64 = engine.dense.v[l]
-        .par_chunks(size)
-        .map(|v| v[..size - n].iter().filter(|&&v| (v - c.v_th).abs() < c.b_th).count() as u64)
-        .sum();
-    at_rest + later
 }
 
 /// Everything that a dense step computes, without the update.
 pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
-    pass(engine, batch, &mut Clock::default());
+    pass(engine, batch, &mut Clock::default(), true);
     let (samples, steps) = (batch.len(), batch.time_steps());
     let d = &engine.dense;
     let shifted = |v: &[f32], n: usize| {
@@ -337,6 +363,8 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
                 (&d.delta[l + 1], (above.cols, 1)),
                 (&above.data, (1, above.cols)),
                 &mut ds,
+                false,
+                Threads::All,
             );
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let mut spikes = Vec::new();

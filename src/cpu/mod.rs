@@ -13,6 +13,7 @@ mod loss;
 mod matmul;
 mod products;
 mod readout;
+mod reference;
 mod spike_gradient;
 mod state;
 mod tiles;
@@ -130,7 +131,7 @@ impl CpuEngine {
             .collect();
         let dt = network.dt_ms;
         Ok(CpuEngine {
-            lif: network.hidden.iter().map(|layer| layer.constants(dt)).collect(),
+            lif: method.network(network).hidden.iter().map(|layer| layer.constants(dt)).collect(),
             readout: ReadoutConstants {
                 alpha: network.readout.alpha(dt) as f32,
                 gain: network.readout.gain_value(dt) as f32,

@@ -1,12 +1,17 @@
-//! The dense baseline as dispatches: a matrix product and a fused scan per layer, [B, T, N] arrays throughout.
+//! The dense baselines as dispatches, [B, T, N] arrays throughout: a matrix product and a fused scan per layer, or the
+//! reference's passes for each time step.
 
-use super::buffers::{LayerWeights, State, quads, read_rows};
+use super::adapter::Tier;
+use super::buffers::{HiddenState, LayerWeights, State, quads, read_rows};
 use super::context::Context;
-use super::params::{GemmParams, Params};
+use super::dense_layers::gradient;
+use super::gemm::{Layout, Product};
+use super::params::Params;
 use super::recording::{Phase, Recorder, Recording, Work};
+use super::reference::Layer;
 use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss};
 use super::{GpuEngine, shaders as k};
-use crate::engine::{ActiveEntry, LayerInspection};
+use crate::engine::{ActiveEntry, LayerInspection, Method};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::model::Network;
@@ -19,8 +24,12 @@ pub struct DenseState {
     spikes: Vec<wgpu::Buffer>,
     /// Row t holds V[t+1] of each layer, the readout's last.
     v: Vec<wgpu::Buffer>,
-    /// ∇S, then δ, of each layer.
+    /// ∇S, then δ, of a layer: of every other one, as the layer above is all that it needs.
     delta: Vec<wgpu::Buffer>,
+    /// (B, Q) vec4: δ of one time step, for the reference.
+    now: Vec<wgpu::Buffer>,
+    /// Products whose depth is cut, before their parts are added.
+    parts: Vec<wgpu::Buffer>,
     /// e of each hidden layer, when inspecting; shares no memory with a training step.
     recorded_e: Vec<wgpu::Buffer>,
 }
@@ -36,11 +45,16 @@ impl DenseState {
         let sizes = network.sizes();
         let arrays = |what: &str, sizes: &[usize]| sizes.iter().map(|n| array(what, n)).collect::<Result<Vec<_>>>();
         let below = &sizes[..sizes.len() - 1];
+        let widest = sizes[1..].iter().copied().max().unwrap_or(1);
+        let gradients = sizes.windows(2).map(|pair| gradient(pair, rows as usize));
+        let parts = gradients.map(|product| product.parts_bytes(context.tier)).max().unwrap_or(0);
         *self = DenseState {
             batch,
             spikes: arrays("dense spikes", below)?,
             v: arrays("dense potentials", &sizes[1..])?,
-            delta: arrays("dense deltas", &sizes[1..])?,
+            delta: arrays("dense deltas", &vec![widest; sizes[1..].len().min(2)])?,
+            now: vec![context.storage("delta of a time step", 16 * (batch * quads(widest)) as u64)?],
+            parts: vec![context.storage("parts of dense products", parts)?],
             recorded_e: Vec::new(),
         };
         Ok(())
@@ -49,8 +63,13 @@ impl DenseState {
     /// Bytes by name.
     pub fn bytes(&self) -> Vec<(String, u64)> {
         let sum = |buffers: &[wgpu::Buffer]| buffers.iter().map(|b| b.size()).sum();
-        let parts =
-            [("spikes", &self.spikes), ("membrane potentials", &self.v), ("spike gradients and deltas", &self.delta)];
+        let parts = [
+            ("spikes", &self.spikes),
+            ("membrane potentials", &self.v),
+            ("spike gradients and deltas", &self.delta),
+            ("delta of a time step", &self.now),
+            ("parts of weight gradients", &self.parts),
+        ];
         parts.map(|(name, buffers)| (format!("dense {name}"), sum(buffers))).into_iter().filter(|b| b.1 > 0).collect()
     }
 
@@ -69,80 +88,15 @@ pub fn record(
     (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseState),
     batch: usize,
     purpose: Purpose,
+    method: Method,
 ) -> Recording {
-    let hidden = network.hidden.len();
-    let rows = (batch * network.time_steps) as u32;
-    let params = |l: usize| layer_params(network, state, l, batch);
-    let wide = |n: usize| 4 * quads(n) as u32;
+    let tier = context.tier;
     let mut r = Recorder::new(context);
-    r.clear(&dense.spikes[0]);
-    r.clear(&state.report);
-    let samples = Work::Groups(batch as u64);
-    let input = &state.input;
-    r.add("dense_input", (k::DENSE_INPUT, &[]), params(0), &[&input.starts, &input.events, &dense.spikes[0]], samples);
-    for l in 0..=hidden {
-        let p = params(l);
-        let (n_in, n) = (wide(p.inputs as usize), wide(p.neurons as usize));
-        let product =
-            GemmParams { rows, cols: n, depth: p.inputs, a_row: n_in, a_col: 1, b_row: n, b_col: 1, out_row: n };
-        gemm(&mut r, format!("gemm_forward.{l}"), product, &dense.spikes[l], &weights[l].weights, &dense.v[l]);
-        let lanes = groups(batch * p.quads as usize);
-        match state.hidden.get(l) {
-            Some(h) => {
-                let buffers = &[&dense.v[l], &dense.spikes[l + 1], &h.counts, &state.report];
-                // The spikes of the layer above the last hidden one are the readout's input.
-                r.add(format!("dense_lif.{l}"), (k::DENSE_LIF, &[]), p, buffers, lanes);
-                let samples = Work::Groups(batch as u64);
-                r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], samples);
-                let terms = Params { report_at: p.report_at + 2, ..p };
-                let buffers = &[&h.activity, &state.status, &state.step, &state.report];
-                r.add(format!("report.{l}"), (k::REPORT, &[]), terms, buffers, Work::Groups(1));
-            }
-            None => {
-                let out = &state.readout;
-                r.add("dense_readout", (k::DENSE_READOUT, &[]), p, &[&dense.v[l], &out.logits, &out.peaks], lanes);
-                record_loss(&mut r, state, p);
-            }
-        }
-    }
+    let by_steps = method == Method::Reference;
+    let step = Step { network, state, weights, dense, batch, purpose, tier, by_steps };
+    step.forward(&mut r);
     r.phase(Phase::Backward);
-    for l in (0..=hidden).rev() {
-        let p = params(l);
-        let (n_in, n) = (wide(p.inputs as usize), wide(p.neurons as usize));
-        let lanes = groups(batch * p.quads as usize);
-        match state.hidden.get(l) {
-            Some(h) => {
-                let above = wide(network.sizes()[l + 2]);
-                let product = GemmParams {
-                    rows,
-                    cols: p.neurons,
-                    depth: above,
-                    a_row: above,
-                    a_col: 1,
-                    b_row: 1,
-                    b_col: above,
-                    out_row: n,
-                };
-                let w = &weights[l + 1].weights;
-                gemm(&mut r, format!("gemm_spike_gradient.{l}"), product, &dense.delta[l + 1], w, &dense.delta[l]);
-                let mut buffers = vec![&dense.v[l], &h.counts, &h.activity, &dense.delta[l]];
-                let mut variant: &[&'static str] = &[];
-                if purpose == Purpose::Inspect {
-                    variant = &["RECORD"];
-                    buffers.push(&dense.recorded_e[l]);
-                }
-                r.add(format!("dense_delta.{l}"), (k::DENSE_DELTA, variant), p, &buffers, lanes);
-            }
-            None => {
-                let buffers = &[&state.readout.errors, &state.readout.peaks, &dense.delta[l]];
-                r.add("dense_delta_readout", (k::DENSE_DELTA_READOUT, &[]), p, buffers, lanes);
-            }
-        }
-        let product =
-            GemmParams { rows: p.inputs, cols: n, depth: rows, a_row: 1, a_col: n_in, b_row: n, b_col: 1, out_row: n };
-        let out = &weights[l].gradient;
-        gemm(&mut r, format!("gemm_weight_gradient.{l}"), product, &dense.spikes[l], &dense.delta[l], out);
-    }
+    step.backward(&mut r);
     if purpose == Purpose::Train {
         r.phase(Phase::Update);
         record_adam(&mut r, state, weights);
@@ -150,16 +104,112 @@ pub fn record(
     r.finish()
 }
 
-fn gemm<'a>(
-    r: &mut Recorder<'a>,
-    label: String,
-    p: GemmParams,
-    a: &'a wgpu::Buffer,
-    b: &'a wgpu::Buffer,
-    out: &'a wgpu::Buffer,
-) {
-    let tiles = u64::from(p.rows.div_ceil(64)) * u64::from(p.cols.div_ceil(64));
-    r.add(label, (k::GEMM, &[]), p, &[a, b, out], Work::Groups(tiles));
+struct Step<'a> {
+    network: &'a Network,
+    state: &'a State,
+    weights: &'a [LayerWeights],
+    dense: &'a DenseState,
+    batch: usize,
+    purpose: Purpose,
+    tier: Tier,
+    /// The reference: passes for each time step instead of a scan.
+    by_steps: bool,
+}
+
+impl<'a> Step<'a> {
+    fn params(&self, l: usize) -> Params {
+        layer_params(self.network, self.state, l, self.batch)
+    }
+
+    fn rows(&self) -> usize {
+        self.batch * self.network.time_steps
+    }
+
+    fn layer(&self, l: usize, h: &'a HiddenState) -> Layer<'a> {
+        Layer {
+            v: &self.dense.v[l],
+            spikes: &self.dense.spikes[l + 1],
+            counts: &h.counts,
+            activity: &h.activity,
+            report: &self.state.report,
+        }
+    }
+
+    fn forward(&self, r: &mut Recorder<'a>) {
+        let (state, dense) = (self.state, self.dense);
+        r.clear(&dense.spikes[0]);
+        r.clear(&state.report);
+        let samples = || Work::Groups(self.batch as u64);
+        let input = &[&state.input.starts, &state.input.events, &dense.spikes[0]];
+        r.add("dense_input", (k::DENSE_INPUT, &[]), self.params(0), input, samples());
+        let sizes = self.network.sizes();
+        for l in 0..=self.network.hidden.len() {
+            let p = self.params(l);
+            let product = Product { layout: Layout::Plain, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l] };
+            let out = (&dense.v[l], &dense.parts[0], false);
+            product.record(r, &format!("forward.{l}"), self.tier, (&dense.spikes[l], &self.weights[l].weights), out);
+            let lanes = groups(self.batch * p.quads as usize);
+            match state.hidden.get(l) {
+                Some(h) => {
+                    if self.by_steps {
+                        self.layer(l, h).forward(r, l, p);
+                    } else {
+                        let buffers = &[&dense.v[l], &dense.spikes[l + 1], &h.counts, &state.report];
+                        r.add(format!("dense_lif.{l}"), (k::DENSE_LIF, &[]), p, buffers, lanes);
+                    }
+                    r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], samples());
+                    let terms = Params { report_at: p.report_at + 2, ..p };
+                    let buffers = &[&h.activity, &state.status, &state.step, &state.report];
+                    r.add(format!("report.{l}"), (k::REPORT, &[]), terms, buffers, Work::Groups(1));
+                }
+                None => {
+                    let out = &state.readout;
+                    r.add("dense_readout", (k::DENSE_READOUT, &[]), p, &[&dense.v[l], &out.logits, &out.peaks], lanes);
+                    record_loss(r, state, p);
+                }
+            }
+        }
+    }
+
+    fn backward(&self, r: &mut Recorder<'a>) {
+        let (state, dense) = (self.state, self.dense);
+        let sizes = self.network.sizes();
+        // The reference sums δ in one array from ∇S in the other.
+        let of = |l: usize| &dense.delta[l % dense.delta.len()];
+        let delta = |l: usize| if self.by_steps { &dense.delta[0] } else { of(l) };
+        for l in (0..=self.network.hidden.len()).rev() {
+            let p = self.params(l);
+            let lanes = groups(self.batch * p.quads as usize);
+            match state.hidden.get(l) {
+                Some(h) => {
+                    let layout = Layout::RightTransposed;
+                    let product = Product { layout, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l + 2] };
+                    let factors = (delta(l + 1), &self.weights[l + 1].weights);
+                    let ds = if self.by_steps { &dense.delta[1] } else { of(l) };
+                    let out = (ds, &dense.parts[0], false);
+                    product.record(r, &format!("spike_gradient.{l}"), self.tier, factors, out);
+                    let recording = self.purpose == Purpose::Inspect;
+                    let recorded = recording.then(|| &dense.recorded_e[l]);
+                    if self.by_steps {
+                        self.layer(l, h).backward(r, l, p, (ds, &dense.now[0], delta(l)), recorded);
+                    } else {
+                        let variant: &[&'static str] = if recording { &["RECORD"] } else { &[] };
+                        let buffers = [&dense.v[l], &h.counts, &h.activity, ds];
+                        let buffers: Vec<_> = buffers.into_iter().chain(recorded).collect();
+                        r.add(format!("dense_delta.{l}"), (k::DENSE_DELTA, variant), p, &buffers, lanes);
+                    }
+                }
+                None => {
+                    let buffers = &[&state.readout.errors, &state.readout.peaks, delta(l)];
+                    r.add("dense_delta_readout", (k::DENSE_DELTA_READOUT, &[]), p, buffers, lanes);
+                }
+            }
+            let product = gradient(&sizes[l..l + 2], self.rows());
+            let out = (&self.weights[l].gradient, &dense.parts[0], false);
+            let label = format!("weight_gradient.{l}");
+            product.record(r, &label, self.tier, (&dense.spikes[l], delta(l)), out);
+        }
+    }
 }
 
 /// V of layer `l` as [B, T, N]: stored one row early.
@@ -182,10 +232,11 @@ pub fn readout_v(engine: &GpuEngine, batch: &EventSet) -> Result<Vec<f32>> {
 pub fn inspect_hidden(engine: &GpuEngine, batch: &EventSet) -> Result<Vec<LayerInspection>> {
     let steps = batch.time_steps();
     let rows = batch.len() * steps;
-    (0..engine.network.hidden.len())
+    let network = engine.method.network(&engine.network);
+    (0..network.hidden.len())
         .map(|l| {
-            let n = engine.network.hidden[l].neurons;
-            let c = engine.network.hidden[l].constants(engine.network.dt_ms);
+            let n = network.hidden[l].neurons;
+            let c = network.hidden[l].constants(network.dt_ms);
             let v = potentials(engine, batch, l)?;
             let s = read_rows(&engine.context, &engine.dense.spikes[l + 1], rows, n)?;
             let e = read_rows(&engine.context, &engine.dense.recorded_e[l], rows, n)?;

@@ -17,7 +17,7 @@ use crate::weights::Weights;
 pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     check_batch(&engine.network, batch)?;
     engine.finish_all()?;
-    let dense = engine.method == Method::Dense;
+    let dense = matches!(engine.method, Method::Dense | Method::Reference);
     if !dense {
         engine.make_room(batch)?;
         let rows = engine.most_samples(Purpose::Inspect).min(batch.len()) * batch.time_steps();

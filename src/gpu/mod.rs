@@ -11,6 +11,8 @@ pub mod ceilings;
 mod context;
 pub mod count;
 mod dense;
+mod dense_layers;
+mod gemm;
 mod held;
 mod inspect;
 pub mod params;
@@ -18,6 +20,7 @@ mod pieces;
 pub mod plan;
 mod profile;
 mod recording;
+mod reference;
 pub mod shaders;
 mod sparse;
 mod steps;
@@ -32,6 +35,7 @@ use crate::model::{Adam, Network};
 use crate::weights::Weights;
 use buffers::{LayerWeights, Sizes, State, quads, read_rows, report_words};
 use context::Context;
+use dense_layers::DenseLayers;
 use held::{Held, Resident};
 use pieces::Piece;
 use plan::{Limits, Rates};
@@ -49,7 +53,7 @@ const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardwar
 pub struct GpuEngine {
     network: Network,
     method: Method,
-    layer_methods: Vec<LayerMethod>,
+    dense_layers: DenseLayers,
     options: GpuOptions,
     context: Context,
     weights: Vec<LayerWeights>,
@@ -83,6 +87,9 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
+        if method == Method::Reference {
+            reference::check(network)?;
+        }
         let context = Context::open(&options)?;
         let shapes = network.weight_shapes();
         let weights =
@@ -91,7 +98,7 @@ impl GpuEngine {
         Ok(GpuEngine {
             network: network.clone(),
             method,
-            layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
+            dense_layers: DenseLayers::none(network),
             options,
             context,
             weights,
@@ -214,17 +221,18 @@ impl GpuEngine {
         }
         let Some(state) = &self.state else { return Ok(()) };
         let recording = match (self.method, piece.purpose) {
-            (Method::Dense, Purpose::Train | Purpose::Inspect) => {
+            (Method::Dense | Method::Reference, Purpose::Train | Purpose::Inspect) => {
                 self.dense.make_room(&self.context, &self.network, state.sizes.batch)?;
                 if piece.purpose == Purpose::Inspect {
                     self.dense.make_room_for_errors(&self.context, &self.network)?;
                 }
                 let parts = (&self.network, state, &self.weights[..], &self.dense);
-                dense::record(&mut self.context, parts, piece.samples, piece.purpose)
+                dense::record(&mut self.context, parts, piece.samples, piece.purpose, self.method)
             }
             _ => {
+                self.dense_layers.make_room(&self.context, &self.network, state.chunk)?;
                 let held = self.held.as_ref();
-                let parts = (&self.network, state, &self.weights[..]);
+                let parts = (&self.network, state, &self.weights[..], &self.dense_layers);
                 sparse::record(&mut self.context, parts, &piece, held, &self.recorded_v)
             }
         };
@@ -285,9 +293,11 @@ impl GpuEngine {
                 self.submit_piece(piece, clear, |_| {})?;
                 let words = report_words(self.network.hidden.len());
                 let report = Report(self.context.read_as(&state.report, words)?);
+                // The dense methods keep no lists.
+                let lists = purpose == Purpose::Evaluate || matches!(self.method, Method::Sparse | Method::Auto);
                 let overflowed = report.overflowed()
                     || (state.sizes.capacity.iter().enumerate())
-                        .any(|(l, c)| report.spikes(l) > c.events || report.active(l) > c.active);
+                        .any(|(l, c)| lists && (report.spikes(l) > c.events || report.active(l) > c.active));
                 if overflowed {
                     self.grow(&[report])?;
                     continue 'again;
@@ -347,7 +357,12 @@ impl Engine for GpuEngine {
 
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
         check_layer_methods(&self.network, self.method, methods)?;
-        self.layer_methods = methods.to_vec();
+        if self.dense_layers.methods() != methods {
+            // A queued step that must be run again is run as it was asked for.
+            self.finish_all()?;
+            self.recordings.clear();
+            self.dense_layers.choose(methods);
+        }
         Ok(())
     }
 
@@ -429,6 +444,7 @@ impl Engine for GpuEngine {
         let gradient: u64 = self.weights.iter().map(|layer| layer.gradient.size()).sum();
         let mut bytes = vec![("weight gradient".to_string(), gradient)];
         bytes.extend(self.dense.bytes());
+        bytes.extend(self.dense_layers.bytes());
         match (&self.state, self.method) {
             (Some(state), Method::Sparse | Method::Auto) => {
                 bytes.extend(state.bytes.iter().filter(|(name, _)| name != buffers::BATCH).cloned())

@@ -43,6 +43,7 @@ pub struct Params {
     pub total: u32,
     pub accumulate: u32,
     pub shard: u32,
+    pub time: u32,
 }
 
 /// The constants of one Adam update.
@@ -83,9 +84,20 @@ pub struct GemmParams {
     pub rows: u32,
     pub cols: u32,
     pub depth: u32,
-    pub a_row: u32,
-    pub a_col: u32,
-    pub b_row: u32,
-    pub b_col: u32,
-    pub out_row: u32,
+    pub a_quads: u32,
+    pub b_quads: u32,
+    pub out_quads: u32,
+    pub part_depth: u32,
+    pub pad: u32,
+}
+
+/// The parts of a product to add, `shaders/gemm_sum.wgsl`.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SumParams {
+    pub quads: u32,
+    pub parts: u32,
+    pub accumulate: u32,
+    pub pad: u32,
 }

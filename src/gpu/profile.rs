@@ -1,4 +1,4 @@
-//! One training step with a pass and two timestamps for each dispatch.
+//! One training step with a pass and two timestamps for each kernel; a loop of dispatches under one label is one pass.
 
 use super::GpuEngine;
 use super::buffers::report_words;
@@ -62,7 +62,9 @@ fn run(
     };
 
     let timed = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
-    let n = recording.dispatches.len().min(MOST);
+    // The reference's loops over time would be thousands of passes otherwise.
+    let loops: Vec<_> = recording.dispatches.chunk_by(|a, b| a.label == b.label).collect();
+    let n = loops.len().min(MOST);
     let queries = timed.then(|| {
         context.device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("profile"),
@@ -72,14 +74,14 @@ fn run(
     });
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode_clears(&mut encoder);
-    for (k, dispatch) in recording.dispatches.iter().enumerate() {
+    for (k, dispatches) in loops.iter().enumerate() {
         let timestamp_writes = queries.as_ref().filter(|_| k < n).map(|query_set| wgpu::ComputePassTimestampWrites {
             query_set,
             beginning_of_pass_write_index: Some(2 * k as u32),
             end_of_pass_write_index: Some(2 * k as u32 + 1),
         });
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-        dispatch.encode(&mut pass);
+        dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
     }
     let stamps = match &queries {
         Some(queries) => {
@@ -102,7 +104,8 @@ fn run(
     let report = Report(context.read_as(&state.report, report_words(engine.network.hidden.len()))?);
     let period = f64::from(context.queue.get_timestamp_period());
     let origin = *origin.get_or_insert(stamps.first().copied().unwrap_or(0));
-    for (k, dispatch) in recording.dispatches.iter().enumerate() {
+    for (k, dispatches) in loops.iter().enumerate() {
+        let (dispatch, calls) = (&dispatches[0], dispatches.len() as u32);
         // Zero or backwards means that the platform did not really measure.
         let ms = match stamps.get(2 * k..2 * k + 2) {
             Some(&[begin, end]) if begin > 0 && end >= begin => Some((end - begin) as f64 * period / 1e6),
@@ -114,10 +117,10 @@ fn run(
         }
         match kernels.iter_mut().find(|(_, kernel)| kernel.name == dispatch.label) {
             Some((_, kernel)) => {
-                kernel.calls += 1;
+                kernel.calls += calls;
                 kernel.ms = kernel.ms.zip(ms).map(|(a, b)| a + b);
             }
-            None => kernels.push((dispatch.phase, KernelTime { name: dispatch.label.clone(), calls: 1, ms })),
+            None => kernels.push((dispatch.phase, KernelTime { name: dispatch.label.clone(), calls, ms })),
         }
     }
     Ok(report)

@@ -28,7 +28,7 @@ macro_rules! kernels {
 
 kernels! {
     /// LIF forward with the surrogate mask.
-    LIF_FORWARD = "lif_forward" [[], ["RECORD"]];
+    LIF_FORWARD = "lif_forward" [[], ["RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
     /// Prefix sum, block sums.
     SCAN_REDUCE = "scan_reduce";
     /// Prefix sum, offsets of blocks.
@@ -50,7 +50,7 @@ kernels! {
     /// These in order.
     SORT_INPUT = "sort_input";
     /// Readout and logits.
-    READOUT = "readout" [[], ["RECORD"]];
+    READOUT = "readout" [[], ["RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
     /// Cross entropy and its gradient.
     LOSS = "loss";
     /// Activity regularisers.
@@ -62,15 +62,22 @@ kernels! {
     /// δ of a hidden layer.
     DELTA = "delta";
     /// ∇S at active entries.
-    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"]];
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["GATHER"], ["COOPERATIVE", "GATHER"]];
     /// ∇W.
     WEIGHT_GRADIENT = "weight_gradient";
     /// The update.
     ADAM = "adam";
-    /// Dense baseline: events to a [B, T, N] array.
-    DENSE_INPUT = "dense_input";
-    /// Dense baseline: matrix product.
-    GEMM = "gemm";
+    /// Input events to a dense array.
+    DENSE_INPUT = "dense_input" [[], ["CLEAR"]];
+    /// Spikes of a hidden layer to a dense array.
+    EXPAND = "expand";
+    /// Matrix product.
+    GEMM = "gemm" [
+        [], ["A_TRANSPOSED"], ["B_TRANSPOSED"],
+        ["COOPERATIVE"], ["COOPERATIVE", "A_TRANSPOSED"], ["COOPERATIVE", "B_TRANSPOSED"],
+    ];
+    /// Matrix product, parts of its depth added.
+    GEMM_SUM = "gemm_sum";
     /// Dense baseline: LIF scan.
     DENSE_LIF = "dense_lif";
     /// Dense baseline: readout scan.
@@ -79,6 +86,14 @@ kernels! {
     DENSE_DELTA_READOUT = "dense_delta_readout";
     /// Dense baseline: reverse scan of a hidden layer.
     DENSE_DELTA = "dense_delta" [[], ["RECORD"]];
+    /// Reference: a time step of LIF.
+    REFERENCE_LIF = "reference_lif";
+    /// Reference: spike counts.
+    REFERENCE_COUNT = "reference_count";
+    /// Reference: a time step of δ.
+    REFERENCE_DELTA = "reference_delta" [[], ["RECORD"]];
+    /// Reference: a time step's gradient added to a whole array.
+    REFERENCE_ACCUMULATE = "reference_accumulate";
 }
 
 /// Measures the adapter's memory; no part of a step.

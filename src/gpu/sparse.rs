@@ -3,6 +3,7 @@
 use super::adapter::Tier;
 use super::buffers::{HiddenState, LayerWeights, State, quads};
 use super::context::Context;
+use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
 use super::params::Params;
 use super::pieces::Piece;
@@ -29,14 +30,14 @@ pub fn groups(lanes: usize) -> Work {
 /// Records a step, or a piece of one. `recorded_v` holds a buffer of potentials for each layer when inspecting.
 pub fn record(
     context: &mut Context,
-    (network, state, weights): (&Network, &State, &[LayerWeights]),
+    (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseLayers),
     piece: &Piece,
     held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
     let tier = context.tier;
     let Piece { samples: batch, purpose, .. } = *piece;
-    let step = Step { network, state, weights, piece, batch, purpose, recorded_v, tier };
+    let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier };
     let mut r = Recorder::new(context);
     for h in &state.hidden {
         r.clear(&h.counts);
@@ -121,6 +122,7 @@ struct Step<'a> {
     network: &'a Network,
     state: &'a State,
     weights: &'a [LayerWeights],
+    dense: &'a DenseLayers,
     piece: &'a Piece,
     batch: usize,
     purpose: Purpose,
@@ -156,15 +158,10 @@ impl<'a> Step<'a> {
         let h = &self.state.hidden[l];
         let (starts, events) = self.input(l);
         let rows = self.batch * self.network.time_steps;
-        let (neurons, quads) = (p.neurons as usize, p.quads as usize);
-        let mut buffers =
-            vec![starts, events, &self.weights[l].weights, &h.spike_words, &h.counts, &h.needed, &h.staged];
-        let mut variant: &[&'static str] = &[];
-        if self.recording() {
-            variant = &["RECORD"];
-            buffers.push(&self.recorded_v[l]);
-        }
-        r.add(format!("lif_forward.{l}"), (k::LIF_FORWARD, variant), p, &buffers, groups(self.batch * quads));
+        let neurons = p.neurons as usize;
+        let out = [&h.spike_words, &h.counts, &h.needed, &h.staged];
+        let inputs = [starts, events, &self.weights[l].weights];
+        self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &inputs, &out);
 
         let blocks = Work::Groups(u64::from(p.counts).div_ceil(1024));
         r.add(format!("scan_reduce.{l}"), (k::SCAN_REDUCE, &[]), p, &[&h.counts, &h.block_sums], blocks);
@@ -200,6 +197,34 @@ impl<'a> Step<'a> {
         self.report(r, format!("report.{l}"), p, &h.activity);
     }
 
+    /// Integrates layer `l` over all samples: from the events of `inputs`, or, where the layer is dense, from currents
+    /// that matrix products make, a chunk of samples at a time.
+    fn integrate(
+        &self,
+        r: &mut Recorder<'a>,
+        l: usize,
+        (kernel, label): (k::Kernel, String),
+        inputs: &[&'a wgpu::Buffer],
+        out: &[&'a wgpu::Buffer],
+    ) {
+        let p = self.params(l);
+        let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
+        let Some(scratch) = self.dense.of(l) else {
+            let variant: &[&'static str] = if self.recording() { &["RECORD"] } else { &[] };
+            let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
+            r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
+            return;
+        };
+        let variant: &[&'static str] = if self.recording() { &["CURRENTS", "RECORD"] } else { &["CURRENTS"] };
+        let buffers: Vec<_> = std::iter::once(&scratch.products).chain(out.iter().copied()).chain(recorded).collect();
+        for first in (0..self.batch).step_by(self.state.chunk) {
+            let samples = self.state.chunk.min(self.batch - first);
+            let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..p };
+            scratch.currents(r, (self.tier, self.state, &self.weights[l]), l, p);
+            r.add(label.clone(), (kernel, variant), p, &buffers, groups(samples * p.quads as usize));
+        }
+    }
+
     fn report(&self, r: &mut Recorder<'a>, label: String, p: Params, per_sample: &'a wgpu::Buffer) {
         let s = self.state;
         r.add(label, (k::REPORT, &[]), p, &[per_sample, &s.status, &s.step, &s.report], Work::Groups(1));
@@ -210,14 +235,8 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let out = &self.state.readout;
         let (starts, events) = self.input(l);
-        let mut buffers = vec![starts, events, &self.weights[l].weights, &out.logits, &out.peaks];
-        let mut variant: &[&'static str] = &[];
-        if self.recording() {
-            variant = &["RECORD"];
-            buffers.push(&self.recorded_v[l]);
-        }
-        let lanes = groups(self.batch * p.quads as usize);
-        r.add("readout", (k::READOUT, variant), p, &buffers, lanes);
+        let inputs = [starts, events, &self.weights[l].weights];
+        self.integrate(r, l, (k::READOUT, "readout".into()), &inputs, &[&out.logits, &out.peaks]);
         record_loss(r, self.state, p);
     }
 
@@ -249,7 +268,10 @@ impl<'a> Step<'a> {
                     r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
                 }
             }
-            self.weight_gradient(r, l, p);
+            match self.dense.of(l) {
+                Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
+                None => self.weight_gradient(r, l, p),
+            }
             if l > 0 {
                 self.spike_gradient(r, l - 1, first, samples);
             }
@@ -275,27 +297,25 @@ impl<'a> Step<'a> {
     fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, first: usize, samples: usize) {
         let h = &self.state.hidden[l];
         let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
-        let variant: &[&'static str] = match self.tier {
-            Tier::Software => &[],
-            Tier::Hardware => &["COOPERATIVE"],
+        let above = &self.weights[l + 1];
+        let dense = self.dense.of(l + 1);
+        let variant: &[&'static str] = match (self.tier, dense) {
+            (Tier::Software, None) => &[],
+            (Tier::Software, Some(_)) => &["GATHER"],
+            (Tier::Hardware, None) => &["COOPERATIVE"],
+            (Tier::Hardware, Some(_)) => &["COOPERATIVE", "GATHER"],
         };
+        let mut buffers = match dense {
+            Some(scratch) => {
+                scratch.spike_gradient(r, (self.tier, self.state, above), l + 1, p);
+                vec![&scratch.products]
+            }
+            None => vec![&above.weights, &self.state.delta],
+        };
+        buffers.extend([&h.offsets, &h.active_key, &h.active_g, &h.counts, &h.activity, &h.active_e]);
         let chunk = (first / self.state.chunk) as u64;
-        r.add(
-            format!("spike_gradient.{l}"),
-            (k::SPIKE_GRADIENT, variant),
-            p,
-            &[
-                &self.weights[l + 1].weights,
-                &self.state.delta,
-                &h.offsets,
-                &h.active_key,
-                &h.active_g,
-                &h.counts,
-                &h.activity,
-                &h.active_e,
-            ],
-            Work::Indirect(h.dispatches.clone(), 12 * (1 + chunk)),
-        );
+        let work = Work::Indirect(h.dispatches.clone(), 12 * (1 + chunk));
+        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, variant), p, &buffers, work);
     }
 }
 

@@ -1,0 +1,111 @@
+//! Matrix products as dispatches: which variant, how many parts.
+
+use super::adapter::Tier;
+use super::params::{GemmParams, SumParams};
+use super::recording::{Recorder, Work};
+use super::shaders as k;
+use super::sparse::groups;
+
+/// Most bytes that the parts of a product may take.
+const PARTS_BYTES: u64 = 8 << 20;
+/// Shallower parts are not worth their sum.
+const LEAST_DEPTH: u32 = 256;
+
+/// Which operand stands transposed in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// a (rows, depth), b (depth, cols).
+    Plain,
+    /// a (depth, rows), b (depth, cols).
+    LeftTransposed,
+    /// a (rows, depth), b (cols, depth).
+    RightTransposed,
+}
+
+/// A product out [rows, cols] = a [rows, depth] b [depth, cols] of matrices whose rows are whole vec4s.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    pub layout: Layout,
+    pub rows: usize,
+    pub cols: usize,
+    pub depth: usize,
+}
+
+impl Product {
+    /// Parts that the depth is cut into so that the device has enough to do: of weight gradients, whose depth is that
+    /// of batch and time; other products have their many rows.
+    pub fn parts(&self, tier: Tier) -> u32 {
+        if self.layout != Layout::LeftTransposed {
+            return 1;
+        }
+        let tiles = |n: usize| self.rows.div_ceil(n) * self.cols.div_ceil(n);
+        let (tiles, wanted) = match tier {
+            // Lanes of a few threads.
+            Tier::Software => (tiles(16), 256),
+            // Workgroups of some hundred cores.
+            Tier::Hardware => (tiles(64), 512),
+        };
+        let fit = PARTS_BYTES / self.out_bytes().max(1);
+        let most = (self.depth as u32 / LEAST_DEPTH).min(fit.min(64) as u32).max(1);
+        (wanted / tiles.max(1) as u32).clamp(1, most)
+    }
+
+    /// Bytes of the parts, 0 where the product is written at once.
+    pub fn parts_bytes(&self, tier: Tier) -> u64 {
+        match self.parts(tier) {
+            1 => 0,
+            parts => u64::from(parts) * self.out_bytes(),
+        }
+    }
+
+    /// Bytes of the parts of a product that is added to others, over this depth or a smaller one.
+    pub fn scratch_bytes(&self, tier: Tier) -> u64 {
+        self.parts_bytes(tier).max(self.out_bytes())
+    }
+
+    fn out_bytes(&self) -> u64 {
+        16 * self.rows as u64 * self.cols.div_ceil(4) as u64
+    }
+
+    /// Appends the product. With `accumulate`, `out` takes it in addition to what it holds.
+    pub fn record<'a>(
+        &self,
+        r: &mut Recorder<'a>,
+        label: &str,
+        tier: Tier,
+        (a, b): (&'a wgpu::Buffer, &'a wgpu::Buffer),
+        (out, parts_buffer, accumulate): (&'a wgpu::Buffer, &'a wgpu::Buffer, bool),
+    ) {
+        let quads = |n: usize| n.div_ceil(4) as u32;
+        let (rows, cols, depth) = (self.rows as u32, self.cols as u32, self.depth as u32);
+        let part_depth = depth.div_ceil(self.parts(tier)).next_multiple_of(16);
+        let parts = depth.div_ceil(part_depth);
+        let (a_quads, b_quads) = match self.layout {
+            Layout::Plain => (quads(self.depth), quads(self.cols)),
+            Layout::LeftTransposed => (quads(self.rows), quads(self.cols)),
+            Layout::RightTransposed => (quads(self.depth), quads(self.depth)),
+        };
+        let p = GemmParams { rows, cols, depth, a_quads, b_quads, out_quads: quads(self.cols), part_depth, pad: 0 };
+        let variant: &[&'static str] = match (tier, self.layout) {
+            (Tier::Software, Layout::Plain) => &[],
+            (Tier::Software, Layout::LeftTransposed) => &["A_TRANSPOSED"],
+            (Tier::Software, Layout::RightTransposed) => &["B_TRANSPOSED"],
+            (Tier::Hardware, Layout::Plain) => &["COOPERATIVE"],
+            (Tier::Hardware, Layout::LeftTransposed) => &["COOPERATIVE", "A_TRANSPOSED"],
+            (Tier::Hardware, Layout::RightTransposed) => &["COOPERATIVE", "B_TRANSPOSED"],
+        };
+        let tiles = |n: usize| self.rows.div_ceil(n) as u64 * self.cols.div_ceil(n) as u64 * u64::from(parts);
+        let work = match tier {
+            Tier::Software => tiles(16).div_ceil(16),
+            Tier::Hardware => tiles(64),
+        };
+        let at_once = parts == 1 && !accumulate;
+        let target = if at_once { out } else { parts_buffer };
+        r.add(format!("gemm_{label}"), (k::GEMM, variant), p, &[a, b, target], Work::Groups(work));
+        if !at_once {
+            let quads = rows * quads(self.cols);
+            let p = SumParams { quads, parts, accumulate: u32::from(accumulate), pad: 0 };
+            r.add(format!("gemm_sum_{label}"), (k::GEMM_SUM, &[]), p, &[parts_buffer, out], groups(quads as usize));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The reference baseline as dispatches: a loop over time of separate passes, each over the [B, N] slices of one time
+//! step; see `src/cpu/reference.rs` for what it stands for and what it leaves out.
+
+use super::params::Params;
+use super::recording::Recorder;
+use super::shaders as k;
+use super::sparse::groups;
+use crate::error::{Error, Result};
+use crate::model::Network;
+
+/// Most dispatches of the time loops of one step: each has a bind group and parameters of its own.
+const MOST_PASSES: usize = 16_384;
+
+/// Refuses time loops that are too long to be recorded.
+///
+/// # Errors
+/// More passes than [`MOST_PASSES`].
+pub fn check(network: &Network) -> Result<()> {
+    let passes = 3 * network.hidden.len() * network.time_steps;
+    if passes > MOST_PASSES {
+        return Err(Error::Config(format!(
+            "the reference method takes {passes} passes for {} time steps and {} hidden layers, the gpu device records at \
+             most {MOST_PASSES}; use fewer time steps, the dense method, or the cpu device",
+            network.time_steps,
+            network.hidden.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Buffers of a hidden layer.
+pub struct Layer<'a> {
+    /// Input currents, then V.
+    pub v: &'a wgpu::Buffer,
+    /// S.
+    pub spikes: &'a wgpu::Buffer,
+    /// ζ.
+    pub counts: &'a wgpu::Buffer,
+    /// Regularisers of each sample.
+    pub activity: &'a wgpu::Buffer,
+    /// Counts for the host.
+    pub report: &'a wgpu::Buffer,
+}
+
+impl<'a> Layer<'a> {
+    /// Integrates layer `l` step by step.
+    pub fn forward(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
+        let lanes = || groups((p.batch * p.quads) as usize);
+        for time in 0..p.steps - 1 {
+            let buffers = &[self.v, self.spikes];
+            r.add(format!("reference_lif.{l}"), (k::REFERENCE_LIF, &[]), Params { time, ..p }, buffers, lanes());
+        }
+        let buffers = &[self.spikes, self.counts, self.report];
+        r.add(format!("reference_count.{l}"), (k::REFERENCE_COUNT, &[]), p, buffers, lanes());
+    }
+
+    /// δ of layer `l` from ∇S, step by step; `now` holds one step.
+    pub fn backward(
+        &self,
+        r: &mut Recorder<'a>,
+        l: usize,
+        p: Params,
+        (ds, now, delta): (&'a wgpu::Buffer, &'a wgpu::Buffer, &'a wgpu::Buffer),
+        recorded_e: Option<&'a wgpu::Buffer>,
+    ) {
+        // One label for both passes of a step, so that a profile takes the loop as a whole.
+        let label = format!("reference_delta.{l}");
+        let variant: &[&'static str] = if recorded_e.is_some() { &["RECORD"] } else { &[] };
+        let buffers: Vec<_> = [self.v, self.counts, self.activity, ds, now].into_iter().chain(recorded_e).collect();
+        let accumulate = |r: &mut Recorder<'a>, time: u32| {
+            let lanes = groups((p.batch * p.steps * p.quads) as usize);
+            r.add(&*label, (k::REFERENCE_ACCUMULATE, &[]), Params { time, ..p }, &[now, delta], lanes);
+        };
+        if p.steps == 1 {
+            accumulate(r, u32::MAX);
+        }
+        // The error at 0 reaches no δ.
+        let first = u32::from(recorded_e.is_none());
+        for time in (first..p.steps).rev() {
+            let lanes = groups((p.batch * p.quads) as usize);
+            r.add(&*label, (k::REFERENCE_DELTA, variant), Params { time, ..p }, &buffers, lanes);
+            if time > 0 {
+                accumulate(r, time - 1);
+            }
+        }
+    }
+}
