@@ -6,6 +6,7 @@
 use crate::device::Device;
 use crate::engine::Method;
 use crate::error::{Error, Result};
+use crate::gpu::plan::{self, Limits};
 use crate::gpu::{self, AdapterSummary};
 use crate::model::Network;
 use serde::Serialize;
@@ -67,7 +68,16 @@ pub struct Estimate {
 }
 
 /// Estimates a run of `network` in batches of `batch` samples on the device that `device` stands for.
-pub fn estimate(network: &Network, method: Method, batch: usize, device: Device, densities: &Densities) -> Estimate {
+///
+/// # Errors
+/// A network of which not even one sample fits what the adapter binds.
+pub fn estimate(
+    network: &Network,
+    method: Method,
+    batch: usize,
+    device: Device,
+    densities: &Densities,
+) -> Result<Estimate> {
     let adapter = adapter(device);
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
@@ -79,8 +89,7 @@ pub fn estimate(network: &Network, method: Method, batch: usize, device: Device,
     if adapter.is_some() {
         e.add("weight gradient", padded, Follows::Weights, true);
     }
-    let (b, t) = (batch as u64, network.time_steps as u64);
-    let input = (b * t * network.inputs as u64) as f64 * densities.input;
+    let input = (batch * network.time_steps * network.inputs) as f64 * densities.input;
     match &adapter {
         None => {
             e.add("batch", 4 * input as u64, Follows::Events, false);
@@ -90,14 +99,13 @@ pub fn estimate(network: &Network, method: Method, batch: usize, device: Device,
         }
         Some(adapter) => {
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
-            e.add("batch", (1.25 * 8.0 * input) as u64 + 4 * b * t.div_ceil(32), Follows::Events, false);
-            e.gpu_lists(network, batch, densities, adapter.kind == "software", !dense);
+            e.gpu_state(network, batch, densities, adapter, !dense)?;
         }
     }
     if dense {
         e.dense_arrays(network, batch, method, adapter.is_some());
     }
-    e
+    Ok(e)
 }
 
 /// The adapter that `device` stands for; `None` for the CPU.
@@ -123,39 +131,38 @@ impl Estimate {
         let entries = rows * neurons as f64;
         let lists = 1.5 * entries * (4.0 * densities.spikes + 12.0 * densities.active);
         self.add("spikes and active entries", lists as u64, Follows::Events, true);
-        // Each thread has the gradient and the rows of δ of one tile of 64 columns, and the spikes of a sample as bits.
-        let threads = rayon::current_num_threads() as u64;
-        let (widest, steps) = (network.sizes().into_iter().max().unwrap_or(1) as u64, network.time_steps as u64);
-        self.add(
-            "scratch of all threads",
-            threads * (4 * 64 * (widest + steps) + steps * widest / 8),
-            Follows::Slots,
-            true,
-        );
+        // Each thread has the gradient and the rows of δ of one tile of up to 64 columns, and the spikes of a sample as
+        // bits.
+        let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
+        let sizes = network.sizes();
+        let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
+        let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
+        let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);
+        self.add("scratch of all threads", scratch, Follows::Slots, true);
     }
 
-    /// As `State::new` of the gpu device.
-    fn gpu_lists(&mut self, network: &Network, batch: usize, d: &Densities, software: bool, of_step: bool) {
-        let (b, t) = (batch as u64, network.time_steps as u64);
-        let words = t.div_ceil(32);
-        let quads = |n: usize| n.div_ceil(4) as u64;
-        let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
-        let most: u64 = if software { 4 << 20 } else { 16 << 20 };
-        let row = 16 * widest * t;
-        self.add("delta of a chunk", row * (most / row).clamp(1, b.max(1)), Follows::Slots, of_step);
-        // A list that overflows its first guess is made half as large again as it needed to be.
-        let capacity = |n: u64, density: f64| {
-            let guess = if density > 0.02 { 1.5 * density } else { 0.02 };
-            ((b * t * n) as f64 * guess).max(256.0) as u64
-        };
-        for layer in &network.hidden {
-            let (n, q) = (layer.neurons as u64, quads(layer.neurons));
-            self.add("spike masks", 16 * b * words * q + 4 * b * words, Follows::Slots, of_step);
-            self.add("counts and offsets", 8 * b * (t + n + q) + 16 * b, Follows::Slots, of_step);
-            self.add("spike lists", 8 * capacity(n, d.spikes), Follows::Events, of_step);
-            self.add("active entries", 32 * capacity(n, d.active), Follows::Events, of_step);
+    /// As the gpu device plans it; with that, `batch` too.
+    fn gpu_state(
+        &mut self,
+        network: &Network,
+        batch: usize,
+        d: &Densities,
+        adapter: &AdapterSummary,
+        of_step: bool,
+    ) -> Result<()> {
+        let events = d.input * (network.inputs * network.time_steps) as f64;
+        // A list that overflows its first guess gets the room that it needs, and some more.
+        let lists = plan::SLACK * d.spikes.max(d.active);
+        let density = if d.spikes.max(d.active) > plan::DENSITY_GUESS { lists } else { plan::DENSITY_GUESS };
+        let limits = Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX };
+        let delta = if adapter.kind == "software" { 4 << 20 } else { 16 << 20 };
+        for (name, bytes) in plan::plan(network, batch, events, density, delta, &limits)?.state {
+            let follows =
+                if name.contains("list") || name.contains("entries") { Follows::Events } else { Follows::Slots };
+            let step = name != "batch" && (of_step || name == "readout");
+            self.add(&name, bytes, follows, step);
         }
-        self.add("readout", 64 * b * quads(network.readout.classes), Follows::Slots, true);
+        Ok(())
     }
 
     fn dense_arrays(&mut self, network: &Network, batch: usize, method: Method, gpu: bool) {
@@ -307,7 +314,8 @@ mod tests {
                     engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
                     engine.reports(true).unwrap();
                     let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
-                    let guess = estimate(&network, method, batch, device, &Densities::usual(0.012)).step_bytes();
+                    let guess =
+                        estimate(&network, method, batch, device, &Densities::usual(0.012)).unwrap().step_bytes();
                     let ratio = guess as f64 / really as f64;
                     let of = format!("{preset} {device} {method:?}: {guess} estimated, {really} allocated");
                     assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{of}: {:?}", engine.state_bytes());
@@ -321,7 +329,7 @@ mod tests {
         let mut network = presets::paper("fmnist").unwrap().network;
         let densities = Densities::usual(0.004);
         let refusal = |network: &Network, method, batch, available| {
-            let e = estimate(network, method, batch, Device::Cpu, &densities).check(Some(available));
+            let e = estimate(network, method, batch, Device::Cpu, &densities).unwrap().check(Some(available));
             e.unwrap_err().to_string()
         };
         let said = refusal(&network, Method::Dense, 1 << 20, 8 << 30);
@@ -331,7 +339,7 @@ mod tests {
         network.set_hidden(&[20_000, 20_000]).unwrap();
         let said = refusal(&network, Method::Sparse, 1, 1 << 30);
         assert!(said.contains("--hidden") && said.contains("weights"), "{said}");
-        let fits = estimate(&network, Method::Sparse, 1, Device::Cpu, &densities);
+        let fits = estimate(&network, Method::Sparse, 1, Device::Cpu, &densities).unwrap();
         fits.check(Some(fits.machine_bytes())).unwrap();
         fits.check(None).unwrap();
     }

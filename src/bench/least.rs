@@ -171,6 +171,23 @@ pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
     Some(sum)
 }
 
+/// [`least`] of a kernel that runs among `all` in its step: where no kernel of its own updates the weights of a layer,
+/// the weight gradient does, and never stores it.
+pub fn least_among<'a>(kernel: &str, mut all: impl Iterator<Item = &'a str>, facts: &Facts) -> Option<Least> {
+    let fused = kernel.strip_prefix("weight_gradient.").filter(|l| {
+        let adam = format!("adam.{l}");
+        !all.any(|name| name == adam)
+    });
+    let Some(layer) = fused else { return least(kernel, facts) };
+    let mut both = least(&format!("weight_gradient+adam.{layer}"), facts)?;
+    // Neither written nor read again.
+    let l: usize = layer.parse().ok()?;
+    let unstored = 2.0 * WORD * facts.sizes[l] * facts.sizes[l + 1];
+    both.least_bytes -= unstored;
+    both.operand_bytes -= unstored;
+    Some(both)
+}
+
 /// Bytes of a float, an index, a spike of a list.
 const WORD: f64 = 4.0;
 /// Bytes of an active entry's place (row and neuron).
@@ -216,10 +233,22 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
             let bytes = WORD * below + 2.0 * WORD * f.batch * n;
             with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
         }
+        // The input's events: counted, their rows noted; and put neuron by neuron, in order.
+        ("scan_reduce.input", _) if l == 0 => plain(WORD * f.batch * n_in * (1.0 + 1.0 / 1024.0), 0.0),
+        ("scan_blocks.input", _) if l == 0 => plain(2.0 * WORD * f.batch * n_in / 1024.0, 0.0),
+        ("scan_apply.input", _) if l == 0 => plain(WORD * f.batch * n_in * (2.0 + 1.0 / 1024.0), 0.0),
+        ("gather", _) if l == 0 => plain(WORD * below + WORD * f.batch * n_in + rows * BIT, 0.0),
+        ("scatter_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
+        ("sort_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
         // Counts to offsets.
         ("scan_reduce", true) => plain(WORD * counts * (1.0 + 1.0 / 1024.0), 0.0),
         ("scan_blocks", true) => plain(2.0 * WORD * counts / 1024.0, 0.0),
         ("scan_apply", true) => plain(WORD * counts * (2.0 + 1.0 / 1024.0), 0.0),
+        // Counts, masks and staged entries to offsets and lists, all at once.
+        ("compact", true) => {
+            let entries = 2.0 * (PLACE + WORD) * active;
+            plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
+        }
         // Masks and offsets to lists.
         ("scatter_spikes", true) => plain(rows * n * BIT + WORD * rows + WORD * spikes, 0.0),
         ("scatter_presynaptic", true) => plain(rows * n * BIT + WORD * f.batch * n + WORD * spikes, 0.0),
@@ -247,15 +276,15 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
         ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
         ("dense_input", _) if l == 0 => plain(2.0 * WORD * below, 0.0),
         ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
-        ("dense_lif" | "dense_forward.scan", true) => plain(3.0 * WORD * rows * n, 2.0 * rows * n),
+        ("dense_lif" | "reference_lif" | "dense_forward.scan", true) => plain(3.0 * WORD * rows * n, 2.0 * rows * n),
         ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
         ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
         ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
             let above = f.sizes[l + 2];
             plain(WORD * (rows * (above + n) + n * above), rows * above * n)
         }
-        ("dense_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
-        ("dense_delta", false) => plain(WORD * rows * n, rows * n),
+        ("dense_delta" | "reference_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
+        ("dense_delta" | "reference_delta", false) => plain(WORD * rows * n, rows * n),
         ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
             plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
         }
@@ -309,7 +338,18 @@ mod tests {
         let sum = ["weight_gradient.0", "weight_gradient.1", "adam.0", "adam.1"].map(|name| bytes(name).unwrap());
         assert_eq!(bytes("weight_gradient+adam"), Some(sum.iter().sum()));
         assert_eq!(bytes("spike_gradient"), bytes("spike_gradient.0"));
+        assert_eq!(bytes("scan_apply.input"), Some(4.0 * 2.0 * 10.0 * (2.0 + 1.0 / 1024.0)));
         assert_eq!([bytes("no_such_kernel"), bytes("lif_forward.7"), bytes("lif_forward.1")], [None; 3]);
+    }
+
+    #[test]
+    fn a_weight_gradient_without_adam_beside_it_is_both() {
+        let f = facts();
+        let alone = least("weight_gradient.1", &f).unwrap();
+        assert_eq!(least_among("weight_gradient.1", ["adam.1"].into_iter(), &f), Some(alone));
+        let fused = least_among("weight_gradient.1", ["adam.0"].into_iter(), &f).unwrap();
+        // The gradient's store and load are gone; six floats a weight remain.
+        assert_eq!(fused.least_bytes - alone.least_bytes, 4.0 * 100.0 * (7.0 - 2.0));
     }
 
     #[test]

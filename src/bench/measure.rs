@@ -1,6 +1,6 @@
 //! Medians over repeats of a profiled and a whole step, engine by engine in turn.
 
-use super::least::{Facts, Least, least};
+use super::least::{Facts, Least, least_among};
 use crate::engine::{Engine, Profile, Slice, StepReport, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -158,7 +158,7 @@ fn summarise(engine: &dyn Engine, repeats: &[Repeat]) -> Result<Measurement> {
     let kernel = |name: &String, calls: u32| {
         let time_of = |r: &Repeat| r.profile.kernels.iter().find(|k| k.name == *name).and_then(|k| k.ms);
         let ms = median(repeats.iter().map(time_of));
-        let least = least(name, &facts);
+        let least = least_among(name, profile.kernels.iter().map(|k| k.name.as_str()), &facts);
         let rate = |of: fn(&Least) -> f64| match (least.as_ref().map(of), ms) {
             (Some(n), Some(ms)) if ms > 0.0 && n > 0.0 => Some(n / (1e-3 * ms)),
             _ => None,

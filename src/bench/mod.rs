@@ -14,5 +14,5 @@ pub mod trace;
 
 pub use ceilings::{Ceilings, ceilings};
 pub use input::{TARGET_DENSITY, random_spikes, scaled_weights};
-pub use least::{Facts, Least, least};
+pub use least::{Facts, Least, least, least_among};
 pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};

@@ -260,7 +260,7 @@ fn measure_point(
         active: (2.0 * here.hidden_density).min(1.0),
     };
     let needs = memory::estimate(&here.network, method, here.batch, device, &densities);
-    if let Err(e) = needs.check(budget.bytes.or_else(memory::available)) {
+    if let Err(e) = needs.and_then(|needs| needs.check(budget.bytes.or_else(memory::available))) {
         return Ok(Err(e.to_string()));
     }
     let work = expected_work(here, method);

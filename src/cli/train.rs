@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
     let device: Device = config.device.parse().map_err(usage)?;
-    let needs = needs(&config, &data, device);
+    let needs = needs(&config, &data, device)?;
     needs.check(memory::available())?;
     let mut engine = device.open(&config.network, config.method)?;
     if data.subset {
@@ -252,12 +252,12 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 }
 
 /// What the run will take, at the density of its data and usual ones within.
-fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Estimate {
+fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Result<Estimate> {
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
     let batch = config.batch.min(data.train.len());
     let events = data.train.events().len() + data.test.events().len();
-    memory::estimate(&config.network, config.method, batch, device, &densities).with_data(events)
+    Ok(memory::estimate(&config.network, config.method, batch, device, &densities)?.with_data(events))
 }
 
 fn introduction(

@@ -126,7 +126,7 @@ impl Plan {
         let densities = Densities { input, spikes: target, active: (2.0 * target).min(1.0) };
         let batch = arguments.batch;
         let one = |word: &MethodWord| memory::estimate(network, word.method(), batch, device, &densities);
-        let estimates: Vec<Estimate> = arguments.methods.iter().map(one).collect();
+        let estimates = arguments.methods.iter().map(one).collect::<spikegrad::Result<Vec<Estimate>>>()?;
         for (word, estimate) in arguments.methods.iter().zip(&estimates) {
             let sizes = show::sizes(&network.sizes());
             complain(format_args!("memory of {} at {sizes}: {}", word.name(), estimate.line()));

@@ -6,7 +6,7 @@ use super::{Arguments, TierWord};
 use crate::cli::Usage;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use spikegrad::bench::{Facts, least};
+use spikegrad::bench::{Facts, Least, least_among};
 use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, TrainingState};
 use spikegrad::gpu::count::KernelCount;
@@ -58,10 +58,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn least(&self, kernel: &KernelCount) -> Option<Least> {
+        least_among(&kernel.name, self.kernels.iter().map(|k| k.name.as_str()), self.facts)
+    }
+
     fn json(&self) -> Value {
         let kernels = self.kernels.iter().map(|kernel| {
             let mut value = json!(kernel);
-            if let (Value::Object(fields), Some(least)) = (&mut value, least(&kernel.name, self.facts)) {
+            if let (Value::Object(fields), Some(least)) = (&mut value, self.least(kernel)) {
                 if let Value::Object(least) = json!(least) {
                     fields.extend(least);
                 }
@@ -99,7 +103,7 @@ impl Run<'_> {
         let mut total = [0.0; 5];
         for kernel in &self.kernels {
             let issued = [kernel.work.bytes() as f64, kernel.work.multiply_adds as f64];
-            let least = least(&kernel.name, self.facts);
+            let least = self.least(kernel);
             rows.push(row(
                 &kernel.name,
                 Some(kernel.dispatches),
