@@ -71,6 +71,7 @@ impl Observer for Reporter {
     fn on_start(&mut self, start: &Start) {
         (self.epochs, self.samples) = (start.epochs, start.train_samples);
         self.introduction.iter().for_each(|line| self.voice.tell(line));
+        start.notes.iter().for_each(|note| self.voice.tell(&format!("note     {note}")));
         self.bar.set_prefix(format!("epoch {}/{}", start.epochs_done + 1, start.epochs));
         self.bar.set_length(start.batches);
         if start.resumed {

@@ -111,6 +111,8 @@ pub struct Start {
     pub test_samples: u64,
     /// Whether the run continues from a checkpoint.
     pub resumed: bool,
+    /// What the device does otherwise than asked for, in words.
+    pub notes: Vec<String>,
 }
 
 /// A method for each weight layer, and why.

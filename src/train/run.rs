@@ -118,6 +118,7 @@ impl<'a> Trainer<'a> {
             train_samples: trainer.train.len() as u64,
             test_samples: trainer.test.len() as u64,
             resumed,
+            notes: trainer.engine.notes(),
         };
         observer.on_start(&start);
         if config.method == Method::Auto {
