@@ -1,5 +1,9 @@
-// The input events of a chunk of samples as a dense array of 0 and 1, a workgroup for each
-// sample. CLEAR: what the array holds is overwritten; else it holds zeros.
+// The input events of a chunk of samples as a dense array of 0 and 1. A workgroup owns a sample.
+#ifdef CLEAR
+// What the array holds is overwritten.
+#else
+// The array was cleared before.
+#endif
 #import params
 #import index
 
@@ -23,7 +27,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     storageBarrier();
 #endif
-    for (var k = input_start[b] + lane; k < input_start[b + 1u]; k += 64u) {
+    let end = min(input_start[b + 1u], p.input_capacity);
+    for (var k = input_start[b] + lane; k < end; k += 64u) {
         let event = input_events[k];
         spikes[begin + (event >> 16u) * stride + (event & 0xffffu)] = 1.0;
     }

@@ -4,9 +4,9 @@
 //
 // A lane owns four neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
 // (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
-// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted in the inner loop and dealt with after every 8 steps. Active entries are appended in
-// the accidental order of lanes, each with its rank among the lane's own, which is all that scatter_active needs to
-// put them in order.
+// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted
+// in the inner loop and dealt with after every 8 steps. Active entries are appended in the accidental order of lanes,
+// each with its rank among the lane's own, which is all that scatter_active needs to put them in order.
 #import params
 #import index
 #import sections
