@@ -111,9 +111,8 @@ impl Group {
         &mut self,
         batch: &EventSet,
         l: usize,
-        weights: &TiledMatrix,
+        (weights, method): (&TiledMatrix, LayerMethod),
         constants: &LifConstants,
-        method: LayerMethod,
         scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
@@ -235,9 +234,8 @@ impl Group {
         batch: &EventSet,
         network: &Network,
         l: usize,
-        weights: &TiledMatrix,
+        (weights, method): (&TiledMatrix, LayerMethod),
         alpha: f32,
-        method: LayerMethod,
         scratch: &mut Scratch,
     ) {
         let steps = batch.time_steps();

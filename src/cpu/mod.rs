@@ -187,7 +187,8 @@ impl CpuEngine {
             lap(group);
             for l in (0..hidden).rev().filter(|_| backward) {
                 let alpha = lif.get(l + 1).map_or(readout.alpha, |c| c.alpha);
-                group.spike_gradient(batch, network, l, &layers[l + 1].weights, alpha, methods[l + 1], scratch);
+                let above = (&layers[l + 1].weights, methods[l + 1]);
+                group.spike_gradient(batch, network, l, above, alpha, scratch);
                 lap(group);
             }
         });

@@ -173,9 +173,9 @@ mod tests {
             set.push((0..n).map(|k| (2 * k, k)), 0).unwrap();
         }
         assert_eq!(shards(&set, 5).unwrap(), [0..3, 3..5, 5..6]);
-        assert_eq!(shards(&set, 100).unwrap(), [0..6]);
+        assert_eq!(shards(&set, 100).unwrap(), vec![0..6]);
         assert!(shards(&set, 3).is_err());
-        assert_eq!(shards(&EventSet::new(4, 9), 3).unwrap(), [0..0]);
+        assert_eq!(shards(&EventSet::new(4, 9), 3).unwrap(), vec![0..0]);
     }
 
     /// Rows of a batch by (chunk, neuron, b, t), and the times at which each sample spikes.
