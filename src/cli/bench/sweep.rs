@@ -123,7 +123,7 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
     }
     let exponent = |fit: &Option<Fit>| match fit {
         Some(fit) => format!("{:.2} (r² {:.3})", fit.exponent, fit.r_squared),
-        None => "none, it did not change".into(),
+        None => "none, they hardly changed".into(),
     };
     say(format_args!(
         "time grows with the power of: spikes + active entries {}; products over them {}; B T N {}",
