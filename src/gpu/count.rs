@@ -430,7 +430,8 @@ mod tests {
         let mut expected = vec![work(0, 0, 1), work(4, 4, 0), work(32, 0, 4), work(0, 4, 2)];
         let mut found = counted.segments.clone();
         let order = |w: &Work| (w.read_bytes, w.written_bytes, w.multiply_adds);
-        (expected.sort_by_key(order), found.sort_by_key(order));
+        expected.sort_by_key(order);
+        found.sort_by_key(order);
         assert_eq!(found, expected);
     }
 
