@@ -99,11 +99,12 @@ impl Resident {
 }
 
 impl Held {
-    /// Keeps a set, on the device if there is room.
-    pub fn new(context: &Context, set: Arc<EventSet>, most: u64) -> (Self, Option<Error>) {
-        let (resident, trouble) = match Resident::new(context, &set, most) {
-            Ok(resident) => (Some(resident), None),
-            Err(error) => (None, Some(error)),
+    /// Keeps a set, on the device if `most` bytes of it are to be used and there is room.
+    pub fn new(context: &Context, set: Arc<EventSet>, most: Option<u64>) -> (Self, Option<Error>) {
+        let (resident, trouble) = match most.map(|most| Resident::new(context, &set, most)) {
+            None => (None, None),
+            Some(Ok(resident)) => (Some(resident), None),
+            Some(Err(error)) => (None, Some(error)),
         };
         let mut last = vec![usize::MAX; set.neurons()];
         let repeated =

@@ -158,7 +158,9 @@ impl GpuEngine {
     fn make_room_of(&mut self, samples: usize, events: impl Fn(&Self, Range<usize>) -> usize) -> Result<()> {
         let wanted = samples.max(self.wanted);
         let mut rates = self.rates.clone().unwrap_or_else(|| {
-            let per_sample = events(self, 0..samples) as f64 / samples as f64;
+            let set =
+                self.held.as_ref().map_or(0.0, |held| held.set.events().len() as f64 / held.set.len().max(1) as f64);
+            let per_sample = set.max(events(self, 0..samples) as f64 / samples as f64);
             let density = self.options.density_guess.unwrap_or(plan::DENSITY_GUESS);
             Rates::guess(&self.network, plan::SLACK * per_sample, density)
         });
@@ -373,7 +375,9 @@ impl Engine for GpuEngine {
         self.held = None;
         // At most half of the memory that is to be used: steps need the rest.
         let most = self.options.memory.map_or(u64::MAX, |memory| memory / 2);
-        let (held, trouble) = Held::new(&self.context, set, most);
+        // The dense methods take their batches from the host.
+        let events = matches!(self.method, Method::Sparse | Method::Auto);
+        let (held, trouble) = Held::new(&self.context, set, events.then_some(most));
         if let Some(trouble) = trouble {
             self.notes.push(format!("batches are uploaded one by one: {trouble}"));
         }
@@ -387,8 +391,7 @@ impl Engine for GpuEngine {
 
     fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
         let set = check_samples(self.held.as_ref().map(|held| &held.set), samples)?;
-        let resident = self.held.as_ref().is_some_and(|held| held.resident.is_some());
-        if resident && matches!(self.method, Method::Sparse | Method::Auto) {
+        if self.held.as_ref().is_some_and(|held| held.resident.is_some()) {
             return self.enqueue(Input::Held(samples.to_vec()), *adam);
         }
         let mut batch = EventSet::new(0, 0);

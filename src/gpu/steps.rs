@@ -496,3 +496,93 @@ pub fn part<'a>(batch: &'a EventSet, range: &Range<usize>, pieces: usize) -> Cow
     part.gather(batch, &samples);
     Cow::Owned(part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Method, TrainingState};
+    use crate::gpu::GpuOptions;
+    use crate::model::Network;
+    use crate::presets;
+    use crate::weights::Weights;
+
+    fn network() -> Network {
+        let mut network = presets::ours("fmnist").unwrap().network;
+        (network.inputs, network.time_steps, network.readout.classes) = (30, 40, 2);
+        network.set_hidden(&[40, 20]).unwrap();
+        network
+    }
+
+    /// 20 samples, the later ones with many spikes.
+    fn set() -> EventSet {
+        let mut set = EventSet::new(30, 40);
+        for b in 0..20 {
+            let spikes = (0..1200).filter(|k| (k * 7919 + b * 104_729) % 97 < 2 * b);
+            set.push(spikes.map(|k| (k / 30, k % 30)), (b % 2) as u32).unwrap();
+        }
+        set
+    }
+
+    fn engine(density: f64) -> GpuEngine {
+        let options = GpuOptions { density_guess: Some(density), ..GpuOptions::default() };
+        let mut engine = GpuEngine::new(&network(), Method::Sparse, options).unwrap();
+        engine.load(&TrainingState::new(Weights::init(&network(), 1))).unwrap();
+        engine.hold(Arc::new(set())).unwrap();
+        engine
+    }
+
+    /// Sixteen steps in one submit and four in the next, lists that overflow in the middle of the first: the bits of
+    /// single steps in lists that were large from the beginning.
+    #[test]
+    fn an_overflow_in_the_middle_of_a_submit() {
+        let adam = Adam::with_lr(1e-2);
+        let samples = |k: u32| vec![k, k / 3, k / 2, k];
+        let mut single = engine(1.0);
+        for k in 0..20 {
+            single.train_held(&samples(k), &adam).unwrap();
+            assert_eq!(single.reports(true).unwrap().len(), 1);
+        }
+        for density in [1.0, 1e-9] {
+            let mut several = engine(density);
+            several.pace.seconds_per_sample = Some(1e-9);
+            several.step = 20;
+            // Room for the largest batch of the twenty; how long the lists are is another matter.
+            several.make_room_of(4, |_, range| 500 * range.len()).unwrap();
+            let jobs = (0..20).map(|k| Job { step: u64::from(k) + 1, input: Input::Held(samples(k)), adam });
+            several.jobs.extend(jobs);
+            several.flush().unwrap();
+            assert_eq!(several.submitted.iter().map(|s| s.jobs.len()).collect::<Vec<_>>(), [16, 4]);
+            let before = several.rates.clone();
+            several.wait_for_oldest().unwrap();
+            match density == 1.0 {
+                true => assert_eq!((several.finished.len(), &several.rates), (16, &before)),
+                false => {
+                    assert!((1..16).contains(&several.finished.len()), "{} without overflow", several.finished.len());
+                    assert!(several.rates != before && several.submitted.is_empty());
+                    assert_eq!(several.jobs.len() + several.finished.len(), 20);
+                }
+            }
+            let reports = several.reports(true).unwrap();
+            assert_eq!(reports.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+            assert!(several.store().unwrap() == single.store().unwrap(), "other bits, density {density}");
+        }
+    }
+
+    #[test]
+    fn work_of_a_submit_is_bounded() {
+        let mut pace = Pace::default();
+        assert_eq!((pace.steps(256, 0.2), pace.parts(256, 40, 0.2)), (1, 5));
+        pace.seconds_per_sample = Some(0.05 / 256.0);
+        assert_eq!((pace.steps(256, 0.2), pace.parts(256, 40, 0.2)), (4, 1));
+        pace.seconds_per_sample = Some(1.0);
+        assert_eq!((pace.steps(256, 0.2), pace.parts(256, 40, 0.2)), (1, 40));
+        pace.seconds_per_sample = Some(1e-9);
+        assert_eq!((pace.steps(256, 0.2), pace.parts(256, 40, 0.2)), (STEPS_PER_SUBMIT, 1));
+        let began = Instant::now();
+        pace.saw(began, 1);
+        let before = pace.seconds_per_sample;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        pace.saw(began, 1);
+        assert!(pace.seconds_per_sample > before);
+    }
+}
