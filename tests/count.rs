@@ -58,6 +58,8 @@ fn counts_are_those_of_the_step_and_never_below_its_least() {
                 let Some(least) = least_among(&kernel.name, all, &facts) else { continue };
                 let (issued, least_bytes) = (kernel.work.bytes() as f64, least.least_bytes);
                 assert!(issued >= 0.99 * least_bytes, "{method:?} {tier:?} {}: {issued} < {least_bytes}", kernel.name);
+                let (done, needed) = (kernel.work.multiply_adds as f64, least.least_multiply_adds);
+                assert!(done >= 0.99 * needed, "{method:?} {tier:?} {}: {done} < {needed} multiply-adds", kernel.name);
             }
             // Counters begin anew with every step, and a step that puts the weights back is the same step.
             engine.load(&state).unwrap();

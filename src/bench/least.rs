@@ -256,11 +256,10 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
         ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
         ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
         ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),
-        // Errors and the rows asked for in; those rows of δ out. A decay a value.
-        ("delta_readout", false) => {
-            plain(2.0 * WORD * f.batch * n + rows * BIT + WORD * delta_rows * n, delta_rows * n)
-        }
-        ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, delta_rows * n + active),
+        // Errors and the rows asked for in; those rows of δ out. Of arithmetic only that each error is taken in is sure:
+        // how often δ decays between them depends on their gaps, and before the first there is nothing to decay.
+        ("delta_readout", false) => plain(2.0 * WORD * f.batch * n + rows * BIT + WORD * delta_rows * n, f.batch * n),
+        ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, active),
         // Active entries of this layer, weights and δ rows of the layer above.
         ("spike_gradient", true) => {
             let above = f.sizes[l + 2];

@@ -11,6 +11,9 @@ use crate::model::{Adam, Network};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
+/// A fit wants its abscissa to change by this factor at least.
+const LEAST_RANGE: f64 = 2.0;
+
 /// What changes from point to point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +139,7 @@ pub struct Sweep {
     pub points: Vec<Point>,
     /// Not measured.
     pub skipped: Vec<Skipped>,
-    /// Exponent of the step's time in spikes and active entries.
+    /// Exponent of the step's time in spikes and active entries; `None` where these change less than twofold.
     pub in_events: Option<Fit>,
     /// Exponent of the step's time in the multiply-adds over those.
     pub in_synaptic_operations: Option<Fit>,
@@ -226,7 +229,12 @@ pub fn sweep(
             Err(reason) => done.skipped.push(Skipped { at, reason }),
         }
     }
-    let fit_in = |of: fn(&Point) -> f64| fit(done.points.iter().map(|p| (of(p), p.step_ms)));
+    let fit_in = |of: fn(&Point) -> f64| {
+        let (least, most) =
+            done.points.iter().map(of).fold((f64::INFINITY, 0.0f64), |(least, most), x| (least.min(x), most.max(x)));
+        // A power of what hardly changes says nothing.
+        fit(done.points.iter().map(|p| (of(p), p.step_ms))).filter(|_| most >= LEAST_RANGE * least)
+    };
     (done.in_events, done.in_synaptic_operations, done.in_slots) =
         (fit_in(|p| p.events), fit_in(|p| p.synaptic_operations), fit_in(|p| p.slots));
     Ok(done)

@@ -65,10 +65,10 @@ impl Run<'_> {
     fn json(&self) -> Value {
         let kernels = self.kernels.iter().map(|kernel| {
             let mut value = json!(kernel);
-            if let (Value::Object(fields), Some(least)) = (&mut value, self.least(kernel)) {
-                if let Value::Object(least) = json!(least) {
-                    fields.extend(least);
-                }
+            if let (Value::Object(fields), Some(Value::Object(least))) =
+                (&mut value, self.least(kernel).map(|least| json!(least)))
+            {
+                fields.extend(least);
             }
             value
         });

@@ -61,7 +61,9 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     }
     let title = title(arguments, &base, axis, &info);
     if let Some(folder) = &arguments.charts {
-        draw(folder, axis, &title, &sweeps)?;
+        let title = format!("Training step by {}: {}, {} device", axis.name(), arguments.preset, info.kind);
+        let panel = format!("{}, batch {}", show::sizes(&base.network.sizes()), base.batch);
+        draw(folder, axis, (title, panel), &sweeps)?;
     }
     if arguments.json {
         let sweeps: Vec<&Sweep> = sweeps.iter().map(|(_, sweep)| sweep).collect();
@@ -123,7 +125,7 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
     }
     let exponent = |fit: &Option<Fit>| match fit {
         Some(fit) => format!("{:.2} (r² {:.3})", fit.exponent, fit.r_squared),
-        None => "none, it did not change".into(),
+        None => "none, they hardly changed".into(),
     };
     say(format_args!(
         "time grows with the power of: spikes + active entries {}; products over them {}; B T N {}",
@@ -165,7 +167,7 @@ fn csv(sweeps: &[(&str, Sweep)]) -> String {
     text
 }
 
-fn draw(folder: &Path, axis: Axis, title: &str, sweeps: &[(&str, Sweep)]) -> Result<()> {
+fn draw(folder: &Path, axis: Axis, (title, panel): (String, String), sweeps: &[(&str, Sweep)]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let x = match axis {
         Axis::Density => "spikes, fraction of slots",
@@ -183,8 +185,8 @@ fn draw(folder: &Path, axis: Axis, title: &str, sweeps: &[(&str, Sweep)]) -> Res
         Line { name, points: sweep.points.iter().map(|p| (p.at, p.step_ms)).collect() }
     };
     let lines = Lines {
-        title: title.into(),
-        panel: "Time of a training step".into(),
+        title,
+        panel,
         x,
         y: "ms, median",
         lines: sweeps.iter().map(line).collect(),
