@@ -228,6 +228,11 @@ pub trait Engine: Send {
     /// The network.
     fn network(&self) -> &Network;
 
+    /// How it computes a step.
+    fn method(&self) -> Method {
+        Method::Sparse
+    }
+
     /// Replaces weights, moments and step count.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Medians over repeats of a profiled and a whole step, engine by engine in turn.
 
 use super::least::{Facts, Least, least_among};
-use crate::engine::{Engine, Profile, Slice, StepReport, TrainingState};
+use crate::auto::{choose, densities};
+use crate::engine::{Engine, LayerMethod, Method, Profile, Slice, StepReport, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -105,7 +106,13 @@ pub fn measure(
     let state = TrainingState::new(plan.weights.clone());
     for engine in engines.iter_mut() {
         engine.load(&state)?;
-        for _ in 0..WARM_UP {
+        let (_, report) = step(engine.as_mut(), plan)?;
+        if engine.method() == Method::Auto {
+            let sparse = vec![LayerMethod::Sparse; report.spikes.len()];
+            let densities = densities(engine.network(), report.samples as u64, &report.spikes, &report.active);
+            engine.set_layer_methods(&choose(&sparse, &densities, engine.crossover()))?;
+        }
+        for _ in 1..WARM_UP {
             step(engine.as_mut(), plan)?;
         }
     }

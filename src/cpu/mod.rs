@@ -180,7 +180,7 @@ impl CpuEngine {
                 group.seconds.push((now - begun).as_secs_f64());
             };
             for (l, constants) in lif.iter().enumerate() {
-                group.forward(batch, l, &layers[l].weights, constants, methods[l], scratch, records.next());
+                group.forward(batch, l, (&layers[l].weights, methods[l]), constants, scratch, records.next());
                 lap(group);
             }
             group.readout_and_loss(batch, network, &layers[hidden].weights, readout, scratch, records.next());
@@ -331,6 +331,10 @@ impl Engine for CpuEngine {
 
     fn network(&self) -> &Network {
         &self.network
+    }
+
+    fn method(&self) -> Method {
+        self.method
     }
 
     fn load(&mut self, state: &TrainingState) -> Result<()> {

@@ -329,6 +329,10 @@ impl Engine for GpuEngine {
         &self.network
     }
 
+    fn method(&self) -> Method {
+        self.method
+    }
+
     fn load(&mut self, state: &TrainingState) -> Result<()> {
         self.finish_all()?;
         for weights in [&state.weights, &state.first, &state.second] {
