@@ -125,8 +125,17 @@ pub fn nearest_tie(network: &Network, seen: &Inspection) -> f32 {
     nearest
 }
 
+/// Potentials beyond this are off by 1e-6 and more from rounding alone; 2 β of that is the error of the surrogate.
+const LARGEST: f32 = 16.0;
+
+/// Largest potential of any hidden layer, either sign.
+fn largest_potential(seen: &Inspection) -> f32 {
+    seen.hidden.iter().flat_map(|layer| &layer.v).fold(0.0, |largest, v| largest.max(v.abs()))
+}
+
 /// Whether two devices must agree on a case: no potential within rounding of a threshold, no near tie of a maximum,
-/// and no sample classified with such certainty that softmax - 1 is but rounding.
+/// no potential so large that its rounding, a sum's order being what it may, shows in the slope of the surrogate, and
+/// no sample classified with such certainty that softmax - 1 is but rounding.
 pub fn comparable(network: &Network, batch: &EventSet, seen: &Inspection) -> bool {
     let doubt = |(logits, &label): (&[f32], &u32)| {
         let highest = logits.iter().fold(f32::MIN, |a, &b| a.max(b));
@@ -135,7 +144,8 @@ pub fn comparable(network: &Network, batch: &EventSet, seen: &Inspection) -> boo
     };
     let classes = network.readout.classes;
     let doubts = seen.logits.chunks(classes).zip(batch.labels()).map(doubt);
-    nearest_threshold(network, seen) > 4e-6
+    largest_potential(seen) < LARGEST
+        && nearest_threshold(network, seen) > 4e-6
         && nearest_tie(network, seen) > 4e-6
         && (classes == 1 || doubts.fold(1.0, f32::min) > 1e-2)
 }
