@@ -1,18 +1,7 @@
-// Adam with bias correction: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon).
+// Adam, apart from the weight gradient: for gradients that other kernels computed.
 // Withheld while the overflow flag is up: never an update from a wrong gradient. A lane owns four weights.
 #import index
-
-// The twin of `AdamParams` in src/gpu/params.rs.
-struct AdamParams {
-    beta1: f32,
-    beta2: f32,
-    step_size: f32,            // lr / (1 - beta1^n)
-    inv_sqrt_correction: f32,  // 1 / sqrt(1 - beta2^n)
-    epsilon: f32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-}
+#import adam
 
 @group(0) @binding(0) var<uniform> a: AdamParams;
 @group(0) @binding(1) var<storage, read> status: array<u32>;                // [0]: some list overflowed
@@ -28,9 +17,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let g = gradient[id];
-    let m = a.beta1 * first[id] + (1.0 - a.beta1) * g;
-    let v = a.beta2 * second[id] + (1.0 - a.beta2) * g * g;
+    let m = first_moment(a, first[id], g);
+    let v = second_moment(a, second[id], g);
     first[id] = m;
     second[id] = v;
-    weights[id] -= a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon);
+    weights[id] -= update(a, m, v);
 }

@@ -9,10 +9,9 @@
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
-@group(0) @binding(2) var<storage, read> active_key: array<vec2<u32>>;    // row b T + t, neuron; (b, quad, t) order
-@group(0) @binding(3) var<storage, read> active_e: array<f32>;            // errors
-@group(0) @binding(4) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
-@group(0) @binding(5) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, Q)
+@group(0) @binding(2) var<storage, read> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e; (b, quad, t) order
+@group(0) @binding(3) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, Q)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -31,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Time of the next error on the way down; 0 when there is none left (an error at 0 reaches no delta).
     var next = 0u;
     if left > begin {
-        next = active_key[left - 1u].x - b * p.steps;
+        next = active_entries[left - 1u].x - b * p.steps;
     }
     // `value` is delta[now].
     var now = p.steps - 1u;
@@ -47,10 +46,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 value *= p.alpha;
                 while left > begin && next == now {
                     left--;
-                    value[active_key[left].y & 3u] += active_e[left];
+                    value[active_entries[left].y & 3u] += bitcast<f32>(active_entries[left].w);
                     next = 0u;
                     if left > begin {
-                        next = active_key[left - 1u].x - b * p.steps;
+                        next = active_entries[left - 1u].x - b * p.steps;
                     }
                 }
                 now--;

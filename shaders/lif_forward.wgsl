@@ -4,9 +4,12 @@
 //
 // A lane owns four neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
 // (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
-// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted
-// in the inner loop and dealt with after every 8 steps. Active entries are appended in the accidental order of lanes,
-// each with its rank among the lane's own, which is all that scatter_active needs to put them in order.
+// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted in
+// the inner loop and dealt with after every 8 steps. Active entries are appended in the accidental order of lanes, each
+// with a link to the lane's one before, which is all that compact needs to put them in order.
+#ifdef AHEAD
+// Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
+#endif
 #import params
 #import index
 #import sections
@@ -26,14 +29,17 @@
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i
 @group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, Q)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
-@group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, then the staged count
+@group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
-@group(0) @binding(7) var<storage, read_write> staged: array<vec4<u32>>;       // quad b Q + q, rank, t << 2 | lane, g
+@group(0) @binding(7) var<storage, read_write> staged: array<vec4<u32>>;       // chain, row b T + t, neuron, g
 #ifdef RECORD
 @group(0) @binding(8) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
 #endif
 #endif
 
+#ifdef AHEAD
+#import upcoming
+#endif
 const LANES: u32 = 64u;
 // Steps between two looks at what happened.
 const BLOCK: u32 = 8u;
@@ -76,11 +82,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
+#ifdef AHEAD
+    var ahead = upcoming(next, end);
+#else
     // An event that never comes stands for the end of the list.
     var event = 0xffffffffu;
     if next < end {
         event = input_events[next];
     }
+#endif
 #endif
 
     var v = vec4<f32>(0.0);
@@ -88,7 +98,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var word = vec4<u32>(0u);
     var needed_word = 0u;
     var spikes = vec4<u32>(0u);
-    var rank = 0u;
+    var entries = 0u;
+    var chain = 0u;
     for (var begin = 0u; begin < p.steps; begin += BLOCK) {
         // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
         var spike_bits = 0u;
@@ -100,6 +111,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CURRENTS
             v += currents[arriving + (max(t, 1u) - 1u) * p.quads];
 #else
+#ifdef AHEAD
+            while (ahead.x >> 16u) < t {
+                let rows = arrived(ahead, t, q);
+                v += rows[0];
+                v += rows[1];
+                v += rows[2];
+                v += rows[3];
+                next += how_many(ahead, t);
+                ahead = upcoming(next, end);
+            }
+#else
             while (event >> 16u) < t {
                 v += weights[(event & 0xffffu) * p.quads + q];
                 next++;
@@ -108,6 +130,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     event = input_events[next];
                 }
             }
+#endif
 #endif
             // V[0] is 0, and nothing spikes at 0.
             v = select(v, vec4<f32>(0.0), t == 0u);
@@ -139,11 +162,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 active_bits &= active_bits - 1u;
                 let x = p.beta * distances[bit / 4u * LANES + lane][bit & 3u] + 1.0;
                 if at < p.active_capacity {
-                    let time_and_lane = (begin + bit / 4u) << 2u | (bit & 3u);
-                    staged[at] = vec4<u32>(quad, rank, time_and_lane, bitcast<u32>(1.0 / (x * x)));
+                    let row = b * p.steps + begin + bit / 4u;
+                    staged[at] = vec4<u32>(chain, row, 4u * q + (bit & 3u), bitcast<u32>(1.0 / (x * x)));
+                    chain = at + 1u;
                 }
                 at++;
-                rank++;
+                entries++;
             }
         }
         if (stop & 31u) == 0u || stop == p.steps {
@@ -161,5 +185,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             atomicStore(&counts[presynaptic_index(p, b, 4u * q + k)], spikes[k]);
         }
     }
-    atomicStore(&counts[quad_section(p) + quad], rank);
+    atomicStore(&counts[quad_section(p) + quad], entries);
+    atomicStore(&counts[chain_section(p) + quad], chain);
+    let all = (spikes.x + spikes.y) + (spikes.z + spikes.w);
+    if all != 0u {
+        atomicAdd(&counts[sample_section(p) + b], all);
+    }
 }

@@ -1,6 +1,9 @@
 // Readout: V[t+1] = alpha_r V[t] + gain sum_i W_i S_i[t]; no spikes, no reset. Logits are the maximum over
 // t = 0..T-1 (the first time on ties) or the sum. A lane owns four classes of one sample.
 // CURRENTS: a matrix product has summed the input already, for a chunk of samples.
+#ifdef AHEAD
+// Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
+#endif
 #import params
 #import index
 
@@ -23,6 +26,9 @@
 #endif
 #endif
 
+#ifdef AHEAD
+#import upcoming
+#endif
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 #ifdef CURRENTS
@@ -44,10 +50,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
+#ifdef AHEAD
+    var ahead = upcoming(next, end);
+#else
     var event = 0xffffffffu;
     if next < end {
         event = input_events[next];
     }
+#endif
 #endif
     var v = vec4<f32>(0.0);
     var logit = vec4<f32>(0.0);
@@ -60,6 +70,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let current = currents[arriving + (t - 1u) * p.quads];
 #else
         var current = vec4<f32>(0.0);
+#ifdef AHEAD
+        while (ahead.x >> 16u) < t {
+            let rows = arrived(ahead, t, q);
+            current += rows[0];
+            current += rows[1];
+            current += rows[2];
+            current += rows[3];
+            next += how_many(ahead, t);
+            ahead = upcoming(next, end);
+        }
+#else
         while (event >> 16u) < t {
             current += weights[(event & 0xffffu) * p.quads + q];
             next++;
@@ -68,6 +89,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 event = input_events[next];
             }
         }
+#endif
 #endif
         v = p.alpha * v + p.gain * current;
 #ifdef RECORD

@@ -2,6 +2,7 @@
 
 use crate::engine::Method;
 use crate::error::{Error, Result};
+use crate::gpu::Variant;
 use crate::model::{Adam, Network};
 use crate::presets;
 use serde::de::DeserializeOwned;
@@ -39,6 +40,9 @@ pub struct RunConfig {
     pub limit: Option<usize>,
     /// `auto`, `cpu`, `gpu` or `gpu:N`.
     pub device: String,
+    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. Results differ by rounding, so a run
+    /// keeps what it was begun with.
+    pub kernels: Option<Variant>,
     /// How the gradient is computed.
     pub method: Method,
     /// Passes over the training set.

@@ -65,10 +65,16 @@ impl Device {
     /// # Errors
     /// No such adapter, or a network that cannot work.
     pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
+        self.open_with(network, method, GpuOptions::default())
+    }
+
+    /// [`open`](Self::open) with what only a gpu device is asked; the adapter is this device's.
+    ///
+    /// # Errors
+    /// No such adapter, one that cannot do what `options` ask, or a network that cannot work.
+    pub fn open_with(self, network: &Network, method: Method, options: GpuOptions) -> Result<Box<dyn Engine>> {
         Ok(match self.resolve() {
-            Device::Gpu(adapter) => {
-                Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..GpuOptions::default() })?)
-            }
+            Device::Gpu(adapter) => Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..options })?),
             _ => Box::new(CpuEngine::new(network, method)?),
         })
     }

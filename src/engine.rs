@@ -225,6 +225,11 @@ pub trait Engine: Send {
     /// What the device is.
     fn info(&self) -> DeviceInfo;
 
+    /// The variant of its kernels, where it has several whose results differ by rounding.
+    fn kernels(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The network.
     fn network(&self) -> &Network;
 

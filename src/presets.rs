@@ -132,6 +132,7 @@ impl Column {
             data: None,
             limit: None,
             device: "auto".into(),
+            kernels: None,
             method: Method::Auto,
             epochs: EPOCHS,
             batch: 256,

@@ -11,6 +11,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn spikegrad(arguments: &[&str]) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(PROGRAM);
     command.args(arguments).env("SPIKEGRAD_FASHION_MNIST", data()).current_dir(ROOT);
+    // Where the outcome of tuning is kept, on Linux.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

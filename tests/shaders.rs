@@ -3,10 +3,20 @@
 
 use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{ShaderStage, TypeInner};
 use spikegrad::gpu::params::{AdamParams, GemmParams, Params, SumParams};
 use spikegrad::gpu::shaders::{ALL, MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
+
+/// Without any capability, but for the variant that asks for one.
+fn validator(defined: &[&str]) -> Validator {
+    if !defined.contains(&"SUBGROUPS") {
+        return Validator::new(ValidationFlags::all(), Capabilities::empty());
+    }
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+    validator
+}
 
 /// Calls `check` with each variant's name, module and validation.
 fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
@@ -17,7 +27,7 @@ fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
             let source = kernel.wgsl(defined);
             let module = naga::front::wgsl::parse_str(&source)
                 .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-            let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            let info = validator(defined)
                 .validate(&module)
                 .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
             check(&name, &module, &info);
@@ -195,6 +205,10 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             accumulate,
             shard,
             time,
+            scanned,
+            per_lane,
+            sweep,
+            pad,
         }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, pad0, pad1, pad2 }),
         rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),

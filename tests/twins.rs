@@ -6,7 +6,7 @@ use common::*;
 use proptest::prelude::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::{GpuOptions, Tier};
+use spikegrad::gpu::{self, GpuOptions, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
 use spikegrad::weights::Weights;
 
@@ -77,6 +77,17 @@ fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
 }
 
+/// The variants that the adapter under test can run.
+fn variants() -> impl Strategy<Value = Variant> {
+    proptest::sample::select(runnable())
+}
+
+fn runnable() -> Vec<Variant> {
+    let adapters = gpu::adapters();
+    let adapter = gpu::adapter::best(&adapters, true).expect("an adapter");
+    VARIANTS.into_iter().filter(|variant| variant.runs_on(&adapters[adapter])).collect()
+}
+
 /// Compares everything of a step on both devices; `None` where the case cannot be compared.
 fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
     let (network, batch) = (shape.network(), shape.batch());
@@ -124,9 +135,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_global_rejects: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn sparse_step(shape in shapes(), hardware in any::<bool>(), small in any::<bool>(), cut in any::<bool>()) {
+    fn sparse_step(shape in shapes(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
         let options = GpuOptions {
-            tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
+            variant: Some(variant),
             // Tiny buffers: several chunks of samples, and lists that overflow and grow.
             delta_bytes: small.then_some(1),
             density_guess: small.then_some(1e-9),
@@ -255,6 +266,24 @@ fn extremes() {
     some_seed(shape(40, &[5, 4, 3, 2], 70, 64, 2, 0.1), &options);
     some_seed(Shape { b_th: f64::INFINITY, ..shape(20, &[17, 9], 5, 65, 3, 0.3) }, &options);
     some_seed(Shape { b_th: 0.0, ..shape(20, &[17, 9], 5, 40, 3, 0.3) }, &options);
+}
+
+/// Every variant against the cpu device: lists longer and shorter than its lanes share, and its own bits twice.
+#[test]
+fn every_variant() {
+    let deep = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, 6, 0.05 * k as f64, k as u64)).collect();
+    for variant in runnable() {
+        let options = GpuOptions { variant: Some(variant), ..GpuOptions::default() };
+        some_seed(shape(40, &[70, 33], 70, 64, 12, 0.1), &options);
+        some_seed(Shape { b_th: f64::INFINITY, ..shape(20, &[17, 9], 5, 65, 3, 0.3) }, &options);
+        let once = train(options.clone(), &batches, &deep);
+        assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
+        let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
+        assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
+        let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..options };
+        assert_eq!(train(unchecked, &batches, &deep), once, "{variant}, without bounds checks");
+    }
 }
 
 /// More counts than one block of the scan, than one workgroup of block sums, and a long sample.

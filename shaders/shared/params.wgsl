@@ -16,7 +16,7 @@ struct Params {
     presynaptic_stride: u32,  // starts a neuron has there
     event_capacity: u32,      // entries that a spike list holds
     active_capacity: u32,     // entries that the active list holds
-    counts: u32,              // numbers to scan
+    counts: u32,              // counts of the three sections
     chunks: u32,              // chunks of this batch
     sum_readout: u32,         // 1: logits are sums over t; 0: maxima
     report_at: u32,           // where this dispatch writes in the report
@@ -36,4 +36,8 @@ struct Params {
     accumulate: u32,          // 1: gradients of earlier samples of the step stand already
     shard: u32,               // which buffer of the training set this dispatch reads
     time: u32,                // of the reference's passes
+    scanned: u32,             // counts to scan: all, or the rows alone
+    per_lane: u32,            // counts of a lane in the scan
+    sweep: u32,               // workgroups that share the active entries
+    pad: u32,
 }

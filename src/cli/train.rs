@@ -12,6 +12,7 @@ use spikegrad::config::{RunConfig, Schedule};
 use spikegrad::data::{self, DataSet};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
+use spikegrad::gpu::GpuOptions;
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::train::{self, METRICS_FILE, Outcome, Summary, metrics, stored_config};
@@ -84,6 +85,9 @@ pub struct Arguments {
     /// The paper's exact settings (Table 3) where ours are better
     #[arg(long)]
     paper: bool,
+    /// Do not measure which kernels are fastest on a GPU; take the usual ones
+    #[arg(long)]
+    no_tuning: bool,
     /// Do not draw a layer anew that has no active entry left
     #[arg(long)]
     no_rescue: bool,
@@ -112,13 +116,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (false, false) => Voice::Normal,
     };
     let folder = folder(arguments)?;
-    let config = config(arguments, &folder)?;
+    let mut config = config(arguments, &folder)?;
     let stop = stop_on_signal()?;
     let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
     let device: Device = config.device.parse().map_err(usage)?;
     let needs = needs(&config, &data, device)?;
     needs.check(memory::available())?;
-    let mut engine = device.open(&config.network, config.method)?;
+    let mut engine = open(device, &config, !arguments.no_tuning)?;
+    config.kernels = engine.kernels().map(str::parse).transpose()?;
     if data.subset {
         complain(
             "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
@@ -147,6 +152,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The device with the kernels that the run was begun with; with those it chooses, where it lacks them.
+fn open(device: Device, config: &RunConfig, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
+    let open = |variant| {
+        let options = GpuOptions { variant, tuning, ..GpuOptions::default() };
+        device.open_with(&config.network, config.method, options)
+    };
+    open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
 }
 
 /// The run's folder: --out, or in `runs/` the last one to resume, or the first that does not exist.

@@ -1,5 +1,6 @@
 //! Which GPU: listing adapters, choosing one, and what its capabilities let us use.
 
+use super::variant::Variant;
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -49,8 +50,14 @@ pub struct GpuOptions {
     pub checked: Option<bool>,
     /// Stay within WebGPU's default limits, whatever the adapter offers.
     pub default_limits: bool,
-    /// Kernel variants; `None` follows the adapter.
+    /// Which tier to take the adapter for; `None` looks at it.
     pub tier: Option<Tier>,
+    /// Variant of the sparse kernels; `None` takes what was found to be fastest, with `tuning`, or the tier's usual one.
+    pub variant: Option<Variant>,
+    /// Whether variants are measured on the network's first use on this adapter: [`super::tuning`].
+    pub tuning: bool,
+    /// Where the outcome of the tuning is kept; `None` is `spikegrad/tuning.json` in the user's cache folder.
+    pub tuning_file: Option<std::path::PathBuf>,
     /// Bytes that the δ of a chunk of samples may take; `None` follows the tier.
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
@@ -158,8 +165,10 @@ pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
 pub struct Opened {
     /// What it is.
     pub summary: AdapterSummary,
-    /// Which kernel variants it gets.
+    /// What it was taken for.
     pub tier: Tier,
+    /// Which kernels it gets.
+    pub variant: Variant,
     /// The device.
     pub device: wgpu::Device,
     /// Its queue.
@@ -208,7 +217,7 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("spikegrad"),
-        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
         required_limits: limits,
         ..Default::default()
     }))
@@ -217,5 +226,12 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         "software" => Tier::Software,
         _ => Tier::Hardware,
     });
-    Ok(Opened { summary, tier, device, queue })
+    let variant = options.variant.unwrap_or(Variant::usual(tier));
+    if !variant.runs_on(&summary) {
+        return Err(Error::Device(format!(
+            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups of at most 64 lanes",
+            summary.name, summary.backend
+        )));
+    }
+    Ok(Opened { summary, tier, variant, device, queue })
 }

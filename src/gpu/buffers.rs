@@ -11,6 +11,21 @@ pub fn quads(neurons: usize) -> usize {
     neurons.div_ceil(4)
 }
 
+/// Lanes of a workgroup of the scan.
+const SCAN_LANES: u64 = 256;
+/// Most blocks of a scan: each sums all blocks before it.
+const SCAN_BLOCKS: u64 = 4096;
+
+/// Counts that a lane of the scan takes, `fewest` or more.
+pub fn scan_per_lane(counts: u64, fewest: u64) -> u64 {
+    counts.div_ceil(SCAN_LANES * SCAN_BLOCKS).max(fewest)
+}
+
+/// Blocks of a scan over so many counts.
+pub fn scan_blocks(counts: u64, per_lane: u64) -> u64 {
+    counts.div_ceil(SCAN_LANES * per_lane)
+}
+
 /// Reads (rows, Q) vec4 as [rows, n].
 pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
     let stride = 4 * quads(n);
@@ -78,30 +93,22 @@ pub struct Capacity {
 pub struct HiddenState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// The three sections, then the number of staged entries.
+    /// The three sections and what stands behind them: `shaders/shared/sections.wgsl`.
     pub counts: B,
-    /// Scratch of the scan, shared by all lists.
-    pub block_sums: B,
     /// Exclusive offsets of the sections, then their total.
     pub offsets: B,
     /// (B, words): rows that the layer above must give δ for.
     pub needed: B,
     /// Active entries in the order of their appending; the memory of [`State::delta`], which is written later.
     pub staged: B,
-    /// Active entries: row and neuron.
-    pub active_key: B,
-    /// Active entries: surrogate gradient.
-    pub active_g: B,
-    /// Active entries: error.
-    pub active_e: B,
+    /// Active entries in (b, quad, t, neuron) order: row, neuron, surrogate gradient, error.
+    pub active: B,
     /// Spikes in (b, t, j) order.
     pub events: B,
     /// Spikes neuron by neuron, as rows of δ.
     pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
     pub activity: B,
-    /// Indirect dispatch arguments.
-    pub dispatches: B,
 }
 
 /// The batch on the device.
@@ -116,7 +123,7 @@ pub struct InputState<B = wgpu::Buffer> {
     pub samples: B,
     /// (chunk, N₀, samples of it): spikes of each neuron in each sample; the memory of [`State::delta`].
     pub counts: B,
-    /// Scratch of the scan, shared by all lists.
+    /// Scratch of the scan.
     pub block_sums: B,
     /// Exclusive offsets of the counts, then their total.
     pub offsets: B,
@@ -237,7 +244,6 @@ impl<B: Clone> State<B> {
         let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1) as u64;
         let row_bytes = 16 * widest * steps;
         let chunk = (sizes.delta_bytes / row_bytes).clamp(1, sizes.batch as u64) as usize;
-        let chunks = sizes.batch.div_ceil(chunk) as u64;
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
@@ -245,14 +251,13 @@ impl<B: Clone> State<B> {
         let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
         let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
         let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
-        let lists = network.hidden.iter().map(|l| b * (steps + l.neurons as u64 + quads(l.neurons) as u64));
-        let most_counts = lists.chain([b * inputs]).max().unwrap_or(1);
-        let block_sums = m.storage("block sums", "block sums", 4 * most_counts.div_ceil(1024))?;
+        let block_sums = m.storage("input spikes by neuron", "block sums", 4 * (b * inputs).div_ceil(1024))?;
 
         let mut hidden = Vec::new();
         for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
             let (n, q) = (layer.neurons as u64, quads(layer.neurons) as u64);
             let counts = b * (steps + n + q);
+            let most_blocks = scan_blocks(counts, scan_per_lane(counts, 1));
             let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
             let mut make = |purpose: &str, what: &str, bytes: u64| {
                 m.storage(&format!("hidden[{l}] {purpose}"), &format!("{what} of hidden[{l}]"), bytes)
@@ -260,16 +265,12 @@ impl<B: Clone> State<B> {
             hidden.push(HiddenState {
                 spike_words: make("spike masks", "spike masks", 16 * b * words * q)?,
                 needed: make("spike masks", "needed rows", 4 * b * words)?,
-                counts: make("counts and offsets", "counts", 4 * (counts + 1))?,
+                counts: make("counts and offsets", "counts", 4 * (counts + 1 + b * (1 + q) + 2 * most_blocks))?,
                 offsets: make("counts and offsets", "offsets", 4 * (counts + 1))?,
-                dispatches: make("counts and offsets", "dispatches", 12 * (chunks + 1))?,
                 activity: make("counts and offsets", "activity", 16 * b)?,
                 events: make("spike lists", "spikes", 4 * events)?,
                 presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
-                active_key: make("active entries", "active entries", 8 * active)?,
-                active_g: make("active entries", "surrogate gradients", 4 * active)?,
-                active_e: make("active entries", "errors", 4 * active)?,
-                block_sums: block_sums.clone(),
+                active: make("active entries", "active entries", 16 * active)?,
                 staged: delta.clone(),
             });
         }

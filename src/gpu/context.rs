@@ -3,6 +3,7 @@
 use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
 use super::count::{Counted, Work};
 use super::shaders::Kernel;
+use super::variant::Variant;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,8 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Context {
     /// What the adapter is.
     pub adapter: AdapterSummary,
-    /// Which kernel variants it gets.
+    /// What it was taken for.
     pub tier: Tier,
+    /// Which of the sparse kernels it gets.
+    pub variant: Variant,
     /// The device.
     pub device: wgpu::Device,
     /// Its queue.
@@ -61,6 +64,7 @@ impl Context {
             binding: options.max_binding.unwrap_or(most).min(most),
             adapter: opened.summary,
             tier: opened.tier,
+            variant: opened.variant,
             device: opened.device,
             queue: opened.queue,
             checked: options.checked.unwrap_or(cfg!(debug_assertions)),

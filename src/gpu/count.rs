@@ -395,13 +395,17 @@ impl<'a> Writer<'a> {
 mod tests {
     use super::*;
     use crate::gpu::shaders::ALL;
+    use wgpu::naga::valid::{ShaderStages, SubgroupOperationSet};
 
     #[test]
     fn every_kernel_stays_valid_with_counters_in_it() {
         for kernel in ALL {
             for defined in kernel.variants {
                 let counted = Counted::new(&kernel.wgsl(defined)).unwrap();
-                Validator::new(ValidationFlags::all(), Capabilities::empty())
+                // Subgroups are the one capability that a variant may ask for.
+                Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+                    .subgroup_stages(ShaderStages::COMPUTE)
+                    .subgroup_operations(SubgroupOperationSet::all())
                     .validate(&counted.module)
                     .unwrap_or_else(|e| panic!("{} {defined:?}: {e:?}", kernel.name));
                 assert!(!counted.segments.is_empty(), "{}", kernel.name);

@@ -99,13 +99,13 @@ fn inspect_layer(
         })?;
         spikes.extend(sample.iter().map(|&event| (b as u32, event)));
     }
-    let keys: Vec<[u32; 2]> = context.read_as(&h.active_key, entries)?;
-    let g: Vec<f32> = context.read_as(&h.active_g, entries)?;
-    let e: Vec<f32> = context.read_as(&h.active_e, entries)?;
-    let mut active: Vec<ActiveEntry> = keys
+    let entries: Vec<[u32; 4]> = context.read_as(&h.active, entries)?;
+    let mut active: Vec<ActiveEntry> = entries
         .iter()
-        .zip(g.iter().zip(&e))
-        .map(|(&[row, j], (&g, &e))| ActiveEntry { b: row / steps as u32, t: row % steps as u32, j, g, e })
+        .map(|&[row, j, g, e]| {
+            let (b, t) = (row / steps as u32, row % steps as u32);
+            ActiveEntry { b, t, j, g: f32::from_bits(g), e: f32::from_bits(e) }
+        })
         .collect();
     active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
     Ok(LayerInspection { v: read_rows(context, v, rows, engine.network.hidden[l].neurons)?, spikes, active })
@@ -128,18 +128,16 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let words = steps.div_ceil(32);
     // Each neuron is a sample of its own with one neuron, so that each has its own needed times.
     let mut offsets = vec![0u32; neurons * (steps + 1)];
-    let mut keys: Vec<[u32; 2]> = Vec::new();
-    let mut values: Vec<f32> = Vec::new();
+    let mut active: Vec<[u32; 4]> = Vec::new();
     let mut bits = vec![0u32; neurons * words];
     for (b, list) in errors.iter().enumerate() {
-        offsets.push(keys.len() as u32);
-        keys.extend(list.iter().map(|&(t, _)| [(b * steps + t) as u32, 0]));
-        values.extend(list.iter().map(|&(_, e)| e));
+        offsets.push(active.len() as u32);
+        active.extend(list.iter().map(|&(t, e)| [(b * steps + t) as u32, 0, 0, e.to_bits()]));
         for t in (0..steps).filter(|t| needed[b * steps + t]) {
             bits[b * words + t / 32] |= 1 << (t % 32);
         }
     }
-    offsets.push(keys.len() as u32);
+    offsets.push(active.len() as u32);
     let upload = |label: &str, bytes: &[u8]| -> Result<wgpu::Buffer> {
         let buffer = context.storage(label, bytes.len() as u64)?;
         if !bytes.is_empty() {
@@ -148,8 +146,8 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         Ok(buffer)
     };
     let offsets = upload("offsets", bytemuck::cast_slice(&offsets))?;
-    let active_key = upload("active entries", bytemuck::cast_slice(&keys))?;
-    let values = upload("errors", bytemuck::cast_slice(&values))?;
+    let entries = active.len() as u32;
+    let active = upload("active entries", bytemuck::cast_slice(&active))?;
     let bits = upload("needed rows", bytemuck::cast_slice(&bits))?;
     let out = context.storage("delta", 16 * (neurons * steps) as u64)?;
     let params = Params {
@@ -160,12 +158,12 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         quads: 1,
         chunk: neurons as u32,
         chunk_samples: neurons as u32,
-        active_capacity: keys.len() as u32,
+        active_capacity: entries,
         alpha,
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active_key, &values, &bits, &out], groups(neurons));
+    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &bits, &out], groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

@@ -24,9 +24,12 @@ mod reference;
 pub mod shaders;
 mod sparse;
 mod steps;
+pub mod tuning;
+mod variant;
 
 pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
 pub use inspect::delta;
+pub use variant::{VARIANTS, Variant};
 
 use crate::engine::*;
 use crate::error::{Error, Result};
@@ -90,7 +93,8 @@ impl GpuEngine {
         if method == Method::Reference {
             reference::check(network)?;
         }
-        let context = Context::open(&options)?;
+        let mut context = Context::open(&options)?;
+        context.variant = tuning::choose(network, method, &options, &context.adapter, context.variant);
         let shapes = network.weight_shapes();
         let weights =
             shapes.into_iter().map(|(rows, cols)| LayerWeights::new(&context, rows, cols)).collect::<Result<_>>()?;
@@ -118,6 +122,16 @@ impl GpuEngine {
             notes: Vec::new(),
             recorded_v: Vec::new(),
         })
+    }
+
+    /// Goes over to other kernels. Queued steps keep theirs.
+    fn set_variant(&mut self, variant: Variant) -> Result<()> {
+        if variant != self.context.variant {
+            self.finish_all()?;
+            self.context.variant = variant;
+            self.recordings.clear();
+        }
+        Ok(())
     }
 
     /// Most bytes for the δ of a chunk.
@@ -314,15 +328,16 @@ impl GpuEngine {
 impl Engine for GpuEngine {
     fn info(&self) -> DeviceInfo {
         let a = &self.context.adapter;
-        let tier = match self.context.tier {
-            Tier::Software => "software",
-            Tier::Hardware => "hardware",
-        };
+        let variant = self.context.variant;
         DeviceInfo {
             kind: "gpu",
             name: a.name.clone(),
-            detail: format!("{}, {} adapter, {}, {tier} kernels", a.backend, a.kind, a.driver),
+            detail: format!("{}, {} adapter, {}, {variant} kernels", a.backend, a.kind, a.driver),
         }
+    }
+
+    fn kernels(&self) -> Option<&'static str> {
+        Some(self.context.variant.name())
     }
 
     fn network(&self) -> &Network {

@@ -44,6 +44,10 @@ pub struct Params {
     pub accumulate: u32,
     pub shard: u32,
     pub time: u32,
+    pub scanned: u32,
+    pub per_lane: u32,
+    pub sweep: u32,
+    pub pad: u32,
 }
 
 /// The constants of one Adam update.

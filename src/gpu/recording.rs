@@ -21,11 +21,10 @@ pub enum Phase {
 }
 
 /// How many workgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Known when recorded.
     Groups(u64),
-    /// Three words in a buffer, written by an earlier dispatch.
-    Indirect(wgpu::Buffer, u64),
 }
 
 /// One dispatch, ready to encode.
@@ -56,14 +55,9 @@ impl Dispatch {
         if let Some(counters) = &self.counters {
             pass.set_bind_group(count::GROUP, &counters.bind_group, &[]);
         }
-        match &self.work {
-            Work::Groups(n) => {
-                // More than 65,535 workgroups fold into y; the shaders unfold them with the same constant.
-                let x = (*n).min(65_535);
-                pass.dispatch_workgroups(x as u32, n.div_ceil(65_535) as u32, 1);
-            }
-            Work::Indirect(buffer, offset) => pass.dispatch_workgroups_indirect(buffer, *offset),
-        }
+        // More than 65,535 workgroups fold into y; the shaders unfold them with the same constant.
+        let Work::Groups(n) = self.work;
+        pass.dispatch_workgroups(n.min(65_535) as u32, n.div_ceil(65_535) as u32, 1);
     }
 }
 
@@ -157,7 +151,7 @@ impl<'a> Recorder<'a> {
         buffers: &[&'a wgpu::Buffer],
         work: Work,
     ) {
-        if matches!(work, Work::Groups(0)) {
+        if work == Work::Groups(0) {
             return;
         }
         let pipeline = self.context.pipeline(kernel, defined);

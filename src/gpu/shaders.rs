@@ -28,21 +28,17 @@ macro_rules! kernels {
 
 kernels! {
     /// LIF forward with the surrogate mask.
-    LIF_FORWARD = "lif_forward" [[], ["RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
+    LIF_FORWARD = "lif_forward" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
     /// Prefix sum, block sums.
     SCAN_REDUCE = "scan_reduce";
     /// Prefix sum, offsets of blocks.
     SCAN_BLOCKS = "scan_blocks";
     /// Prefix sum, offsets.
     SCAN_APPLY = "scan_apply";
-    /// Totals to dispatch arguments, report and overflow flag.
-    SCHEDULE = "schedule" [[], ["COOPERATIVE"]];
-    /// Spikes in (b, t, j) order.
-    SCATTER_SPIKES = "scatter_spikes";
-    /// Spikes neuron by neuron.
-    SCATTER_PRESYNAPTIC = "scatter_presynaptic";
-    /// Active entries in order.
-    SCATTER_ACTIVE = "scatter_active";
+    /// Sums of blocks of counts of a hidden layer; totals to report and overflow flag.
+    SUMMARISE = "summarise";
+    /// Offsets of these counts; spikes and active entries to their places.
+    COMPACT = "compact";
     /// Input of a step: counts and needed rows; `HELD`: from the training set in device memory.
     GATHER = "gather" [[], ["HELD"]];
     /// Input spikes neuron by neuron.
@@ -50,7 +46,7 @@ kernels! {
     /// These in order.
     SORT_INPUT = "sort_input";
     /// Readout and logits.
-    READOUT = "readout" [[], ["RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
+    READOUT = "readout" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
     /// Cross entropy and its gradient.
     LOSS = "loss";
     /// Activity regularisers.
@@ -62,10 +58,10 @@ kernels! {
     /// δ of a hidden layer.
     DELTA = "delta";
     /// ∇S at active entries.
-    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["GATHER"], ["COOPERATIVE", "GATHER"]];
-    /// ∇W.
-    WEIGHT_GRADIENT = "weight_gradient";
-    /// The update.
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
+    /// ∇W, after the last chunk with the update.
+    WEIGHT_GRADIENT = "weight_gradient" [[], ["ADAM"], ["COOPERATIVE"], ["COOPERATIVE", "ADAM"]];
+    /// The update alone.
     ADAM = "adam";
     /// Input events to a dense array.
     DENSE_INPUT = "dense_input" [[], ["CLEAR"]];
@@ -113,6 +109,8 @@ fn shared(name: &str) -> Option<&'static str> {
         "index" => include_str!("../../shaders/shared/index.wgsl"),
         "input_lists" => include_str!("../../shaders/shared/input_lists.wgsl"),
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
+        "upcoming" => include_str!("../../shaders/shared/upcoming.wgsl"),
+        "adam" => include_str!("../../shaders/shared/adam.wgsl"),
         _ => return None,
     })
 }
@@ -138,6 +136,7 @@ fn preprocess(source: &str, defined: &[&str]) -> String {
     for line in source.lines() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
+            (Some("#import"), Some(_)) if keep.contains(&false) => {}
             (Some("#import"), Some(name)) => out.push_str(shared(name).unwrap_or("#unknown import")),
             (Some("#ifdef"), Some(name)) => keep.push(defined.contains(&name)),
             (Some("#else"), None) => {

@@ -1,7 +1,7 @@
 //! The sparse step as dispatches.
 
 use super::adapter::Tier;
-use super::buffers::{HiddenState, LayerWeights, State, quads};
+use super::buffers::{HiddenState, LayerWeights, State, quads, scan_blocks, scan_per_lane};
 use super::context::Context;
 use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
@@ -9,6 +9,7 @@ use super::params::Params;
 use super::pieces::Piece;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders as k;
+use super::variant::Variant;
 use crate::model::{Logits, Network};
 
 /// What a recording is for.
@@ -35,9 +36,9 @@ pub fn record(
     held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
-    let tier = context.tier;
+    let (tier, variant) = (context.tier, context.variant);
     let Piece { samples: batch, purpose, .. } = *piece;
-    let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier };
+    let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant };
     let mut r = Recorder::new(context);
     for h in &state.hidden {
         r.clear(&h.counts);
@@ -55,23 +56,30 @@ pub fn record(
         }
     }
     if purpose == Purpose::Train && piece.last {
+        // Sparse layers have been updated by the owners of their gradients.
         r.phase(Phase::Update);
-        record_adam(&mut r, state, weights);
+        for (l, w) in weights.iter().enumerate().filter(|(l, _)| dense.of(*l).is_some()) {
+            record_layer_adam(&mut r, state, l, w);
+        }
     }
     r.finish()
 }
 
-/// Adam for every layer.
+/// Adam for every layer, from gradients in memory.
 pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [LayerWeights]) {
     for (l, w) in weights.iter().enumerate() {
-        r.add_with(
-            format!("adam.{l}"),
-            (k::ADAM, &[]),
-            &state.adam,
-            &[&state.status, &w.gradient, &w.weights, &w.first, &w.second],
-            groups(w.rows * quads(w.cols)),
-        );
+        record_layer_adam(r, state, l, w);
     }
+}
+
+fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'a LayerWeights) {
+    r.add_with(
+        format!("adam.{l}"),
+        (k::ADAM, &[]),
+        &state.adam,
+        &[&state.status, &w.gradient, &w.weights, &w.first, &w.second],
+        groups(w.rows * quads(w.cols)),
+    );
 }
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
@@ -102,6 +110,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         total: batch as u32,
         ..Params::default()
     };
+    p.scanned = p.counts;
     match network.hidden.get(l) {
         Some(layer) => {
             let c = layer.constants(network.dt_ms);
@@ -128,6 +137,7 @@ struct Step<'a> {
     purpose: Purpose,
     recorded_v: &'a [wgpu::Buffer],
     tier: Tier,
+    variant: Variant,
 }
 
 impl<'a> Step<'a> {
@@ -135,9 +145,11 @@ impl<'a> Step<'a> {
         let mut p = layer_params(self.network, self.state, l, self.batch);
         (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
-            // |V - V_th| < 0 holds nowhere: no active entry, no list for a backward pass.
+            // |V - V_th| < 0 holds nowhere: no active entry; and no list but the next layer's input.
             p.b_th = 0.0;
+            p.scanned = p.batch * p.steps;
         }
+        p.per_lane = scan_per_lane(p.scanned.into(), self.variant.scan_per_lane()) as u32;
         p
     }
 
@@ -157,44 +169,25 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let h = &self.state.hidden[l];
         let (starts, events) = self.input(l);
-        let rows = self.batch * self.network.time_steps;
-        let neurons = p.neurons as usize;
         let out = [&h.spike_words, &h.counts, &h.needed, &h.staged];
         let inputs = [starts, events, &self.weights[l].weights];
         self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &inputs, &out);
 
-        let blocks = Work::Groups(u64::from(p.counts).div_ceil(1024));
-        r.add(format!("scan_reduce.{l}"), (k::SCAN_REDUCE, &[]), p, &[&h.counts, &h.block_sums], blocks);
-        r.add(format!("scan_blocks.{l}"), (k::SCAN_BLOCKS, &[]), p, &[&h.block_sums], Work::Groups(1));
-        let blocks = Work::Groups(u64::from(p.counts).div_ceil(1024));
-        r.add(format!("scan_apply.{l}"), (k::SCAN_APPLY, &[]), p, &[&h.counts, &h.block_sums, &h.offsets], blocks);
-        r.add(
-            format!("schedule.{l}"),
-            (k::SCHEDULE, self.schedule_variant()),
-            p,
-            &[&h.counts, &h.offsets, &h.dispatches, &self.state.report, &self.state.status],
-            Work::Groups(1),
-        );
-        let scatter = &[&h.spike_words, &h.offsets, &h.events];
-        r.add(format!("scatter_spikes.{l}"), (k::SCATTER_SPIKES, &[]), p, scatter, groups(rows));
-        if self.purpose == Purpose::Evaluate {
-            return;
-        }
-        let scatter = &[&h.spike_words, &h.offsets, &h.presynaptic];
-        let lanes = groups(self.batch * neurons);
-        r.add(format!("scatter_presynaptic.{l}"), (k::SCATTER_PRESYNAPTIC, &[]), p, scatter, lanes);
-        r.add(
-            format!("scatter_active.{l}"),
-            (k::SCATTER_ACTIVE, &[]),
-            p,
-            &[&h.counts, &h.offsets, &h.staged, &h.active_key, &h.active_g],
-            Work::Indirect(h.dispatches.clone(), 0),
-        );
-        let activity = Work::Groups(self.batch as u64);
-        r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], activity);
-        // The two regulariser terms stand behind the two counts that schedule writes.
-        let p = Params { report_at: p.report_at + 2, ..p };
-        self.report(r, format!("report.{l}"), p, &h.activity);
+        // One workgroup more for the report.
+        let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
+        let buffers = &[&h.counts, &self.state.report, &self.state.status];
+        r.add(format!("summarise.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
+        let buffers = &[
+            &h.counts,
+            &h.spike_words,
+            &h.staged,
+            &h.offsets,
+            &h.events,
+            &h.presynaptic,
+            &h.active,
+            &self.state.report,
+        ];
+        r.add(format!("compact.{l}"), (k::COMPACT, &[]), p, buffers, blocks);
     }
 
     /// Integrates layer `l` over all samples: from the events of `inputs`, or, where the layer is dense, from currents
@@ -210,7 +203,7 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
         let Some(scratch) = self.dense.of(l) else {
-            let variant: &[&'static str] = if self.recording() { &["RECORD"] } else { &[] };
+            let variant = self.variant.events(self.recording());
             let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
             r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
             return;
@@ -225,11 +218,6 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn report(&self, r: &mut Recorder<'a>, label: String, p: Params, per_sample: &'a wgpu::Buffer) {
-        let s = self.state;
-        r.add(label, (k::REPORT, &[]), p, &[per_sample, &s.status, &s.step, &s.report], Work::Groups(1));
-    }
-
     fn readout(&self, r: &mut Recorder<'a>) {
         let l = self.network.hidden.len();
         let p = self.params(l);
@@ -238,13 +226,6 @@ impl<'a> Step<'a> {
         let inputs = [starts, events, &self.weights[l].weights];
         self.integrate(r, l, (k::READOUT, "readout".into()), &inputs, &[&out.logits, &out.peaks]);
         record_loss(r, self.state, p);
-    }
-
-    fn schedule_variant(&self) -> &'static [&'static str] {
-        match self.tier {
-            Tier::Software => &[],
-            Tier::Hardware => &["COOPERATIVE"],
-        }
     }
 
     /// The backward pass of one chunk of samples, from the readout down.
@@ -260,7 +241,7 @@ impl<'a> Step<'a> {
             let lanes = groups(samples * p.quads as usize);
             match s.hidden.get(l) {
                 Some(h) => {
-                    let buffers = &[&h.offsets, &h.active_key, &h.active_e, needed, &s.delta];
+                    let buffers = &[&h.offsets, &h.active, needed, &s.delta];
                     r.add(format!("delta.{l}"), (k::DELTA, &[]), p, buffers, lanes);
                 }
                 None => {
@@ -268,12 +249,13 @@ impl<'a> Step<'a> {
                     r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
                 }
             }
+            // The update of these weights comes after their use.
+            if l > 0 {
+                self.spike_gradient(r, l - 1, first, samples);
+            }
             match self.dense.of(l) {
                 Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
                 None => self.weight_gradient(r, l, p),
-            }
-            if l > 0 {
-                self.spike_gradient(r, l - 1, first, samples);
             }
         }
     }
@@ -289,22 +271,32 @@ impl<'a> Step<'a> {
             }
         };
         let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: stride, ..p };
-        let lanes = groups(p.inputs as usize * p.quads as usize);
-        let buffers = &[starts, list, &s.delta, &self.weights[l].gradient];
-        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, &[]), p, buffers, lanes);
+        let w = &self.weights[l];
+        let mut buffers = vec![starts, list, &s.delta, &w.gradient];
+        let last = self.purpose == Purpose::Train && self.piece.last && p.first_sample + p.chunk_samples == p.batch;
+        if last {
+            buffers.extend([&s.status, &w.weights, &w.first, &w.second, &s.adam]);
+        }
+        let (variant, owned) = self.variant.weight_gradient(last);
+        let lanes = Work::Groups((u64::from(p.inputs) * u64::from(p.quads)).div_ceil(owned));
+        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
     }
 
     fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, first: usize, samples: usize) {
         let h = &self.state.hidden[l];
-        let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
-        let variant: &[&'static str] = match (self.tier, dense) {
-            (Tier::Software, None) => &[],
-            (Tier::Software, Some(_)) => &["GATHER"],
-            (Tier::Hardware, None) => &["COOPERATIVE"],
-            (Tier::Hardware, Some(_)) => &["COOPERATIVE", "GATHER"],
+        let (variant, entries): (&[&'static str], u64) = match dense {
+            Some(_) => (&["GATHER"], 64),
+            None => self.variant.spike_gradient(),
         };
+        // About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further
+        // sweep, and workgroups without any end at once.
+        let active = u64::from(self.state.sizes.capacity[l].active);
+        let expected = active * samples as u64 / (2 * self.batch as u64);
+        let sweep = expected.div_ceil(entries).clamp(1, 1 << 20);
+        let p =
+            Params { first_sample: first as u32, chunk_samples: samples as u32, sweep: sweep as u32, ..self.params(l) };
         let mut buffers = match dense {
             Some(scratch) => {
                 scratch.spike_gradient(r, (self.tier, self.state, above), l + 1, p);
@@ -312,10 +304,8 @@ impl<'a> Step<'a> {
             }
             None => vec![&above.weights, &self.state.delta],
         };
-        buffers.extend([&h.offsets, &h.active_key, &h.active_g, &h.counts, &h.activity, &h.active_e]);
-        let chunk = (first / self.state.chunk) as u64;
-        let work = Work::Indirect(h.dispatches.clone(), 12 * (1 + chunk));
-        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, variant), p, &buffers, work);
+        buffers.extend([&h.offsets, &h.counts, &h.active]);
+        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, variant), p, &buffers, Work::Groups(sweep));
     }
 }
 

@@ -91,7 +91,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let info = engine.info();
         let mark = DataMark::new(&train, test);
-        let device = format!("{} {}", info.kind, info.name);
+        let kernels = engine.kernels().map(|name| format!(", {name} kernels")).unwrap_or_default();
+        let device = format!("{} {}{kernels}", info.kind, info.name);
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let mut trainer = Trainer { config, train, test, engine, folder, progress: fresh, session, last: None };
@@ -165,7 +166,7 @@ impl<'a> Trainer<'a> {
         let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
         let mut conflicts = begun.differences(self.config)?;
         conflicts.retain(|d| match d.field.as_str() {
-            "data" | "device" => false,
+            "data" | "device" | "kernels" => false,
             "epochs" => !more_epochs,
             _ => true,
         });

@@ -15,6 +15,7 @@ use report::{Measured, Report};
 use spikegrad::bench::{Ceilings, Measurement, Plan, ceilings, measure, trace};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
+use spikegrad::gpu::{GpuOptions, Variant};
 use spikegrad::presets;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -117,6 +118,12 @@ pub struct Arguments {
     /// Draw charts (PNG) into this folder
     #[arg(long, value_name = "DIR")]
     charts: Option<PathBuf>,
+    /// Kernels of a gpu device: plain, cooperative or subgroups [default: the fastest]
+    #[arg(long, value_name = "VARIANT")]
+    kernels: Option<Variant>,
+    /// Do not measure which kernels are fastest on a GPU; take the usual ones
+    #[arg(long)]
+    no_tuning: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -244,7 +251,8 @@ fn measure_case(
     bar: &ProgressBar,
 ) -> Result<(Engines, Vec<Measurement>)> {
     let weights = case.weights(arguments.seed)?;
-    let open = |word: &MethodWord| device.open(&case.config.network, word.method());
+    let options = GpuOptions { variant: arguments.kernels, tuning: !arguments.no_tuning, ..GpuOptions::default() };
+    let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Engines>>()?;
     let adam = case.config.adam;
     let plan = Plan { batch: &case.batch, weights: &weights, adam, repeat: arguments.repeat };

@@ -1,0 +1,156 @@
+// Prefix sum of a hidden layer's counts, second of two: exclusive offsets of all counts, offsets[scanned] their total;
+// and, since a lane that knows an offset knows where something belongs, everything put in its place:
+//   rows         spikes as the next layer's input, events in (b, t, j) order
+//   presynaptic  spikes for the weight gradient above: for each chunk of samples, each neuron's spikes in (b, t) order,
+//                as rows (b - first sample of the chunk) T + t of the chunk's deltas
+//   quads        active entries in (b, quad, t, neuron) order, from the chain that lif_forward staged in the
+//                accidental order of lanes
+// A workgroup owns a block of 256 per_lane counts. One workgroup more, the last, sums the lower regulariser:
+//   sum_b (lambda_low / N) sum_i max(0, nu_low - zeta_i)^2
+#import params
+#import index
+#import sections
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> counts: array<u32>;                  // sections, staged, samples, chains, blocks
+@group(0) @binding(2) var<storage, read> spike_words: array<vec4<u32>>;       // (B, words, Q)
+@group(0) @binding(3) var<storage, read> staged: array<vec4<u32>>;            // chain, row b T + t, neuron, g
+@group(0) @binding(4) var<storage, read_write> offsets: array<u32>;           // (scanned + 1)
+@group(0) @binding(5) var<storage, read_write> events: array<u32>;            // t << 16 | j
+@group(0) @binding(6) var<storage, read_write> presynaptic: array<u32>;       // rows of delta
+@group(0) @binding(7) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(8) var<storage, read_write> report: array<u32>;            // read: spikes; written: lower term
+
+const LANES: u32 = 256u;
+const ROOT: u32 = 16u;
+// One word of padding each 16, so that 16 lanes with 16 words each meet in no bank.
+const PADDED: u32 = LANES + ROOT;
+var<workgroup> sums: array<u32, PADDED>;
+var<workgroup> sums_before: array<u32, PADDED>;
+var<workgroup> lows: array<f32, PADDED>;
+var<workgroup> root_sums: array<u32, ROOT>;
+var<workgroup> root_before: array<u32, ROOT>;
+var<workgroup> root_lows: array<f32, ROOT>;
+
+// The n spikes of row k = b T + t.
+fn place_row(k: u32, n: u32, offset: u32) {
+    let t = k % p.steps;
+    let begin = (k / p.steps * p.words + (t >> 5u)) * p.quads;
+    let end = min(offset + n, p.event_capacity);
+    var at = offset;
+    for (var q = 0u; q < p.quads && at < end; q++) {
+        let fired = (spike_words[begin + q] >> vec4<u32>(t & 31u)) & vec4<u32>(1u);
+        if any(fired != vec4<u32>(0u)) {
+            for (var j = 0u; j < 4u; j++) {
+                if fired[j] != 0u && at < end {
+                    events[at] = t << 16u | (4u * q + j);
+                    at++;
+                }
+            }
+        }
+    }
+}
+
+// The n spikes of a neuron in a sample; k counts from the section's beginning.
+fn place_presynaptic(k: u32, n: u32, offset: u32) {
+    let first = k / (p.chunk * p.neurons) * p.chunk;
+    let samples = min(p.chunk, p.batch - first);
+    let i = (k - first * p.neurons) / samples;
+    let local = (k - first * p.neurons) % samples;
+    let end = min(offset + n, p.event_capacity);
+    var at = offset;
+    for (var w = 0u; w < p.words && at < end; w++) {
+        var word = spike_words[((first + local) * p.words + w) * p.quads + i / 4u][i & 3u];
+        while word != 0u && at < end {
+            presynaptic[at] = local * p.steps + 32u * w + firstTrailingBit(word);
+            word &= word - 1u;
+            at++;
+        }
+    }
+}
+
+// The n active entries of quad k = b Q + q, the last first.
+fn place_active(k: u32, n: u32, offset: u32) {
+    var link = counts[chain_section(p) + k];
+    for (var at = offset + n; at > offset && link != 0u && link <= p.active_capacity; at--) {
+        let entry = staged[link - 1u];
+        if at <= p.active_capacity {
+            active_entries[at - 1u] = vec4<u32>(entry.y, entry.z, entry.w, 0u);
+        }
+        link = entry.x;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let block = linear_group(workgroup);
+    let blocks = (p.scanned + LANES * p.per_lane - 1u) / (LANES * p.per_lane);
+    var before = 0u;
+    var low = 0.0;
+    for (var k = lane; k < min(block, blocks); k += LANES) {
+        before += counts[block_section(p) + 2u * k];
+        low += bitcast<f32>(counts[block_section(p) + 2u * k + 1u]);
+    }
+    let begin = min((block * LANES + lane) * p.per_lane, p.scanned);
+    let end = min(begin + p.per_lane, p.scanned);
+    var own = 0u;
+    for (var k = begin; k < end; k++) {
+        own += counts[k];
+    }
+    let padded = lane + lane / ROOT;
+    sums[padded] = own;
+    sums_before[padded] = before;
+    lows[padded] = low;
+    workgroupBarrier();
+    if lane < ROOT {
+        own = 0u;
+        before = 0u;
+        low = 0.0;
+        for (var k = lane * (ROOT + 1u); k < lane * (ROOT + 1u) + ROOT; k++) {
+            let one = sums[k];
+            sums[k] = own;
+            own += one;
+            before += sums_before[k];
+            low += lows[k];
+        }
+        root_sums[lane] = own;
+        root_before[lane] = before;
+        root_lows[lane] = low;
+    }
+    workgroupBarrier();
+    if lane == 0u {
+        var sum = 0u;
+        low = 0.0;
+        for (var k = 0u; k < ROOT; k++) {
+            sum += root_before[k];
+            low += root_lows[k];
+        }
+        if block == blocks {
+            offsets[p.scanned] = sum;
+            report[p.report_at + 3u] = bitcast<u32>(p.lambda_low / f32(p.neurons) * low);
+        }
+        for (var k = 0u; k < ROOT; k++) {
+            let one = root_sums[k];
+            root_sums[k] = sum;
+            sum += one;
+        }
+    }
+    workgroupBarrier();
+    var offset = root_sums[lane / ROOT] + sums[padded];
+    // Rows and neurons count the same spikes.
+    let spikes = report[p.report_at];
+    for (var k = begin; k < end; k++) {
+        let n = counts[k];
+        offsets[k] = offset;
+        if n != 0u {
+            if k < presynaptic_section(p) {
+                place_row(k, n, offset);
+            } else if k < quad_section(p) {
+                place_presynaptic(k - presynaptic_section(p), n, offset - spikes);
+            } else {
+                place_active(k - quad_section(p), n, offset - 2u * spikes);
+            }
+        }
+        offset += n;
+    }
+}

@@ -1,0 +1,24 @@
+// Adam with bias correction: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon).
+// The twin of `AdamParams` in src/gpu/params.rs.
+struct AdamParams {
+    beta1: f32,
+    beta2: f32,
+    step_size: f32,            // lr / (1 - beta1^n)
+    inv_sqrt_correction: f32,  // 1 / sqrt(1 - beta2^n)
+    epsilon: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+
+fn first_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    return a.beta1 * before + (1.0 - a.beta1) * g;
+}
+
+fn second_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    return a.beta2 * before + (1.0 - a.beta2) * g * g;
+}
+
+fn update(a: AdamParams, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+    return a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon);
+}

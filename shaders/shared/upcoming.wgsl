@@ -1,0 +1,40 @@
+// Four events of a sorted list at once; an event that never comes stands for the end of the list.
+fn upcoming(next: u32, end: u32) -> vec4<u32> {
+    var ahead = vec4<u32>(0xffffffffu);
+    if next < end {
+        ahead.x = input_events[next];
+    }
+    if next + 1u < end {
+        ahead.y = input_events[next + 1u];
+    }
+    if next + 2u < end {
+        ahead.z = input_events[next + 2u];
+    }
+    if next + 3u < end {
+        ahead.w = input_events[next + 3u];
+    }
+    return ahead;
+}
+
+// Quad q of the weight rows of those that are due before t, else 0. The first is.
+fn arrived(ahead: vec4<u32>, t: u32, q: u32) -> array<vec4<f32>, 4> {
+    let due = (ahead >> vec4<u32>(16u)) < vec4<u32>(t);
+    var rows = array<vec4<f32>, 4>();
+    rows[0] = weights[(ahead.x & 0xffffu) * p.quads + q];
+    if due.y {
+        rows[1] = weights[(ahead.y & 0xffffu) * p.quads + q];
+    }
+    if due.z {
+        rows[2] = weights[(ahead.z & 0xffffu) * p.quads + q];
+    }
+    if due.w {
+        rows[3] = weights[(ahead.w & 0xffffu) * p.quads + q];
+    }
+    return rows;
+}
+
+// How many are due before t.
+fn how_many(ahead: vec4<u32>, t: u32) -> u32 {
+    let due = select(vec4<u32>(0u), vec4<u32>(1u), (ahead >> vec4<u32>(16u)) < vec4<u32>(t));
+    return (due.x + due.y) + (due.z + due.w);
+}

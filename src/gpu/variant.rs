@@ -1,0 +1,105 @@
+//! Variants of the sparse kernels: the same sums, each variant in an order of its own.
+
+use super::adapter::{AdapterSummary, Tier};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Largest subgroup of the variant that uses them: a workgroup must be made of whole ones.
+const LARGEST_SUBGROUP: u32 = 64;
+
+/// Which of the variants the sparse kernels run in. Results of two variants differ by rounding, those of one variant
+/// on one device not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// A lane walks its list alone, one entry after the other.
+    Plain,
+    /// Lanes share lists and rows and meet in workgroup memory; several loads are under way at once.
+    Cooperative,
+    /// As `Cooperative`, and the spike gradient's lanes meet in subgroups.
+    Subgroups,
+}
+
+/// All variants, the plainest first.
+pub const VARIANTS: [Variant; 3] = [Variant::Plain, Variant::Cooperative, Variant::Subgroups];
+
+impl Variant {
+    /// Its name: `plain`, `cooperative`, `subgroups`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Plain => "plain",
+            Variant::Cooperative => "cooperative",
+            Variant::Subgroups => "subgroups",
+        }
+    }
+
+    /// What a tier gets where nothing was measured.
+    pub fn usual(tier: Tier) -> Variant {
+        match tier {
+            Tier::Software => Variant::Plain,
+            Tier::Hardware => Variant::Cooperative,
+        }
+    }
+
+    /// Whether the adapter can run it.
+    pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
+        match self {
+            Variant::Plain | Variant::Cooperative => true,
+            Variant::Subgroups => adapter.subgroups.is_some_and(|(_, largest)| largest <= LARGEST_SUBGROUP),
+        }
+    }
+
+    /// Fewest counts that a lane of the scan takes: workgroups that meet at barriers are dear on software adapters.
+    pub(super) fn scan_per_lane(self) -> u64 {
+        match self {
+            Variant::Plain => 16,
+            _ => 1,
+        }
+    }
+
+    /// Names that `lif_forward` and `readout` are compiled with.
+    pub(super) fn events(self, recording: bool) -> &'static [&'static str] {
+        match (self, recording) {
+            (Variant::Plain, false) => &[],
+            (Variant::Plain, true) => &["RECORD"],
+            (_, false) => &["AHEAD"],
+            (_, true) => &["AHEAD", "RECORD"],
+        }
+    }
+
+    /// Names that `weight_gradient` is compiled with, and the quads that a workgroup of it owns.
+    pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], u64) {
+        match (self, adam) {
+            (Variant::Plain, false) => (&[], 64),
+            (Variant::Plain, true) => (&["ADAM"], 64),
+            (_, false) => (&["COOPERATIVE"], 16),
+            (_, true) => (&["COOPERATIVE", "ADAM"], 16),
+        }
+    }
+
+    /// Names that `spike_gradient` is compiled with, and about how many entries a workgroup of it takes at once.
+    pub(super) fn spike_gradient(self) -> (&'static [&'static str], u64) {
+        match self {
+            Variant::Plain => (&[], 64),
+            Variant::Cooperative => (&["COOPERATIVE"], 8),
+            Variant::Subgroups => (&["SUBGROUPS"], 2),
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        let known = VARIANTS.into_iter().find(|variant| variant.name() == word);
+        known.ok_or_else(|| Error::Config(format!("kernels `{word}`: must be plain, cooperative or subgroups")))
+    }
+}
