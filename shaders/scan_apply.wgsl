@@ -4,18 +4,17 @@
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;          // (counts + 1)
-@group(0) @binding(2) var<storage, read> block_sums: array<u32>;      // (ceil(counts / 1024)), exclusive
+@group(0) @binding(2) var<storage, read> block_sums: array<u32>;      // (blocks), exclusive
 @group(0) @binding(3) var<storage, read_write> offsets: array<u32>;   // (counts + 1)
 
 const LANES: u32 = 256u;
-const PER_LANE: u32 = 4u;
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let block = linear_group(workgroup);
-    let begin = (block * LANES + lane) * PER_LANE;
-    let end = min(begin + PER_LANE, p.counts);
+    let begin = (block * LANES + lane) * p.per_lane;
+    let end = min(begin + p.per_lane, p.counts);
     var own = 0u;
     for (var k = begin; k < end; k++) {
         own += counts[k];

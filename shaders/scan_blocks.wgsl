@@ -2,15 +2,14 @@
 #import params
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> block_sums: array<u32>;  // (ceil(counts / 1024))
+@group(0) @binding(1) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
 const LANES: u32 = 256u;
-const BLOCK: u32 = 1024u;
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    let blocks = (p.counts + BLOCK - 1u) / BLOCK;
+    let blocks = (p.counts + LANES * p.per_lane - 1u) / (LANES * p.per_lane);
     var carry = 0u;
     for (var begin = 0u; begin < blocks; begin += LANES) {
         let at = begin + lane;

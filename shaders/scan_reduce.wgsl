@@ -1,21 +1,20 @@
-// Prefix sum, first of three: the sum of each block of 1,024 counts.
+// Prefix sum, first of three: the sum of each block of 256 per_lane counts.
 #import params
 #import index
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts + 1)
-@group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (ceil(counts / 1024))
+@group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
 const LANES: u32 = 256u;
-const PER_LANE: u32 = 4u;
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let block = linear_group(workgroup);
-    let begin = (block * LANES + lane) * PER_LANE;
+    let begin = (block * LANES + lane) * p.per_lane;
     var sum = 0u;
-    for (var k = begin; k < min(begin + PER_LANE, p.counts); k++) {
+    for (var k = begin; k < min(begin + p.per_lane, p.counts); k++) {
         sum += counts[k];
     }
     sums[lane] = sum;
@@ -25,7 +24,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[lane] += sums[lane + width];
         }
     }
-    if lane == 0u && block * LANES * PER_LANE < p.counts {
+    if lane == 0u && block * LANES * p.per_lane < p.counts {
         block_sums[block] = sums[0];
     }
 }

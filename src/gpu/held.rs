@@ -1,7 +1,7 @@
 //! The training set in device memory, as compact events in one or several buffers, and the kernels that make a
 //! step's input of it.
 
-use super::buffers::State;
+use super::buffers::{State, scan_blocks};
 use super::context::Context;
 use super::params::Params;
 use super::pieces::Piece;
@@ -130,7 +130,7 @@ pub fn record<'a>(
     let lists = piece.samples * network.inputs;
     r.clear_first(&input.counts, 4 * lists as u64);
     r.clear(&input.needed);
-    let p = Params { counts: lists as u32, ..p };
+    let p = Params { counts: lists as u32, per_lane: p.per_lane.max(4), ..p };
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {
             for (shard, held) in resident.shards.iter().enumerate() {
@@ -145,7 +145,7 @@ pub fn record<'a>(
             r.add("gather", (k::GATHER, &[]), p, &buffers, Work::Groups(piece.samples as u64));
         }
     }
-    let blocks = || Work::Groups((lists as u64).div_ceil(1024));
+    let blocks = || Work::Groups(scan_blocks(lists as u64, p.per_lane.into()));
     r.add("scan_reduce.input", (k::SCAN_REDUCE, &[]), p, &[&input.counts, &input.block_sums], blocks());
     r.add("scan_blocks.input", (k::SCAN_BLOCKS, &[]), p, &[&input.block_sums], Work::Groups(1));
     let buffers = [&input.counts, &input.block_sums, &input.offsets];
