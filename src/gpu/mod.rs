@@ -418,6 +418,15 @@ impl Engine for GpuEngine {
         self.enqueue(Input::Batch(batch), *adam)
     }
 
+    fn crossover(&self) -> f64 {
+        match self.context.tier {
+            // Between 5 and 15 % (docs/performance.md).
+            Tier::Software => 0.10,
+            // Measured by nobody yet: every layer stays sparse.
+            Tier::Hardware => 1.0,
+        }
+    }
+
     fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
