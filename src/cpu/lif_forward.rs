@@ -1,4 +1,4 @@
-//! LIF forward, event-driven: each spike adds its weight row to the currents of the time at which it arrives.
+//! LIF forward, event-driven: each spike adds its weight row to the potentials when it arrives, a step later.
 //!
 //! V[t+1] = V_rest + α (V[t] - V_rest) - (V_th - V_r) S[t] + Σ_i W_i S_i[t], the sum in the order of i, without fused
 //! multiply-adds, so every instruction set gives the same bits.
@@ -55,7 +55,7 @@ impl SpikeBits {
     }
 }
 
-/// Where the currents of a block of rows come from.
+/// Where a sample's input currents come from.
 pub enum Input<'a> {
     /// Events, sorted by (t, i), each adding its weight row.
     Events(&'a [Event]),
