@@ -233,26 +233,18 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
             let bytes = WORD * below + 2.0 * WORD * f.batch * n;
             with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
         }
-        // The input's events: counted, their rows noted; and put neuron by neuron, in order.
-        ("scan_reduce.input", _) if l == 0 => plain(WORD * f.batch * n_in * (1.0 + 1.0 / 1024.0), 0.0),
-        ("scan_blocks.input", _) if l == 0 => plain(2.0 * WORD * f.batch * n_in / 1024.0, 0.0),
-        ("scan_apply.input", _) if l == 0 => plain(WORD * f.batch * n_in * (2.0 + 1.0 / 1024.0), 0.0),
+        // The input's events: counted, their rows noted; and put neuron by neuron, in order. How many sums of blocks a
+        // scan goes through is its own affair.
+        ("scan_reduce.input", _) if l == 0 => plain(WORD * f.batch * n_in, 0.0),
+        ("scan_apply.input", _) if l == 0 => plain(2.0 * WORD * f.batch * n_in, 0.0),
         ("gather", _) if l == 0 => plain(WORD * below + WORD * f.batch * n_in + rows * BIT, 0.0),
         ("scatter_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
         ("sort_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
-        // Counts to offsets.
-        ("scan_reduce", true) => plain(WORD * counts * (1.0 + 1.0 / 1024.0), 0.0),
-        ("scan_blocks", true) => plain(2.0 * WORD * counts / 1024.0, 0.0),
-        ("scan_apply", true) => plain(WORD * counts * (2.0 + 1.0 / 1024.0), 0.0),
         // Counts, masks and staged entries to offsets and lists, all at once.
         ("compact", true) => {
             let entries = 2.0 * (PLACE + WORD) * active;
             plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
         }
-        // Masks and offsets to lists.
-        ("scatter_spikes", true) => plain(rows * n * BIT + WORD * rows + WORD * spikes, 0.0),
-        ("scatter_presynaptic", true) => plain(rows * n * BIT + WORD * f.batch * n + WORD * spikes, 0.0),
-        ("scatter_active", true) => plain(2.0 * (PLACE + WORD) * active, 0.0),
         ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
         ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
         ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),
@@ -337,7 +329,7 @@ mod tests {
         let sum = ["weight_gradient.0", "weight_gradient.1", "adam.0", "adam.1"].map(|name| bytes(name).unwrap());
         assert_eq!(bytes("weight_gradient+adam"), Some(sum.iter().sum()));
         assert_eq!(bytes("spike_gradient"), bytes("spike_gradient.0"));
-        assert_eq!(bytes("scan_apply.input"), Some(4.0 * 2.0 * 10.0 * (2.0 + 1.0 / 1024.0)));
+        assert_eq!(bytes("scan_apply.input"), Some(2.0 * 4.0 * 2.0 * 10.0));
         assert_eq!([bytes("no_such_kernel"), bytes("lif_forward.7"), bytes("lif_forward.1")], [None; 3]);
     }
 
