@@ -11,16 +11,17 @@
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
 @group(0) @binding(2) var<storage, read> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e; (b, quad, t) order
 @group(0) @binding(3) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, Q)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.chunk_samples * p.quads {
+    if id >= p.chunk_samples * p.shard_quads {
         return;
     }
-    let local = id / p.quads;
-    let q = id % p.quads;
+    let local = id / p.shard_quads;
+    let own = id % p.shard_quads;
+    let q = p.first_quad + own;
     let b = p.first_sample + local;
     let section = quad_section(p);
     let quad = section + b * p.quads + q;
@@ -54,7 +55,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 now--;
             }
-            delta[(local * p.steps + t) * p.quads + q] = value;
+            delta[(local * p.steps + t) * p.shard_quads + own] = value;
         }
     }
 }

@@ -8,16 +8,17 @@
 @group(0) @binding(1) var<storage, read> errors: array<vec4<f32>>;        // (B, Q)
 @group(0) @binding(2) var<storage, read> peaks: array<vec4<u32>>;         // (B, Q)
 @group(0) @binding(3) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, Q)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.chunk_samples * p.quads {
+    if id >= p.chunk_samples * p.shard_quads {
         return;
     }
-    let local = id / p.quads;
-    let q = id % p.quads;
+    let local = id / p.shard_quads;
+    let own = id % p.shard_quads;
+    let q = p.first_quad + own;
     let b = p.first_sample + local;
     let error = errors[b * p.quads + q];
     let peak = peaks[b * p.quads + q];
@@ -38,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 now--;
             }
-            delta[(local * p.steps + t) * p.quads + q] = value;
+            delta[(local * p.steps + t) * p.shard_quads + own] = value;
         }
     }
 }

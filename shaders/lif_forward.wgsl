@@ -27,7 +27,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, Q)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -62,20 +62,21 @@ fn nibble(x: vec4<bool>) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-#ifdef CURRENTS
     let id = linear_group(workgroup) * LANES + lane;
-    if id >= p.chunk_samples * p.quads {
+    let own = id % p.shard_quads;
+    let q = p.first_quad + own;
+#ifdef CURRENTS
+    if id >= p.chunk_samples * p.shard_quads {
         return;
     }
-    let quad = p.first_sample * p.quads + id;
+    let b = p.first_sample + id / p.shard_quads;
 #else
-    let quad = linear_group(workgroup) * LANES + lane;
-    if quad >= p.batch * p.quads {
+    if id >= p.batch * p.shard_quads {
         return;
     }
+    let b = id / p.shard_quads;
 #endif
-    let b = quad / p.quads;
-    let q = quad % p.quads;
+    let quad = b * p.quads + q;
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
 #ifdef CURRENTS
     let arriving = (b - p.first_sample) * p.steps * p.quads + q;
@@ -113,7 +114,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
 #ifdef AHEAD
             while (ahead.x >> 16u) < t {
-                let rows = arrived(ahead, t, q);
+                let rows = arrived(ahead, t, own);
                 v += rows[0];
                 v += rows[1];
                 v += rows[2];
@@ -123,7 +124,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #else
             while (event >> 16u) < t {
-                v += weights[(event & 0xffffu) * p.quads + q];
+                v += weights[(event & 0xffffu) * p.shard_quads + own];
                 next++;
                 event = 0xffffffffu;
                 if next < end {

@@ -18,7 +18,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, Q)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, shard_quads)
 @group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(5) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
 #ifdef RECORD
@@ -31,20 +31,21 @@
 #endif
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-#ifdef CURRENTS
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.chunk_samples * p.quads {
+    let own = id % p.shard_quads;
+    let q = p.first_quad + own;
+#ifdef CURRENTS
+    if id >= p.chunk_samples * p.shard_quads {
         return;
     }
-    let quad = p.first_sample * p.quads + id;
+    let b = p.first_sample + id / p.shard_quads;
 #else
-    let quad = linear_group(workgroup) * 64u + lane;
-    if quad >= p.batch * p.quads {
+    if id >= p.batch * p.shard_quads {
         return;
     }
+    let b = id / p.shard_quads;
 #endif
-    let b = quad / p.quads;
-    let q = quad % p.quads;
+    let quad = b * p.quads + q;
 #ifdef CURRENTS
     let arriving = (b - p.first_sample) * p.steps * p.quads + q;
 #else
@@ -72,7 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var current = vec4<f32>(0.0);
 #ifdef AHEAD
         while (ahead.x >> 16u) < t {
-            let rows = arrived(ahead, t, q);
+            let rows = arrived(ahead, t, own);
             current += rows[0];
             current += rows[1];
             current += rows[2];
@@ -82,7 +83,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #else
         while (event >> 16u) < t {
-            current += weights[(event & 0xffffu) * p.quads + q];
+            current += weights[(event & 0xffffu) * p.shard_quads + own];
             next++;
             event = 0xffffffffu;
             if next < end {

@@ -1,6 +1,7 @@
 // Spike gradient at the active entries of a hidden layer, for a chunk of samples:
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
 // p.sweep workgroups sweep over the chunk's entries together: how many there are need not be known when recording.
+// Where the columns of the layer above are in shards, e holds the sum over those before (0 at first); the last ends it.
 #ifdef SUBGROUPS
 // A subgroup owns an entry and reads its weight row and delta row together; its lanes' sums meet in a fixed order.
 // (naga needs, and knows, no `enable subgroups;`; a browser would.)
@@ -25,8 +26,8 @@
 @group(0) @binding(3) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
 @group(0) @binding(4) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
 #else
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, Q above)
-@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, Q above)
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads): columns of the layer above
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
 @group(0) @binding(5) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
@@ -74,9 +75,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef GATHER
             sum.x = products[row * 4u * p.quads + min(key.y, 4u * p.quads - 1u)];
 #else
-            let w = key.y * p.above_quads;
-            let d = row * p.above_quads;
-            for (var q = part; q < p.above_quads; q += parts) {
+            let w = key.y * p.shard_quads;
+            let d = row * p.shard_quads;
+            for (var q = part; q < p.shard_quads; q += parts) {
                 sum += weights[w + q] * delta[d + q];
             }
 #endif
@@ -105,7 +106,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
             let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
             let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
-            active_entries[k].w = bitcast<u32>((total + up + low) * bitcast<f32>(active_entries[k].z));
+            total += bitcast<f32>(active_entries[k].w);
+            let e = (total + up + low) * bitcast<f32>(active_entries[k].z);
+            active_entries[k].w = bitcast<u32>(select(total, e, p.last_shard == 1u));
         }
     }
 }

@@ -16,16 +16,16 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> presynaptic_start: array<u32>;      // where each neuron's rows begin
 @group(0) @binding(2) var<storage, read> presynaptic: array<u32>;            // rows of delta, neuron by neuron
-@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T, Q)
+@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T, shard_quads)
 #ifdef ADAM
-@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in, Q), of the chunks before
+@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in, shard_quads), of the chunks before
 @group(0) @binding(5) var<storage, read> status: array<u32>;                 // [0]: some list overflowed
-@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in, Q)
-@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in, Q)
-@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in, Q)
+@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in, shard_quads)
+@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in, shard_quads)
+@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in, shard_quads)
 @group(0) @binding(9) var<uniform> a: AdamParams;
 #else
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in, Q)
+@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in, shard_quads)
 #endif
 
 const LANES: u32 = 64u;
@@ -41,9 +41,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let owners = LANES / SHARE;
     let id = linear_group(workgroup) * owners + lane % owners;
     let part = lane / owners;
-    let inside = id < p.inputs * p.quads;
-    let i = min(id / p.quads, p.inputs - 1u);
-    let q = id % p.quads;
+    let inside = id < p.inputs * p.shard_quads;
+    let i = min(id / p.shard_quads, p.inputs - 1u);
+    let q = id % p.shard_quads;
     let base = presynaptic_start[p.presynaptic_base];
     let at = p.presynaptic_at + i * p.presynaptic_stride;
     let begin = min(presynaptic_start[at] - base, p.input_capacity);
@@ -60,17 +60,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var k = first_spike;
     // Four rows on the way at once, added one by one.
     for (; k + 3u < last_spike; k += 4u) {
-        let d0 = delta[min(presynaptic[k], last_row) * p.quads + q];
-        let d1 = delta[min(presynaptic[k + 1u], last_row) * p.quads + q];
-        let d2 = delta[min(presynaptic[k + 2u], last_row) * p.quads + q];
-        let d3 = delta[min(presynaptic[k + 3u], last_row) * p.quads + q];
+        let d0 = delta[min(presynaptic[k], last_row) * p.shard_quads + q];
+        let d1 = delta[min(presynaptic[k + 1u], last_row) * p.shard_quads + q];
+        let d2 = delta[min(presynaptic[k + 2u], last_row) * p.shard_quads + q];
+        let d3 = delta[min(presynaptic[k + 3u], last_row) * p.shard_quads + q];
         sum += d0;
         sum += d1;
         sum += d2;
         sum += d3;
     }
     for (; k < last_spike; k++) {
-        sum += delta[min(presynaptic[k], last_row) * p.quads + q];
+        sum += delta[min(presynaptic[k], last_row) * p.shard_quads + q];
     }
 #ifdef COOPERATIVE
     partial[lane] = sum;

@@ -44,6 +44,8 @@ enum Seen {
     Dense,
     /// The same with the kernels of hardware adapters.
     DenseHardware,
+    /// Weights in shards.
+    Shards,
     /// The reference method.
     Reference,
     /// The sparse step with the lower layers dense, in chunks of 3, 3, 3 and 2 samples.
@@ -56,7 +58,7 @@ enum Seen {
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 15] = [
+const SCENARIOS: [Seen; 16] = [
     Sparse,
     Hardware,
     Subgroups,
@@ -67,6 +69,7 @@ const SCENARIOS: [Seen; 15] = [
     ManyGroups,
     Dense,
     DenseHardware,
+    Shards,
     Reference,
     Mixed,
     MixedHardware,
@@ -182,7 +185,7 @@ const MUTATIONS: &[Mutation] = &[
     ("delta_readout", "value += error;", "value = error;", Hardware),
     ("delta", "p.first_sample + local", "local", Sparse),
     ("delta", "value *= p.alpha;", "value *= p.alpha - 1e-3;", Sparse),
-    ("delta", "(local * p.steps + t) * p.quads + q", "(local * p.steps + t + 1u) * p.quads + q", Sparse),
+    ("delta", "(local * p.steps + t) * p.shard_quads + own", "(local * p.steps + t + 1u) * p.shard_quads + own", Sparse),
     ("delta", "var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);",
         "var left = max(begin + 1u, min(offsets[quad + 1u] - offsets[section], p.active_capacity)) - 1u;", Sparse),
     ("delta", "any(value != vec4<f32>(0.0))", "false", Sparse),
@@ -238,6 +241,15 @@ const MUTATIONS: &[Mutation] = &[
     ("dense_delta_readout", "peak == vec4<u32>(t)", "peak == vec4<u32>(t - 1u)", Dense),
     ("dense_delta_readout", "value *= p.alpha;", "", Dense),
     ("dense_delta", "(distance < vec4<f32>(p.b_th))", "(distance <= vec4<f32>(p.b_th))", Ties(Method::Dense)),
+    ("lif_forward", "p.first_quad + own", "own", Shards),
+    ("lif_forward", "* p.shard_quads + own", "* p.quads + q", Shards),
+    ("readout", "p.first_quad + own", "own", Shards),
+    ("readout", "let b = id / p.shard_quads;", "let b = id / p.quads;", Shards),
+    ("delta", "p.first_quad + own", "own", Shards),
+    ("delta_readout", "p.first_quad + own", "own", Shards),
+    ("spike_gradient", "total += bitcast<f32>(active_entries[k].w);", "", Shards),
+    ("spike_gradient", "p.last_shard == 1u", "true", Shards),
+    ("weight_gradient", "id % p.shard_quads", "id % p.quads", Shards),
     ("dense_delta", "delta[at] + regularised", "delta[at]", Dense),
     ("dense_delta", "< vec4<f32>(p.b_th)) & valid", "< vec4<f32>(p.b_th)) | valid", Dense),
     ("dense_delta", "p.alpha * value + e", "p.alpha * (value + e)", Dense),
@@ -247,9 +259,9 @@ const MUTATIONS: &[Mutation] = &[
     ("dense_input", "spikes[begin + k] = 0.0;", "spikes[begin + k] *= 1.0;", Mixed),
     ("dense_input", "let b = p.first_sample + local;", "let b = local;", Mixed),
     ("lif_forward", "(max(t, 1u) - 1u) * p.quads", "t * p.quads", Mixed),
-    ("lif_forward", "let quad = p.first_sample * p.quads + id;", "let quad = id;", Mixed),
+    ("lif_forward", "p.first_sample + id / p.shard_quads", "id / p.shard_quads", Mixed),
     ("readout", "let arriving = (b - p.first_sample) * p.steps", "let arriving = b * p.steps", MixedHardware),
-    ("readout", "let quad = p.first_sample * p.quads + id;", "let quad = id;", MixedHardware),
+    ("readout", "p.first_sample + id / p.shard_quads", "id / p.shard_quads", MixedHardware),
     ("spike_gradient", "row * 4u * p.quads + min(key.y", "row * p.quads + min(key.y", Mixed),
     ("spike_gradient", "sum.x = products", "sum.y += 0.5 * products", MixedHardware),
     ("gemm_sum", "p.accumulate == 1u", "p.accumulate == 2u", Mixed),
@@ -328,6 +340,7 @@ impl Case {
         let cramped = GpuOptions { density_guess: Some(1e-9), ..software.clone() };
         let chunked = GpuOptions { delta_bytes: rows(3, 8, 70), ..software.clone() };
         let cut = GpuOptions { density_guess: Some(1.0), max_binding: Some(2 * 16 * 70 * 29), ..software.clone() };
+        let shards = GpuOptions { max_binding: Some(64 * 5 * 33), ..software.clone() };
         let hardware = GpuOptions { tier: Some(Tier::Hardware), delta_bytes: Some(1), ..GpuOptions::default() };
         let cooperative = GpuOptions { variant: Some(Variant::Cooperative), ..GpuOptions::default() };
         let chunks_of_one =
@@ -338,6 +351,7 @@ impl Case {
             Subgroups => (network(20, &[11, 43], 6, 40), chunks_of_one(Variant::Subgroups), 5, 0.1),
             ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
             ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
+            Shards => (network(137, &[129, 117], 125, 5), shards, 6, 0.1),
             Held => (network(37, &[29, 17], 5, 70), cut, 11, 0.05),
             ManyCounts => (network(2, &[3], 2, 900), cooperative.clone(), 320, 0.0005),
             ManyGroups => (network(5, &[1], 2, 2), cooperative, 65_700, 0.5),

@@ -77,6 +77,17 @@ fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
 }
 
+/// Weight matrices that no binding holds: their columns are in shards.
+fn in_shards(network: &Network, options: GpuOptions) -> GpuOptions {
+    let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
+    // Room for one sample of which every entry is active.
+    let binding = (64 * (network.time_steps * widest) as u64).max(4 << 10);
+    let limits = spikegrad::gpu::plan::Limits { binding, memory: u64::MAX };
+    let plan = spikegrad::gpu::plan::plan(network, 1, 0.0, 0.0, 1, &limits).unwrap();
+    assert!(plan.shards.iter().all(|&shards| shards > 1), "{plan:?}");
+    GpuOptions { max_binding: Some(binding), ..options }
+}
+
 /// The variants that the adapter under test can run.
 fn variants() -> impl Strategy<Value = Variant> {
     proptest::sample::select(runnable())
@@ -148,6 +159,25 @@ proptest! {
     }
 
     #[test]
+    fn weights_in_shards(shape in shapes(), variant in variants(), small in any::<bool>()) {
+        let shape = Shape {
+            inputs: 130 + shape.inputs,
+            hidden: shape.hidden.iter().map(|neurons| 120 + neurons).collect(),
+            classes: 120 + shape.classes,
+            steps: 2 + shape.steps % 4,
+            ..shape
+        };
+        let options = GpuOptions {
+            variant: Some(variant),
+            delta_bytes: small.then_some(1),
+            density_guess: small.then_some(1e-9),
+            ..GpuOptions::default()
+        };
+        let options = in_shards(&shape.network(), options);
+        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+    }
+
+    #[test]
     fn dense_step(shape in shapes(), hardware in any::<bool>()) {
         let tier = Some(if hardware { Tier::Hardware } else { Tier::Software });
         prop_assume!(compare(&shape, Method::Dense, GpuOptions { tier, ..GpuOptions::default() }).is_some());
@@ -161,7 +191,12 @@ proptest! {
 
     /// Any mixture of methods computes the sparse step, on any chunks of samples.
     #[test]
-    fn layers_of_either_method(shape in shapes(), hardware in any::<bool>(), small in any::<bool>(), dense in any::<u32>()) {
+    fn layers_of_either_method(
+        shape in shapes(),
+        hardware in any::<bool>(),
+        (small, cut) in any::<(bool, bool)>(),
+        dense in any::<u32>(),
+    ) {
         let options = GpuOptions {
             tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
             delta_bytes: small.then_some(1),
@@ -169,6 +204,7 @@ proptest! {
             ..GpuOptions::default()
         };
         let (network, batch) = (shape.network(), shape.batch());
+        let options = if cut { in_pieces(&network, options) } else { options };
         let state = TrainingState::new(strong_weights(&network, shape.seed));
         let expected = cpu(&network, Method::Sparse, &state).inspect(&batch).unwrap();
         prop_assume!(comparable(&network, &batch, &expected));
@@ -385,6 +421,31 @@ fn same_bits_from_a_set_on_the_device() {
     assert_eq!(train_held(cut, &batches, &network), plain, "in pieces, of a set in several buffers");
     let cut = in_pieces(&network, GpuOptions { density_guess: Some(1e-9), ..many() });
     assert_eq!(train_held(cut, &batches, &network), plain, "in ever smaller pieces");
+}
+
+/// Shards have bits of their own, since the spike gradient is summed shard by shard; but always the same.
+#[test]
+fn same_bits_in_shards() {
+    let network = network(130, &[150, 120], 130, 5);
+    let batches: Vec<EventSet> = (0..5).map(|k| batch(130, 5, 130, 6, 0.05 * (k + 1) as f64, k)).collect();
+    let options = in_shards(&network, GpuOptions::default());
+    let once = train(options.clone(), &batches, &network);
+    assert_eq!(train(options.clone(), &batches, &network), once);
+    assert_eq!(train_held(options.clone(), &batches, &network), once, "from a set on the device");
+    let cramped = GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..options.clone() };
+    assert_eq!(train(cramped, &batches, &network), once, "grown in the middle, a chunk for each sample");
+    let whole = train(GpuOptions::default(), &batches, &network);
+    for (a, b) in once.weights.layers.iter().zip(&whole.weights.layers) {
+        assert_close("weights", &a.data, &b.data, 1e-3);
+    }
+
+    let refused = gpu::GpuEngine::new(&network, Method::Dense, options.clone()).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("the weights of layer 0 take"), "{refused}");
+    let mut auto = gpu(&network, Method::Auto, &TrainingState::new(strong_weights(&network, 3)), options);
+    auto.set_layer_methods(&[LayerMethod::Sparse, LayerMethod::Dense, LayerMethod::Sparse]).unwrap();
+    assert_eq!(auto.notes().len(), 1, "a dense layer in shards stays sparse, and the log says so");
+    auto.train(&batches[0], &Adam::with_lr(1e-2)).unwrap();
+    assert_eq!(auto.reports(true).unwrap().len(), 1);
 }
 
 /// A set that is larger than the memory set aside for it is uploaded batch by batch, and the user can be told.

@@ -6,7 +6,7 @@ struct Params {
     inputs: u32,              // N_in
     neurons: u32,             // N
     quads: u32,               // Q = ceil(N / 4)
-    above_quads: u32,         // Q of the layer above
+    first_quad: u32,          // of the shard of columns whose weights or deltas this dispatch reads or writes
     input_stride: u32,        // sample b's events begin at input_start[b * input_stride]
     chunk: u32,               // samples in a full chunk
     first_sample: u32,        // first sample of this chunk
@@ -39,5 +39,6 @@ struct Params {
     scanned: u32,             // counts to scan: all, or the rows alone
     per_lane: u32,            // counts of a lane in the scan
     sweep: u32,               // workgroups that share the active entries
-    pad: u32,
+    shard_quads: u32,         // quads of that shard; all columns are one where a binding holds them
+    last_shard: u32,          // 1: no further shard of these columns follows
 }

@@ -5,6 +5,7 @@ use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
 use crate::model::Network;
 use crate::weights::Matrix;
+use std::ops::Range;
 
 /// Four neurons share a lane.
 pub fn quads(neurons: usize) -> usize {
@@ -33,12 +34,13 @@ pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize
     Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
 }
 
-/// A weight matrix, its moments and its gradient, all (N_in, Q) vec4.
-pub struct LayerWeights {
-    /// Presynaptic neurons.
-    pub rows: usize,
-    /// Postsynaptic neurons.
-    pub cols: usize,
+/// Columns of a weight matrix that one binding holds: weights, moments and gradient, all (N_in, `quads`) vec4. Most
+/// matrices are one shard.
+pub struct Shard {
+    /// Quads of the matrix before this shard.
+    pub first_quad: usize,
+    /// Its own.
+    pub quads: usize,
     /// W.
     pub weights: wgpu::Buffer,
     /// First moments.
@@ -49,35 +51,80 @@ pub struct LayerWeights {
     pub gradient: wgpu::Buffer,
 }
 
+/// A weight matrix.
+pub struct LayerWeights {
+    /// Presynaptic neurons.
+    pub rows: usize,
+    /// Postsynaptic neurons.
+    pub cols: usize,
+    /// Its columns, in order.
+    pub shards: Vec<Shard>,
+}
+
+/// One of the buffers of a [`Shard`].
+pub type Of = fn(&Shard) -> &wgpu::Buffer;
+
 impl LayerWeights {
-    /// Zeros.
-    pub fn new(context: &Context, rows: usize, cols: usize) -> Result<Self> {
-        let bytes = 16 * rows as u64 * quads(cols) as u64;
-        Ok(LayerWeights {
-            rows,
-            cols,
-            weights: context.storage("weights", bytes)?,
-            first: context.storage("first moments", bytes)?,
-            second: context.storage("second moments", bytes)?,
-            gradient: context.storage("weight gradient", bytes)?,
-        })
+    /// Zeros, in shards of up to `most` quads.
+    pub fn new(context: &Context, rows: usize, cols: usize, most: usize) -> Result<Self> {
+        let shards = shards(quads(cols), most).map(|Range { start, end }| {
+            let bytes = 16 * (rows * (end - start)) as u64;
+            Ok(Shard {
+                first_quad: start,
+                quads: end - start,
+                weights: context.storage("weights", bytes)?,
+                first: context.storage("first moments", bytes)?,
+                second: context.storage("second moments", bytes)?,
+                gradient: context.storage("weight gradient", bytes)?,
+            })
+        });
+        Ok(LayerWeights { rows, cols, shards: shards.collect::<Result<_>>()? })
     }
 
     /// Writes a row-major matrix into one of the four buffers.
-    pub fn write(&self, context: &Context, buffer: &wgpu::Buffer, matrix: &Matrix) {
-        let stride = 4 * quads(self.cols);
-        let mut padded = vec![0.0f32; self.rows * stride];
-        for (i, row) in padded.chunks_exact_mut(stride).enumerate() {
-            row[..self.cols].copy_from_slice(matrix.row(i));
+    pub fn write(&self, context: &Context, of: Of, matrix: &Matrix) {
+        for shard in &self.shards {
+            let columns = self.columns(shard);
+            let mut padded = vec![0.0f32; self.rows * 4 * shard.quads];
+            for (i, row) in padded.chunks_exact_mut(4 * shard.quads).enumerate() {
+                row[..columns.len()].copy_from_slice(&matrix.row(i)[columns.clone()]);
+            }
+            context.queue.write_buffer(of(shard), 0, bytemuck::cast_slice(&padded));
         }
-        context.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&padded));
     }
 
     /// Reads one of the four buffers. Waits.
-    pub fn read(&self, context: &Context, buffer: &wgpu::Buffer) -> Result<Matrix> {
-        let data = read_rows(context, buffer, self.rows, self.cols)?;
+    pub fn read(&self, context: &Context, of: Of) -> Result<Matrix> {
+        let mut data = vec![0.0; self.rows * self.cols];
+        for shard in &self.shards {
+            let columns = self.columns(shard);
+            let part = read_rows(context, of(shard), self.rows, columns.len())?;
+            for (row, part) in data.chunks_exact_mut(self.cols).zip(part.chunks_exact(columns.len())) {
+                row[columns.clone()].copy_from_slice(part);
+            }
+        }
         Ok(Matrix { rows: self.rows, cols: self.cols, data })
     }
+
+    /// Whether one binding holds it.
+    pub fn is_whole(&self) -> bool {
+        self.shards.len() == 1
+    }
+
+    /// The one shard of a matrix that [`is_whole`](Self::is_whole), for the matrix products, which know no shards.
+    pub fn whole(&self) -> &Shard {
+        &self.shards[0]
+    }
+
+    fn columns(&self, shard: &Shard) -> Range<usize> {
+        4 * shard.first_quad..(4 * (shard.first_quad + shard.quads)).min(self.cols)
+    }
+}
+
+/// Cuts `quads` into as few ranges of up to `most` as there can be, as even as may be.
+pub fn shards(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let even = quads.div_ceil(quads.div_ceil(most.max(1)).max(1)).max(1);
+    (0..quads).step_by(even).map(move |first| first..(first + even).min(quads))
 }
 
 /// How large the lists of a hidden layer are, in entries.
@@ -156,6 +203,8 @@ pub struct Sizes {
     pub capacity: Vec<Capacity>,
     /// Most bytes for the δ of a chunk; one sample's are taken in any case.
     pub delta_bytes: u64,
+    /// Quads of the widest shard of any weight matrix: δ is computed for one shard after the other.
+    pub widest_shard: usize,
 }
 
 /// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
@@ -241,8 +290,7 @@ impl<B: Clone> State<B> {
         let mut m = Maker { make, bytes: Vec::new() };
         let steps = network.time_steps as u64;
         let words = steps.div_ceil(32);
-        let widest = network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1) as u64;
-        let row_bytes = 16 * widest * steps;
+        let row_bytes = 16 * sizes.widest_shard as u64 * steps;
         let chunk = (sizes.delta_bytes / row_bytes).clamp(1, sizes.batch as u64) as usize;
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 

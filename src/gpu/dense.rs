@@ -147,7 +147,13 @@ impl<'a> Step<'a> {
             let p = self.params(l);
             let product = Product { layout: Layout::Plain, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l] };
             let out = (&dense.v[l], &dense.parts[0], false);
-            product.record(r, &format!("forward.{l}"), self.tier, (&dense.spikes[l], &self.weights[l].weights), out);
+            product.record(
+                r,
+                &format!("forward.{l}"),
+                self.tier,
+                (&dense.spikes[l], &self.weights[l].whole().weights),
+                out,
+            );
             let lanes = groups(self.batch * p.quads as usize);
             match state.hidden.get(l) {
                 Some(h) => {
@@ -184,7 +190,7 @@ impl<'a> Step<'a> {
                 Some(h) => {
                     let layout = Layout::RightTransposed;
                     let product = Product { layout, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l + 2] };
-                    let factors = (delta(l + 1), &self.weights[l + 1].weights);
+                    let factors = (delta(l + 1), &self.weights[l + 1].whole().weights);
                     let ds = if self.by_steps { &dense.delta[1] } else { of(l) };
                     let out = (ds, &dense.parts[0], false);
                     product.record(r, &format!("spike_gradient.{l}"), self.tier, factors, out);
@@ -205,7 +211,7 @@ impl<'a> Step<'a> {
                 }
             }
             let product = gradient(&sizes[l..l + 2], self.rows());
-            let out = (&self.weights[l].gradient, &dense.parts[0], false);
+            let out = (&self.weights[l].whole().gradient, &dense.parts[0], false);
             let label = format!("weight_gradient.{l}");
             product.record(r, &label, self.tier, (&dense.spikes[l], delta(l)), out);
         }

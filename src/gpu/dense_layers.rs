@@ -52,27 +52,43 @@ impl DenseLayers {
         self.scratch = None;
     }
 
+    fn dense(&self) -> impl Iterator<Item = usize> {
+        (0..self.methods.len()).filter(|&l| self.methods[l] == LayerMethod::Dense)
+    }
+
+    /// Quads of the widest spikes and of the widest products.
+    fn quads(&self, network: &Network) -> (usize, usize) {
+        let sizes = network.sizes();
+        // The products of layer l are its own currents and the spike gradients of the layer below.
+        let products = |l: usize| if l == 0 { sizes[1] } else { sizes[l].max(sizes[l + 1]) };
+        let widest = |of: &dyn Fn(usize) -> usize| self.dense().map(|l| quads(of(l))).max().unwrap_or(0);
+        (widest(&|l| sizes[l]), widest(&products))
+    }
+
+    /// Samples whose scratch a binding holds, at least one.
+    pub fn most_samples(&self, network: &Network, binding: u64) -> u64 {
+        let (spikes, products) = self.quads(network);
+        (binding / (16 * (spikes.max(products).max(1) * network.time_steps) as u64)).max(1)
+    }
+
     /// Allocates for chunks of `chunk` samples, if any layer is dense.
     ///
     /// # Errors
     /// More than the device binds.
     pub fn make_room(&mut self, context: &Context, network: &Network, chunk: usize) -> Result<()> {
-        let sizes = network.sizes();
-        let dense = || (0..self.methods.len()).filter(|&l| self.methods[l] == LayerMethod::Dense);
-        if dense().next().is_none() || (self.scratch.is_some() && self.chunk >= chunk) {
+        if !self.methods.contains(&LayerMethod::Dense) || (self.scratch.is_some() && self.chunk >= chunk) {
             return Ok(());
         }
         self.scratch = None;
+        let sizes = network.sizes();
         let rows = chunk * network.time_steps;
-        let widest =
-            |of: &dyn Fn(usize) -> usize| dense().map(|l| 16 * (rows * quads(of(l))) as u64).max().unwrap_or(0);
-        // The products of layer l are its own currents and the spike gradients of the layer below.
-        let products = |l: usize| if l == 0 { sizes[1] } else { sizes[l].max(sizes[l + 1]) };
+        let bytes = |quads: usize| 16 * (rows * quads) as u64;
+        let (spikes, products) = self.quads(network);
         let parts = |l: usize| gradient(&sizes[l..l + 2], rows).scratch_bytes(context.tier);
         self.scratch = Some(Scratch {
-            spikes: context.storage("dense spikes of a chunk", widest(&|l| sizes[l]))?,
-            products: context.storage("dense products of a chunk", widest(&products))?,
-            parts: context.storage("parts of dense products", dense().map(parts).max().unwrap_or(0))?,
+            spikes: context.storage("dense spikes of a chunk", bytes(spikes))?,
+            products: context.storage("dense products of a chunk", bytes(products))?,
+            parts: context.storage("parts of dense products", self.dense().map(parts).max().unwrap_or(0))?,
         });
         self.chunk = chunk;
         Ok(())
@@ -120,7 +136,7 @@ impl Scratch {
         let rows = (p.chunk_samples * p.steps) as usize;
         let product = Product { layout: Layout::Plain, rows, cols: weights.cols, depth: weights.rows };
         let label = format!("forward.{l}");
-        product.record(r, &label, tier, (&self.spikes, &weights.weights), (&self.products, &self.parts, false));
+        product.record(r, &label, tier, (&self.spikes, &weights.whole().weights), (&self.products, &self.parts, false));
     }
 
     /// ∇W of layer `l`: that of the step's first chunk replaces the gradient, that of others is added.
@@ -133,7 +149,7 @@ impl Scratch {
     ) {
         self.expand(r, state, l, p);
         let product = gradient(&[weights.rows, weights.cols], (p.chunk_samples * p.steps) as usize);
-        let out = (&weights.gradient, &self.parts, p.first_sample > 0 || p.accumulate == 1);
+        let out = (&weights.whole().gradient, &self.parts, p.first_sample > 0 || p.accumulate == 1);
         product.record(r, &format!("weight_gradient.{l}"), tier, (&self.spikes, &state.delta), out);
     }
 
@@ -148,6 +164,6 @@ impl Scratch {
         let rows = (p.chunk_samples * p.steps) as usize;
         let product = Product { layout: Layout::RightTransposed, rows, cols: weights.rows, depth: weights.cols };
         let out = (&self.products, &self.parts, false);
-        product.record(r, &format!("spike_gradient.{}", l - 1), tier, (&state.delta, &weights.weights), out);
+        product.record(r, &format!("spike_gradient.{}", l - 1), tier, (&state.delta, &weights.whole().weights), out);
     }
 }

@@ -37,7 +37,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     // The recordings bind these potentials: neither is kept.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
     engine.recorded_v.clear();
-    let gradient = |layer: &LayerWeights| layer.read(&engine.context, &layer.gradient);
+    let gradient = |layer: &LayerWeights| layer.read(&engine.context, |shard| &shard.gradient);
     let gradient = Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? };
     let mut pieces = pieces?.into_iter();
     let Some(first) = pieces.next() else { return Err(Error::Data("the batch has no samples".into())) };
@@ -156,6 +156,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         words: words as u32,
         neurons: 1,
         quads: 1,
+        shard_quads: 1,
         chunk: neurons as u32,
         chunk_samples: neurons as u32,
         active_capacity: entries,

@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::{Adam, Network};
 use crate::weights::Weights;
-use buffers::{LayerWeights, Sizes, State, quads, read_rows, report_words};
+use buffers::{LayerWeights, Of, Sizes, State, quads, read_rows, report_words};
 use context::Context;
 use dense_layers::DenseLayers;
 use held::{Held, Resident};
@@ -95,9 +95,17 @@ impl GpuEngine {
         }
         let mut context = Context::open(&options)?;
         context.variant = tuning::choose(network, method, &options, &context.adapter, context.variant);
-        let shapes = network.weight_shapes();
-        let weights =
-            shapes.into_iter().map(|(rows, cols)| LayerWeights::new(&context, rows, cols)).collect::<Result<_>>()?;
+        let layer = |(rows, cols)| {
+            LayerWeights::new(&context, rows, cols, plan::most_quads(rows, network.time_steps, context.binding))
+        };
+        let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
+        if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
+            let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
+            return Err(Error::Device(format!(
+                "the weights of layer {l} take {bytes} bytes, this adapter binds {}: they are cut into shards, which only the method `sparse` knows",
+                context.binding
+            )));
+        }
         context.check()?;
         Ok(GpuEngine {
             network: network.clone(),
@@ -193,7 +201,10 @@ impl GpuEngine {
     }
 
     fn choose(&self, samples: usize, rates: &Rates) -> Result<Sizes> {
-        let (limits, delta) = (self.limits(), self.delta_bytes());
+        let limits = self.limits();
+        // Dense layers keep wider rows than δ has, for as many samples.
+        let chunk = self.dense_layers.most_samples(&self.network, limits.binding);
+        let delta = self.delta_bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, limits.binding)));
         match self.method {
             Method::Sparse | Method::Auto => plan::choose(&self.network, samples, rates, delta, &limits),
             // The dense step computes a whole batch at once.
@@ -355,34 +366,44 @@ impl Engine for GpuEngine {
         }
         self.step = state.step;
         for (l, layer) in self.weights.iter().enumerate() {
-            layer.write(&self.context, &layer.weights, &state.weights.layers[l]);
-            layer.write(&self.context, &layer.first, &state.first.layers[l]);
-            layer.write(&self.context, &layer.second, &state.second.layers[l]);
+            layer.write(&self.context, |shard| &shard.weights, &state.weights.layers[l]);
+            layer.write(&self.context, |shard| &shard.first, &state.first.layers[l]);
+            layer.write(&self.context, |shard| &shard.second, &state.second.layers[l]);
         }
         self.context.check()
     }
 
     fn store(&mut self) -> Result<TrainingState> {
         self.finish_all()?;
-        let read = |of: fn(&LayerWeights) -> &wgpu::Buffer| -> Result<Weights> {
-            let layers = self.weights.iter().map(|layer| layer.read(&self.context, of(layer)));
+        let read = |of: Of| -> Result<Weights> {
+            let layers = self.weights.iter().map(|layer| layer.read(&self.context, of));
             Ok(Weights { layers: layers.collect::<Result<_>>()? })
         };
         Ok(TrainingState {
             step: self.step,
-            weights: read(|layer| &layer.weights)?,
-            first: read(|layer| &layer.first)?,
-            second: read(|layer| &layer.second)?,
+            weights: read(|shard| &shard.weights)?,
+            first: read(|shard| &shard.first)?,
+            second: read(|shard| &shard.second)?,
         })
     }
 
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
         check_layer_methods(&self.network, self.method, methods)?;
+        let mut methods = methods.to_vec();
+        for (l, method) in methods.iter_mut().enumerate() {
+            if *method == LayerMethod::Dense && !self.weights[l].is_whole() {
+                self.notes
+                    .push(format!("layer {l} stays sparse: its weights are in shards, which matrix products lack"));
+                *method = LayerMethod::Sparse;
+            }
+        }
         if self.dense_layers.methods() != methods {
             // A queued step that must be run again is run as it was asked for.
             self.finish_all()?;
             self.recordings.clear();
-            self.dense_layers.choose(methods);
+            self.dense_layers.choose(&methods);
+            // Chunks are to be as large as the scratch of dense layers can be.
+            (self.state, self.wanted) = (None, 0);
         }
         Ok(())
     }
@@ -472,7 +493,8 @@ impl Engine for GpuEngine {
     }
 
     fn state_bytes(&self) -> Vec<(String, u64)> {
-        let gradient: u64 = self.weights.iter().map(|layer| layer.gradient.size()).sum();
+        let gradient: u64 =
+            self.weights.iter().flat_map(|layer| &layer.shards).map(|shard| shard.gradient.size()).sum();
         let mut bytes = vec![("weight gradient".to_string(), gradient)];
         bytes.extend(self.dense.bytes());
         bytes.extend(self.dense_layers.bytes());

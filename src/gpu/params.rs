@@ -14,7 +14,7 @@ pub struct Params {
     pub inputs: u32,
     pub neurons: u32,
     pub quads: u32,
-    pub above_quads: u32,
+    pub first_quad: u32,
     pub input_stride: u32,
     pub chunk: u32,
     pub first_sample: u32,
@@ -47,7 +47,8 @@ pub struct Params {
     pub scanned: u32,
     pub per_lane: u32,
     pub sweep: u32,
-    pub pad: u32,
+    pub shard_quads: u32,
+    pub last_shard: u32,
 }
 
 /// The constants of one Adam update.

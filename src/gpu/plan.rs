@@ -1,8 +1,9 @@
 //! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
 
-use super::buffers::{Capacity, Request, Sizes, State, quads};
+use super::buffers::{Capacity, Request, Sizes, State, quads, shards};
 use crate::error::{Error, Result};
 use crate::model::Network;
+use std::ops::Range;
 
 /// First guess of the entries of a list, per neuron and time step.
 pub const DENSITY_GUESS: f64 = 0.02;
@@ -36,7 +37,7 @@ impl Rates {
         Rates { input, hidden: network.hidden.iter().map(|layer| [of(layer.neurons); 2]).collect() }
     }
 
-    fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64) -> Sizes {
+    fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64, limits: &Limits) -> Sizes {
         let list = |neurons: usize, rate: f64| {
             // No list is longer than its layer has slots.
             let slots = batch as f64 * (network.time_steps * neurons) as f64;
@@ -44,6 +45,7 @@ impl Rates {
         };
         let hidden = network.hidden.iter().zip(&self.hidden);
         Sizes {
+            widest_shard: widest_shard(network, limits.binding),
             batch,
             input_events: list(network.inputs, self.input) as usize,
             capacity: hidden
@@ -52,7 +54,7 @@ impl Rates {
                     active: list(layer.neurons, active),
                 })
                 .collect(),
-            delta_bytes,
+            delta_bytes: delta_bytes.min(limits.binding),
         }
     }
 }
@@ -63,6 +65,8 @@ pub struct MemoryPlan {
     /// Samples computed at once; smaller than the batch where the state of the whole does not fit. The gradient is
     /// that of the whole batch all the same.
     pub samples_at_once: usize,
+    /// Pieces that the columns of each weight matrix are cut into, so that a binding holds each.
+    pub shards: Vec<usize>,
     /// Weights, gradient and Adam's two moments, bytes.
     pub weights: u64,
     /// What a step needs beyond them, bytes by purpose; `batch` is the batch itself.
@@ -96,17 +100,44 @@ pub fn plan(
     network.check()?;
     let mut weights = 0;
     for (l, (rows, cols)) in network.weight_shapes().into_iter().enumerate() {
-        let bytes = matrix_bytes(rows, cols);
-        if bytes > limits.binding {
-            return Err(too_large(&format!("the weights of layer {l}"), bytes, limits.binding));
+        let least = matrix_bytes(rows, 1);
+        if least > limits.binding {
+            return Err(too_large(&format!("the weights of four neurons of layer {l}"), least, limits.binding));
         }
-        weights += 4 * bytes;
+        weights += 4 * matrix_bytes(rows, cols);
     }
     let memory = Limits { memory: limits.memory.saturating_sub(weights), ..*limits };
     let rates = Rates::guess(network, SLACK * events, density);
     let sizes = choose(network, batch.max(1), &rates, delta_bytes, &memory)?;
     let layout = lay_out(network, &sizes)?;
-    Ok(MemoryPlan { samples_at_once: sizes.batch, weights, state: layout.state, largest: layout.largest })
+    Ok(MemoryPlan {
+        samples_at_once: sizes.batch,
+        shards: all_shards(network, limits.binding).map(|shards| shards.len()).collect(),
+        weights,
+        state: layout.state,
+        largest: layout.largest,
+    })
+}
+
+/// Most quads of a shard of a matrix with `rows` rows: a binding holds its weights, and its δ of a sample.
+pub fn most_quads(rows: usize, time_steps: usize, binding: u64) -> usize {
+    (binding / (16 * rows.max(time_steps) as u64)).max(1) as usize
+}
+
+/// The shards of each weight matrix, as ranges of quads.
+fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range<usize>>> {
+    let shapes = network.weight_shapes().into_iter();
+    shapes.map(move |(rows, cols)| shards(quads(cols), most_quads(rows, network.time_steps, binding)).collect())
+}
+
+/// Quads of the widest shard of any weight matrix.
+fn widest_shard(network: &Network, binding: u64) -> usize {
+    all_shards(network, binding).flatten().map(|shard| shard.len()).max().unwrap_or(1)
+}
+
+/// Bytes of δ of a sample, of the widest shard.
+pub fn delta_row_bytes(network: &Network, binding: u64) -> u64 {
+    16 * (widest_shard(network, binding) * network.time_steps) as u64
 }
 
 /// Bytes of a weight matrix, (rows, Q) vec4.
@@ -169,9 +200,8 @@ fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
 /// # Errors
 /// Not even one sample fits.
 pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, limits: &Limits) -> Result<Sizes> {
-    let delta_bytes = delta_bytes.min(limits.binding);
     let fits = |n: usize| {
-        let sizes = rates.sizes(network, n, delta_bytes);
+        let sizes = rates.sizes(network, n, delta_bytes, limits);
         check(network, &sizes, limits).map(|()| sizes)
     };
     if let Ok(sizes) = fits(batch) {
@@ -194,7 +224,7 @@ pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, 
 /// # Errors
 /// They do not fit.
 pub fn all_at_once(network: &Network, batch: usize, rates: &Rates, delta: u64, limits: &Limits) -> Result<Sizes> {
-    let sizes = rates.sizes(network, batch, delta.min(limits.binding));
+    let sizes = rates.sizes(network, batch, delta, limits);
     check(network, &sizes, limits)?;
     Ok(sizes)
 }
@@ -220,8 +250,11 @@ mod tests {
         assert!((200..256).contains(&tight.samples_at_once) && tight.total() < whole.total());
         let refused = plan(128 << 20, whole.weights + 1000).unwrap_err().to_string();
         assert!(refused.contains("the state of a single sample would take"), "{refused}");
-        let refused = plan(100 << 10, u64::MAX).unwrap_err().to_string();
-        assert!(refused.contains("the weights of layer 0 would take 0.6 MiB"), "{refused}");
+        // The weights of layer 0 take 0.6 MiB: several shards.
+        let shards = plan(200 << 10, u64::MAX).unwrap();
+        assert!(shards.largest.1 <= 200 << 10 && shards.shards == [4, 1, 1], "{shards:?}");
+        let refused = plan(10 << 10, u64::MAX).unwrap_err().to_string();
+        assert!(refused.contains("the weights of four neurons of layer 0 would take"), "{refused}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sparse step as dispatches.
 
 use super::adapter::Tier;
-use super::buffers::{HiddenState, LayerWeights, State, quads, scan_blocks, scan_per_lane};
+use super::buffers::{HiddenState, LayerWeights, Shard, State, quads, scan_blocks, scan_per_lane};
 use super::context::Context;
 use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
@@ -73,13 +73,10 @@ pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [Lay
 }
 
 fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'a LayerWeights) {
-    r.add_with(
-        format!("adam.{l}"),
-        (k::ADAM, &[]),
-        &state.adam,
-        &[&state.status, &w.gradient, &w.weights, &w.first, &w.second],
-        groups(w.rows * quads(w.cols)),
-    );
+    for s in &w.shards {
+        let buffers = &[&state.status, &s.gradient, &s.weights, &s.first, &s.second];
+        r.add_with(format!("adam.{l}"), (k::ADAM, &[]), &state.adam, buffers, groups(w.rows * s.quads));
+    }
 }
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
@@ -94,7 +91,8 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         inputs: inputs as u32,
         neurons: neurons as u32,
         quads: quads(neurons) as u32,
-        above_quads: sizes.get(l + 2).map_or(0, |&n| quads(n) as u32),
+        shard_quads: quads(neurons) as u32,
+        last_shard: 1,
         input_stride: if l == 0 { 1 } else { network.time_steps as u32 },
         chunk: state.chunk as u32,
         chunk_samples: batch as u32,
@@ -168,10 +166,8 @@ impl<'a> Step<'a> {
     fn forward(&self, r: &mut Recorder<'a>, l: usize) {
         let p = self.params(l);
         let h = &self.state.hidden[l];
-        let (starts, events) = self.input(l);
         let out = [&h.spike_words, &h.counts, &h.needed, &h.staged];
-        let inputs = [starts, events, &self.weights[l].weights];
-        self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &inputs, &out);
+        self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &out);
 
         // One workgroup more for the report.
         let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
@@ -190,22 +186,26 @@ impl<'a> Step<'a> {
         r.add(format!("compact.{l}"), (k::COMPACT, &[]), p, buffers, blocks);
     }
 
-    /// Integrates layer `l` over all samples: from the events of `inputs`, or, where the layer is dense, from currents
-    /// that matrix products make, a chunk of samples at a time.
+    /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
+    /// the layer is dense, from currents that matrix products make, a chunk of samples at a time.
     fn integrate(
         &self,
         r: &mut Recorder<'a>,
         l: usize,
         (kernel, label): (k::Kernel, String),
-        inputs: &[&'a wgpu::Buffer],
         out: &[&'a wgpu::Buffer],
     ) {
         let p = self.params(l);
         let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
         let Some(scratch) = self.dense.of(l) else {
             let variant = self.variant.events(self.recording());
-            let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
-            r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
+            let (starts, events) = self.input(l);
+            for shard in &self.weights[l].shards {
+                let inputs = [starts, events, &shard.weights];
+                let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
+                let lanes = groups(self.batch * shard.quads);
+                r.add(label.clone(), (kernel, variant), of_shard(p, shard), &buffers, lanes);
+            }
             return;
         };
         let variant: &[&'static str] = if self.recording() { &["CURRENTS", "RECORD"] } else { &["CURRENTS"] };
@@ -222,13 +222,12 @@ impl<'a> Step<'a> {
         let l = self.network.hidden.len();
         let p = self.params(l);
         let out = &self.state.readout;
-        let (starts, events) = self.input(l);
-        let inputs = [starts, events, &self.weights[l].weights];
-        self.integrate(r, l, (k::READOUT, "readout".into()), &inputs, &[&out.logits, &out.peaks]);
+        self.integrate(r, l, (k::READOUT, "readout".into()), &[&out.logits, &out.peaks]);
         record_loss(r, self.state, p);
     }
 
-    /// The backward pass of one chunk of samples, from the readout down.
+    /// The backward pass of one chunk of samples, from the readout down; of a layer, one shard of its weights after
+    /// the other, each with the δ of its own columns.
     fn backward(&self, r: &mut Recorder<'a>, first: usize, samples: usize) {
         let hidden = self.network.hidden.len();
         let s = self.state;
@@ -238,29 +237,32 @@ impl<'a> Step<'a> {
                 0 => &s.input.needed,
                 _ => &s.hidden[l - 1].needed,
             };
-            let lanes = groups(samples * p.quads as usize);
-            match s.hidden.get(l) {
-                Some(h) => {
-                    let buffers = &[&h.offsets, &h.active, needed, &s.delta];
-                    r.add(format!("delta.{l}"), (k::DELTA, &[]), p, buffers, lanes);
+            for shard in &self.weights[l].shards {
+                let p = of_shard(p, shard);
+                let lanes = groups(samples * shard.quads);
+                match s.hidden.get(l) {
+                    Some(h) => {
+                        let buffers = &[&h.offsets, &h.active, needed, &s.delta];
+                        r.add(format!("delta.{l}"), (k::DELTA, &[]), p, buffers, lanes);
+                    }
+                    None => {
+                        let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
+                        r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
+                    }
                 }
-                None => {
-                    let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
-                    r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
+                // The update of these weights comes after their use.
+                if l > 0 {
+                    self.spike_gradient(r, l - 1, shard, (first, samples));
                 }
-            }
-            // The update of these weights comes after their use.
-            if l > 0 {
-                self.spike_gradient(r, l - 1, first, samples);
-            }
-            match self.dense.of(l) {
-                Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
-                None => self.weight_gradient(r, l, p),
+                match self.dense.of(l) {
+                    Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
+                    None => self.weight_gradient(r, l, shard, p),
+                }
             }
         }
     }
 
-    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
+    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
         let s = self.state;
         let (starts, list, base, at, stride) = match l {
             0 => (&s.input.offsets, &s.input.presynaptic, 0, p.first_sample * p.inputs, p.chunk_samples),
@@ -271,18 +273,18 @@ impl<'a> Step<'a> {
             }
         };
         let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: stride, ..p };
-        let w = &self.weights[l];
         let mut buffers = vec![starts, list, &s.delta, &w.gradient];
         let last = self.purpose == Purpose::Train && self.piece.last && p.first_sample + p.chunk_samples == p.batch;
         if last {
             buffers.extend([&s.status, &w.weights, &w.first, &w.second, &s.adam]);
         }
         let (variant, owned) = self.variant.weight_gradient(last);
-        let lanes = Work::Groups((u64::from(p.inputs) * u64::from(p.quads)).div_ceil(owned));
+        let lanes = Work::Groups((u64::from(p.inputs) * w.quads as u64).div_ceil(owned));
         r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
     }
 
-    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, first: usize, samples: usize) {
+    /// What one shard of the weights above adds to the spike gradient of layer `l`.
+    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, (first, samples): (usize, usize)) {
         let h = &self.state.hidden[l];
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
@@ -295,18 +297,28 @@ impl<'a> Step<'a> {
         let active = u64::from(self.state.sizes.capacity[l].active);
         let expected = active * samples as u64 / (2 * self.batch as u64);
         let sweep = expected.div_ceil(entries).clamp(1, 1 << 20);
-        let p =
-            Params { first_sample: first as u32, chunk_samples: samples as u32, sweep: sweep as u32, ..self.params(l) };
+        let p = Params {
+            first_sample: first as u32,
+            chunk_samples: samples as u32,
+            sweep: sweep as u32,
+            last_shard: u32::from(shard.first_quad + shard.quads == quads(above.cols)),
+            ..of_shard(self.params(l), shard)
+        };
         let mut buffers = match dense {
             Some(scratch) => {
                 scratch.spike_gradient(r, (self.tier, self.state, above), l + 1, p);
                 vec![&scratch.products]
             }
-            None => vec![&above.weights, &self.state.delta],
+            None => vec![&shard.weights, &self.state.delta],
         };
         buffers.extend([&h.offsets, &h.counts, &h.active]);
         r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, variant), p, &buffers, Work::Groups(sweep));
     }
+}
+
+/// `p` for a dispatch that works on one shard.
+fn of_shard(p: Params, shard: &Shard) -> Params {
+    Params { first_quad: shard.first_quad as u32, shard_quads: shard.quads as u32, ..p }
 }
 
 /// Loss and its sums, for the sparse and the dense step.
