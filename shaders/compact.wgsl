@@ -1,5 +1,7 @@
-// Prefix sum of a hidden layer's counts, second of two: exclusive offsets of all counts, offsets[scanned] their total;
-// and, since a lane that knows an offset knows where something belongs, everything put in its place:
+// Prefix sum of a hidden layer's counts, second of two: exclusive offsets of all counts, offsets[scanned] their total.
+// PLACE: and, since a lane that knows an offset knows where something belongs, everything put in its place. (Software
+// adapters, which pay for every side of a branch, do it in kernels of their own: scatter_rows, scatter_presynaptic,
+// scatter_active.)
 //   rows         spikes as the next layer's input, events in (b, t, j) order
 //   presynaptic  spikes for the weight gradient above: for each chunk of samples, each neuron's spikes in (b, t) order,
 //                as rows (b - first sample of the chunk) T + t of the chunk's deltas
@@ -13,13 +15,15 @@
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;                  // sections, staged, samples, chains, blocks
-@group(0) @binding(2) var<storage, read> spike_words: array<vec4<u32>>;       // (B, words, Q)
-@group(0) @binding(3) var<storage, read> staged: array<vec4<u32>>;            // chain, row b T + t, neuron, g
-@group(0) @binding(4) var<storage, read_write> offsets: array<u32>;           // (scanned + 1)
-@group(0) @binding(5) var<storage, read_write> events: array<u32>;            // t << 16 | j
-@group(0) @binding(6) var<storage, read_write> presynaptic: array<u32>;       // rows of delta
-@group(0) @binding(7) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
-@group(0) @binding(8) var<storage, read_write> report: array<u32>;            // read: spikes; written: lower term
+@group(0) @binding(2) var<storage, read_write> offsets: array<u32>;           // (scanned + 1)
+@group(0) @binding(3) var<storage, read_write> report: array<u32>;            // read: spikes; written: lower term
+#ifdef PLACE
+@group(0) @binding(4) var<storage, read> spike_words: array<vec4<u32>>;       // (B, words, Q)
+@group(0) @binding(5) var<storage, read> staged: array<vec4<u32>>;            // chain, row b T + t, neuron, g
+@group(0) @binding(6) var<storage, read_write> events: array<u32>;            // t << 16 | j
+@group(0) @binding(7) var<storage, read_write> presynaptic: array<u32>;       // rows of delta
+@group(0) @binding(8) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+#endif
 
 const LANES: u32 = 256u;
 const ROOT: u32 = 16u;
@@ -32,6 +36,7 @@ var<workgroup> root_sums: array<u32, ROOT>;
 var<workgroup> root_before: array<u32, ROOT>;
 var<workgroup> root_lows: array<f32, ROOT>;
 
+#ifdef PLACE
 // The n spikes of row k = b T + t.
 fn place_row(k: u32, n: u32, offset: u32) {
     let t = k % p.steps;
@@ -51,35 +56,9 @@ fn place_row(k: u32, n: u32, offset: u32) {
     }
 }
 
-// The n spikes of a neuron in a sample; k counts from the section's beginning.
-fn place_presynaptic(k: u32, n: u32, offset: u32) {
-    let first = k / (p.chunk * p.neurons) * p.chunk;
-    let samples = min(p.chunk, p.batch - first);
-    let i = (k - first * p.neurons) / samples;
-    let local = (k - first * p.neurons) % samples;
-    let end = min(offset + n, p.event_capacity);
-    var at = offset;
-    for (var w = 0u; w < p.words && at < end; w++) {
-        var word = spike_words[((first + local) * p.words + w) * p.quads + i / 4u][i & 3u];
-        while word != 0u && at < end {
-            presynaptic[at] = local * p.steps + 32u * w + firstTrailingBit(word);
-            word &= word - 1u;
-            at++;
-        }
-    }
-}
-
-// The n active entries of quad k = b Q + q, the last first.
-fn place_active(k: u32, n: u32, offset: u32) {
-    var link = counts[chain_section(p) + k];
-    for (var at = offset + n; at > offset && link != 0u && link <= p.active_capacity; at--) {
-        let entry = staged[link - 1u];
-        if at <= p.active_capacity {
-            active_entries[at - 1u] = vec4<u32>(entry.y, entry.z, entry.w, 0u);
-        }
-        link = entry.x;
-    }
-}
+#import place_presynaptic
+#import place_active
+#endif
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -137,11 +116,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
     var offset = root_sums[lane / ROOT] + sums[padded];
+#ifdef PLACE
     // Rows and neurons count the same spikes.
     let spikes = report[p.report_at];
+#endif
     for (var k = begin; k < end; k++) {
         let n = counts[k];
         offsets[k] = offset;
+#ifdef PLACE
         if n != 0u {
             if k < presynaptic_section(p) {
                 place_row(k, n, offset);
@@ -151,6 +133,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 place_active(k - quad_section(p), n, offset - 2u * spikes);
             }
         }
+#endif
         offset += n;
     }
 }

@@ -2,11 +2,14 @@
 //   V[t+1] = V_rest + alpha (V[t] - V_rest) - (V_th - V_r) S[t] + sum_i W_i S_i[t]
 //   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g = 1 / (beta |V - V_th| + 1)^2
 //
-// A lane owns four neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
+// A lane owns WIDTH quads of neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
 // (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
 // samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted in
 // the inner loop and dealt with after every 8 steps. Active entries are appended in the accidental order of lanes, each
 // with a link to the lane's one before, which is all that compact needs to put them in order.
+#ifdef WIDE
+// Two quads, so that an event is read half as often: on software adapters every load of a lane is dear.
+#endif
 #ifdef AHEAD
 // Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
 #endif
@@ -41,10 +44,15 @@
 #import upcoming
 #endif
 const LANES: u32 = 64u;
+#ifdef WIDE
+const WIDTH: u32 = 2u;
+#else
+const WIDTH: u32 = 1u;
+#endif
 // Steps between two looks at what happened.
 const BLOCK: u32 = 8u;
-// |V - V_th| of the block's steps: (BLOCK, LANES).
-var<workgroup> distances: array<vec4<f32>, BLOCK * LANES>;
+// |V - V_th| of the block's steps: (WIDTH, BLOCK, LANES).
+var<workgroup> distances: array<vec4<f32>, WIDTH * BLOCK * LANES>;
 
 // One bit a time step from four bits a time step: set where any of the four is.
 fn any_of_four(nibbles: u32) -> u32 {
@@ -63,24 +71,19 @@ fn nibble(x: vec4<bool>) -> u32 {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * LANES + lane;
-    let own = id % p.shard_quads;
-    let q = p.first_quad + own;
+    let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
+    let own = id % lanes * WIDTH;
 #ifdef CURRENTS
-    if id >= p.chunk_samples * p.shard_quads {
+    if id >= p.chunk_samples * lanes {
         return;
     }
-    let b = p.first_sample + id / p.shard_quads;
+    let b = p.first_sample + id / lanes;
+    let arriving = (b - p.first_sample) * p.steps * p.quads + own;
 #else
-    if id >= p.batch * p.shard_quads {
+    if id >= p.batch * lanes {
         return;
     }
-    let b = id / p.shard_quads;
-#endif
-    let quad = b * p.quads + q;
-    let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);
-#ifdef CURRENTS
-    let arriving = (b - p.first_sample) * p.steps * p.quads + q;
-#else
+    let b = id / lanes;
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
 #ifdef AHEAD
@@ -93,38 +96,52 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endif
 #endif
+    let q = p.first_quad + own;
+    // Quads of this lane that the shard has. (Loops over quads have constant ends, so that every compiler unrolls them
+    // and keeps what is indexed in registers.)
+    let width = min(WIDTH, p.shard_quads - own);
+    var valid: array<vec4<bool>, WIDTH>;
+    for (var n = 0u; n < WIDTH; n++) {
+        let j = 4u * (q + n);
+        valid[n] = vec4<u32>(j, j + 1u, j + 2u, j + 3u) < vec4<u32>(select(0u, p.neurons, n < width));
+    }
 
-    var v = vec4<f32>(0.0);
-    var reset = vec4<f32>(0.0);
-    var word = vec4<u32>(0u);
+    var v: array<vec4<f32>, WIDTH>;
+    var reset: array<vec4<f32>, WIDTH>;
+    var word: array<vec4<u32>, WIDTH>;
+    var spikes: array<vec4<u32>, WIDTH>;
+    var entries: array<u32, WIDTH>;
+    var chain: array<u32, WIDTH>;
     var needed_word = 0u;
-    var spikes = vec4<u32>(0u);
-    var entries = 0u;
-    var chain = 0u;
     for (var begin = 0u; begin < p.steps; begin += BLOCK) {
         // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
-        var spike_bits = 0u;
-        var active_bits = 0u;
+        var spike_bits: array<u32, WIDTH>;
+        var active_bits: array<u32, WIDTH>;
         let stop = min(begin + BLOCK, p.steps);
         for (var t = begin; t < stop; t++) {
-            v = (p.v_rest + p.alpha * (v - p.v_rest)) - reset;
+            for (var n = 0u; n < WIDTH; n++) {
+                v[n] = (p.v_rest + p.alpha * (v[n] - p.v_rest)) - reset[n];
+            }
             // What fired at t - 1 arrives now.
 #ifdef CURRENTS
-            v += currents[arriving + (max(t, 1u) - 1u) * p.quads];
+            v[0] += currents[arriving + (max(t, 1u) - 1u) * p.quads];
 #else
 #ifdef AHEAD
             while (ahead.x >> 16u) < t {
                 let rows = arrived(ahead, t, own);
-                v += rows[0];
-                v += rows[1];
-                v += rows[2];
-                v += rows[3];
+                v[0] += rows[0];
+                v[0] += rows[1];
+                v[0] += rows[2];
+                v[0] += rows[3];
                 next += how_many(ahead, t);
                 ahead = upcoming(next, end);
             }
 #else
             while (event >> 16u) < t {
-                v += weights[(event & 0xffffu) * p.shard_quads + own];
+                let row = (event & 0xffffu) * p.shard_quads + own;
+                for (var n = 0u; n < WIDTH; n++) {
+                    v[n] += weights[row + min(n, width - 1u)];
+                }
                 next++;
                 event = 0xffffffffu;
                 if next < end {
@@ -133,62 +150,89 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #endif
 #endif
-            // V[0] is 0, and nothing spikes at 0.
-            v = select(v, vec4<f32>(0.0), t == 0u);
-            let spike = (v > vec4<f32>(p.v_th)) & valid & vec4<bool>(t > 0u);
-            reset = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);
+            for (var n = 0u; n < WIDTH; n++) {
+                // V[0] is 0, and nothing spikes at 0.
+                v[n] = select(v[n], vec4<f32>(0.0), t == 0u);
+                let spike = (v[n] > vec4<f32>(p.v_th)) & valid[n] & vec4<bool>(t > 0u);
+                reset[n] = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);
 #ifdef RECORD
-            recorded_v[(b * p.steps + t) * p.quads + q] = v;
+                if n < width {
+                    recorded_v[(b * p.steps + t) * p.quads + q + n] = v[n];
+                }
 #endif
-            let distance = abs(v - p.v_th);
-            distances[(t - begin) * LANES + lane] = distance;
-            let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
-            word |= fired << vec4<u32>(t & 31u);
-            spikes += fired;
-            let shift = 4u * (t - begin);
-            spike_bits |= nibble(spike) << shift;
-            active_bits |= nibble((distance < vec4<f32>(p.b_th)) & valid) << shift;
+                let distance = abs(v[n] - p.v_th);
+                distances[(n * BLOCK + t - begin) * LANES + lane] = distance;
+                let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
+                word[n] |= fired << vec4<u32>(t & 31u);
+                spikes[n] += fired;
+                let shift = 4u * (t - begin);
+                spike_bits[n] |= nibble(spike) << shift;
+                active_bits[n] |= nibble((distance < vec4<f32>(p.b_th)) & valid[n]) << shift;
+            }
         }
 
-        needed_word |= any_of_four(spike_bits | active_bits) << (begin & 31u);
-        while spike_bits != 0u {
-            let step = firstTrailingBit(spike_bits) / 4u;
-            atomicAdd(&counts[b * p.steps + begin + step], countOneBits(spike_bits & (15u << (4u * step))));
-            spike_bits &= ~(15u << (4u * step));
+        var any_spike = 0u;
+        var any_active = 0u;
+        for (var n = 0u; n < WIDTH; n++) {
+            any_spike |= spike_bits[n];
+            any_active |= active_bits[n];
         }
-        if active_bits != 0u {
-            var at = atomicAdd(&counts[p.counts], countOneBits(active_bits));
-            while active_bits != 0u {
-                let bit = firstTrailingBit(active_bits);
-                active_bits &= active_bits - 1u;
-                let x = p.beta * distances[bit / 4u * LANES + lane][bit & 3u] + 1.0;
-                if at < p.active_capacity {
-                    let row = b * p.steps + begin + bit / 4u;
-                    staged[at] = vec4<u32>(chain, row, 4u * q + (bit & 3u), bitcast<u32>(1.0 / (x * x)));
-                    chain = at + 1u;
+        needed_word |= any_of_four(any_spike | any_active) << (begin & 31u);
+        while any_spike != 0u {
+            let step = firstTrailingBit(any_spike) / 4u;
+            let four = 15u << (4u * step);
+            var fired = 0u;
+            for (var n = 0u; n < WIDTH; n++) {
+                fired += countOneBits(spike_bits[n] & four);
+            }
+            atomicAdd(&counts[b * p.steps + begin + step], fired);
+            any_spike &= ~four;
+        }
+        for (var n = 0u; n < WIDTH; n++) {
+            if active_bits[n] != 0u {
+                var at = atomicAdd(&counts[p.counts], countOneBits(active_bits[n]));
+                while active_bits[n] != 0u {
+                    let bit = firstTrailingBit(active_bits[n]);
+                    active_bits[n] &= active_bits[n] - 1u;
+                    let x = p.beta * distances[(n * BLOCK + bit / 4u) * LANES + lane][bit & 3u] + 1.0;
+                    if at < p.active_capacity {
+                        let row = b * p.steps + begin + bit / 4u;
+                        staged[at] = vec4<u32>(chain[n], row, 4u * (q + n) + (bit & 3u), bitcast<u32>(1.0 / (x * x)));
+                        chain[n] = at + 1u;
+                    }
+                    at++;
+                    entries[n]++;
                 }
-                at++;
-                entries++;
             }
         }
         if (stop & 31u) == 0u || stop == p.steps {
             let at = b * p.words + (begin >> 5u);
-            spike_words[at * p.quads + q] = word;
+            for (var n = 0u; n < WIDTH; n++) {
+                if n < width {
+                    spike_words[at * p.quads + q + n] = word[n];
+                }
+                word[n] = vec4<u32>(0u);
+            }
             if needed_word != 0u {
                 atomicOr(&needed[at], needed_word);
             }
-            word = vec4<u32>(0u);
             needed_word = 0u;
         }
     }
-    for (var k = 0u; k < 4u; k++) {
-        if valid[k] {
-            atomicStore(&counts[presynaptic_index(p, b, 4u * q + k)], spikes[k]);
+    var all = 0u;
+    for (var n = 0u; n < WIDTH; n++) {
+        for (var k = 0u; k < 4u; k++) {
+            if valid[n][k] {
+                atomicStore(&counts[presynaptic_index(p, b, 4u * (q + n) + k)], spikes[n][k]);
+            }
         }
+        if n < width {
+            let quad = b * p.quads + q + n;
+            atomicStore(&counts[quad_section(p) + quad], entries[n]);
+            atomicStore(&counts[chain_section(p) + quad], chain[n]);
+        }
+        all += (spikes[n].x + spikes[n].y) + (spikes[n].z + spikes[n].w);
     }
-    atomicStore(&counts[quad_section(p) + quad], entries);
-    atomicStore(&counts[chain_section(p) + quad], chain);
-    let all = (spikes.x + spikes.y) + (spikes.z + spikes.w);
     if all != 0u {
         atomicAdd(&counts[sample_section(p) + b], all);
     }

@@ -77,7 +77,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
             let w = key.y * p.shard_quads;
             let d = row * p.shard_quads;
-            for (var q = part; q < p.shard_quads; q += parts) {
+            var q = part;
+            for (; q + 3u * parts < p.shard_quads; q += 4u * parts) {
+                sum += weights[w + q] * delta[d + q];
+                sum += weights[w + q + parts] * delta[d + q + parts];
+                sum += weights[w + q + 2u * parts] * delta[d + q + 2u * parts];
+                sum += weights[w + q + 3u * parts] * delta[d + q + 3u * parts];
+            }
+            for (; q < p.shard_quads; q += parts) {
                 sum += weights[w + q] * delta[d + q];
             }
 #endif

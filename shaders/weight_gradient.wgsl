@@ -1,5 +1,8 @@
-// Weight gradient dW_ij = sum_t S_i[t] delta_j[t] over a chunk of samples: no trace, no atomics. A lane owns four
-// weights of a presynaptic neuron and sums the delta rows of its spikes in (b, t) order; chunks follow in order.
+// Weight gradient dW_ij = sum_t S_i[t] delta_j[t] over a chunk of samples: no trace, no atomics. A lane owns WIDTH quads
+// of weights of a presynaptic neuron and sums the delta rows of its spikes in (b, t) order; chunks follow in order.
+#ifdef WIDE
+// Two quads, so that a spike is read half as often: on software adapters every load of a lane is dear.
+#endif
 #ifdef COOPERATIVE
 // Four lanes share the spikes, a quarter each.
 #endif
@@ -29,6 +32,11 @@
 #endif
 
 const LANES: u32 = 64u;
+#ifdef WIDE
+const WIDTH: u32 = 2u;
+#else
+const WIDTH: u32 = 1u;
+#endif
 #ifdef COOPERATIVE
 const SHARE: u32 = 4u;
 var<workgroup> partial: array<vec4<f32>, LANES>;
@@ -39,47 +47,65 @@ const SHARE: u32 = 1u;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let owners = LANES / SHARE;
+    let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
     let id = linear_group(workgroup) * owners + lane % owners;
     let part = lane / owners;
-    let inside = id < p.inputs * p.shard_quads;
-    let i = min(id / p.shard_quads, p.inputs - 1u);
-    let q = id % p.shard_quads;
+    let inside = id < p.inputs * lanes;
+    let i = min(id / lanes, p.inputs - 1u);
+    let q = id % lanes * WIDTH;
+    // Quads of this lane that the shard has, and where they stand. (Loops over quads have constant ends, so that every
+    // compiler unrolls them and keeps what is indexed in registers.)
+    let width = min(WIDTH, p.shard_quads - q);
+    let own = i * p.shard_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
     let at = p.presynaptic_at + i * p.presynaptic_stride;
     let begin = min(presynaptic_start[at] - base, p.input_capacity);
-    let end = max(begin, min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity));
+    let after = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
+    let end = select(begin, max(begin, after), inside);
     let most = (end - begin + SHARE - 1u) / SHARE;
     let first_spike = min(begin + part * most, end);
     let last_spike = min(first_spike + most, end);
-    var sum = vec4<f32>(0.0);
+    var sum: array<vec4<f32>, WIDTH>;
     if (p.first_sample > 0u || p.accumulate != 0u) && part == 0u && inside {
-        sum = gradient[id];
+        for (var n = 0u; n < WIDTH; n++) {
+            sum[n] = gradient[own + min(n, width - 1u)];
+        }
     }
     // A stale row of a list that overflowed must not reach past this chunk.
     let last_row = p.chunk_samples * p.steps - 1u;
     var k = first_spike;
     // Four rows on the way at once, added one by one.
     for (; k + 3u < last_spike; k += 4u) {
-        let d0 = delta[min(presynaptic[k], last_row) * p.shard_quads + q];
-        let d1 = delta[min(presynaptic[k + 1u], last_row) * p.shard_quads + q];
-        let d2 = delta[min(presynaptic[k + 2u], last_row) * p.shard_quads + q];
-        let d3 = delta[min(presynaptic[k + 3u], last_row) * p.shard_quads + q];
-        sum += d0;
-        sum += d1;
-        sum += d2;
-        sum += d3;
+        let r0 = min(presynaptic[k], last_row) * p.shard_quads + q;
+        let r1 = min(presynaptic[k + 1u], last_row) * p.shard_quads + q;
+        let r2 = min(presynaptic[k + 2u], last_row) * p.shard_quads + q;
+        let r3 = min(presynaptic[k + 3u], last_row) * p.shard_quads + q;
+        for (var n = 0u; n < WIDTH; n++) {
+            let beside = min(n, width - 1u);
+            let d0 = delta[r0 + beside];
+            let d1 = delta[r1 + beside];
+            let d2 = delta[r2 + beside];
+            let d3 = delta[r3 + beside];
+            sum[n] += d0;
+            sum[n] += d1;
+            sum[n] += d2;
+            sum[n] += d3;
+        }
     }
     for (; k < last_spike; k++) {
-        sum += delta[min(presynaptic[k], last_row) * p.shard_quads + q];
+        let row = min(presynaptic[k], last_row) * p.shard_quads + q;
+        for (var n = 0u; n < WIDTH; n++) {
+            sum[n] += delta[row + min(n, width - 1u)];
+        }
     }
 #ifdef COOPERATIVE
-    partial[lane] = sum;
+    partial[lane] = sum[0];
     workgroupBarrier();
     if part != 0u {
         return;
     }
     for (var l = owners; l < LANES; l += owners) {
-        sum += partial[lane + l];
+        sum[0] += partial[lane + l];
     }
 #endif
     if !inside {
@@ -89,12 +115,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if status[0] != 0u {
         return;
     }
-    let m = first_moment(a, first[id], sum);
-    let v = second_moment(a, second[id], sum);
-    first[id] = m;
-    second[id] = v;
-    weights[id] -= update(a, m, v);
+    for (var n = 0u; n < WIDTH; n++) {
+        if n < width {
+            let m = first_moment(a, first[own + n], sum[n]);
+            let v = second_moment(a, second[own + n], sum[n]);
+            first[own + n] = m;
+            second[own + n] = v;
+            weights[own + n] -= update(a, m, v);
+        }
+    }
 #else
-    gradient[id] = sum;
+    for (var n = 0u; n < WIDTH; n++) {
+        if n < width {
+            gradient[own + n] = sum[n];
+        }
+    }
 #endif
 }

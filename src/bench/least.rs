@@ -172,8 +172,15 @@ pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
 }
 
 /// [`least`] of a kernel that runs among `all` in its step: where no kernel of its own updates the weights of a layer,
-/// the weight gradient does, and never stores it.
+/// the weight gradient does, and never stores it; where kernels of their own fill the lists, `compact` does not.
 pub fn least_among<'a>(kernel: &str, mut all: impl Iterator<Item = &'a str>, facts: &Facts) -> Option<Least> {
+    if let Some(l) = kernel.strip_prefix("compact.") {
+        let scatter = format!("scatter_rows.{l}");
+        return match all.any(|name| name == scatter) {
+            true => least(&format!("offsets.{l}"), facts),
+            false => least(kernel, facts),
+        };
+    }
     let fused = kernel.strip_prefix("weight_gradient.").filter(|l| {
         let adam = format!("adam.{l}");
         !all.any(|name| name == adam)
@@ -245,6 +252,10 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
             let entries = 2.0 * (PLACE + WORD) * active;
             plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
         }
+        ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
+        ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
+        ("scatter_presynaptic", true) => plain(WORD * f.batch * n + rows * n * BIT + WORD * spikes, 0.0),
+        ("scatter_active", true) => plain(2.0 * WORD * f.batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0),
         ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
         ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
         ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),

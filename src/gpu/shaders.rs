@@ -28,7 +28,7 @@ macro_rules! kernels {
 
 kernels! {
     /// LIF forward with the surrogate mask.
-    LIF_FORWARD = "lif_forward" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
+    LIF_FORWARD = "lif_forward" [["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
     /// Prefix sum, block sums.
     SCAN_REDUCE = "scan_reduce";
     /// Prefix sum, offsets of blocks.
@@ -37,8 +37,14 @@ kernels! {
     SCAN_APPLY = "scan_apply";
     /// Sums of blocks of counts of a hidden layer; totals to report and overflow flag.
     SUMMARISE = "summarise";
-    /// Offsets of these counts; spikes and active entries to their places.
-    COMPACT = "compact";
+    /// Offsets of these counts; `PLACE`: spikes and active entries to their places.
+    COMPACT = "compact" [[], ["PLACE"]];
+    /// Spikes to their places in the next layer's input.
+    SCATTER_ROWS = "scatter_rows";
+    /// Spikes to their places for the weight gradient above.
+    SCATTER_PRESYNAPTIC = "scatter_presynaptic";
+    /// Active entries to their places.
+    SCATTER_ACTIVE = "scatter_active";
     /// Input of a step: counts and needed rows; `HELD`: from the training set in device memory.
     GATHER = "gather" [[], ["HELD"]];
     /// Input spikes neuron by neuron.
@@ -60,7 +66,7 @@ kernels! {
     /// ∇S at active entries.
     SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
     /// ∇W, after the last chunk with the update.
-    WEIGHT_GRADIENT = "weight_gradient" [[], ["ADAM"], ["COOPERATIVE"], ["COOPERATIVE", "ADAM"]];
+    WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["COOPERATIVE"], ["COOPERATIVE", "ADAM"]];
     /// The update alone.
     ADAM = "adam";
     /// Input events to a dense array.
@@ -109,6 +115,8 @@ fn shared(name: &str) -> Option<&'static str> {
         "index" => include_str!("../../shaders/shared/index.wgsl"),
         "input_lists" => include_str!("../../shaders/shared/input_lists.wgsl"),
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
+        "place_presynaptic" => include_str!("../../shaders/shared/place_presynaptic.wgsl"),
+        "place_active" => include_str!("../../shaders/shared/place_active.wgsl"),
         "upcoming" => include_str!("../../shaders/shared/upcoming.wgsl"),
         "adam" => include_str!("../../shaders/shared/adam.wgsl"),
         _ => return None,

@@ -173,17 +173,24 @@ impl<'a> Step<'a> {
         let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
         let buffers = &[&h.counts, &self.state.report, &self.state.status];
         r.add(format!("summarise.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
-        let buffers = &[
-            &h.counts,
-            &h.spike_words,
-            &h.staged,
-            &h.offsets,
-            &h.events,
-            &h.presynaptic,
-            &h.active,
-            &self.state.report,
-        ];
-        r.add(format!("compact.{l}"), (k::COMPACT, &[]), p, buffers, blocks);
+        let scan = [&h.counts, &h.offsets, &self.state.report];
+        let label = format!("compact.{l}");
+        if self.variant.places_while_scanning() {
+            let lists = [&h.spike_words, &h.staged, &h.events, &h.presynaptic, &h.active];
+            r.add(label, (k::COMPACT, &["PLACE"]), p, &[&scan[..], &lists].concat(), blocks);
+            return;
+        }
+        r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
+        let lists = [&h.offsets, &h.spike_words, &h.events];
+        r.add(format!("scatter_rows.{l}"), (k::SCATTER_ROWS, &[]), p, &lists, groups((p.batch * p.words) as usize));
+        if self.purpose == Purpose::Evaluate {
+            return;
+        }
+        let lists = [&h.offsets, &h.spike_words, &h.presynaptic];
+        let lanes = groups((p.batch * p.neurons) as usize);
+        r.add(format!("scatter_presynaptic.{l}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
+        let lists = [&h.counts, &h.offsets, &h.staged, &h.active];
+        r.add(format!("scatter_active.{l}"), (k::SCATTER_ACTIVE, &[]), p, &lists, groups((p.batch * p.quads) as usize));
     }
 
     /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
@@ -198,12 +205,15 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
         let Some(scratch) = self.dense.of(l) else {
-            let variant = self.variant.events(self.recording());
+            let (variant, width) = match kernel == k::READOUT {
+                true => (self.variant.readout(self.recording()), 1),
+                false => self.variant.lif_forward(self.recording()),
+            };
             let (starts, events) = self.input(l);
             for shard in &self.weights[l].shards {
                 let inputs = [starts, events, &shard.weights];
                 let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
-                let lanes = groups(self.batch * shard.quads);
+                let lanes = groups(self.batch * shard.quads.div_ceil(width));
                 r.add(label.clone(), (kernel, variant), of_shard(p, shard), &buffers, lanes);
             }
             return;
@@ -278,8 +288,8 @@ impl<'a> Step<'a> {
         if last {
             buffers.extend([&s.status, &w.weights, &w.first, &w.second, &s.adam]);
         }
-        let (variant, owned) = self.variant.weight_gradient(last);
-        let lanes = Work::Groups((u64::from(p.inputs) * w.quads as u64).div_ceil(owned));
+        let (variant, owners, width) = self.variant.weight_gradient(last);
+        let lanes = Work::Groups((u64::from(p.inputs) * (w.quads as u64).div_ceil(width)).div_ceil(owners));
         r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
     }
 

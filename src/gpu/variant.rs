@@ -59,8 +59,23 @@ impl Variant {
         }
     }
 
-    /// Names that `lif_forward` and `readout` are compiled with.
-    pub(super) fn events(self, recording: bool) -> &'static [&'static str] {
+    /// Names that `lif_forward` is compiled with, and the quads that a lane of it owns.
+    pub(super) fn lif_forward(self, recording: bool) -> (&'static [&'static str], usize) {
+        match (self, recording) {
+            (Variant::Plain, false) => (&["WIDE"], 2),
+            (Variant::Plain, true) => (&["WIDE", "RECORD"], 2),
+            (_, false) => (&["AHEAD"], 1),
+            (_, true) => (&["AHEAD", "RECORD"], 1),
+        }
+    }
+
+    /// Whether `compact` puts lists in their places too, in place of a kernel for each list.
+    pub(super) fn places_while_scanning(self) -> bool {
+        self != Variant::Plain
+    }
+
+    /// Names that `readout` is compiled with.
+    pub(super) fn readout(self, recording: bool) -> &'static [&'static str] {
         match (self, recording) {
             (Variant::Plain, false) => &[],
             (Variant::Plain, true) => &["RECORD"],
@@ -69,13 +84,13 @@ impl Variant {
         }
     }
 
-    /// Names that `weight_gradient` is compiled with, and the quads that a workgroup of it owns.
-    pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], u64) {
+    /// Names that `weight_gradient` is compiled with, the owners in a workgroup of it, and the quads of each.
+    pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], u64, u64) {
         match (self, adam) {
-            (Variant::Plain, false) => (&[], 64),
-            (Variant::Plain, true) => (&["ADAM"], 64),
-            (_, false) => (&["COOPERATIVE"], 16),
-            (_, true) => (&["COOPERATIVE", "ADAM"], 16),
+            (Variant::Plain, false) => (&["WIDE"], 64, 2),
+            (Variant::Plain, true) => (&["WIDE", "ADAM"], 64, 2),
+            (_, false) => (&["COOPERATIVE"], 16, 1),
+            (_, true) => (&["COOPERATIVE", "ADAM"], 16, 1),
         }
     }
 
