@@ -145,6 +145,27 @@ fn the_gpu_trains_too() {
     picture(&run.join("raster.png"));
 }
 
+/// A run keeps the kernels that it was begun with, also where tuning or another default would choose others.
+#[test]
+fn a_resumed_run_keeps_its_kernels() {
+    let begun = |kernels: &str| {
+        let folder = TempDir::new().unwrap();
+        let (run, _) = train(&folder, "gpu", &["--epochs", "1", "--no-tuning", "--paper"]);
+        let config = run.join("config.toml");
+        let written = std::fs::read_to_string(&config).unwrap();
+        let line = written.lines().find(|line| line.starts_with("kernels = ")).unwrap();
+        let pinned = format!("kernels = \"{kernels}\"");
+        std::fs::write(&config, written.replace(line, &pinned)).unwrap();
+        let said = succeeds(&["train", "fmnist", "--resume", "--epochs", "2", "--out", run.to_str().unwrap()]);
+        let said = text(&said.stdout);
+        assert!(said.contains(&format!("{kernels} kernels")), "{said}");
+        assert!(std::fs::read_to_string(&config).unwrap().contains(&pinned));
+        std::fs::read(run.join("checkpoint.safetensors")).unwrap()
+    };
+    assert_ne!(begun("plain"), begun("cooperative"), "they sum in different orders");
+    assert_eq!(begun("cooperative"), begun("cooperative"));
+}
+
 #[test]
 fn an_epoch_is_a_line_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
