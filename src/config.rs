@@ -1,5 +1,6 @@
 //! What a training run is: read from a preset or a TOML file, written in full beside its results.
 
+use crate::data::Validation;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::Variant;
@@ -38,6 +39,9 @@ pub struct RunConfig {
     pub data: Option<PathBuf>,
     /// Train on this many samples only, the first of the set. The test set is always used whole.
     pub limit: Option<usize>,
+    /// Leave out recordings that are damaged, counted and listed, instead of refusing the set.
+    #[serde(default)]
+    pub skip_bad: bool,
     /// `auto`, `cpu`, `gpu` or `gpu:N`.
     pub device: String,
     /// Variant of the gpu device's sparse kernels; `None` lets the device choose. Results differ by rounding, so a run
@@ -57,6 +61,9 @@ pub struct RunConfig {
     pub schedule: Schedule,
     /// The optimiser.
     pub adam: Adam,
+    /// Training samples held out: epochs are measured on them, and the test set is left for `eval`.
+    #[serde(default)]
+    pub validation: Validation,
     /// The network.
     pub network: Network,
 }
@@ -181,6 +188,7 @@ impl RunConfig {
             return bad("schedule.final_fraction", &final_fraction, "0 to 1");
         }
         self.adam.check()?;
+        self.validation.check()?;
         self.network.check().map_err(|e| Error::Config(format!("network.{e}")))
     }
 

@@ -113,6 +113,56 @@ impl EventSet {
         out
     }
 
+    /// A set from its parts, as the methods of the same names give them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for parts that no set has: starts that do not begin at 0, descend, or do not end at the number of
+    /// events; events outside the extents, out of order or twice; extents beyond [`MAX_EXTENT`].
+    pub fn from_parts(
+        neurons: usize,
+        time_steps: usize,
+        starts: Vec<u32>,
+        events: Vec<Event>,
+        labels: Vec<u32>,
+    ) -> Result<Self> {
+        let wrong = |what: &str| Err(Error::Data(format!("these are no parts of a set of events: {what}")));
+        if neurons > MAX_EXTENT || time_steps > MAX_EXTENT {
+            return wrong("the extents are too large");
+        }
+        if starts.first() != Some(&0)
+            || starts.last().map(|&end| end as usize) != Some(events.len())
+            || !starts.is_sorted()
+            || starts.len() != labels.len() + 1
+        {
+            return wrong("the samples' starts do not fit the events and labels");
+        }
+        let set = EventSet { neurons, time_steps, starts, events, labels };
+        let sound = |(_, events): (u32, &[Event])| {
+            events.windows(2).all(|pair| pair[0] < pair[1])
+                && events.iter().all(|event| event.i() < neurons && event.t() < time_steps)
+        };
+        if !set.iter().all(sound) {
+            return wrong("the events are out of order or lie outside");
+        }
+        Ok(set)
+    }
+
+    /// Sample after sample: its label, and its events sorted by (t, i).
+    ///
+    /// ```
+    /// # use spikegrad::events::EventSet;
+    /// let mut set = EventSet::new(5, 4);
+    /// set.push([(3, 0), (1, 4)], 7)?;
+    /// for (label, events) in set.iter() {
+    ///     let spikes: Vec<_> = events.iter().map(|event| (event.t(), event.i())).collect();
+    ///     assert_eq!((label, spikes), (7, vec![(1, 4), (3, 0)]));
+    /// }
+    /// # Ok::<(), spikegrad::Error>(())
+    /// ```
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &[Event])> {
+        (0..self.len()).map(|b| (self.labels[b], self.sample(b)))
+    }
+
     /// Samples in the set.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -190,6 +240,26 @@ mod tests {
         assert!(set.push([(0, 0), (4, 0)], 0).is_err());
         assert!(set.push([(0, 5)], 0).is_err());
         assert_eq!((set.len(), set.events().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_set_is_its_parts_and_other_parts_are_none() {
+        let mut set = EventSet::new(5, 4);
+        set.push([(3, 0), (0, 4)], 2).unwrap();
+        set.push([(1, 1)], 0).unwrap();
+        let (starts, events, labels) = (set.starts().to_vec(), set.events().to_vec(), set.labels().to_vec());
+        let from = |starts: &[u32], events: &[Event], labels: &[u32]| {
+            EventSet::from_parts(5, 4, starts.to_vec(), events.to_vec(), labels.to_vec())
+        };
+        assert_eq!(from(&starts, &events, &labels).unwrap(), set);
+        assert_eq!(set.iter().map(|(label, events)| (label, events.len())).collect::<Vec<_>>(), [(2, 2), (0, 1)]);
+        for starts in [&[1, 2, 3][..], &[0, 2, 2], &[0, 3], &[0, 4, 3], &[]] {
+            assert!(from(starts, &events, &labels).is_err(), "{starts:?}");
+        }
+        for wrong in [Event::new(0, 4), Event::new(4, 0), Event::new(3, 5)] {
+            assert!(from(&starts, &[events[0], wrong, events[2]], &labels).is_err(), "{wrong:?}");
+        }
+        assert!(EventSet::from_parts(MAX_EXTENT + 1, 4, vec![0], vec![], vec![]).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The presets: the paper's three data sets with its constants, and what we changed where ours is better.
 
 use crate::config::{RunConfig, Schedule};
+use crate::data::Validation;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::model::{Adam, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
@@ -131,6 +132,7 @@ impl Column {
             preset: self.name.into(),
             data: None,
             limit: None,
+            skip_bad: false,
             device: "auto".into(),
             kernels: None,
             method: Method::Auto,
@@ -140,6 +142,7 @@ impl Column {
             rescue: true,
             schedule: Schedule::Constant {},
             adam: Adam::with_lr(self.lr),
+            validation: Validation::default(),
             network,
         }
     }

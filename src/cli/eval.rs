@@ -1,19 +1,23 @@
 //! `spikegrad eval`.
 
+use super::load::{Reading, load};
 use super::show::{complain, percent, percents, say, say_json};
 use super::{device, usage};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::config::RunConfig;
-use spikegrad::data;
 use spikegrad::device::Device;
 use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, evaluate, stored_config};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example: spikegrad eval runs/fmnist")]
+#[command(after_help = "\
+Examples:
+  spikegrad eval runs/fmnist
+  spikegrad eval runs/shd --speakers 4,5    the speakers that no training utterance is of
+  spikegrad eval runs/shd --on validation   the samples that --validation held out")]
 pub struct Arguments {
     /// The folder that train wrote
     run: PathBuf,
@@ -26,9 +30,33 @@ pub struct Arguments {
     /// best: the epoch with the best test accuracy; last: where the run stands
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", hide_possible_values = true)]
     checkpoint: Which,
+    /// Test on what these speakers say only (shd)
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    speakers: Vec<u32>,
+    /// test, train, or validation: the training samples that the run held out
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "SET",
+        conflicts_with = "speakers",
+        hide_possible_values = true
+    )]
+    on: On,
+    #[command(flatten)]
+    reading: Reading,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// The samples to test on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum On {
+    #[default]
+    Test,
+    Validation,
+    Train,
 }
 
 /// A checkpoint of a run.
@@ -83,10 +111,16 @@ impl Run {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let run = Run::read(&arguments.run, arguments.checkpoint)?;
     let network = &run.config.network;
-    let data = data::load(&run.config.preset, arguments.data.as_deref().or(run.config.data.as_deref()), network)?;
+    let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
+    let (set, on) = match (arguments.on, &data.validation) {
+        (On::Test, _) => (&data.test, "test"),
+        (On::Train, _) => (&*data.train, "training"),
+        (On::Validation, Some(held_out)) => (held_out, "validation"),
+        (On::Validation, None) => bail!("{}: the run held no samples out for validation", arguments.run.display()),
+    };
     let mut engine = run.device(arguments.device)?.open(network, run.config.method)?;
     engine.load(&run.checkpoint.state)?;
-    let result = evaluate(engine.as_mut(), &data.test, run.config.batch)?;
+    let result = evaluate(engine.as_mut(), set, run.config.batch)?;
 
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;
@@ -98,11 +132,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "checkpoint": run.file,
             "epoch": run.checkpoint.progress.epoch,
             "step": run.checkpoint.progress.step,
+            "on": on,
             "test_accuracy": result.accuracy(),
             "correct": result.correct,
             "samples": result.samples,
             "spike_density": density,
-            "data": { "origin": data.origin, "subset": data.subset },
+            "data": { "origin": data.origin, "subset": data.subset, "bad": data.bad },
             "device": info,
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -110,7 +145,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     complain(format_args!("data: {}; device: {}", data.origin, super::show::device(&info)));
     complain(format_args!("spikes: {} of the hidden layers' slots", percents(&density)));
     say(format_args!(
-        "{} ({} of {}) test accuracy, {}, {}",
+        "{} ({} of {}) {on} accuracy, {}, {}",
         percent(result.accuracy()),
         result.correct,
         result.samples,

@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod devices;
 mod eval;
+mod load;
 mod progress;
 mod raster;
 mod show;
@@ -24,7 +25,8 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Presets: fmnist, nmnist, shd (the paper's three data sets; data loading so far for fmnist).
+Presets: fmnist, nmnist, shd (the paper's three data sets; --data DIR names the folder of their files as published:
+four idx.gz; Train.zip and Test.zip or the folders; shd_train.h5 and shd_test.h5, gzipped or not).
 
 Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the best adapter, software ones
 included; gpu:N the one with that number in `spikegrad devices`.

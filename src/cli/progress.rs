@@ -37,14 +37,16 @@ pub struct Reporter {
     epochs: u64,
     samples: u64,
     introduction: Vec<String>,
+    /// What the epochs are measured on: `test` or `validation`.
+    measured: &'static str,
 }
 
 /// The bar is drawn anew at most this often.
 const REFRESH: Duration = Duration::from_millis(100);
 
 impl Reporter {
-    /// `introduction` is told when training begins. The bar is shown on terminals only; indicatif sees to that.
-    pub fn new(voice: Voice, introduction: Vec<String>) -> Self {
+    /// `introduction` is told when training begins, `measured` is what epochs are measured on: `test` or `validation`. The bar is shown on terminals only; indicatif sees to that.
+    pub fn new(voice: Voice, measured: &'static str, introduction: Vec<String>) -> Self {
         let bar = match voice {
             Voice::Quiet => ProgressBar::hidden(),
             _ => ProgressBar::new(0),
@@ -52,7 +54,7 @@ impl Reporter {
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction }
+        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction, measured }
     }
 
     /// Takes the bar away.
@@ -112,7 +114,7 @@ impl Observer for Reporter {
     }
 
     fn on_epoch(&mut self, record: &EpochRecord) {
-        let line = epoch_line(record, self.epochs);
+        let line = epoch_line(record, self.epochs, self.measured);
         self.bar.suspend(|| self.voice.tell(&line));
     }
 
@@ -128,10 +130,10 @@ fn message(sums: &EpochSums, step: &StepProgress) -> String {
 }
 
 /// `epoch 3/8  loss 0.4711  train 83.10 %  test 82.66 %  active 1.02 / 0.85 %  spikes 1.73 / 1.20 %  4.1 s`.
-fn epoch_line(record: &EpochRecord, epochs: u64) -> String {
+fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
     let digits = epochs.to_string().len();
     let mut line = format!(
-        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  test {}  active {}  spiking {}  {} s",
+        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  {measured} {}  active {}  spiking {}  {} s",
         record.epoch,
         record.loss,
         percent(record.train_accuracy),

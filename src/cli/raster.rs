@@ -1,11 +1,12 @@
 //! `spikegrad raster`, and the raster that train leaves.
 
 use super::eval::{Run, Which};
+use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, usage};
 use anyhow::{Result, bail};
 use spikegrad::config::RunConfig;
-use spikegrad::data::{self, DataSet};
+use spikegrad::data::{DataSet, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, TrainingState};
 use spikegrad::events::EventSet;
@@ -34,6 +35,8 @@ pub struct Arguments {
     /// Folder of the data's files
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
     /// auto, cpu, gpu or gpu:N; by default auto, or what the run was trained with
     #[arg(long, value_parser = device)]
     device: Option<Device>,
@@ -42,7 +45,7 @@ pub struct Arguments {
 /// Draws one sample.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Subject { config, state, device, state_name } = subject(arguments)?;
-    let data = data::load(&config.preset, arguments.data.as_deref().or(config.data.as_deref()), &config.network)?;
+    let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
     let mut engine = device.open(&config.network, config.method)?;
     engine.load(&state)?;
     let title = title(&config, arguments.sample, &state_name);
@@ -146,5 +149,9 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
 fn class_names(preset: &str) -> Option<Vec<String>> {
     let names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    (preset == "fmnist").then(|| names.map(String::from).to_vec())
+    match preset {
+        "fmnist" => Some(names.map(String::from).to_vec()),
+        "shd" => Some(shd::WORDS.map(String::from).to_vec()),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! `spikegrad train`.
 
 use super::eval::{Run, Which};
+use super::load::{Reading, load};
 use super::progress::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
 use super::{Usage, device, raster, usage};
@@ -9,7 +10,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
 use spikegrad::config::{RunConfig, Schedule};
-use spikegrad::data::{self, DataSet};
+use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::GpuOptions;
@@ -39,13 +40,16 @@ hold; any given again must agree, but for --data, --device and, without a schedu
 Examples:
   spikegrad train fmnist
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
+  spikegrad train nmnist --data data/nmnist          Train.zip and Test.zip, or the folders Train and Test
+  spikegrad train shd --data data/shd --validation speakers:0,1
   spikegrad train runs/wide/config.toml --seed 2
   spikegrad train fmnist --out runs/wide --resume")]
 pub struct Arguments {
     /// fmnist, nmnist, shd, or a TOML file with a preset and what differs from it
     #[arg(value_name = "PRESET|CONFIG.toml")]
     what: String,
-    /// Folder of the data's files; by default where they are usually installed, else the shipped subset
+    /// Folder of the data's files; by default the one that SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD names;
+    /// else, of Fashion-MNIST, where it is usually installed, or the shipped subset
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// auto, cpu, gpu or gpu:N
@@ -76,6 +80,12 @@ pub struct Arguments {
     /// Train on the first N samples only; the test set stays whole
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Training samples to hold out: none, last:N, fraction:F, fraction:F:SEED or speakers:A,B (shd). Epochs are measured
+    /// on them and the best chosen by them; the test set is left for eval
+    #[arg(long, value_name = "WHICH", value_parser = validation)]
+    validation: Option<Validation>,
+    #[command(flatten)]
+    reading: Reading,
     /// The run's folder [default: runs/PRESET, with a number where that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -99,6 +109,11 @@ pub struct Arguments {
     json: bool,
 }
 
+/// clap's parser of `--validation`.
+fn validation(word: &str) -> Result<Validation, String> {
+    word.parse().map_err(|e: Error| e.to_string())
+}
+
 /// `--method`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MethodWord {
@@ -118,7 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let folder = folder(arguments)?;
     let mut config = config(arguments, &folder)?;
     let stop = stop_on_signal()?;
-    let data = data::load(&config.preset, config.data.as_deref(), &config.network)?;
+    let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let needs = needs(&config, &data, device)?;
     needs.check(memory::available())?;
@@ -132,7 +147,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 
     let clock = Instant::now();
-    let mut reporter = Reporter::new(voice, introduction(&config, &data, engine.as_ref(), &needs, &folder));
+    let mut reporter =
+        Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
     let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
     reporter.clear();
     let (summary, interrupted) = match outcome? {
@@ -247,6 +263,8 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
         MethodWord::Reference => Method::Reference,
     });
     set(&mut config.method, &method);
+    set(&mut config.validation, &arguments.validation);
+    set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
     Ok(())
 }
@@ -270,8 +288,14 @@ fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Result<Estimate>
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
     let batch = config.batch.min(data.train.len());
-    let events = data.train.events().len() + data.test.events().len();
+    let held_out = data.validation.as_ref().map_or(0, |held_out| held_out.events().len());
+    let events = data.train.events().len() + held_out + data.test.events().len();
     Ok(memory::estimate(&config.network, config.method, batch, device, &densities)?.with_data(events))
+}
+
+/// What the epochs are measured on.
+fn measured(config: &RunConfig) -> &'static str {
+    if config.validation.is_on() { "validation" } else { "test" }
 }
 
 fn introduction(
@@ -339,7 +363,8 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
             spike_density: record.spike_density,
         })
         .collect();
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}", network_line(config)), &points)?)
+    let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}{on}", network_line(config)), &points)?)
 }
 
 /// A run at the end of a session.
@@ -366,7 +391,10 @@ impl Ended<'_> {
     fn tell(&self, voice: Voice) -> Result<()> {
         let done = format!("{} of {} epochs", self.summary.progress.epoch, self.config.epochs);
         let best = match &self.summary.progress.best {
-            Some(best) => format!("best test accuracy {} (epoch {})", percent(best.test_accuracy), best.epoch),
+            Some(best) => {
+                let on = measured(self.config);
+                format!("best {on} accuracy {} (epoch {})", percent(best.test_accuracy), best.epoch)
+            }
             None => "no epoch tested yet".into(),
         };
         say(format_args!("{}: {done}, {best}", self.folder.display()))?;
@@ -391,6 +419,8 @@ impl Ended<'_> {
                 "subset": self.data.subset,
                 "train_samples": progress.data.train_samples,
                 "test_samples": progress.data.test_samples,
+                "measured_on": measured(self.config),
+                "bad": self.data.bad,
             },
             "epochs": self.config.epochs,
             "epochs_done": progress.epoch,

@@ -20,7 +20,8 @@ pub struct EpochRecord {
     pub loss_terms: LossTerms,
     /// Fraction of training samples that were right when the epoch came to them.
     pub train_accuracy: f64,
-    /// Fraction of all test samples that are right at the end of the epoch.
+    /// Fraction of all test samples that are right at the end of the epoch; of those held out for validation, where the run
+    /// has some.
     pub test_accuracy: f64,
     /// Active entries / (samples · T · N) of each hidden layer, in training.
     pub activity: Vec<f64>,

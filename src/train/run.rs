@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`.
+/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
+/// epoch it is tested on [`DataSet::measured`], which decides what is best.
 ///
 /// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
 /// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
@@ -55,7 +56,8 @@ pub fn train(
         Some(limit) if limit < data.train.len() => Arc::new(data.train.head(limit)),
         _ => Arc::clone(&data.train),
     };
-    for (name, set) in [("training", &*train), ("test", &data.test)] {
+    let measured = data.measured();
+    for (name, set) in [("training", &*train), ("test", measured)] {
         if set.is_empty() {
             return Err(Error::Data(format!("the {name} set has no samples")));
         }
@@ -63,7 +65,7 @@ pub fn train(
         set.check_fits(network.inputs, network.time_steps, network.readout.classes)?;
     }
     let folder = RunFolder::open(folder, resume)?;
-    let mut trainer = Trainer::begin(config, train, &data.test, engine, folder, resume, observer)?;
+    let mut trainer = Trainer::begin(config, train, measured, engine, folder, resume, observer)?;
     trainer.run(stop, observer)
 }
 

@@ -6,7 +6,14 @@ use std::sync::Arc;
 
 /// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
 fn data() -> DataSet {
-    DataSet { train: Arc::new(events(18, 0)), test: events(7, 1), origin: "random".into(), subset: false }
+    DataSet {
+        train: Arc::new(events(18, 0)),
+        validation: None,
+        test: events(7, 1),
+        origin: "random".into(),
+        subset: false,
+        bad: Vec::new(),
+    }
 }
 
 #[derive(Default)]
@@ -419,4 +426,20 @@ fn other_methods_choose_nothing() {
     run.go(&mut engine, false).unwrap();
     assert!(run.log.choices.is_empty() && engine.layer_methods.is_empty());
     assert!(run.checkpoint(CHECKPOINT_FILE).progress.layer_methods.is_empty());
+}
+
+#[test]
+fn epochs_are_measured_on_what_was_held_out() {
+    let mut run = Run::new(RunConfig { epochs: 1, ..config() });
+    run.data.validation = Some(events(3, 2));
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    assert_eq!(run.log.starts[0].test_samples, 3);
+    // With a test set that cannot be tested on, which nothing looks at.
+    run.data.test = events(0, 0);
+    run.path = run.path.with_file_name("again");
+    run.go(&mut engine, false).unwrap();
+    run.data.validation = Some(events(0, 0));
+    run.path = run.path.with_file_name("none");
+    assert!(run.go(&mut engine, false).is_err());
 }

@@ -61,9 +61,11 @@ pub fn trim(x: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// Whether the input is images rather than random spikes.
-pub fn images(arguments: &Arguments) -> bool {
-    arguments.preset == "fmnist" && arguments.density.is_none() && arguments.densities.is_empty()
+/// Whether the input is training samples rather than random spikes: images always, recordings where there is a folder.
+pub fn samples(arguments: &Arguments) -> bool {
+    (arguments.preset == "fmnist" || arguments.data.is_some())
+        && arguments.density.is_none()
+        && arguments.densities.is_empty()
 }
 
 /// The spike density of random input where none is given: the data sets'.
@@ -154,12 +156,12 @@ impl Plan {
 
 /// The batch, and what it is.
 fn input(arguments: &Arguments, config: &RunConfig, density: Option<f64>) -> Result<(EventSet, String)> {
-    if images(arguments) {
+    if samples(arguments) {
         let data = data::load(&config.preset, arguments.data.as_deref(), &config.network)?;
         if data.train.len() < arguments.batch {
-            bail!("--batch {}: {} has only {} training images", arguments.batch, data.origin, data.train.len());
+            bail!("--batch {}: {} has only {} training samples", arguments.batch, data.origin, data.train.len());
         }
-        let input = format!("the first {} training images of {}", arguments.batch, data.origin);
+        let input = format!("the first {} training samples of {}", arguments.batch, data.origin);
         return Ok((data.train.head(arguments.batch), input));
     }
     let density = density.or(arguments.density).unwrap_or(usual_density(&arguments.preset));

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The network and Adam are Table 3's. Input: for fmnist the first B training images, for nmnist and shd random
-spikes. Weights are random, scaled until each hidden layer spikes in 1.5 % of its slots (--target), and put back
+The network and Adam are Table 3's. Input: the first B training samples for fmnist, and with --data for nmnist and
+shd; else random spikes. Weights are random, scaled until each hidden layer spikes in 1.5 % of its slots (--target), and put back
 before each repeat; the methods take turns within a repeat. With --densities, input and hidden layers alike spike
 at each density in turn; with --sizes, every hidden layer has each width in turn.
 
@@ -85,7 +85,7 @@ pub struct Arguments {
         conflicts_with_all = ["density", "target"]
     )]
     densities: Vec<f64>,
-    /// Folder of Fashion-MNIST's files
+    /// Folder of the data's files
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Decides random input and weights
@@ -202,7 +202,7 @@ fn check(arguments: &Arguments) -> Result<()> {
             bail!(Usage(format!("{word} {density}: must be 0 to 1")));
         }
     }
-    if arguments.data.is_some() && (!cases::images(arguments) || arguments.sweep.is_some()) {
+    if arguments.data.is_some() && (!cases::samples(arguments) || arguments.sweep.is_some()) {
         bail!(Usage("--data: this bench takes random spikes, no data; leave --data out".into()));
     }
     let words = &arguments.methods;

@@ -1,0 +1,55 @@
+//! Loading data for a command: the options it shares with others, a bar while recordings are read, and what is bad named.
+
+use super::show::{complain, thousands};
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use spikegrad::config::RunConfig;
+use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress};
+use std::path::Path;
+
+/// Bad recordings that are listed by name.
+const LISTED: usize = 20;
+
+/// How recordings are read.
+#[derive(clap::Args, Default)]
+pub struct Reading {
+    /// Leave out recordings that are damaged, and count and list them, instead of refusing the set
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Read recordings anew, and keep nothing in the user's cache folder
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+/// The data of a run, from the folder named or the run's own; tested on what `speakers` say, if there are any.
+pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speakers: &[u32]) -> Result<DataSet> {
+    // Shown on terminals only; indicatif sees to that.
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    let progress = |progress: LoadProgress| {
+        bar.set_length(progress.of as u64);
+        bar.set_message(format!("reading {}", progress.path.display()));
+        bar.set_position(progress.done as u64);
+    };
+    let options = LoadOptions {
+        folder: folder.or(config.data.as_deref()),
+        validation: config.validation.clone(),
+        test_speakers: speakers.to_vec(),
+        skip_bad: config.skip_bad || reading.skip_bad,
+        cache: if reading.no_cache { Cache::Off } else { Cache::User },
+        progress: Some(&progress),
+    };
+    let loaded = data::load_with(&config.preset, &config.network, &options);
+    bar.finish_and_clear();
+    let set = loaded?;
+    if !set.bad.is_empty() {
+        complain(format_args!("warning: {} bad recordings are left out:", thousands(set.bad.len() as u64)));
+        set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));
+        if set.bad.len() > LISTED {
+            complain(format_args!("  and {} more; --json lists all", thousands((set.bad.len() - LISTED) as u64)));
+        }
+    }
+    Ok(set)
+}

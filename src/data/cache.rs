@@ -1,0 +1,223 @@
+//! Read once: the events of a data set's half, binned, in the user's cache folder.
+//!
+//! A file is safetensors, readable from Python: u32 tensors `starts`, `events` (time step << 16 | neuron), `labels` and
+//! `speakers`. Its metadata name the source by a checksum and hold another of the tensors. A file that is of another source,
+//! damaged or of another version does not count: the source is read again and the file replaced, as a whole or not at all.
+//! Nothing about the cache can fail but into reading the source.
+
+use super::recordings::{Bins, Half, hex};
+use crate::error::{Error, Result};
+use crate::events::{Event, EventSet};
+use etcetera::BaseStrategy;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// Sources of fewer bytes are read again each time: that takes no longer.
+const WORTHWHILE: u64 = 4 << 20;
+/// Changes with the meaning of the tensors and with how recordings are read and binned.
+const VERSION: &str = "spikegrad events 1";
+
+/// Where the events of large data sets are kept once they are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// In `spikegrad/data` of the user's cache folder, if there is one.
+    #[default]
+    User,
+    /// In this folder, however small the data are.
+    Folder(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl Cache {
+    /// The file for a source of `bytes` bytes, if it is worthwhile.
+    pub(super) fn file(&self, source: &Path, bytes: u64, bins: &Bins) -> Option<PathBuf> {
+        let folder = match self {
+            Cache::Folder(folder) => folder.clone(),
+            Cache::User if bytes >= WORTHWHILE => {
+                etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("spikegrad").join("data")
+            }
+            _ => return None,
+        };
+        // One file for each place and binning, replaced when the source changes: the cache does not grow with changes.
+        let place = fs::canonicalize(source).ok()?;
+        let name = place.file_stem()?.to_string_lossy().into_owned();
+        let place = xxh3_64(place.to_string_lossy().as_bytes());
+        Some(folder.join(format!("{name}-{}x{}ms-{place:016x}.safetensors", bins.time_steps, bins.dt_ms)))
+    }
+}
+
+/// The checksum of a file's bytes.
+pub(super) fn checksum_of_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut hash = Xxh3::new();
+    let mut block = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut block).map_err(Error::io(path))? {
+            0 => return Ok(format!("file {}", hex(&hash))),
+            n => hash.update(&block[..n]),
+        }
+    }
+}
+
+fn tensors(half: &Half) -> [(&'static str, &[u32]); 4] {
+    [
+        ("starts", half.set.starts()),
+        ("events", bytemuck::cast_slice(half.set.events())),
+        ("labels", half.set.labels()),
+        ("speakers", &half.speakers),
+    ]
+}
+
+/// The words as a little-endian machine has them in memory.
+fn bytes(words: &[u32]) -> std::borrow::Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => bytemuck::cast_slice(words).into(),
+        false => words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>().into(),
+    }
+}
+
+/// Of the tensors and of the numbers beside them.
+fn checksum<'a>(tensors: impl IntoIterator<Item = &'a [u8]>, numbers: [u64; 3]) -> String {
+    let mut hash = Xxh3::new();
+    numbers.iter().for_each(|number| hash.update(&number.to_le_bytes()));
+    for bytes in tensors {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    hex(&hash)
+}
+
+/// What the file holds, if it is whole and of this source.
+pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
+    let held = fs::read(file).ok()?;
+    let (_, metadata) = SafeTensors::read_metadata(&held).ok()?;
+    let metadata = metadata.metadata().as_ref()?;
+    let is = |key: &str, value: &str| metadata.get(key).is_some_and(|held| held == value);
+    let number = |key: &str| metadata.get(key)?.parse::<u64>().ok();
+    if !is("version", VERSION) || !is("source", source) || !is("bins", &bins_text(bins)) {
+        return None;
+    }
+    let tensors = SafeTensors::deserialize(&held).ok()?;
+    let words = |name: &str| {
+        let view = tensors.tensor(name).ok()?;
+        (view.dtype() == Dtype::U32).then(|| view.data())
+    };
+    let parts = [words("starts")?, words("events")?, words("labels")?, words("speakers")?];
+    let numbers = [number("neurons")?, number("recorded")?, number("late")?];
+    if !is("checksum", &checksum(parts, numbers)) {
+        return None;
+    }
+    let [starts, events, labels, speakers] =
+        parts.map(|bytes| bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect::<Vec<u32>>());
+    let events = bytemuck::cast_vec::<u32, Event>(events);
+    let [neurons, recorded, late] = numbers;
+    let set = EventSet::from_parts(neurons as usize, bins.time_steps, starts, events, labels).ok()?;
+    let whole = speakers.is_empty() || speakers.len() == set.len();
+    whole.then_some(Half { set, speakers, recorded, late, bad: Vec::new() })
+}
+
+/// Keeps a half without bad recordings; with some it is read again each time, so that they are listed each time.
+pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Option<()> {
+    if !half.bad.is_empty() {
+        return None;
+    }
+    let parts = tensors(half).map(|(name, words)| (name, words.len(), bytes(words)));
+    let numbers = [half.set.neurons() as u64, half.recorded, half.late];
+    let metadata = HashMap::from(
+        [
+            ("version", VERSION.to_string()),
+            ("source", source.to_string()),
+            ("bins", bins_text(bins)),
+            ("checksum", checksum(parts.iter().map(|(_, _, bytes)| &bytes[..]), numbers)),
+            ("neurons", numbers[0].to_string()),
+            ("recorded", numbers[1].to_string()),
+            ("late", numbers[2].to_string()),
+        ]
+        .map(|(key, value)| (key.to_string(), value)),
+    );
+    let views = parts.iter().map(|(name, n, bytes)| Some((*name, TensorView::new(Dtype::U32, vec![*n], bytes).ok()?)));
+    let views = views.collect::<Option<Vec<_>>>()?;
+    let folder = file.parent()?;
+    fs::create_dir_all(folder).ok()?;
+    let temporary = tempfile::Builder::new().prefix(".spikegrad-").tempfile_in(folder).ok()?;
+    safetensors::serialize_to_file(views, Some(metadata), temporary.path()).ok()?;
+    temporary.persist(file).ok()?;
+    Some(())
+}
+
+fn bins_text(bins: &Bins) -> String {
+    format!("{} of {} ms", bins.time_steps, bins.dt_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINS: Bins = Bins { time_steps: 9, dt_ms: 2.0 };
+
+    fn half() -> Half {
+        let mut set = EventSet::new(5, 9);
+        set.push([(8, 4), (0, 1)], 3).unwrap();
+        set.push([], 1).unwrap();
+        Half { set, speakers: vec![4, 5], recorded: 12, late: 2, bad: Vec::new() }
+    }
+
+    fn kept() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("new/half.safetensors");
+        write(&file, "abc", &BINS, &half()).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn what_was_kept_is_read() {
+        let (_folder, file) = kept();
+        assert_eq!(read(&file, "abc", &BINS), Some(half()));
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn another_source_or_binning_or_a_bad_recording_is_not_kept() {
+        let (_folder, file) = kept();
+        assert_eq!(read(&file, "abd", &BINS), None);
+        assert_eq!(read(&file, "abc", &Bins { dt_ms: 1.0, ..BINS }), None);
+        assert_eq!(read(&file, "abc", &Bins { time_steps: 10, ..BINS }), None);
+        assert_eq!(write(&file, "abc", &BINS, &Half { bad: vec!["x".into()], ..half() }), None);
+        assert_eq!(read(&file.with_file_name("none"), "abc", &BINS), None);
+    }
+
+    #[test]
+    fn a_damaged_file_does_not_count() {
+        let (_folder, file) = kept();
+        let whole = fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&file, &damaged).unwrap();
+            // A byte that says nothing, as the name of a tensor's order, may change; what is read may not.
+            assert!(read(&file, "abc", &BINS).is_none_or(|read| read == half()), "{at}");
+            fs::write(&file, &whole[..at]).unwrap();
+            assert_eq!(super::read(&file, "abc", &BINS), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_place_and_binning_has_one_file_and_small_data_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("Train.zip");
+        fs::write(&source, "x").unwrap();
+        let cache = Cache::Folder(folder.path().into());
+        let file = cache.file(&source, 1, &BINS).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("Train-9x2ms-") && name.ends_with(".safetensors"), "{name}");
+        assert_eq!(cache.file(&source, 1 << 30, &BINS), Some(file.clone()));
+        assert_ne!(cache.file(&source, 1, &Bins { dt_ms: 1.0, ..BINS }), Some(file));
+        assert_eq!(Cache::User.file(&source, WORTHWHILE - 1, &BINS), None);
+        assert_eq!(Cache::Off.file(&source, 1 << 30, &BINS), None);
+    }
+}

@@ -1,0 +1,448 @@
+//! N-MNIST: handwritten digits before a moving event camera, 34 × 34 pixels, in folders or zips of `.bin` files.
+//!
+//! `Train.zip` and `Test.zip`, or the folders `Train` and `Test`, hold `<digit>/NNNNN.bin`; a zip's members may lie under
+//! further folders. [`super::atis`] is the format of a file. Recordings come in the order of their numbers, in which the
+//! digits are mixed. A zip is read where it is: nothing is unpacked to the disk.
+//!
+//! ```no_run
+//! use spikegrad::data::nmnist::NMnist;
+//!
+//! for recording in NMnist::open("data/Train.zip".as_ref())?.iter() {
+//!     let recording = recording?;
+//!     println!("{}: a {}, {} events", recording.name, recording.digit, recording.events.len());
+//! }
+//! # Ok::<(), spikegrad::Error>(())
+//! ```
+
+use super::atis::{self, AtisEvent, EVENT_BYTES};
+use super::recordings::{Bins, Recordings, Sample, hex};
+use super::shared_file::SharedFile;
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use xxhash_rust::xxh3::Xxh3;
+use zip::ZipArchive;
+
+/// The environment variable that names the folder of the two zips or folders.
+pub const VARIABLE: &str = "SPIKEGRAD_NMNIST";
+/// Classes: the digits.
+pub const CLASSES: u32 = 10;
+/// Most bytes of a recording: a thousand times what N-MNIST's have. A zip may claim and inflate to no more.
+pub const MAX_BYTES: u64 = 1 << 24;
+
+/// A recording of a digit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Its file, or its name in the zip.
+    pub name: String,
+    /// 0 to 9.
+    pub digit: u32,
+    /// In the order of the file.
+    pub events: Vec<AtisEvent>,
+}
+
+/// The recordings of a zip or a folder.
+#[derive(Debug, Clone)]
+pub struct NMnist {
+    path: PathBuf,
+    archive: Option<ZipArchive<SharedFile>>,
+    members: Vec<Member>,
+}
+
+/// A recording's file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    /// NNNNN; those without come last.
+    number: u64,
+    /// Its folder's name where that is a digit.
+    digit: Option<u32>,
+    name: String,
+    /// Its place in the zip.
+    index: usize,
+}
+
+impl Member {
+    /// `None` for what is no recording: other files, and those that archivers add.
+    fn new(name: &str, index: usize) -> Option<Self> {
+        let mut parts = name.rsplit(['/', '\\']);
+        let (file, folder) = (parts.next()?, parts.next().unwrap_or(""));
+        let stem = file.strip_suffix(".bin").filter(|stem| !stem.starts_with('.'))?;
+        if parts.chain([folder]).any(|part| part == "__MACOSX") {
+            return None;
+        }
+        let digit = folder.parse().ok().filter(|&digit| digit < CLASSES && folder.len() == 1);
+        Some(Member { number: stem.parse().unwrap_or(u64::MAX), digit, name: name.into(), index })
+    }
+}
+
+impl NMnist {
+    /// Lists the recordings of a zip, or of a folder that holds the folders `0` to `9`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for what is neither, is damaged or holds no recording.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut set = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            true => Self::folder(path)?,
+            false => Self::zip(path)?,
+        };
+        if set.members.is_empty() {
+            return Err(Error::format(path, "holds no recordings; <digit>/NNNNN.bin expected, the digit 0 to 9"));
+        }
+        set.members.sort_unstable();
+        Ok(set)
+    }
+
+    fn folder(path: &Path) -> Result<Self> {
+        let mut members = Vec::new();
+        for folder in entries(path)? {
+            if !path.join(&folder).is_dir() {
+                continue;
+            }
+            for file in entries(&path.join(&folder))? {
+                members.extend(Member::new(&format!("{folder}/{file}"), members.len()));
+            }
+        }
+        Ok(NMnist { path: path.into(), archive: None, members })
+    }
+
+    fn zip(path: &Path) -> Result<Self> {
+        let damaged = |what: String| {
+            Error::format(path, format!("{what}; a whole zip of <digit>/NNNNN.bin expected, get the file again"))
+        };
+        let file = SharedFile::new(File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))?;
+        let length = fs::metadata(path).map_err(Error::io(path))?.len();
+        let archive = ZipArchive::new(file)
+            .map_err(|e| damaged(format!("the directory at the end of its {length} bytes cannot be read ({e})")))?;
+        if archive.has_duplicate_names() {
+            return Err(damaged("its directory has a name twice".into()));
+        }
+        let mut members = Vec::new();
+        for index in 0..archive.len() {
+            match archive.name_for_index(index) {
+                Some(Ok(name)) => members.extend(Member::new(&name, index)),
+                // No recording has a name that is no text.
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(NMnist { path: path.into(), archive: Some(archive), members })
+    }
+
+    /// Recordings.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is none: never, [`NMnist::open`] sees to that.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Reads recording `k`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] naming the file, the byte and what was expected.
+    ///
+    /// # Panics
+    /// Where `k` is not below [`NMnist::len`].
+    pub fn recording(&self, k: usize) -> Result<Recording> {
+        let member = &self.members[k];
+        let Some(digit) = member.digit else {
+            return Err(self.fault(member, "lies in no folder that names its digit, 0 to 9 expected".into()));
+        };
+        let bytes = self.bytes(member)?;
+        if bytes.is_empty() {
+            return Err(self.fault(member, format!("is empty, {EVENT_BYTES} bytes for each event expected")));
+        }
+        let events: Result<Vec<AtisEvent>, _> = atis::events(&bytes).collect();
+        let events = events.map_err(|fault| self.fault(member, format!("byte {}: {}", fault.byte, fault.what)))?;
+        Ok(Recording { name: member.name.clone(), digit, events })
+    }
+
+    /// Recording after recording, in the order of their numbers; errors as [`NMnist::recording`].
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Recording>> {
+        (0..self.len()).map(|k| self.recording(k))
+    }
+
+    fn fault(&self, member: &Member, what: String) -> Error {
+        match self.archive {
+            Some(_) => Error::format(&self.path, format!("{}: {what}", member.name)),
+            None => Error::format(self.path.join(&member.name), what),
+        }
+    }
+
+    fn bytes(&self, member: &Member) -> Result<Vec<u8>> {
+        let too_large =
+            |n: u64| self.fault(member, format!("claims {n} bytes, at most {MAX_BYTES} of a recording are read"));
+        let mut bytes = Vec::new();
+        let Some(archive) = &self.archive else {
+            let path = self.path.join(&member.name);
+            let file = File::open(&path).map_err(Error::io(&path))?;
+            let length = file.metadata().map_err(Error::io(&path))?.len();
+            if length > MAX_BYTES {
+                return Err(too_large(length));
+            }
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(&path))?;
+            return if bytes.len() as u64 > MAX_BYTES { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) };
+        };
+        // The directory is shared, the place in the file is this clone's own.
+        let mut archive = archive.clone();
+        let file = archive
+            .by_index(member.index)
+            .map_err(|e| self.fault(member, format!("cannot be read from the zip ({e})")))?;
+        let claim = file.size();
+        if claim > MAX_BYTES {
+            return Err(too_large(claim));
+        }
+        // By what really arrives: a claim is not trusted with memory, nor is what follows it inflated.
+        let read = file.take(claim + 1).read_to_end(&mut bytes);
+        let found = bytes.len();
+        match read {
+            Err(e) => Err(self.fault(member, format!("damaged after byte {found} of {claim} ({e})"))),
+            Ok(_) if found as u64 != claim => {
+                Err(self
+                    .fault(member, format!("byte {found}: ends where {claim} bytes are expected, or goes on there")))
+            }
+            Ok(_) => Ok(bytes),
+        }
+    }
+
+    /// A checksum of what is read: of a zip's bytes; of a folder's names, sizes and times of change, as reading thousands
+    /// of files is what the cache saves.
+    pub(super) fn checksum(path: &Path) -> Result<String> {
+        let mut hash = Xxh3::new();
+        if !fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            return super::cache::checksum_of_file(path);
+        }
+        for folder in entries(path)? {
+            let folder = path.join(folder);
+            if !folder.is_dir() {
+                continue;
+            }
+            for file in entries(&folder)? {
+                let file = folder.join(file);
+                let facts = fs::metadata(&file).map_err(Error::io(&file))?;
+                let changed = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                hash.update(file.to_string_lossy().as_bytes());
+                hash.update(&facts.len().to_le_bytes());
+                hash.update(&changed.unwrap_or_default().as_nanos().to_le_bytes());
+            }
+        }
+        Ok(format!("folder {}", hex(&hash)))
+    }
+}
+
+/// The names in a folder, sorted. One that is no text is no recording's.
+fn entries(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        names.extend(entry.map_err(Error::io(folder))?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+impl Recordings for NMnist {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> usize {
+        NMnist::len(self)
+    }
+
+    fn neurons(&self) -> usize {
+        atis::PIXELS
+    }
+
+    fn read(&self, k: usize, bins: &Bins) -> Result<Sample> {
+        let recording = self.recording(k)?;
+        let spikes = recording.events.iter().map(|event| (event.t_us as f64 / 1000.0, event.pixel()));
+        let (events, late) = bins.events(spikes);
+        Ok(Sample { label: recording.digit, speaker: None, events, recorded: recording.events.len() as u64, late })
+    }
+}
+
+/// The zips or folders of the training and the test half in `folder`; a zip goes before a folder.
+///
+/// # Errors
+/// [`Error::Format`] naming what is missing.
+pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
+    let find = |names: [&str; 4]| {
+        let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
+        found.ok_or_else(|| {
+            Error::format(
+                folder,
+                format!("holds neither {} nor a folder {}; get both files of N-MNIST", names[0], names[1]),
+            )
+        })
+    };
+    Ok([find(["Train.zip", "Train", "train.zip", "train"])?, find(["Test.zip", "Test", "test.zip", "test"])?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::atis::tests::bytes;
+    use super::*;
+    use std::io::{Cursor, Write};
+    use zip::write::{SimpleFileOptions, ZipWriter};
+
+    fn assets(half: &str) -> NMnist {
+        NMnist::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/nmnist-like").join(half)).unwrap()
+    }
+
+    fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in members {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Train.zip");
+        fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    fn refused(zip: &[u8]) -> String {
+        let (_folder, path) = written(zip);
+        match NMnist::open(&path) {
+            Ok(set) => set.recording(0).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_samples_are_as_they_were_recorded() {
+        let (train, test) = (assets("Train.zip"), assets("Test.zip"));
+        assert_eq!((train.len(), test.len()), (20, 10));
+        let digits = |set: &NMnist| {
+            let mut digits: Vec<u32> = set.iter().map(|recording| recording.unwrap().digit).collect();
+            digits.sort_unstable();
+            digits
+        };
+        assert_eq!(digits(&test), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert!(digits(&train).chunks(2).enumerate().all(|(k, pair)| pair == [k as u32; 2]));
+        // Events of assets/nmnist-like/Test.zip, decoded by numpy.
+        let first = test.recording(0).unwrap();
+        assert_eq!((first.name.as_str(), first.events.len()), (NAME, COUNT));
+        let head: Vec<_> = first.events[..3].iter().map(|e| (e.x, e.y, e.polarity, e.t_us)).collect();
+        assert_eq!(head, HEAD);
+    }
+
+    // python: zipfile, numpy.frombuffer
+    const NAME: &str = "Test/9/00019.bin";
+    const COUNT: usize = 2877;
+    const HEAD: [(u8, u8, bool, u64); 3] = [(33, 11, true, 504), (18, 18, false, 520), (10, 17, true, 2055)];
+
+    #[test]
+    fn a_folder_and_a_zip_of_the_same_files_are_the_same() {
+        let zip = assets("Train.zip");
+        let folder = tempfile::tempdir().unwrap();
+        for member in &zip.members {
+            let path = folder.path().join(member.name.strip_prefix("Train/").unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, zip.bytes(member).unwrap()).unwrap();
+        }
+        fs::write(folder.path().join("README.txt"), "not a recording").unwrap();
+        fs::write(folder.path().join("3/.DS_Store"), "nor this").unwrap();
+        let unpacked = NMnist::open(folder.path()).unwrap();
+        let of = |set: &NMnist| set.iter().map(|r| r.map(|r| (r.digit, r.events)).unwrap()).collect::<Vec<_>>();
+        assert!(of(&zip) == of(&unpacked));
+        let before = NMnist::checksum(folder.path()).unwrap();
+        assert_eq!(before, NMnist::checksum(folder.path()).unwrap());
+        fs::write(folder.path().join("3/99999.bin"), bytes(1, 1, true, 3)).unwrap();
+        assert_ne!(before, NMnist::checksum(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn recordings_come_by_number_and_other_files_do_not_count() {
+        let event = bytes(1, 2, true, 3);
+        let names = ["a/Train/7/00003.bin", "a/Train/2/00010.bin", "a/Train/9/00001.bin"];
+        let mut members: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, &event[..])).collect();
+        members.extend([
+            ("a/Train/9/x.txt", &[0u8][..]),
+            ("__MACOSX/9/._00001.bin", &[0]),
+            ("__MACOSX/9/00001.bin", &[0]),
+        ]);
+        let (_folder, path) = written(&zipped(&members));
+        let set = NMnist::open(&path).unwrap();
+        assert_eq!(set.iter().map(|r| r.unwrap().digit).collect::<Vec<_>>(), [9, 7, 2]);
+    }
+
+    #[test]
+    fn bad_members_name_the_zip_the_member_and_the_byte() {
+        let good = bytes(1, 2, true, 3);
+        let bad = [good, bytes(40, 2, true, 3)].concat();
+        let error = refused(&zipped(&[("Train/3/00012.bin", &bad)]));
+        assert!(error.ends_with("Train.zip: Train/3/00012.bin: byte 5: x = 40 found, 0 to 33 expected"), "{error}");
+        let error = refused(&zipped(&[("Train/12/00001.bin", &good)]));
+        assert!(error.contains("Train/12/00001.bin: lies in no folder that names its digit"), "{error}");
+        assert!(refused(&zipped(&[("Train/3/1.bin", &[])])).contains("is empty"));
+        assert!(refused(&zipped(&[("readme", &[])])).contains("holds no recordings"));
+        assert!(refused(&[]).contains("the directory at the end of its 0 bytes cannot be read"));
+        let duplicate = zipped(&[("Train/3/1.bin", &good), ("Train/3/2.bin", &good)]);
+        let at = duplicate
+            .windows(13)
+            .enumerate()
+            .filter(|(_, w)| w == b"Train/3/2.bin")
+            .map(|(k, _)| k)
+            .collect::<Vec<_>>();
+        let mut twice = duplicate.clone();
+        at.iter().for_each(|&k| twice[k + 8] = b'1');
+        assert!(refused(&twice).contains("has a name twice"), "{}", refused(&twice));
+    }
+
+    #[test]
+    fn bombs_are_refused_before_they_inflate() {
+        let bomb = zipped(&[("Train/3/1.bin", &vec![0; MAX_BYTES as usize + 5])]);
+        assert!(bomb.len() < 100_000);
+        let error = refused(&bomb);
+        assert!(error.contains("Train/3/1.bin: claims 16777221 bytes, at most 16777216"), "{error}");
+        // One that claims little and inflates to much; the directory's claim is at byte 24 of its entry.
+        let mut liar = zipped(&[("Train/3/1.bin", &vec![0; 1 << 20])]);
+        let entry = liar.windows(4).rposition(|word| word == b"PK\x01\x02").unwrap();
+        liar[entry + 24..entry + 28].copy_from_slice(&10u32.to_le_bytes());
+        let local = liar.windows(4).position(|word| word == b"PK\x03\x04").unwrap();
+        liar[local + 22..local + 26].copy_from_slice(&10u32.to_le_bytes());
+        let error = refused(&liar);
+        assert!(error.contains("Train/3/1.bin: "), "{error}");
+    }
+
+    #[test]
+    fn a_zip_cut_or_damaged_anywhere_is_an_error_or_reads_what_is_whole() {
+        let whole =
+            zipped(&[("Train/3/1.bin", &bytes(1, 2, true, 3)), ("Train/4/2.bin", &[bytes(4, 5, true, 6); 9].concat())]);
+        for end in 0..whole.len() {
+            let (_folder, path) = written(&whole[..end]);
+            assert!(NMnist::open(&path).is_err(), "{end}");
+        }
+        for at in 0..whole.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= flip;
+                let (_folder, path) = written(&damaged);
+                // Nothing but the absence of panics: some bytes, as dates, mean nothing here.
+                if let Ok(set) = NMnist::open(&path) {
+                    set.iter().for_each(drop);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_half_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("Train")).unwrap();
+        let error = halves(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("neither Test.zip nor a folder Test") && !error.contains("Train"), "{error}");
+        fs::write(folder.path().join("Test.zip"), "").unwrap();
+        fs::create_dir(folder.path().join("Test")).unwrap();
+        assert!(halves(folder.path()).unwrap()[1].ends_with("Test.zip"));
+        assert!(NMnist::open(&folder.path().join("Train")).unwrap_err().to_string().contains("no recordings"));
+    }
+}

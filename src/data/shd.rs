@@ -1,0 +1,408 @@
+//! SHD: spoken digits, English and German, as spikes of 700 channels of an ear, in an HDF5 file for each half.
+//!
+//! | data set | shape | type |
+//! |---|---|---|
+//! | `/spikes/times` | utterances | variable length of float16 (or 32, 64): seconds |
+//! | `/spikes/units` | utterances | variable length of integers: 0 to 699, as many as times |
+//! | `/labels` | utterances | integers: 0 to 9 English, 10 to 19 German |
+//! | `/extra/speaker` | utterances | integers; may be absent |
+//!
+//! Times are converted to f64 before anything is computed with them, as float16 is coarse. Their order within an utterance
+//! does not matter.
+//!
+//! ```no_run
+//! use spikegrad::data::shd::Shd;
+//!
+//! for utterance in Shd::open("data/shd_train.h5".as_ref())?.iter() {
+//!     let utterance = utterance?;
+//!     for (seconds, unit) in utterance.spikes() {
+//!         println!("label {}: unit {unit} at {seconds} s", utterance.label);
+//!     }
+//! }
+//! # Ok::<(), spikegrad::Error>(())
+//! ```
+
+use super::recordings::{Bins, Recordings, Sample};
+use crate::error::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use half::f16;
+use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The environment variable that names the folder of the two files.
+pub const VARIABLE: &str = "SPIKEGRAD_SHD";
+/// Classes: ten digits in two languages.
+pub const CLASSES: u32 = 20;
+/// Channels of the ear: input neurons.
+pub const UNITS: usize = 700;
+/// Most seconds of an utterance; SHD's last 1.4 s at most. What is later is in another unit than seconds.
+pub const MAX_SECONDS: f64 = 60.0;
+/// Most bytes that a gzipped file may inflate to.
+pub const MAX_INFLATED: u64 = 2 << 30;
+/// What a read may take beyond the file's own size.
+const SLACK: usize = 64 << 20;
+
+/// The word of each label.
+#[rustfmt::skip]
+pub const WORDS: [&str; CLASSES as usize] = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    "null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun",
+];
+
+/// A spoken word.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Utterance {
+    /// Its word, an index of [`WORDS`].
+    pub label: u32,
+    /// Who says it.
+    pub speaker: Option<u32>,
+    /// Seconds of each spike.
+    pub times: Vec<f64>,
+    /// Channel of each spike, 0 (highest frequency) to 699.
+    pub units: Vec<u16>,
+}
+
+impl Utterance {
+    /// The spikes as (seconds, unit).
+    pub fn spikes(&self) -> impl ExactSizeIterator<Item = (f64, u16)> {
+        self.times.iter().copied().zip(self.units.iter().copied())
+    }
+}
+
+/// The utterances of a file.
+pub struct Shd {
+    path: PathBuf,
+    times: Lists,
+    units: Lists,
+    labels: Vec<i128>,
+    speakers: Option<Vec<i128>>,
+}
+
+/// A data set of lists of different lengths.
+struct Lists {
+    dataset: Dataset,
+    /// What the data set itself holds: length (u32), address of a global heap collection, index in it (u32).
+    references: Vec<u8>,
+    /// Bytes of a reference.
+    reference: usize,
+    element: Element,
+}
+
+/// How a number is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Element {
+    Integer { size: usize, signed: bool, big: bool },
+    Float { size: usize, big: bool },
+}
+
+impl Element {
+    fn of(datatype: &Datatype) -> Option<Self> {
+        let big = |order: &ByteOrder| matches!(order, ByteOrder::BigEndian);
+        match datatype {
+            Datatype::FixedPoint { size, signed, byte_order } if [1, 2, 4, 8].contains(size) => {
+                Some(Element::Integer { size: usize::from(*size), signed: *signed, big: big(byte_order) })
+            }
+            Datatype::FloatingPoint { size, byte_order } if [2, 4, 8].contains(size) => {
+                Some(Element::Float { size: usize::from(*size), big: big(byte_order) })
+            }
+            _ => None,
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Element::Integer { size, .. } | Element::Float { size, .. } => size,
+        }
+    }
+
+    /// The bits, the least significant first.
+    fn bits(bytes: &[u8], big: bool) -> u64 {
+        let add = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
+        if big { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
+    }
+
+    fn integers(self, bytes: &[u8]) -> Option<Vec<i128>> {
+        let Element::Integer { size, signed, big } = self else { return None };
+        let unused = 64 - 8 * size as u32;
+        let number = |bytes: &[u8]| match signed {
+            true => i128::from((Self::bits(bytes, big) << unused) as i64 >> unused),
+            false => i128::from(Self::bits(bytes, big)),
+        };
+        Some(bytes.chunks_exact(size).map(number).collect())
+    }
+
+    fn floats(self, bytes: &[u8]) -> Option<Vec<f64>> {
+        let Element::Float { size, big } = self else { return None };
+        let number = |bytes: &[u8]| {
+            let bits = Self::bits(bytes, big);
+            match size {
+                2 => f16::from_bits(bits as u16).to_f64(),
+                4 => f64::from(f32::from_bits(bits as u32)),
+                _ => f64::from_bits(bits),
+            }
+        };
+        Some(bytes.chunks_exact(size).map(number).collect())
+    }
+}
+
+/// Runs the reader. It is made for damaged files; should it panic on one all the same, that is an error about the file.
+fn guarded<T>(work: impl FnOnce() -> Result<T, hdf5_reader::error::Error>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|e| e.to_string()),
+        Err(_) => Err("the reader gave up on it".into()),
+    }
+}
+
+impl Shd {
+    /// Opens an HDF5 file, or a gzipped one (`.gz`), which is inflated into memory, [`MAX_INFLATED`] at most.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for what is no HDF5 file, is damaged, or has another layout.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (storage, length) = storage(path)?;
+        let limit = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(SLACK);
+        let options = OpenOptions::default().with_max_read_bytes(limit).with_max_chunk_bytes(limit);
+        let damaged = |what: String| {
+            Error::format(path, format!("cannot be read as HDF5 ({what}); an HDF5 file of SHD expected, get it again"))
+        };
+        let file = guarded(|| Hdf5File::from_storage_with_options(storage, options)).map_err(damaged)?;
+
+        let labels = numbers(&file, "/labels", path)?;
+        let speakers = match guarded(|| Ok(file.dataset("/extra/speaker").err().is_some_and(|e| is_missing(&e)))) {
+            Ok(true) => None,
+            _ => Some(numbers(&file, "/extra/speaker", path)?),
+        };
+        let [times, units] = ["/spikes/times", "/spikes/units"].map(|name| Lists::open(&file, name, path, length));
+        let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers };
+        let n = shd.labels.len();
+        let speakers = shd.speakers.as_ref().map_or(n, Vec::len);
+        let others =
+            [("/spikes/times", shd.times.len()), ("/spikes/units", shd.units.len()), ("/extra/speaker", speakers)];
+        if let Some((name, other)) = others.iter().find(|(_, other)| *other != n) {
+            return Err(Error::format(
+                path,
+                format!("{name} has {other} entries, {n} expected as /labels has; get it again"),
+            ));
+        }
+        match (shd.times.element, shd.units.element) {
+            (Element::Float { .. }, Element::Integer { .. }) if n > 0 => Ok(shd),
+            (Element::Float { .. }, Element::Integer { .. }) => Err(Error::format(path, "holds no utterances")),
+            _ => Err(Error::format(path, "/spikes/times must be lists of floats, /spikes/units lists of integers")),
+        }
+    }
+
+    /// Utterances.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is none: never, [`Shd::open`] sees to that.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Reads utterance `k`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] naming the utterance, the spike, the byte of the collection that holds it, and what
+    /// was expected.
+    ///
+    /// # Panics
+    /// Where `k` is not below [`Shd::len`].
+    pub fn utterance(&self, k: usize) -> Result<Utterance> {
+        let fault = |what: String| Error::format(&self.path, format!("utterance {k}: {what}"));
+        let speaker = self.speakers.as_ref().map(|speakers| speakers[k]);
+        let label = u32::try_from(self.labels[k]).ok().filter(|&label| label < CLASSES);
+        let Some(label) = label else {
+            return Err(fault(format!("label {} found, 0 to {} expected", self.labels[k], CLASSES - 1)));
+        };
+        let Ok(speaker) = speaker.map(u32::try_from).transpose() else {
+            return Err(fault(format!("speaker {} found, 0 or more expected", speaker.unwrap_or_default())));
+        };
+        let times = self.times.list(k).and_then(|bytes| self.times.element.floats(&bytes).ok_or_else(String::new));
+        let times = times.map_err(|what| fault(format!("its times, {}: {what}", self.times.place(k))))?;
+        let units = self.units.list(k).and_then(|bytes| self.units.element.integers(&bytes).ok_or_else(String::new));
+        let units = units.map_err(|what| fault(format!("its units, {}: {what}", self.units.place(k))))?;
+        if times.len() != units.len() || times.is_empty() {
+            let lengths = format!("{} times and {} units found", times.len(), units.len());
+            return Err(fault(format!("{lengths}, as many of both and not none expected")));
+        }
+        if let Some(n) = times.iter().position(|t| !(0.0..=MAX_SECONDS).contains(t)) {
+            let (t, place) = (times[n], self.times.place(k));
+            return Err(fault(format!("time {n} is {t}, 0 to {MAX_SECONDS} seconds expected ({place})")));
+        }
+        if let Some(n) = units.iter().position(|unit| !(0..UNITS as i128).contains(unit)) {
+            let (unit, place) = (units[n], self.units.place(k));
+            return Err(fault(format!("unit {n} is {unit}, 0 to {} expected ({place})", UNITS - 1)));
+        }
+        Ok(Utterance { label, speaker, times, units: units.into_iter().map(|unit| unit as u16).collect() })
+    }
+
+    /// Utterance after utterance; errors as [`Shd::utterance`].
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Utterance>> {
+        (0..self.len()).map(|k| self.utterance(k))
+    }
+}
+
+/// The bytes of the file, and how many there are. Not mapped into memory: a file that shrinks meanwhile is an error then.
+fn storage(path: &Path) -> Result<(DynStorage, u64)> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    let mut magic = [0; 2];
+    let mut head = BufReader::new(file);
+    let gzipped = head.read(&mut magic).map_err(Error::io(path))? == 2 && magic == [0x1f, 0x8b];
+    if !gzipped {
+        let storage = FileStorage::open(path).map_err(|e| Error::format(path, e.to_string()))?;
+        return Ok((Arc::new(storage), length));
+    }
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut bytes = Vec::new();
+    let read = MultiGzDecoder::new(BufReader::new(file)).take(MAX_INFLATED + 1).read_to_end(&mut bytes);
+    let inflated = bytes.len() as u64;
+    match read {
+        Err(e) => Err(Error::format(
+            path,
+            format!(
+                "the gzip stream is damaged or cut short after {inflated} inflated bytes ({e}); get the file again"
+            ),
+        )),
+        Ok(_) if inflated > MAX_INFLATED => Err(Error::format(
+            path,
+            format!("inflates to more than {MAX_INFLATED} bytes; gunzip it, if it is to be trusted"),
+        )),
+        Ok(_) => Ok((Arc::new(BytesStorage::new(bytes)), inflated)),
+    }
+}
+
+/// Whether there is nothing of that name, as opposed to something damaged.
+fn is_missing(error: &hdf5_reader::error::Error) -> bool {
+    match error {
+        hdf5_reader::error::Error::Context { source, .. } => is_missing(source),
+        hdf5_reader::error::Error::DatasetNotFound(_) | hdf5_reader::error::Error::GroupNotFound(_) => true,
+        _ => false,
+    }
+}
+
+/// A data set of one dimension.
+fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
+    let dataset = guarded(|| file.dataset(name))
+        .map_err(|e| Error::format(path, format!("has no readable data set {name} ({e}); SHD has")))?;
+    match dataset.ndim() {
+        1 => Ok(dataset),
+        n => Err(Error::format(path, format!("{name} has {n} dimensions, 1 expected"))),
+    }
+}
+
+/// What the data set itself holds, before anything is made of it.
+fn raw(dataset: &Dataset, name: &str, path: &Path) -> Result<Vec<u8>> {
+    guarded(|| dataset.read_raw_bytes())
+        .map_err(|e| Error::format(path, format!("{name} cannot be read ({e}); get the file again")))
+}
+
+/// A data set of integers.
+fn numbers(file: &Hdf5File, name: &str, path: &Path) -> Result<Vec<i128>> {
+    let dataset = dataset(file, name, path)?;
+    let Some(element @ Element::Integer { .. }) = Element::of(dataset.dtype()) else {
+        return Err(Error::format(path, format!("{name} holds {:?}, integers expected", dataset.dtype())));
+    };
+    Ok(element.integers(&raw(&dataset, name, path)?).unwrap_or_default())
+}
+
+impl Lists {
+    fn open(file: &Hdf5File, name: &str, path: &Path, length: u64) -> Result<Self> {
+        let dataset = dataset(file, name, path)?;
+        let element = match dataset.dtype() {
+            Datatype::VarLen { base, .. } => Element::of(base),
+            _ => None,
+        };
+        let Some(element) = element else {
+            return Err(Error::format(path, format!("{name} holds {:?}, lists of numbers expected", dataset.dtype())));
+        };
+        let references = raw(&dataset, name, path)?;
+        let lists = Lists { reference: dataset.vlen_reference_size(), dataset, references, element };
+        // Each element lies in the file once: lists that share one could take any amount of memory and time.
+        let claim: u64 = (0..lists.len()).map(|k| u64::from(lists.length(k)) * element.size() as u64).sum();
+        if claim > length {
+            return Err(Error::format(
+                path,
+                format!("{name} claims {claim} bytes of numbers, the file has {length}; get it again"),
+            ));
+        }
+        Ok(lists)
+    }
+
+    fn len(&self) -> usize {
+        self.references.len() / self.reference
+    }
+
+    fn reference(&self, k: usize) -> &[u8] {
+        &self.references[k * self.reference..(k + 1) * self.reference]
+    }
+
+    /// Elements of list `k`.
+    fn length(&self, k: usize) -> u32 {
+        self.reference(k).first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
+    /// Where list `k` lies in the file, for people.
+    fn place(&self, k: usize) -> String {
+        let reference = self.reference(k);
+        let address = Element::bits(&reference[4..reference.len() - 4], false);
+        format!("in the collection at byte {address}")
+    }
+
+    /// The bytes of list `k`, as many as its length says.
+    fn list(&self, k: usize) -> Result<Vec<u8>, String> {
+        let bytes = guarded(|| self.dataset.resolve_vlen_reference_bytes(self.reference(k), self.element.size()))?;
+        let expected = self.length(k) as usize * self.element.size();
+        match bytes.len() == expected {
+            true => Ok(bytes),
+            false => Err(format!("{} bytes found, {expected} expected", bytes.len())),
+        }
+    }
+}
+
+impl Recordings for Shd {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> usize {
+        Shd::len(self)
+    }
+
+    fn neurons(&self) -> usize {
+        UNITS
+    }
+
+    fn read(&self, k: usize, bins: &Bins) -> Result<Sample> {
+        let utterance = self.utterance(k)?;
+        let spikes = utterance.spikes().map(|(seconds, unit)| (1000.0 * seconds, usize::from(unit)));
+        let (events, late) = bins.events(spikes);
+        let (label, speaker, recorded) = (utterance.label, utterance.speaker, utterance.times.len() as u64);
+        Ok(Sample { label, speaker, events, recorded, late })
+    }
+}
+
+/// The files of the training and the test half in `folder`.
+///
+/// # Errors
+/// [`Error::Format`] naming what is missing.
+pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
+    let find = |half: &str| {
+        let names =
+            [format!("shd_{half}.h5"), format!("{half}.h5"), format!("shd_{half}.h5.gz"), format!("{half}.h5.gz")];
+        let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+        found.ok_or_else(|| Error::format(folder, format!("holds no {}; get both files of SHD", names.join(", "))))
+    };
+    Ok([find("train")?, find("test")?])
+}
+
+#[cfg(test)]
+#[path = "shd_tests.rs"]
+mod tests;

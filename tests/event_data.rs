@@ -1,0 +1,160 @@
+//! N-MNIST and SHD from their files to a trained network, through the program. The recordings are the small synthetic
+//! stand-ins in assets/: enough to see that everything works, not to learn from.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn spikegrad(words: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_spikegrad"));
+    command.args(words.split_whitespace()).current_dir(ROOT);
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command.env_remove("SPIKEGRAD_NMNIST").env_remove("SPIKEGRAD_SHD");
+    command
+}
+
+fn succeeds(words: &str) -> Output {
+    spikegrad(words).assert().code(0).get_output().clone()
+}
+
+fn json(words: &str) -> Value {
+    serde_json::from_slice(&succeeds(&format!("{words} --json")).stdout).unwrap()
+}
+
+fn fails(words: &str, parts: &[&str]) {
+    let output = spikegrad(words).assert().code(1).get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in parts {
+        assert!(said.contains(part), "{words}: `{part}` is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// The N-MNIST-like recordings unpacked by hand, for damage.
+fn nmnist() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for half in ["Train", "Test"] {
+        let set =
+            spikegrad::data::nmnist::NMnist::open(&Path::new(ROOT).join(format!("assets/nmnist-like/{half}.zip")));
+        for recording in set.unwrap().iter() {
+            let recording = recording.unwrap();
+            let path = folder.path().join(&recording.name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let bytes: Vec<u8> = recording
+                .events
+                .iter()
+                .flat_map(|e| {
+                    let [_, high, middle, low] = (e.t_us as u32).to_be_bytes();
+                    [e.x, e.y, high | u8::from(e.polarity) << 7, middle, low]
+                })
+                .collect();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    let first = folder.path().join("Train").read_dir().unwrap().next().unwrap().unwrap().path();
+    let first = first.read_dir().unwrap().next().unwrap().unwrap().path();
+    (folder, first)
+}
+
+#[test]
+fn both_sets_are_trained_tested_and_drawn_on_both_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    for (preset, classes) in [("nmnist", 10), ("shd", 20)] {
+        let data = format!("--data assets/{preset}-like");
+        for device in ["cpu", "gpu"] {
+            let run = folder.path().join(format!("{preset}-{device}"));
+            let run = run.to_str().unwrap();
+            let small = format!("--hidden 12,8 --epochs 2 --batch 7 --device {device} --out {run}");
+            let said = json(&format!("train {preset} {data} {small}"));
+            assert_eq!(said["epochs_done"], 2);
+            let origin = said["data"]["origin"].as_str().unwrap();
+            let name = if preset == "shd" { "in the format of SHD" } else { "in the format of N-MNIST" };
+            assert!(origin.starts_with(name), "{origin}");
+            // The folder is the run's own; the accuracy what training found.
+            let tested = json(&format!("eval {run}"));
+            assert_eq!((&tested["test_accuracy"], &tested["on"]), (&said["best"]["test_accuracy"], &"test".into()));
+            assert_eq!(json(&format!("eval {run} --on train"))["samples"], 20);
+            let png = folder.path().join("sample.png");
+            let drawn = succeeds(&format!("raster {run} --sample {} --out {}", classes / 2, png.display()));
+            assert!(String::from_utf8_lossy(&drawn.stdout).contains("predicted"), "{drawn:?}");
+            assert!(image::open(&png).is_ok());
+        }
+        let bench = format!("bench {preset} {data} --hidden 9 --batch 6 --device cpu --repeat 1 --methods sparse");
+        let said = json(&bench);
+        assert!(said["runs"][0]["step_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{said}");
+    }
+}
+
+#[test]
+fn samples_are_held_out_and_speakers_tested_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let run = run.to_str().unwrap();
+    let small = format!("--hidden 9,7 --epochs 1 --device cpu --out {run}");
+    let said = json(&format!("train shd --data assets/shd-like --validation last:5 {small}"));
+    let data = &said["data"];
+    assert_eq!((&data["train_samples"], &data["test_samples"]), (&15.into(), &5.into()));
+    assert_eq!(data["measured_on"], "validation");
+    let config = fs::read_to_string(Path::new(run).join("config.toml")).unwrap();
+    assert!(config.contains("[validation]\nkind = \"last\"\nsamples = 5\n"), "{config}");
+    let tested = json(&format!("eval {run} --on validation"));
+    assert_eq!((&tested["samples"], &tested["test_accuracy"]), (&5.into(), &said["best"]["test_accuracy"]));
+    assert_eq!(json(&format!("eval {run}"))["samples"], 20);
+    assert_eq!(json(&format!("eval {run} --on train"))["samples"], 15);
+    let speaker = spikegrad::data::shd::Shd::open(&Path::new(ROOT).join("assets/shd-like/test.h5.gz")).unwrap();
+    let speaker = speaker.utterance(0).unwrap().speaker.unwrap();
+    let said = json(&format!("eval {run} --speakers {speaker}"));
+    assert!((1..20).contains(&said["samples"].as_u64().unwrap()), "{said}");
+    fails(&format!("eval {run} --speakers 77"), &["speaker 77 says nothing here", "there are "]);
+    spikegrad("train shd --validation last:0").assert().code(2);
+    spikegrad("train shd --validation speakers").assert().code(2);
+
+    // In a file, where a typo is no setting; and for the data of the first preset, which has no speakers.
+    let file = folder.path().join("held.toml");
+    let assets = format!("{ROOT}/assets");
+    let write = |text: String| fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    write(format!("preset = 'shd'\ndata = '{assets}/shd-like'\n[validation]\nkind = 'fraction'\nfraktion = 0.2\n"));
+    fails(&format!("train {path} --device cpu"), &["held.toml", "fraction"]);
+    write(format!(
+        "preset = 'fmnist'\ndata = '{assets}/fashion-mnist'\n[validation]\nkind = 'speakers'\nspeakers = [3]\n"
+    ));
+    fails(&format!("train {path} --device cpu --out {run}-2"), &["these data have no speakers"]);
+}
+
+#[test]
+fn a_bad_recording_is_named_or_skipped_and_counted() {
+    let (data, first) = nmnist();
+    let out = data.path().join("run");
+    let words = format!("--data {} --hidden 9,7 --epochs 1 --device cpu", data.path().display());
+    let mut bytes = fs::read(&first).unwrap();
+    bytes[11] = 99;
+    fs::write(&first, &bytes).unwrap();
+    let name = first.display().to_string();
+    let wanted = [name.as_str(), "byte 11: y = 99 found, 0 to 33 expected", "--skip-bad"];
+    fails(&format!("train nmnist {words} --out {}", out.display()), &wanted);
+    assert!(!out.exists());
+    fs::write(first.with_file_name("77777.bin"), &bytes[..13]).unwrap();
+    let output = spikegrad(&format!("train nmnist {words} --skip-bad --json --out {}", out.display())).assert().code(0);
+    let said: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let listed = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(listed.contains("warning: 2 bad recordings are left out:") && listed.contains(&name), "{listed}");
+    assert_eq!(
+        (said["data"]["train_samples"].as_u64(), said["data"]["bad"].as_array().map(Vec::len)),
+        (Some(19), Some(2))
+    );
+    // The run remembers that it was so.
+    assert_eq!(json(&format!("eval {}", out.display()))["samples"], 10);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    fails("train nmnist --out no/run", &["where is N-MNIST?", "--data DIR", "SPIKEGRAD_NMNIST", "Train.zip"]);
+    fails("train shd --out no/run", &["where is SHD?", "SPIKEGRAD_SHD", "shd_train.h5"]);
+    fails("train nmnist --data assets/shd-like --out no/run", &["assets/shd-like", "neither Train.zip"]);
+    fails("train shd --data assets/nmnist-like --out no/run", &["assets/nmnist-like", "holds no shd_train.h5"]);
+    assert!(!Path::new(ROOT).join("no").exists());
+}
