@@ -8,6 +8,7 @@ pub mod order;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Network;
+use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use std::path::Path;
@@ -34,7 +35,7 @@ pub struct DataSet {
 /// [`fashion_mnist::load`].
 pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<DataSet> {
     network.check()?;
-    let set = match preset {
+    let set = match data_set(preset) {
         "fmnist" => load_fashion_mnist(data, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" | "shd" => {
             return Err(Error::Unsupported(format!(
@@ -85,7 +86,7 @@ mod tests {
     fn network(inputs: usize, classes: usize) -> Network {
         let init = Initialisation::Uniform { scale: 1.0 };
         let hidden =
-            HiddenLayer { neurons: 4, tau_ms: 10.0, v_th: 1.0, v_r: 0.0, v_rest: 0.0, beta: 100.0, b_th: 0.2, init };
+            HiddenLayer { neurons: 4, tau_ms: 10.0, v_th: 1.0, v_r: 0.0, v_rest: 0.0, beta: 100.0, b_th: 0.2, init, connection: Connection::Linear };
         Network {
             inputs,
             time_steps: 100,
