@@ -11,7 +11,9 @@ use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
 use spikegrad::engine::{Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::model::{Adam, Connection, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
+use spikegrad::model::{
+    Adam, Connection, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
+};
 use spikegrad::train::evaluate;
 use spikegrad::weights::Weights;
 use std::error::Error;

@@ -235,6 +235,11 @@ impl HiddenLayer {
         self.conv().map_or(self.neurons, Convolution::outputs)
     }
 
+    /// As what the layer above sees neuron `j`: itself, of a convolution its window; `None` outside of all windows.
+    pub fn output_of(&self, j: usize) -> Option<usize> {
+        self.conv().map_or(Some(j), |conv| conv.output_of(j))
+    }
+
     /// exp(-Δt/τ).
     pub fn alpha(&self, dt_ms: f64) -> f64 {
         (-dt_ms / self.tau_ms).exp()

@@ -10,7 +10,7 @@
 use super::lif_forward::{Input, SpikeBits, Tile, is_quiet, lif_forward, words_of};
 use super::loss::ActivityLoss;
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{TiledMatrix, with_width};
+use super::tiles::{LANES, TiledMatrix, with_width};
 use crate::events::Event;
 use crate::model::{Convolution, LifConstants};
 use std::ops::Range;
@@ -262,11 +262,17 @@ impl ConvLayer<'_> {
             place += size;
         }
         sample.spikes.sort_unstable();
-        for (t, row) in scratch.pooled.chunks_exact_mut(words).enumerate() {
-            pooled.push_row(t, row.iter().enumerate().map(|(k, &word)| (64 * k, word)));
+        sweep(&mut scratch.pooled, words, pooled);
+    }
+
+    /// Turns the bits of a sample, rows of `words`, into events in (t, neuron) order and leaves them 0.
+    #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
+    fn sweep(bits: &mut [u64], words: usize, spikes: &mut SpikeList) {
+        for (t, row) in bits.chunks_exact_mut(words).enumerate() {
+            spikes.push_row(t, row.iter().enumerate().map(|(k, &word)| (64 * k, word)));
             row.fill(0);
         }
-        pooled.end_sample();
+        spikes.end_sample();
     }
 
     /// Joins the spikes of a window's places (or of one outside of all windows) into `scratch.pooled`, counts them, and
@@ -284,37 +290,18 @@ impl ConvLayer<'_> {
         let filters = weights.cols;
         let row = conv.shape.outputs().div_ceil(64);
         let ConvScratch { bits, counts, own, pooled, .. } = scratch;
+        let counts = if self.activity.is_some() { counts } else { &mut Vec::new() };
         counts.clear();
-        counts.resize(size * filters, 0);
-        for t in span {
-            for word in 0..bits[0].per_row() {
-                let channel = bits[0].first_neuron()[word];
-                let mut any = 0;
-                for (k, bits) in bits.iter_mut().enumerate().take(size) {
-                    let spikes = &mut bits.row_mut(t)[word];
-                    sample.count += spikes.count_ones();
-                    if self.activity.is_some() {
-                        let counts = &mut counts[k * filters + channel..];
-                        each_bit(*spikes, |bit| counts[bit] += 1);
-                    }
-                    // What is left is the first of the window.
-                    (*spikes, any) = (*spikes & !any, any | *spikes);
-                }
-                bits[0].row_mut(t)[word] |= !any;
-                if let Some(window) = window {
-                    each_bit(any, |bit| {
-                        let neuron = (channel + bit) * conv.windows + window;
-                        pooled[t * row + neuron / 64] |= 1 << (neuron % 64);
-                    });
-                }
-            }
+        if self.activity.is_some() {
+            counts.resize(size * filters, 0);
         }
+        let target = window.map(|window| (window, conv.windows, row));
+        sample.count += join(&mut bits[..size], span, counts, filters, target, pooled);
         let Some(activity) = &self.activity else { return };
         for k in 0..size {
             let counts = &counts[k * filters..][..filters];
-            own.clear();
-            own.extend(counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
-            sample.low += counts.iter().map(|&zeta| activity.low(zeta)).sum::<f64>();
+            own.resize(filters, 0.0);
+            sample.low += regularise(activity, counts, own);
             let mut first_word = 0;
             for ((columns, active), winners) in weights.columns.iter().zip(&mut sample.active).zip(&mut sample.winners)
             {
@@ -351,6 +338,66 @@ impl ConvLayer<'_> {
             }
         }
     }
+}
+
+/// Joins the spikes of a window's places into `pooled`, at `target` (window, windows, words of a row), if there is one;
+/// counts the spikes of each filter at each place, if `counts` is not empty; and leaves in `bits` which place has the
+/// gradient of the pooled neuron: the first that spikes, else the first. Returns the number of spikes.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
+fn join(
+    bits: &mut [SpikeBits],
+    span: Range<usize>,
+    counts: &mut [u32],
+    filters: usize,
+    target: Option<(usize, usize, usize)>,
+    pooled: &mut [u64],
+) -> u32 {
+    let mut spikes = 0;
+    let Some(per_row) = bits.first().map(SpikeBits::per_row) else { return 0 };
+    for t in span {
+        for word in 0..per_row {
+            let any = bits.iter().fold(0, |any, bits| any | bits.row(t)[word]);
+            if any == 0 {
+                bits[0].row_mut(t)[word] = u64::MAX;
+                continue;
+            }
+            let channel = bits[0].first_neuron()[word];
+            let mut before = 0;
+            for (k, bits) in bits.iter_mut().enumerate() {
+                let here = &mut bits.row_mut(t)[word];
+                spikes += here.count_ones();
+                if !counts.is_empty() {
+                    let counts = &mut counts[k * filters + channel..];
+                    each_bit(*here, |bit| counts[bit] += 1);
+                }
+                (*here, before) = (*here & !before, before | *here);
+            }
+            bits[0].row_mut(t)[word] |= !any;
+            if let Some((window, windows, row)) = target {
+                each_bit(any, |bit| {
+                    let neuron = (channel + bit) * windows + window;
+                    pooled[t * row + neuron / 64] |= 1 << (neuron % 64);
+                });
+            }
+        }
+    }
+    spikes
+}
+
+/// The lower regulariser of the neurons of one place: its gradients, and returned the sum over them without its factor.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn regularise(activity: &ActivityLoss, counts: &[u32], own: &mut [f32]) -> f64 {
+    for (own, &zeta) in own.iter_mut().zip(counts) {
+        *own = activity.lower_gradient(zeta);
+    }
+    let (chunks, rest) = counts.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for chunk in chunks {
+        for k in 0..LANES {
+            sums[k] += activity.low(chunk[k]);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&zeta| activity.low(zeta)).sum::<f64>()
 }
 
 #[inline(always)]

@@ -74,9 +74,8 @@ impl Wanted {
             }
             self.of_place.one_sample(seen.len()).copy_from_slice(seen);
             for stretch in stretches(weights) {
-                let mut delta: Vec<DeltaRows> = (stretch.clone())
-                    .map(|tile| delta_of(above, place, tile, weights, alpha, time_steps))
-                    .collect();
+                let mut delta: Vec<DeltaRows> =
+                    (stretch.clone()).map(|tile| delta_of(above, place, tile, weights, alpha, time_steps)).collect();
                 let list = std::slice::from_mut(&mut self.of_place);
                 spike_gradient(0, time_steps, weights, stretch, &mut delta, list, rows);
             }

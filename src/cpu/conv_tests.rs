@@ -67,7 +67,10 @@ fn sparse_and_dense_equal_the_formulas() {
             same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, {method:?}"));
         }
     }
-    assert!(compared > 40 && stacked > 10 && spikes > 10_000, "{compared} compared, {stacked} stacked, {spikes} spikes");
+    assert!(
+        compared > 40 && stacked > 10 && spikes > 10_000,
+        "{compared} compared, {stacked} stacked, {spikes} spikes"
+    );
 }
 
 /// Training passes over what inspection records, so its bits are compared with those of an inspection.

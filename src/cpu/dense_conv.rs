@@ -85,14 +85,7 @@ pub fn spike_gradient(c: &Convolution, weights: &Matrix, delta: &[f32], out: &mu
         || vec![0.0; patch * pixels],
         |of_patches, (out, delta)| {
             let extents = (patch, c.filters, pixels);
-            matmul(
-                extents,
-                (&weights.data, (c.filters, 1)),
-                (delta, (pixels, 1)),
-                of_patches,
-                false,
-                Threads::One,
-            );
+            matmul(extents, (&weights.data, (c.filters, 1)), (delta, (pixels, 1)), of_patches, false, Threads::One);
             out.fill(0.0);
             meetings(c, |entry, pixel, neuron| out[neuron] += of_patches[entry * pixels + pixel]);
         },

@@ -208,14 +208,17 @@ pub fn lif_forward<const W: usize>(
             spiking[k / 4] |= u64::from(s) << (16 * (k % 4));
             near[k / 4] |= u64::from(a) << (16 * (k % 4));
         }
-        active.make_room(W);
-        for k in 0..W.div_ceil(64) {
-            bits.words[t * bits.per_row + first_word + k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
-            active.push_all(near[k] & valid[k], t, columns.begin, 64 * k, &seen.0, c.v_th);
+        let nothing = quiet && spiking[0] | spiking[1] | near[0] | near[1] == 0;
+        if !nothing {
+            active.make_room(W);
+            for k in 0..W.div_ceil(64) {
+                bits.words[t * bits.per_row + first_word + k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
+                active.push_all(near[k] & valid[k], t, columns.begin, 64 * k, &seen.0, c.v_th);
+            }
         }
         t += 1;
         end = t;
-        if quiet && spiking[0] | spiking[1] | near[0] | near[1] == 0 {
+        if nothing {
             // All are below the band: until the next event they decay, further below.
             let event = when(next);
             if event >= time_steps {

@@ -25,6 +25,7 @@ mod tiles;
 mod weight_gradient;
 
 pub use delta::delta;
+pub(crate) use group::group_size;
 
 use crate::engine::*;
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ use crate::model::{Adam, LifConstants, Network};
 use crate::weights::Weights;
 use adam::adam as update;
 use conv::{Conv, ConvLayer, ConvSample};
-use group::{Group, Layer, Scratch, group_size};
+use group::{Group, Layer, Scratch};
 use loss::ActivityLoss;
 use rayon::prelude::*;
 use readout::ReadoutConstants;

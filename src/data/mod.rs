@@ -85,8 +85,17 @@ mod tests {
 
     fn network(inputs: usize, classes: usize) -> Network {
         let init = Initialisation::Uniform { scale: 1.0 };
-        let hidden =
-            HiddenLayer { neurons: 4, tau_ms: 10.0, v_th: 1.0, v_r: 0.0, v_rest: 0.0, beta: 100.0, b_th: 0.2, init, connection: Connection::Linear };
+        let hidden = HiddenLayer {
+            neurons: 4,
+            tau_ms: 10.0,
+            v_th: 1.0,
+            v_r: 0.0,
+            v_rest: 0.0,
+            beta: 100.0,
+            b_th: 0.2,
+            init,
+            connection: Connection::Linear,
+        };
         Network {
             inputs,
             time_steps: 100,

@@ -8,7 +8,9 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, Connection, Convolution, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
+use crate::model::{
+    Adam, Connection, Convolution, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
+};
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,9 +79,8 @@ impl Reference {
             read.push(match layer.conv() {
                 None => s_l.clone(),
                 Some(conv) => {
-                    let pooled = |(t, window): (usize, Vec<usize>)| {
-                        window.iter().map(|&j| s_l[t * n + j]).fold(0.0, f64::max)
-                    };
+                    let pooled =
+                        |(t, window): (usize, Vec<usize>)| window.iter().map(|&j| s_l[t * n + j]).fold(0.0, f64::max);
                     (0..steps).flat_map(|t| windows(conv).map(move |window| (t, window))).map(pooled).collect()
                 }
             });
@@ -133,7 +134,8 @@ impl Reference {
             let (rows, post) = (layer.outputs(), delta.len() / steps);
             let above = network.hidden.get(l + 1);
             gradient[l + 1] = folded(above, outer(&trace.read[l + 1], &delta, rows, post));
-            let weights = above.map_or_else(|| self.weights[l + 1].clone(), |above| unrolled(above, &self.weights[l + 1]));
+            let weights =
+                above.map_or_else(|| self.weights[l + 1].clone(), |above| unrolled(above, &self.weights[l + 1]));
             let mut read = vec![0.0; steps * rows];
             for (k, ds) in read.iter_mut().enumerate() {
                 let row = &weights[k % rows * post..][..post];
@@ -158,7 +160,8 @@ impl Reference {
             delta = recurrence(layer.alpha(network.dt_ms), &error, n);
             ds.insert(0, ds_l);
         }
-        gradient[0] = folded(Some(&network.hidden[0]), outer(&trace.spikes[0], &delta, network.inputs, delta.len() / steps));
+        gradient[0] =
+            folded(Some(&network.hidden[0]), outer(&trace.spikes[0], &delta, network.inputs, delta.len() / steps));
         Backward { loss, ds, gradient }
     }
 
@@ -256,9 +259,8 @@ fn folded(layer: Option<&HiddenLayer>, full: Vec<f64>) -> Vec<f64> {
 /// The neurons of each pooling window, in the order of the pooled neurons.
 fn windows(conv: &Convolution) -> impl Iterator<Item = Vec<usize>> {
     let (pool, columns, pixels, (height, width)) = (conv.pool, conv.columns(), conv.pixels(), conv.pooled());
-    let corner = move |k: usize| {
-        (k / (height * width) * pixels) + (k / width % height * pool) * columns + k % width * pool
-    };
+    let corner =
+        move |k: usize| (k / (height * width) * pixels) + (k / width % height * pool) * columns + k % width * pool;
     (0..conv.outputs()).map(move |k| (0..pool * pool).map(|n| corner(k) + n / pool * columns + n % pool).collect())
 }
 

@@ -56,7 +56,7 @@ fn one() -> usize {
 impl Convolution {
     fn places(&self, extent: usize) -> usize {
         let room = extent.saturating_add(self.padding.saturating_mul(2));
-        room.checked_sub(self.kernel).map_or(0, |room| room / self.stride.max(1) + 1)
+        room.checked_sub(self.kernel).map_or(0, |room| (room / self.stride.max(1)).saturating_add(1))
     }
 
     /// Rows of a map of the convolution, before pooling.
@@ -93,6 +93,14 @@ impl Convolution {
     pub fn outputs(&self) -> usize {
         let (rows, columns) = self.pooled();
         self.filters.saturating_mul(rows).saturating_mul(columns)
+    }
+
+    /// The pooled neuron of neuron `j`'s window; `None` for the odd rests.
+    pub fn output_of(&self, j: usize) -> Option<usize> {
+        let (map, pixel) = (j / self.pixels().max(1), j % self.pixels().max(1));
+        let (rows, columns) = self.pooled();
+        let (row, column) = (pixel / self.columns().max(1) / self.pool, pixel % self.columns().max(1) / self.pool);
+        (row < rows && column < columns).then(|| (map * rows + row) * columns + column)
     }
 
     /// Presynaptic neurons of each neuron, those in the padding included: rows of the weight matrix.
@@ -177,6 +185,7 @@ mod tests {
         assert_eq!((c.rows(), c.columns(), c.neurons(), c.outputs(), c.patch()), (28, 28, 50_176, 12_544, 9));
         let odd = Convolution { channels: 2, height: 7, width: 10, stride: 2, padding: 0, ..c };
         assert_eq!((odd.rows(), odd.columns(), odd.pooled(), odd.patch()), (3, 4, (1, 2), 18));
+        assert_eq!([0, 3, 4, 8, 12].map(|j| odd.output_of(j)), [Some(0), Some(1), Some(0), None, Some(2)]);
         let large = Convolution { kernel: 40, ..c };
         assert_eq!((large.pixels(), large.outputs()), (0, 0));
     }
@@ -216,7 +225,11 @@ mod tests {
     fn descriptions_without_a_connection_are_linear() {
         let network = presets::paper("fmnist").unwrap().network;
         let text = toml::to_string(&network).unwrap();
-        let old: String = text.lines().filter(|line| !line.contains("connection") && !line.contains("linear")).map(|l| format!("{l}\n")).collect();
+        let old: String = text
+            .lines()
+            .filter(|line| !line.contains("connection") && !line.contains("linear"))
+            .map(|l| format!("{l}\n"))
+            .collect();
         assert_ne!(old, text);
         assert_eq!(toml::from_str::<Network>(&old).unwrap(), network);
     }

@@ -185,6 +185,7 @@ fn unusable(name: &str, matrix: &Matrix) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Connection, Convolution};
     use crate::train::progress::{Best, DataMark, EpochSums};
     use crate::train::testing;
 
@@ -202,6 +203,41 @@ mod tests {
         progress.sums = EpochSums { seconds: 0.1 + 0.2, ..EpochSums::new(&config.network) };
         progress.sums.loss.cross_entropy = 5e-324;
         Checkpoint { config, progress, state }
+    }
+
+    #[test]
+    fn a_convolution_is_stored_as_others_have_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.safetensors");
+        let mut checkpoint = checkpoint();
+        let network = &mut checkpoint.config.network;
+        let shape = Convolution {
+            channels: 1,
+            height: 1,
+            width: network.inputs,
+            filters: 2,
+            kernel: 2,
+            stride: 1,
+            padding: 1,
+            pool: 1,
+        };
+        network.hidden.truncate(1);
+        network.hidden[0].neurons = shape.neurons();
+        network.hidden[0].connection = Connection::Conv(shape);
+        let data = DataMark::new(&testing::events(3, 0), &testing::events(2, 1));
+        checkpoint.progress = Progress { step: 7, ..Progress::new(network, data, "fake".into()) };
+        checkpoint.state = TrainingState { step: 7, ..TrainingState::new(Weights::init(network, 3)) };
+        checkpoint.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path, &checkpoint.config.network).unwrap(), checkpoint);
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(file.tensor("w.0").unwrap().shape(), [2, 1, 2, 2]);
+        // The second entry of the first filter's kernel.
+        assert_eq!(
+            file.tensor("w.0").unwrap().data()[4..8],
+            checkpoint.state.weights.layers[0].row(1)[0].to_le_bytes()
+        );
+        assert_eq!(file.tensor("adam.v.1").unwrap().shape().len(), 2);
     }
 
     fn saved() -> (tempfile::TempDir, std::path::PathBuf, Checkpoint) {

@@ -78,7 +78,9 @@ pub fn usual_density(preset: &str) -> f64 {
 /// The preset with hidden layers of these widths.
 pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let mut config = presets::paper(&arguments.preset).map_err(usage)?;
-    let layers = arguments.depth.unwrap_or(config.network.hidden.len());
+    // Convolutions stay as they are.
+    let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
+    let layers = arguments.depth.unwrap_or(linear);
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
         (widths, Some(depth)) if widths.len() != depth => {
