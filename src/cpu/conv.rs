@@ -265,16 +265,6 @@ impl ConvLayer<'_> {
         sweep(&mut scratch.pooled, words, pooled);
     }
 
-    /// Turns the bits of a sample, rows of `words`, into events in (t, neuron) order and leaves them 0.
-    #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
-    fn sweep(bits: &mut [u64], words: usize, spikes: &mut SpikeList) {
-        for (t, row) in bits.chunks_exact_mut(words).enumerate() {
-            spikes.push_row(t, row.iter().enumerate().map(|(k, &word)| (64 * k, word)));
-            row.fill(0);
-        }
-        spikes.end_sample();
-    }
-
     /// Joins the spikes of a window's places (or of one outside of all windows) into `scratch.pooled`, counts them, and
     /// finds out to which active entries a pooled gradient comes.
     fn pool(
@@ -338,6 +328,16 @@ impl ConvLayer<'_> {
             }
         }
     }
+}
+
+/// Turns the bits of a sample, rows of `words`, into events in (t, neuron) order and leaves them 0.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
+fn sweep(bits: &mut [u64], words: usize, spikes: &mut SpikeList) {
+    for (t, row) in bits.chunks_exact_mut(words).enumerate() {
+        spikes.push_row(t, row.iter().enumerate().map(|(k, &word)| (64 * k, word)));
+        row.fill(0);
+    }
+    spikes.end_sample();
 }
 
 /// Joins the spikes of a window's places into `pooled`, at `target` (window, windows, words of a row), if there is one;
