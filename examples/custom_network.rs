@@ -11,7 +11,9 @@ use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
 use spikegrad::engine::{Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::model::{Adam, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
+use spikegrad::model::{
+    Adam, Connection, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
+};
 use spikegrad::train::evaluate;
 use spikegrad::weights::Weights;
 use std::error::Error;
@@ -66,6 +68,8 @@ fn network() -> Network {
         beta: 20.0,
         b_th: 0.3,
         init,
+        // Or Connection::Conv, with maps in place of a row of neurons.
+        connection: Connection::Linear,
     };
     let slow = HiddenLayer { neurons: 50, tau_ms: 20.0, v_th: 1.2, b_th: 0.4, ..fast.clone() };
     Network {

@@ -312,6 +312,10 @@ pub(crate) fn check_held(network: &Network, set: &EventSet) -> Result<()> {
 /// Checks the words of [`Engine::set_layer_methods`].
 pub(crate) fn check_layer_methods(network: &Network, method: Method, layers: &[LayerMethod]) -> Result<()> {
     let weight_layers = network.hidden.len() + 1;
+    let dense = |l: usize| layers.get(l) == Some(&LayerMethod::Dense);
+    if let Some(l) = (0..network.hidden.len()).find(|&l| dense(l) && network.hidden[l].conv().is_some()) {
+        return Err(Error::Config(format!("hidden[{l}] is a convolution: within a sparse step it is always sparse")));
+    }
     match (method, layers.len()) {
         (Method::Auto, n) if n == weight_layers => Ok(()),
         (Method::Auto, n) => {

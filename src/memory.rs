@@ -78,7 +78,7 @@ pub fn estimate(
     device: Device,
     densities: &Densities,
 ) -> Result<Estimate> {
-    let adapter = adapter(device);
+    let adapter = adapter(device.resolve_for(network));
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
     let mut e = Estimate { parts: Vec::new(), host_bytes: 4 * weights, shared: true };
@@ -127,14 +127,29 @@ impl Estimate {
     /// Lists grow by doubling as they fill: on average they hold half as much again.
     fn cpu_lists(&mut self, network: &Network, batch: usize, densities: &Densities) {
         let rows = (batch * network.time_steps) as f64;
-        let neurons: usize = network.hidden.iter().map(|layer| layer.neurons).sum();
-        let entries = rows * neurons as f64;
-        let lists = 1.5 * entries * (4.0 * densities.spikes + 12.0 * densities.active);
-        self.add("spikes and active entries", lists as u64, Follows::Events, true);
+        let lists: f64 = (network.hidden.iter())
+            .map(|layer| match layer.conv() {
+                None => layer.neurons as f64 * (4.0 * densities.spikes + 12.0 * densities.active),
+                // Of a convolution the pooled spikes alone.
+                Some(_) => layer.neurons as f64 * 4.0 * densities.spikes,
+            })
+            .sum();
+        self.add("spikes and active entries", (1.5 * rows * lists) as u64, Follows::Events, true);
+        let convs = || network.hidden.iter().filter_map(|layer| layer.conv());
+        if convs().next().is_some() {
+            let group = crate::cpu::group_size(network);
+            let threads = rayon::current_num_threads().min(batch.div_ceil(group));
+            let rows = (threads * group * network.time_steps) as f64;
+            let entries: f64 = convs().map(|conv| rows * conv.neurons() as f64 * 16.0 * densities.active).sum();
+            self.add("active entries of convolutions", (1.5 * entries) as u64, Follows::Slots, true);
+            let weights: usize = convs().map(|conv| conv.patch() * conv.filters.next_multiple_of(16)).sum();
+            let groups = 4 * batch.div_ceil(group) * weights;
+            self.add("weight gradients of convolutions", groups as u64, Follows::Slots, true);
+        }
         // Each thread has the gradient and the rows of δ of one tile of up to 64 columns, and the spikes of a sample as
         // bits.
         let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
-        let sizes = network.sizes();
+        let sizes: Vec<usize> = network.fan_in().into_iter().chain([network.readout.classes]).collect();
         let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
         let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
         let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);

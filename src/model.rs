@@ -3,15 +3,19 @@
 //! These are descriptions, with the constants as their users know them (milliseconds, thresholds).
 //! What the kernels use is derived in one place: [`LifConstants`] and [`Readout::alpha`].
 
+mod conv;
+
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+pub use conv::{Connection, Convolution};
 
 /// Most weights in a network: four copies of them (weights, gradient, two moments) then take 16 GiB.
 pub const MAX_WEIGHTS: usize = 1 << 30;
 /// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
 
-/// A fully connected spiking network: `inputs` → hidden LIF layers → readout.
+/// A spiking network: `inputs` → hidden LIF layers → readout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
@@ -33,7 +37,7 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HiddenLayer {
-    /// Neurons, N.
+    /// Neurons, N; of a convolution all of its maps', before pooling.
     pub neurons: usize,
     /// Membrane time constant τ, ms.
     pub tau_ms: f64,
@@ -49,6 +53,9 @@ pub struct HiddenLayer {
     pub b_th: f64,
     /// How the layer's weights begin.
     pub init: Initialisation,
+    /// How it is connected to the layer below.
+    #[serde(default)]
+    pub connection: Connection,
 }
 
 /// The last layer: it integrates and neither spikes nor resets.
@@ -215,6 +222,24 @@ impl LifConstants {
 }
 
 impl HiddenLayer {
+    /// The convolution that the layer is, if it is one.
+    pub fn conv(&self) -> Option<&Convolution> {
+        match &self.connection {
+            Connection::Linear => None,
+            Connection::Conv(conv) => Some(conv),
+        }
+    }
+
+    /// Neurons that the layer above sees: of a convolution the pooled ones.
+    pub fn outputs(&self) -> usize {
+        self.conv().map_or(self.neurons, Convolution::outputs)
+    }
+
+    /// As what the layer above sees neuron `j`: itself, of a convolution its window; `None` outside of all windows.
+    pub fn output_of(&self, j: usize) -> Option<usize> {
+        self.conv().map_or(Some(j), |conv| conv.output_of(j))
+    }
+
     /// exp(-Δt/τ).
     pub fn alpha(&self, dt_ms: f64) -> f64 {
         (-dt_ms / self.tau_ms).exp()
@@ -255,21 +280,55 @@ impl Network {
         std::iter::once(self.inputs).chain(hidden).chain([self.readout.classes]).collect()
     }
 
-    /// (N_in, N_out) of every weight matrix, the readout's last.
-    pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
-        self.sizes().windows(2).map(|pair| (pair[0], pair[1])).collect()
+    /// What every weight layer reads, the readout's last: the input, then each hidden layer, pooled where it pools.
+    pub fn fan_in(&self) -> Vec<usize> {
+        std::iter::once(self.inputs).chain(self.hidden.iter().map(HiddenLayer::outputs)).collect()
     }
 
-    /// Sets the widths of the hidden layers; new layers copy the constants of the last.
+    /// (rows, columns) of every weight matrix, the readout's last: (N_in, N_out), of a convolution
+    /// (channels · kernel², filters).
+    pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
+        let columns = self.hidden.iter().map(|layer| (layer.conv(), layer.neurons));
+        let shape = |(below, (conv, neurons)): (usize, (Option<&Convolution>, usize))| match conv {
+            None => (below, neurons),
+            Some(conv) => (conv.patch(), conv.filters),
+        };
+        self.fan_in().into_iter().zip(columns.chain([(None, self.readout.classes)])).map(shape).collect()
+    }
+
+    /// Extents of every weight tensor in files: [N_in, N_out], of a convolution [filters, channels, kernel, kernel].
+    pub fn weight_extents(&self) -> Vec<Vec<usize>> {
+        let convs = self.hidden.iter().map(HiddenLayer::conv).chain([None]);
+        let extents = |((rows, cols), conv): ((usize, usize), Option<&Convolution>)| match conv {
+            None => vec![rows, cols],
+            Some(conv) => conv.weight_extents().to_vec(),
+        };
+        self.weight_shapes().into_iter().zip(convs).map(extents).collect()
+    }
+
+    /// Sets the widths of the hidden layers, but for convolutions, which stay and are not counted; new layers copy the
+    /// constants of the last.
+    ///
+    /// # Errors
+    /// Widths that cannot work, or no layer to copy.
     pub fn set_hidden(&mut self, widths: &[usize]) -> Result<()> {
-        match self.hidden.last().cloned() {
-            Some(last) => self.hidden.resize(widths.len(), last),
-            None if widths.is_empty() => {}
-            None => return Err(Error::Config("a network without hidden layers has no constants to copy".into())),
-        }
-        for (layer, &neurons) in self.hidden.iter_mut().zip(widths) {
-            layer.neurons = neurons;
-        }
+        let linear = |layer: &HiddenLayer| HiddenLayer { connection: Connection::Linear, ..layer.clone() };
+        let Some(last) = self.hidden.last().map(linear) else {
+            return match widths {
+                [] => self.check(),
+                _ => Err(Error::Config("a network without hidden layers has no constants to copy".into())),
+            };
+        };
+        let mut left = widths.iter();
+        self.hidden.retain_mut(|layer| match (layer.conv(), left.as_slice()) {
+            (Some(_), _) => true,
+            (None, []) => false,
+            (None, _) => {
+                layer.neurons = left.next().copied().unwrap_or_default();
+                true
+            }
+        });
+        self.hidden.extend(left.map(|&neurons| HiddenLayer { neurons, ..last.clone() }));
         self.check()
     }
 
@@ -297,6 +356,10 @@ impl Network {
             number(name("beta"), layer.beta, layer.beta >= 0.0 && (layer.beta as f32).is_finite(), "0 or more")?;
             number(name("b_th"), layer.b_th, layer.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
             check_init(name("init"), layer.init)?;
+            if let Some(conv) = layer.conv() {
+                let below = l.checked_sub(1).map_or(self.inputs, |below| self.hidden[below].outputs());
+                conv.check(&format!("hidden[{l}]"), below, layer.neurons)?;
+            }
         }
         let weights: usize = self.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
         if weights > MAX_WEIGHTS {

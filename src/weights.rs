@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// One row-major [N_in, N_out] matrix per layer, the readout's last.
+/// One row-major [N_in, N_out] matrix per layer, the readout's last; of a convolution [channels · kernel², filters]
+/// ([`Convolution`](crate::model::Convolution)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The matrices.
@@ -34,6 +35,16 @@ impl Matrix {
     pub fn row(&self, i: usize) -> &[f32] {
         &self.data[i * self.cols..][..self.cols]
     }
+
+    /// Rows become columns. A convolution's matrix turns into what files hold, and back.
+    pub fn transposed(&self) -> Matrix {
+        Matrix { rows: self.cols, cols: self.rows, data: transposed(&self.data, self.rows, self.cols) }
+    }
+}
+
+/// A row-major matrix of `rows` × `cols` numbers, rows turned into columns.
+pub(crate) fn transposed<T: Copy>(data: &[T], rows: usize, cols: usize) -> Vec<T> {
+    (0..cols).flat_map(|j| (0..rows).map(move |i| data[i * cols + j])).collect()
 }
 
 impl Weights {

@@ -185,6 +185,38 @@ fn values_of_the_config_that_cannot_work() {
 }
 
 #[test]
+fn convolutions_that_cannot_work() {
+    let conv = |words: &str, change: fn(&mut Value)| {
+        let mut parts = Parts::of("conv");
+        change(&mut parts.config["layers"]);
+        let said = refusal(&parts.bytes());
+        assert!(said.contains(words), "`{words}` is not in: {said}");
+    };
+    conv("config field `layers[0].c_out`: missing", |layers| drop(layers[0].as_object_mut().unwrap().remove("c_out")));
+    conv("config field `layers[0].\"dilation\"`: unknown", |layers| layers[0]["dilation"] = json!(2));
+    conv("config field `layers[1].n_in`: 64, expected 256", |layers| layers[0]["pool"] = json!(1));
+    conv("config field `layers[1].kind`: \"conv2d\", expected \"linear\"", |layers| {
+        layers[1] = json!({"kind": "conv2d", "c_in": 4, "height": 4, "width": 4, "c_out": 3, "kernel": 4, "padding": 0,
+                           "stride": 1, "pool": 1});
+    });
+    conv("config field `layers[1].c_in`: 16 with height and width, expected 64", |layers| {
+        layers[1] = json!({"kind": "conv2d", "c_in": 1, "height": 4, "width": 4, "c_out": 3, "kernel": 4, "padding": 0,
+                           "stride": 1, "pool": 1});
+    });
+    conv("hidden[0].connection.padding = 3", |layers| {
+        layers[0]["padding"] = json!(3);
+        layers[1]["n_in"] = json!(144);
+    });
+    conv("tensor `w.0`: shape [4, 1, 3, 3], expected [4, 1, 5, 5]", |layers| {
+        layers[0]["kernel"] = json!(5);
+        layers[0]["padding"] = json!(2);
+    });
+    conv("config field `layers[1].n_in`: 64, expected 18446744073709551615", |layers| {
+        layers[0]["height"] = json!(u64::MAX)
+    });
+}
+
+#[test]
 fn messages_quote_a_stranger_with_care() {
     let hostile = format!("\u{1b}[2J\nPASS {}", "x".repeat(100_000));
     for field in ["kind", "logits", "case"] {
@@ -281,7 +313,6 @@ fn what_this_version_does_not_support_is_said() {
     for (words, change) in [
         ("case tiny: v_init = 0.5", (|parts| parts.config["v_init"] = json!(0.5)) as fn(&mut Parts)),
         ("golden format 2", |parts| parts.config["format"] = json!(2)),
-        ("case tiny: convolution (layer 1)", |parts| parts.config["layers"][1] = json!({"kind": "conv2d"})),
     ] {
         let mut parts = Parts::of("tiny");
         change(&mut parts);

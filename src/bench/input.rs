@@ -3,7 +3,7 @@
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
-use crate::events::EventSet;
+use crate::events::{Event, EventSet};
 use crate::model::{Logits, Network};
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
@@ -84,7 +84,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
         let scaled = |scale: f64| Matrix { rows, cols, data: normal.iter().map(|w| (w * scale) as f32).collect() };
         // The layer alone; a hidden one with a readout that no one looks at.
         let mut alone = Network {
-            inputs: rows,
+            inputs: network.fan_in()[l],
             hidden: network.hidden.iter().skip(l).take(1).cloned().collect(),
             ..network.clone()
         };
@@ -99,13 +99,14 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             weights.layers.push(scaled(target / deviation));
             break;
         }
+        let layer = &network.hidden[l];
         alone.readout.classes = network.readout.classes;
         let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
         let load = |engine: &mut CpuEngine, scale: f64| {
-            let readout = Matrix::zeros(cols, network.readout.classes);
+            let readout = Matrix::zeros(layer.outputs(), network.readout.classes);
             engine.load(&TrainingState::new(Weights { layers: vec![scaled(scale), readout] }))
         };
-        let slots = (input.len() * network.time_steps * cols) as f64;
+        let slots = (input.len() * network.time_steps * layer.neurons) as f64;
         let (mut low, mut high) = (1e-2, 1e3);
         for _ in 0..24 {
             let scale = f64::sqrt(low * high);
@@ -117,11 +118,12 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
         let scale = f64::sqrt(low * high);
         load(&mut engine, scale)?;
         let seen = engine.inspect(&input)?;
-        let mut spikes = EventSet::new(cols, network.time_steps);
+        let mut spikes = EventSet::new(layer.outputs(), network.time_steps);
         let mut events = seen.hidden[0].spikes.iter().peekable();
         for (b, &label) in input.labels().iter().enumerate() {
             let own = std::iter::from_fn(|| events.next_if(|(sample, _)| *sample as usize == b));
-            spikes.push(own.map(|(_, event)| (event.t(), event.i())), label)?;
+            let pooled = |event: Event| Some((event.t(), layer.output_of(event.i())?));
+            spikes.push(own.filter_map(|&(_, event)| pooled(event)), label)?;
         }
         weights.layers.push(scaled(scale));
         input = spikes;

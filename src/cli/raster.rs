@@ -103,7 +103,7 @@ pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
 
 /// The data set's name in titles.
 pub fn data_name(preset: &str) -> &str {
-    match preset {
+    match presets::data_set(preset) {
         "fmnist" => "Fashion-MNIST",
         "nmnist" => "N-MNIST",
         "shd" => "SHD",
@@ -149,7 +149,7 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
 fn class_names(preset: &str) -> Option<Vec<String>> {
     let names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    match preset {
+    match presets::data_set(preset) {
         "fmnist" => Some(names.map(String::from).to_vec()),
         "shd" => Some(shd::WORDS.map(String::from).to_vec()),
         _ => None,

@@ -46,6 +46,11 @@ impl<'a> DeltaRows<'a> {
         }
     }
 
+    /// Whether no error is left, so that all rows are 0.
+    pub fn is_zero(&self) -> bool {
+        !self.alive && self.events.is_empty()
+    }
+
     /// Fills `rows` with δ[t] for t in `begin..begin + rows.len()`, which ends where the last call began; `false`, and
     /// rows left as they are, if all are 0. `errors` is as long as `rows`, all 0, and 0 again afterwards.
     #[inline(always)]

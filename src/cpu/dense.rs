@@ -7,11 +7,11 @@ use super::adam::adam;
 use super::loss::{ActivityLoss, cross_entropy};
 use super::matmul::{Threads, matmul};
 use super::readout::ReadoutConstants;
-use super::{Clock, CpuEngine, TiledMatrix, reference};
+use super::{Clock, CpuEngine, TiledMatrix, dense_conv, reference};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, StepReport};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, LifConstants, Logits};
+use crate::model::{Adam, HiddenLayer, LifConstants, Logits, Network};
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
 
@@ -20,6 +20,9 @@ use rayon::prelude::*;
 pub struct Dense {
     /// Spikes of the input and of each hidden layer.
     s: Vec<Vec<f32>>,
+    /// Pooled spikes of each hidden layer, and ∇S of them; empty where nothing is pooled.
+    pooled: Vec<Vec<f32>>,
+    pooled_gradient: Vec<f32>,
     /// Row t holds V[t+1] of each layer, the readout's last.
     v: Vec<Vec<f32>>,
     /// Row t holds ∇S[t], then δ[t], of each layer.
@@ -41,11 +44,12 @@ pub struct Dense {
 impl Dense {
     /// Bytes by name.
     pub fn bytes(&self) -> Vec<(String, u64)> {
-        let sum = |arrays: &[Vec<f32>]| arrays.iter().map(|a| 4 * a.capacity() as u64).sum();
+        let sum = |arrays: &[Vec<f32>]| arrays.iter().map(|a| 4 * a.capacity() as u64).sum::<u64>();
+        let gradients = self.whole.capacity() + self.pooled_gradient.capacity();
         vec![
-            ("dense spikes".into(), sum(&self.s)),
+            ("dense spikes".into(), sum(&self.s) + sum(&self.pooled)),
             ("dense membrane potentials".into(), sum(&self.v)),
-            ("dense spike gradients and deltas".into(), sum(&self.delta) + 4 * self.whole.capacity() as u64),
+            ("dense spike gradients and deltas".into(), sum(&self.delta) + 4 * gradients as u64),
             ("dense weight gradient".into(), self.gradient.iter().map(|m| 4 * m.data.capacity() as u64).sum()),
         ]
     }
@@ -70,6 +74,9 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     let d = &mut engine.dense;
     resize(&mut d.s, sizes[..layers].iter().map(|n| rows * n));
     resize(&mut d.v, sizes[1..].iter().map(|n| rows * n));
+    let hidden = &engine.network.hidden;
+    let pools = |layer: &HiddenLayer| layer.conv().is_some_and(|conv| conv.pool > 1);
+    resize(&mut d.pooled, hidden.iter().map(|layer| if pools(layer) { rows * layer.outputs() } else { 0 }));
     // δ of a layer needs that of the layer above alone.
     let kept = if keep { layers } else { 2 };
     d.delta.resize(kept, Vec::new());
@@ -79,19 +86,19 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0], &mut d.ones));
     for l in 0..layers {
         let (n_in, n) = (weights[l].rows, weights[l].cols);
+        let conv = hidden.get(l).and_then(HiddenLayer::conv);
+        let input = input_of(&d.s, &d.pooled, l);
         clock.time(
             || format!("dense_forward.gemm.{l}"),
-            || {
-                matmul(
-                    (rows, n_in, n),
-                    (&d.s[l], (n_in, 1)),
-                    (&weights[l].data, (n, 1)),
-                    &mut d.v[l],
-                    false,
-                    Threads::All,
-                )
+            || match conv {
+                Some(conv) => dense_conv::currents(conv, &weights[l], input, &mut d.v[l]),
+                None => {
+                    let w = (&weights[l].data[..], (n, 1));
+                    matmul((rows, n_in, n), (input, (n_in, 1)), w, &mut d.v[l], false, Threads::All);
+                }
             },
         );
+        let n = sizes[l + 1];
         if let Some(c) = engine.lif.get(l) {
             let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
             let counts = &mut d.counts[l];
@@ -111,6 +118,10 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
                 },
             );
             d.active.push(active);
+            if let Some(conv) = conv.filter(|conv| conv.pool > 1) {
+                let (s, pooled) = (&d.s[l + 1], &mut d.pooled[l]);
+                clock.time(|| format!("dense_forward.pool.{l}"), || dense_conv::pool(conv, s, pooled));
+            }
         }
     }
     clock.time(|| "dense_forward.readout+loss".into(), || readout_and_loss(engine, batch, (layers - 1) % kept));
@@ -118,26 +129,15 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     let d = &mut engine.dense;
     d.gradient = Vec::with_capacity(layers);
     for l in (0..layers).rev() {
-        let (n_in, n) = (weights[l].rows, weights[l].cols);
+        let (n_in, n) = (weights[l].rows, sizes[l + 1]);
         if let Some(c) = engine.lif.get(l) {
             // ∇S of this layer from δ of the one above.
-            let above = &weights[l + 1];
             let mut this = std::mem::take(&mut d.delta[l % kept]);
             this.resize(rows * n, 0.0);
-            let over = &d.delta[(l + 1) % kept];
-            clock.time(
-                || format!("dense_spike_gradient.{l}"),
-                || {
-                    matmul(
-                        (rows, above.cols, n),
-                        (over, (above.cols, 1)),
-                        (&above.data, (1, above.cols)),
-                        &mut this,
-                        false,
-                        Threads::All,
-                    )
-                },
-            );
+            let (network, over) = (&engine.network, &d.delta[(l + 1) % kept]);
+            let pooled = &mut d.pooled_gradient;
+            let name = || format!("dense_spike_gradient.{l}");
+            clock.time(name, || from_above(network, l, &weights[l + 1], over, &d.s[l + 1], pooled, &mut this));
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let (v, counts, whole) = (&d.v[l], &d.counts[l], &mut d.whole);
             clock.time(
@@ -154,23 +154,61 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
             );
             d.delta[l % kept] = this;
         }
-        let mut gradient = Matrix::zeros(n_in, n);
-        clock.time(
+        let conv = engine.network.hidden.get(l).and_then(HiddenLayer::conv);
+        let (input, delta) = (input_of(&d.s, &d.pooled, l), &d.delta[l % kept]);
+        let gradient = clock.time(
             || format!("dense_weight_gradient.{l}"),
-            || {
-                matmul(
-                    (n_in, rows, n),
-                    (&d.s[l], (1, n_in)),
-                    (&d.delta[l % kept], (n, 1)),
-                    &mut gradient.data,
-                    false,
-                    Threads::All,
-                )
+            || match conv {
+                Some(conv) => dense_conv::weight_gradient(conv, steps, input, delta),
+                None => {
+                    let mut gradient = Matrix::zeros(n_in, n);
+                    let out = &mut gradient.data;
+                    matmul((n_in, rows, n), (input, (1, n_in)), (delta, (n, 1)), out, false, Threads::All);
+                    gradient
+                }
             },
         );
         d.gradient.push(gradient);
     }
     d.gradient.reverse();
+}
+
+/// What weight layer `l` reads.
+fn input_of<'a>(s: &'a [Vec<f32>], pooled: &'a [Vec<f32>], l: usize) -> &'a [f32] {
+    match l.checked_sub(1).map(|below| &pooled[below]) {
+        Some(pooled) if !pooled.is_empty() => pooled,
+        _ => &s[l],
+    }
+}
+
+/// ∇S of hidden layer `l` (without its regularisers) from δ of the layer above; `s` are its spikes, `pooled` is scratch.
+fn from_above(
+    network: &Network,
+    l: usize,
+    weights: &Matrix,
+    above: &[f32],
+    s: &[f32],
+    pooled: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    let layer = &network.hidden[l];
+    let rows = s.len() / layer.neurons;
+    let pools = layer.conv().filter(|conv| conv.pool > 1);
+    if pools.is_some() {
+        pooled.resize(rows * layer.outputs(), 0.0);
+    }
+    let read = if pools.is_some() { &mut pooled[..] } else { &mut *out };
+    match network.hidden.get(l + 1).and_then(HiddenLayer::conv) {
+        Some(conv) => dense_conv::spike_gradient(conv, weights, above, read),
+        None => {
+            let (n, n_above) = (weights.rows, weights.cols);
+            let transposed = (&weights.data[..], (1, n_above));
+            matmul((rows, n_above, n), (above, (n_above, 1)), transposed, read, false, Threads::All);
+        }
+    }
+    if let Some(conv) = pools {
+        dense_conv::unpool(conv, s, pooled, out);
+    }
 }
 
 /// The batch as an array of 0 and 1. `ones` is where the array has a 1 already: clearing those is cheaper than clearing
@@ -358,14 +396,7 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
             // ∇S was overwritten by δ; e[t] = δ[t-1] - α δ[t] would lose digits, so it is computed again.
             let above = engine.layers[l + 1].weights.join();
             let mut ds = vec![0.0; samples * steps * n];
-            matmul(
-                (samples * steps, above.cols, n),
-                (&d.delta[l + 1], (above.cols, 1)),
-                (&above.data, (1, above.cols)),
-                &mut ds,
-                false,
-                Threads::All,
-            );
+            from_above(&engine.network, l, &above, &d.delta[l + 1], &d.s[l + 1], &mut Vec::new(), &mut ds);
             let activity = ActivityLoss::new(&engine.network, l, samples);
             let mut spikes = Vec::new();
             let mut active = Vec::new();

@@ -3,6 +3,8 @@
 //! Groups have a fixed size, whatever the number of threads, and nothing is summed across them but in order. Within a
 //! group tiles come first and samples second, so that a tile's weights are in the cache when the next sample wants them.
 
+use super::conv::{Conv, ConvLayer, ConvSample, ConvScratch};
+use super::conv_backward::Wanted;
 use super::delta::{DeltaRows, Rows};
 use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
 use super::loss::{ActivityLoss, cross_entropy};
@@ -16,16 +18,66 @@ use crate::events::{Event, EventSet};
 use crate::model::{LifConstants, Logits, Network};
 use std::ops::Range;
 
-/// Samples in a group.
-pub const GROUP: usize = 8;
+/// Samples in a group of a fully connected network, and in one of a network with convolutions, each of whose samples
+/// has as many entries as many of the others.
+const GROUP: usize = 8;
+const CONV_GROUP: usize = 2;
+
+/// Samples in a group of this network.
+pub fn group_size(network: &Network) -> usize {
+    if network.first_conv().is_some() { CONV_GROUP } else { GROUP }
+}
 
 /// What a hidden layer leaves behind for a group of samples.
 #[derive(Debug, Default)]
 pub struct LayerState {
-    /// Its spikes.
+    /// Its spikes; of a convolution the pooled ones.
     pub spikes: SpikeList,
-    /// Its active entries, a list for each column tile.
+    /// Its active entries, a list for each column tile; of a convolution none, they are in [`Scratch`].
     pub active: Vec<ActiveTile>,
+    /// What is left of a convolution.
+    pub conv: ConvState,
+}
+
+/// What a convolution leaves behind for a group of samples.
+#[derive(Debug, Default)]
+pub struct ConvState {
+    /// Spikes, before pooling, and what [`ActivityLoss::terms_of`] wants of each sample.
+    pub sums: Vec<(u32, f64)>,
+    /// Active entries of all samples.
+    pub active: u64,
+    /// ∇W of this group's samples, a vector for each column tile.
+    pub gradient: Vec<AlignedVec>,
+    /// All of it, where an inspection asks for it.
+    pub kept: Vec<ConvSample>,
+}
+
+impl LayerState {
+    /// Spikes of all samples, before pooling.
+    pub fn spike_count(&self) -> u64 {
+        match self.conv.sums.is_empty() {
+            true => self.spikes.len() as u64,
+            false => self.conv.sums.iter().map(|&(count, _)| u64::from(count)).sum(),
+        }
+    }
+
+    /// Active entries of all samples.
+    pub fn active_count(&self) -> u64 {
+        self.conv.active + self.active.iter().map(|tile| tile.len() as u64).sum::<u64>()
+    }
+}
+
+/// A hidden or readout layer, as the passes over samples need it.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    /// Its weights.
+    pub weights: &'a TiledMatrix,
+    /// How its products are computed.
+    pub method: LayerMethod,
+    /// Who sees what, if it is a convolution.
+    pub conv: Option<&'a Conv>,
+    /// Decay of its potentials.
+    pub alpha: f32,
 }
 
 /// Per-sample results of one group, kept from step to step.
@@ -60,6 +112,10 @@ pub struct Scratch {
     gradient: Vec<f32>,
     counts: Vec<u32>,
     lower: Vec<f32>,
+    /// Of each hidden layer that is a convolution, each sample of the group.
+    convs: Vec<Vec<ConvSample>>,
+    conv: ConvScratch,
+    wanted: Wanted,
 }
 
 impl Scratch {
@@ -78,6 +134,9 @@ impl Scratch {
             + self.dense.bytes()
             + self.tile_gradient.bytes()
             + 4 * vectors
+            + self.convs.iter().flatten().map(ConvSample::bytes).sum::<usize>()
+            + self.conv.bytes()
+            + self.wanted.bytes()
             + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
     }
 }
@@ -88,7 +147,7 @@ impl Group {
         self.samples = samples;
         self.layers.resize_with(network.hidden.len(), LayerState::default);
         for (state, layer) in self.layers.iter_mut().zip(&network.hidden) {
-            if state.active.is_empty() {
+            if state.active.is_empty() && layer.conv().is_none() {
                 state.active = active_tiles(layer.neurons);
             }
         }
@@ -111,7 +170,7 @@ impl Group {
         &mut self,
         batch: &EventSet,
         l: usize,
-        (weights, method): (&TiledMatrix, LayerMethod),
+        Layer { weights, method, .. }: Layer,
         constants: &LifConstants,
         scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
@@ -122,9 +181,9 @@ impl Group {
             None => batch.sample(samples.start + k),
             Some(layer) => layer.spikes.sample(k),
         };
-        let LayerState { spikes, active } = &mut here[0];
+        let LayerState { spikes, active, .. } = &mut here[0];
         let Scratch { bits, dense, .. } = scratch;
-        bits.resize_with(GROUP, SpikeBits::default);
+        bits.resize_with(samples.len().max(bits.len()), SpikeBits::default);
         bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
         let mut first_word = 0;
         for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
@@ -140,11 +199,45 @@ impl Group {
                         Input::Currents(products::currents(input(k), steps, tile.weights, columns.width, dense))
                     }
                 };
-                with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, record));
+                with_width!(columns.width, lif_forward(input, steps, &tile, false, bits, active, record));
             }
         }
         spikes.clear();
         bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
+    }
+
+    /// LIF forward and pooling of hidden layer `l`, a convolution, all samples. `record`, if given, takes V as
+    /// [samples, T, N].
+    pub fn forward_conv(
+        &mut self,
+        batch: &EventSet,
+        l: usize,
+        layer: &ConvLayer,
+        scratch: &mut Scratch,
+        mut record: Option<&mut [f32]>,
+    ) {
+        let samples = self.samples.clone();
+        let (below, here) = self.layers.split_at_mut(l);
+        let LayerState { spikes, conv, .. } = &mut here[0];
+        if scratch.convs.len() <= l {
+            scratch.convs.resize_with(l + 1, Vec::new);
+        }
+        let room = samples.len().max(scratch.convs[l].len());
+        scratch.convs[l].resize_with(room, ConvSample::default);
+        spikes.clear();
+        conv.sums.clear();
+        conv.active = 0;
+        for (k, sample) in scratch.convs[l].iter_mut().enumerate().take(samples.len()) {
+            let input = match below.last() {
+                None => batch.sample(samples.start + k),
+                Some(layer) => layer.spikes.sample(k),
+            };
+            let size = layer.time_steps * layer.conv.shape.neurons();
+            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
+            layer.forward(input, sample, spikes, &mut scratch.conv, record);
+            conv.sums.push((sample.count, sample.low));
+            conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
+        }
     }
 
     /// Readout, loss and its gradient, all samples. `record`, if given, takes V as [samples, T, C].
@@ -181,8 +274,14 @@ impl Group {
             self.correct.push(correct);
             let mut terms = LossTerms { cross_entropy: f64::from(loss), ..LossTerms::default() };
             for (l, layer) in self.layers.iter().enumerate() {
-                count(layer.spikes.sample(k), network.hidden[l].neurons, &mut scratch.counts);
-                let (upper, lower) = ActivityLoss::new(network, l, batch.len()).terms(&scratch.counts);
+                let activity = ActivityLoss::new(network, l, batch.len());
+                let (upper, lower) = match layer.conv.sums.get(k) {
+                    Some(&(total, low)) => activity.terms_of(total, low),
+                    None => {
+                        count(layer.spikes.sample(k), network.hidden[l].neurons, &mut scratch.counts);
+                        activity.terms(&scratch.counts)
+                    }
+                };
                 terms.upper += f64::from(upper);
                 terms.lower += f64::from(lower);
             }
@@ -228,27 +327,24 @@ impl Group {
         }
     }
 
-    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done.
+    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done;
+    /// of a convolution its weight gradient, too.
     pub fn spike_gradient(
         &mut self,
         batch: &EventSet,
         network: &Network,
         l: usize,
-        (weights, method): (&TiledMatrix, LayerMethod),
-        alpha: f32,
+        (here, above): (Layer, Layer),
         scratch: &mut Scratch,
     ) {
         let steps = batch.time_steps();
+        if here.conv.is_some() || above.conv.is_some() {
+            return self.spike_gradient_conv(batch, network, l, (here, above), scratch);
+        }
+        let Layer { weights, method, alpha, .. } = above;
         let activity = ActivityLoss::new(network, l, batch.len());
         let mut active = std::mem::take(&mut self.layers[l].active);
-        for k in 0..self.samples.len() {
-            let spikes = self.layers[l].spikes.sample(k);
-            count(spikes, network.hidden[l].neurons, &mut scratch.counts);
-            scratch.lower.clear();
-            scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
-            let shared = activity.upper_gradient(spikes.len() as u32);
-            begin(k, &mut active, &Regularised { shared, own: &scratch.lower });
-        }
+        (0..self.samples.len()).for_each(|k| self.regularise(network, l, k, &activity, &mut active, scratch));
         for stretch in stretches(weights) {
             for k in 0..self.samples.len() {
                 let mut delta: Vec<DeltaRows> = (stretch.clone())
@@ -270,10 +366,113 @@ impl Group {
         self.layers[l].active = active;
     }
 
+    /// Sets ∇S of sample `k` of fully connected layer `l` to what the regularisers ask for.
+    fn regularise(
+        &self,
+        network: &Network,
+        l: usize,
+        k: usize,
+        activity: &ActivityLoss,
+        active: &mut [ActiveTile],
+        scratch: &mut Scratch,
+    ) {
+        let spikes = self.layers[l].spikes.sample(k);
+        count(spikes, network.hidden[l].neurons, &mut scratch.counts);
+        scratch.lower.clear();
+        scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
+        let shared = activity.upper_gradient(spikes.len() as u32);
+        begin(k, active, &Regularised { shared, own: &scratch.lower });
+    }
+
+    /// [`spike_gradient`](Self::spike_gradient) where this layer or the one above is a convolution: the entries at which
+    /// ∇S is asked for are first sorted by time.
+    fn spike_gradient_conv(
+        &mut self,
+        batch: &EventSet,
+        network: &Network,
+        l: usize,
+        (here, above): (Layer, Layer),
+        scratch: &mut Scratch,
+    ) {
+        let steps = batch.time_steps();
+        let activity = ActivityLoss::new(network, l, batch.len());
+        let mut active = std::mem::take(&mut self.layers[l].active);
+        let mut samples = if here.conv.is_some() { std::mem::take(&mut scratch.convs[l]) } else { Vec::new() };
+        let mut gradient = std::mem::take(&mut self.layers[l].conv.gradient);
+        gradient.resize_with(samples.first().map_or(0, |_| here.weights.tiles.len()), AlignedVec::default);
+        for (sum, tile) in gradient.iter_mut().zip(&here.weights.tiles) {
+            sum.resize(tile.len());
+            sum.fill(0.0);
+        }
+        for k in 0..self.samples.len() {
+            let mut wanted = std::mem::take(&mut scratch.wanted);
+            match samples.get(k) {
+                Some(sample) => wanted.collect(steps, sample.winners.iter().map(|list| list.iter().copied())),
+                None => {
+                    self.regularise(network, l, k, &activity, &mut active, scratch);
+                    let entries = |tile: &'_ ActiveTile| {
+                        let begin = tile.begin_of(k);
+                        let numbered = |(n, event): (usize, &Event)| (*event, begin + n as u32);
+                        tile.sample(k).events.iter().enumerate().map(numbered).collect::<Vec<_>>()
+                    };
+                    let entries: Vec<Vec<(Event, u32)>> = active.iter().map(entries).collect();
+                    wanted.collect(steps, entries.iter().map(|list| list.iter().copied()));
+                }
+            }
+            let Scratch { rows, dense, convs, .. } = scratch;
+            match above.conv {
+                Some(conv) => {
+                    wanted.through_conv(conv, &convs[l + 1][k], above.weights, above.alpha, steps, rows);
+                }
+                None => {
+                    for stretch in stretches(above.weights) {
+                        let delta = |tile: usize| {
+                            self.delta(l + 1, k, tile, above.weights.columns[tile].begin, above.alpha, steps)
+                        };
+                        let mut delta: Vec<DeltaRows> = stretch.clone().map(delta).collect();
+                        let list = std::slice::from_mut(&mut wanted.list);
+                        match above.method {
+                            LayerMethod::Sparse => {
+                                spike_gradient(0, steps, above.weights, stretch, &mut delta, list, rows);
+                            }
+                            LayerMethod::Dense => {
+                                products::spike_gradient(0, steps, above.weights, stretch, &mut delta, list, dense);
+                            }
+                        }
+                    }
+                }
+            }
+            match samples.get_mut(k) {
+                Some(sample) => {
+                    sample.finish(&wanted, activity.upper_gradient(sample.count));
+                    sample.weight_gradient(here.weights, here.alpha, steps, rows, &mut gradient);
+                }
+                None => {
+                    wanted.give_back(&mut active);
+                    finish(k, &mut active);
+                }
+            }
+            scratch.wanted = wanted;
+        }
+        if here.conv.is_some() {
+            scratch.convs[l] = samples;
+        }
+        self.layers[l].active = active;
+        self.layers[l].conv.gradient = gradient;
+    }
+
+    /// Keeps what the convolutions of this group left in `scratch`.
+    pub fn keep_convs(&mut self, scratch: &mut Scratch) {
+        for (layer, samples) in self.layers.iter_mut().zip(&mut scratch.convs) {
+            layer.conv.kept = std::mem::take(samples);
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let lists = |tiles: &[ActiveTile]| tiles.iter().map(ActiveTile::bytes).sum::<usize>();
-        let layers = self.layers.iter().map(|layer| layer.spikes.bytes() + lists(&layer.active)).sum::<usize>();
+        let convs = self.layers.iter().flat_map(|layer| &layer.conv.gradient).map(AlignedVec::bytes).sum::<usize>();
+        let layers = self.layers.iter().map(|layer| layer.spikes.bytes() + lists(&layer.active)).sum::<usize>() + convs;
         let readout = lists(&self.peaks) + 4 * (self.constant.capacity() + self.logits.capacity());
         let loss = self.loss.capacity() * size_of::<LossTerms>() + self.correct.capacity();
         layers + readout + loss

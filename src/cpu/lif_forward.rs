@@ -11,6 +11,7 @@ use super::tiles::{Aligned, Columns, LANES};
 use crate::events::Event;
 use crate::model::LifConstants;
 use multiversion::{inherit_target, target::match_target};
+use std::ops::Range;
 
 /// What one sample in one column tile needs.
 pub struct Tile<'a> {
@@ -49,6 +50,33 @@ impl SpikeBits {
         self.words.resize(steps * self.per_row, 0);
     }
 
+    /// All bits 0.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
+    /// The bits of time `t`.
+    #[inline(always)]
+    pub fn row(&self, t: usize) -> &[u64] {
+        &self.words[t * self.per_row..][..self.per_row]
+    }
+
+    /// The bits of time `t`, to change.
+    #[inline(always)]
+    pub fn row_mut(&mut self, t: usize) -> &mut [u64] {
+        &mut self.words[t * self.per_row..][..self.per_row]
+    }
+
+    /// Words of a row.
+    pub fn per_row(&self) -> usize {
+        self.per_row
+    }
+
+    /// The neuron of each word's lowest bit.
+    pub fn first_neuron(&self) -> &[usize] {
+        &self.first_neuron
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         8 * self.words.capacity()
@@ -66,16 +94,22 @@ pub enum Input<'a> {
 /// Runs one sample through a tile: appends its active entries in (t, j) order and sets its spike bits.
 ///
 /// `record`, if given, takes V as [T, N] of `stride` N, at the tile's columns.
+///
+/// With `quiet`, which [`is_quiet`] allows, times at which nothing can happen are passed over: those before the first
+/// event, those after the last one from when all potentials are below the band on, and as many between two events. The
+/// spike bits must be 0 beforehand then, and V is not recorded where it is passed over. Everything else is the same, to
+/// the last bit. Returns the times looked at, all that have spikes or active entries among them.
 #[allow(clippy::too_many_arguments)]
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn lif_forward<const W: usize>(
     input: Input,
     time_steps: usize,
     tile: &Tile,
+    quiet: bool,
     bits: &mut SpikeBits,
     active: &mut ActiveTile,
     mut record: Option<(&mut [f32], usize)>,
-) {
+) -> Range<usize> {
     /// V of 16 neurons without the input of the next step, and their bits: who spikes, who is active.
     #[inherit_target]
     fn pass(v: &[f32; LANES], c: &LifConstants, leak: f32, reset: f32) -> ([f32; LANES], u16, u16) {
@@ -132,7 +166,13 @@ pub fn lif_forward<const W: usize>(
     let mut v = [0.0f32; W];
     let mut seen = Aligned([0.0f32; W]);
     let mut next = 0;
-    for t in 0..time_steps {
+    let when = |next: usize| match &input {
+        Input::Events(events) => events.get(next).map_or(time_steps, |event| event.t() + 1),
+        Input::Currents(_) => 0,
+    };
+    let begin = if quiet { when(0) } else { 0 };
+    let (mut t, mut end) = (begin, begin);
+    while t < time_steps {
         if t > 0 {
             match &input {
                 Input::Events(events) => {
@@ -168,13 +208,37 @@ pub fn lif_forward<const W: usize>(
             spiking[k / 4] |= u64::from(s) << (16 * (k % 4));
             near[k / 4] |= u64::from(a) << (16 * (k % 4));
         }
-        active.make_room(W);
-        for k in 0..W.div_ceil(64) {
-            bits.words[t * bits.per_row + first_word + k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
-            active.push_all(near[k] & valid[k], t, columns.begin, 64 * k, &seen.0, c.v_th);
+        let nothing = quiet && spiking[0] | spiking[1] | near[0] | near[1] == 0;
+        if !nothing {
+            active.make_room(W);
+            for k in 0..W.div_ceil(64) {
+                bits.words[t * bits.per_row + first_word + k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
+                active.push_all(near[k] & valid[k], t, columns.begin, 64 * k, &seen.0, c.v_th);
+            }
+        }
+        t += 1;
+        end = t;
+        if nothing {
+            // All are below the band: until the next event they decay, further below.
+            let event = when(next);
+            if event >= time_steps {
+                break;
+            }
+            while t < event {
+                for j in 0..W {
+                    v[j] = c.alpha * v[j] + leak;
+                }
+                t += 1;
+            }
         }
     }
     active.end_sample(c.beta);
+    begin..end
+}
+
+/// Whether a neuron without input does nothing and, once below the band of active potentials, stays there.
+pub fn is_quiet(c: &LifConstants) -> bool {
+    c.v_rest == 0.0 && c.v_th >= 0.0 && c.surrogate(0.0).is_none() && c.alpha <= 1.0
 }
 
 /// Turns the bits of one sample into events in (t, j) order and appends them.

@@ -53,6 +53,18 @@ impl ActivityLoss {
         (self.lambda_up * (total as f32 / self.neurons - self.nu_up).max(0.0), self.lambda_low * low / self.neurons)
     }
 
+    /// What a neuron with `zeta` spikes adds to the sum of the lower term, without its factor.
+    #[inline(always)]
+    pub fn low(&self, zeta: u32) -> f64 {
+        f64::from((self.nu_low - zeta as f32).max(0.0).powi(2))
+    }
+
+    /// [`terms`](Self::terms) from sums: of all spike counts, and of [`low`](Self::low) over all neurons.
+    pub fn terms_of(&self, total: u32, low: f64) -> (f32, f32) {
+        let excess = (total as f32 / self.neurons - self.nu_up).max(0.0);
+        (self.lambda_up * excess, self.lambda_low * low as f32 / self.neurons)
+    }
+
     /// The upper term's part of ∇S, the same for every neuron and time of the sample.
     pub fn upper_gradient(&self, total: u32) -> f32 {
         match total as f32 / self.neurons > self.nu_up {

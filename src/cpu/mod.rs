@@ -5,8 +5,13 @@
 //! needs no memory but the owner's scratch).
 
 mod adam;
+mod conv;
+mod conv_backward;
+#[cfg(test)]
+mod conv_tests;
 mod delta;
 mod dense;
+mod dense_conv;
 mod group;
 mod lif_forward;
 mod loss;
@@ -20,14 +25,17 @@ mod tiles;
 mod weight_gradient;
 
 pub use delta::delta;
+pub(crate) use group::group_size;
 
 use crate::engine::*;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::{Adam, LifConstants, Network};
 use crate::weights::Weights;
 use adam::adam as update;
-use group::{GROUP, Group, Scratch};
+use conv::{Conv, ConvLayer, ConvSample};
+use group::{Group, Layer, Scratch};
+use loss::ActivityLoss;
 use rayon::prelude::*;
 use readout::ReadoutConstants;
 use state::ActiveEntries;
@@ -44,6 +52,8 @@ pub struct CpuEngine {
     held: Option<Arc<EventSet>>,
     lif: Vec<LifConstants>,
     readout: ReadoutConstants,
+    /// Of each hidden layer that is a convolution.
+    convs: Vec<Option<Conv>>,
     step: u64,
     layers: Vec<LayerWeights>,
     groups: Vec<Group>,
@@ -122,6 +132,11 @@ impl CpuEngine {
     /// A network that [`Network::check`] refuses.
     pub fn new(network: &Network, method: Method) -> Result<Self> {
         network.check()?;
+        if let (Method::Reference, Some(l)) = (method, network.first_conv()) {
+            return Err(Error::Unsupported(format!(
+                "hidden[{l}] is a convolution, which the method `reference` does not compute; compare with `dense`"
+            )));
+        }
         let zeros = Weights::zeros_of(network);
         let tiled = || zeros.layers.iter().map(TiledMatrix::cut);
         let layers = tiled()
@@ -137,6 +152,7 @@ impl CpuEngine {
                 gain: network.readout.gain_value(dt) as f32,
                 logits: network.readout.logits,
             },
+            convs: network.hidden.iter().map(|layer| layer.conv().map(Conv::new)).collect(),
             network: network.clone(),
             method,
             layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
@@ -152,9 +168,10 @@ impl CpuEngine {
 
     fn begin(&mut self, batch: &EventSet) -> Result<()> {
         check_batch(&self.network, batch)?;
-        self.groups.resize_with(batch.len().div_ceil(GROUP), Group::default);
+        let size = group_size(&self.network);
+        self.groups.resize_with(batch.len().div_ceil(size), Group::default);
         for (k, group) in self.groups.iter_mut().enumerate() {
-            group.begin(k * GROUP..batch.len().min((k + 1) * GROUP), &self.network);
+            group.begin(k * size..batch.len().min((k + 1) * size), &self.network);
         }
         self.scratch.resize_with(rayon::current_num_threads().max(self.scratch.len()), Mutex::default);
         Ok(())
@@ -164,11 +181,18 @@ impl CpuEngine {
     /// every layer. `v`, if given, takes the potentials of every layer as [B, T, N].
     fn pass(&mut self, batch: &EventSet, backward: bool, clock: &mut Clock, v: Option<&mut [Vec<f32>]>) {
         let (network, layers, lif, readout) = (&self.network, &self.layers, &self.lif, &self.readout);
-        let (methods, scratch) = (&self.layer_methods, &self.scratch);
+        let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
         let hidden = network.hidden.len();
+        let layer = |l: usize| Layer {
+            weights: &layers[l].weights,
+            method: methods[l],
+            conv: convs.get(l).and_then(Option::as_ref),
+            alpha: lif.get(l).map_or(readout.alpha, |c| c.alpha),
+        };
+        let keep = v.is_some();
         let mut records: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::new()).collect();
-        for (v, layer) in v.into_iter().flatten().zip(layers) {
-            let chunks = v.chunks_mut(GROUP * batch.time_steps() * layer.weights.cols);
+        for (v, neurons) in v.into_iter().flatten().zip(&network.sizes()[1..]) {
+            let chunks = v.chunks_mut(group_size(network) * batch.time_steps() * neurons);
             chunks.zip(&mut records).for_each(|(chunk, records)| records.push(chunk));
         }
         self.groups.par_iter_mut().zip(records).with_max_len(1).for_each(|(group, records)| {
@@ -180,20 +204,33 @@ impl CpuEngine {
                 group.seconds.push((now - begun).as_secs_f64());
             };
             for (l, constants) in lif.iter().enumerate() {
-                group.forward(batch, l, (&layers[l].weights, methods[l]), constants, scratch, records.next());
+                match &convs[l] {
+                    None => group.forward(batch, l, layer(l), constants, scratch, records.next()),
+                    Some(conv) => {
+                        let activity = backward.then(|| ActivityLoss::new(network, l, batch.len()));
+                        let time_steps = batch.time_steps();
+                        let conv = ConvLayer { conv, weights: &layers[l].weights, constants, activity, time_steps };
+                        group.forward_conv(batch, l, &conv, scratch, records.next());
+                    }
+                }
                 lap(group);
             }
             group.readout_and_loss(batch, network, &layers[hidden].weights, readout, scratch, records.next());
             lap(group);
             for l in (0..hidden).rev().filter(|_| backward) {
-                let alpha = lif.get(l + 1).map_or(readout.alpha, |c| c.alpha);
-                let above = (&layers[l + 1].weights, methods[l + 1]);
-                group.spike_gradient(batch, network, l, above, alpha, scratch);
+                group.spike_gradient(batch, network, l, (layer(l), layer(l + 1)), scratch);
                 lap(group);
+            }
+            if keep {
+                group.keep_convs(scratch);
             }
         });
         let forward = (0..hidden).map(|l| format!("lif_forward.{l}")).chain(["readout+loss".into()]);
-        let names = forward.chain((0..hidden).rev().map(|l| format!("spike_gradient.{l}")));
+        let backward = |l: usize| match convs[l] {
+            None => format!("spike_gradient.{l}"),
+            Some(_) => format!("spike_gradient+weight_gradient.{l}"),
+        };
+        let names = forward.chain((0..hidden).rev().map(backward));
         let threads = rayon::current_num_threads().min(self.groups.len()) as f64;
         for (phase, name) in names.enumerate() {
             let seconds: Option<f64> = self.groups.iter().map(|group| group.seconds.get(phase)).sum();
@@ -204,7 +241,7 @@ impl CpuEngine {
     /// Sums every tile's gradient in its owner's scratch, and gives it to `take` while it is in the cache.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
         let (groups, lif, readout) = (&self.groups, &self.lif, &self.readout);
-        let (methods, scratch) = (&self.layer_methods, &self.scratch);
+        let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
         // The largest first, so that the last task to finish is a short one.
@@ -216,6 +253,13 @@ impl CpuEngine {
             let (rows, dense, gradient) = scratch.rows_and_gradient(task.weights.len());
             gradient.fill(0.0);
             let (steps, width) = (batch.time_steps(), columns.width);
+            if convs.get(l).is_some_and(Option::is_some) {
+                for group in groups {
+                    let part = &group.layers[l].conv.gradient[task.tile];
+                    gradient.iter_mut().zip(&part[..]).for_each(|(sum, part)| *sum += part);
+                }
+                return take(task, gradient);
+            }
             for group in groups {
                 for k in 0..group.samples.len() {
                     let spikes = group.input(batch, l, k);
@@ -261,9 +305,8 @@ impl CpuEngine {
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         let layers = 0..self.network.hidden.len();
-        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.len() as u64).sum();
-        let active =
-            |l: usize| self.groups.iter().flat_map(|g| &g.layers[l].active).map(|tile| tile.len() as u64).sum();
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
+        let active = |l: usize| self.groups.iter().map(|g| g.layers[l].active_count()).sum();
         StepReport {
             step: self.step,
             samples: batch.len(),
@@ -277,7 +320,7 @@ impl CpuEngine {
     fn inspect_sparse(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.begin(batch)?;
         let rows = batch.len() * batch.time_steps();
-        let mut v: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; rows * layer.weights.cols]).collect();
+        let mut v: Vec<Vec<f32>> = self.network.sizes()[1..].iter().map(|neurons| vec![0.0; rows * neurons]).collect();
         let mut clock = Clock::default();
         self.pass(batch, true, &mut clock, Some(&mut v));
         let zeros = Weights::zeros_of(&self.network).layers;
@@ -291,6 +334,7 @@ impl CpuEngine {
         let hidden = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
+        self.groups.iter_mut().flat_map(|group| &mut group.layers).for_each(|layer| layer.conv.kept.clear());
         Ok(Inspection {
             hidden,
             readout_v,
@@ -305,6 +349,13 @@ impl CpuEngine {
         let mut active = Vec::new();
         for group in &self.groups {
             let state = &group.layers[l];
+            if let Some(conv) = &self.convs[l] {
+                for (sample, b) in state.conv.kept.iter().zip(group.samples.clone()) {
+                    spikes.extend(sample.spikes.iter().map(|&event| (b as u32, event)));
+                    active.extend(sample.entries(conv, b as u32));
+                }
+                continue;
+            }
             for (k, b) in group.samples.clone().enumerate() {
                 spikes.extend(state.spikes.sample(k).iter().map(|&event| (b as u32, event)));
                 for tile in &state.active {
@@ -321,6 +372,23 @@ impl CpuEngine {
         }
         active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
         LayerInspection { v, spikes, active }
+    }
+}
+
+impl ConvSample {
+    /// The active entries, in no order, as neurons of the layer.
+    fn entries(&self, conv: &Conv, b: u32) -> impl Iterator<Item = ActiveEntry> {
+        let places = self.active.iter().flat_map(|tile| (0..tile.samples()).map(move |place| (tile, place)));
+        places.flat_map(move |(tile, place)| {
+            let ActiveEntries { events, g, e } = tile.sample(place);
+            events.iter().zip(g.iter().zip(e)).map(move |(event, (&g, &e))| ActiveEntry {
+                b,
+                t: event.t() as u32,
+                j: conv.neuron(event.i(), place) as u32,
+                g,
+                e,
+            })
+        })
     }
 }
 
@@ -401,7 +469,7 @@ impl Engine for CpuEngine {
         self.lif.iter_mut().for_each(|c| c.b_th = 0.0);
         self.pass(batch, false, &mut Clock::default(), None);
         self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.b_th = b_th);
-        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spikes.len() as u64).sum();
+        let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
         Ok(Evaluation {
             logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
             spikes: (0..self.network.hidden.len()).map(spikes).collect(),

@@ -165,9 +165,36 @@ impl ActiveTile {
         room(&mut self.e, self.len, 0.0);
     }
 
+    /// Becomes the list of one sample of `n` entries with errors 0 and no surrogates; returns its times and neurons, to
+    /// be filled in.
+    pub fn one_sample(&mut self, n: usize) -> &mut [Event] {
+        self.clear();
+        room(&mut self.events, n, Event(0));
+        room(&mut self.g, n, 0.0);
+        self.len = n;
+        self.close();
+        self.e[..n].fill(0.0);
+        &mut self.events[..n]
+    }
+
     /// Entries of all samples.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Samples.
+    pub fn samples(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Where the entries of sample `b` begin among all.
+    pub fn begin_of(&self, b: usize) -> u32 {
+        self.starts[b]
+    }
+
+    /// Surrogate gradients and errors of all samples.
+    pub fn all_mut(&mut self) -> (&[f32], &mut [f32]) {
+        (&self.g[..self.len], &mut self.e[..self.len])
     }
 
     /// Entries of sample `b`.

@@ -20,6 +20,9 @@ pub fn weight_gradient<const W: usize>(
     let (rows, errors) = (rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0);
     let (gradient, _) = gradient.as_chunks_mut::<W>();
     for begin in (0..time_steps).step_by(BLOCK).rev() {
+        if spikes.is_empty() {
+            break;
+        }
         let steps = BLOCK.min(time_steps - begin);
         let alive = delta.fill::<W>(begin, &mut rows[..steps], &mut errors[..steps]);
         while let Some((spike, earlier)) = spikes.split_last()

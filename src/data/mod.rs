@@ -19,6 +19,7 @@ pub use split::Validation;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Network;
+use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use recordings::{Half, Recordings, collect};
@@ -85,7 +86,7 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     network.check()?;
     options.validation.check()?;
     let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms };
-    let loaded = match preset {
+    let loaded = match data_set(preset) {
         "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" => load_recordings(&NMNIST, &bins, options)?,
         "shd" => load_recordings(&SHD, &bins, options)?,
@@ -241,8 +242,17 @@ mod tests {
 
     fn network(inputs: usize, classes: usize) -> Network {
         let init = Initialisation::Uniform { scale: 1.0 };
-        let hidden =
-            HiddenLayer { neurons: 4, tau_ms: 10.0, v_th: 1.0, v_r: 0.0, v_rest: 0.0, beta: 100.0, b_th: 0.2, init };
+        let hidden = HiddenLayer {
+            neurons: 4,
+            tau_ms: 10.0,
+            v_th: 1.0,
+            v_r: 0.0,
+            v_rest: 0.0,
+            beta: 100.0,
+            b_th: 0.2,
+            init,
+            connection: Connection::Linear,
+        };
         Network {
             inputs,
             time_steps: 100,
@@ -366,7 +376,9 @@ mod tests {
             std::fs::copy(assets("nmnist-like").join(name), source.path().join(name)).unwrap();
         }
         let reads = std::sync::atomic::AtomicUsize::new(0);
-        let count = |_: LoadProgress| drop(reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let count = |_: LoadProgress| {
+            reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
         let options = LoadOptions {
             folder: Some(source.path()),
             cache: Cache::Folder(kept.path().into()),

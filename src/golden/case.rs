@@ -4,8 +4,8 @@ use super::file::{Fields, Tensors, bad, read_limited};
 use crate::engine::LossTerms;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, HiddenLayer, Initialisation, Network, Readout, Regulariser};
-use crate::weights::{Matrix, Weights};
+use crate::model::{Adam, Connection, Convolution, HiddenLayer, Initialisation, Network, Readout, Regulariser};
+use crate::weights::{Matrix, Weights, transposed};
 use std::path::Path;
 
 /// The version of the format that is read.
@@ -115,7 +115,7 @@ impl Case {
     ///
     /// # Errors
     /// A file that cannot be read, is not a golden case, or contradicts itself ([`Error::Format`], naming the tensor or
-    /// field); a case with a convolution, another initial potential than 0 or another format ([`Error::Unsupported`]).
+    /// field); a case with another initial potential than 0 or another format ([`Error::Unsupported`]).
     pub fn read(path: &Path) -> Result<Case> {
         let bytes = read_limited(path)?;
         let tensors = Tensors::new(path, &bytes)?;
@@ -152,8 +152,9 @@ fn read_network_case(path: &Path, config: &Fields, tensors: &Tensors) -> Result<
         return Err(config.wrong("batch", "0, expected at least one sample"));
     }
     let batch = read_batch(&network, samples, tensors)?;
-    let weights = network.weight_shapes().into_iter().enumerate().map(|(l, (rows, cols))| {
-        let data = tensors.f32(&format!("w.{l}"), &[rows, cols])?;
+    let weights = network.weight_shapes().into_iter().zip(network.weight_extents()).enumerate();
+    let weights = weights.map(|(l, ((rows, cols), extents))| {
+        let data = as_matrix(tensors.f32(&format!("w.{l}"), &extents)?, &extents);
         Ok(Matrix { rows, cols, data })
     });
     let weights = Weights { layers: weights.collect::<Result<_>>()? };
@@ -172,25 +173,20 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
         return Err(unsupported(format!("v_init = {v_init}; membrane potentials begin at 0 in this version")));
     }
     let layers = config.list("layers")?;
-    let mut sizes: Vec<usize> = Vec::new();
-    for (l, layer) in layers.iter().enumerate() {
-        match layer.get::<String>("kind")?.as_str() {
-            "linear" => {}
-            "conv2d" => return Err(unsupported(format!("convolution (layer {l}) is not supported by this version"))),
-            other => return Err(layer.wrong("kind", format!("{other:?}, expected \"linear\""))),
-        }
-        let (rows, cols) = (layer.get("n_in")?, layer.get("n_out")?);
-        match sizes.last() {
-            Some(&before) if before != rows => {
-                return Err(layer.wrong("n_in", format!("{rows}, expected {before}, the layer before's n_out")));
-            }
-            Some(_) => sizes.push(cols),
-            None => sizes.extend([rows, cols]),
-        }
-    }
-    let (Some((readout, hidden)), [inputs, between @ .., classes]) = (layers.split_last(), &sizes[..]) else {
+    let Some((readout, hidden)) = layers.split_last() else {
         return Err(config.wrong("layers", "empty, expected hidden layers and a readout"));
     };
+    let (mut inputs, mut below, mut shapes) = (None, None, Vec::new());
+    for layer in hidden {
+        let (reads, neurons, connection) = read_layer(layer, below)?;
+        inputs = inputs.or(Some(reads));
+        below = Some(if let Connection::Conv(conv) = connection { conv.outputs() } else { neurons });
+        shapes.push((neurons, connection));
+    }
+    let (reads, classes, connection) = read_layer(readout, below)?;
+    if connection != Connection::Linear {
+        return Err(readout.wrong("kind", "\"conv2d\", expected \"linear\": the last layer is the readout"));
+    }
     // A layer's own constant stands before the network's.
     let own = |layer: &Fields, field: &str, common: &str| match layer.has(field) {
         true => layer.get(field),
@@ -200,8 +196,12 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
     let number = |layer: &Fields, field: &str, common: &str| {
         own(layer, field, common)?.ok_or_else(|| config.wrong(common, "null, expected a number"))
     };
-    let hidden = hidden.iter().zip(between).map(|(layer, &neurons)| {
-        layer.only(&["kind", "n_in", "n_out", "tau", "v_th", "v_r", "v_rest", "beta", "b_th"])?;
+    let hidden = hidden.iter().zip(shapes).map(|(layer, (neurons, connection))| {
+        let extents: &[&str] = match connection {
+            Connection::Linear => &["n_in", "n_out"],
+            Connection::Conv(_) => &["c_in", "height", "width", "c_out", "kernel", "stride", "padding", "pool"],
+        };
+        layer.only(&[&["kind", "tau", "v_th", "v_r", "v_rest", "beta", "b_th"], extents].concat())?;
         Ok(HiddenLayer {
             neurons,
             tau_ms: number(layer, "tau", "tau_hidden")?,
@@ -211,17 +211,18 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
             beta: number(layer, "beta", "beta")?,
             b_th: own(layer, "b_th", "b_th")?.unwrap_or(f64::INFINITY),
             init,
+            connection,
         })
     });
     let hidden = hidden.collect::<Result<_>>()?;
     readout.only(&["kind", "n_in", "n_out", "tau"])?;
     let network = Network {
-        inputs: *inputs,
+        inputs: inputs.unwrap_or(reads),
         time_steps: config.get("time_steps")?,
         dt_ms: config.get("dt")?,
         hidden,
         readout: Readout {
-            classes: *classes,
+            classes,
             tau_ms: number(readout, "tau", "tau_readout")?,
             gain: config.get("readout_gain")?,
             logits: config.get("logits")?,
@@ -236,6 +237,43 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
     };
     network.check().map_err(|what| bad(path, format!("config: {what}")))?;
     Ok(network)
+}
+
+/// Weights in the order of files as the network's matrix: a convolution's [filters, channels, kernel, kernel] is the
+/// transpose of it.
+fn as_matrix<T: Copy>(data: Vec<T>, extents: &[usize]) -> Vec<T> {
+    match extents {
+        [_, _] => data,
+        _ => transposed(&data, extents[0], extents[1..].iter().product()),
+    }
+}
+
+/// The neurons that a weight layer reads and has, and how it is connected. `below` are those of the layer before it.
+fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize, usize, Connection)> {
+    let (inputs, neurons, connection, field) = match layer.get::<String>("kind")?.as_str() {
+        "linear" => (layer.get("n_in")?, layer.get("n_out")?, Connection::Linear, "n_in"),
+        "conv2d" => {
+            let conv = Convolution {
+                channels: layer.get("c_in")?,
+                height: layer.get("height")?,
+                width: layer.get("width")?,
+                filters: layer.get("c_out")?,
+                kernel: layer.get("kernel")?,
+                stride: layer.get("stride")?,
+                padding: layer.get("padding")?,
+                pool: layer.get("pool")?,
+            };
+            (conv.inputs(), conv.neurons(), Connection::Conv(conv), "c_in")
+        }
+        other => return Err(layer.wrong("kind", format!("{other:?}, expected \"linear\" or \"conv2d\""))),
+    };
+    match below {
+        Some(below) if below != inputs => {
+            let what = if field == "n_in" { inputs.to_string() } else { format!("{inputs} with height and width") };
+            Err(layer.wrong(field, format!("{what}, expected {below}, the neurons of the layer before")))
+        }
+        _ => Ok((inputs, neurons, connection)),
+    }
 }
 
 fn read_batch(network: &Network, samples: usize, tensors: &Tensors) -> Result<EventSet> {
@@ -271,8 +309,10 @@ fn read_expected(network: &Network, samples: usize, steps: usize, tensors: &Tens
         })
     };
     let matrices = |name: &str| {
-        let shapes = network.weight_shapes().into_iter().enumerate();
-        shapes.map(|(l, (rows, cols))| tensors.f64(&format!("{name}.{l}"), &[rows, cols])).collect::<Result<_>>()
+        let extents = network.weight_extents().into_iter().enumerate();
+        extents
+            .map(|(l, extents)| Ok(as_matrix(tensors.f64(&format!("{name}.{l}"), &extents)?, &extents)))
+            .collect::<Result<_>>()
     };
     let classes = network.readout.classes;
     let hidden = network.hidden.iter().enumerate();

@@ -8,7 +8,9 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser};
+use crate::model::{
+    Adam, Connection, Convolution, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
+};
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +33,8 @@ pub(crate) struct Reference {
 /// A sample's forward pass; arrays are [T, N], the input's spikes are layer 0.
 struct Trace {
     spikes: Layers,
+    /// What each weight layer reads: the spikes below, pooled where they are.
+    read: Layers,
     v: Layers,
     readout_v: Vec<f64>,
     logits: Vec<f64>,
@@ -61,9 +65,10 @@ impl Reference {
             spikes[0][event.t() * network.inputs + event.i()] = 1.0;
         }
         let mut v = Vec::new();
+        let mut read = spikes.clone();
         for (l, layer) in network.hidden.iter().enumerate() {
             let (n, alpha) = (layer.neurons, layer.alpha(network.dt_ms));
-            let current = product(&spikes[l], &self.weights[l], n);
+            let current = product(&read[l], &unrolled(layer, &self.weights[l]), n);
             let (mut v_l, mut s_l) = (vec![0.0; steps * n], vec![0.0; steps * n]);
             for now in 0..(steps - 1) * n {
                 let decayed = layer.v_rest + alpha * (v_l[now] - layer.v_rest);
@@ -71,10 +76,18 @@ impl Reference {
                 s_l[now + n] = f64::from(u8::from(v_l[now + n] > layer.v_th));
             }
             v.push(v_l);
+            read.push(match layer.conv() {
+                None => s_l.clone(),
+                Some(conv) => {
+                    let pooled =
+                        |(t, window): (usize, Vec<usize>)| window.iter().map(|&j| s_l[t * n + j]).fold(0.0, f64::max);
+                    (0..steps).flat_map(|t| windows(conv).map(move |window| (t, window))).map(pooled).collect()
+                }
+            });
             spikes.push(s_l);
         }
         let (c, readout) = (network.readout.classes, &network.readout);
-        let current = product(&spikes[v.len()], &self.weights[v.len()], c);
+        let current = product(&read[v.len()], &self.weights[v.len()], c);
         let mut readout_v = vec![0.0; steps * c];
         for now in 0..(steps - 1) * c {
             readout_v[now + c] =
@@ -89,7 +102,7 @@ impl Reference {
             Logits::Sum => (0..steps).map(|t| at(t, class)).sum(),
         };
         let logits = (0..c).map(logit).collect();
-        Trace { spikes, v, readout_v, logits, peaks }
+        Trace { spikes, read, v, readout_v, logits, peaks }
     }
 
     fn backward(&self, trace: &Trace, label: usize, samples: f64) -> Backward {
@@ -117,21 +130,38 @@ impl Reference {
         let mut gradient = self.weights.clone();
         let mut ds = Vec::new();
         for l in (0..network.hidden.len()).rev() {
-            let (layer, n, post) = (&network.hidden[l], network.hidden[l].neurons, gradient[l + 1].len());
-            let post = post / n;
-            gradient[l + 1] = outer(&trace.spikes[l + 1], &delta, n, post);
-            let mut ds_l = vec![0.0; steps * n];
-            for (k, ds) in ds_l.iter_mut().enumerate() {
-                let row = &self.weights[l + 1][k % n * post..][..post];
-                *ds = row.iter().zip(&delta[k / n * post..]).map(|(w, delta)| w * delta).sum();
+            let (layer, n) = (&network.hidden[l], network.hidden[l].neurons);
+            let (rows, post) = (layer.outputs(), delta.len() / steps);
+            let above = network.hidden.get(l + 1);
+            gradient[l + 1] = folded(above, outer(&trace.read[l + 1], &delta, rows, post));
+            let weights =
+                above.map_or_else(|| self.weights[l + 1].clone(), |above| unrolled(above, &self.weights[l + 1]));
+            let mut read = vec![0.0; steps * rows];
+            for (k, ds) in read.iter_mut().enumerate() {
+                let row = &weights[k % rows * post..][..post];
+                *ds = row.iter().zip(&delta[k / rows * post..]).map(|(w, delta)| w * delta).sum();
             }
+            let mut ds_l = match layer.conv() {
+                None => read,
+                Some(conv) => {
+                    let mut ds_l = vec![0.0; steps * n];
+                    for t in 0..steps {
+                        for (k, window) in windows(conv).enumerate() {
+                            let first = window.iter().find(|&&j| trace.spikes[l + 1][t * n + j] > 0.0);
+                            ds_l[t * n + first.unwrap_or(&window[0])] = read[t * rows + k];
+                        }
+                    }
+                    ds_l
+                }
+            };
             let counts: Vec<f64> = (0..n).map(|i| trace.spikes[l + 1].iter().skip(i).step_by(n).sum()).collect();
             self.regularise(&counts, samples, &mut loss, &mut ds_l);
             let error: Vec<f64> = ds_l.iter().zip(&trace.v[l]).map(|(ds, &v)| ds * surrogate(layer, v)).collect();
             delta = recurrence(layer.alpha(network.dt_ms), &error, n);
             ds.insert(0, ds_l);
         }
-        gradient[0] = outer(&trace.spikes[0], &delta, network.inputs, network.hidden[0].neurons);
+        gradient[0] =
+            folded(Some(&network.hidden[0]), outer(&trace.spikes[0], &delta, network.inputs, delta.len() / steps));
         Backward { loss, ds, gradient }
     }
 
@@ -192,6 +222,46 @@ impl Reference {
             layers: shapes.map(|((rows, cols), data)| Matrix { rows, cols, data: narrow(data).collect() }).collect(),
         }
     }
+}
+
+/// Which entries of the matrix [N_in, N] a convolution stands for, and which of its own weights each is: by the
+/// definition, out[f, y, x] = Σ in[c, y stride + ky - padding, x stride + kx - padding] w[f, c, ky, kx].
+fn entries(conv: &Convolution) -> impl Iterator<Item = (usize, usize)> {
+    let Convolution { channels, height, width, filters, kernel, stride, padding, .. } = *conv;
+    let (rows, columns) = (conv.rows(), conv.columns());
+    let neurons = filters * rows * columns;
+    let all = (0..neurons).flat_map(move |j| (0..channels * kernel * kernel).map(move |k| (j, k)));
+    all.filter_map(move |(j, k)| {
+        let (f, row, column) = (j / (rows * columns), j / columns % rows, j % columns);
+        let (c, ky, kx) = (k / (kernel * kernel), k / kernel % kernel, k % kernel);
+        let y = (row * stride + ky).checked_sub(padding).filter(|&y| y < height)?;
+        let x = (column * stride + kx).checked_sub(padding).filter(|&x| x < width)?;
+        Some((((c * height + y) * width + x) * neurons + j, k * filters + f))
+    })
+}
+
+/// The weights of a layer as a matrix [N_in, N].
+fn unrolled(layer: &HiddenLayer, weights: &[f64]) -> Vec<f64> {
+    let Some(conv) = layer.conv() else { return weights.to_vec() };
+    let mut full = vec![0.0; conv.inputs() * conv.neurons()];
+    entries(conv).for_each(|(at, own)| full[at] = weights[own]);
+    full
+}
+
+/// The gradient of a layer's own weights from that of the matrix [N_in, N].
+fn folded(layer: Option<&HiddenLayer>, full: Vec<f64>) -> Vec<f64> {
+    let Some(conv) = layer.and_then(HiddenLayer::conv) else { return full };
+    let mut own = vec![0.0; conv.patch() * conv.filters];
+    entries(conv).for_each(|(at, k)| own[k] += full[at]);
+    own
+}
+
+/// The neurons of each pooling window, in the order of the pooled neurons.
+fn windows(conv: &Convolution) -> impl Iterator<Item = Vec<usize>> {
+    let (pool, columns, pixels, (height, width)) = (conv.pool, conv.columns(), conv.pixels(), conv.pooled());
+    let corner =
+        move |k: usize| (k / (height * width) * pixels) + (k / width % height * pool) * columns + k % width * pool;
+    (0..conv.outputs()).map(move |k| (0..pool * pool).map(|n| corner(k) + n / pool * columns + n % pool).collect())
 }
 
 /// Σ_i W_ij S_i[t] as [T, N].
@@ -336,6 +406,7 @@ pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
         beta: rng.random_range(1.0..100.0),
         b_th: [0.2, 0.5, 3.0, f64::INFINITY][rng.random_range(0..4)],
         init,
+        connection: Connection::Linear,
     });
     let network = Network {
         hidden: hidden.collect(),
@@ -359,6 +430,47 @@ pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
         batch.push(spikes, label).expect("spikes lie inside");
     }
     let weights = Weights::init(&network, seed);
+    (network, weights, batch)
+}
+
+/// [`random`], with one or two convolutions as the first layers: all extents, strides, paddings and windows.
+pub(crate) fn random_conv(seed: u64) -> (Network, Weights, EventSet) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xc0);
+    let (mut network, _, _) = random(seed);
+    let (mut channels, mut height, mut width) =
+        (rng.random_range(1..4), rng.random_range(3..8), rng.random_range(3..8));
+    network.inputs = channels * height * width;
+    network.hidden.truncate(2);
+    let convs = rng.random_range(1..=network.hidden.len());
+    for layer in &mut network.hidden[..convs] {
+        let kernel = rng.random_range(1..4.min(height.min(width) + 1));
+        let mut conv = Convolution {
+            channels,
+            height,
+            width,
+            filters: rng.random_range(1..6),
+            kernel,
+            stride: rng.random_range(1..3),
+            padding: rng.random_range(0..kernel),
+            pool: 1,
+        };
+        conv.pool = rng.random_range(1..=3.min(conv.rows().min(conv.columns())));
+        (channels, (height, width)) = (conv.filters, conv.pooled());
+        layer.neurons = conv.neurons();
+        layer.connection = Connection::Conv(conv);
+    }
+    network.time_steps = rng.random_range(2..25);
+    let mut batch = EventSet::new(network.inputs, network.time_steps);
+    for _ in 0..rng.random_range(1..6) {
+        let label = rng.random_range(0..network.readout.classes as u32);
+        let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
+        let density = rng.random_range(0.01..0.2);
+        let spikes: Vec<_> = slots.filter(|_| rng.random_bool(density)).collect();
+        batch.push(spikes, label).expect("spikes lie inside");
+    }
+    let mut weights = Weights::init(&network, seed);
+    // More excitation than inhibition, so that a place with few events spikes, too.
+    weights.layers.iter_mut().flat_map(|m| &mut m.data).for_each(|w| *w += 0.3 * w.abs());
     (network, weights, batch)
 }
 

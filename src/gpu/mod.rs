@@ -90,6 +90,11 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
+        if let Some(l) = network.first_conv() {
+            return Err(Error::Unsupported(format!(
+                "hidden[{l}] is a convolution, for which the gpu device has no kernels yet; use the cpu device (--device cpu)"
+            )));
+        }
         if method == Method::Reference {
             reference::check(network)?;
         }

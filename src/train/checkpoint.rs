@@ -1,7 +1,7 @@
 //! Checkpoints: safetensors files, readable from Python, from which a run continues bit for bit.
 //!
-//! Tensors, all f32, one for each weight matrix l with shape [N_in, N_out]: `w.l` (weights), `adam.m.l` and
-//! `adam.v.l` (moments). The metadata has one entry, `spikegrad`: a TOML document with `version`, `config` (the whole
+//! Tensors, all f32, one for each weight matrix l with shape [N_in, N_out], or [filters, channels, kernel, kernel] of a
+//! convolution: `w.l` (weights), `adam.m.l` and `adam.v.l` (moments). The metadata has one entry, `spikegrad`: a TOML document with `version`, `config` (the whole
 //! [`RunConfig`]) and `progress` ([`Progress`]). TOML, because it keeps every f64 and the infinity of an unmasked b_th.
 
 use super::folder::write_atomically;
@@ -52,13 +52,20 @@ impl Checkpoint {
         }
         let header = Header { version: VERSION, config: self.config.clone(), progress: self.progress.clone() };
         let header = toml::to_string(&header).map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
-        let bytes: Vec<Vec<u8>> =
-            matrices.iter().map(|(_, m)| m.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+        let extents = self.config.network.weight_extents();
+        let extents = |k: usize| &extents[k % extents.len()];
+        let bytes_of = |m: &Matrix| m.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<Vec<u8>> = matrices
+            .iter()
+            .enumerate()
+            .map(|(k, (_, m))| if extents(k).len() > 2 { bytes_of(&m.transposed()) } else { bytes_of(m) })
+            .collect();
         let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
         let views = matrices
             .iter()
             .zip(&bytes)
-            .map(|((name, m), data)| Ok((name, TensorView::new(Dtype::F32, vec![m.rows, m.cols], data)?)))
+            .enumerate()
+            .map(|(k, ((name, _), data))| Ok((name, TensorView::new(Dtype::F32, extents(k).clone(), data)?)))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let metadata = HashMap::from([(METADATA_KEY.to_string(), header)]);
@@ -96,8 +103,8 @@ impl Checkpoint {
         }
 
         let read = |prefix: &str| -> Result<Weights> {
-            let layers = network.weight_shapes().into_iter().enumerate();
-            let layers = layers.map(|(l, shape)| read_matrix(&file, &format!("{prefix}.{l}"), shape));
+            let layers = network.weight_extents().into_iter().enumerate();
+            let layers = layers.map(|(l, extents)| read_matrix(&file, &format!("{prefix}.{l}"), &extents));
             Ok(Weights { layers: layers.collect::<Result<_, String>>().map_err(format)? })
         };
         let state =
@@ -135,13 +142,17 @@ fn read_header(text: &str) -> Result<Header, String> {
     table.try_into().map_err(|e| format!("its metadata are damaged: {e}"))
 }
 
-fn read_matrix(file: &SafeTensors, name: &str, (rows, cols): (usize, usize)) -> Result<Matrix, String> {
+fn read_matrix(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Matrix, String> {
     let view = file.tensor(name).map_err(|_| format!("tensor {name} is missing"))?;
-    if view.dtype() != Dtype::F32 || view.shape() != [rows, cols] {
-        return Err(format!("tensor {name} is {:?} {:?}, expected F32 [{rows}, {cols}]", view.dtype(), view.shape()));
+    if view.dtype() != Dtype::F32 || view.shape() != extents {
+        return Err(format!("tensor {name} is {:?} {:?}, expected F32 {extents:?}", view.dtype(), view.shape()));
     }
     let (words, _) = view.data().as_chunks::<4>();
-    let matrix = Matrix { rows, cols, data: words.iter().map(|&word| f32::from_le_bytes(word)).collect() };
+    let data = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    let matrix = match extents {
+        [rows, cols] => Matrix { rows: *rows, cols: *cols, data },
+        _ => Matrix { rows: extents[0], cols: extents[1..].iter().product(), data }.transposed(),
+    };
     match unusable(name, &matrix) {
         Some(what) => Err(format!("{what}; training cannot continue from it. Use another checkpoint")),
         None => Ok(matrix),
@@ -174,6 +185,7 @@ fn unusable(name: &str, matrix: &Matrix) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Connection, Convolution};
     use crate::train::progress::{Best, DataMark, EpochSums};
     use crate::train::testing;
 
@@ -191,6 +203,41 @@ mod tests {
         progress.sums = EpochSums { seconds: 0.1 + 0.2, ..EpochSums::new(&config.network) };
         progress.sums.loss.cross_entropy = 5e-324;
         Checkpoint { config, progress, state }
+    }
+
+    #[test]
+    fn a_convolution_is_stored_as_others_have_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.safetensors");
+        let mut checkpoint = checkpoint();
+        let network = &mut checkpoint.config.network;
+        let shape = Convolution {
+            channels: 1,
+            height: 1,
+            width: network.inputs,
+            filters: 2,
+            kernel: 2,
+            stride: 1,
+            padding: 1,
+            pool: 1,
+        };
+        network.hidden.truncate(1);
+        network.hidden[0].neurons = shape.neurons();
+        network.hidden[0].connection = Connection::Conv(shape);
+        let data = DataMark::new(&testing::events(3, 0), &testing::events(2, 1));
+        checkpoint.progress = Progress { step: 7, ..Progress::new(network, data, "fake".into()) };
+        checkpoint.state = TrainingState { step: 7, ..TrainingState::new(Weights::init(network, 3)) };
+        checkpoint.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path, &checkpoint.config.network).unwrap(), checkpoint);
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(file.tensor("w.0").unwrap().shape(), [2, 1, 2, 2]);
+        // The second entry of the first filter's kernel.
+        assert_eq!(
+            file.tensor("w.0").unwrap().data()[4..8],
+            checkpoint.state.weights.layers[0].row(1)[0].to_le_bytes()
+        );
+        assert_eq!(file.tensor("adam.v.1").unwrap().shape().len(), 2);
     }
 
     fn saved() -> (tempfile::TempDir, std::path::PathBuf, Checkpoint) {

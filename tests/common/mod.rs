@@ -50,6 +50,7 @@ pub fn network(inputs: usize, hidden: &[usize], classes: usize, steps: usize) ->
                 beta: 20.0,
                 b_th: 0.2,
                 init,
+                connection: Connection::Linear,
             })
             .collect(),
         readout: Readout { classes, tau_ms: 15.0, gain: ReadoutGain::One, logits: Logits::Max, init },

@@ -63,14 +63,14 @@ pub fn trim(x: f64) -> String {
 
 /// Whether the input is training samples rather than random spikes: images always, recordings where there is a folder.
 pub fn samples(arguments: &Arguments) -> bool {
-    (arguments.preset == "fmnist" || arguments.data.is_some())
+    (presets::data_set(&arguments.preset) == "fmnist" || arguments.data.is_some())
         && arguments.density.is_none()
         && arguments.densities.is_empty()
 }
 
 /// The spike density of random input where none is given: the data sets'.
 pub fn usual_density(preset: &str) -> f64 {
-    match preset {
+    match presets::data_set(preset) {
         "fmnist" => 0.0043,
         "nmnist" => 0.012,
         _ => 0.016,
@@ -80,7 +80,9 @@ pub fn usual_density(preset: &str) -> f64 {
 /// The preset with hidden layers of these widths.
 pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let mut config = presets::paper(&arguments.preset).map_err(usage)?;
-    let layers = arguments.depth.unwrap_or(config.network.hidden.len());
+    // Convolutions stay as they are.
+    let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
+    let layers = arguments.depth.unwrap_or(linear);
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
         (widths, Some(depth)) if widths.len() != depth => {

@@ -1,0 +1,109 @@
+//! Convolutions against the formulas written out in f64, and against the dense baseline.
+
+use super::CpuEngine;
+use crate::engine::{Engine, Inspection, Method, TrainingState};
+use crate::events::EventSet;
+use crate::golden::reference::{Reference, random_conv};
+use crate::model::{Adam, Network};
+use crate::weights::Weights;
+
+fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Inspection {
+    engine.load(&TrainingState::new(weights.clone())).unwrap();
+    engine.inspect(batch).unwrap()
+}
+
+/// Whether no potential is near a threshold, and none so large that its rounding shows.
+fn clear(network: &Network, seen: &Inspection) -> bool {
+    network.hidden.iter().zip(&seen.hidden).all(|(layer, seen)| {
+        seen.v.iter().filter(|&&v| v != 0.0).all(|&v| {
+            let distance = (f64::from(v) - layer.v_th).abs();
+            v.abs() < 16.0 && distance > 1e-5 && (distance - layer.b_th).abs() > 1e-5
+        })
+    })
+}
+
+fn close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let size = norm(&mut expected.iter().map(|&x| f64::from(x)));
+    let distance = norm(&mut got.iter().zip(expected).map(|(&x, &y)| f64::from(x) - f64::from(y)));
+    assert!(distance <= limit * size + 1e-12, "{what}: {distance:e} of {size:e}");
+}
+
+fn same(got: &Inspection, expected: &Inspection, of: &str) {
+    for (l, (a, b)) in got.hidden.iter().zip(&expected.hidden).enumerate() {
+        let mut spikes = a.spikes.clone();
+        spikes.sort_unstable();
+        assert_eq!(spikes, b.spikes, "{of}: spikes of {l}");
+        assert_eq!(a.spikes, spikes, "{of}: order of the spikes of {l}");
+        let keys = |seen: &Inspection| seen.hidden[l].active.iter().map(|e| (e.b, e.t, e.j)).collect::<Vec<_>>();
+        assert_eq!(keys(got), keys(expected), "{of}: active entries of {l}");
+        let errors = |seen: &Inspection| seen.hidden[l].active.iter().map(|e| e.e).collect::<Vec<_>>();
+        close(&format!("{of}: V of {l}"), &a.v, &b.v, 1e-5);
+        close(&format!("{of}: e of {l}"), &errors(got), &errors(expected), 1e-3);
+    }
+    close(&format!("{of}: logits"), &got.logits, &expected.logits, 1e-5);
+    let loss = |seen: &Inspection| [seen.loss.cross_entropy as f32, seen.loss.upper as f32, seen.loss.lower as f32];
+    close(&format!("{of}: loss"), &loss(got), &loss(expected), 1e-5);
+    for (l, (a, b)) in got.gradient.layers.iter().zip(&expected.gradient.layers).enumerate() {
+        close(&format!("{of}: gradient of {l}"), &a.data, &b.data, 1e-3);
+    }
+}
+
+#[test]
+fn sparse_and_dense_equal_the_formulas() {
+    let (mut compared, mut spikes, mut stacked) = (0, 0, 0);
+    for seed in 0..120 {
+        let (network, weights, batch) = random_conv(seed);
+        let expected = inspect(&mut Reference::new(&network), &weights, &batch);
+        if !clear(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        stacked += usize::from(network.hidden.iter().filter(|layer| layer.conv().is_some()).count() == 2);
+        spikes += expected.hidden.iter().map(|layer| layer.spikes.len()).sum::<usize>();
+        for method in [Method::Sparse, Method::Dense] {
+            let mut engine = CpuEngine::new(&network, method).unwrap();
+            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, {method:?}"));
+        }
+    }
+    assert!(
+        compared > 40 && stacked > 10 && spikes > 10_000,
+        "{compared} compared, {stacked} stacked, {spikes} spikes"
+    );
+}
+
+/// Training passes over what inspection records, so its bits are compared with those of an inspection.
+#[test]
+fn training_computes_what_an_inspection_shows_whatever_the_threads() {
+    for seed in 0..40 {
+        let (network, weights, batch) = random_conv(seed);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
+                let seen = inspect(&mut engine, &weights, &batch);
+                engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
+                let report = engine.reports(true).unwrap().remove(0);
+                (seen, report, engine.store().unwrap(), engine.evaluate(&batch).unwrap())
+            })
+        };
+        let (seen, report, state, evaluation) = run(1);
+        assert_eq!((seen.clone(), report.clone(), state.clone(), evaluation), run(3), "seed {seed}");
+        assert_eq!(seen.loss, report.loss);
+        let of = |l: usize| (seen.hidden[l].spikes.len() as u64, seen.hidden[l].active.len() as u64);
+        for l in 0..network.hidden.len() {
+            assert_eq!((report.spikes[l + 1], report.active[l]), of(l), "seed {seed}, layer {l}");
+        }
+        // First moments are (1 - β₁) ∇W: the same gradient.
+        for (m, g) in state.first.layers.iter().zip(&seen.gradient.layers) {
+            assert!(m.data.iter().zip(&g.data).all(|(m, g)| *m == (1.0 - 0.9f32) * g), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_reference_method_refuses_convolutions() {
+    let error = CpuEngine::new(&random_conv(1).0, Method::Reference).err().unwrap().to_string();
+    assert!(error.contains("hidden[0]") && error.contains("dense"), "{error}");
+}

@@ -1,0 +1,236 @@
+//! How a hidden layer is connected to the one below: fully, or as a convolution with a max pool over its spikes.
+
+use super::{MAX_EXTENT, Network};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How a hidden layer is connected to the one below.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Connection {
+    /// Every neuron to every one below.
+    #[default]
+    Linear,
+    /// As a convolution.
+    Conv(Convolution),
+}
+
+/// A convolution (cross-correlation without bias, square kernel) and the max pool over its spikes.
+///
+/// The layer below is read as maps (channel, row, column), flattened in that order; the convolution's neurons are maps
+/// (filter, row, column), flattened too. They are ordinary LIF neurons, regularised one by one. What the layer above sees
+/// is pooled: a spike wherever one of the window spikes in that step, windows of `pool` × `pool`, as far apart, odd rests
+/// dropped. The gradient of a pooled spike goes to the first of its window that spikes, row by row; where none does, to
+/// the window's first.
+///
+/// Its weights are a matrix [`channels · kernel²`, `filters`] with rows in the order (channel, row, column) of the
+/// kernel: the transpose of PyTorch's [filters, channels, kernel, kernel].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Convolution {
+    /// Maps below.
+    pub channels: usize,
+    /// Rows of each map below.
+    pub height: usize,
+    /// Columns of each map below.
+    pub width: usize,
+    /// Maps of the convolution.
+    pub filters: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Step from one place of the kernel to the next.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Rows and columns of zeros on each side; smaller than the kernel.
+    #[serde(default)]
+    pub padding: usize,
+    /// Rows and columns of a pooling window; 1 pools nothing.
+    #[serde(default = "one")]
+    pub pool: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Convolution {
+    fn places(&self, extent: usize) -> usize {
+        let room = extent.saturating_add(self.padding.saturating_mul(2));
+        room.checked_sub(self.kernel).map_or(0, |room| (room / self.stride.max(1)).saturating_add(1))
+    }
+
+    /// Rows of a map of the convolution, before pooling.
+    pub fn rows(&self) -> usize {
+        self.places(self.height)
+    }
+
+    /// Columns of a map of the convolution, before pooling.
+    pub fn columns(&self) -> usize {
+        self.places(self.width)
+    }
+
+    /// Places of the kernel: the neurons of one map.
+    pub fn pixels(&self) -> usize {
+        self.rows().saturating_mul(self.columns())
+    }
+
+    /// Rows and columns of a pooled map.
+    pub fn pooled(&self) -> (usize, usize) {
+        (self.rows() / self.pool.max(1), self.columns() / self.pool.max(1))
+    }
+
+    /// Neurons that it reads: those of the layer below.
+    pub fn inputs(&self) -> usize {
+        self.channels.saturating_mul(self.height).saturating_mul(self.width)
+    }
+
+    /// Neurons that it has.
+    pub fn neurons(&self) -> usize {
+        self.filters.saturating_mul(self.pixels())
+    }
+
+    /// Pooled neurons, which the layer above reads.
+    pub fn outputs(&self) -> usize {
+        let (rows, columns) = self.pooled();
+        self.filters.saturating_mul(rows).saturating_mul(columns)
+    }
+
+    /// The pooled neuron of neuron `j`'s window; `None` for the odd rests.
+    pub fn output_of(&self, j: usize) -> Option<usize> {
+        let (map, pixel) = (j / self.pixels().max(1), j % self.pixels().max(1));
+        let (rows, columns) = self.pooled();
+        let (row, column) = (pixel / self.columns().max(1) / self.pool, pixel % self.columns().max(1) / self.pool);
+        (row < rows && column < columns).then(|| (map * rows + row) * columns + column)
+    }
+
+    /// Presynaptic neurons of each neuron, those in the padding included: rows of the weight matrix.
+    pub fn patch(&self) -> usize {
+        self.channels.saturating_mul(self.kernel).saturating_mul(self.kernel)
+    }
+
+    /// Extents of the weights in files: [filters, channels, kernel, kernel].
+    pub fn weight_extents(&self) -> [usize; 4] {
+        [self.filters, self.channels, self.kernel, self.kernel]
+    }
+
+    /// Says which number cannot work. `name` is the layer's, `below` the neurons below, `neurons` what the layer says to have.
+    pub(super) fn check(&self, name: &str, below: usize, neurons: usize) -> Result<()> {
+        let bad = |what: String| Err(Error::Config(format!("{name}.connection{what}")));
+        let extents = [
+            ("channels", self.channels),
+            ("height", self.height),
+            ("width", self.width),
+            ("filters", self.filters),
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+            ("pool", self.pool),
+        ];
+        for (field, value) in extents {
+            if !(1..=MAX_EXTENT).contains(&value) {
+                return bad(format!(".{field} = {value}: must be 1 to {MAX_EXTENT}"));
+            }
+        }
+        if self.padding >= self.kernel {
+            let (padding, kernel) = (self.padding, self.kernel);
+            return bad(format!(".padding = {padding}: must be less than the kernel, which is {kernel}"));
+        }
+        let maps = format!("{} × {} × {}", self.channels, self.height, self.width);
+        if self.inputs() != below {
+            return bad(format!(
+                ": its input is {maps} (channels × height × width) = {} neurons, the layer below has {below}",
+                self.inputs()
+            ));
+        }
+        if self.pixels() == 0 {
+            return bad(format!(".kernel = {}: must not be larger than the padded maps of {maps}", self.kernel));
+        }
+        if self.outputs() == 0 {
+            let (rows, columns) = (self.rows(), self.columns());
+            return bad(format!(".pool = {}: must not be larger than the maps of {rows} × {columns}", self.pool));
+        }
+        if self.patch() > MAX_EXTENT {
+            let patch = self.patch();
+            return bad(format!(": channels × kernel² = {patch}: must be at most {MAX_EXTENT}"));
+        }
+        if self.neurons() != neurons {
+            let shape = format!("{} × {} × {}", self.filters, self.rows(), self.columns());
+            return Err(Error::Config(format!(
+                "{name}.neurons = {neurons}: the convolution has {shape} (filters × rows × columns); write {}",
+                self.neurons()
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// The first hidden layer that is a convolution.
+    pub fn first_conv(&self) -> Option<usize> {
+        self.hidden.iter().position(|layer| layer.conv().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presets;
+
+    fn conv() -> Convolution {
+        Convolution { channels: 1, height: 28, width: 28, filters: 64, kernel: 3, stride: 1, padding: 1, pool: 2 }
+    }
+
+    #[test]
+    fn extents_are_those_of_the_paper() {
+        let c = conv();
+        assert_eq!((c.rows(), c.columns(), c.neurons(), c.outputs(), c.patch()), (28, 28, 50_176, 12_544, 9));
+        let odd = Convolution { channels: 2, height: 7, width: 10, stride: 2, padding: 0, ..c };
+        assert_eq!((odd.rows(), odd.columns(), odd.pooled(), odd.patch()), (3, 4, (1, 2), 18));
+        assert_eq!([0, 3, 4, 8, 12].map(|j| odd.output_of(j)), [Some(0), Some(1), Some(0), None, Some(2)]);
+        let large = Convolution { kernel: 40, ..c };
+        assert_eq!((large.pixels(), large.outputs()), (0, 0));
+    }
+
+    #[test]
+    fn shapes_follow_the_pooled_maps() {
+        let mut network = presets::paper("fmnist").unwrap().network;
+        network.hidden[0].connection = Connection::Conv(conv());
+        network.hidden[0].neurons = 50_176;
+        network.check().unwrap();
+        assert_eq!(network.weight_shapes(), [(9, 64), (12_544, 200), (200, 10)]);
+        assert_eq!(network.sizes(), [784, 50_176, 200, 10]);
+        assert_eq!(network.first_conv(), Some(0));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let refused = |change: &dyn Fn(&mut Convolution), part: &str| {
+            let mut network = presets::paper("fmnist").unwrap().network;
+            let mut c = conv();
+            change(&mut c);
+            network.hidden[0].connection = Connection::Conv(c);
+            network.hidden[0].neurons = 50_176;
+            let error = network.check().unwrap_err().to_string();
+            assert!(error.contains("hidden[0]") && error.contains(part), "`{part}` is not in: {error}");
+        };
+        refused(&|c| c.channels = 2, "1568 neurons, the layer below has 784");
+        refused(&|c| c.filters = 8, "write 6272");
+        refused(&|c| c.stride = 0, "stride = 0");
+        refused(&|c| c.padding = 3, "padding = 3");
+        refused(&|c| c.kernel = 40, "kernel = 40");
+        refused(&|c| c.pool = 29, "pool = 29");
+        refused(&|c| c.kernel = usize::MAX, "kernel = ");
+    }
+
+    #[test]
+    fn descriptions_without_a_connection_are_linear() {
+        let network = presets::paper("fmnist").unwrap().network;
+        let text = toml::to_string(&network).unwrap();
+        let old: String = text
+            .lines()
+            .filter(|line| !line.contains("connection") && !line.contains("linear"))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        assert_ne!(old, text);
+        assert_eq!(toml::from_str::<Network>(&old).unwrap(), network);
+    }
+}
