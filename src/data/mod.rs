@@ -1,5 +1,6 @@
 //! Data sets: found, read, and turned into spike events.
 
+pub mod augment;
 pub mod fashion_mnist;
 pub mod idx;
 pub mod latency;
@@ -26,7 +27,7 @@ pub struct DataSet {
     pub subset: bool,
 }
 
-/// Loads the data of `preset` (`fmnist`), encoded for `network`, from the folder `data` or from where it is installed.
+/// Loads the data of `preset` (`fmnist`, `fmnist-deep`), encoded for `network`, from the folder `data` or from where it is installed.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for `nmnist` and `shd`, [`Error::Config`] for another name or a network that cannot work,
@@ -35,7 +36,7 @@ pub struct DataSet {
 pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<DataSet> {
     network.check()?;
     let set = match preset {
-        "fmnist" => load_fashion_mnist(data, &LatencyCode::new(network.time_steps, network.dt_ms))?,
+        "fmnist" | "fmnist-deep" => load_fashion_mnist(data, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" | "shd" => {
             return Err(Error::Unsupported(format!(
                 "data loading for {preset} comes in a later version; this one has data for fmnist"
