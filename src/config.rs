@@ -373,14 +373,14 @@ mod tests {
     #[test]
     fn a_file_changes_only_what_it_names() {
         let config = read(
-            "preset = 'fmnist'\nepochs = 3\nadam.lr = 1e-3\n[network]\ntime_steps = 50\n[network.readout]\nlogits = 'sum'",
+            "preset = 'fmnist'\nepochs = 3\nadam.lr = 1e-3\n[network]\ntime_steps = 50\n[network.readout]\nlogits = 'max'",
         )
         .unwrap();
         let mut expected = presets::ours("fmnist").unwrap();
         expected.epochs = 3;
         expected.adam.lr = 1e-3;
         expected.network.time_steps = 50;
-        expected.network.readout.logits = Logits::Sum;
+        expected.network.readout.logits = Logits::Max;
         assert_eq!(config, expected);
     }
 
@@ -464,7 +464,7 @@ mod tests {
         let mut config = presets::ours("fmnist").unwrap();
         for assignment in [
             "adam.weight_decay=0.02",
-            "network.readout.logits = sum",
+            "network.readout.logits = max",
             "network.hidden=[{tau_ms=5},{tau_ms=20},{}]",
             "augment.flip=true",
             "schedule={kind='cosine',final_fraction=0.25}",
@@ -472,7 +472,7 @@ mod tests {
             config.set(assignment).unwrap();
         }
         assert_eq!((config.adam.weight_decay, config.augment.flip), (0.02, true));
-        assert_eq!(config.network.readout.logits, Logits::Sum);
+        assert_eq!(config.network.readout.logits, Logits::Max);
         assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
         assert_eq!(config.schedule, Schedule::Cosine { final_fraction: 0.25 });
         let before = config.clone();

@@ -234,7 +234,7 @@ fn what_conflicts_with_the_run_to_resume_is_named() {
         fails(1, &[&["train", "fmnist", "--resume", "--out", run], more].concat(), parts);
     };
     resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "--out"]);
-    resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain"]);
+    resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain", "readout.logits", "hidden[0].beta"]);
     fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
     let empty = folder.path().join("empty");
     fails(1, &["train", "fmnist", "--resume", "--out", empty.to_str().unwrap()], &["empty", "config.toml"]);

@@ -480,7 +480,10 @@ impl Case {
                     got[k],
                     expected[k]
                 );
-                assert!(first[k] != 0.0 || got[k] == before[k], "weight {k} of layer {l} moved without a gradient");
+                // Decays by one rounding or two.
+                let decayed = before[k] - adam().constants(1).decay * before[k];
+                let moved = first[k] == 0.0 && (got[k] - decayed).abs() > 2e-7 * before[k].abs();
+                assert!(!moved, "weight {k} of layer {l} moved without a gradient");
             }
         }
     }

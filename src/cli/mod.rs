@@ -24,7 +24,8 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Presets: fmnist, nmnist, shd (the paper's three data sets; data loading so far for fmnist).
+Presets: fmnist, nmnist, shd (the paper's three data sets; data loading so far for fmnist), fmnist-deep (five hidden
+layers of 300).
 
 Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the best adapter, software ones
 included; gpu:N the one with that number in `spikegrad devices`.

@@ -226,7 +226,13 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
             if arguments.paper {
                 // Where ours differ: a run that was begun without --paper is not taken for one of the paper's.
                 (stored.adam, stored.schedule) = (named.adam, named.schedule);
-                stored.network.readout.gain = named.network.readout.gain;
+                (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
+                stored.augment = named.augment;
+                let (readout, paper) = (&mut stored.network.readout, &named.network.readout);
+                (readout.gain, readout.logits) = (paper.gain, paper.logits);
+                for (layer, paper) in stored.network.hidden.iter_mut().zip(&named.network.hidden) {
+                    layer.beta = paper.beta;
+                }
             }
             stored
         }
