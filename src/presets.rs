@@ -65,6 +65,11 @@ const TABLE_3: [Column; 3] = [
 /// The paper's deep network (Fig. 22): fmnist with five hidden layers of 300 neurons.
 const DEEP: &str = "fmnist-deep";
 
+/// The data set of a preset: the name up to the first `-`.
+pub fn data_set(preset: &str) -> &str {
+    preset.split('-').next().unwrap_or(preset)
+}
+
 /// Epochs of the presets where nothing else is said: not a constant of Table 3.
 const EPOCHS: u64 = 100;
 

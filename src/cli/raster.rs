@@ -100,8 +100,8 @@ pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
 
 /// The data set's name in titles.
 pub fn data_name(preset: &str) -> &str {
-    match preset {
-        "fmnist" | "fmnist-deep" => "Fashion-MNIST",
+    match presets::data_set(preset) {
+        "fmnist" => "Fashion-MNIST",
         "nmnist" => "N-MNIST",
         "shd" => "SHD",
         other => other,
@@ -146,5 +146,5 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
 fn class_names(preset: &str) -> Option<Vec<String>> {
     let names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    preset.starts_with("fmnist").then(|| names.map(String::from).to_vec())
+    (presets::data_set(preset) == "fmnist").then(|| names.map(String::from).to_vec())
 }

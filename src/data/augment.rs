@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::presets;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub struct Augment {
 
 /// Width and height of the images of a preset; `None` where its samples are no images.
 fn frame(preset: &str) -> Option<(usize, usize)> {
-    preset.starts_with("fmnist").then_some((28, 28))
+    (presets::data_set(preset) == "fmnist").then_some((28, 28))
 }
 
 impl Augment {

@@ -9,6 +9,7 @@ pub mod order;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Network;
+use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub struct DataSet {
     pub subset: bool,
 }
 
-/// Loads the data of `preset` (`fmnist`, `fmnist-deep`), encoded for `network`, from the folder `data` or from where it is installed.
+/// Loads the data of `preset` (`fmnist`), encoded for `network`, from the folder `data` or from where it is installed.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for `nmnist` and `shd`, [`Error::Config`] for another name or a network that cannot work,
@@ -35,8 +36,8 @@ pub struct DataSet {
 /// [`fashion_mnist::load`].
 pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<DataSet> {
     network.check()?;
-    let set = match preset {
-        "fmnist" | "fmnist-deep" => load_fashion_mnist(data, &LatencyCode::new(network.time_steps, network.dt_ms))?,
+    let set = match data_set(preset) {
+        "fmnist" => load_fashion_mnist(data, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" | "shd" => {
             return Err(Error::Unsupported(format!(
                 "data loading for {preset} comes in a later version; this one has data for fmnist"

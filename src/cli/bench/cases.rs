@@ -63,13 +63,13 @@ pub fn trim(x: f64) -> String {
 
 /// Whether the input is images rather than random spikes.
 pub fn images(arguments: &Arguments) -> bool {
-    arguments.preset.starts_with("fmnist") && arguments.density.is_none() && arguments.densities.is_empty()
+    presets::data_set(&arguments.preset) == "fmnist" && arguments.density.is_none() && arguments.densities.is_empty()
 }
 
 /// The spike density of random input where none is given: the data sets'.
 pub fn usual_density(preset: &str) -> f64 {
-    match preset {
-        "fmnist" | "fmnist-deep" => 0.0043,
+    match presets::data_set(preset) {
+        "fmnist" => 0.0043,
         "nmnist" => 0.012,
         _ => 0.016,
     }
