@@ -21,5 +21,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let v = second_moment(a, second[id], g);
     first[id] = m;
     second[id] = v;
-    weights[id] -= update(a, m, v);
+    let w = weights[id];
+    weights[id] = w - update(a, w, m, v);
 }

@@ -121,7 +121,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let v = second_moment(a, second[own + n], sum[n]);
             first[own + n] = m;
             second[own + n] = v;
-            weights[own + n] -= update(a, m, v);
+            let w = weights[own + n];
+            weights[own + n] = w - update(a, w, m, v);
         }
     }
 #else

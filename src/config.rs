@@ -1,6 +1,7 @@
 //! What a training run is: read from a preset or a TOML file, written in full beside its results.
 
 use crate::data::Validation;
+use crate::data::augment::Augment;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::Variant;
@@ -57,8 +58,18 @@ pub struct RunConfig {
     pub seed: u64,
     /// Whether a hidden layer without active entries is drawn anew ([`crate::train::rescue`]).
     pub rescue: bool,
+    /// Epochs over which the learning rate rises evenly from 0 to what the schedule says; 0 begins with that.
+    #[serde(default)]
+    pub warmup_epochs: f64,
+    /// Spikes of a neuron in a sample, on average, that every hidden layer begins with: its initial weights are
+    /// scaled until the first batch gives so many ([`crate::train::calibrate`]). 0 leaves them as they are drawn.
+    #[serde(default)]
+    pub initial_spikes: f64,
     /// How the learning rate changes from step to step.
     pub schedule: Schedule,
+    /// What is done to the samples each time they are trained.
+    #[serde(default)]
+    pub augment: Augment,
     /// The optimiser.
     pub adam: Adam,
     /// Training samples held out: epochs are measured on them, and the test set is left for `eval`.
@@ -134,16 +145,49 @@ impl RunConfig {
             }
         };
         let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
-        let mut merged = to_table(&base)?;
-        merge(&mut merged, given);
-        let config: RunConfig = from_table(merged.clone()).map_err(format)?;
-        // Tagged enums of serde drop what they do not know; a typo must not be taken silently.
-        let understood = Value::Table(to_table(&config)?);
-        if let Some(ignored) = differences(&Value::Table(merged), &understood).iter().find(|d| d.right.is_none()) {
-            return Err(format(format!("{} has no meaning here; remove it", ignored.left_side())));
-        }
+        // A whole configuration stands for itself, whatever the preset has become since it was written: an option that
+        // it does not know yet is off.
+        let merged = match from_table::<RunConfig>(given.clone()) {
+            Ok(_) => given,
+            Err(_) => {
+                let mut merged = to_table(&base)?;
+                merge(&mut merged, given);
+                merged
+            }
+        };
+        let config = Self::understood(merged).map_err(format)?;
         config.check().map_err(|e| format(e.to_string()))?;
         Ok(config)
+    }
+
+    /// Sets a field as a TOML file would: `adam.weight_decay=0.01`, `network.readout.logits=sum`,
+    /// `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Whether the configuration can work then is [`RunConfig::check`]'s to say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is no assignment, names no field, or is no value of it.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let bad = |what: String| Error::Config(format!("`{assignment}`: {what}"));
+        let Some((field, value)) = assignment.split_once('=') else {
+            return Err(bad("must be FIELD=VALUE, for example adam.weight_decay=0.01".into()));
+        };
+        // Words need no quotes.
+        let given: Table = toml::from_str(assignment)
+            .or_else(|_| toml::from_str(&format!("{field} = {}", Value::from(value.trim()))))
+            .map_err(|e: toml::de::Error| bad(e.message().into()))?;
+        let mut merged = to_table(self)?;
+        merge(&mut merged, given);
+        *self = Self::understood(merged).map_err(bad)?;
+        Ok(())
+    }
+
+    fn understood(table: Table) -> Result<Self, String> {
+        let config: RunConfig = from_table(table.clone())?;
+        // Tagged enums of serde drop what they do not know; a typo must not be taken silently.
+        let understood = Value::Table(to_table(&config).map_err(|e| e.to_string())?);
+        match differences(&Value::Table(table), &understood).iter().find(|d| d.right.is_none()) {
+            Some(ignored) => Err(format!("{} has no meaning here; remove it", ignored.left_side())),
+            None => Ok(config),
+        }
     }
 
     /// The whole configuration as TOML. Reading it gives the same configuration, to the last bit of every number.
@@ -187,6 +231,12 @@ impl RunConfig {
         {
             return bad("schedule.final_fraction", &final_fraction, "0 to 1");
         }
+        for (field, value) in [("warmup_epochs", self.warmup_epochs), ("initial_spikes", self.initial_spikes)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return bad(field, &value, "0 or more");
+            }
+        }
+        self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
         self.network.check().map_err(|e| Error::Config(format!("network.{e}")))
@@ -331,14 +381,14 @@ mod tests {
     #[test]
     fn a_file_changes_only_what_it_names() {
         let config = read(
-            "preset = 'fmnist'\nepochs = 3\nadam.lr = 1e-3\n[network]\ntime_steps = 50\n[network.readout]\nlogits = 'sum'",
+            "preset = 'fmnist'\nepochs = 3\nadam.lr = 1e-3\n[network]\ntime_steps = 50\n[network.readout]\nlogits = 'max'",
         )
         .unwrap();
         let mut expected = presets::ours("fmnist").unwrap();
         expected.epochs = 3;
         expected.adam.lr = 1e-3;
         expected.network.time_steps = 50;
-        expected.network.readout.logits = Logits::Sum;
+        expected.network.readout.logits = Logits::Max;
         assert_eq!(config, expected);
     }
 
@@ -385,6 +435,10 @@ mod tests {
         refused("preset = 'fmnist'\n[network]\nneurons = 3", &["network", "`neurons`"]);
         refused("preset = 'fmnist'\n[[network.hidden]]\ntau_ms = 0", &["network.hidden[0].tau_ms = 0"]);
         refused("preset = 'fmnist'\nnetwork.readout.init.scael = 2", &["scael"]);
+        refused("preset = 'fmnist'\nadam.weight_decay = -0.1", &["adam.weight_decay = -0.1"]);
+        refused("preset = 'fmnist'\nwarmup_epochs = -1", &["warmup_epochs = -1"]);
+        refused("preset = 'fmnist'\ninitial_spikes = inf", &["initial_spikes = inf"]);
+        refused("preset = 'shd'\naugment.flip = true", &["augment.flip", "shd"]);
         refused("preset = 'fmnist'\nschedule.final_fraction = 2", &["final_fraction"]);
         refused("preset = 'fmnist'\nschedule = { kind = 'cosine', final_fraction = 2 }", &["final_fraction = 2"]);
         assert!(read("preset = 'fmnist'\ndevice = 'gpu:1'").is_ok());
@@ -411,6 +465,55 @@ mod tests {
             config.adam.lr = lr;
             assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
         }
+    }
+
+    #[test]
+    fn one_field_is_set_as_a_file_would() {
+        let mut config = presets::ours("fmnist").unwrap();
+        for assignment in [
+            "adam.weight_decay=0.02",
+            "network.readout.logits = max",
+            "network.hidden=[{tau_ms=5},{tau_ms=20},{}]",
+            "augment.flip=true",
+            "schedule={kind='cosine',final_fraction=0.25}",
+        ] {
+            config.set(assignment).unwrap();
+        }
+        assert_eq!((config.adam.weight_decay, config.augment.flip), (0.02, true));
+        assert_eq!(config.network.readout.logits, Logits::Max);
+        assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
+        assert_eq!(config.schedule, Schedule::Cosine { final_fraction: 0.25 });
+        let before = config.clone();
+        for (assignment, part) in [
+            ("adam.lr", "FIELD=VALUE"),
+            ("adam.lrr=1", "`lrr`"),
+            ("adam.lr=fast", "fast"),
+            ("schedule.final=1", "schedule.final"),
+            ("=3", "=3"),
+        ] {
+            let error = config.set(assignment).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(assignment), "{error}");
+        }
+        assert_eq!(config, before);
+    }
+
+    /// A run of an earlier version says nothing of options that came later: they are off, whatever the preset says now.
+    #[test]
+    fn a_whole_file_stands_for_itself() {
+        let mut old = presets::ours("fmnist").unwrap();
+        (old.warmup_epochs, old.initial_spikes, old.augment) = (0.0, 0.0, Augment::default());
+        old.adam.weight_decay = 0.0;
+        old.network.hidden[0].tau_ms = 7.0;
+        let text = old.to_toml().unwrap();
+        let (later, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| {
+            ["warmup_epochs", "initial_spikes", "weight_decay", "[augment]", "shift", "flip", "drop"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        });
+        assert_eq!(later.len(), 7, "{text}");
+        let whole = rest.join("\n");
+        assert_eq!(read(&whole).unwrap(), old);
+        refused(&whole.replace("epochs = ", "epoch = "), &["epoch"]);
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub struct Regulariser {
     pub nu_low: f64,
 }
 
-/// Adam with bias correction.
+/// Adam with bias correction, and AdamW's decay of the weights, which does not pass through the moments.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adam {
@@ -138,12 +138,15 @@ pub struct Adam {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
+    /// Each update shrinks every weight by `lr` times this (times the schedule's factor); 0 for plain Adam.
+    #[serde(default)]
+    pub weight_decay: f64,
 }
 
 impl Adam {
-    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8, no weight decay.
     pub fn with_lr(lr: f64) -> Self {
-        Adam { lr, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Adam { lr, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
     }
 
     /// The constants of update `step` (from 1), with the bias corrections folded in, as both devices use them.
@@ -155,6 +158,7 @@ impl Adam {
             step_size: (self.lr / (1.0 - self.beta1.powf(n))) as f32,
             inv_sqrt_correction: (1.0 / (1.0 - self.beta2.powf(n)).sqrt()) as f32,
             epsilon: self.epsilon as f32,
+            decay: (self.lr * self.weight_decay) as f32,
         }
     }
 
@@ -173,11 +177,14 @@ impl Adam {
         if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
             return bad("epsilon", self.epsilon, "a positive number");
         }
+        if !(self.weight_decay >= 0.0 && self.lr * self.weight_decay < 1.0) {
+            return bad("weight_decay", self.weight_decay, "0 or more, and below 1 / adam.lr");
+        }
         Ok(())
     }
 }
 
-/// What one Adam update needs: W -= step_size m / (√v · inv_sqrt_correction + ε).
+/// What one Adam update needs: W -= step_size m / (√v · inv_sqrt_correction + ε) + decay W.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamConstants {
     /// Decay of the first moment.
@@ -190,6 +197,8 @@ pub struct AdamConstants {
     pub inv_sqrt_correction: f32,
     /// ε.
     pub epsilon: f32,
+    /// lr · weight_decay.
+    pub decay: f32,
 }
 
 /// The constants of a LIF layer as the kernels use them.

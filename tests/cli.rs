@@ -205,7 +205,9 @@ fn without_out_no_run_is_overwritten() {
 fn an_interrupted_run_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let words = |run: &Path| {
-        let fixed = "train fmnist --device cpu --hidden 30,30 --limit 300 --batch 16 --epochs 12 --quiet --out";
+        let fixed = "train fmnist --device cpu --hidden 30,30 --limit 300 --batch 16 --epochs 12 --quiet --warmup 1 \
+                     --weight-decay 0.02 --initial-spikes 0.8 --beta 12 --tau 8,12 --set augment.shift=2 \
+                     --set augment.flip=true --out";
         fixed.split(' ').map(String::from).chain([run.display().to_string()]).collect::<Vec<_>>()
     };
     let whole = folder.path().join("whole");
@@ -253,7 +255,7 @@ fn what_conflicts_with_the_run_to_resume_is_named() {
         fails(1, &[&["train", "fmnist", "--resume", "--out", run], more].concat(), parts);
     };
     resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "--out"]);
-    resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain"]);
+    resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain", "readout.logits", "hidden[0].beta"]);
     fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
     let empty = folder.path().join("empty");
     fails(1, &["train", "fmnist", "--resume", "--out", empty.to_str().unwrap()], &["empty", "config.toml"]);
@@ -276,7 +278,7 @@ fn a_damaged_checkpoint_is_named() {
 
 #[test]
 fn wrong_words_exit_with_two() {
-    let wrong: [(&[&str], &[&str]); 24] = [
+    let wrong: [(&[&str], &[&str]); 29] = [
         (&["frobnicate"], &["frobnicate"]),
         (&["train"], &["PRESET"]),
         (&["train", "mnist"], &["`mnist`", "fmnist"]),
@@ -290,6 +292,11 @@ fn wrong_words_exit_with_two() {
         (&["train", "fmnist", "--hidden", "20,x"], &["`x`", "--hidden"]),
         (&["train", "fmnist", "--hidden", "0"], &["--hidden", "neurons = 0"]),
         (&["train", "fmnist", "--method", "fast"], &["fast", "sparse"]),
+        (&["train", "fmnist", "--tau", "1,2,3"], &["--tau", "3 time constants", "2 hidden layers"]),
+        (&["train", "fmnist", "--tau", "0"], &["hidden[0].tau_ms = 0"]),
+        (&["train", "fmnist", "--weight-decay", "-1"], &["adam.weight_decay = -1"]),
+        (&["train", "fmnist", "--set", "adam.lrr=1"], &["--set", "adam.lrr=1", "lrr"]),
+        (&["train", "fmnist", "--set", "augment.drop=1"], &["augment.drop = 1"]),
         (&["eval"], &["RUN"]),
         (&["raster", "fmnist"], &["--out"]),
         (&["raster", "mnist", "--out", "x.png"], &["`mnist`", "preset"]),

@@ -1,4 +1,4 @@
-// Adam with bias correction: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon).
+// Adam with bias correction and decoupled decay: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon) + decay W.
 // The twin of `AdamParams` in src/gpu/params.rs.
 struct AdamParams {
     beta1: f32,
@@ -6,9 +6,9 @@ struct AdamParams {
     step_size: f32,            // lr / (1 - beta1^n)
     inv_sqrt_correction: f32,  // 1 / sqrt(1 - beta2^n)
     epsilon: f32,
+    decay: f32,                // lr times the weight decay
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 fn first_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
@@ -19,6 +19,6 @@ fn second_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
     return a.beta2 * before + (1.0 - a.beta2) * g * g;
 }
 
-fn update(a: AdamParams, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
-    return a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon);
+fn update(a: AdamParams, w: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+    return a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon) + a.decay * w;
 }

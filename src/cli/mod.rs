@@ -25,8 +25,9 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Presets: fmnist, fmnist-conv, nmnist, shd (the paper's three data sets; --data DIR names the folder of their files as published:
-four idx.gz; Train.zip and Test.zip or the folders; shd_train.h5 and shd_test.h5, gzipped or not).
+Presets: fmnist, fmnist-conv, fmnist-deep, nmnist, shd: the paper's three data sets, and its convolutional and deep networks.
+--data DIR names the folder of their files as published: four idx.gz; Train.zip and Test.zip or the folders; shd_train.h5
+and shd_test.h5, gzipped or not.
 
 Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the best adapter, software ones
 included; gpu:N the one with that number in `spikegrad devices`.

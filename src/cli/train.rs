@@ -45,7 +45,7 @@ Examples:
   spikegrad train runs/wide/config.toml --seed 2
   spikegrad train fmnist --out runs/wide --resume")]
 pub struct Arguments {
-    /// fmnist, nmnist, shd, or a TOML file with a preset and what differs from it
+    /// fmnist, fmnist-deep, nmnist, shd, or a TOML file with a preset and what differs from it
     #[arg(value_name = "PRESET|CONFIG.toml")]
     what: String,
     /// Folder of the data's files; by default the one that SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD names;
@@ -67,6 +67,24 @@ pub struct Arguments {
     /// Learning rate
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     lr: Option<f64>,
+    /// Epochs over which the learning rate rises from 0
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    warmup: Option<f64>,
+    /// Each update shrinks weights by the learning rate times this (AdamW)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Membrane time constant of the hidden layers, ms: one for all, or as many as layers
+    #[arg(long, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true)]
+    tau: Option<Vec<f64>>,
+    /// Slope of every hidden layer's surrogate gradient
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    beta: Option<f64>,
+    /// Scale each hidden layer's initial weights until its neurons spike so often in a sample; 0: as they are drawn
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    initial_spikes: Option<f64>,
+    /// Any field of config.toml: augment.flip=true, network.readout.logits=sum; may be given several times
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
     /// Backward threshold of every hidden layer; inf leaves the surrogate unmasked
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     b_th: Option<f64>,
@@ -224,7 +242,13 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
             if arguments.paper {
                 // Where ours differ: a run that was begun without --paper is not taken for one of the paper's.
                 (stored.adam, stored.schedule) = (named.adam, named.schedule);
-                stored.network.readout.gain = named.network.readout.gain;
+                (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
+                stored.augment = named.augment;
+                let (readout, paper) = (&mut stored.network.readout, &named.network.readout);
+                (readout.gain, readout.logits) = (paper.gain, paper.logits);
+                for (layer, paper) in stored.network.hidden.iter_mut().zip(&named.network.hidden) {
+                    layer.beta = paper.beta;
+                }
             }
             stored
         }
@@ -250,6 +274,20 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     if let Some(b_th) = arguments.b_th {
         config.network.hidden.iter_mut().for_each(|layer| layer.b_th = b_th);
     }
+    if let Some(beta) = arguments.beta {
+        config.network.hidden.iter_mut().for_each(|layer| layer.beta = beta);
+    }
+    if let Some(taus) = &arguments.tau {
+        let layers = config.network.hidden.len();
+        if taus.len() != 1 && taus.len() != layers {
+            bail!(Usage(format!("--tau names {} time constants; there are {layers} hidden layers", taus.len())));
+        }
+        let all = taus.iter().cycle();
+        config.network.hidden.iter_mut().zip(all).for_each(|(layer, &tau)| layer.tau_ms = tau);
+    }
+    set(&mut config.warmup_epochs, &arguments.warmup);
+    set(&mut config.adam.weight_decay, &arguments.weight_decay);
+    set(&mut config.initial_spikes, &arguments.initial_spikes);
     set(&mut config.device, &arguments.device.map(|device| device.to_string()));
     set(&mut config.epochs, &arguments.epochs);
     set(&mut config.batch, &arguments.batch);
@@ -266,6 +304,9 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.validation, &arguments.validation);
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
+    for assignment in &arguments.set {
+        config.set(assignment).map_err(|e| usage(format!("--set {e}")))?;
+    }
     Ok(())
 }
 

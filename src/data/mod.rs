@@ -1,6 +1,7 @@
 //! Data sets: found, read, and turned into spike events.
 
 pub mod atis;
+pub mod augment;
 mod cache;
 pub mod fashion_mnist;
 pub mod idx;

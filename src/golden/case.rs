@@ -145,7 +145,7 @@ fn read_network_case(path: &Path, config: &Fields, tensors: &Tensors) -> Result<
     let name = config.text("case")?;
     let network = read_network(path, &name, config)?;
     let [beta1, beta2] = config.get("adam_betas")?;
-    let adam = Adam { lr: config.get("lr")?, beta1, beta2, epsilon: config.get("adam_eps")? };
+    let adam = Adam { lr: config.get("lr")?, beta1, beta2, epsilon: config.get("adam_eps")?, weight_decay: 0.0 };
     adam.check().map_err(|what| bad(path, format!("config: {what}")))?;
     let samples: usize = config.get("batch")?;
     if samples == 0 {

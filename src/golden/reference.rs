@@ -335,7 +335,8 @@ impl Engine for Reference {
         for ((w, (m, v)), g) in all {
             *m = adam.beta1 * *m + (1.0 - adam.beta1) * g;
             *v = adam.beta2 * *v + (1.0 - adam.beta2) * g * g;
-            *w -= adam.lr * (*m / correction1) / ((*v / correction2).sqrt() + adam.epsilon);
+            let step = (*m / correction1) / ((*v / correction2).sqrt() + adam.epsilon);
+            *w -= adam.lr * (step + adam.weight_decay * *w);
         }
         let counts = |count: fn(&LayerInspection) -> usize| seen.hidden.iter().map(move |layer| count(layer) as u64);
         self.reports.push(StepReport {

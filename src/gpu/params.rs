@@ -61,9 +61,9 @@ pub struct AdamParams {
     pub step_size: f32,
     pub inv_sqrt_correction: f32,
     pub epsilon: f32,
+    pub decay: f32,
     pub pad0: u32,
     pub pad1: u32,
-    pub pad2: u32,
 }
 
 impl From<AdamConstants> for AdamParams {
@@ -74,9 +74,9 @@ impl From<AdamConstants> for AdamParams {
             step_size: c.step_size,
             inv_sqrt_correction: c.inv_sqrt_correction,
             epsilon: c.epsilon,
+            decay: c.decay,
             pad0: 0,
             pad1: 0,
-            pad2: 0,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
 //! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
 
+pub mod calibrate;
 pub mod checkpoint;
 mod evaluate;
 mod folder;

@@ -1,5 +1,6 @@
 //! The loop: epochs of steps, a test after each, everything saved.
 
+use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
 use super::evaluate::{TestResult, evaluate_until};
 use super::folder::{RunFolder, write_atomically};
@@ -102,16 +103,20 @@ impl<'a> Trainer<'a> {
         if resume {
             trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
         }
+        let mut notes = Vec::new();
         // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
         let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
-        let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial()? };
+        let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial(&mut notes)? };
         trainer.engine.load(&state)?;
-        trainer.engine.hold(Arc::clone(&trainer.train))?;
+        if !config.augment.is_on() {
+            trainer.engine.hold(Arc::clone(&trainer.train))?;
+        }
         write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
         metrics::truncate_after(&trainer.folder.file(METRICS_FILE), trainer.progress.epoch)?;
         if !resumed {
             trainer.save(CHECKPOINT_FILE, state)?;
         }
+        notes.extend(trainer.engine.notes());
         let start = Start {
             device: info,
             epochs: config.epochs,
@@ -121,7 +126,7 @@ impl<'a> Trainer<'a> {
             train_samples: trainer.train.len() as u64,
             test_samples: trainer.test.len() as u64,
             resumed,
-            notes: trainer.engine.notes(),
+            notes,
         };
         observer.on_start(&start);
         if config.method == Method::Auto {
@@ -157,10 +162,17 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn initial(&self) -> Result<TrainingState> {
+    fn initial(&mut self, notes: &mut Vec<String>) -> Result<TrainingState> {
         let weights = Weights::init(&self.config.network, self.config.seed);
         weights.check(&self.config.network)?;
-        Ok(TrainingState::new(weights))
+        let mut state = TrainingState::new(weights);
+        if self.config.initial_spikes > 0.0 {
+            let batch = self.train.head(self.config.batch);
+            let factors = calibrate(self.engine, &batch, self.config.initial_spikes, &mut state)?;
+            let factors: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
+            notes.push(format!("initial weights times {}, so that neurons spike as asked", factors.join(", ")));
+        }
+        Ok(state)
     }
 
     /// Refuses a configuration that is not the one the run was begun with.
@@ -247,7 +259,13 @@ impl<'a> Trainer<'a> {
                 break;
             }
             let adam = self.adam();
-            self.engine.train_held(samples, &adam)?;
+            if self.config.augment.is_on() {
+                let RunConfig { preset, seed, augment, .. } = self.config;
+                let epoch = self.progress.epoch + 1;
+                self.engine.train(&augment.batch(&self.train, samples, preset, *seed, epoch)?, &adam)?;
+            } else {
+                self.engine.train_held(samples, &adam)?;
+            }
             self.progress.batches += 1;
             self.progress.step += 1;
             self.collect(false, &clock, observer)?;
@@ -268,7 +286,9 @@ impl<'a> Trainer<'a> {
     /// The optimiser of the coming step.
     fn adam(&self) -> Adam {
         let factor = self.config.schedule.factor(self.progress.step, self.config.epochs * self.batches());
-        Adam { lr: self.config.adam.lr * factor, ..self.config.adam }
+        let rising = (self.progress.step + 1) as f64 / (self.config.warmup_epochs * self.batches() as f64);
+        let warmth = if rising < 1.0 { rising } else { 1.0 };
+        Adam { lr: self.config.adam.lr * factor * warmth, ..self.config.adam }
     }
 
     /// Counts what the device has finished; with `wait`, all that is queued.

@@ -89,6 +89,14 @@ impl Run {
     }
 }
 
+/// Everything on that depends on the step, the epoch or the sample.
+fn options() -> RunConfig {
+    let mut config = RunConfig { warmup_epochs: 1.5, ..cosine() };
+    config.augment.drop = 0.3;
+    config.adam.weight_decay = 0.5;
+    config
+}
+
 fn cosine() -> RunConfig {
     RunConfig { schedule: Schedule::Cosine { final_fraction: 0.1 }, ..config() }
 }
@@ -139,6 +147,37 @@ fn the_schedule_runs_over_all_steps() {
 }
 
 #[test]
+fn the_rate_rises_over_the_first_epochs() {
+    let mut run = Run::new(RunConfig { warmup_epochs: 1.2, ..cosine() });
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    let scheduled = |k| run.config.adam.lr * run.config.schedule.factor(k, 15);
+    for (k, rate) in engine.rates.iter().enumerate() {
+        let warmth = ((k + 1) as f64 / 6.0).min(1.0);
+        assert!((rate - warmth * scheduled(k as u64)).abs() < 1e-15, "step {k}");
+    }
+}
+
+/// Each epoch trains every sample once, otherwise than the epoch before, and tests what was never changed.
+#[test]
+fn augmented_samples_are_others_each_epoch() {
+    let mut config = config();
+    config.augment.drop = 0.5;
+    let mut run = Run::new(config);
+    let mut engine = run.engine();
+    run.go(&mut engine, false).unwrap();
+    assert_eq!(engine.trained, [4, 4, 4, 4, 2].repeat(3));
+    assert!(engine.held.is_none(), "the device need not hold the set");
+    let spikes = |k: usize| -> usize { engine.samples[18 * k..][..18].iter().map(Vec::len).sum() };
+    let all = run.data.train.events().len();
+    assert!((0..3).all(|k| spikes(k) < all), "{} of {all}", spikes(0));
+    assert!(engine.samples[..18] != engine.samples[18..36]);
+    let mut again = run.engine();
+    Run::new(run.config.clone()).go(&mut again, false).unwrap();
+    assert_eq!(again.samples, engine.samples);
+}
+
+#[test]
 fn best_is_the_first_epoch_with_the_best_test_accuracy() {
     let mut run = Run::new(RunConfig { epochs: 8, ..config() });
     let mut engine = run.engine();
@@ -154,14 +193,19 @@ fn best_is_the_first_epoch_with_the_best_test_accuracy() {
 
 #[test]
 fn a_run_interrupted_anywhere_continues_as_if_never_stopped() {
-    let mut whole = Run::new(cosine());
+    interrupt_anywhere(cosine());
+    interrupt_anywhere(options());
+}
+
+fn interrupt_anywhere(config: RunConfig) {
+    let mut whole = Run::new(config.clone());
     let mut engine = whole.engine();
     whole.go(&mut engine, false).unwrap();
     let calls = engine.trained.len() + engine.evaluations;
     assert_eq!(calls, 21);
     // Stopped after each call, and in one run after every few calls.
     for every in 1..=calls {
-        let mut run = Run::new(cosine());
+        let mut run = Run::new(config.clone());
         let mut resume = false;
         let mut sessions = 0;
         loop {

@@ -75,7 +75,7 @@ pub(super) struct FakeEngine {
     /// The layer methods that were set last.
     pub(super) layer_methods: Vec<LayerMethod>,
     pub(super) crossover: f64,
-    held: Option<Arc<EventSet>>,
+    pub(super) held: Option<Arc<EventSet>>,
     queued: Vec<StepReport>,
 }
 

@@ -1,0 +1,117 @@
+//! Initialisation by measured activity: weights scaled until each layer spikes as often as it should.
+//!
+//! How much a layer spikes depends on its input more than on any formula for its weights: on how many neurons spike
+//! below, when, and how long potentials remember. In deep networks a small lack adds up, and the upper layers begin
+//! silent, without a gradient. So, from the lowest hidden layer to the highest, the weights into a layer are multiplied by the
+//! factor with which the first batch makes its neurons spike [`initial_spikes`](crate::config::RunConfig::initial_spikes)
+//! times on average. The factor is searched by bisection; it is the same for the same seed, data and device.
+
+use crate::engine::{Engine, TrainingState};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+
+/// Factors are looked for from 2^-RANGE to 2^RANGE.
+const RANGE: f64 = 12.0;
+/// The target is met when it is missed by less than this fraction.
+const CLOSE: f64 = 0.02;
+/// Halvings at most: the factor is then known to 2^(24 / 2^20), and no better one will come.
+const HALVINGS: usize = 20;
+
+/// Scales the hidden layers' weights in `state`, and says by which factors.
+///
+/// # Errors
+/// [`Error::Config`] where a layer spikes less whatever its weights are, and what the device says.
+pub fn calibrate(
+    engine: &mut dyn Engine,
+    batch: &EventSet,
+    spikes: f64,
+    state: &mut TrainingState,
+) -> Result<Vec<f64>> {
+    let widths: Vec<usize> = engine.network().hidden.iter().map(|layer| layer.neurons).collect();
+    let mut factors = Vec::with_capacity(widths.len());
+    for (l, &neurons) in widths.iter().enumerate() {
+        let drawn = state.weights.layers[l].clone();
+        let mut measure = |power: f64| -> Result<f64> {
+            for (w, &drawn) in state.weights.layers[l].data.iter_mut().zip(&drawn.data) {
+                *w = (f64::from(drawn) * power.exp2()) as f32;
+            }
+            engine.load(state)?;
+            let counted = engine.evaluate(batch)?.spikes[l];
+            Ok(counted as f64 / (batch.len() * neurons) as f64)
+        };
+        let most = measure(RANGE)?;
+        if most < spikes {
+            return Err(Error::Config(format!(
+                "initial_spikes = {spikes}: hidden[{l}] spikes {most} times at most, whatever its weights are; ask for \
+                 fewer, or 0 to leave the weights as they are drawn"
+            )));
+        }
+        let (mut low, mut high) = (-RANGE, RANGE);
+        for _ in 0..HALVINGS {
+            let middle = 0.5 * (low + high);
+            let counted = measure(middle)?;
+            if (counted - spikes).abs() < CLOSE * spikes {
+                (low, high) = (middle, middle);
+                break;
+            }
+            *(if counted < spikes { &mut low } else { &mut high }) = middle;
+        }
+        let power = 0.5 * (low + high);
+        measure(power)?;
+        factors.push(power.exp2());
+    }
+    Ok(factors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fashion_mnist;
+    use crate::data::latency::LatencyCode;
+    use crate::device::Device;
+    use crate::engine::Method;
+    use crate::presets;
+    use crate::weights::Weights;
+
+    fn images(n: usize) -> EventSet {
+        fashion_mnist::load_subset(&LatencyCode::new(100, 1.0)).unwrap().0.head(n)
+    }
+
+    #[test]
+    fn every_layer_spikes_as_often_as_asked() {
+        let mut network = presets::paper("fmnist").unwrap().network;
+        network.set_hidden(&[40, 30, 20, 20]).unwrap();
+        let batch = images(32);
+        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
+        let drawn = Weights::init(&network, 5);
+        for target in [0.3, 2.0] {
+            let mut state = TrainingState::new(drawn.clone());
+            let factors = calibrate(engine.as_mut(), &batch, target, &mut state).unwrap();
+            assert_eq!(factors.len(), 4);
+            engine.load(&state).unwrap();
+            let counted = engine.evaluate(&batch).unwrap().spikes;
+            for (l, layer) in network.hidden.iter().enumerate() {
+                let mean = counted[l] as f64 / (32 * layer.neurons) as f64;
+                assert!((mean - target).abs() < 0.1 * target, "layer {l} spikes {mean} times for {target}");
+                let (w, before) = (state.weights.layers[l].data[3], drawn.layers[l].data[3]);
+                assert!((f64::from(w) - factors[l] * f64::from(before)).abs() < 1e-6);
+            }
+            assert_eq!(state.weights.layers[4], drawn.layers[4], "the readout stays as it is drawn");
+            let mut again = TrainingState::new(drawn.clone());
+            assert_eq!(calibrate(engine.as_mut(), &batch, target, &mut again).unwrap(), factors);
+            assert_eq!(again, state);
+        }
+    }
+
+    #[test]
+    fn what_no_weights_reach_is_refused() {
+        let network = presets::paper("fmnist").unwrap().network;
+        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
+        let mut state = TrainingState::new(Weights::init(&network, 5));
+        let error = calibrate(engine.as_mut(), &images(4), 101.0, &mut state).unwrap_err().to_string();
+        assert!(error.contains("initial_spikes = 101") && error.contains("hidden[0]"), "{error}");
+        let mut silent = EventSet::new(784, 100);
+        silent.push([], 0).unwrap();
+        assert!(calibrate(engine.as_mut(), &silent, 0.1, &mut state).is_err());
+    }
+}
