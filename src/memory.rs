@@ -296,7 +296,11 @@ fn mib(bytes: u64) -> String {
 pub fn available() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    let of_group = system.cgroup_limits().map(|group| group.free_memory).filter(|&bytes| bytes > 0);
+    // Without a limit of its own a group says what the machine has; and what is "free" leaves out the files that the
+    // system keeps in memory while nobody wants it.
+    let of_group = (system.cgroup_limits())
+        .filter(|group| group.total_memory < system.total_memory())
+        .map(|group| group.total_memory.saturating_sub(group.rss));
     let of_machine = Some(system.available_memory()).filter(|&bytes| bytes > 0);
     of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
 }
