@@ -254,7 +254,8 @@ fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
         }
         ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
         ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
-        ("scatter_presynaptic", true) => plain(WORD * f.batch * n + rows * n * BIT + WORD * spikes, 0.0),
+        // Nobody reads the mask of a neuron that is known to be silent.
+        ("scatter_presynaptic", true) => plain(WORD * f.batch * n + WORD * spikes, 0.0),
         ("scatter_active", true) => plain(2.0 * WORD * f.batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0),
         ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
         ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
