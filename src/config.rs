@@ -525,6 +525,17 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_configurations_are_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let configs: Vec<_> = files.filter(|path| path.extension().is_some_and(|ext| ext == "toml")).collect();
+        assert!(!configs.is_empty());
+        for path in configs {
+            RunConfig::load(&path, false).unwrap();
+        }
+    }
+
+    #[test]
     fn differences_name_the_field_and_both_values() {
         let a = presets::ours("fmnist").unwrap();
         let mut b = a.clone();
