@@ -22,7 +22,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         TierWord::Software => Tier::Software,
         TierWord::Hardware => Tier::Hardware,
     });
-    let options = GpuOptions { adapter, tier, count: true, ..GpuOptions::default() };
+    let options = GpuOptions { adapter, tier, variant: arguments.kernels, count: true, ..GpuOptions::default() };
     let mut runs = Vec::new();
     let mut info = None;
     for plan in cases::plans(arguments)? {
