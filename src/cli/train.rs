@@ -45,7 +45,7 @@ Examples:
   spikegrad train runs/wide/config.toml --seed 2
   spikegrad train fmnist --out runs/wide --resume")]
 pub struct Arguments {
-    /// fmnist, fmnist-deep, nmnist, shd, or a TOML file with a preset and what differs from it
+    /// fmnist, fmnist-conv, fmnist-deep, nmnist, shd, or a TOML file with a preset and what differs from it
     #[arg(value_name = "PRESET|CONFIG.toml")]
     what: String,
     /// Folder of the data's files; by default the one that SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD names;
