@@ -522,6 +522,43 @@ fn an_untrained_network_is_drawn_on_both_devices() {
 }
 
 #[test]
+fn a_convolution_is_trained_tested_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (toml, run) = (folder.path().join("small.toml"), folder.path().join("run"));
+    let (toml_word, run_word) = (toml.to_str().unwrap(), run.to_str().unwrap());
+    let small = "preset = 'fmnist-conv'\nlimit = 60\nbatch = 20\nepochs = 1\n[[network.hidden]]\nneurons = 6272\n\
+                 connection.filters = 8";
+    std::fs::write(&toml, small).unwrap();
+    let said = json(&succeeds(&[
+        "train",
+        toml_word,
+        "--hidden",
+        "20",
+        "--device",
+        "cpu",
+        "--data",
+        data().to_str().unwrap(),
+        "--out",
+        run_word,
+        "--json",
+    ]));
+    assert_eq!((&said["outcome"], &said["steps"]), (&"finished".into(), &3.into()));
+    let tested = json(&succeeds(&["eval", run_word, "--json"]));
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    let png = folder.path().join("raster.png");
+    succeeds(&["raster", run_word, "--out", png.to_str().unwrap()]);
+    picture(&png);
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("kind = \"conv\"") && config.contains("kind = \"linear\""), "{config}");
+
+    std::fs::write(&toml, small.replace("6272", "6000")).unwrap();
+    fails(1, &["train", toml_word, "--device", "cpu"], &["hidden[0].neurons = 6000", "write 6272"]);
+    let out = folder.path().join("none");
+    let words = ["train", "fmnist-conv", "--device", "gpu", "--out", out.to_str().unwrap()];
+    fails(1, &words, &["hidden[0] is a convolution", "--device cpu"]);
+}
+
+#[test]
 fn devices_are_listed() {
     let said = json(&succeeds(&["devices", "--json"]));
     assert_eq!(said["cpu"]["kind"], "cpu");

@@ -83,6 +83,19 @@ pub struct GpuEngine {
     recorded_v: Vec<wgpu::Buffer>,
 }
 
+/// Refuses what no kernel computes.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a convolution.
+pub(crate) fn check_supported(network: &Network) -> Result<()> {
+    match network.first_conv() {
+        Some(l) => Err(Error::Unsupported(format!(
+            "hidden[{l}] is a convolution, for which the gpu device has no kernels yet; use the cpu device (--device cpu)"
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl GpuEngine {
     /// A network with all weights 0 on the adapter that `options` ask for.
     ///
@@ -90,11 +103,7 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
-        if let Some(l) = network.first_conv() {
-            return Err(Error::Unsupported(format!(
-                "hidden[{l}] is a convolution, for which the gpu device has no kernels yet; use the cpu device (--device cpu)"
-            )));
-        }
+        check_supported(network)?;
         if method == Method::Reference {
             reference::check(network)?;
         }
