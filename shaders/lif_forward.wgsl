@@ -13,9 +13,16 @@
 #ifdef AHEAD
 // Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
 #endif
+#ifdef CONV
+// A convolution: every pixel is as a sample, with the patch that it sees as input. A lane looks through all events of
+// the sample for those in its pixel's patch; four filters of a pixel are its neurons.
+#endif
 #import params
 #import index
 #import sections
+#ifdef CONV
+#import conv
+#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
@@ -30,7 +37,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads), CONV: (patch, filter_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -138,10 +145,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #else
             while (event >> 16u) < t {
+#ifdef CONV
+                let row = seen_as(p, event & 0xffffu, own / p.filter_quads);
+                if row != NOT_SEEN {
+                    v[0] += weights[row * p.filter_quads + own % p.filter_quads];
+                }
+#else
                 let row = (event & 0xffffu) * p.shard_quads + own;
                 for (var n = 0u; n < WIDTH; n++) {
                     v[n] += weights[row + min(n, width - 1u)];
                 }
+#endif
                 next++;
                 event = 0xffffffffu;
                 if next < end {

@@ -60,11 +60,10 @@ impl Device {
         }
     }
 
-    /// [`resolve`](Self::resolve) for this network: `auto` takes the CPU for convolutions, for which the gpu device has
-    /// no kernels yet.
-    pub fn resolve_for(self, network: &Network) -> Device {
+    /// [`resolve`](Self::resolve) for this network: `auto` takes the CPU for what the gpu device refuses.
+    pub fn resolve_for(self, network: &Network, method: Method) -> Device {
         match self {
-            Device::Auto if network.first_conv().is_some() => Device::Cpu,
+            Device::Auto if gpu::check_supported(network, method).is_err() => Device::Cpu,
             other => other.resolve(),
         }
     }
@@ -82,7 +81,7 @@ impl Device {
     /// # Errors
     /// No such adapter, one that cannot do what `options` ask, or a network that cannot work.
     pub fn open_with(self, network: &Network, method: Method, options: GpuOptions) -> Result<Box<dyn Engine>> {
-        Ok(match self.resolve_for(network) {
+        Ok(match self.resolve_for(network, method) {
             Device::Gpu(adapter) => Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..options })?),
             _ => Box::new(CpuEngine::new(network, method)?),
         })

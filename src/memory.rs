@@ -78,7 +78,7 @@ pub fn estimate(
     device: Device,
     densities: &Densities,
 ) -> Result<Estimate> {
-    let adapter = adapter(device.resolve_for(network));
+    let adapter = adapter(device.resolve_for(network, method));
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
     let mut e = Estimate { parts: Vec::new(), host_bytes: 4 * weights, shared: true };
@@ -168,7 +168,7 @@ impl Estimate {
         adapter: &AdapterSummary,
         of_step: bool,
     ) -> Result<()> {
-        gpu::check_supported(network)?;
+        gpu::check_supported(network, if of_step { Method::Sparse } else { Method::Dense })?;
         let events = d.input * (network.inputs * network.time_steps) as f64;
         // A list that overflows its first guess gets the room that it needs, and some more.
         let lists = plan::SLACK * d.spikes.max(d.active);

@@ -554,7 +554,7 @@ fn a_convolution_is_trained_tested_and_drawn() {
     std::fs::write(&toml, small.replace("6272", "6000")).unwrap();
     fails(1, &["train", toml_word, "--device", "cpu"], &["hidden[0].neurons = 6000", "write 6272"]);
     let out = folder.path().join("none");
-    let words = ["train", "fmnist-conv", "--device", "gpu", "--out", out.to_str().unwrap()];
+    let words = ["train", "fmnist-conv", "--device", "gpu", "--method", "dense", "--out", out.to_str().unwrap()];
     fails(1, &words, &["hidden[0] is a convolution", "--device cpu"]);
 }
 

@@ -52,13 +52,16 @@ enum Seen {
     Mixed,
     /// Layers above the first dense, a chunk for each sample, kernels of hardware adapters.
     MixedHardware,
+    /// A linear layer below two convolutions, chunks of a sample.
+    Convs,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 16] = [
+const SCENARIOS: [Seen; 17] = [
+    Convs,
     Sparse,
     Hardware,
     Subgroups,
@@ -103,6 +106,34 @@ type Mutation = (&'static str, &'static str, &'static str, Seen);
 
 #[rustfmt::skip]
 const MUTATIONS: &[Mutation] = &[
+    ("lif_forward", "own / p.filter_quads);", "(own + 1u) / p.filter_quads);", Convs),
+    ("lif_forward", "own % p.filter_quads]", "0u]", Convs),
+    ("lif_forward", "if row != NOT_SEEN {", "if row != 0u {", Convs),
+    ("shared/conv", "select(NOT_SEEN, row, ky < p.kernel && kx < p.kernel)", "select(NOT_SEEN, row, ky < p.kernel)", Convs),
+    ("shared/conv", "let ky = at / p.map_width + p.padding -", "let ky = at / p.map_width -", Convs),
+    ("shared/conv", "pixel % p.columns * p.stride", "pixel % p.columns", Convs),
+    ("shared/conv", "(i / map * p.kernel + ky) * p.kernel", "ky * p.kernel", Convs),
+    ("shared/conv", "let x = at % p.map_width + p.padding - kx;", "let x = at % p.map_width + p.padding - ky;", Convs),
+    ("shared/conv", "row * p.stride == y && ", "", Convs),
+    ("shared/conv", "row < p.rows && column < p.columns", "row < p.rows", Convs),
+    ("shared/windows", "(w / p.pooled_columns * p.pool_columns +", "(w / p.pooled_columns * p.pooled_columns +", Convs),
+    ("shared/windows", "first + k / p.pool * p.pool_columns", "first + k / p.pool", Convs),
+    ("pool", "n < p.pool * p.pool", "n < p.pool", Convs),
+    ("pool", "let own = j / p.windows;", "let own = j % p.windows;", Convs),
+    ("pool", "spikes[k] += countOneBits(word);", "spikes[k] += min(word, 1u);", Convs),
+    ("pool", "pooled_words[row * p.quads + q] = words;", "pooled_words[row * p.quads + q] = vec4<u32>(words.x);", Convs),
+    ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
+    ("spike_gradient_conv", "            break;\n", "", Convs),
+    ("spike_gradient_conv", "own * p.windows + w, winner == pixel", "own * p.windows + w, winner <= pixel", Convs),
+    ("spike_gradient_conv", "if column >= p.pooled_columns || w >= p.windows {", "if w >= p.windows {", Convs),
+    ("spike_gradient_conv", "k < p.kernel * p.kernel; k++", "k < p.kernel; k++", Convs),
+    ("spike_gradient_conv", "(channel * p.kernel * p.kernel + k)", "k", Convs),
+    ("spike_gradient_conv", "weights[i * p.shard_quads + q]", "weights[q]", Convs),
+    ("spike_gradient_conv", "(total + up + low)", "(total + up)", Convs),
+    ("weight_gradient_conv", "if i / map == channel && t < p.steps {", "if t < p.steps {", Convs),
+    ("weight_gradient_conv", "if p.first_sample > 0u || p.accumulate != 0u {", "if p.accumulate != 0u {", Convs),
+    ("weight_gradient_conv", "local * p.steps + t)", "local * p.steps)", Convs),
+    ("weight_gradient_conv", "let kx = entry % p.kernel;", "let kx = ky;", Convs),
     ("lif_forward", "reset[n] = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);", "reset[n] = vec4<f32>(0.0);", Sparse),
     ("lif_forward", "p.alpha * (v[n] - p.v_rest)", "(p.alpha + 1e-3) * (v[n] - p.v_rest)", Sparse),
     ("lif_forward", "p.v_rest + p.alpha * (v[n] - p.v_rest)", "p.alpha * v[n]", Sparse),
@@ -373,6 +404,7 @@ impl Case {
             Dense => (network(75, &[70, 13], 5, 40), software, 13, 0.05),
             DenseHardware => (network(75, &[70, 13], 5, 40), hardware, 13, 0.05),
             Reference => (network(30, &[21, 13], 5, 30), software, 6, 0.05),
+            Convs => (stacked_convs(30), chunks_of_one(Variant::Plain), 4, 0.15),
         };
         network.readout.gain = ReadoutGain::OneMinusAlpha;
         for layer in &mut network.hidden {

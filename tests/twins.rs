@@ -101,24 +101,27 @@ fn runnable() -> Vec<Variant> {
 
 /// Compares everything of a step on both devices; `None` where the case cannot be compared.
 fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
-    let (network, batch) = (shape.network(), shape.batch());
-    let state = TrainingState::new(strong_weights(&network, shape.seed));
-    let mut cpu = cpu(&network, method, &state);
-    let mut gpu = gpu(&network, method, &state, options);
-    let expected = cpu.inspect(&batch).unwrap();
-    if !comparable(&network, &batch, &expected) {
+    compare_on(&shape.network(), &shape.batch(), shape.seed, method, options)
+}
+
+fn compare_on(network: &Network, batch: &EventSet, seed: u64, method: Method, options: GpuOptions) -> Option<()> {
+    let state = TrainingState::new(strong_weights(network, seed));
+    let mut cpu = cpu(network, method, &state);
+    let mut gpu = gpu(network, method, &state, options);
+    let expected = cpu.inspect(batch).unwrap();
+    if !comparable(network, batch, &expected) {
         return None;
     }
-    let got = gpu.inspect(&batch).unwrap();
+    let got = gpu.inspect(batch).unwrap();
     assert_same(&got, &expected);
     assert_eq!(gpu.store().unwrap(), state, "an inspection changes nothing");
 
     // One update: the losses reported and what Adam makes of the gradient.
-    let adam = Adam { weight_decay: [0.0, 0.5][(shape.seed % 2) as usize], ..Adam::with_lr(1e-3) };
+    let adam = Adam { weight_decay: [0.0, 0.5][(seed % 2) as usize], ..Adam::with_lr(1e-3) };
     let mut reports = Vec::new();
     let mut updated = Vec::new();
     for engine in [&mut cpu as &mut dyn Engine, &mut gpu] {
-        engine.train(&batch, &adam).unwrap();
+        engine.train(batch, &adam).unwrap();
         reports.push(engine.reports(true).unwrap());
         updated.push(engine.store().unwrap());
     }
@@ -564,6 +567,67 @@ fn same_bits_with_any_number_of_threads() {
     };
     let one = train(1);
     assert!([2, 3, 5].into_iter().all(|threads| train(threads) == one));
+}
+
+/// Convolutions on both devices: forward, gradients, an update; in chunks and in pieces.
+#[test]
+fn convolutions() {
+    let mut compared = 0;
+    for seed in 0..40 {
+        let network = random_convs(seed);
+        let samples = 1 + seed as usize % 6;
+        let density = [0.02, 0.1, 0.25][seed as usize % 3];
+        let batch = batch(network.inputs, network.time_steps, 4, samples, density, seed);
+        let options = match seed % 4 {
+            0 => GpuOptions { delta_bytes: Some(1), ..GpuOptions::default() },
+            1 => in_pieces(&network, GpuOptions::default()),
+            2 => GpuOptions { density_guess: Some(1e-9), ..GpuOptions::default() },
+            _ => GpuOptions { tier: Some(Tier::Hardware), ..GpuOptions::default() },
+        };
+        compared += usize::from(compare_on(&network, &batch, seed, Method::Sparse, options).is_some());
+    }
+    assert!(compared > 20, "{compared} cases were comparable");
+}
+
+/// Three layers, each with another kind below and above: the same bits whatever the chunks, pieces and lists.
+#[test]
+fn same_bits_of_convolutions() {
+    let network = stacked_convs(30);
+    let batches: Vec<EventSet> = (0..5).map(|k| batch(20, 30, 5, 6, 0.05 * (k + 1) as f64, k)).collect();
+    let plain = train(GpuOptions::default(), &batches, &network);
+    let before = strong_weights(&network, 3);
+    assert!(plain.weights.layers.iter().zip(&before.layers).all(|(a, b)| a != b), "a layer has learnt nothing");
+    assert_eq!(train(GpuOptions::default(), &batches, &network), plain);
+    assert_eq!(train_held(GpuOptions::default(), &batches, &network), plain, "from a set on the device");
+    let cramped = GpuOptions { density_guess: Some(1e-9), ..GpuOptions::default() };
+    assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
+    let chunked = GpuOptions { delta_bytes: Some(1), ..GpuOptions::default() };
+    assert_eq!(train(chunked, &batches, &network), plain, "a chunk for each sample");
+    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
+    let cut = in_pieces(&network, GpuOptions::default());
+    assert_eq!(train(cut, &batches, &network), plain, "in pieces");
+}
+
+#[test]
+fn convolutions_that_the_gpu_refuses() {
+    let refused = |network: &Network, method| {
+        let error = gpu::GpuEngine::new(network, method, GpuOptions::default()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("hidden[1]") && error.contains("--device cpu"), "{error}");
+        error
+    };
+    let mut network = stacked_convs(10);
+    assert!(refused(&network, Method::Dense).contains("`sparse`"));
+    refused(&network, Method::Reference);
+    let mut auto = gpu(&network, Method::Auto, &TrainingState::new(strong_weights(&network, 3)), GpuOptions::default());
+    use LayerMethod::{Dense, Sparse};
+    assert!(auto.set_layer_methods(&[Sparse, Dense, Sparse, Sparse]).is_err());
+    auto.set_layer_methods(&[Sparse, Sparse, Sparse, Dense]).unwrap();
+    assert_eq!(auto.notes().len(), 1, "what reads pooled spikes stays sparse, and the log says so");
+    let first = network.hidden[1].conv().copied().unwrap();
+    network.hidden.truncate(2);
+    set_conv(&mut network, 1, spikegrad::model::Convolution { filters: 6, ..first });
+    assert!(refused(&network, Method::Sparse).contains("6 filters"));
 }
 
 /// Evaluation gives the logits of the training pass, and leaves training as it was.

@@ -40,5 +40,18 @@ struct Params {
     per_lane: u32,            // counts of a lane in the scan
     sweep: u32,               // workgroups that share the active entries
     shard_quads: u32,         // quads of that shard; all columns are one where a binding holds them
+    map_height: u32,          // of a convolution: rows of the maps that it reads
+    map_width: u32,           // columns of them
+    kernel: u32,              // rows and columns of the kernel
+    stride: u32,
+    padding: u32,
+    rows: u32,                // rows of its own maps
+    columns: u32,             // columns of its own maps
+    filter_quads: u32,        // four filters each
+    pool: u32,                // of a pooled layer: rows and columns of a window
+    pool_columns: u32,        // columns of the maps before pooling
+    pooled_columns: u32,      // columns of the maps after pooling
+    windows: u32,             // neurons of a map after pooling
+    pool_quads: u32,          // four filters each
     last_shard: u32,          // 1: no further shard of these columns follows
 }

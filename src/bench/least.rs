@@ -35,6 +35,8 @@ pub struct Facts {
     pub active_rows: Vec<f64>,
     /// Rows in which it has either.
     pub needed_rows: Vec<f64>,
+    /// Whether some layer is a convolution, whose least the table does not know.
+    pub convs: bool,
 }
 
 /// What must move and be computed.
@@ -58,6 +60,7 @@ impl Facts {
         let active: Vec<f64> = report.active.iter().map(|&n| n as f64).collect();
         let above_input = || std::iter::once(0.0).chain(active.iter().copied());
         Facts {
+            convs: network.first_conv().is_some(),
             sizes: network.sizes().iter().map(|&n| n as f64).collect(),
             batch,
             steps,
@@ -80,6 +83,7 @@ impl Facts {
         engine.load(&TrainingState::new(weights.clone()))?;
         let layers = network.hidden.len() + 1;
         let mut facts = Facts {
+            convs: network.first_conv().is_some(),
             sizes: network.sizes().iter().map(|&n| n as f64).collect(),
             batch: batch.len() as f64,
             steps: network.time_steps as f64,
@@ -147,6 +151,9 @@ impl Facts {
 /// The least of a kernel by its name (`lif_forward.0`), or of several fused (`weight_gradient+adam`); without a
 /// layer's number, of all layers that have it. `None` for a name that the table does not know.
 pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
+    if facts.convs {
+        return None;
+    }
     let (operations, layer) = match kernel.rsplit_once('.') {
         Some((operations, layer)) if layer.chars().all(|c| c.is_ascii_digit()) => (operations, layer.parse().ok()),
         _ => (kernel, None),

@@ -156,6 +156,24 @@ pub struct HiddenState<B = wgpu::Buffer> {
     pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
     pub activity: B,
+    /// What the layer above reads of a convolution.
+    pub pooled: Option<PooledState<B>>,
+}
+
+/// Pooled spikes of a convolution, as those of a hidden layer without active entries.
+pub struct PooledState<B = wgpu::Buffer> {
+    /// (B, words, Q) vec4<u32>.
+    pub spike_words: B,
+    /// Sections, as of a hidden layer.
+    pub counts: B,
+    /// Exclusive offsets of the sections, then their total.
+    pub offsets: B,
+    /// Spikes in (b, t, j) order.
+    pub events: B,
+    /// Spikes neuron by neuron, as rows of δ.
+    pub presynaptic: B,
+    /// Sums that no one reads: those before pooling count.
+    pub report: B,
 }
 
 /// The batch on the device.
@@ -320,6 +338,27 @@ impl<B: Clone> State<B> {
                 presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
                 active: make("active entries", "active entries", 16 * active)?,
                 staged: delta.clone(),
+                pooled: match layer.conv() {
+                    None => None,
+                    Some(conv) => {
+                        let (n, q) = (conv.outputs() as u64, quads(conv.outputs()) as u64);
+                        let counts = b * (steps + n + q);
+                        let blocks = 2 * scan_blocks(counts, scan_per_lane(counts, 1));
+                        // Windows do not spike more often than their neurons.
+                        Some(PooledState {
+                            spike_words: make("spike masks", "pooled spike masks", 16 * b * words * q)?,
+                            counts: make(
+                                "counts and offsets",
+                                "pooled counts",
+                                4 * (counts + 1 + b * (1 + q) + blocks),
+                            )?,
+                            offsets: make("counts and offsets", "pooled offsets", 4 * (counts + 1))?,
+                            events: make("spike lists", "pooled spikes", 4 * events)?,
+                            presynaptic: make("spike lists", "pooled presynaptic spikes", 4 * events)?,
+                            report: make("counts and offsets", "pooled sums", 16)?,
+                        })
+                    }
+                },
             });
         }
         let q = quads(network.readout.classes) as u64;

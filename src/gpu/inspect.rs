@@ -107,8 +107,23 @@ fn inspect_layer(
             ActiveEntry { b, t, j, g: f32::from_bits(g), e: f32::from_bits(e) }
         })
         .collect();
+    let layer = &engine.network.hidden[l];
+    let mut v = read_rows(context, v, rows, layer.neurons)?;
+    if let Some(conv) = layer.conv() {
+        // From pixel by pixel to map by map.
+        let neuron = |j: usize| j % conv.filters * conv.pixels() + j / conv.filters;
+        for row in v.chunks_exact_mut(layer.neurons) {
+            let own = row.to_vec();
+            own.iter().enumerate().for_each(|(j, &v)| row[neuron(j)] = v);
+        }
+        for (_, event) in &mut spikes {
+            *event = Event::new(event.t(), neuron(event.i()));
+        }
+        spikes.sort_unstable();
+        active.iter_mut().for_each(|entry| entry.j = neuron(entry.j as usize) as u32);
+    }
     active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
-    Ok(LayerInspection { v: read_rows(context, v, rows, engine.network.hidden[l].neurons)?, spikes, active })
+    Ok(LayerInspection { v, spikes, active })
 }
 
 /// The δ recurrence alone, by the kernel of the training step: twin of [`crate::cpu::delta`].

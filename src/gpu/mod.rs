@@ -86,14 +86,22 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a convolution.
-pub(crate) fn check_supported(network: &Network) -> Result<()> {
-    match network.first_conv() {
-        Some(l) => Err(Error::Unsupported(format!(
-            "hidden[{l}] is a convolution, for which the gpu device has no kernels yet; use the cpu device (--device cpu)"
-        ))),
-        None => Ok(()),
+/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or whose filters are no multiple of 4.
+pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
+    for (l, conv) in network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer.conv()?))) {
+        let refuse = |what: String| {
+            Err(Error::Unsupported(format!(
+                "hidden[{l}] is a convolution {what} on the gpu device; use the cpu device (--device cpu)"
+            )))
+        };
+        if !matches!(method, Method::Sparse | Method::Auto) {
+            return refuse("which only the method `sparse` computes".into());
+        }
+        if conv.filters % 4 != 0 {
+            return refuse(format!("of {} filters, which must be a multiple of 4", conv.filters));
+        }
     }
+    Ok(())
 }
 
 impl GpuEngine {
@@ -103,7 +111,7 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
-        check_supported(network)?;
+        check_supported(network, method)?;
         if method == Method::Reference {
             reference::check(network)?;
         }
@@ -117,6 +125,13 @@ impl GpuEngine {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
             return Err(Error::Device(format!(
                 "the weights of layer {l} take {bytes} bytes, this adapter binds {}: they are cut into shards, which only the method `sparse` knows",
+                context.binding
+            )));
+        }
+        let sharded = |l: &usize| network.hidden[*l].conv().is_some() && !weights[*l].is_whole();
+        if let Some(l) = (0..network.hidden.len()).find(sharded) {
+            return Err(Error::Device(format!(
+                "the weights of hidden[{l}], a convolution, are larger than the {} bytes that this adapter binds",
                 context.binding
             )));
         }
@@ -404,7 +419,12 @@ impl Engine for GpuEngine {
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
         check_layer_methods(&self.network, self.method, methods)?;
         let mut methods = methods.to_vec();
+        let conv = |l: usize| self.network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
         for (l, method) in methods.iter_mut().enumerate() {
+            if *method == LayerMethod::Dense && l > 0 && conv(l - 1) {
+                self.notes.push(format!("layer {l} stays sparse: matrix products do not read pooled spikes"));
+                *method = LayerMethod::Sparse;
+            }
             if *method == LayerMethod::Dense && !self.weights[l].is_whole() {
                 self.notes
                     .push(format!("layer {l} stays sparse: its weights are in shards, which matrix products lack"));

@@ -132,7 +132,10 @@ fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range
 
 /// Quads of the widest shard of any weight matrix.
 fn widest_shard(network: &Network, binding: u64) -> usize {
-    all_shards(network, binding).flatten().map(|shard| shard.len()).max().unwrap_or(1)
+    let shards = all_shards(network, binding).flatten().map(|shard| shard.len());
+    // δ of a convolution is as wide as its maps.
+    let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(layer.neurons));
+    shards.chain(maps).max().unwrap_or(1)
 }
 
 /// Bytes of δ of a sample, of the widest shard.

@@ -28,7 +28,12 @@ macro_rules! kernels {
 
 kernels! {
     /// LIF forward with the surrogate mask.
-    LIF_FORWARD = "lif_forward" [["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
+    LIF_FORWARD = "lif_forward" [
+        ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
+        ["CONV"], ["CONV", "RECORD"],
+    ];
+    /// Max pool over the spikes of a convolution.
+    POOL = "pool";
     /// Prefix sum, block sums.
     SCAN_REDUCE = "scan_reduce";
     /// Prefix sum, offsets of blocks.
@@ -65,6 +70,10 @@ kernels! {
     DELTA = "delta";
     /// ∇S at active entries.
     SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
+    /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).
+    SPIKE_GRADIENT_CONV = "spike_gradient_conv" [["POOL"], ["CONV"], ["POOL", "CONV"]];
+    /// ∇W of a convolution.
+    WEIGHT_GRADIENT_CONV = "weight_gradient_conv";
     /// ∇W, after the last chunk with the update.
     WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["COOPERATIVE"], ["COOPERATIVE", "ADAM"]];
     /// The update alone.
@@ -118,6 +127,8 @@ fn shared(name: &str) -> Option<&'static str> {
         "place_presynaptic" => include_str!("../../shaders/shared/place_presynaptic.wgsl"),
         "place_active" => include_str!("../../shaders/shared/place_active.wgsl"),
         "upcoming" => include_str!("../../shaders/shared/upcoming.wgsl"),
+        "conv" => include_str!("../../shaders/shared/conv.wgsl"),
+        "windows" => include_str!("../../shaders/shared/windows.wgsl"),
         "adam" => include_str!("../../shaders/shared/adam.wgsl"),
         _ => return None,
     })

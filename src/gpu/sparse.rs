@@ -1,7 +1,7 @@
 //! The sparse step as dispatches.
 
 use super::adapter::Tier;
-use super::buffers::{HiddenState, LayerWeights, Shard, State, quads, scan_blocks, scan_per_lane};
+use super::buffers::{HiddenState, LayerWeights, PooledState, Shard, State, quads, scan_blocks, scan_per_lane};
 use super::context::Context;
 use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
@@ -10,7 +10,7 @@ use super::pieces::Piece;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders as k;
 use super::variant::Variant;
-use crate::model::{Logits, Network};
+use crate::model::{Convolution, HiddenLayer, Logits, Network};
 
 /// What a recording is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,7 @@ pub fn record(
     for h in &state.hidden {
         r.clear(&h.counts);
         r.clear(&h.needed);
+        h.pooled.iter().for_each(|pooled| r.clear(&pooled.counts));
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
     for l in 0..network.hidden.len() {
@@ -58,7 +59,8 @@ pub fn record(
     if purpose == Purpose::Train && piece.last {
         // Sparse layers have been updated by the owners of their gradients.
         r.phase(Phase::Update);
-        for (l, w) in weights.iter().enumerate().filter(|(l, _)| dense.of(*l).is_some()) {
+        let conv = |l: usize| network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
+        for (l, w) in weights.iter().enumerate().filter(|(l, _)| conv(*l) || dense.of(*l).is_some()) {
             record_layer_adam(&mut r, state, l, w);
         }
     }
@@ -81,8 +83,7 @@ fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
 pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
-    let sizes = network.sizes();
-    let (inputs, neurons) = (sizes[l], sizes[l + 1]);
+    let (inputs, neurons) = (network.fan_in()[l], network.sizes()[l + 1]);
     let r = &network.regulariser;
     let mut p = Params {
         batch: batch as u32,
@@ -115,6 +116,9 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
             (p.alpha, p.v_rest, p.v_th, p.reset, p.beta, p.b_th) = (c.alpha, c.v_rest, c.v_th, c.reset, c.beta, c.b_th);
             let lists = state.sizes.capacity[l];
             (p.event_capacity, p.active_capacity) = (lists.events, lists.active);
+            if let Some(conv) = layer.conv() {
+                p = pooling(reading(p, conv), conv);
+            }
         }
         None => {
             p.alpha = network.readout.alpha(network.dt_ms) as f32;
@@ -123,6 +127,34 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         }
     }
     p
+}
+
+/// `p` with what a convolution reads.
+fn reading(p: Params, conv: &Convolution) -> Params {
+    Params {
+        map_height: conv.height as u32,
+        map_width: conv.width as u32,
+        kernel: conv.kernel as u32,
+        stride: conv.stride as u32,
+        padding: conv.padding as u32,
+        rows: conv.rows() as u32,
+        columns: conv.columns() as u32,
+        filter_quads: quads(conv.filters) as u32,
+        ..p
+    }
+}
+
+/// `p` with how a convolution is pooled.
+fn pooling(p: Params, conv: &Convolution) -> Params {
+    let (rows, columns) = conv.pooled();
+    Params {
+        pool: conv.pool as u32,
+        pool_columns: conv.columns() as u32,
+        pooled_columns: columns as u32,
+        windows: (rows * columns) as u32,
+        pool_quads: quads(conv.filters) as u32,
+        ..p
+    }
 }
 
 struct Step<'a> {
@@ -136,6 +168,16 @@ struct Step<'a> {
     recorded_v: &'a [wgpu::Buffer],
     tier: Tier,
     variant: Variant,
+}
+
+/// Where the spikes of a layer are counted, and put in their places.
+struct Lists<'a> {
+    counts: &'a wgpu::Buffer,
+    offsets: &'a wgpu::Buffer,
+    spike_words: &'a wgpu::Buffer,
+    events: &'a wgpu::Buffer,
+    presynaptic: &'a wgpu::Buffer,
+    report: &'a wgpu::Buffer,
 }
 
 impl<'a> Step<'a> {
@@ -155,8 +197,15 @@ impl<'a> Step<'a> {
     fn input(&self, l: usize) -> (&'a wgpu::Buffer, &'a wgpu::Buffer) {
         match l {
             0 => (&self.state.input.starts, &self.state.input.events),
-            _ => (&self.state.hidden[l - 1].offsets, &self.state.hidden[l - 1].events),
+            _ => match &self.state.hidden[l - 1] {
+                HiddenState { pooled: Some(pooled), .. } => (&pooled.offsets, &pooled.events),
+                hidden => (&hidden.offsets, &hidden.events),
+            },
         }
+    }
+
+    fn conv(&self, l: usize) -> Option<&'a Convolution> {
+        self.network.hidden.get(l).and_then(HiddenLayer::conv)
     }
 
     fn recording(&self) -> bool {
@@ -173,24 +222,77 @@ impl<'a> Step<'a> {
         let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
         let buffers = &[&h.counts, &self.state.report, &self.state.status];
         r.add(format!("summarise.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
-        let scan = [&h.counts, &h.offsets, &self.state.report];
-        let label = format!("compact.{l}");
+        let lists = Lists {
+            counts: &h.counts,
+            offsets: &h.offsets,
+            spike_words: &h.spike_words,
+            events: &h.events,
+            presynaptic: &h.presynaptic,
+            report: &self.state.report,
+        };
+        self.place(r, format!("{l}"), (p, blocks), h, lists, true);
+        if let Some(pooled) = &h.pooled {
+            self.pool(r, l, h, pooled);
+        }
+    }
+
+    /// Offsets of counted spikes and, with `active`, active entries, and all of them in their places.
+    fn place(
+        &self,
+        r: &mut Recorder<'a>,
+        name: String,
+        (p, blocks): (Params, Work),
+        h: &'a HiddenState,
+        lists: Lists<'a>,
+        active: bool,
+    ) {
+        let Lists { counts, offsets, spike_words, events, presynaptic, report } = lists;
+        let scan = [counts, offsets, report];
+        let label = format!("compact.{name}");
         if self.variant.places_while_scanning() {
-            let lists = [&h.spike_words, &h.staged, &h.events, &h.presynaptic, &h.active];
+            let lists = [spike_words, &h.staged, events, presynaptic, &h.active];
             r.add(label, (k::COMPACT, &["PLACE"]), p, &[&scan[..], &lists].concat(), blocks);
             return;
         }
         r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
-        let lists = [&h.offsets, &h.spike_words, &h.events];
-        r.add(format!("scatter_rows.{l}"), (k::SCATTER_ROWS, &[]), p, &lists, groups((p.batch * p.words) as usize));
+        let lanes = groups((p.batch * p.words) as usize);
+        r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
         if self.purpose == Purpose::Evaluate {
             return;
         }
-        let lists = [&h.offsets, &h.spike_words, &h.presynaptic];
+        let lists = [offsets, spike_words, presynaptic];
         let lanes = groups((p.batch * p.neurons) as usize);
-        r.add(format!("scatter_presynaptic.{l}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
-        let lists = [&h.counts, &h.offsets, &h.staged, &h.active];
-        r.add(format!("scatter_active.{l}"), (k::SCATTER_ACTIVE, &[]), p, &lists, groups((p.batch * p.quads) as usize));
+        r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
+        if active {
+            let lists = [counts, offsets, &h.staged, &h.active];
+            let lanes = groups((p.batch * p.quads) as usize);
+            r.add(format!("scatter_active.{name}"), (k::SCATTER_ACTIVE, &[]), p, &lists, lanes);
+        }
+    }
+
+    /// Pools the spikes of layer `l` and makes the lists that the layer above reads.
+    fn pool(&self, r: &mut Recorder<'a>, l: usize, h: &'a HiddenState, pooled: &'a PooledState) {
+        let mut p = self.params(l);
+        let neurons = self.network.hidden[l].outputs();
+        let counts = self.batch * (self.network.time_steps + neurons + quads(neurons));
+        (p.inputs, p.neurons, p.quads, p.counts) = (p.quads, neurons as u32, quads(neurons) as u32, counts as u32);
+        p.report_at = 0;
+        p.scanned = if self.purpose == Purpose::Evaluate { p.batch * p.steps } else { p.counts };
+        p.per_lane = scan_per_lane(p.scanned.into(), self.variant.scan_per_lane()) as u32;
+        let buffers = &[&h.spike_words, &pooled.spike_words, &pooled.counts];
+        r.add(format!("pool.{l}"), (k::POOL, &[]), p, buffers, groups(self.batch * quads(neurons)));
+        let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
+        let buffers = &[&pooled.counts, &pooled.report, &self.state.status];
+        r.add(format!("summarise.pooled.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
+        let lists = Lists {
+            counts: &pooled.counts,
+            offsets: &pooled.offsets,
+            spike_words: &pooled.spike_words,
+            events: &pooled.events,
+            presynaptic: &pooled.presynaptic,
+            report: &pooled.report,
+        };
+        self.place(r, format!("pooled.{l}"), (p, blocks), h, lists, false);
     }
 
     /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
@@ -204,6 +306,14 @@ impl<'a> Step<'a> {
     ) {
         let p = self.params(l);
         let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
+        if self.conv(l).is_some() {
+            let variant: &[&'static str] = if self.recording() { &["CONV", "RECORD"] } else { &["CONV"] };
+            let (starts, events) = self.input(l);
+            let inputs = [starts, events, &self.weights[l].whole().weights];
+            let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
+            r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
+            return;
+        }
         let Some(scratch) = self.dense.of(l) else {
             let (variant, width) = match kernel == k::READOUT {
                 true => (self.variant.readout(self.recording()), 1),
@@ -248,8 +358,9 @@ impl<'a> Step<'a> {
                 _ => &s.hidden[l - 1].needed,
             };
             for shard in &self.weights[l].shards {
-                let p = of_shard(p, shard);
-                let lanes = groups(samples * shard.quads);
+                // A convolution's δ is as wide as its maps; its weights are one shard.
+                let p = if self.conv(l).is_some() { p } else { of_shard(p, shard) };
+                let lanes = groups(samples * p.shard_quads as usize);
                 match s.hidden.get(l) {
                     Some(h) => {
                         let buffers = &[&h.offsets, &h.active, needed, &s.delta];
@@ -266,6 +377,7 @@ impl<'a> Step<'a> {
                 }
                 match self.dense.of(l) {
                     Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
+                    None if self.conv(l).is_some() => self.weight_gradient_conv(r, l, shard, p),
                     None => self.weight_gradient(r, l, shard, p),
                 }
             }
@@ -279,7 +391,11 @@ impl<'a> Step<'a> {
             _ => {
                 let h: &HiddenState = &s.hidden[l - 1];
                 let base = p.batch * p.steps;
-                (&h.offsets, &h.presynaptic, base, base + p.first_sample * p.inputs, p.chunk_samples)
+                let (starts, list) = match &h.pooled {
+                    Some(pooled) => (&pooled.offsets, &pooled.presynaptic),
+                    None => (&h.offsets, &h.presynaptic),
+                };
+                (starts, list, base, base + p.first_sample * p.inputs, p.chunk_samples)
             }
         };
         let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: stride, ..p };
@@ -293,14 +409,25 @@ impl<'a> Step<'a> {
         r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
     }
 
+    fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
+        let (starts, events) = self.input(l);
+        let buffers = &[starts, events, &self.state.delta, &w.gradient];
+        let lanes = groups(self.weights[l].rows * w.quads);
+        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT_CONV, &[]), p, buffers, lanes);
+    }
+
     /// What one shard of the weights above adds to the spike gradient of layer `l`.
     fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, (first, samples): (usize, usize)) {
         let h = &self.state.hidden[l];
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
-        let (variant, entries): (&[&'static str], u64) = match dense {
-            Some(_) => (&["GATHER"], 64),
-            None => self.variant.spike_gradient(),
+        let convs = (self.conv(l), self.conv(l + 1));
+        let (variant, entries): (&[&'static str], u64) = match (dense, convs) {
+            (_, (Some(_), Some(_))) => (&["POOL", "CONV"], 64),
+            (_, (Some(_), None)) => (&["POOL"], 64),
+            (_, (None, Some(_))) => (&["CONV"], 64),
+            (Some(_), _) => (&["GATHER"], 64),
+            (None, _) => self.variant.spike_gradient(),
         };
         // About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further
         // sweep, and workgroups without any end at once.
@@ -322,7 +449,14 @@ impl<'a> Step<'a> {
             None => vec![&shard.weights, &self.state.delta],
         };
         buffers.extend([&h.offsets, &h.counts, &h.active]);
-        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, variant), p, &buffers, Work::Groups(sweep));
+        let (kernel, p) = match convs {
+            (None, None) => (k::SPIKE_GRADIENT, p),
+            (_, above) => (k::SPIKE_GRADIENT_CONV, above.map_or(p, |above| reading(p, above))),
+        };
+        if convs.0.is_some() {
+            buffers.push(&h.spike_words);
+        }
+        r.add(format!("spike_gradient.{l}"), (kernel, variant), p, &buffers, Work::Groups(sweep));
     }
 }
 

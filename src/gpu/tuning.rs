@@ -106,7 +106,8 @@ pub(super) fn choose(
     usual: Variant,
 ) -> Variant {
     let sparse = matches!(method, Method::Sparse | Method::Auto);
-    if options.variant.is_some() || !options.tuning || !sparse {
+    // The kernels of convolutions have one variant, and are the most of such a step.
+    if options.variant.is_some() || !options.tuning || !sparse || network.first_conv().is_some() {
         return usual;
     }
     let key = Key {

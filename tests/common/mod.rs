@@ -58,6 +58,50 @@ pub fn network(inputs: usize, hidden: &[usize], classes: usize, steps: usize) ->
     }
 }
 
+/// Makes hidden layer `l` a convolution.
+pub fn set_conv(network: &mut Network, l: usize, conv: Convolution) {
+    network.hidden[l].neurons = conv.neurons();
+    network.hidden[l].connection = Connection::Conv(conv);
+}
+
+/// A network in which a convolution follows a linear layer, another one follows it, and the readout that: windows that
+/// leave a rest, a stride, a padding.
+pub fn stacked_convs(steps: usize) -> Network {
+    let mut network = network(20, &[84, 0, 0], 5, steps);
+    let first = Convolution { channels: 2, height: 6, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    let second =
+        Convolution { channels: 8, height: 3, width: 3, filters: 4, kernel: 2, stride: 2, padding: 1, pool: 1 };
+    set_conv(&mut network, 1, first);
+    set_conv(&mut network, 2, second);
+    network
+}
+
+/// A random network of one or two convolutions and perhaps a linear layer.
+pub fn random_convs(seed: u64) -> Network {
+    let mut random = Random::new(seed ^ 0xc0);
+    let mut one_of = |from: usize, to: usize| from + random.below(to + 1 - from);
+    let (mut channels, mut height, mut width) = (one_of(1, 3), one_of(3, 7), one_of(3, 7));
+    let (convs, linear) = (one_of(1, 2), one_of(0, 1));
+    let mut network = network(channels * height * width, &vec![13; convs + linear], 4, one_of(2, 40));
+    for l in 0..convs {
+        let kernel = one_of(1, 3.min(height).min(width));
+        let mut conv = Convolution {
+            channels,
+            height,
+            width,
+            filters: 4 * one_of(1, 2),
+            kernel,
+            stride: one_of(1, 2),
+            padding: one_of(0, kernel - 1),
+            pool: 1,
+        };
+        conv.pool = one_of(1, 3.min(conv.rows()).min(conv.columns()));
+        (channels, (height, width)) = (conv.filters, conv.pooled());
+        set_conv(&mut network, l, conv);
+    }
+    network
+}
+
 /// Weights under which every layer spikes, whatever its width.
 pub fn strong_weights(network: &Network, seed: u64) -> Weights {
     let mut random = Random::new(seed);

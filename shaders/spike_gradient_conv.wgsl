@@ -1,0 +1,115 @@
+// Spike gradient at the active entries of a hidden layer, for a chunk of samples, as in spike_gradient:
+//   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
+// A lane owns an entry; p.sweep workgroups sweep over the chunk's entries together.
+#ifdef POOL
+// The layer is pooled: the sum comes to the first of a window that spikes at t, or, where none does, to its first;
+// the other entries have the regularisers alone.
+#endif
+#ifdef CONV
+// The layer above is a convolution: the sum runs over the pixels that see the neuron.
+#endif
+#import params
+#import index
+#import sections
+#ifdef POOL
+#import windows
+#endif
+#ifdef CONV
+#import conv
+#endif
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads), CONV: (patch, filter_quads)
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads), CONV: (chunk T, pixels filter_quads)
+@group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
+@group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
+@group(0) @binding(5) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+#ifdef POOL
+@group(0) @binding(6) var<storage, read> spike_words: array<vec4<u32>>;    // (B, words, Q)
+#endif
+
+const LANES: u32 = 64u;
+const NOBODY: u32 = 0xffffffffu;
+
+#ifdef POOL
+// The pooled neuron whose gradient comes to neuron j at time t of sample b; NOBODY if there is none.
+fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
+    let filters = 4u * p.pool_quads;
+    let pixel = j / filters;
+    let own = j % filters;
+    let row = pixel / p.pool_columns / p.pool;
+    let column = pixel % p.pool_columns / p.pool;
+    let w = row * p.pooled_columns + column;
+    if column >= p.pooled_columns || w >= p.windows {
+        return NOBODY;
+    }
+    let first = corner(p, w);
+    let words = (b * p.words + (t >> 5u)) * p.quads + own / 4u;
+    // Where none spikes, the first.
+    var winner = first;
+    for (var k = 0u; k < p.pool * p.pool; k++) {
+        let one = pixel_of(p, first, k);
+        if (spike_words[words + one * p.pool_quads][own & 3u] >> (t & 31u) & 1u) == 1u {
+            winner = one;
+            break;
+        }
+    }
+    return select(NOBODY, own * p.windows + w, winner == pixel);
+}
+#endif
+
+// sum_j W_ij delta_j of a row of deltas.
+fn through(i: u32, row: u32) -> f32 {
+    var sum = vec4<f32>(0.0);
+#ifdef CONV
+    let d = row * p.rows * p.columns * p.filter_quads;
+    let channel = i / (p.map_height * p.map_width);
+    for (var k = 0u; k < p.kernel * p.kernel; k++) {
+        let pixel = seen_from(p, i, k / p.kernel, k % p.kernel);
+        if pixel != NOT_SEEN {
+            let w = (channel * p.kernel * p.kernel + k) * p.filter_quads;
+            for (var q = 0u; q < p.filter_quads; q++) {
+                sum += weights[w + q] * delta[d + pixel * p.filter_quads + q];
+            }
+        }
+    }
+#else
+    for (var q = 0u; q < p.shard_quads; q++) {
+        sum += weights[i * p.shard_quads + q] * delta[row * p.shard_quads + q];
+    }
+#endif
+    return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let section = quad_section(p);
+    let base = offsets[section];
+    let begin = min(offsets[section + p.first_sample * p.quads] - base, p.active_capacity);
+    let end = min(offsets[section + (p.first_sample + p.chunk_samples) * p.quads] - base, p.active_capacity);
+    for (var k = begin + linear_group(workgroup) * LANES + lane; k < end; k += p.sweep * LANES) {
+        let entry = active_entries[k];
+        let row = entry.x - p.first_sample * p.steps;
+        // A stale entry of a list that overflowed must not reach past this chunk or layer.
+        if row >= p.chunk_samples * p.steps || entry.y >= p.neurons {
+            continue;
+        }
+        let b = entry.x / p.steps;
+#ifdef POOL
+        let i = pooled_neuron(b, entry.x % p.steps, entry.y);
+#else
+        let i = entry.y;
+#endif
+        var total = bitcast<f32>(entry.w);
+        if i != NOBODY {
+            total += through(i, row);
+        }
+        let n = f32(p.neurons);
+        let zeta = f32(counts[presynaptic_index(p, b, entry.y)]);
+        let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
+        let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
+        let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
+        let e = (total + up + low) * bitcast<f32>(entry.z);
+        active_entries[k].w = bitcast<u32>(select(total, e, p.last_shard == 1u));
+    }
+}
