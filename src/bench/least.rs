@@ -313,6 +313,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
+            convs: false,
             sizes: vec![10.0, 20.0, 5.0],
             batch: 2.0,
             steps: 100.0,
