@@ -40,7 +40,8 @@ fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
     let row = pixel / p.pool_columns / p.pool;
     let column = pixel % p.pool_columns / p.pool;
     let w = row * p.pooled_columns + column;
-    if column >= p.pooled_columns || w >= p.windows {
+    // Right of all windows w is another row's, which does not hold the pixel.
+    if w >= p.windows {
         return NOBODY;
     }
     let first = corner(p, w);

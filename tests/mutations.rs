@@ -125,7 +125,7 @@ const MUTATIONS: &[Mutation] = &[
     ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
     ("spike_gradient_conv", "            break;\n", "", Convs),
     ("spike_gradient_conv", "own * p.windows + w, winner == pixel", "own * p.windows + w, winner <= pixel", Convs),
-    ("spike_gradient_conv", "if column >= p.pooled_columns || w >= p.windows {", "if w >= p.windows {", Convs),
+    ("spike_gradient_conv", "if w >= p.windows {", "if w > 2u * p.windows {", Convs),
     ("spike_gradient_conv", "k < p.kernel * p.kernel; k++", "k < p.kernel; k++", Convs),
     ("spike_gradient_conv", "(channel * p.kernel * p.kernel + k)", "k", Convs),
     ("spike_gradient_conv", "weights[i * p.shard_quads + q]", "weights[q]", Convs),

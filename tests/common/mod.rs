@@ -67,8 +67,8 @@ pub fn set_conv(network: &mut Network, l: usize, conv: Convolution) {
 /// A network in which a convolution follows a linear layer, another one follows it, and the readout that: windows that
 /// leave a rest, a stride, a padding.
 pub fn stacked_convs(steps: usize) -> Network {
-    let mut network = network(20, &[84, 0, 0], 5, steps);
-    let first = Convolution { channels: 2, height: 6, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    let mut network = network(20, &[98, 0, 0], 5, steps);
+    let first = Convolution { channels: 2, height: 7, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
     let second =
         Convolution { channels: 8, height: 3, width: 3, filters: 4, kernel: 2, stride: 2, padding: 1, pool: 1 };
     set_conv(&mut network, 1, first);
