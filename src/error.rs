@@ -40,6 +40,9 @@ pub enum Error {
     /// A number became NaN or infinite.
     #[error("{0}")]
     NotFinite(String),
+    /// The work was told to end; what is finished is kept.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
 }
 
 impl Error {

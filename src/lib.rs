@@ -18,6 +18,7 @@ pub mod memory;
 pub mod model;
 pub mod plot;
 pub mod presets;
+pub mod reproduce;
 pub mod train;
 pub mod weights;
 

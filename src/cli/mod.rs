@@ -7,6 +7,7 @@ mod eval;
 mod load;
 mod progress;
 mod raster;
+mod reproduce;
 mod show;
 mod train;
 
@@ -38,7 +39,8 @@ Examples:
   spikegrad train fmnist                          trains on Fashion-MNIST, writes runs/fmnist
   spikegrad eval runs/fmnist                      its test accuracy
   spikegrad raster runs/fmnist --out sample.png   a test sample's spikes through the network
-  spikegrad bench fmnist --device gpu             sparse against dense, pass by pass";
+  spikegrad bench fmnist --device gpu             sparse against dense, pass by pass
+  spikegrad reproduce all --quick                 the paper's figures, on one page";
 
 #[derive(Subcommand)]
 enum Command {
@@ -54,6 +56,8 @@ enum Command {
     Conformance(conformance::Arguments),
     /// Measure training steps: each pass, whole steps, memory, densities
     Bench(bench::Arguments),
+    /// Compute a figure or table of the paper anew: CSV, PNG and settings
+    Reproduce(reproduce::Arguments),
 }
 
 /// Words that cannot work, whatever the files and devices are.
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Raster(arguments) => raster::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
     };
     match done {
         Ok(code) => code,

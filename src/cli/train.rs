@@ -150,7 +150,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let folder = folder(arguments)?;
     let mut config = config(arguments, &folder)?;
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal("finishing the step and writing the checkpoint; once more quits at once")?;
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let needs = needs(&config, &data, device)?;
@@ -311,14 +311,14 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
 }
 
 /// The flag that the first Ctrl-C (or a request to terminate) sets; the second quits.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        complain("\nfinishing the step and writing the checkpoint; once more quits at once");
+        complain(format_args!("\n{words}"));
     })
     .context("Ctrl-C cannot be watched")?;
     Ok(stop)

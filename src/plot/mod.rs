@@ -4,15 +4,19 @@
 //! letters. The font is embedded, so that a figure looks the same everywhere and needs no font library.
 
 pub mod bars;
+pub mod chart;
 pub mod curves;
 pub mod lines;
 mod panel;
 pub mod raster;
+pub mod table;
 
 pub use bars::{Bars, bars_png};
+pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, chart_png};
 pub use curves::{CurvePoint, curves_png};
 pub use lines::{Line, Lines, crossings, lines_png};
 pub use raster::{Raster, RasterPanel, raster_png};
+pub use table::{Table, table_png};
 
 use crate::error::{Error, Result};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};

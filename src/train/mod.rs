@@ -23,6 +23,7 @@ mod testing;
 
 pub use checkpoint::Checkpoint;
 pub use evaluate::{TestResult, evaluate};
+pub(crate) use folder::write_atomically;
 pub use guard::Warning;
 pub use metrics::EpochRecord;
 pub use progress::{EpochSums, Progress};

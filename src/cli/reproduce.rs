@@ -1,0 +1,108 @@
+//! `spikegrad reproduce`.
+
+use super::show::{clock, complain, say};
+use super::train::stop_on_signal;
+use super::{device, usage};
+use anyhow::Result;
+use spikegrad::Error;
+use spikegrad::data::Cache;
+use spikegrad::device::Device;
+use spikegrad::reproduce::{self, ITEMS, Item, Options, Scale, page};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+WHAT is table-3, fig-6 to fig-23, b-th, appendix-b, accuracy, or all; --list says what each is.
+
+Each leaves NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) in DIR, and index.html shows all that
+DIR has. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command goes on from there, and figures that
+need the same points share them. To compute anew, use another DIR.
+
+Examples:
+  spikegrad reproduce fig-10 --quick --out figures
+  spikegrad reproduce all --quick --data nmnist=data/nmnist --data shd=data/shd --out figures
+  spikegrad reproduce fig-21 --device gpu --merge laptop/fig-21.csv --out figures")]
+pub struct Arguments {
+    /// The figure or table, or all
+    #[arg(required_unless_present = "list")]
+    what: Option<String>,
+    /// List the names
+    #[arg(long)]
+    list: bool,
+    /// Seeds of each point [default: 3, with --quick 2]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: Option<u64>,
+    /// About a minute each: smaller networks, fewer samples, epochs and repeats
+    #[arg(long)]
+    quick: bool,
+    /// Folder of the figures
+    #[arg(long, value_name = "DIR", default_value = "figures")]
+    out: PathBuf,
+    /// Folder of a data set's files, as SET=DIR, or one that holds folders fmnist, nmnist, shd; may be given several times
+    #[arg(long, value_name = "[SET=]DIR")]
+    data: Vec<String>,
+    /// auto, cpu, gpu or gpu:N
+    #[arg(long, default_value = "auto", value_parser = device)]
+    device: Device,
+    /// CSV of the same figure from another machine, drawn with this one's; may be given several times
+    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    merge: Vec<PathBuf>,
+    /// Read recordings anew, and keep nothing in the user's cache folder
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// Computes what was asked for.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Some(what) = arguments.what.as_deref().filter(|_| !arguments.list) else {
+        ITEMS.iter().try_for_each(|item| say(format_args!("{:<11} {}. {}", item.name, item.title, item.measures)))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let items: Vec<&Item> = match what {
+        "all" => ITEMS.iter().collect(),
+        name => vec![reproduce::item(name).map_err(usage)?],
+    };
+    if what == "all" && !arguments.merge.is_empty() {
+        return Err(usage("--merge: the CSV of one figure joins that figure; name it instead of all"));
+    }
+    let options = Options {
+        out: arguments.out.clone(),
+        device: arguments.device,
+        seeds: arguments.seeds.map(|seeds| seeds as usize),
+        scale: if arguments.quick { Scale::Quick } else { Scale::Full },
+        data: reproduce::data_folders(&arguments.data).map_err(usage)?,
+        cache: if arguments.no_cache { Cache::Off } else { Cache::User },
+        merge: arguments.merge.clone(),
+    };
+    let stop =
+        stop_on_signal("finishing what is at hand; the same command goes on from here. Once more quits at once")?;
+    let mut missing = Vec::new();
+    for item in &items {
+        let clock_of_item = Instant::now();
+        complain(format_args!("{}: {}", item.name, item.measures));
+        match reproduce::reproduce(item, &options, &stop, &mut |line| complain(line)) {
+            Ok(done) => {
+                done.notes.iter().for_each(|note| complain(format_args!("note: {note}")));
+                let files: Vec<String> = done.files.iter().map(|file| file.display().to_string()).collect();
+                let time = clock(clock_of_item.elapsed().as_secs_f64());
+                let (computed, reused) = (done.computed, done.reused);
+                say(format_args!(
+                    "{}: {} ({computed} points computed, {reused} reused, {time})",
+                    item.name,
+                    files.join(" ")
+                ))?;
+            }
+            // One of many is noted, and the others go on.
+            Err(e) if items.len() > 1 && !matches!(e, Error::Interrupted) => {
+                complain(format_args!("warning: {} is left out: {e}", item.name));
+                missing.push((item.name.to_string(), e.to_string()));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        page::write(&options.out, &missing)?;
+    }
+    say(options.out.join(page::PAGE_FILE).display())?;
+    Ok(if missing.len() == items.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

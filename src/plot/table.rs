@@ -1,0 +1,103 @@
+//! A table as a picture, the cells that matter in colour.
+
+use super::chart::wrap;
+use super::{FRAME, GRID, INK, MUTED, VERMILLION, draw, draw_title, fit, px, save, text, width, write};
+use crate::error::Result;
+use image::RgbImage;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+use std::path::Path;
+
+const TITLE: f64 = 84.0;
+const MARGIN: f64 = 30.0;
+const TEXT: f64 = 22.0;
+const LINE: f64 = 38.0;
+const GAP: f64 = 34.0;
+/// The widest that a cell is written.
+const CELL: f64 = 420.0;
+
+/// What [`table_png`] draws.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Title of the figure.
+    pub title: String,
+    /// Words below it; wrapped.
+    pub caption: String,
+    /// Names of the columns.
+    pub head: Vec<String>,
+    /// Cells, and whether each stands out.
+    pub rows: Vec<Vec<(String, bool)>>,
+}
+
+/// Draws a table into a PNG file as large as it needs.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+pub fn table_png(path: impl AsRef<Path>, table: &Table) -> Result<()> {
+    save(path.as_ref(), &render(path.as_ref(), table)?)
+}
+
+fn render(path: &Path, table: &Table) -> Result<RgbImage> {
+    let style = |colour| text(TEXT, colour, HPos::Left, VPos::Center);
+    let columns = table.rows.iter().map(Vec::len).chain([table.head.len()]).max().unwrap_or(0);
+    let mut widths = vec![0; columns];
+    let mut caption = Vec::new();
+    let mut full = 0;
+    draw(path, 8, 8, |area| {
+        let heads = table.head.iter().enumerate();
+        let cells = table.rows.iter().flat_map(|row| row.iter().map(|(cell, _)| cell).enumerate());
+        for (c, words) in heads.chain(cells) {
+            widths[c] = widths[c].max(width(area, words, &style(INK))?.min(px(CELL)));
+        }
+        full = (widths.iter().sum::<i32>() + px(GAP) * columns as i32 + px(2.0 * MARGIN)).max(px(1000.0));
+        caption = wrap(area, &table.caption, &style(INK), full - px(2.0 * MARGIN))?;
+        Ok(())
+    })?;
+    let lines = table.rows.len() as f64 + 1.0;
+    let height = TITLE + LINE * (lines + caption.len() as f64) + 2.0 * MARGIN;
+    let figure_width = (f64::from(full) / f64::from(px(1.0))).ceil() as u32;
+    draw(path, figure_width, height.ceil() as u32, |area| {
+        draw_title(area, &table.title, MARGIN, TITLE)?;
+        let left = |c: usize| px(MARGIN) + widths[..c].iter().sum::<i32>() + px(GAP) * c as i32;
+        let middle = |k: usize| px(TITLE + LINE * (k as f64 + 0.5));
+        for (c, words) in table.head.iter().enumerate() {
+            write(area, &fit(area, words, &style(MUTED), widths[c])?, &style(MUTED), (left(c), middle(0)))?;
+        }
+        for (k, row) in table.rows.iter().enumerate() {
+            let line = px(TITLE + LINE * (k as f64 + 1.0));
+            let colour = if k == 0 { FRAME } else { GRID };
+            let across = [(px(MARGIN), line), (full - px(MARGIN), line)];
+            area.draw(&PathElement::new(across, colour.stroke_width(px(1.0) as u32)))?;
+            for (c, (cell, stands_out)) in row.iter().enumerate() {
+                let style = style(if *stands_out { VERMILLION } else { INK });
+                write(area, &fit(area, cell, &style, widths[c])?, &style, (left(c), middle(k + 1)))?;
+            }
+        }
+        for (k, line) in caption.iter().enumerate() {
+            let below = px(TITLE + LINE * (lines + k as f64 + 0.5) + MARGIN);
+            write(area, line, &style(INK), (px(MARGIN), below))?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_out_is_in_colour() {
+        let table = |stands_out| Table {
+            title: "t".into(),
+            caption: "words ".repeat(50),
+            head: vec!["setting".into(), "paper".into()],
+            rows: vec![vec![("a".into(), false), ("long ".repeat(80), stands_out)], vec![]],
+        };
+        let coloured = |table: &Table| {
+            let figure = render(Path::new("x.png"), table).unwrap();
+            figure.pixels().any(|p| p.0 == [VERMILLION.0, VERMILLION.1, VERMILLION.2])
+        };
+        assert!(coloured(&table(true)) && !coloured(&table(false)));
+        render(Path::new("x.png"), &Table { head: vec![], rows: vec![], ..table(false) }).unwrap();
+    }
+}

@@ -1,0 +1,316 @@
+//! A finished figure: its rows, and the files that are made of them.
+
+use super::job::Job;
+use super::machine::Machine;
+use super::{Item, Scale};
+use crate::error::{Error, Result};
+use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, chart_png, table_png};
+use crate::train::write_atomically;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A panel that rows belong to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    /// Its title.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: ChartAxis,
+    /// The vertical axis.
+    pub y: ChartAxis,
+    /// A horizontal line, such as a ratio of 1.
+    pub level: Option<f64>,
+}
+
+/// A point of a curve, with a value for each seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Machine and adapter it was measured on; empty for this one.
+    pub machine: [String; 2],
+    /// The panel's title.
+    pub panel: String,
+    /// The curve.
+    pub series: String,
+    /// Where on the horizontal axis.
+    pub x: f64,
+    /// A value of each seed.
+    pub values: Vec<f64>,
+    /// The paper's value, where it is known.
+    pub paper: Option<f64>,
+}
+
+/// What an item comes to.
+pub struct Figure {
+    /// What is drawn, in words.
+    pub caption: String,
+    /// What the picture is made of.
+    pub content: Content,
+    /// Settings of what was computed, for the file beside the figure.
+    pub settings: Value,
+    /// The adapter that it was computed on.
+    pub adapter: String,
+}
+
+/// What a picture is made of.
+pub enum Content {
+    /// Curves with standard errors.
+    Curves {
+        /// The panels.
+        panels: Vec<Panel>,
+        /// Their points.
+        rows: Vec<Row>,
+        /// Words of the paper's values in the legend.
+        paper: String,
+    },
+    /// Clouds of dots, and what is written into the CSV of them.
+    Clouds {
+        /// The panels.
+        panels: Vec<ChartPanel>,
+        /// Names of the columns.
+        head: Vec<String>,
+        /// The cells.
+        rows: Vec<Vec<String>>,
+    },
+    /// A table; cells that differ from the paper's stand out.
+    Table {
+        /// Names of the columns.
+        head: Vec<String>,
+        /// The cells.
+        rows: Vec<Vec<(String, bool)>>,
+    },
+}
+
+impl Row {
+    /// A point of this machine.
+    pub fn new(panel: &str, series: &str, x: f64, values: Vec<f64>) -> Self {
+        let machine = [String::new(), String::new()];
+        Row { machine, panel: panel.into(), series: series.into(), x, values, paper: None }
+    }
+
+    /// With the paper's value.
+    pub fn paper(self, paper: Option<f64>) -> Self {
+        Row { paper, ..self }
+    }
+
+    /// Mean over the seeds and its standard error, which is 0 of a single one.
+    pub fn mean_and_error(&self) -> (f64, f64) {
+        let n = self.values.len() as f64;
+        let mean = self.values.iter().sum::<f64>() / n;
+        let squares: f64 = self.values.iter().map(|v| (v - mean).powi(2)).sum();
+        (mean, if self.values.len() > 1 { (squares / (n - 1.0) / n).sqrt() } else { 0.0 })
+    }
+}
+
+/// The columns of a CSV of curves.
+pub const COLUMNS: [&str; 11] =
+    ["machine", "adapter", "panel", "series", "x_name", "x", "y_name", "mean", "standard_error", "values", "paper"];
+
+/// Writes CSV, PNG and the settings of a figure into the folder, and returns their paths.
+pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
+    let machine = Machine::here();
+    let folder = &job.options.out;
+    let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
+    let Figure { mut caption, mut content, settings, adapter } = figure;
+    let scale = match job.options.scale {
+        Scale::Full => "",
+        Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the whole figure has.",
+        Scale::Tiny => " Tiny: a trial of the program, which measures nothing.",
+    };
+    caption.push_str(scale);
+    job.notes.iter().for_each(|note| caption.push_str(&format!(" {}.", note.trim_end_matches('.'))));
+    if !matches!(content, Content::Table { .. }) {
+        caption.push_str(&format!(" {}, {adapter}; spikegrad {}.", machine.short(), env!("CARGO_PKG_VERSION")));
+    }
+    let mut merged = Vec::new();
+    if let Content::Curves { rows, panels, .. } = &mut content {
+        let here = [machine.short(), adapter.clone()];
+        rows.iter_mut().for_each(|row| row.machine = here.clone());
+        for path in &job.options.merge {
+            merged.extend(read_rows(path, panels)?);
+        }
+        rows.extend(merged.iter().cloned());
+    } else if !job.options.merge.is_empty() {
+        return Err(Error::Config(format!("--merge: {} has no curves that another machine's could join", item.name)));
+    }
+    write_atomically(&file("csv"), &csv(&content)?)?;
+    let title = item.title.to_string();
+    match content {
+        Content::Curves { panels, rows, paper } => {
+            let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
+            let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
+            let panels = panels.iter().map(|panel| chart_panel(panel, &rows, !merged.is_empty())).collect();
+            chart_png(file("png"), &Chart { title, caption: caption.clone(), panels, columns, hollow })?;
+        }
+        Content::Clouds { panels, .. } => {
+            chart_png(
+                file("png"),
+                &Chart { title, caption: caption.clone(), panels, columns: 2, hollow: String::new() },
+            )?;
+        }
+        Content::Table { head, rows } => {
+            table_png(file("png"), &Table { title, caption: caption.clone(), head, rows })?
+        }
+    }
+    let about = json!({
+        "name": item.name,
+        "title": item.title,
+        "measures": item.measures,
+        "caption": caption,
+        "spikegrad": env!("CARGO_PKG_VERSION"),
+        "machine": machine,
+        "adapter": adapter,
+        "scale": job.options.scale,
+        "seeds": job.seeds(),
+        "merged": job.options.merge,
+        "settings": settings,
+    });
+    let text = serde_json::to_string_pretty(&about).map_err(|e| Error::format(file("json"), e.to_string()))?;
+    write_atomically(&file("json"), text.as_bytes())?;
+    Ok(["csv", "png", "json"].map(file).to_vec())
+}
+
+/// Curves in the order in which they first come in `rows`; the same colour for the same name in every panel.
+fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
+    let name = |row: &Row| match merged {
+        // A processor is known by its own name, not by that of its device.
+        true if row.machine[1].starts_with("cpu") => format!("{}, {}", row.series, row.machine[0]),
+        true => format!("{}, {}", row.series, row.machine[1]),
+        false => row.series.clone(),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for row in rows {
+        if !names.contains(&name(row)) {
+            names.push(name(row));
+        }
+    }
+    let mut series = Vec::new();
+    for (k, curve) in names.into_iter().enumerate() {
+        let own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let colour = Colour::Number(k);
+        let paper: Vec<_> = own.iter().filter_map(|row| Some((row.x, row.paper?, 0.0))).collect();
+        let points = own.iter().map(|row| {
+            let (mean, error) = row.mean_and_error();
+            (row.x, mean, error)
+        });
+        series.push(Series { name: curve, colour, style: Style::Line, points: points.collect() });
+        if !paper.is_empty() {
+            series.push(Series { name: String::new(), colour, style: Style::Hollow, points: paper });
+        }
+    }
+    ChartPanel { title: panel.title.clone(), x: panel.x, y: panel.y, series, level: panel.level }
+}
+
+fn csv(content: &Content) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |e: csv::Error| Error::Data(format!("a table cannot be written as CSV: {e}"));
+    match content {
+        Content::Curves { panels, rows, .. } => {
+            writer.write_record(COLUMNS).map_err(failed)?;
+            for row in rows {
+                let panel = panels.iter().find(|panel| panel.title == row.panel);
+                let (x_name, y_name) = panel.map_or(("", ""), |panel| (panel.x.name, panel.y.name));
+                let (mean, error) = row.mean_and_error();
+                let values: Vec<String> = row.values.iter().map(f64::to_string).collect();
+                let paper = row.paper.map_or(String::new(), |x| x.to_string());
+                let [machine, adapter] = &row.machine;
+                let (x, mean, error, values) =
+                    (row.x.to_string(), mean.to_string(), error.to_string(), values.join(" "));
+                let cells: [&str; 11] =
+                    [machine, adapter, &row.panel, &row.series, x_name, &x, y_name, &mean, &error, &values, &paper];
+                writer.write_record(cells).map_err(failed)?;
+            }
+        }
+        Content::Clouds { head, rows, .. } => {
+            writer.write_record(head).map_err(failed)?;
+            rows.iter().try_for_each(|row| writer.write_record(row)).map_err(failed)?;
+        }
+        Content::Table { head, rows } => {
+            writer.write_record(head).map_err(failed)?;
+            rows.iter().try_for_each(|row| writer.write_record(row.iter().map(|(cell, _)| cell))).map_err(failed)?;
+        }
+    }
+    writer.into_inner().map_err(|e| Error::Data(format!("a table cannot be written as CSV: {e}")))
+}
+
+/// The rows of another machine's CSV of the same figure.
+///
+/// # Errors
+/// [`Error::Format`] naming the line, where the columns are others, a panel is not the figure's, or a number is none.
+fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let bad = |what: String| Error::format(path, what);
+    let head = reader.headers().map_err(|e| bad(e.to_string()))?;
+    if head.iter().ne(COLUMNS) {
+        return Err(bad(format!("is no CSV of a figure with curves: its columns are not {}", COLUMNS.join(","))));
+    }
+    let mut rows = Vec::new();
+    for (k, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| bad(e.to_string()))?;
+        let cell = |c: usize| record.get(c).unwrap_or_default();
+        let line = k + 2;
+        let number = |text: &str, name: &str| {
+            text.parse::<f64>().map_err(|_| bad(format!("line {line}: {name} = `{text}` is no number")))
+        };
+        if !panels.iter().any(|panel| panel.title == cell(2)) {
+            let expected: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
+            let expected = expected.join("`, `");
+            return Err(bad(format!("line {line}: the figure has no panel `{}`, only `{expected}`", cell(2))));
+        }
+        rows.push(Row {
+            machine: [cell(0).into(), cell(1).into()],
+            panel: cell(2).into(),
+            series: cell(3).into(),
+            x: number(cell(5), "x")?,
+            values: cell(9).split_whitespace().map(|word| number(word, "a value")).collect::<Result<_>>()?,
+            // The paper's values are drawn once, with this machine's.
+            paper: None,
+        });
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panels() -> Vec<Panel> {
+        let (x, y) = (ChartAxis::log("N"), ChartAxis::log("ms"));
+        vec![Panel { title: "Fashion-MNIST, backward".into(), x, y, level: None }]
+    }
+
+    #[test]
+    fn the_standard_error_is_that_of_the_mean() {
+        let (mean, error) = Row::new("", "", 0.0, vec![1.0, 2.0, 3.0, 6.0]).mean_and_error();
+        assert!((mean - 3.0).abs() < 1e-12 && (error - (14.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Row::new("", "", 0.0, vec![5.0]).mean_and_error(), (5.0, 0.0));
+    }
+
+    #[test]
+    fn a_table_reads_back_and_others_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fig.csv");
+        let row = Row {
+            machine: ["Machine, the \"first\"".into(), "gpu".into()],
+            paper: Some(2.0),
+            ..Row::new(&panels()[0].title, "sparse", 200.0, vec![0.1, 0.30000000000000004])
+        };
+        let content = Content::Curves { panels: panels(), rows: vec![row.clone()], paper: String::new() };
+        let bytes = csv(&content).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read_rows(&path, &panels()).unwrap(), [Row { paper: None, ..row }]);
+        let text = String::from_utf8(bytes).unwrap();
+        for (from, to, parts) in [
+            ("x_name", "other", ["columns", "fig.csv"]),
+            ("200", "many", ["line 2", "`many`"]),
+            ("Fashion-MNIST, b", "MNIST, b", ["line 2", "`MNIST, backward`"]),
+        ] {
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+            let error = read_rows(&path, &panels()).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One HTML page of all figures in a folder.
+
+use super::ITEMS;
+use crate::error::{Error, Result};
+use crate::train::write_atomically;
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// The page, in the folder of the figures.
+pub const PAGE_FILE: &str = "index.html";
+/// Rows of a figure's table that the page shows; the CSV has all.
+const MOST_ROWS: usize = 400;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#22262e}\
+figure{margin:2rem 0 3rem}img{max-width:100%;height:auto;border:1px solid #e4e6ea}\
+figcaption{margin:.5rem 0;color:#444}table{border-collapse:collapse;font-size:.85rem}\
+td,th{border-bottom:1px solid #e4e6ea;padding:.15rem .6rem;text-align:left}summary{cursor:pointer}\
+nav a{margin-right:.8rem;white-space:nowrap}.missing{color:#a33}";
+
+/// Writes the page of what is in the folder; `missing` are names of what is not, and why.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Format`] naming a file beside a figure that is damaged.
+pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
+    let mut links = String::new();
+    let mut body = String::new();
+    for item in ITEMS {
+        let about = folder.join(format!("{}.json", item.name));
+        let why = missing.iter().find(|(name, _)| name == item.name);
+        if !about.exists() && why.is_none() {
+            continue;
+        }
+        let (name, title) = (item.name, escape(item.title));
+        // Writing to a String cannot fail.
+        let _ = write!(links, "<a href=\"#{name}\">{name}</a> ");
+        let _ = write!(body, "<h2 id=\"{name}\">{title}</h2>\n<p>{}</p>\n", escape(item.measures));
+        if let Some((_, why)) = why {
+            let _ = writeln!(body, "<p class=\"missing\">Not computed: {}</p>", escape(why));
+        }
+        if about.exists() {
+            let text = std::fs::read_to_string(&about).map_err(Error::io(&about))?;
+            let about: Value = serde_json::from_str(&text).map_err(|e| Error::format(&about, e.to_string()))?;
+            let caption = escape(about["caption"].as_str().unwrap_or_default());
+            let _ = write!(
+                body,
+                "<figure><a href=\"{name}.png\"><img src=\"{name}.png\" alt=\"{title}\" loading=\"lazy\"></a>\n\
+                 <figcaption>{caption}</figcaption>\n<a href=\"{name}.csv\">{name}.csv</a> \
+                 <a href=\"{name}.json\">{name}.json</a>\n{}</figure>\n",
+                table(&folder.join(format!("{name}.csv")))?
+            );
+        }
+    }
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>spikegrad: the paper's figures</title><style>{STYLE}</style></head><body>\n\
+         <h1>Sparse spiking gradient descent: the paper's figures, computed anew</h1>\n\
+         <p>Computed by spikegrad {} after Perez-Nieves and Goodman, <i>Sparse Spiking Gradient Descent</i> (NeurIPS \
+         2021). Each figure says what it draws and on what machine; its CSV has every point.</p>\n<nav>{links}</nav>\n{body}</body></html>\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let path = folder.join(PAGE_FILE);
+    write_atomically(&path, page.as_bytes())?;
+    Ok(path)
+}
+
+/// The figure's numbers: those columns that tell curves apart, rounded.
+fn table(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let bad = |e: csv::Error| Error::format(path, e.to_string());
+    let head = reader.headers().map_err(bad)?.clone();
+    let shown: Vec<usize> = (0..head.len())
+        .filter(|&c| !["machine", "adapter", "x_name", "y_name", "values"].contains(&&head[c]))
+        .collect();
+    let mut html = String::from("<details><summary>numbers</summary><table><tr>");
+    shown.iter().for_each(|&c| html.push_str(&format!("<th>{}</th>", escape(&head[c]))));
+    html.push_str("</tr>\n");
+    let mut rows = 0;
+    for record in reader.records() {
+        let record = record.map_err(bad)?;
+        rows += 1;
+        if rows > MOST_ROWS {
+            continue;
+        }
+        html.push_str("<tr>");
+        shown.iter().for_each(|&c| html.push_str(&format!("<td>{}</td>", escape(&rounded(&record[c])))));
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</table>");
+    if rows > MOST_ROWS {
+        html.push_str(&format!("<p>and {} more rows in the CSV</p>", rows - MOST_ROWS));
+    }
+    Ok(html + "</details>")
+}
+
+/// A long fraction with four digits; everything else as it is.
+fn rounded(cell: &str) -> String {
+    match cell.parse::<f64>() {
+        Ok(x) if cell.contains('.') && cell.len() > 6 && x != 0.0 && x.is_finite() => {
+            let decimals = (3 - x.abs().log10().floor() as i32).clamp(0, 8) as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => cell.to_string(),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_and_words_escaped() {
+        assert_eq!(
+            ["0.123456789", "1234.56789", "200", "fig", "0.5"].map(rounded),
+            ["0.1235", "1235", "200", "fig", "0.5"]
+        );
+        assert_eq!(escape("a < b & \"c\""), "a &lt; b &amp; &quot;c&quot;");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = write(folder.path(), &[("fig-7".into(), "where is <N-MNIST>?".into())]).unwrap();
+        let text = std::fs::read_to_string(page).unwrap();
+        assert!(
+            text.contains("where is &lt;N-MNIST&gt;?")
+                && text.contains("id=\"fig-7\"")
+                && !text.contains("id=\"fig-8\"")
+        );
+    }
+}

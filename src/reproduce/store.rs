@@ -1,0 +1,97 @@
+//! What has been computed so far: a line of JSON for each point, so that a later call goes on where one stopped.
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The file of finished points, in the folder of the figures.
+pub const POINTS_FILE: &str = "points.jsonl";
+
+/// The finished points of a folder. All figures share them: what two of them ask for is computed once.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    points: BTreeMap<String, Value>,
+}
+
+impl Store {
+    /// Reads the points in `folder`, which is made where it is not there. Half a line at the end, of a call that was
+    /// killed, is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Format`] naming the line that is no point.
+    pub fn open(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let path = folder.join(POINTS_FILE);
+        let mut points = BTreeMap::new();
+        if path.exists() {
+            let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+            let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            if whole < bytes.len() {
+                let file = File::options().write(true).open(&path).map_err(Error::io(&path))?;
+                file.set_len(whole as u64).map_err(Error::io(&path))?;
+            }
+            for (k, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
+                let (key, value): (Value, Value) = serde_json::from_slice(line).map_err(|e| {
+                    Error::format(&path, format!("line {} is no point of a figure ({e}); remove it", k + 1))
+                })?;
+                points.insert(key.to_string(), value);
+            }
+        }
+        Ok(Store { path, points })
+    }
+
+    /// The point of `key`, where it is finished.
+    pub fn get(&self, key: &Value) -> Option<&Value> {
+        self.points.get(&key.to_string())
+    }
+
+    /// Keeps a point, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put(&mut self, key: &Value, value: Value) -> Result<()> {
+        // One write of a whole line: what is interrupted before its end is dropped by the next call.
+        let line = format!("[{key},{value}]\n");
+        let mut file = File::options().create(true).append(true).open(&self.path).map_err(Error::io(&self.path))?;
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(Error::io(&self.path))?;
+        self.points.insert(key.to_string(), value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn points_outlive_the_call_and_half_a_line_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = json!({"b": 1, "a": [2.5, "x"]});
+        let mut store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.get(&key), None);
+        store.put(&key, json!(1)).unwrap();
+        let path = folder.path().join(POINTS_FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"[{\"a\":");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.get(&json!({"a": [2.5, "x"], "b": 1})), Some(&json!(1)));
+        store.put(&json!(2), json!({"ms": 0.1})).unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.get(&json!(2)), Some(&json!({"ms": 0.1})));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_line_that_is_no_point_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(POINTS_FILE), "[1,2]\nhello\n").unwrap();
+        let error = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains(POINTS_FILE), "{error}");
+    }
+}

@@ -1,0 +1,313 @@
+//! Figures of training: activity, loss, depth, accuracy.
+
+use super::figure::{Content, Figure, Panel, Row};
+use super::job::{Data, Job};
+use super::paper::{self, SETS};
+use crate::config::RunConfig;
+use crate::engine::{Method, TrainingState};
+use crate::error::{Error, Result};
+use crate::plot::ChartAxis;
+use crate::presets;
+use crate::train::{
+    CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, metrics, train,
+};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Trains, or takes what an earlier call has trained, and goes on with a run that was interrupted. `finish` adds what
+/// is to be known of the trained network, under the name `what`.
+///
+/// # Errors
+/// Those of [`train`], and of `finish`.
+pub fn trained(
+    job: &mut Job,
+    data: &Data,
+    config: &RunConfig,
+    what: &str,
+    finish: impl FnOnce(&mut Job, &TrainingState) -> Result<Value>,
+) -> Result<(Vec<EpochRecord>, Value)> {
+    let info = job.info(&config.network)?;
+    let key = json!([data.key(), config.to_toml()?]);
+    let value = job.point(what, &info, key.clone(), |job| {
+        let (folder, state) = run(job, data, config, &key)?;
+        let records = metrics::read(&folder.join(METRICS_FILE))?;
+        let value = json!({ "epochs": records, "more": finish(job, &state)? });
+        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+        Ok(value)
+    })?;
+    let records = serde_json::from_value(value["epochs"].clone())
+        .map_err(|e| Error::Data(format!("a stored run is damaged ({e}); remove points.jsonl")))?;
+    Ok((records, value["more"].clone()))
+}
+
+/// A run in its own folder, from where it stopped; the folder and the trained state.
+pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
+    let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
+    let folder = job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset));
+    let mut engine = job.options.device.open(&config.network, config.method)?;
+    let resume = folder.join(CONFIG_FILE).exists();
+    let mut teller = Teller { name: run_name(config), epochs: config.epochs, lines: Vec::new() };
+    let outcome = train(config, &data.set, engine.as_mut(), &folder, resume, job.stop, &mut teller)?;
+    if let Outcome::Interrupted(_) = outcome {
+        return Err(Error::Interrupted);
+    }
+    teller.lines.iter().for_each(|line| job.tell(line));
+    let state = Checkpoint::load(&folder.join(CHECKPOINT_FILE), &config.network)?.state;
+    Ok((folder, state))
+}
+
+fn run_name(config: &RunConfig) -> String {
+    let sizes: Vec<String> = config.network.sizes().iter().map(usize::to_string).collect();
+    let b_th = config.network.hidden.first().map_or(0.0, |layer| layer.b_th);
+    format!("{} {} {:?}, B_th {b_th}, seed {}", config.preset, sizes.join("-"), config.method, config.seed)
+}
+
+/// Keeps the last epoch's figures to tell of.
+struct Teller {
+    name: String,
+    epochs: u64,
+    lines: Vec<String>,
+}
+
+impl Observer for Teller {
+    fn on_epoch(&mut self, record: &EpochRecord) {
+        let accuracy = 100.0 * record.test_accuracy;
+        let (name, epoch, of) = (&self.name, record.epoch, self.epochs);
+        self.lines = vec![format!("  {name}: epoch {epoch}/{of}, loss {:.4}, test {accuracy:.1} %", record.loss)];
+    }
+}
+
+/// How a figure trains a preset.
+#[derive(Clone, Copy)]
+pub struct Recipe {
+    /// Our settings rather than the paper's.
+    pub ours: bool,
+    /// Epochs; `None` for as many as the preset has.
+    pub epochs: Option<u64>,
+    /// Samples in a batch; `None` for the preset's.
+    pub batch: Option<usize>,
+}
+
+/// The configuration of one seed: the sparse method, or, `unmasked`, the dense one with the whole gradient.
+///
+/// # Errors
+/// A preset that there is none of.
+pub fn config(job: &Job, preset: &str, recipe: Recipe, unmasked: bool, seed: u64) -> Result<RunConfig> {
+    let mut config = if recipe.ours { presets::ours(preset)? } else { presets::paper(preset)? };
+    config.method = Method::Sparse;
+    if unmasked {
+        config.method = Method::Dense;
+        config.network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
+    }
+    config.epochs = recipe.epochs.unwrap_or(config.epochs);
+    config.batch = recipe.batch.unwrap_or(config.batch);
+    config.device = job.options.device.to_string();
+    config.seed = seed;
+    Ok(config)
+}
+
+/// Samples that figures train on and test on.
+pub fn limits(job: &Job) -> (usize, usize) {
+    (job.pick(usize::MAX, 1500, 64), job.pick(usize::MAX, 400, 40))
+}
+
+fn adapter(job: &mut Job, preset: &str) -> Result<String> {
+    let info = job.info(&presets::paper(preset)?.network)?;
+    Ok(format!("{}: {} ({})", info.kind, info.name, info.detail))
+}
+
+fn percent(fraction: f64) -> f64 {
+    100.0 * fraction
+}
+
+/// Curves whose paper's values are of the authors' data.
+fn curves(job: &mut Job, caption: String, panels: Vec<Panel>, rows: Vec<Row>, settings: Value) -> Result<Figure> {
+    let content = Content::Curves { panels, rows, paper: "hollow: the paper's".into() };
+    Ok(Figure { caption, content, settings, adapter: adapter(job, "fmnist")? })
+}
+
+/// Activity of both layers by their size.
+pub fn fig_9(job: &mut Job) -> Result<Figure> {
+    let sizes = job.pick(vec![200, 400, 600, 800, 1000], vec![100, 200, 400], vec![10, 20]);
+    let recipe =
+        Recipe { ours: false, epochs: job.pick(Some(20), Some(3), Some(1)), batch: job.pick(None, Some(64), Some(32)) };
+    let (limit, tested) = limits(job);
+    let (mut panels, mut rows) = (Vec::new(), Vec::new());
+    for (preset, data) in job.all_data(&SETS, limit, tested)? {
+        let title = data.name.clone();
+        for &hidden in &sizes {
+            let mut layers = [Vec::new(), Vec::new()];
+            for seed in job.seeds() {
+                let mut config = config(job, preset, recipe, false, seed)?;
+                config.network.set_hidden(&[hidden; 2])?;
+                let (records, _) = trained(job, &data, &config, "train", |_, _| Ok(Value::Null))?;
+                let last = records.last().map(|record| record.activity.clone()).unwrap_or_default();
+                layers.iter_mut().zip(last).for_each(|(layer, active)| layer.push(percent(active)));
+            }
+            let paper = paper::at(preset, hidden).map(|m| m.active);
+            for (l, values) in layers.into_iter().enumerate() {
+                let row = Row::new(&title, &format!("hidden layer {}", l + 1), hidden as f64, values);
+                rows.push(row.paper(paper.map(|active| active[l])));
+            }
+        }
+        let (x, y) =
+            (ChartAxis::linear("neurons of each hidden layer"), ChartAxis::linear("active, % of (t, neuron) slots"));
+        panels.push(Panel { title, x, y, level: None });
+    }
+    let epochs = recipe.epochs.unwrap_or(0);
+    let caption = format!(
+        "Entries whose surrogate gradient is not zero (|V - V_th| < B_th = 0.2) in the last of {epochs} epochs of training \
+         with the paper's settings; mean ± standard error over {} seeds.",
+        job.seeds().len()
+    );
+    let settings = json!({ "settings": "paper", "epochs": epochs, "batch": recipe.batch, "sizes": sizes, "limits": [limit, tested] });
+    curves(job, caption, panels, rows, settings)
+}
+
+/// Names of what is compared in training.
+const GRADIENTS: [(&str, bool); 2] = [("sparse (B_th = 0.2)", false), ("dense, unmasked", true)];
+
+/// Loss over epochs.
+pub fn fig_10(job: &mut Job) -> Result<Figure> {
+    let hidden = job.pick(200, 100, 12);
+    let recipe =
+        Recipe { ours: false, epochs: job.pick(Some(20), Some(5), Some(2)), batch: job.pick(None, Some(50), Some(32)) };
+    let (limit, tested) = (job.pick(usize::MAX, 500, 64), job.pick(usize::MAX, 200, 40));
+    let (mut panels, mut rows) = (Vec::new(), Vec::new());
+    for (preset, data) in job.all_data(&SETS, limit, tested)? {
+        let title = data.name.clone();
+        for (name, unmasked) in GRADIENTS {
+            let runs = over_seeds(job, preset, &data, recipe, unmasked, Some(hidden))?;
+            rows.extend(by_epoch(&title, name, &runs, |record| Some(record.loss)));
+        }
+        panels.push(Panel {
+            title,
+            x: ChartAxis::linear("epoch"),
+            y: ChartAxis::log("mean loss of a sample"),
+            level: None,
+        });
+    }
+    let caption = format!(
+        "Training loss (cross entropy and regularisers) with the paper's settings and two hidden layers of {hidden}; sparse, \
+         and fused dense with the whole gradient (B_th = ∞), which is also what the reference-style baseline computes; mean \
+         ± standard error over {} seeds.",
+        job.seeds().len()
+    );
+    let settings = json!({ "settings": "paper", "hidden": hidden, "epochs": recipe.epochs, "batch": recipe.batch, "limits": [limit, tested] });
+    curves(job, caption, panels, rows, settings)
+}
+
+/// The runs of all seeds.
+fn over_seeds(
+    job: &mut Job,
+    preset: &str,
+    data: &Arc<Data>,
+    recipe: Recipe,
+    unmasked: bool,
+    hidden: Option<usize>,
+) -> Result<Vec<Vec<EpochRecord>>> {
+    let mut runs = Vec::new();
+    for seed in job.seeds() {
+        let mut config = config(job, preset, recipe, unmasked, seed)?;
+        if let Some(hidden) = hidden {
+            let layers = config.network.hidden.len();
+            config.network.set_hidden(&vec![hidden; layers])?;
+        }
+        runs.push(trained(job, data, &config, "train", |_, _| Ok(Value::Null))?.0);
+    }
+    Ok(runs)
+}
+
+/// A row for each epoch, with the value of every run.
+fn by_epoch(
+    panel: &str,
+    series: &str,
+    runs: &[Vec<EpochRecord>],
+    value: impl Fn(&EpochRecord) -> Option<f64>,
+) -> Vec<Row> {
+    let epochs = runs.iter().map(Vec::len).min().unwrap_or(0);
+    let row = |epoch: usize| {
+        let values = runs.iter().filter_map(|run| value(&run[epoch])).collect();
+        Row::new(panel, series, epoch as f64 + 1.0, values)
+    };
+    (0..epochs).map(row).collect()
+}
+
+/// The deep network over epochs.
+pub fn fig_22(job: &mut Job) -> Result<Figure> {
+    let preset = "fmnist-deep";
+    let recipe =
+        Recipe { ours: true, epochs: job.pick(None, Some(6), Some(2)), batch: job.pick(None, Some(64), Some(32)) };
+    let hidden = job.pick(None, None, Some(12));
+    let (limit, tested) = limits(job);
+    let data = job.data(preset, limit, tested)?;
+    let runs = over_seeds(job, preset, &data, recipe, false, hidden)?;
+    let epoch = ChartAxis::linear("epoch");
+    let panel = |title: &str, y| Panel { title: title.into(), x: epoch, y, level: None };
+    let panels = vec![
+        panel("Loss", ChartAxis::linear("mean loss of a sample")),
+        panel("Test accuracy", ChartAxis::linear("test accuracy, %")),
+        panel("Activity", ChartAxis::linear("active, % of (t, neuron) slots")),
+    ];
+    let mut rows = by_epoch("Loss", "whole network", &runs, |record| Some(record.loss));
+    rows.extend(by_epoch("Test accuracy", "whole network", &runs, |record| Some(percent(record.test_accuracy))));
+    let layers = presets::paper(preset)?.network.hidden.len();
+    for l in 0..layers {
+        let name = format!("hidden layer {}", l + 1);
+        rows.extend(by_epoch("Activity", &name, &runs, |record| record.activity.get(l).copied().map(percent)));
+    }
+    let width = hidden.unwrap_or(300);
+    let caption = format!(
+        "{layers} hidden layers of {width} on {}, our settings of {preset}, sparse; mean ± standard error over {} seeds.",
+        data.name,
+        job.seeds().len()
+    );
+    let settings =
+        json!({ "preset": preset, "epochs": recipe.epochs, "batch": recipe.batch, "limits": [limit, tested] });
+    curves(job, caption, panels, rows, settings)
+}
+
+/// Test accuracy of all presets.
+pub fn accuracy(job: &mut Job) -> Result<Figure> {
+    let (limit, tested) = limits(job);
+    let batch = job.pick(None, Some(50), Some(32));
+    let ours = Recipe { ours: true, epochs: job.pick(None, Some(5), Some(1)), batch };
+    let papers = Recipe { ours: false, epochs: job.pick(None, Some(5), Some(1)), batch };
+    let (mut panels, mut rows) = (Vec::new(), Vec::new());
+    for (preset, data) in job.all_data(&["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"], limit, tested)? {
+        let title = format!("{preset} ({})", data.name);
+        let conv = presets::paper(preset)?.network.first_conv().is_some();
+        let mut series = vec![("sparse, our settings", ours, false), ("sparse, the paper's settings", papers, false)];
+        if !conv {
+            series.insert(1, ("dense and unmasked, our settings", ours, true));
+        }
+        // A convolution's [B, T, N] arrays and many layers take their time: of a quick figure on fewer samples.
+        let data = match (conv || preset == "fmnist-deep", job.pick(None, Some((400, 200)), None)) {
+            (true, Some((limit, tested))) => job.data(preset, limit, tested)?,
+            _ => data,
+        };
+        for (name, recipe, unmasked) in series {
+            let hidden = if conv { None } else { job.pick(None, Some(100), Some(12)) };
+            let runs = over_seeds(job, preset, &data, recipe, unmasked, hidden)?;
+            rows.extend(by_epoch(&title, name, &runs, |r| Some(percent(r.test_accuracy))));
+        }
+        if let Some(last) = rows.iter_mut().rev().find(|row| row.panel == title) {
+            last.paper = paper::accuracy(preset);
+        }
+        panels.push(Panel {
+            title,
+            x: ChartAxis::linear("epoch"),
+            y: ChartAxis::linear("test accuracy, %"),
+            level: None,
+        });
+    }
+    let caption = format!(
+        "Test accuracy after each epoch. Dense computes the whole gradient (B_th = ∞); it is left out of the convolution, \
+         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy that the paper reports, of trained networks. Mean ± \
+         standard error over {} seeds.",
+        job.seeds().len()
+    );
+    let settings = json!({ "epochs": [ours.epochs, papers.epochs], "batch": batch, "limits": [limit, tested] });
+    curves(job, caption, panels, rows, settings)
+}
