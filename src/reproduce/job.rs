@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
     /// # Errors
     /// No such adapter.
     pub fn info(&mut self, network: &Network) -> Result<DeviceInfo> {
-        let device = self.options.device.resolve_for(network);
+        let device = self.options.device.resolve_for(network, Method::Sparse);
         let name = device.to_string();
         if let Some(info) = self.infos.get(&name) {
             return Ok(info.clone());

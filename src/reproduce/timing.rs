@@ -37,7 +37,7 @@ pub fn network(preset: &str, hidden: usize) -> Result<Network> {
 /// The methods whose step fits into the memory that there is; the others are noted.
 pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Result<Vec<(Method, &'static str)>> {
     let densities = Densities { input, spikes: TARGET_DENSITY, active: 2.0 * TARGET_DENSITY };
-    let device = job.options.device.resolve_for(network);
+    let device = job.options.device.resolve_for(network, Method::Sparse);
     let mut fit = Vec::new();
     for (method, name) in METHODS {
         let needs = memory::estimate(network, method, batch, device, &densities)?;
