@@ -247,7 +247,12 @@ impl ConvLayer<'_> {
                     first_word += words_of(columns.width);
                     let v = record.is_some().then_some((&mut scratch.v[..], weights.cols));
                     let input = Input::Events(events);
-                    let times = with_width!(columns.width, lif_forward(input, steps, &tile, quiet, bits, active, v));
+                    let times = match quiet {
+                        true => with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, v) with true),
+                        false => {
+                            with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, v) with false)
+                        }
+                    };
                     span = span.start.min(times.start)..span.end.max(times.end);
                 }
                 if let Some(record) = record.as_deref_mut() {

@@ -199,7 +199,7 @@ impl Group {
                         Input::Currents(products::currents(input(k), steps, tile.weights, columns.width, dense))
                     }
                 };
-                with_width!(columns.width, lif_forward(input, steps, &tile, false, bits, active, record));
+                with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, record) with false);
             }
         }
         spikes.clear();

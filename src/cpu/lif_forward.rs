@@ -95,17 +95,16 @@ pub enum Input<'a> {
 ///
 /// `record`, if given, takes V as [T, N] of `stride` N, at the tile's columns.
 ///
-/// With `quiet`, which [`is_quiet`] allows, times at which nothing can happen are passed over: those before the first
+/// With `QUIET`, which [`is_quiet`] allows, times at which nothing can happen are passed over: those before the first
 /// event, those after the last one from when all potentials are below the band on, and as many between two events. The
 /// spike bits must be 0 beforehand then, and V is not recorded where it is passed over. Everything else is the same, to
 /// the last bit. Returns the times looked at, all that have spikes or active entries among them.
 #[allow(clippy::too_many_arguments)]
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub fn lif_forward<const W: usize>(
+pub fn lif_forward<const W: usize, const QUIET: bool>(
     input: Input,
     time_steps: usize,
     tile: &Tile,
-    quiet: bool,
     bits: &mut SpikeBits,
     active: &mut ActiveTile,
     mut record: Option<(&mut [f32], usize)>,
@@ -170,7 +169,7 @@ pub fn lif_forward<const W: usize>(
         Input::Events(events) => events.get(next).map_or(time_steps, |event| event.t() + 1),
         Input::Currents(_) => 0,
     };
-    let begin = if quiet { when(0) } else { 0 };
+    let begin = if QUIET { when(0) } else { 0 };
     let (mut t, mut end) = (begin, begin);
     while t < time_steps {
         if t > 0 {
@@ -208,7 +207,7 @@ pub fn lif_forward<const W: usize>(
             spiking[k / 4] |= u64::from(s) << (16 * (k % 4));
             near[k / 4] |= u64::from(a) << (16 * (k % 4));
         }
-        let nothing = quiet && spiking[0] | spiking[1] | near[0] | near[1] == 0;
+        let nothing = QUIET && spiking[0] | spiking[1] | near[0] | near[1] == 0;
         if !nothing {
             active.make_room(W);
             for k in 0..W.div_ceil(64) {

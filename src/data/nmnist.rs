@@ -120,10 +120,9 @@ impl NMnist {
         }
         let mut members = Vec::new();
         for index in 0..archive.len() {
-            match archive.name_for_index(index) {
-                Some(Ok(name)) => members.extend(Member::new(&name, index)),
-                // No recording has a name that is no text.
-                Some(Err(_)) | None => {}
+            // No recording has a name that is no text.
+            if let Some(Ok(name)) = archive.name_for_index(index) {
+                members.extend(Member::new(&name, index));
             }
         }
         Ok(NMnist { path: path.into(), archive: Some(archive), members })
