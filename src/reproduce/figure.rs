@@ -112,6 +112,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
     let Figure { mut caption, mut content, settings, adapter } = figure;
     let scale = match job.options.scale {
+        _ if matches!(content, Content::Table { .. }) => "",
         Scale::Full => "",
         Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the whole figure has.",
         Scale::Tiny => " Tiny: a trial of the program, which measures nothing.",

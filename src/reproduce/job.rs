@@ -19,7 +19,7 @@ pub struct Job<'a> {
     /// What was asked for.
     pub options: &'a Options,
     pub(super) stop: &'a AtomicBool,
-    tell: &'a mut dyn FnMut(&str),
+    pub(super) tell: &'a mut dyn FnMut(&str),
     store: Store,
     data: BTreeMap<String, Arc<Data>>,
     infos: BTreeMap<String, DeviceInfo>,
