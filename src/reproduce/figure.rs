@@ -134,7 +134,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
         return Err(Error::Config(format!("--merge: {} has no curves that another machine's could join", item.name)));
     }
     write_atomically(&file("csv"), &csv(&content)?)?;
-    let title = item.title.to_string();
+    let title = job.title(item.title);
     match content {
         Content::Curves { panels, rows, paper } => {
             let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
@@ -154,7 +154,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     }
     let about = json!({
         "name": item.name,
-        "title": item.title,
+        "title": job.title(item.title),
         "measures": item.measures,
         "caption": caption,
         "spikegrad": env!("CARGO_PKG_VERSION"),
