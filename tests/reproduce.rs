@@ -82,17 +82,23 @@ fn every_name_leaves_its_files_and_computes_nothing_twice() {
 #[test]
 fn an_interrupted_figure_goes_on_where_it_stopped() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (all, _) = run("fig-9", &options(whole.path())).unwrap();
-    // Stopped after the first point that is told of, in the middle of the next run.
-    let stop = AtomicBool::new(false);
+    let (all, _) = run("fig-10", &options(whole.path())).unwrap();
     let options = options(parts.path());
-    let error = reproduce(item("fig-9").unwrap(), &options, &stop, &mut |_| stop.store(true, Ordering::Relaxed));
-    assert!(matches!(error, Err(Error::Interrupted)), "{error:?}");
+    // Stopped in the middle of a run, and again after three more epochs, between points.
+    for lines in [1, 4] {
+        let (stop, mut told) = (AtomicBool::new(false), 0);
+        let error = reproduce(item("fig-10").unwrap(), &options, &stop, &mut |_| {
+            told += 1;
+            stop.store(told >= lines, Ordering::Relaxed);
+        });
+        assert!(matches!(error, Err(Error::Interrupted)), "{error:?}");
+        assert!(std::fs::read_dir(parts.path().join("unfinished")).unwrap().count() <= 1);
+    }
     let kept = std::fs::read_to_string(parts.path().join(POINTS_FILE)).unwrap().lines().count();
-    assert!(kept >= 1 && kept < all && !parts.path().join("fig-9.csv").exists(), "{kept} of {all}");
-    assert_eq!(run("fig-9", &options).unwrap(), (all - kept, kept));
+    assert!(kept >= 1 && kept < all && !parts.path().join("fig-10.csv").exists(), "{kept} of {all}");
+    assert_eq!(run("fig-10", &options).unwrap(), (all - kept, kept));
     // Training is the same to the bit, so the figure is.
-    assert_eq!(csv(parts.path(), "fig-9"), csv(whole.path(), "fig-9"));
+    assert_eq!(csv(parts.path(), "fig-10"), csv(whole.path(), "fig-10"));
 }
 
 #[test]

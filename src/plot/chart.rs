@@ -17,7 +17,7 @@ const LINE: f64 = 36.0;
 /// The widest that a name of the legend is written.
 const NAME: f64 = 560.0;
 /// Space between panels.
-const GUTTER: f64 = 14.0;
+const GUTTER: f64 = 34.0;
 
 /// What [`chart_png`] draws.
 #[derive(Debug, Clone, PartialEq)]
@@ -231,7 +231,7 @@ fn draw_panel(cell: &Area, of: &ChartPanel) -> Drawn {
             }
             Style::Cloud => {
                 for place in places {
-                    plot.draw(&Circle::new(place, px(2.2), colour.filled()))?;
+                    plot.draw(&Circle::new(place, px(3.2), colour.filled()))?;
                 }
             }
         }

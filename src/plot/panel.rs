@@ -194,7 +194,9 @@ fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
     let (right, height) = head.dim_in_pixel();
     let (right, middle) = (right as i32, height as i32 - px(HEAD_LINE));
     let style = text(29.0, INK, HPos::Left, VPos::Center);
-    let title = fit(head, title, &style, (right - px(LEFT)) / 2)?;
+    // A title alone has the whole line.
+    let share = if note.is_empty() && legend.is_empty() { 1 } else { 2 };
+    let title = fit(head, title, &style, (right - px(LEFT)) / share)?;
     write(head, &title, &style, (px(LEFT), middle))?;
 
     let note_style = text(LEGEND_TEXT, MUTED, HPos::Right, VPos::Center);

@@ -112,6 +112,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
     let Figure { mut caption, mut content, settings, adapter } = figure;
     let scale = match job.options.scale {
+        _ if matches!(content, Content::Table { .. }) => "",
         Scale::Full => "",
         Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the whole figure has.",
         Scale::Tiny => " Tiny: a trial of the program, which measures nothing.",
@@ -133,7 +134,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
         return Err(Error::Config(format!("--merge: {} has no curves that another machine's could join", item.name)));
     }
     write_atomically(&file("csv"), &csv(&content)?)?;
-    let title = item.title.to_string();
+    let title = job.title(item.title);
     match content {
         Content::Curves { panels, rows, paper } => {
             let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
@@ -153,7 +154,7 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     }
     let about = json!({
         "name": item.name,
-        "title": item.title,
+        "title": job.title(item.title),
         "measures": item.measures,
         "caption": caption,
         "spikegrad": env!("CARGO_PKG_VERSION"),

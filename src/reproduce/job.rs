@@ -19,7 +19,7 @@ pub struct Job<'a> {
     /// What was asked for.
     pub options: &'a Options,
     pub(super) stop: &'a AtomicBool,
-    tell: &'a mut dyn FnMut(&str),
+    pub(super) tell: &'a mut dyn FnMut(&str),
     store: Store,
     data: BTreeMap<String, Arc<Data>>,
     infos: BTreeMap<String, DeviceInfo>,
@@ -104,9 +104,8 @@ impl<'a> Job<'a> {
             return Err(Error::Interrupted);
         }
         let value = compute(self)?;
-        self.store.put(&key, value.clone())?;
         self.computed += 1;
-        Ok(value)
+        self.store.put(&key, value)
     }
 
     /// The device's description, for this network.
@@ -200,6 +199,17 @@ impl<'a> Job<'a> {
         match (found.is_empty(), missing) {
             (true, Some(why)) => Err(Error::Data(why)),
             _ => Ok(found),
+        }
+    }
+
+    /// A title that calls the data what they are: stand-ins are no published set.
+    pub fn title(&self, title: &str) -> String {
+        let stands_in = self.data.values().find(|data| {
+            data.name.strip_suffix("-like").is_some_and(|published| title.contains(&format!(": {published} ")))
+        });
+        match stands_in {
+            Some(data) => title.replace(data.name.trim_end_matches("-like"), &data.name),
+            None => title.to_string(),
         }
     }
 

@@ -31,16 +31,22 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
         if !about.exists() && why.is_none() {
             continue;
         }
-        let (name, title) = (item.name, escape(item.title));
+        let name = item.name;
         // Writing to a String cannot fail.
         let _ = write!(links, "<a href=\"#{name}\">{name}</a> ");
+        let about = match about.exists() {
+            true => {
+                let text = std::fs::read_to_string(&about).map_err(Error::io(&about))?;
+                serde_json::from_str(&text).map_err(|e| Error::format(&about, e.to_string()))?
+            }
+            false => Value::Null,
+        };
+        let title = escape(about["title"].as_str().unwrap_or(item.title));
         let _ = write!(body, "<h2 id=\"{name}\">{title}</h2>\n<p>{}</p>\n", escape(item.measures));
         if let Some((_, why)) = why {
             let _ = writeln!(body, "<p class=\"missing\">Not computed: {}</p>", escape(why));
         }
-        if about.exists() {
-            let text = std::fs::read_to_string(&about).map_err(Error::io(&about))?;
-            let about: Value = serde_json::from_str(&text).map_err(|e| Error::format(&about, e.to_string()))?;
+        if !about.is_null() {
             let caption = escape(about["caption"].as_str().unwrap_or_default());
             let _ = write!(
                 body,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::plot::ChartAxis;
 use crate::presets;
 use crate::train::{
-    CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, metrics, train,
+    CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, Warning, metrics, train,
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -47,12 +47,11 @@ pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Resul
     let folder = job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset));
     let mut engine = job.options.device.open(&config.network, config.method)?;
     let resume = folder.join(CONFIG_FILE).exists();
-    let mut teller = Teller { name: run_name(config), epochs: config.epochs, lines: Vec::new() };
+    let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
     let outcome = train(config, &data.set, engine.as_mut(), &folder, resume, job.stop, &mut teller)?;
     if let Outcome::Interrupted(_) = outcome {
         return Err(Error::Interrupted);
     }
-    teller.lines.iter().for_each(|line| job.tell(line));
     let state = Checkpoint::load(&folder.join(CHECKPOINT_FILE), &config.network)?.state;
     Ok((folder, state))
 }
@@ -63,18 +62,22 @@ fn run_name(config: &RunConfig) -> String {
     format!("{} {} {:?}, B_th {b_th}, seed {}", config.preset, sizes.join("-"), config.method, config.seed)
 }
 
-/// Keeps the last epoch's figures to tell of.
-struct Teller {
+/// Tells of each epoch.
+struct Teller<'a> {
     name: String,
     epochs: u64,
-    lines: Vec<String>,
+    tell: &'a mut dyn FnMut(&str),
 }
 
-impl Observer for Teller {
+impl Observer for Teller<'_> {
     fn on_epoch(&mut self, record: &EpochRecord) {
         let accuracy = 100.0 * record.test_accuracy;
         let (name, epoch, of) = (&self.name, record.epoch, self.epochs);
-        self.lines = vec![format!("  {name}: epoch {epoch}/{of}, loss {:.4}, test {accuracy:.1} %", record.loss)];
+        (self.tell)(&format!("  {name}: epoch {epoch}/{of}, loss {:.4}, test {accuracy:.1} %", record.loss));
+    }
+
+    fn on_warning(&mut self, warning: &Warning) {
+        (self.tell)(&format!("  {}: warning: {}", self.name, warning.text));
     }
 }
 
