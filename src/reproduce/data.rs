@@ -10,6 +10,9 @@ use serde_json::json;
 /// Colours from the first step to the last.
 const SHADES: usize = 12;
 
+/// A spike in a picture: x, y, time in ms, shade.
+type Spike = (f64, f64, f64, usize);
+
 /// The first test samples of a preset, as many as there are seeds, up to 4: each from the front and the side, or (no
 /// `side` of an image) unit by time.
 fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
@@ -23,7 +26,7 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
     let mut rows = Vec::new();
     for k in 0..samples.min(data.set.test.len()) {
         let label = data.set.test.labels()[k];
-        let spikes: Vec<(f64, f64, f64, usize)> = data
+        let spikes: Vec<Spike> = data
             .set
             .test
             .sample(k)
@@ -46,7 +49,7 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
             cells.push(y.to_string());
             rows.push(cells);
         }
-        let cloud = |at: &dyn Fn(&(f64, f64, f64, usize)) -> (f64, f64)| -> Vec<Series> {
+        let cloud = |at: &dyn Fn(&Spike) -> (f64, f64)| -> Vec<Series> {
             let shade = |shade: usize| Series {
                 name: String::new(),
                 colour: Colour::Shade(shade as f64 / (SHADES - 1) as f64),

@@ -3,10 +3,10 @@
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::{Job, numbers};
 use super::paper::SETS;
-use super::training::{Recipe, config, run};
+use super::training::{Recipe, config, run, run_folder};
 use crate::config::RunConfig;
 use crate::engine::{Method, TrainingState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::plot::ChartAxis;
 use crate::presets;
@@ -73,6 +73,10 @@ pub fn fig_23(job: &mut Job) -> Result<Figure> {
                     let dense = gradient(job, &config, &weights, &batch, true)?;
                     let layers: Vec<[f64; 3]> =
                         sparse.layers.iter().zip(&dense.layers).map(|(s, d)| differences(s, d)).collect();
+                    if epoch == epochs {
+                        let folder = run_folder(job, &config, &key);
+                        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+                    }
                     Ok(json!(layers.as_flattened()))
                 })?;
                 of_seed.push(numbers(&value)?);

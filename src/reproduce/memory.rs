@@ -92,13 +92,16 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
     })
 }
 
+/// What is drawn of a point: the curve, and the value where the method fitted.
+type Drawn = (&'static str, Option<f64>);
+
 /// A figure of memory; `curves` says of a point what is drawn of it.
 fn figure(
     job: &mut Job,
     along: Along,
     y: ChartAxis,
     what: &str,
-    curves: &dyn Fn(&Value) -> Vec<(&'static str, Option<f64>)>,
+    curves: &dyn Fn(&Value) -> Vec<Drawn>,
 ) -> Result<Figure> {
     let places = along.places(job);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());

@@ -118,6 +118,9 @@ fn places(job: &Job, along: Along) -> Vec<(usize, usize)> {
     }
 }
 
+/// What is drawn of a point: the curve, the value where it was measured, the paper's where it is known.
+type Drawn = (&'static str, Option<f64>, Option<f64>);
+
 /// A figure of times: `curves` says of a point what is drawn of it, by name, with the paper's value.
 fn figure(
     job: &mut Job,
@@ -125,7 +128,7 @@ fn figure(
     y: ChartAxis,
     level: Option<f64>,
     what: &str,
-    curves: &dyn Fn(&Value, Option<&Measured>) -> Vec<(&'static str, Option<f64>, Option<f64>)>,
+    curves: &dyn Fn(&Value, Option<&Measured>) -> Vec<Drawn>,
 ) -> Result<Figure> {
     let places = places(job, along);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());

@@ -41,10 +41,15 @@ pub fn trained(
     Ok((records, value["more"].clone()))
 }
 
+/// The folder of a run that is not finished.
+pub fn run_folder(job: &Job, config: &RunConfig, key: &Value) -> PathBuf {
+    let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
+    job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset))
+}
+
 /// A run in its own folder, from where it stopped; the folder and the trained state.
 pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
-    let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
-    let folder = job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset));
+    let folder = run_folder(job, config, key);
     let mut engine = job.options.device.open(&config.network, config.method)?;
     let resume = folder.join(CONFIG_FILE).exists();
     let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
