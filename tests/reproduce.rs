@@ -143,5 +143,5 @@ fn what_cannot_be_done_is_said() {
     }
     let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/nmnist-like");
     let found = data_folders(&[assets.to_string(), format!("shd={assets}")]).unwrap();
-    assert_eq!(found.into_iter().map(|(set, _)| set).collect::<Vec<_>>(), ["nmnist", "shd"]);
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["nmnist", "shd"]);
 }
