@@ -34,7 +34,7 @@ pub struct Axis {
     name: &'static str,
     range: Range<f64>,
     ticks: Vec<f64>,
-    /// Distance between ticks, unless they are logarithmic.
+    /// Distance between ticks; 0 where they are powers of ten and their halves and fifths.
     step: f64,
     /// Coordinates are decimal logarithms of the values.
     log: bool,
@@ -60,8 +60,14 @@ impl Axis {
         let mantissas: &[f64] = if range.end - range.start < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let stride = 1 + (range.end - range.start) as usize / 7;
         let ticks = decades.step_by(stride).flat_map(|k| mantissas.iter().map(move |m| m.log10() + f64::from(k)));
-        let ticks = ticks.filter(|tick| range.contains(tick)).collect();
-        Axis { name, ticks, step: 1.0, range, log: true }
+        let ticks: Vec<f64> = ticks.filter(|tick| range.contains(tick)).collect();
+        if ticks.len() > 1 {
+            return Axis { name, ticks, step: 0.0, range, log: true };
+        }
+        // Too small a part of a decade: ticks at even distances of the value itself.
+        let even = Axis::exact(name, 10f64.powf(range.start)..10f64.powf(range.end), 5, 0.0);
+        let ticks = even.ticks.into_iter().filter(|&tick| tick > 0.0).map(f64::log10).collect();
+        Axis { name, ticks, step: even.step, range, log: true }
     }
 
     /// The coordinate of `value` on this axis.
@@ -71,6 +77,7 @@ impl Axis {
 
     fn label(&self, tick: f64) -> String {
         let (value, step, size) = match self.log {
+            true if self.step > 0.0 => (10f64.powf(tick), self.step, 10f64.powf(self.range.end)),
             true => (10f64.powf(tick), 10f64.powf(tick.floor()), 10f64.powf(self.range.end)),
             false => (tick, self.step, self.range.start.abs().max(self.range.end.abs())),
         };
@@ -294,6 +301,7 @@ mod tests {
         assert_eq!(labels(&Axis::exact("", -0.5..0.5, 9, 1.0)), ["0"], "half a neuron has no number");
         assert_eq!(labels(&Axis::logarithmic("", 0.1, 3.0)), ["0.1", "0.2", "0.5", "1", "2"]);
         assert_eq!(labels(&Axis::logarithmic("", 1e-3, 10.0)), ["0.001", "0.01", "0.1", "1", "10"]);
+        assert_eq!(labels(&Axis::logarithmic("", 1.22, 1.88)), ["1.2", "1.4", "1.6", "1.8"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 pub const SETS: [&str; 3] = ["fmnist", "nmnist", "shd"];
 
 /// What a caption says of the paper's times.
-pub const TIMES_SOURCE: &str = "hollow: the paper's (RTX 6000, batch 256, its second layer alone)";
+pub const TIMES_SOURCE: &str = "hollow: the paper's (RTX 6000, B 256, layer 2)";
 
 /// One size of one preset.
 pub struct Measured {
