@@ -56,6 +56,10 @@ pub struct RunConfig {
     pub batch: usize,
     /// Decides initial weights, the order of the samples and rescues.
     pub seed: u64,
+    /// Seconds of training after which a checkpoint is written within an epoch; 0 writes them after epochs alone. What a
+    /// crash, or a GPU that is lost, costs at most. Has no influence on results.
+    #[serde(default = "checkpoint_seconds")]
+    pub checkpoint_seconds: f64,
     /// Whether a hidden layer without active entries is drawn anew ([`crate::train::rescue`]).
     pub rescue: bool,
     /// Epochs over which the learning rate rises evenly from 0 to what the schedule says; 0 begins with that.
@@ -77,6 +81,11 @@ pub struct RunConfig {
     pub validation: Validation,
     /// The network.
     pub network: Network,
+}
+
+/// [`RunConfig::checkpoint_seconds`] where nothing else is said.
+pub(crate) fn checkpoint_seconds() -> f64 {
+    60.0
 }
 
 /// How the learning rate changes from step to step; a factor on [`Adam::lr`].
@@ -231,7 +240,11 @@ impl RunConfig {
         {
             return bad("schedule.final_fraction", &final_fraction, "0 to 1");
         }
-        for (field, value) in [("warmup_epochs", self.warmup_epochs), ("initial_spikes", self.initial_spikes)] {
+        for (field, value) in [
+            ("warmup_epochs", self.warmup_epochs),
+            ("initial_spikes", self.initial_spikes),
+            ("checkpoint_seconds", self.checkpoint_seconds),
+        ] {
             if !(value.is_finite() && value >= 0.0) {
                 return bad(field, &value, "0 or more");
             }

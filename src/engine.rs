@@ -238,6 +238,15 @@ pub trait Engine: Send {
         Method::Sparse
     }
 
+    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set; queued
+    /// steps and their reports are forgotten, and all weights are 0 until [`load`](Engine::load).
+    ///
+    /// # Errors
+    /// The adapter is gone, or has been lost again.
+    fn reopen(&mut self) -> Result<()> {
+        Err(Error::Unsupported("this device is never lost".into()))
+    }
+
     /// Replaces weights, moments and step count.
     ///
     /// # Errors

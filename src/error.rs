@@ -34,9 +34,13 @@ pub enum Error {
     /// Something this version does not support.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// The device refused, was lost, or did not answer.
+    /// The device refused, or did not answer.
     #[error("device: {0}")]
     Device(String),
+    /// The device was lost, and with it all that was on it; [`Engine::reopen`](crate::engine::Engine::reopen) makes it
+    /// anew.
+    #[error("device: {0}")]
+    DeviceLost(String),
     /// A number became NaN or infinite.
     #[error("{0}")]
     NotFinite(String),

@@ -1,6 +1,6 @@
 //! The presets: the paper's three data sets with its constants, and what we changed where ours is better.
 
-use crate::config::{RunConfig, Schedule};
+use crate::config::{RunConfig, Schedule, checkpoint_seconds};
 use crate::data::Validation;
 use crate::data::augment::Augment;
 use crate::engine::Method;
@@ -202,6 +202,7 @@ impl Column {
             epochs: EPOCHS,
             batch: 256,
             seed: 0,
+            checkpoint_seconds: checkpoint_seconds(),
             rescue: true,
             warmup_epochs: 0.0,
             initial_spikes: 0.0,

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Longest wait for the device before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for the reason of a failure.
+const HEARING: Duration = Duration::from_secs(2);
 
 /// A device, its queue and the pipelines made so far.
 pub struct Context {
@@ -35,27 +37,32 @@ pub struct Context {
     pub counting: bool,
     /// What the segments of each counted kernel cost.
     segments: HashMap<(Kernel, Vec<&'static str>), Arc<[Work]>>,
-    trouble: Arc<Mutex<Option<String>>>,
+    trouble: Note,
+    lost: Note,
 }
+
+/// The first message of its kind.
+type Note = Arc<Mutex<Option<String>>>;
 
 impl Context {
     /// Opens an adapter.
     pub fn open(options: &GpuOptions) -> Result<Self> {
         let opened = open(options)?;
-        let trouble: Arc<Mutex<Option<String>>> = Arc::default();
-        let note = |trouble: &Arc<Mutex<Option<String>>>| {
-            let trouble = Arc::clone(trouble);
+        let (trouble, lost) = (Note::default(), Note::default());
+        let note = |into: &Note| {
+            let into = Arc::clone(into);
             move |message: String| {
-                trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+                into.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
             }
         };
         let on_error = note(&trouble);
         opened.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error(error.to_string())));
-        let on_lost = note(&trouble);
+        let on_lost = note(&lost);
         opened.device.set_device_lost_callback(move |reason, message| {
             // Dropping the device at the end of its life is not a loss.
             if reason != wgpu::DeviceLostReason::Destroyed || !message.contains("dropped") {
-                on_lost(format!("the device was lost ({reason:?}): {message}"));
+                let why = if message.is_empty() { format!("{reason:?}") } else { message };
+                on_lost(format!("the GPU was lost ({why})"));
             }
         });
         let limits = opened.device.limits();
@@ -73,6 +80,7 @@ impl Context {
             counting: options.count,
             segments: HashMap::new(),
             trouble,
+            lost,
         })
     }
 
@@ -175,18 +183,34 @@ impl Context {
         })
     }
 
-    /// The first error that the device reported since the last call.
+    /// The first error that the device reported since the last call; that it was lost, at every call.
     pub fn check(&self) -> Result<()> {
-        match self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(message) => Err(Error::Device(message)),
-            None => Ok(()),
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if trouble.is_some() {
+            self.listen();
         }
+        if let Some(message) = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(Error::DeviceLost(message));
+        }
+        trouble.map_or(Ok(()), |message| Err(Error::Device(message)))
+    }
+
+    /// Lets a lost device say so: what it is asked to do fails before, and it speaks when nothing is under way any more.
+    fn listen(&self) {
+        drop(self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(HEARING) }));
+    }
+
+    /// `message` as an error, unless the device was lost, which is then the reason.
+    pub fn fault(&self, message: String) -> Error {
+        self.listen();
+        self.check().err().unwrap_or(Error::Device(message))
     }
 
     /// Lets callbacks run without waiting.
     pub fn poll(&self) -> Result<()> {
-        self.device.poll(wgpu::PollType::Poll).map_err(|e| Error::Device(e.to_string()))?;
-        self.check()
+        let outcome = self.device.poll(wgpu::PollType::Poll);
+        self.check()?;
+        outcome.map(drop).map_err(|e| Error::Device(e.to_string()))
     }
 
     /// Waits for a submission, or for all of them.
@@ -215,7 +239,7 @@ impl Context {
         let slice = target.slice(..bytes);
         slice.map_async(wgpu::MapMode::Read, |_| {});
         self.wait(Some(submission))?;
-        let view = slice.get_mapped_range().map_err(|e| Error::Device(format!("reading back: {e}")))?;
+        let view = slice.get_mapped_range().map_err(|e| self.fault(format!("reading back: {e}")))?;
         Ok(view.to_vec())
     }
 

@@ -161,6 +161,12 @@ impl GpuEngine {
         })
     }
 
+    /// wgpu's device, for what of wgpu this crate does not wrap: to look at its limits, say, or to destroy it. Another one
+    /// after [`reopen`](Engine::reopen).
+    pub fn wgpu_device(&self) -> &wgpu::Device {
+        &self.context.device
+    }
+
     /// Goes over to other kernels. Queued steps keep theirs.
     fn set_variant(&mut self, variant: Variant) -> Result<()> {
         if variant != self.context.variant {
@@ -386,6 +392,24 @@ impl Engine for GpuEngine {
 
     fn method(&self) -> Method {
         self.method
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        let set = self.held.take().map(|held| held.set);
+        // What is left of the lost device makes room, but for the weights: without them this would be no engine.
+        (self.state, self.dense) = (None, dense::DenseState::default());
+        self.recordings.clear();
+        let options = GpuOptions { variant: Some(self.context.variant), tuning: false, ..self.options.clone() };
+        let fresh = GpuEngine::new(&self.network, self.method, options)?;
+        let (old, new) = (&self.context.adapter, &fresh.context.adapter);
+        if old != new {
+            return Err(Error::Device(format!("{} is gone, in its place is {}", old.name, new.name)));
+        }
+        let rates = self.rates.take();
+        let layer_methods = self.dense_layers.methods().to_vec();
+        *self = GpuEngine { options: self.options.clone(), rates, ..fresh };
+        self.dense_layers.choose(&layer_methods);
+        set.map_or(Ok(()), |set| self.hold(set))
     }
 
     fn load(&mut self, state: &TrainingState) -> Result<()> {

@@ -430,7 +430,7 @@ impl GpuEngine {
     fn read_reports(&mut self, done: &Submitted) -> Result<Vec<Report>> {
         let step = done.jobs.first().map_or(0, |job| job.step);
         if !done.done() {
-            return Err(Error::Device(format!("the report of step {step} could not be read")));
+            return Err(self.context.fault(format!("the report of step {step} could not be read")));
         }
         let words = report_words(self.network.hidden.len());
         let n = done.jobs.len() * done.pieces;
@@ -439,7 +439,7 @@ impl GpuEngine {
                 .readback
                 .slice(..4 * (n * words) as u64)
                 .get_mapped_range()
-                .map_err(|e| Error::Device(format!("the report of step {step}: {e}")))?;
+                .map_err(|e| self.context.fault(format!("the report of step {step}: {e}")))?;
             bytemuck::pod_collect_to_vec(&view)
         };
         done.readback.unmap();
@@ -448,7 +448,7 @@ impl GpuEngine {
         for (k, report) in reports.iter().enumerate() {
             let job = &done.jobs[k / done.pieces];
             if report.step() != job.step as u32 {
-                return Err(Error::Device(format!(
+                return Err(self.context.fault(format!(
                     "step {} did not run to its end (its report says {}); the driver may have cut it short: use a \
                      smaller batch",
                     job.step,

@@ -19,6 +19,8 @@ pub enum WarningKind {
     Saturated,
     /// The run continues on another device.
     OtherDevice,
+    /// The device was lost and made anew.
+    DeviceLost,
 }
 
 /// Something the user should know and may change.

@@ -14,6 +14,8 @@ pub mod checkpoint;
 mod evaluate;
 mod folder;
 pub mod guard;
+#[cfg(test)]
+mod lost_tests;
 pub mod metrics;
 pub mod progress;
 pub mod rescue;

@@ -22,7 +22,7 @@ use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
 /// epoch it is tested on [`DataSet::measured`], which decides what is best.
@@ -80,7 +80,14 @@ struct Trainer<'a> {
     /// What was reported since the session began, whatever came before an interruption.
     session: EpochSums,
     last: Option<EpochRecord>,
+    /// When the checkpoint was written.
+    saved: Instant,
+    /// Losses of the device since then.
+    losses: u32,
 }
+
+/// Losses of the device without a checkpoint in between that a run puts up with.
+const MOST_LOSSES: u32 = 3;
 
 impl<'a> Trainer<'a> {
     fn begin(
@@ -98,7 +105,9 @@ impl<'a> Trainer<'a> {
         let device = format!("{} {}{kernels}", info.kind, info.name);
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
-        let mut trainer = Trainer { config, train, test, engine, folder, progress: fresh, session, last: None };
+        let saved = Instant::now();
+        let mut trainer =
+            Trainer { config, train, test, engine, folder, progress: fresh, session, last: None, saved, losses: 0 };
 
         if resume {
             trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
@@ -114,7 +123,7 @@ impl<'a> Trainer<'a> {
         write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
         metrics::truncate_after(&trainer.folder.file(METRICS_FILE), trainer.progress.epoch)?;
         if !resumed {
-            trainer.save(CHECKPOINT_FILE, state)?;
+            trainer.save_checkpoint(state)?;
         }
         notes.extend(trainer.engine.notes());
         let start = Start {
@@ -129,9 +138,6 @@ impl<'a> Trainer<'a> {
             notes,
         };
         observer.on_start(&start);
-        if config.method == Method::Auto {
-            trainer.begin_layer_methods(observer)?;
-        }
         Ok(trainer)
     }
 
@@ -180,7 +186,7 @@ impl<'a> Trainer<'a> {
         let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
         let mut conflicts = begun.differences(self.config)?;
         conflicts.retain(|d| match d.field.as_str() {
-            "data" | "device" | "kernels" => false,
+            "data" | "device" | "kernels" | "checkpoint_seconds" => false,
             "epochs" => !more_epochs,
             _ => true,
         });
@@ -236,12 +242,60 @@ impl<'a> Trainer<'a> {
         Ok(state)
     }
 
+    /// Runs to the end, over losses of the device.
     fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        loop {
+            match self.run_on_device(stop, observer) {
+                Err(Error::DeviceLost(why)) => self.recover(why, observer)?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Goes back to the checkpoint on a device made anew. The steps since are trained again, to the same bits.
+    fn recover(&mut self, mut why: String, observer: &mut dyn Observer) -> Result<()> {
+        loop {
+            self.losses += 1;
+            let path = self.folder.file(CHECKPOINT_FILE);
+            if self.losses > MOST_LOSSES {
+                return Err(Error::DeviceLost(format!(
+                    "{why}; that was loss {MOST_LOSSES} + 1 since {} was written, from which --resume continues; a \
+                     smaller batch makes shorter steps",
+                    path.display()
+                )));
+            }
+            // A driver that has just reset its GPU may need a moment.
+            std::thread::sleep(Duration::from_millis(250) * (self.losses - 1));
+            match self.go_back() {
+                Err(Error::DeviceLost(again)) => why = again,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    let text = format!("{why}; it was opened anew and goes on from step {}", self.progress.step);
+                    observer.on_warning(&Warning { kind: WarningKind::DeviceLost, layer: None, text });
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn go_back(&mut self) -> Result<()> {
+        self.engine.reopen()?;
+        let Checkpoint { progress, state, .. } =
+            Checkpoint::load(&self.folder.file(CHECKPOINT_FILE), &self.config.network)?;
+        self.engine.load(&state)?;
+        self.progress = progress;
+        metrics::truncate_after(&self.folder.file(METRICS_FILE), self.progress.epoch)
+    }
+
+    fn run_on_device(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        if self.config.method == Method::Auto {
+            self.begin_layer_methods(observer)?;
+        }
         while self.progress.epoch < self.config.epochs {
             let finished = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
             if !finished {
                 let state = self.engine.store()?;
-                self.save(CHECKPOINT_FILE, state)?;
+                self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
             }
         }
@@ -250,7 +304,7 @@ impl<'a> Trainer<'a> {
 
     /// Trains what is left of the epoch; `false` if stopped in it.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
-        let clock = Instant::now();
+        let mut clock = Instant::now();
         let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
@@ -269,11 +323,15 @@ impl<'a> Trainer<'a> {
             self.progress.batches += 1;
             self.progress.step += 1;
             self.collect(false, &clock, observer)?;
+            let every = self.config.checkpoint_seconds;
+            if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
+                self.finish_steps(&mut clock, observer)?;
+                let state = self.engine.store()?;
+                check_numbers(&state, self.config.adam.lr)?;
+                self.save_checkpoint(state)?;
+            }
         }
-        self.collect(true, &clock, observer)?;
-        let seconds = clock.elapsed().as_secs_f64();
-        self.progress.sums.seconds += seconds;
-        self.session.seconds += seconds;
+        self.finish_steps(&mut clock, observer)?;
 
         let trained = (self.progress.batches * self.config.batch as u64).min(self.train.len() as u64);
         if self.progress.sums.samples != trained {
@@ -281,6 +339,16 @@ impl<'a> Trainer<'a> {
             return Err(Error::Device(format!("{counted} samples were reported of {trained} trained")));
         }
         Ok(!stopped)
+    }
+
+    /// Waits for the queued steps, and counts the time since `clock`.
+    fn finish_steps(&mut self, clock: &mut Instant, observer: &mut dyn Observer) -> Result<()> {
+        self.collect(true, clock, observer)?;
+        let seconds = clock.elapsed().as_secs_f64();
+        self.progress.sums.seconds += seconds;
+        self.session.seconds += seconds;
+        *clock = Instant::now();
+        Ok(())
     }
 
     /// The optimiser of the coming step.
@@ -343,7 +411,7 @@ impl<'a> Trainer<'a> {
         }
         // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
         metrics::append(&self.folder.file(METRICS_FILE), &record)?;
-        self.save(CHECKPOINT_FILE, state)?;
+        self.save_checkpoint(state)?;
         observer.on_epoch(&record);
         self.last = Some(record);
         Ok(true)
@@ -378,6 +446,12 @@ impl<'a> Trainer<'a> {
             test_seconds,
             rescued: None,
         }
+    }
+
+    fn save_checkpoint(&mut self, state: TrainingState) -> Result<()> {
+        self.save(CHECKPOINT_FILE, state)?;
+        (self.saved, self.losses) = (Instant::now(), 0);
+        Ok(())
     }
 
     fn save(&self, name: &str, state: TrainingState) -> Result<()> {

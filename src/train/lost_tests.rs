@@ -1,0 +1,205 @@
+//! Training on a GPU that is really destroyed, again and again: the bits of a run that was left in peace.
+
+use super::testing::{config, events};
+use super::*;
+use crate::data::DataSet;
+use crate::engine::*;
+use crate::events::EventSet;
+use crate::gpu::{GpuEngine, GpuOptions};
+use crate::model::{Adam, Network};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// When the device is destroyed.
+#[derive(Clone, Copy)]
+enum Blow {
+    /// Before so many more calls.
+    Calls(usize),
+    /// By another thread, after a time.
+    After(Duration),
+}
+
+/// A gpu device to which that happens; each time it is opened anew, the next blow waits for it.
+struct Fragile {
+    engine: GpuEngine,
+    blows: VecDeque<Blow>,
+    calls: usize,
+    reopened: usize,
+    destroyed: bool,
+}
+
+impl Fragile {
+    fn new(network: &Network, method: Method, blows: &[Blow]) -> Self {
+        let engine = GpuEngine::new(network, method, GpuOptions::default()).unwrap();
+        let mut fragile = Fragile { engine, blows: blows.iter().copied().collect(), calls: 0, reopened: 0, destroyed: false };
+        fragile.arm();
+        fragile
+    }
+
+    fn arm(&mut self) {
+        if let Some(Blow::After(time)) = self.blows.front().copied() {
+            self.blows.pop_front();
+            let device = self.engine.wgpu_device().clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(time);
+                device.destroy();
+            });
+        }
+    }
+
+    fn call(&mut self) -> &mut GpuEngine {
+        self.calls += 1;
+        match self.blows.front_mut().filter(|_| !self.destroyed) {
+            Some(Blow::Calls(0)) => {
+                self.blows.pop_front();
+                self.destroyed = true;
+                self.engine.wgpu_device().destroy();
+            }
+            Some(Blow::Calls(n)) => *n -= 1,
+            _ => {}
+        }
+        &mut self.engine
+    }
+}
+
+impl Engine for Fragile {
+    fn info(&self) -> DeviceInfo {
+        self.engine.info()
+    }
+    fn kernels(&self) -> Option<&'static str> {
+        self.engine.kernels()
+    }
+    fn network(&self) -> &Network {
+        self.engine.network()
+    }
+    fn method(&self) -> Method {
+        self.engine.method()
+    }
+    fn crossover(&self) -> f64 {
+        // Some layers dense, some not.
+        0.03
+    }
+    fn reopen(&mut self) -> Result<()> {
+        self.engine.reopen()?;
+        self.reopened += 1;
+        self.destroyed = false;
+        self.arm();
+        Ok(())
+    }
+    fn load(&mut self, state: &TrainingState) -> Result<()> {
+        self.call().load(state)
+    }
+    fn store(&mut self) -> Result<TrainingState> {
+        self.call().store()
+    }
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        self.call().set_layer_methods(methods)
+    }
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        self.engine.hold(set)
+    }
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        self.call().train_held(samples, adam)
+    }
+    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
+        self.call().train(batch, adam)
+    }
+    fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>> {
+        self.call().reports(wait)
+    }
+    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        self.call().evaluate(batch)
+    }
+    fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
+        self.call().inspect(batch)
+    }
+    fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile> {
+        self.call().profile(batch, adam)
+    }
+    fn state_bytes(&self) -> Vec<(String, u64)> {
+        self.engine.state_bytes()
+    }
+}
+
+struct Trained {
+    state: TrainingState,
+    epochs: Vec<u64>,
+    calls: usize,
+    reopened: usize,
+    seconds: f64,
+}
+
+fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
+    let data = DataSet {
+        train: Arc::new(events(18, 0)),
+        validation: None,
+        test: events(7, 1),
+        origin: "random".into(),
+        subset: false,
+        bad: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut engine = Fragile::new(&config.network, config.method, blows);
+    let clock = std::time::Instant::now();
+    train(config, &data, &mut engine, &path, false, &AtomicBool::new(false), &mut ())?;
+    let seconds = clock.elapsed().as_secs_f64();
+    let records = metrics::read(&path.join(METRICS_FILE)).unwrap();
+    let state = Checkpoint::load(&path.join(CHECKPOINT_FILE), &config.network).unwrap().state;
+    let epochs = records.iter().map(|record| record.epoch).collect();
+    Ok(Trained { state, epochs, calls: engine.calls, reopened: engine.reopened, seconds })
+}
+
+fn configs() -> [RunConfig; 3] {
+    let mut augmented = RunConfig { checkpoint_seconds: 1e-9, ..config() };
+    augmented.augment.drop = 0.3;
+    [config(), augmented, RunConfig { method: Method::Auto, ..config() }]
+}
+
+/// Before every single call of a run; and with a checkpoint after every step, before several in a row.
+#[test]
+fn a_run_survives_the_loss_of_its_device_at_any_call() {
+    for config in configs() {
+        let peace = run(&config, &[]).unwrap();
+        assert!(peace.calls > 30, "{}", peace.calls);
+        // The first call is the load of the initial weights: there is no run to save yet.
+        for at in 1..peace.calls {
+            let hit = run(&config, &[Blow::Calls(at)]).unwrap();
+            assert_eq!((hit.reopened, &hit.epochs), (1, &peace.epochs), "lost before call {at}");
+            assert!(hit.state == peace.state, "other bits after a loss before call {at}");
+        }
+        let often = run(&config, &[Blow::Calls(9), Blow::Calls(7), Blow::Calls(0)]).unwrap();
+        assert_eq!((often.reopened, &often.epochs), (3, &peace.epochs));
+        assert!(often.state == peace.state, "other bits after three losses");
+        let seldom = run(&RunConfig { checkpoint_seconds: 0.0, ..config }, &[]).unwrap();
+        assert!(seldom.state == peace.state, "checkpoints change the bits");
+    }
+}
+
+/// In the middle of whatever the device does, by another thread.
+#[test]
+fn a_run_survives_the_loss_of_its_device_at_any_time() {
+    let config = RunConfig { epochs: 6, ..config() };
+    let peace = run(&config, &[]).unwrap();
+    for k in 0..30 {
+        let hit = run(&config, &[Blow::After(Duration::from_secs_f64(peace.seconds * f64::from(k) / 30.0))]);
+        match hit {
+            // Before the first checkpoint there is nothing to go back to.
+            Err(Error::DeviceLost(_)) if k < 5 => {}
+            Err(error) => panic!("{error} at {k} thirtieths"),
+            Ok(hit) => {
+                assert_eq!(hit.epochs, peace.epochs);
+                assert!(hit.state == peace.state, "other bits after a loss at {k} thirtieths");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_too_often_ends_the_run() {
+    let error = run(&config(), &[Blow::Calls(6), Blow::Calls(3), Blow::Calls(2), Blow::Calls(0)]).err().unwrap();
+    let text = error.to_string();
+    assert!(matches!(error, Error::DeviceLost(_)) && text.contains("checkpoint.safetensors"), "{text}");
+}
