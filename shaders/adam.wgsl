@@ -1,19 +1,22 @@
 // Adam, apart from the weight gradient: for gradients that other kernels computed.
 // Withheld while the overflow flag is up: never an update from a wrong gradient. A lane owns four weights.
+#import params
 #import index
 #import adam
+#import finite
 
-@group(0) @binding(0) var<uniform> a: AdamParams;
-@group(0) @binding(1) var<storage, read> status: array<u32>;                // [0]: some list overflowed
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> status: array<atomic<u32>>;  // [0]: some list overflowed; [2]: layers with a weight that is not finite
 @group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;        // (N_in, Q)
 @group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;   // (N_in, Q)
 @group(0) @binding(4) var<storage, read_write> first: array<vec4<f32>>;     // (N_in, Q)
 @group(0) @binding(5) var<storage, read_write> second: array<vec4<f32>>;    // (N_in, Q)
+@group(0) @binding(6) var<uniform> a: AdamParams;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= arrayLength(&weights) || status[0] != 0u {
+    if id >= arrayLength(&weights) || atomicLoad(&status[0]) != 0u {
         return;
     }
     let g = gradient[id];
@@ -21,6 +24,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let v = second_moment(a, second[id], g);
     first[id] = m;
     second[id] = v;
-    let w = weights[id];
-    weights[id] = w - update(a, w, m, v);
+    let before = weights[id];
+    let w = before - update(a, before, m, v);
+    weights[id] = w;
+    // The square of a gradient that is not finite is not, either.
+    if not_finite(v) || not_finite(w) {
+        atomicOr(&status[2], p.layer_bit);
+    }
 }

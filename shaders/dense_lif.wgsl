@@ -2,6 +2,7 @@
 // V[t+1]; the spikes are written as a dense array. A lane owns four neurons of a sample.
 #import params
 #import index
+#import finite
 #import sections
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -9,6 +10,7 @@
 @group(0) @binding(2) var<storage, read_write> spikes: array<vec4<f32>>;        // (B T, Q)
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;              // presynaptic section: zeta
 @group(0) @binding(4) var<storage, read_write> report: array<atomic<u32>>;      // spikes, active
+@group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>;      // [1]: layers with a V that is not finite
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -42,6 +44,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if valid[k] {
             counts[presynaptic_index(p, b, 4u * q + k)] = zeta[k];
         }
+    }
+    if not_finite(potential) {
+        atomicOr(&status[1], p.layer_bit);
     }
     atomicAdd(&report[p.report_at], zeta.x + zeta.y + zeta.z + zeta.w);
     atomicAdd(&report[p.report_at + 1u], near_count.x + near_count.y + near_count.z + near_count.w);

@@ -2,11 +2,13 @@
 // of a sample.
 #import params
 #import index
+#import finite
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;       // (B T, Q)
 @group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(3) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+@group(0) @binding(4) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -29,6 +31,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             logit = select(logit, potential, higher);
             peak = select(peak, vec4<u32>(t), higher);
         }
+    }
+    if not_finite(potential) {
+        atomicOr(&status[1], p.layer_bit);
     }
     logits[id] = logit;
     peaks[id] = peak;

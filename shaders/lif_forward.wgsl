@@ -17,6 +17,11 @@
 // A convolution: every pixel is as a sample, with the patch that it sees as input. A lane looks through all events of
 // the sample for those in its pixel's patch; four filters of a pixel are its neurons.
 #endif
+#ifdef RECORD
+#else
+// A potential that is NaN or infinite once stays so: looking at the last one suffices.
+#import finite
+#endif
 #import params
 #import index
 #import sections
@@ -33,6 +38,8 @@
 @group(0) @binding(5) var<storage, read_write> staged: array<vec4<u32>>;       // quad b Q + q, rank, t << 2 | lane, g
 #ifdef RECORD
 @group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
+#else
+@group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>>;     // [1]: layers with a V that is not finite
 #endif
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1)
@@ -44,6 +51,8 @@
 @group(0) @binding(7) var<storage, read_write> staged: array<vec4<u32>>;       // chain, row b T + t, neuron, g
 #ifdef RECORD
 @group(0) @binding(8) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
+#else
+@group(0) @binding(8) var<storage, read_write> status: array<atomic<u32>>;     // [1]: layers with a V that is not finite
 #endif
 #endif
 
@@ -246,6 +255,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             atomicStore(&counts[chain_section(p) + quad], chain[n]);
         }
         all += (spikes[n].x + spikes[n].y) + (spikes[n].z + spikes[n].w);
+#ifdef RECORD
+#else
+        if not_finite(v[n]) {
+            atomicOr(&status[1], p.layer_bit);
+        }
+#endif
     }
     if all != 0u {
         atomicAdd(&counts[sample_section(p) + b], all);

@@ -6,14 +6,16 @@
 #endif
 #import params
 #import index
+#import finite
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
 @group(0) @binding(1) var<storage, read> currents: array<vec4<f32>>;      // (chunk T, Q): row t arrives at t + 1
 @group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(3) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+@group(0) @binding(4) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
 #ifdef RECORD
-@group(0) @binding(4) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
+@group(0) @binding(5) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
 #endif
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B T + 1)
@@ -21,8 +23,9 @@
 @group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, shard_quads)
 @group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(5) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
+@group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
 #ifdef RECORD
-@group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
+@group(0) @binding(7) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
 #endif
 #endif
 
@@ -103,6 +106,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             logit = select(logit, v, higher);
             peak = select(peak, vec4<u32>(t), higher);
         }
+    }
+    if not_finite(v) {
+        atomicOr(&status[1], p.layer_bit);
     }
     logits[quad] = logit;
     peaks[quad] = peak;

@@ -2,10 +2,12 @@
 // overwritten with V[time + 1]; S[time + 1] is written. A lane owns four neurons of a sample.
 #import params
 #import index
+#import finite
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;       // (B T, Q)
 @group(0) @binding(2) var<storage, read_write> spikes: array<vec4<f32>>;  // (B T, Q)
+@group(0) @binding(3) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -26,5 +28,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let potential = p.v_rest + p.alpha * (before - p.v_rest) - p.reset * spike + v[at];
     v[at] = potential;
+    if not_finite(potential) {
+        atomicOr(&status[1], p.layer_bit);
+    }
     spikes[at + p.quads] = select(vec4<f32>(0.0), vec4<f32>(1.0), (potential > vec4<f32>(p.v_th)) & valid);
 }

@@ -14,6 +14,7 @@
 #import index
 #ifdef ADAM
 #import adam
+#import finite
 #endif
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -22,7 +23,7 @@
 @group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T, shard_quads)
 #ifdef ADAM
 @group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in, shard_quads), of the chunks before
-@group(0) @binding(5) var<storage, read> status: array<u32>;                 // [0]: some list overflowed
+@group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>;   // [0]: some list overflowed; [2]: layers with a weight that is not finite
 @group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in, shard_quads)
 @group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in, shard_quads)
 @group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in, shard_quads)
@@ -112,7 +113,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
 #ifdef ADAM
-    if status[0] != 0u {
+    if atomicLoad(&status[0]) != 0u {
         return;
     }
     for (var n = 0u; n < WIDTH; n++) {
@@ -121,8 +122,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let v = second_moment(a, second[own + n], sum[n]);
             first[own + n] = m;
             second[own + n] = v;
-            let w = weights[own + n];
-            weights[own + n] = w - update(a, w, m, v);
+            let before = weights[own + n];
+            let w = before - update(a, before, m, v);
+            weights[own + n] = w;
+            // The square of a gradient that is not finite is not, either.
+            if not_finite(v) || not_finite(w) {
+                atomicOr(&status[2], p.layer_bit);
+            }
         }
     }
 #else

@@ -110,6 +110,38 @@ pub struct StepReport {
     pub spikes: Vec<u64>,
     /// Active entries of each hidden layer.
     pub active: Vec<u64>,
+    /// The first layer in which a number became NaN or infinite. The weights are worth nothing then.
+    pub not_finite: Option<NotFinite>,
+}
+
+/// A layer in which numbers became NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite {
+    /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
+    pub layer: usize,
+    /// Where it was seen first.
+    pub what: Quantity,
+}
+
+/// What a layer computes in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Membrane potentials.
+    Potential,
+    /// The weights' gradient, its moments, or the updated weights.
+    Gradient,
+}
+
+impl NotFinite {
+    /// From bits of the layers in which potentials, and of those in which gradients are not finite: the lowest of the
+    /// former, else the highest of the latter, which is where the backward pass met it first.
+    pub(crate) fn of((potentials, gradients): (u32, u32)) -> Option<Self> {
+        match (potentials, gradients) {
+            (0, 0) => None,
+            (0, bits) => Some(NotFinite { layer: bits.ilog2() as usize, what: Quantity::Gradient }),
+            (bits, _) => Some(NotFinite { layer: bits.trailing_zeros() as usize, what: Quantity::Potential }),
+        }
+    }
 }
 
 /// Outputs of a forward pass.

@@ -90,7 +90,7 @@ impl EventSet {
     /// Empties the set and fills it with the given samples of `source`, in that order; memory is reused.
     ///
     /// # Panics
-    /// Where an index is not below `source.len()`.
+    /// Where an index is not below `source.len()`, or samples taken several times give 2^32 events and more.
     pub fn gather(&mut self, source: &EventSet, samples: &[u32]) {
         self.neurons = source.neurons;
         self.time_steps = source.time_steps;
@@ -103,6 +103,7 @@ impl EventSet {
             self.starts.push(self.events.len() as u32);
             self.labels.push(source.labels[sample as usize]);
         }
+        assert!(u32::try_from(self.events.len()).is_ok(), "a set holds at most 2^32 - 1 events");
     }
 
     /// The first `n` samples (all, if there are fewer).

@@ -14,6 +14,8 @@ pub use conv::{Connection, Convolution};
 pub const MAX_WEIGHTS: usize = 1 << 30;
 /// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
+/// Most time steps × neurons of a layer: devices count the spikes of up to eight samples in 32 bits.
+pub const MAX_SLOTS: usize = 1 << 28;
 
 /// A spiking network: `inputs` → hidden LIF layers → readout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -364,10 +366,22 @@ impl Network {
             }
             number(name("beta"), layer.beta, layer.beta >= 0.0 && (layer.beta as f32).is_finite(), "0 or more")?;
             number(name("b_th"), layer.b_th, layer.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
+            let reset = layer.v_th as f32 - layer.v_r as f32;
+            number(name("v_th - v_r"), reset.into(), reset.is_finite(), "a finite 32-bit number")?;
             check_init(name("init"), layer.init)?;
             if let Some(conv) = layer.conv() {
                 let below = l.checked_sub(1).map_or(self.inputs, |below| self.hidden[below].outputs());
                 conv.check(&format!("hidden[{l}]"), below, layer.neurons)?;
+            }
+        }
+        for (l, neurons) in self.sizes().into_iter().enumerate() {
+            let slots = self.time_steps * neurons;
+            if slots > MAX_SLOTS {
+                let name = l.checked_sub(1).map_or("inputs".into(), |l| format!("layer {l}"));
+                return Err(Error::Config(format!(
+                    "time_steps = {} times the {neurons} neurons of {name} are {slots}: must be at most {MAX_SLOTS}",
+                    self.time_steps
+                )));
             }
         }
         let weights: usize = self.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();

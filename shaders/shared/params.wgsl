@@ -54,4 +54,5 @@ struct Params {
     windows: u32,             // neurons of a map after pooling
     pool_quads: u32,          // four filters each
     last_shard: u32,          // 1: no further shard of these columns follows
+    layer_bit: u32,           // of this weight layer among those where a number is not finite
 }

@@ -2,20 +2,36 @@
 
 use crate::model::AdamConstants;
 
-/// Updates weights and moments with the gradient; all four of the same length.
+/// Updates weights and moments with the gradient; all four of the same length. Returns whether all are finite then.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub fn adam(gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32], c: &AdamConstants) {
+pub fn adam(gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32], c: &AdamConstants) -> bool {
+    // The bits of numbers without sign are ordered as they are, infinity and then NaN above all.
+    let mut largest = 0u32;
     for (((&g, w), m), v) in gradient.iter().zip(weights).zip(first).zip(second) {
         *m = c.beta1 * *m + (1.0 - c.beta1) * g;
         *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
         *w -= c.step_size * *m / (v.sqrt() * c.inv_sqrt_correction + c.epsilon) + c.decay * *w;
+        // The square of a gradient that is not finite is not, either.
+        largest = largest.max(w.abs().to_bits()).max(v.abs().to_bits());
     }
+    largest < f32::INFINITY.to_bits()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Adam;
+
+    #[test]
+    fn what_is_not_finite_is_seen() {
+        let constants = Adam::with_lr(1e-3).constants(1);
+        for g in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN, 1e30] {
+            let (mut w, mut m, mut v, mut gradient) = ([1.0; 37], [0.0; 37], [0.0; 37], [0.5; 37]);
+            assert!(adam(&gradient, &mut w, &mut m, &mut v, &constants));
+            gradient[33] = g;
+            assert!(!adam(&gradient, &mut w, &mut m, &mut v, &constants), "{g}");
+        }
+    }
 
     /// As the paper of AdamW writes it, in float64: the decay passes through no moment and no root.
     #[test]
@@ -28,7 +44,7 @@ mod tests {
             let (mut w, mut m, mut v) = (begin, [0.0; 3], [0.0; 3]);
             let (mut expected, mut first, mut second) = (begin.map(f64::from), [0.0; 3], [0.0; 3]);
             for (n, g) in (1..).zip(&gradients) {
-                adam(g, &mut w, &mut m, &mut v, &adam_of.constants(n));
+                assert!(adam(g, &mut w, &mut m, &mut v, &adam_of.constants(n)));
                 for k in 0..3 {
                     let g = f64::from(g[k]);
                     first[k] = 0.8 * first[k] + 0.2 * g;

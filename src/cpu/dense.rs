@@ -7,13 +7,14 @@ use super::adam::adam;
 use super::loss::{ActivityLoss, cross_entropy};
 use super::matmul::{Threads, matmul};
 use super::readout::ReadoutConstants;
-use super::{Clock, CpuEngine, TiledMatrix, dense_conv, reference};
-use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, StepReport};
+use super::{Clock, CpuEngine, TiledMatrix, dense_conv, layer_bit, reference};
+use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, NotFinite, StepReport};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::model::{Adam, HiddenLayer, LifConstants, Logits, Network};
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The arrays of a step, kept from step to step.
 #[derive(Default)]
@@ -349,6 +350,7 @@ fn readout_sample(
 /// One training step of the dense method.
 pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) -> StepReport {
     pass(engine, batch, clock, false);
+    let broken = AtomicU32::new(0);
     if let Some(update) = update {
         engine.step += 1;
         let constants = update.constants(engine.step);
@@ -356,16 +358,26 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
         clock.time(
             || "adam".into(),
             || {
-                engine.layers.par_iter_mut().zip(gradients).for_each(|(layer, gradient)| {
+                engine.layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
                     let gradient = TiledMatrix::cut(gradient);
                     for (task, gradient) in layer.tiles(0).zip(&gradient.tiles) {
-                        adam(gradient, task.weights, task.first, task.second, &constants);
+                        if !adam(gradient, task.weights, task.first, task.second, &constants) {
+                            broken.fetch_or(layer_bit(l), Ordering::Relaxed);
+                        }
                     }
                 });
             },
         );
     }
     let d = &engine.dense;
+    // What is NaN or infinite once stays so: the last potentials tell.
+    let last_row = |v: &Vec<f32>, n: usize| {
+        let mut samples = v.chunks_exact(batch.time_steps() * n);
+        samples.any(|v| v[..v.len() - n].rchunks_exact(n).next().is_some_and(|v| v.iter().any(|v| !v.is_finite())))
+    };
+    let sizes = engine.network.sizes();
+    let layers = d.v.iter().zip(&sizes[1..]).enumerate();
+    let potentials = layers.filter(|(_, (v, n))| last_row(v, **n)).fold(0, |bits, (l, _)| bits | layer_bit(l));
     let spikes = d.counts.iter().map(|counts| counts.iter().map(|&n| u64::from(n)).sum());
     StepReport {
         step: engine.step,
@@ -374,6 +386,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
         correct: d.correct,
         spikes: std::iter::once(batch.events().len() as u64).chain(spikes).collect(),
         active: d.active.clone(),
+        not_finite: NotFinite::of((potentials, broken.into_inner())),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct ConvState {
     pub sums: Vec<(u32, f64)>,
     /// Active entries of all samples.
     pub active: u64,
+    /// Whether some potential was NaN or infinite.
+    pub not_finite: bool,
     /// ∇W of this group's samples, a vector for each column tile.
     pub gradient: Vec<AlignedVec>,
     /// All of it, where an inspection asks for it.
@@ -64,6 +66,11 @@ impl LayerState {
     /// Active entries of all samples.
     pub fn active_count(&self) -> u64 {
         self.conv.active + self.active.iter().map(|tile| tile.len() as u64).sum::<u64>()
+    }
+
+    /// Whether some potential was NaN or infinite.
+    pub fn not_finite(&self) -> bool {
+        self.conv.not_finite || self.active.iter().any(ActiveTile::not_finite)
     }
 }
 
@@ -97,6 +104,8 @@ pub struct Group {
     pub loss: Vec<LossTerms>,
     /// Whether each sample was classified rightly.
     pub correct: Vec<bool>,
+    /// Whether some potential of the readout was NaN or infinite.
+    pub readout_not_finite: bool,
     /// Seconds that the phases of the step took.
     pub seconds: Vec<f64>,
 }
@@ -226,7 +235,7 @@ impl Group {
         scratch.convs[l].resize_with(room, ConvSample::default);
         spikes.clear();
         conv.sums.clear();
-        conv.active = 0;
+        (conv.active, conv.not_finite) = (0, false);
         for (k, sample) in scratch.convs[l].iter_mut().enumerate().take(samples.len()) {
             let input = match below.last() {
                 None => batch.sample(samples.start + k),
@@ -237,6 +246,7 @@ impl Group {
             layer.forward(input, sample, spikes, &mut scratch.conv, record);
             conv.sums.push((sample.count, sample.low));
             conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
+            conv.not_finite |= sample.active.iter().any(ActiveTile::not_finite);
         }
     }
 
@@ -255,6 +265,7 @@ impl Group {
         self.loss.clear();
         self.correct.clear();
         self.constant.clear();
+        self.readout_not_finite = false;
         self.peaks.iter_mut().for_each(ActiveTile::clear);
         scratch.gradient.clear();
         scratch.gradient.resize(classes, 0.0);
@@ -267,6 +278,7 @@ impl Group {
                 let input = self.input(batch, self.layers.len(), k);
                 with_width!(columns.width, readout(input, steps, columns, tile, constants, result, record));
             }
+            self.readout_not_finite |= scratch.result.not_finite;
             let logits = &scratch.result.logits[..classes];
             self.logits.extend_from_slice(logits);
             let label = batch.labels()[self.samples.start + k] as usize;

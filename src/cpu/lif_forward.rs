@@ -231,6 +231,8 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
             }
         }
     }
+    seen.0 = v;
+    active.look_at(&seen.0);
     active.end_sample(c.beta);
     begin..end
 }

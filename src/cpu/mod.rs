@@ -39,6 +39,7 @@ use loss::ActivityLoss;
 use rayon::prelude::*;
 use readout::ReadoutConstants;
 use state::ActiveEntries;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tiles::{TiledMatrix, with_width};
@@ -286,11 +287,14 @@ impl CpuEngine {
                 self.begin(batch)?;
                 self.pass(batch, true, &mut clock, None);
                 let constants = adam.constants(self.step + 1);
+                let broken = AtomicU32::new(0);
                 self.weight_gradient(batch, &mut clock, |task, gradient| {
-                    update(gradient, task.weights, task.first, task.second, &constants);
+                    if !update(gradient, task.weights, task.first, task.second, &constants) {
+                        broken.fetch_or(layer_bit(task.layer), Ordering::Relaxed);
+                    }
                 });
                 self.step += 1;
-                self.report(batch)
+                self.report(batch, broken.into_inner())
             }
             Method::Dense | Method::Reference => {
                 check_batch(&self.network, batch)?;
@@ -301,7 +305,8 @@ impl CpuEngine {
         Ok(clock)
     }
 
-    fn report(&self, batch: &EventSet) -> StepReport {
+    /// What is to be said of a step; `broken` are the bits of the layers whose gradients are not finite.
+    fn report(&self, batch: &EventSet, broken: u32) -> StepReport {
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         let layers = 0..self.network.hidden.len();
@@ -314,7 +319,19 @@ impl CpuEngine {
             correct: self.groups.iter().flat_map(|group| &group.correct).filter(|&&c| c).count(),
             spikes: std::iter::once(batch.events().len() as u64).chain(layers.clone().map(spikes)).collect(),
             active: layers.map(active).collect(),
+            not_finite: NotFinite::of((self.potentials_not_finite(), broken)),
         }
+    }
+
+    /// Bits of the layers in which some potential is NaN or infinite.
+    fn potentials_not_finite(&self) -> u32 {
+        let hidden = self.network.hidden.len();
+        let of_group = |group: &Group| {
+            let layers = group.layers.iter().enumerate().filter(|(_, layer)| layer.not_finite());
+            let readout = if group.readout_not_finite { layer_bit(hidden) } else { 0 };
+            layers.fold(readout, |bits, (l, _)| bits | layer_bit(l))
+        };
+        self.groups.iter().fold(0, |bits, group| bits | of_group(group))
     }
 
     fn inspect_sparse(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -501,6 +518,11 @@ impl Engine for CpuEngine {
         bytes.retain(|(_, n)| *n > 0);
         bytes
     }
+}
+
+/// The bit of weight layer `l` in a word; from the 32nd on they share one.
+fn layer_bit(l: usize) -> u32 {
+    1 << l.min(31)
 }
 
 /// The scratch of the thread that asks.

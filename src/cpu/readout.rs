@@ -22,6 +22,8 @@ pub struct ReadoutResult {
     pub logits: Vec<f32>,
     /// First time of the maximum (0 for the sum).
     pub peak: Vec<u32>,
+    /// Whether some potential was NaN or infinite.
+    pub not_finite: bool,
 }
 
 impl ReadoutResult {
@@ -31,6 +33,7 @@ impl ReadoutResult {
         self.logits.resize(width, 0.0);
         self.peak.clear();
         self.peak.resize(width, 0);
+        self.not_finite = false;
     }
 }
 
@@ -84,6 +87,8 @@ pub fn readout<const W: usize>(
             record[t * *stride + columns.begin..][..columns.used].copy_from_slice(&v[..columns.used]);
         }
     }
+    // What is NaN or infinite once stays so.
+    out.not_finite |= v.iter().fold(false, |seen, v| seen | !v.is_finite());
     out.logits[columns.begin..][..W].copy_from_slice(&logits);
     out.peak[columns.begin..][..W].copy_from_slice(&peak);
 }

@@ -87,6 +87,8 @@ pub struct ActiveTile {
     /// Surrogate gradient; |V - V_th| until the sample is closed.
     g: Vec<f32>,
     e: Vec<f32>,
+    /// Whether some potential was NaN or infinite.
+    not_finite: bool,
 }
 
 /// The active entries of one sample in one column tile.
@@ -106,6 +108,18 @@ impl ActiveTile {
         self.starts.clear();
         self.starts.push(0);
         self.len = 0;
+        self.not_finite = false;
+    }
+
+    /// Looks at a sample's last potentials: what is NaN or infinite once stays so.
+    #[inline(always)]
+    pub fn look_at(&mut self, v: &[f32]) {
+        self.not_finite |= v.iter().fold(false, |seen, v| seen | !v.is_finite());
+    }
+
+    /// Whether [`look_at`](Self::look_at) saw a potential that is NaN or infinite.
+    pub fn not_finite(&self) -> bool {
+        self.not_finite
     }
 
     /// Makes room for `more` entries.

@@ -346,6 +346,7 @@ impl Engine for Reference {
             correct,
             spikes: [batch.events().len() as u64].into_iter().chain(counts(|layer| layer.spikes.len())).collect(),
             active: counts(|layer| layer.active.len()).collect(),
+            not_finite: None,
         });
         Ok(())
     }

@@ -239,7 +239,7 @@ pub struct State<B = wgpu::Buffer> {
     pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
     pub delta: B,
-    /// Whether some list overflowed: [`status`](Self::status)[0].
+    /// Whether some list overflowed; the layers in which a potential, then those in which a weight is not finite.
     pub status: B,
     /// The step's number.
     pub step: B,
@@ -264,9 +264,9 @@ pub struct Request {
 }
 
 /// Length of the report in words: step, overflow, cross entropy, correct, then per hidden layer spikes, active,
-/// upper and lower term.
+/// upper and lower term; at last the bits of the layers in which a potential, or a weight, is not finite.
 pub fn report_words(hidden: usize) -> usize {
-    4 + 4 * hidden
+    4 + 4 * hidden + 2
 }
 
 /// Words that the host writes for a step of up to `batch` samples: the step's number (4), Adam's constants (8), then

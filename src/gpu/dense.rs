@@ -132,6 +132,7 @@ impl<'a> Step<'a> {
             counts: &h.counts,
             activity: &h.activity,
             report: &self.state.report,
+            status: &self.state.status,
         }
     }
 
@@ -160,7 +161,7 @@ impl<'a> Step<'a> {
                     if self.by_steps {
                         self.layer(l, h).forward(r, l, p);
                     } else {
-                        let buffers = &[&dense.v[l], &dense.spikes[l + 1], &h.counts, &state.report];
+                        let buffers = &[&dense.v[l], &dense.spikes[l + 1], &h.counts, &state.report, &state.status];
                         r.add(format!("dense_lif.{l}"), (k::DENSE_LIF, &[]), p, buffers, lanes);
                     }
                     r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], samples());
@@ -170,7 +171,8 @@ impl<'a> Step<'a> {
                 }
                 None => {
                     let out = &state.readout;
-                    r.add("dense_readout", (k::DENSE_READOUT, &[]), p, &[&dense.v[l], &out.logits, &out.peaks], lanes);
+                    let buffers = &[&dense.v[l], &out.logits, &out.peaks, &state.status];
+                    r.add("dense_readout", (k::DENSE_READOUT, &[]), p, buffers, lanes);
                     record_loss(r, state, p);
                 }
             }

@@ -79,6 +79,8 @@ pub struct GpuEngine {
     /// What is written into the slots of a submit.
     words: Vec<u32>,
     notes: Vec<String>,
+    /// The number of the last pass that was no training step, which its report must give.
+    canary: u32,
     /// Where an inspection under way keeps the potentials of each layer.
     recorded_v: Vec<wgpu::Buffer>,
 }
@@ -157,6 +159,7 @@ impl GpuEngine {
             pace: Pace::default(),
             words: Vec::new(),
             notes: Vec::new(),
+            canary: 0,
             recorded_v: Vec::new(),
         })
     }
@@ -347,7 +350,10 @@ impl GpuEngine {
                 let part = steps::part(batch, range, pieces.len());
                 self.record(*piece)?;
                 self.write_batch(&part);
+                // What the report must say, or the piece did not run to its end.
+                self.canary = self.canary.wrapping_add(1) | 1 << 31;
                 let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
+                self.context.queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&self.canary));
                 let clear = |encoder: &mut wgpu::CommandEncoder| {
                     encoder.clear_buffer(&state.status, 0, None);
                     encoder.clear_buffer(&state.report, 0, None);
@@ -355,6 +361,7 @@ impl GpuEngine {
                 self.submit_piece(piece, clear, |_| {})?;
                 let words = report_words(self.network.hidden.len());
                 let report = Report(self.context.read_as(&state.report, words)?);
+                report.check(&self.context, self.canary)?;
                 // The dense methods keep no lists.
                 let lists = purpose == Purpose::Evaluate || matches!(self.method, Method::Sparse | Method::Auto);
                 let overflowed = report.overflowed()

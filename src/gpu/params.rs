@@ -62,6 +62,7 @@ pub struct Params {
     pub windows: u32,
     pub pool_quads: u32,
     pub last_shard: u32,
+    pub layer_bit: u32,
 }
 
 /// The constants of one Adam update.

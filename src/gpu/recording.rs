@@ -76,14 +76,10 @@ struct Entry<'a> {
     phase: Phase,
     pipeline: wgpu::ComputePipeline,
     segments: Option<Arc<[Executed]>>,
-    uniform: Uniform,
+    /// Where its uniform data begin.
+    uniform: u64,
     buffers: Vec<&'a wgpu::Buffer>,
     work: Work,
-}
-
-enum Uniform {
-    At(u64),
-    Buffer(wgpu::Buffer),
 }
 
 /// Collects dispatches.
@@ -120,34 +116,8 @@ impl<'a> Recorder<'a> {
     pub fn add<P: bytemuck::Pod>(
         &mut self,
         label: impl Into<String>,
-        kernel: (Kernel, &[&'static str]),
-        params: P,
-        buffers: &[&'a wgpu::Buffer],
-        work: Work,
-    ) {
-        let at = self.uniforms.len() as u64;
-        self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
-        self.uniforms.resize((at + UNIFORM_STRIDE) as usize, 0);
-        self.push(label.into(), kernel, Uniform::At(at), buffers, work);
-    }
-
-    /// Appends a dispatch whose binding 0 is a uniform buffer of its own.
-    pub fn add_with(
-        &mut self,
-        label: impl Into<String>,
-        kernel: (Kernel, &[&'static str]),
-        uniform: &wgpu::Buffer,
-        buffers: &[&'a wgpu::Buffer],
-        work: Work,
-    ) {
-        self.push(label.into(), kernel, Uniform::Buffer(uniform.clone()), buffers, work);
-    }
-
-    fn push(
-        &mut self,
-        label: String,
         (kernel, defined): (Kernel, &[&'static str]),
-        uniform: Uniform,
+        params: P,
         buffers: &[&'a wgpu::Buffer],
         work: Work,
     ) {
@@ -156,7 +126,9 @@ impl<'a> Recorder<'a> {
         }
         let pipeline = self.context.pipeline(kernel, defined);
         let segments = self.context.segments(kernel, defined);
-        let phase = self.phase;
+        let (label, phase, uniform) = (label.into(), self.phase, self.uniforms.len() as u64);
+        self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
+        self.uniforms.resize((uniform + UNIFORM_STRIDE) as usize, 0);
         self.entries.push(Entry { label, phase, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
     }
 
@@ -187,14 +159,11 @@ impl<'a> Recorder<'a> {
             .entries
             .into_iter()
             .map(|entry| {
-                let first = match &entry.uniform {
-                    Uniform::Buffer(buffer) => buffer.as_entire_binding(),
-                    Uniform::At(offset) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &uniforms,
-                        offset: *offset,
-                        size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
-                    }),
-                };
+                let first = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &uniforms,
+                    offset: entry.uniform,
+                    size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
+                });
                 let rest = entry.buffers.iter().map(|buffer| buffer.as_entire_binding());
                 let entries: Vec<_> = std::iter::once(first)
                     .chain(rest)

@@ -40,6 +40,8 @@ pub struct Layer<'a> {
     pub activity: &'a wgpu::Buffer,
     /// Counts for the host.
     pub report: &'a wgpu::Buffer,
+    /// Flags.
+    pub status: &'a wgpu::Buffer,
 }
 
 impl<'a> Layer<'a> {
@@ -47,7 +49,7 @@ impl<'a> Layer<'a> {
     pub fn forward(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
         let lanes = || groups((p.batch * p.quads) as usize);
         for time in 0..p.steps - 1 {
-            let buffers = &[self.v, self.spikes];
+            let buffers = &[self.v, self.spikes, self.status];
             r.add(format!("reference_lif.{l}"), (k::REFERENCE_LIF, &[]), Params { time, ..p }, buffers, lanes());
         }
         let buffers = &[self.spikes, self.counts, self.report];

@@ -75,10 +75,16 @@ pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [Lay
 }
 
 fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'a LayerWeights) {
+    let p = Params { layer_bit: layer_bit(l), ..Params::default() };
     for s in &w.shards {
-        let buffers = &[&state.status, &s.gradient, &s.weights, &s.first, &s.second];
-        r.add_with(format!("adam.{l}"), (k::ADAM, &[]), &state.adam, buffers, groups(w.rows * s.quads));
+        let buffers = &[&state.status, &s.gradient, &s.weights, &s.first, &s.second, &state.adam];
+        r.add(format!("adam.{l}"), (k::ADAM, &[]), p, buffers, groups(w.rows * s.quads));
     }
+}
+
+/// The bit of weight layer `l` in the words of [`State::status`]; from the 32nd on they share one.
+fn layer_bit(l: usize) -> u32 {
+    1 << l.min(31)
 }
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
@@ -107,6 +113,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         nu_low: r.nu_low as f32,
         input_capacity: if l == 0 { state.sizes.input_events as u32 } else { state.sizes.capacity[l - 1].events },
         total: batch as u32,
+        layer_bit: layer_bit(l),
         ..Params::default()
     };
     p.scanned = p.counts;
@@ -306,11 +313,14 @@ impl<'a> Step<'a> {
     ) {
         let p = self.params(l);
         let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
+        // The readout has room for both.
+        let status = (kernel == k::READOUT || !self.recording()).then_some(&self.state.status);
+        let out: Vec<_> = out.iter().copied().chain(status).chain(recorded).collect();
         if self.conv(l).is_some() {
             let variant: &[&'static str] = if self.recording() { &["CONV", "RECORD"] } else { &["CONV"] };
             let (starts, events) = self.input(l);
             let inputs = [starts, events, &self.weights[l].whole().weights];
-            let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
+            let buffers = [&inputs[..], &out].concat();
             r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
             return;
         }
@@ -322,14 +332,14 @@ impl<'a> Step<'a> {
             let (starts, events) = self.input(l);
             for shard in &self.weights[l].shards {
                 let inputs = [starts, events, &shard.weights];
-                let buffers: Vec<_> = inputs.iter().chain(out).copied().chain(recorded).collect();
+                let buffers = [&inputs[..], &out].concat();
                 let lanes = groups(self.batch * shard.quads.div_ceil(width));
                 r.add(label.clone(), (kernel, variant), of_shard(p, shard), &buffers, lanes);
             }
             return;
         };
         let variant: &[&'static str] = if self.recording() { &["CURRENTS", "RECORD"] } else { &["CURRENTS"] };
-        let buffers: Vec<_> = std::iter::once(&scratch.products).chain(out.iter().copied()).chain(recorded).collect();
+        let buffers = [&[&scratch.products], &out[..]].concat();
         for first in (0..self.batch).step_by(self.state.chunk) {
             let samples = self.state.chunk.min(self.batch - first);
             let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..p };

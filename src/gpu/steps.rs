@@ -2,10 +2,11 @@
 
 use super::GpuEngine;
 use super::buffers::{State, report_words, slot_words};
+use super::context::Context;
 use super::params::AdamParams;
 use super::pieces::Piece;
 use super::sparse::Purpose;
-use crate::engine::{LossTerms, StepReport};
+use crate::engine::{LossTerms, NotFinite, StepReport};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Adam;
@@ -98,8 +99,16 @@ impl Pace {
 pub struct Report(pub Vec<u32>);
 
 impl Report {
-    pub fn step(&self) -> u32 {
-        self.0[0]
+    /// Makes sure that the pass ran: its number is the canary.
+    pub fn check(&self, context: &Context, step: u32) -> Result<()> {
+        match self.0[0] == step {
+            true => Ok(()),
+            false => Err(context.fault(format!(
+                "step {step} did not run to its end (its report says {}); the driver may have cut it short: use a \
+                 smaller batch",
+                self.0[0]
+            ))),
+        }
     }
 
     pub fn overflowed(&self) -> bool {
@@ -114,12 +123,18 @@ impl Report {
         self.0[5 + 4 * l]
     }
 
+    /// Bits of the layers in which a potential, and of those in which a weight is not finite.
+    pub fn not_finite(&self) -> (u32, u32) {
+        let n = self.0.len();
+        (self.0[n - 2], self.0[n - 1])
+    }
+
     pub fn float(&self, at: usize) -> f64 {
         f64::from(f32::from_bits(self.0[at]))
     }
 
     pub fn loss(&self) -> LossTerms {
-        let hidden = 0..(self.0.len() - 4) / 4;
+        let hidden = 0..(self.0.len() - 6) / 4;
         LossTerms {
             cross_entropy: self.float(2),
             upper: hidden.clone().map(|l| self.float(6 + 4 * l)).sum(),
@@ -234,12 +249,26 @@ impl GpuEngine {
     /// Makes what was written into slot `k` the next step's.
     fn encode_slot(encoder: &mut wgpu::CommandEncoder, state: &State, k: usize, samples: Option<usize>) {
         let at = 4 * (k * slot_words(state.sizes.batch)) as u64;
+        encoder.clear_buffer(&state.status, 4, None);
         encoder.copy_buffer_to_buffer(&state.slots, at, &state.step, 0, 16);
         encoder.copy_buffer_to_buffer(&state.slots, at + 16, &state.adam, 0, 32);
         if let Some(samples) = samples {
             let bytes = 16 * (samples as u64 + 1);
             encoder.copy_buffer_to_buffer(&state.slots, at + 48, &state.input.samples, 0, bytes);
         }
+    }
+
+    /// Copies the flags of a step into its report, and that into place `k` of what the host reads.
+    fn encode_report(encoder: &mut wgpu::CommandEncoder, state: &State, readback: &wgpu::Buffer, k: usize) {
+        Self::encode_flags(encoder, state);
+        let bytes = 4 * report_words(state.hidden.len()) as u64;
+        encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes);
+    }
+
+    /// Copies the flags of a step into its report.
+    pub(super) fn encode_flags(encoder: &mut wgpu::CommandEncoder, state: &State) {
+        let at = 4 * (report_words(state.hidden.len()) as u64 - 2);
+        encoder.copy_buffer_to_buffer(&state.status, 4, &state.report, at, 8);
     }
 
     /// Encodes and submits steps without waiting: several whole ones from the set on the device, or one of any kind.
@@ -292,8 +321,7 @@ impl GpuEngine {
             };
             Self::encode_slot(&mut encoder, state, k, Some(n));
             recording.encode(&mut encoder);
-            let bytes = 4 * report_words(self.network.hidden.len()) as u64;
-            encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes);
+            Self::encode_report(&mut encoder, state, readback, k);
         }
         self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
         Ok(self.context.queue.submit([encoder.finish()]))
@@ -305,7 +333,6 @@ impl GpuEngine {
         pieces: &[(Piece, Range<usize>)],
         readback: &wgpu::Buffer,
     ) -> Result<wgpu::SubmissionIndex> {
-        let bytes = 4 * report_words(self.network.hidden.len()) as u64;
         let mut submission = None;
         for (k, (piece, range)) in pieces.iter().enumerate() {
             self.words.clear();
@@ -327,7 +354,7 @@ impl GpuEngine {
             submission = Some(self.submit_piece(
                 piece,
                 |encoder| Self::encode_slot(encoder, state, 0, samples),
-                |encoder| encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes),
+                |encoder| Self::encode_report(encoder, state, readback, k),
             )?);
         }
         submission.ok_or_else(|| Error::Device("a step without samples".into()))
@@ -422,6 +449,7 @@ impl GpuEngine {
                 correct: sum(&|r| r.float(3) as u64) as usize,
                 spikes: std::iter::once(input).chain(spikes).collect(),
                 active: (0..hidden).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
+                not_finite: reports.iter().find_map(|report| NotFinite::of(report.not_finite())),
             });
         }
         Ok(())
@@ -447,14 +475,7 @@ impl GpuEngine {
         let reports: Vec<Report> = all.chunks(words).map(|words| Report(words.to_vec())).collect();
         for (k, report) in reports.iter().enumerate() {
             let job = &done.jobs[k / done.pieces];
-            if report.step() != job.step as u32 {
-                return Err(self.context.fault(format!(
-                    "step {} did not run to its end (its report says {}); the driver may have cut it short: use a \
-                     smaller batch",
-                    job.step,
-                    report.step()
-                )));
-            }
+            report.check(&self.context, job.step as u32)?;
         }
         Ok(reports)
     }

@@ -1,7 +1,7 @@
 //! What goes wrong in training without an error: layers that are dead, silent or saturated; and a loss that is no number.
 
 use super::progress::EpochSums;
-use crate::engine::StepReport;
+use crate::engine::{NotFinite, Quantity, StepReport};
 use crate::error::{Error, Result};
 use crate::model::{HiddenLayer, Network};
 
@@ -86,22 +86,34 @@ fn saturated(l: usize, layer: &HiddenLayer, activity: f64) -> String {
     )
 }
 
-/// Refuses a step whose loss is no number.
+/// Refuses a step in which a number became NaN or infinite.
 ///
 /// # Errors
-/// [`Error::NotFinite`] naming the step, the term, and what to change.
-pub fn check_loss(report: &StepReport, epoch: u64, lr: f64) -> Result<()> {
+/// [`Error::NotFinite`] naming the step, the layer or the term of the loss, and what to change.
+pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -> Result<()> {
+    let remedy = format!(
+        "The last checkpoint is kept; begin again with a lower learning rate (--lr, now {lr}), or smaller weights \
+         (init.scale)"
+    );
+    let step = format!("step {} (epoch {epoch})", report.step);
+    if let Some(NotFinite { layer, what }) = report.not_finite {
+        let layer = match layer < network.hidden.len() {
+            true => format!("hidden[{layer}]"),
+            false => "the readout".into(),
+        };
+        let what = match what {
+            Quantity::Potential => "membrane potentials",
+            Quantity::Gradient => "weight gradients",
+        };
+        return Err(Error::NotFinite(format!("{step}: {what} of {layer} became NaN or infinite. {remedy}")));
+    }
     let terms = [
         ("cross entropy", report.loss.cross_entropy),
         ("upper regulariser", report.loss.upper),
         ("lower regulariser", report.loss.lower),
     ];
     match terms.into_iter().find(|(_, value)| !value.is_finite()) {
-        Some((term, value)) => Err(Error::NotFinite(format!(
-            "step {} (epoch {epoch}): the {term} is {value}. The checkpoint of the last good epoch is kept; begin again \
-             with a lower learning rate (--lr, now {lr}), or smaller weights (init.scale)",
-            report.step
-        ))),
+        Some((term, value)) => Err(Error::NotFinite(format!("{step}: the {term} is {value}. {remedy}"))),
         None => Ok(()),
     }
 }
@@ -159,7 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_stops_with_its_step() {
+    fn what_is_no_number_stops_with_its_step() {
+        let network = testing::config().network;
         let mut report = StepReport {
             step: 12,
             samples: 1,
@@ -167,14 +180,23 @@ mod tests {
             correct: 0,
             spikes: vec![],
             active: vec![],
+            not_finite: None,
         };
-        let error = check_loss(&report, 3, 0.5).unwrap_err();
+        let error = check_step(&report, &network, 3, 0.5).unwrap_err();
         assert!(matches!(error, Error::NotFinite(_)));
         let error = error.to_string();
         for part in ["step 12 (epoch 3)", "upper regulariser is inf", "--lr, now 0.5"] {
             assert!(error.contains(part), "{error}");
         }
         report.loss.upper = 0.0;
-        check_loss(&report, 3, 0.5).unwrap();
+        check_step(&report, &network, 3, 0.5).unwrap();
+        for (layer, what, words) in [
+            (1, Quantity::Potential, "membrane potentials of hidden[1]"),
+            (2, Quantity::Gradient, "weight gradients of the readout"),
+        ] {
+            report.not_finite = Some(NotFinite { layer, what });
+            let error = check_step(&report, &network, 3, 0.5).unwrap_err().to_string();
+            assert!(error.contains("step 12 (epoch 3)") && error.contains(words), "{error}");
+        }
     }
 }

@@ -190,6 +190,7 @@ mod tests {
             correct: 1,
             spikes: vec![9, entries[0], 2 * entries[1]],
             active: vec![entries[0] / 2, 0],
+            not_finite: None,
         };
         sums.add(&report);
         assert_eq!(sums.spike_density(&network), [0.5, 1.0]);

@@ -363,7 +363,7 @@ impl<'a> Trainer<'a> {
     fn collect(&mut self, wait: bool, clock: &Instant, observer: &mut dyn Observer) -> Result<()> {
         let reports = self.engine.reports(wait)?;
         for report in &reports {
-            guard::check_loss(report, self.progress.epoch + 1, self.config.adam.lr)?;
+            guard::check_step(report, &self.config.network, self.progress.epoch + 1, self.config.adam.lr)?;
             self.progress.sums.add(report);
             self.session.add(report);
         }

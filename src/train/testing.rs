@@ -185,6 +185,7 @@ impl Engine for FakeEngine {
             correct: batch.len() / 2,
             spikes: vec![batch.events().len() as u64, spikes(0, step % 5 + 1), spikes(1, 2)],
             active,
+            not_finite: None,
         });
         self.trained.push(batch.len());
         self.samples.extend((0..batch.len()).map(|b| batch.sample(b).to_vec()));
