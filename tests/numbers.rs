@@ -151,6 +151,6 @@ fn odd_constants_give_the_same_spikes_on_both_devices() {
                 }
             }
         }
-        println!("{name}: {compared} of 9 compared");
+        assert!(compared >= 3, "{name}: {compared} of 9 compared");
     }
 }
