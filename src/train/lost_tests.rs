@@ -33,7 +33,8 @@ struct Fragile {
 impl Fragile {
     fn new(network: &Network, method: Method, blows: &[Blow]) -> Self {
         let engine = GpuEngine::new(network, method, GpuOptions::default()).unwrap();
-        let mut fragile = Fragile { engine, blows: blows.iter().copied().collect(), calls: 0, reopened: 0, destroyed: false };
+        let mut fragile =
+            Fragile { engine, blows: blows.iter().copied().collect(), calls: 0, reopened: 0, destroyed: false };
         fragile.arm();
         fragile
     }
