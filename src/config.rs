@@ -5,13 +5,17 @@ use crate::data::augment::Augment;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::Variant;
-use crate::model::{Adam, Network};
+use crate::limits;
+use crate::model::{Adam, MAX_LAYERS, Network};
 use crate::presets;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// Most bytes of a configuration file: a thousand times what one has that says everything.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Everything that decides a training run, and nothing else.
 ///
@@ -133,7 +137,7 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
     pub fn load(path: &Path, paper: bool) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = limits::read_text(path, MAX_BYTES, "a configuration")?;
         Self::from_toml(&text, path, paper)
     }
 
@@ -159,6 +163,7 @@ impl RunConfig {
         let merged = match from_table::<RunConfig>(given.clone()) {
             Ok(_) => given,
             Err(_) => {
+                few_layers(&given).map_err(format)?;
                 let mut merged = to_table(&base)?;
                 merge(&mut merged, given);
                 merged
@@ -299,6 +304,15 @@ fn shown(value: &Option<Value>) -> String {
 /// None in practice: a network is numbers and names.
 pub fn network_differences(left: &Network, right: &Network) -> Result<Vec<Difference>> {
     Ok(differences(&Value::Table(to_table(left)?), &Value::Table(to_table(right)?)))
+}
+
+/// Each entry that a file gives takes a whole layer of the preset: counted before they are made.
+fn few_layers(given: &Table) -> Result<(), String> {
+    let hidden = given.get("network").and_then(|network| network.get("hidden")).and_then(Value::as_array);
+    match hidden.map_or(0, Vec::len) {
+        0..=MAX_LAYERS => Ok(()),
+        n => Err(format!("network.hidden has {n} entries: must be {MAX_LAYERS} at most")),
+    }
 }
 
 fn preset(name: &str, paper: bool) -> Result<RunConfig> {

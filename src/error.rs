@@ -1,6 +1,8 @@
-//! The library's one error type. Messages name the file or value and the remedy.
+//! The library's one error type. Messages name the file or value and the remedy; what they quote of a file is harmless to
+//! a terminal.
 
-use std::path::PathBuf;
+use crate::limits::harmless;
+use std::path::{Path, PathBuf};
 
 /// Result with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -18,7 +20,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file was read but does not hold what its format demands.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {what}", shown(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -58,6 +60,11 @@ impl Error {
 
     /// An [`Error::Format`] about `path`.
     pub fn format(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Error::Format { path: path.into(), what: what.into() }
+        Error::Format { path: path.into(), what: harmless(&what.into()).into_owned() }
     }
+}
+
+/// A path for people: it may be a stranger's, as the `data` of a configuration is.
+fn shown(path: &Path) -> String {
+    harmless(&path.to_string_lossy()).into_owned()
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod golden;
 pub mod gpu;
+mod limits;
 pub mod memory;
 pub mod model;
 pub mod plot;

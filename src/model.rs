@@ -12,6 +12,8 @@ pub use conv::{Connection, Convolution};
 
 /// Most weights in a network: four copies of them (weights, gradient, two moments) then take 16 GiB.
 pub const MAX_WEIGHTS: usize = 1 << 30;
+/// Most hidden layers.
+pub const MAX_LAYERS: usize = 1024;
 /// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
 /// Most time steps × neurons of a layer: devices count the spikes of up to eight samples in 32 bits.
@@ -357,6 +359,10 @@ impl Network {
         extent("time_steps".into(), self.time_steps)?;
         extent("readout.classes".into(), self.readout.classes)?;
         number("dt_ms".into(), self.dt_ms, self.dt_ms.is_finite() && self.dt_ms > 0.0, "a positive number")?;
+        if self.hidden.len() > MAX_LAYERS {
+            let n = self.hidden.len();
+            return Err(Error::Config(format!("hidden has {n} layers: must be {MAX_LAYERS} at most")));
+        }
         for (l, layer) in self.hidden.iter().enumerate() {
             let name = |field: &str| format!("hidden[{l}].{field}");
             extent(name("neurons"), layer.neurons)?;

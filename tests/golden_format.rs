@@ -121,7 +121,12 @@ fn files_that_cannot_be_read_at_all() {
     // Sparse: it takes no space.
     let large = folder.path().join("large.safetensors");
     std::fs::File::create(&large).unwrap().set_len(300 << 20).unwrap();
-    assert!(Case::read(&large).unwrap_err().to_string().contains("larger than 256 MiB"));
+    assert!(
+        Case::read(&large)
+            .unwrap_err()
+            .to_string()
+            .contains("more than 268435456 bytes, the most that a golden case has")
+    );
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! Big-endian u32 numbers: a magic number (0x801 labels, 0x803 images), the count of items, for images their height
 //! and width; then one byte a label or pixel. A file is not trusted: memory grows with the bytes that really arrive,
-//! never by a header's claim, and a gzip stream is inflated no further than one byte past that claim.
+//! never by a header's claim, and a gzip stream is inflated no further than one byte past that claim, nor further than
+//! data compress.
 
 use crate::error::{Error, Result};
+use crate::limits::Gunzip;
 use crate::model::MAX_EXTENT;
-use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -120,8 +121,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(mut source: impl BufRead + 'a, name: &'a Path) -> Result<Self> {
         let gzipped = source.fill_buf().map_err(Error::io(name))?.starts_with(&GZIP_MAGIC);
-        // "Multi", because only that decoder looks at what follows the first stream.
-        let source: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(source)) } else { Box::new(source) };
+        let source: Box<dyn Read> = if gzipped { Box::new(Gunzip::new(source)) } else { Box::new(source) };
         Ok(Reader { source, name, gzipped })
     }
 
@@ -130,6 +130,9 @@ impl<'a> Reader<'a> {
         let mut bytes = Vec::new();
         match self.source.by_ref().take(limit).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(Error::format(self.name, error.to_string()))
+            }
             // What the decoder finds wrong has no number of the operating system.
             Err(error) if self.gzipped && error.raw_os_error().is_none() => Err(Error::format(
                 self.name,

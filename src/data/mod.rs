@@ -125,6 +125,8 @@ struct Kind {
     variable: &'static str,
     remedy: &'static str,
     published: [usize; 2],
+    neurons: usize,
+    classes: u32,
     halves: fn(&Path) -> Result<[PathBuf; 2]>,
     open: fn(&Path) -> Result<Box<dyn Recordings>>,
     checksum: fn(&Path) -> Result<String>,
@@ -135,6 +137,8 @@ const NMNIST: Kind = Kind {
     variable: nmnist::VARIABLE,
     remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
     published: [60_000, 10_000],
+    neurons: atis::PIXELS,
+    classes: nmnist::CLASSES,
     halves: nmnist::halves,
     open: |path| Ok(Box::new(nmnist::NMnist::open(path)?)),
     checksum: nmnist::NMnist::checksum,
@@ -145,10 +149,19 @@ const SHD: Kind = Kind {
     variable: shd::VARIABLE,
     remedy: "shd_train.h5 and shd_test.h5 of SHD",
     published: [8_156, 2_264],
+    neurons: shd::UNITS,
+    classes: shd::CLASSES,
     halves: shd::halves,
     open: |path| Ok(Box::new(shd::Shd::open(path)?)),
     checksum: cache::checksum_of_file,
 };
+
+impl Kind {
+    /// Whether the reader could have read these samples: what is kept of them may be another's work.
+    fn could_hold(&self, set: &EventSet) -> bool {
+        !set.is_empty() && set.neurons() == self.neurons && set.labels().iter().all(|&label| label < self.classes)
+    }
+}
 
 fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
@@ -196,6 +209,7 @@ fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Re
     };
     if let Some((file, checksum)) = &kept
         && let Some(half) = cache::read(file, checksum, bins)
+        && kind.could_hold(&half.set)
     {
         return Ok(half);
     }

@@ -18,6 +18,7 @@ use super::atis::{self, AtisEvent, EVENT_BYTES};
 use super::recordings::{Bins, Recordings, Sample, hex};
 use super::shared_file::SharedFile;
 use crate::error::{Error, Result};
+use crate::limits;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -113,10 +114,14 @@ impl NMnist {
         };
         let file = SharedFile::new(File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))?;
         let length = fs::metadata(path).map_err(Error::io(path))?.len();
-        let archive = ZipArchive::new(file)
+        let mut archive = ZipArchive::new(file)
             .map_err(|e| damaged(format!("the directory at the end of its {length} bytes cannot be read ({e})")))?;
         if archive.has_duplicate_names() {
             return Err(damaged("its directory has a name twice".into()));
+        }
+        let claim = inflated_size(&mut archive);
+        if claim > u128::from(limits::inflated(length)) {
+            return Err(damaged(format!("its {length} bytes claim to inflate to {claim}, which no recordings do")));
         }
         let mut members = Vec::new();
         for index in 0..archive.len() {
@@ -177,6 +182,7 @@ impl NMnist {
         let mut bytes = Vec::new();
         let Some(archive) = &self.archive else {
             let path = self.path.join(&member.name);
+            limits::refuse_special(&path)?;
             let file = File::open(&path).map_err(Error::io(&path))?;
             let length = file.metadata().map_err(Error::io(&path))?.len();
             if length > MAX_BYTES {
@@ -230,6 +236,17 @@ impl NMnist {
         }
         Ok(format!("folder {}", hex(&hash)))
     }
+}
+
+/// What all members claim to inflate to. Members may share their compressed bytes; what each claims counts.
+fn inflated_size(archive: &mut ZipArchive<SharedFile>) -> u128 {
+    let members = archive.len();
+    // Known at once, but where sizes follow the data, as in zips that were written to a pipe.
+    archive.decompressed_size().unwrap_or_else(|| {
+        // What cannot be read now cannot be read later.
+        let size = |index| archive.by_index_raw(index).map_or(0, |member| u128::from(member.size()));
+        (0..members).map(size).sum()
+    })
 }
 
 /// The names in a folder, sorted. One that is no text is no recording's.

@@ -38,6 +38,8 @@ impl Bins {
         }
         events.sort_unstable();
         events.dedup();
+        // Hundreds of them are held at once, each of which may have been one event over and over.
+        events.shrink_to_fit();
         (events, late)
     }
 }

@@ -24,12 +24,12 @@
 
 use super::recordings::{Bins, Recordings, Sample};
 use crate::error::{Error, Result};
-use flate2::read::MultiGzDecoder;
+use crate::limits::Gunzip;
 use half::f16;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,8 +42,10 @@ pub const CLASSES: u32 = 20;
 pub const UNITS: usize = 700;
 /// Most seconds of an utterance; SHD's last 1.4 s at most. What is later is in another unit than seconds.
 pub const MAX_SECONDS: f64 = 60.0;
-/// Most bytes that a gzipped file may inflate to.
+/// Most bytes that a gzipped file may inflate to; a short one to less, as data do not compress to nothing.
 pub const MAX_INFLATED: u64 = 2 << 30;
+/// Most utterances of a file; SHD's halves have 8,156 and 2,264.
+pub const MAX_UTTERANCES: u64 = 1 << 20;
 /// What a read may take beyond the file's own size.
 const SLACK: usize = 64 << 20;
 
@@ -262,9 +264,10 @@ fn storage(path: &Path) -> Result<(DynStorage, u64)> {
     }
     let file = File::open(path).map_err(Error::io(path))?;
     let mut bytes = Vec::new();
-    let read = MultiGzDecoder::new(BufReader::new(file)).take(MAX_INFLATED + 1).read_to_end(&mut bytes);
+    let read = Gunzip::new(BufReader::new(file)).take(MAX_INFLATED + 1).read_to_end(&mut bytes);
     let inflated = bytes.len() as u64;
     match read {
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => Err(Error::format(path, e.to_string())),
         Err(e) => Err(Error::format(
             path,
             format!(
@@ -292,8 +295,11 @@ fn is_missing(error: &hdf5_reader::error::Error) -> bool {
 fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
     let dataset = guarded(|| file.dataset(name))
         .map_err(|e| Error::format(path, format!("has no readable data set {name} ({e}); SHD has")))?;
+    // Before anything is read: a data set without any stored bytes may claim all of them.
+    let claim = dataset.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent));
     match dataset.ndim() {
-        1 => Ok(dataset),
+        1 if claim <= MAX_UTTERANCES => Ok(dataset),
+        1 => Err(Error::format(path, format!("{name} claims {claim} entries, at most {MAX_UTTERANCES} are read"))),
         n => Err(Error::format(path, format!("{name} has {n} dimensions, 1 expected"))),
     }
 }

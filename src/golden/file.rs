@@ -1,11 +1,10 @@
 //! A stranger's safetensors file: every tensor and every field is checked before it is used.
 
 use crate::error::{Error, Result};
+use crate::limits;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Largest file read, bytes. Golden cases are below 1 MB.
@@ -30,13 +29,7 @@ pub(super) fn bad(path: &Path, what: impl std::fmt::Display) -> Error {
 
 /// Reads the whole file, if it is not too large.
 pub(super) fn read_limited(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
-    match bytes.len() as u64 > MAX_FILE_BYTES {
-        true => Err(bad(path, format!("larger than {} MiB: not a golden case", MAX_FILE_BYTES >> 20))),
-        false => Ok(bytes),
-    }
+    limits::read(path, MAX_FILE_BYTES, "a golden case")
 }
 
 /// The tensors of a file.

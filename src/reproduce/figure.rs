@@ -4,10 +4,14 @@ use super::job::Job;
 use super::machine::Machine;
 use super::{Item, Scale};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, chart_png, table_png};
 use crate::train::write_atomically;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+/// Most bytes of a figure's table.
+pub(super) const MAX_TABLE_BYTES: u64 = 64 << 20;
 
 /// A panel that rows belong to.
 #[derive(Debug, Clone, PartialEq)]
@@ -241,7 +245,7 @@ fn csv(content: &Content) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Format`] naming the line, where the columns are others, a panel is not the figure's, or a number is none.
 fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let bad = |what: String| Error::format(path, what);
     let head = reader.headers().map_err(|e| bad(e.to_string()))?;

@@ -1,7 +1,9 @@
 //! One HTML page of all figures in a folder.
 
 use super::ITEMS;
+use super::figure::MAX_TABLE_BYTES;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::train::write_atomically;
 use serde_json::Value;
 use std::fmt::Write;
@@ -36,7 +38,7 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
         let _ = write!(links, "<a href=\"#{name}\">{name}</a> ");
         let about = match about.exists() {
             true => {
-                let text = std::fs::read_to_string(&about).map_err(Error::io(&about))?;
+                let text = limits::read_text(&about, MAX_TABLE_BYTES, "the facts of a figure")?;
                 serde_json::from_str(&text).map_err(|e| Error::format(&about, e.to_string()))?
             }
             false => Value::Null,
@@ -72,7 +74,7 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
 
 /// The figure's numbers: those columns that tell curves apart, rounded.
 fn table(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let bad = |e: csv::Error| Error::format(path, e.to_string());
     let head = reader.headers().map_err(bad)?.clone();

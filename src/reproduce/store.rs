@@ -1,6 +1,7 @@
 //! What has been computed so far: a line of JSON for each point, so that a later call goes on where one stopped.
 
 use crate::error::{Error, Result};
+use crate::limits;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// The file of finished points, in the folder of the figures.
 pub const POINTS_FILE: &str = "points.jsonl";
+
+/// Most bytes of the file: all figures have a thousandth of that.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The finished points of a folder. All figures share them: what two of them ask for is computed once.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ impl Store {
         let path = folder.join(POINTS_FILE);
         let mut points = BTreeMap::new();
         if path.exists() {
-            let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+            let bytes = limits::read(&path, MAX_BYTES, "the points of figures")?;
             let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
             if whole < bytes.len() {
                 let file = File::options().write(true).open(&path).map_err(Error::io(&path))?;

@@ -7,8 +7,9 @@
 use super::folder::write_atomically;
 use super::progress::Progress;
 use crate::config::{RunConfig, network_differences};
-use crate::engine::TrainingState;
+use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::model::Network;
 use crate::weights::{Matrix, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -18,6 +19,8 @@ use std::path::Path;
 
 const VERSION: i64 = 1;
 const METADATA_KEY: &str = "spikegrad";
+/// Most bytes of the names, shapes and metadata before the tensors.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// All of a run at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +45,17 @@ impl Checkpoint {
     /// Writes the checkpoint: the file at `path` is replaced as a whole or not at all.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the tensor (nothing is written then), [`Error::Config`] where shapes are not the
+    /// [`Error::NotFinite`] naming the tensor or the sum (nothing is written then), [`Error::Config`] where shapes are not the
     /// network's, [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         check_numbers(&self.state, self.config.adam.lr)?;
+        if let Some(what) = unusable_progress(&self.progress) {
+            return Err(Error::NotFinite(format!(
+                "after step {}, {what}. The checkpoint before it is kept; begin again with a lower learning rate (--lr, now \
+                 {})",
+                self.progress.step, self.config.adam.lr
+            )));
+        }
         let matrices = tensors(&self.state);
         for weights in [&self.state.weights, &self.state.first, &self.state.second] {
             weights.check(&self.config.network)?;
@@ -79,7 +89,7 @@ impl Checkpoint {
     /// other names, types, shapes, or numbers that no training can have left.
     pub fn load(path: &Path, network: &Network) -> Result<Self> {
         let format = |what: String| Error::format(path, what);
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = limits::read(path, most_bytes(network), "a checkpoint of this network")?;
         let broken =
             |e| format(format!("is no whole safetensors file ({e}); it may be cut off. Use another checkpoint"));
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
@@ -98,6 +108,11 @@ impl Checkpoint {
                 list.join("; ")
             )));
         }
+        if let Some(what) = unusable_progress(&progress) {
+            return Err(format(format!(
+                "its progress holds {what}; training cannot continue from it. Use another checkpoint"
+            )));
+        }
         if !progress.fits(network) {
             return Err(format("its progress has not one entry for each hidden layer".into()));
         }
@@ -114,6 +129,32 @@ impl Checkpoint {
             return Err(format(format!("has {} tensors, a checkpoint of this network has {expected}", file.len())));
         }
         Ok(Checkpoint { config, progress, state })
+    }
+}
+
+/// Most bytes of a checkpoint: weights and moments, and what stands before them.
+fn most_bytes(network: &Network) -> u64 {
+    let weights: u64 = network.weight_shapes().iter().map(|&(rows, cols)| rows as u64 * cols as u64).sum();
+    MAX_HEADER_BYTES + 12 * weights
+}
+
+/// Says what no training has left: NaN, which nothing is better than and which stays in every sum, and words that no
+/// device is called by.
+fn unusable_progress(progress: &Progress) -> Option<String> {
+    let Progress { device, best, sums, .. } = progress;
+    let LossTerms { cross_entropy, upper, lower } = sums.loss;
+    let accuracy = best.map_or(0.0, |best| best.test_accuracy);
+    let numbers = [
+        ("sums.seconds", sums.seconds),
+        ("sums.loss.cross_entropy", cross_entropy),
+        ("sums.loss.upper", upper),
+        ("sums.loss.lower", lower),
+        ("best.test_accuracy", accuracy),
+    ];
+    match numbers.iter().find(|(_, number)| !number.is_finite()) {
+        Some((name, number)) => Some(format!("{name} = {number}")),
+        None if device.contains(char::is_control) => Some(format!("device = {device:?}")),
+        None => None,
     }
 }
 

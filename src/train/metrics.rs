@@ -4,10 +4,14 @@ use super::folder::write_atomically;
 use super::rescue::Rescue;
 use crate::engine::LossTerms;
 use crate::error::{Error, Result};
+use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+
+/// Most bytes of the file: a million epochs of a network of a few layers.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// An epoch: a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,7 +76,7 @@ pub fn truncate_after(path: &Path, epoch: u64) -> Result<()> {
 
 /// Whole lines, as they stand and as read.
 fn read_lines(path: &Path) -> Result<Vec<(String, EpochRecord)>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = limits::read(path, MAX_BYTES, "the metrics of a run")?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     let text = std::str::from_utf8(&bytes[..whole]).map_err(|e| Error::format(path, format!("is no text: {e}")))?;
     let lines: Vec<&str> = text.lines().collect();
