@@ -147,7 +147,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);",
         "let end = max(1u, min(input_start[(b + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
 
-    ("scan_reduce", "k < min(begin + p.per_lane, p.counts)", "k + 1u < min(begin + p.per_lane, p.counts)", ManyGroups),
+    ("scan_reduce", "k < min(begin + per_lane, p.counts)", "k + 1u < min(begin + per_lane, p.counts)", ManyGroups),
     ("scan_reduce", "width = LANES / 2u", "width = LANES / 4u", ManyGroups),
     ("scan_blocks", "carry + sums[lane] - own", "carry + sums[lane]", Sparse),
     ("scan_blocks", "carry + sums[lane] - own", "sums[lane] - own", ManyGroups),
@@ -155,7 +155,7 @@ const MUTATIONS: &[Mutation] = &[
     ("scan_apply", "sums[lane] - own", "sums[lane]", Sparse),
     ("scan_apply", "if end == p.counts {", "if end > p.counts {", Sparse),
 
-    ("summarise", "k < min(begin + p.per_lane, p.scanned)", "k + 1u < min(begin + p.per_lane, p.scanned)", Sparse),
+    ("summarise", "k < min(begin + per_lane, p.scanned)", "k + 1u < min(begin + per_lane, p.scanned)", Sparse),
     ("summarise", "k < (lane + 1u) * ROOT", "k + 1u < (lane + 1u) * ROOT", Sparse),
     ("summarise", "sum > p.event_capacity || entries > p.active_capacity", "sum > p.event_capacity", ManyActive),
     ("summarise", "sum > p.event_capacity || entries > p.active_capacity", "entries > p.active_capacity", ManySpikes),

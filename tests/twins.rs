@@ -325,7 +325,7 @@ fn every_variant() {
         assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
         let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
         assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
-        let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..options };
+        let unchecked = GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..options };
         assert_eq!(train(unchecked, &batches, &deep), once, "{variant}, without bounds checks");
     }
 }
@@ -398,7 +398,8 @@ fn same_bits() {
     assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
     let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..GpuOptions::default() };
     assert_eq!(train(chunked, &batches, &network), plain, "in chunks of two samples");
-    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    let unchecked =
+        GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..GpuOptions::default() };
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
     let one_dispatch = GpuOptions { submit_seconds: Some(0.0), ..GpuOptions::default() };
     assert_eq!(train(one_dispatch, &batches, &network), plain, "a submit for each dispatch");
@@ -603,7 +604,8 @@ fn same_bits_of_convolutions() {
     assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
     let chunked = GpuOptions { delta_bytes: Some(1), ..GpuOptions::default() };
     assert_eq!(train(chunked, &batches, &network), plain, "a chunk for each sample");
-    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    let unchecked =
+        GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..GpuOptions::default() };
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
     let cut = in_pieces(&network, GpuOptions::default());
     assert_eq!(train(cut, &batches, &network), plain, "in pieces");

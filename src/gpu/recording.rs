@@ -33,10 +33,18 @@ pub struct Dispatch {
     pub label: String,
     /// Its part of the step.
     pub phase: Phase,
+    /// The kernel, and the names that it is compiled with.
+    pub kernel: Kernel,
+    pub defined: Vec<&'static str>,
+    /// Its parameters; empty where they lie in a buffer, which is then the first of `buffers`.
+    pub parameters: Vec<u8>,
+    /// What it binds, in order.
+    pub buffers: Vec<wgpu::Buffer>,
+    /// Its workgroups.
+    pub work: Work,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     counters: Option<Counters>,
-    work: Work,
 }
 
 /// Where a dispatch counts what it executes.
@@ -74,6 +82,7 @@ pub struct Recording {
 struct Entry<'a> {
     label: String,
     phase: Phase,
+    kernel: (Kernel, Vec<&'static str>),
     pipeline: wgpu::ComputePipeline,
     segments: Option<Arc<[Executed]>>,
     uniform: Uniform,
@@ -82,7 +91,8 @@ struct Entry<'a> {
 }
 
 enum Uniform {
-    At(u64),
+    /// So many bytes at a place.
+    At(u64, usize),
     Buffer(wgpu::Buffer),
 }
 
@@ -128,7 +138,7 @@ impl<'a> Recorder<'a> {
         let at = self.uniforms.len() as u64;
         self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
         self.uniforms.resize((at + UNIFORM_STRIDE) as usize, 0);
-        self.push(label.into(), kernel, Uniform::At(at), buffers, work);
+        self.push(label.into(), kernel, Uniform::At(at, size_of::<P>()), buffers, work);
     }
 
     /// Appends a dispatch whose binding 0 is a uniform buffer of its own.
@@ -156,8 +166,8 @@ impl<'a> Recorder<'a> {
         }
         let pipeline = self.context.pipeline(kernel, defined);
         let segments = self.context.segments(kernel, defined);
-        let phase = self.phase;
-        self.entries.push(Entry { label, phase, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
+        let (phase, kernel) = (self.phase, (kernel, self.context.defined(kernel, defined)));
+        self.entries.push(Entry { label, phase, kernel, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
     }
 
     /// Makes the bind groups.
@@ -189,7 +199,7 @@ impl<'a> Recorder<'a> {
             .map(|entry| {
                 let first = match &entry.uniform {
                     Uniform::Buffer(buffer) => buffer.as_entire_binding(),
-                    Uniform::At(offset) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    Uniform::At(offset, _) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                         buffer: &uniforms,
                         offset: *offset,
                         size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
@@ -221,7 +231,15 @@ impl<'a> Recorder<'a> {
                     });
                     Counters { segments, bind_group, offset }
                 });
+                let (parameters, own) = match &entry.uniform {
+                    Uniform::At(at, bytes) => (self.uniforms[*at as usize..][..*bytes].to_vec(), None),
+                    Uniform::Buffer(buffer) => (Vec::new(), Some(buffer)),
+                };
                 Dispatch {
+                    buffers: own.into_iter().chain(entry.buffers).cloned().collect(),
+                    parameters,
+                    kernel: entry.kernel.0,
+                    defined: entry.kernel.1,
                     label: entry.label,
                     phase: entry.phase,
                     pipeline: entry.pipeline,
