@@ -120,7 +120,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/windows", "first + k / p.pool * p.pool_columns", "first + k / p.pool", Convs),
     ("pool", "n < p.pool * p.pool", "n < p.pool", Convs),
     ("pool", "let own = j / p.windows;", "let own = j % p.windows;", Convs),
-    ("pool", "spikes[k] += countOneBits(word);", "spikes[k] += min(word, 1u);", Convs),
+    ("pool", "vec4<u32>(countOneBits(word))", "vec4<u32>(min(word, 1u))", Convs),
     ("pool", "pooled_words[row * p.quads + q] = words;", "pooled_words[row * p.quads + q] = vec4<u32>(words.x);", Convs),
     ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
     ("spike_gradient_conv", "            break;\n", "", Convs),

@@ -85,7 +85,10 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     // Computes nothing, and is there only where wgpu was built with it and somebody names it.
-    descriptor.backend_options.noop.enable = backends == wgpu::Backends::NOOP;
+    let noop = &mut descriptor.backend_options.noop;
+    noop.enable = backends == wgpu::Backends::NOOP;
+    // As most hardware has it.
+    (noop.subgroup_min_size, noop.subgroup_max_size) = (Some(32), Some(32));
     descriptor.flags =
         wgpu::InstanceFlags::empty().with_env().difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
