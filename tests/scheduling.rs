@@ -14,7 +14,7 @@ use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
 use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Network};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A way to record steps.
 struct Case {
@@ -173,7 +173,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         return Some(if name == "status" { 1 } else { 64 * (dispatch.groups - 1) + 1 });
     };
     let symbol = |word: &str| -> u64 {
-        let kernel = u64::from(p.kernel * p.kernel);
+        let (kernel, map) = (u64::from(p.kernel * p.kernel), u64::from(p.map_height * p.map_width));
         match word {
             "B" => p.batch.into(),
             "T" => p.steps.into(),
@@ -192,7 +192,10 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "blocks" => p.counts.div_ceil(256 * p.per_lane).into(),
             "filter_quads" => p.filter_quads.into(),
             "pixels" => (p.rows * p.columns).into(),
-            "patch" => kernel * u64::from(p.inputs / (p.map_height * p.map_width)),
+            // Of the layer above, in the spike gradient: this layer's maps are its channels.
+            "patch" if has("POOL") => kernel * u64::from(4 * p.pool_quads),
+            "patch" if dispatch.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
+            "patch" => kernel * u64::from(p.inputs) / map,
             _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.kernel.name),
         }
     };
@@ -269,7 +272,10 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
     let bound = |name: &str| schedule.dispatches.iter().flat_map(|d| &d.bindings).find(|bound| bound.name == name);
     let batch = ["starts", "events", "input_start", "input_events", "labels"];
     let names = if schedule.held { &["samples", "held"][..] } else { &batch[..] };
-    host.extend(names.iter().chain(&["status", "step", "a"]).filter_map(|name| bound(name)).map(|bound| bound.number));
+    host.extend(names.iter().chain(&["status", "step"]).filter_map(|name| bound(name)).map(|bound| bound.number));
+    // The constants of Adam.
+    let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
+    host.extend(bindings.filter(|bound| bound.access == "uniform").map(|bound| bound.number));
     if schedule.held {
         // A set in several buffers.
         let held = schedule.dispatches.iter().flat_map(|d| &d.bindings).filter(|bound| bound.name == "held");
@@ -286,6 +292,12 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
             let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
             p.first_sample > 0 || p.accumulate == 1
         }
+        // Steps in time: the first finds nothing.
+        ("reference_lif", "spikes") => bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).time > 0,
+        ("reference_delta", "now") => {
+            let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
+            p.time + 1 < p.steps
+        }
         ("gemm_sum", "out") => bytemuck::pod_read_unaligned::<SumParams>(&dispatch.parameters).accumulate == 1,
         _ => true,
     }
@@ -293,7 +305,8 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
 
 fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
     let mut written = from_the_host(schedule, shards);
-    written.extend(schedule.cleared.iter().map(|bound| bound.number));
+    // Zeros are there to be added to.
+    let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
     if !schedule.whole.0 {
         // Earlier pieces have begun the gradient.
         written.extend((0..4 * shards).filter(|number| number % 4 == 3));
@@ -307,8 +320,9 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
         for bound in &dispatch.bindings {
             if usage(bound).contains(GlobalUse::READ) && finds(dispatch, bound) {
                 let number = bound.number;
+                let added_to = usage(bound).contains(GlobalUse::WRITE) && cleared.contains(&number);
                 assert!(
-                    written.contains(&number),
+                    written.contains(&number) || added_to,
                     "{case}, {}: {} is read before it is written\n{schedule}",
                     dispatch.label,
                     bound.name
@@ -370,14 +384,9 @@ fn every_step_is_sound() {
     for case in cases() {
         let (schedules, mut engine) = on_noop(&case);
         assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
-        let named: HashMap<usize, usize> = schedules
-            .iter()
-            .flat_map(|s| &s.dispatches)
-            .flat_map(|d| &d.bindings)
-            .filter(|b| ["weights"].contains(&b.name.as_str()))
-            .map(|b| (b.number, 0))
-            .collect();
-        let shards = 1 + named.keys().max().unwrap() / 4;
+        let bound = schedules.iter().flat_map(|s| &s.dispatches).flat_map(|d| &d.bindings);
+        // The weights have the first numbers, four buffers a shard.
+        let shards = 1 + bound.filter(|b| b.name == "weights").map(|b| b.number).max().unwrap() / 4;
         for schedule in &schedules {
             counts.0 += 1;
             counts.1 += schedule.dispatches.len();
@@ -455,5 +464,49 @@ fn same_schedules_as_a_real_adapter() {
         for (a, b) in real.iter().zip(&expected) {
             assert!(a == b, "{}: a real adapter gets\n{a}\nthe noop backend\n{b}", case.name);
         }
+    }
+}
+
+/// The checks check: a recorded step that is changed in one place is no longer sound.
+#[test]
+fn mistakes_are_noticed() {
+    let case = cases().into_iter().find(|case| case.name == "in chunks").unwrap();
+    let schedules = on_noop(&case).0;
+    let sound = schedules.iter().find(|s| s.purpose == Purpose::Train && !s.held).unwrap();
+    let noticed = |what: &str, change: &dyn Fn(&mut Schedule)| {
+        let mut schedule = sound.clone();
+        change(&mut schedule);
+        assert!(&schedule != sound, "{what}: nothing was changed");
+        let check = std::panic::AssertUnwindSafe(|| {
+            large_enough(what, &schedule);
+            in_order(what, &schedule, 3);
+            layer_by_layer(what, &schedule, 2, "lif_forward");
+        });
+        assert!(std::panic::catch_unwind(check).is_err(), "{what} is not noticed");
+    };
+    let at = |schedule: &Schedule, label: &str| places(schedule, label).unwrap();
+    let swap = |schedule: &mut Schedule, a: &str, b: &str| {
+        let (a, b) = (at(schedule, a).1, at(schedule, b).0);
+        schedule.dispatches.swap(a, b);
+    };
+    noticed("layers swapped", &|s| swap(s, "lif_forward.0", "lif_forward.1"));
+    noticed("lists placed before they are counted", &|s| swap(s, "lif_forward.0", "compact.0"));
+    noticed("the loss before the readout", &|s| swap(s, "readout", "loss"));
+    noticed("the spike gradient after the update", &|s| swap(s, "spike_gradient.0", "weight_gradient.1"));
+    noticed("a spike gradient that follows the update of its weights", &|s| {
+        let moved = s.dispatches.remove(at(s, "spike_gradient.0").1);
+        s.dispatches.push(moved);
+    });
+    noticed("an update left out", &|s| drop(s.dispatches.pop()));
+    noticed("counts that are not cleared", &|s| s.cleared.clear());
+    let all: Vec<(usize, usize)> = (0..sound.dispatches.len())
+        .flat_map(|k| (0..sound.dispatches[k].bindings.len()).map(move |n| (k, n)))
+        .filter(|&(k, n)| sound.dispatches[k].bindings[n].access != "uniform")
+        .collect();
+    for (k, n) in all {
+        let name = &sound.dispatches[k].bindings[n].name;
+        noticed(&format!("{name} of {} too small", sound.dispatches[k].label), &|s| {
+            s.dispatches[k].bindings[n].bytes = 3;
+        });
     }
 }
