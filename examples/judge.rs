@@ -33,12 +33,16 @@ struct Expected {
     failure: Vec<Failure>,
 }
 
-/// Whether each test passed, by file and name.
+/// Whether each test passed, by file and name; a file that did not end is one that failed.
 fn outcomes(output: &str) -> BTreeMap<String, bool> {
     let (mut outcomes, mut file) = (BTreeMap::new(), String::new());
     for line in output.lines() {
         let line = line.trim();
-        if let Some(rest) = line.strip_prefix("Running ") {
+        if line.starts_with("running ") {
+            outcomes.insert(format!("{file} to its end"), false);
+        } else if line.starts_with("test result: ") {
+            outcomes.remove(&format!("{file} to its end"));
+        } else if let Some(rest) = line.strip_prefix("Running ") {
             let path = rest.split(" (").next().unwrap_or(rest);
             file = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs").into();
         } else if line.starts_with("Doc-tests") {
@@ -129,8 +133,11 @@ running 3 tests
 test same_bits ... ok
 test extremes ... FAILED
 test slow ... ignored
+test result: FAILED. 1 passed; 1 failed
      Running unittests src/lib.rs (target/debug/deps/spikegrad-0123)
-test gpu::plan::tests::a ... ok";
+running 1 test
+test gpu::plan::tests::a ... ok
+test result: ok. 1 passed";
 
     fn failure(test: &str) -> Failure {
         let [backend, adapter, driver] = ["gl", "llvmpipe", "Mesa"].map(String::from);
@@ -149,6 +156,9 @@ test gpu::plan::tests::a ... ok";
         let unexpected = complaints(&outcomes, &[failure("twins::extremes"), failure("twins::same_bits")]);
         assert_eq!(unexpected, ["twins::same_bits passed, and is expected to fail (it is so): take the entry out"]);
         assert_eq!(complaints(&BTreeMap::new(), &[]), ["no test ran"]);
+        // The driver brought the process down.
+        let cut = super::outcomes(OUTPUT.split("test extremes").next().unwrap_or_default());
+        assert_eq!(complaints(&cut, &[]), ["twins to its end failed"]);
     }
 
     #[test]
