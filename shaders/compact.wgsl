@@ -25,8 +25,13 @@
 @group(0) @binding(8) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
 #endif
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+const ROOT: u32 = 8u;
+#else
 const LANES: u32 = 256u;
 const ROOT: u32 = 16u;
+#endif
 // One word of padding each 16, so that 16 lanes with 16 words each meet in no bank.
 const PADDED: u32 = LANES + ROOT;
 var<workgroup> sums: array<u32, PADDED>;
@@ -62,16 +67,18 @@ fn place_row(k: u32, n: u32, offset: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // A block has 256 per_lane counts, however many lanes share them.
+    let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
-    let blocks = (p.scanned + LANES * p.per_lane - 1u) / (LANES * p.per_lane);
+    let blocks = (p.scanned + LANES * per_lane - 1u) / (LANES * per_lane);
     var before = 0u;
     var low = 0.0;
     for (var k = lane; k < min(block, blocks); k += LANES) {
         before += counts[block_section(p) + 2u * k];
         low += bitcast<f32>(counts[block_section(p) + 2u * k + 1u]);
     }
-    let begin = min((block * LANES + lane) * p.per_lane, p.scanned);
-    let end = min(begin + p.per_lane, p.scanned);
+    let begin = min((block * LANES + lane) * per_lane, p.scanned);
+    let end = min(begin + per_lane, p.scanned);
     var own = 0u;
     for (var k = begin; k < end; k++) {
         own += counts[k];

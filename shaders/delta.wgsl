@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 value *= p.alpha;
                 while left > begin && next == now {
                     left--;
-                    value[active_entries[left].y & 3u] += bitcast<f32>(active_entries[left].w);
+                    value += component(active_entries[left].y & 3u, bitcast<f32>(active_entries[left].w));
                     next = 0u;
                     if left > begin {
                         next = active_entries[left - 1u].x - b * p.steps;

@@ -26,7 +26,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var k = 0u; k < 4u; k++) {
         if 4u * q + k < p.neurons {
             let zeta = f32(counts[presynaptic_index(p, b, 4u * q + k)]);
-            regularised[k] -= 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
+            let lower = 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
+            regularised -= component(k, lower);
         }
     }
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);

@@ -10,7 +10,7 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;     // (B + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;    // t << 16 | i
-@group(0) @binding(3) var<storage, read_write> spikes: array<f32>;    // (chunk T, Q, 4) of the input
+@group(0) @binding(3) var<storage, read_write> spikes: array<f32>;    // (chunk T, Q_in, 4)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -33,8 +33,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     let quad = pixel_of(p, first, n) * p.pool_quads + own / 4u;
                     word |= spike_words[row * p.inputs + quad][own & 3u];
                 }
-                words[k] = word;
-                spikes[k] += countOneBits(word);
+                // Not words[k]: FXC, a compiler of DX12, stores to no component by an index that it does not know.
+                let here = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(k);
+                words |= select(vec4<u32>(0u), vec4<u32>(word), here);
+                spikes += select(vec4<u32>(0u), vec4<u32>(countOneBits(word)), here);
                 while word != 0u {
                     atomicAdd(&counts[b * p.steps + 32u * w + firstTrailingBit(word)], 1u);
                     word &= word - 1u;

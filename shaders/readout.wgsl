@@ -18,7 +18,7 @@
 @group(0) @binding(5) var<storage, read_write> recorded_v: array<vec4<f32>>;  // (B, T, Q)
 #endif
 #else
-@group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B T + 1)
+@group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
 @group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, shard_quads)
 @group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)

@@ -28,8 +28,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var k = 0u; k < 4u; k++) {
         if 4u * q + k < p.neurons {
             let zeta = f32(counts[presynaptic_index(p, b, 4u * q + k)]);
-            regularised[k] -= 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
-            valid[k] = 1.0;
+            let lower = 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
+            regularised -= component(k, lower);
+            valid += component(k, 1.0);
         }
     }
     // V[0] is 0.

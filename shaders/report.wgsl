@@ -8,7 +8,11 @@
 @group(0) @binding(3) var<storage, read> step: array<u32>;                  // [0]: the step's number
 @group(0) @binding(4) var<storage, read_write> report: array<u32>;
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+#else
 const LANES: u32 = 256u;
+#endif
 var<workgroup> sums: array<vec2<f32>, LANES>;
 
 @compute @workgroup_size(LANES)

@@ -7,14 +7,20 @@
 @group(0) @binding(2) var<storage, read> block_sums: array<u32>;      // (blocks), exclusive
 @group(0) @binding(3) var<storage, read_write> offsets: array<u32>;   // (counts + 1)
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+#else
 const LANES: u32 = 256u;
+#endif
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // A block has 256 per_lane counts, however many lanes share them.
+    let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
-    let begin = (block * LANES + lane) * p.per_lane;
-    let end = min(begin + p.per_lane, p.counts);
+    let begin = (block * LANES + lane) * per_lane;
+    let end = min(begin + per_lane, p.counts);
     var own = 0u;
     for (var k = begin; k < end; k++) {
         own += counts[k];

@@ -4,12 +4,18 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+#else
 const LANES: u32 = 256u;
+#endif
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    let blocks = (p.counts + LANES * p.per_lane - 1u) / (LANES * p.per_lane);
+    // A block has 256 per_lane counts, however many lanes share them.
+    let per_lane = p.per_lane * (256u / LANES);
+    let blocks = (p.counts + LANES * per_lane - 1u) / (LANES * per_lane);
     var carry = 0u;
     for (var begin = 0u; begin < blocks; begin += LANES) {
         let at = begin + lane;

@@ -6,15 +6,21 @@
 @group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts + 1)
 @group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+#else
 const LANES: u32 = 256u;
+#endif
 var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // A block has 256 per_lane counts, however many lanes share them.
+    let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
-    let begin = (block * LANES + lane) * p.per_lane;
+    let begin = (block * LANES + lane) * per_lane;
     var sum = 0u;
-    for (var k = begin; k < min(begin + p.per_lane, p.counts); k++) {
+    for (var k = begin; k < min(begin + per_lane, p.counts); k++) {
         sum += counts[k];
     }
     sums[lane] = sum;
@@ -24,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[lane] += sums[lane + width];
         }
     }
-    if lane == 0u && block * LANES * p.per_lane < p.counts {
+    if lane == 0u && block * LANES * per_lane < p.counts {
         block_sums[block] = sums[0];
     }
 }

@@ -13,8 +13,13 @@
 @group(0) @binding(2) var<storage, read_write> report: array<u32>;   // here: spikes, active entries, upper term
 @group(0) @binding(3) var<storage, read_write> status: array<u32>;   // [0]: some list overflowed
 
+#ifdef NARROW
+const LANES: u32 = 64u;
+const ROOT: u32 = 8u;
+#else
 const LANES: u32 = 256u;
 const ROOT: u32 = 16u;
+#endif
 // Two short sums in place of a tree: two barriers in place of eight.
 var<workgroup> sums: array<u32, LANES>;
 var<workgroup> terms: array<f32, LANES>;
@@ -23,15 +28,17 @@ var<workgroup> root_terms: array<f32, ROOT>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    // A block has 256 per_lane counts, however many lanes share them.
+    let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
-    let blocks = (p.scanned + LANES * p.per_lane - 1u) / (LANES * p.per_lane);
+    let blocks = (p.scanned + LANES * per_lane - 1u) / (LANES * per_lane);
     var sum = 0u;
     var term = 0.0;
     if block < blocks {
-        let begin = (block * LANES + lane) * p.per_lane;
+        let begin = (block * LANES + lane) * per_lane;
         let neurons = presynaptic_section(p);
         let quads = quad_section(p);
-        for (var k = begin; k < min(begin + p.per_lane, p.scanned); k++) {
+        for (var k = begin; k < min(begin + per_lane, p.scanned); k++) {
             let n = counts[k];
             sum += n;
             let missing = select(0.0, max(0.0, p.nu_low - f32(n)), k >= neurons && k < quads);

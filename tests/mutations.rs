@@ -120,7 +120,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/windows", "first + k / p.pool * p.pool_columns", "first + k / p.pool", Convs),
     ("pool", "n < p.pool * p.pool", "n < p.pool", Convs),
     ("pool", "let own = j / p.windows;", "let own = j % p.windows;", Convs),
-    ("pool", "spikes[k] += countOneBits(word);", "spikes[k] += min(word, 1u);", Convs),
+    ("pool", "vec4<u32>(countOneBits(word))", "vec4<u32>(min(word, 1u))", Convs),
     ("pool", "pooled_words[row * p.quads + q] = words;", "pooled_words[row * p.quads + q] = vec4<u32>(words.x);", Convs),
     ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
     ("spike_gradient_conv", "            break;\n", "", Convs),
@@ -147,7 +147,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);",
         "let end = max(1u, min(input_start[(b + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
 
-    ("scan_reduce", "k < min(begin + p.per_lane, p.counts)", "k + 1u < min(begin + p.per_lane, p.counts)", ManyGroups),
+    ("scan_reduce", "k < min(begin + per_lane, p.counts)", "k + 1u < min(begin + per_lane, p.counts)", ManyGroups),
     ("scan_reduce", "width = LANES / 2u", "width = LANES / 4u", ManyGroups),
     ("scan_blocks", "carry + sums[lane] - own", "carry + sums[lane]", Sparse),
     ("scan_blocks", "carry + sums[lane] - own", "sums[lane] - own", ManyGroups),
@@ -155,7 +155,7 @@ const MUTATIONS: &[Mutation] = &[
     ("scan_apply", "sums[lane] - own", "sums[lane]", Sparse),
     ("scan_apply", "if end == p.counts {", "if end > p.counts {", Sparse),
 
-    ("summarise", "k < min(begin + p.per_lane, p.scanned)", "k + 1u < min(begin + p.per_lane, p.scanned)", Sparse),
+    ("summarise", "k < min(begin + per_lane, p.scanned)", "k + 1u < min(begin + per_lane, p.scanned)", Sparse),
     ("summarise", "k < (lane + 1u) * ROOT", "k + 1u < (lane + 1u) * ROOT", Sparse),
     ("summarise", "sum > p.event_capacity || entries > p.active_capacity", "sum > p.event_capacity", ManyActive),
     ("summarise", "sum > p.event_capacity || entries > p.active_capacity", "entries > p.active_capacity", ManySpikes),

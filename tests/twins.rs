@@ -325,7 +325,7 @@ fn every_variant() {
         assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
         let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
         assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
-        let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..options };
+        let unchecked = GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..options };
         assert_eq!(train(unchecked, &batches, &deep), once, "{variant}, without bounds checks");
     }
 }
@@ -398,7 +398,8 @@ fn same_bits() {
     assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
     let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..GpuOptions::default() };
     assert_eq!(train(chunked, &batches, &network), plain, "in chunks of two samples");
-    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    let unchecked =
+        GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..GpuOptions::default() };
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
     let one_dispatch = GpuOptions { submit_seconds: Some(0.0), ..GpuOptions::default() };
     assert_eq!(train(one_dispatch, &batches, &network), plain, "a submit for each dispatch");
@@ -603,7 +604,8 @@ fn same_bits_of_convolutions() {
     assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
     let chunked = GpuOptions { delta_bytes: Some(1), ..GpuOptions::default() };
     assert_eq!(train(chunked, &batches, &network), plain, "a chunk for each sample");
-    let unchecked = GpuOptions { checked: Some(false), default_limits: true, ..GpuOptions::default() };
+    let unchecked =
+        GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..GpuOptions::default() };
     assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
     let cut = in_pieces(&network, GpuOptions::default());
     assert_eq!(train(cut, &batches, &network), plain, "in pieces");
@@ -667,5 +669,79 @@ fn loading_refuses_what_is_not_the_networks() {
         assert!(engine.train(&strange, &Adam::with_lr(1e-3)).unwrap_err().to_string().contains("31 neurons"));
         assert!(engine.train(&EventSet::new(30, 40), &Adam::with_lr(1e-3)).is_err());
         assert_eq!(engine.store().unwrap(), state);
+    }
+}
+
+/// Bindings of 1 MiB, by the device's own limit: weights in shards, a batch in pieces, a training set in several
+/// buffers, dense layers in small chunks; and what no binding holds is refused with the numbers.
+#[test]
+fn bindings_of_one_mebibyte() {
+    let squeezed = || GpuOptions { limits: Some("binding=1048576".parse().unwrap()), ..GpuOptions::default() };
+    let network = network(700, &[600, 500], 20, 60);
+    let limits = spikegrad::gpu::plan::Limits { binding: 1 << 20, memory: u64::MAX };
+    let plan = spikegrad::gpu::plan::plan(&network, 24, 4200.0, 0.2, 4 << 20, &limits).unwrap();
+    assert!(plan.shards[0] > 1 && plan.shards[1] > 1 && plan.samples_at_once < 24, "{plan:?}");
+    let set = std::sync::Arc::new(batch(700, 60, 20, 90, 0.1, 1));
+    assert!(4 * set.events().len() > 1 << 20, "a set that one buffer would hold");
+    let samples: Vec<u32> = (0..24).map(|k| k * 89 / 23).collect();
+
+    let state = TrainingState::new(strong_weights(&network, 1));
+    let mut cpu = cpu(&network, Method::Sparse, &state);
+    let mut whole = gpu(&network, Method::Sparse, &state, GpuOptions::default());
+    let mut small = gpu(&network, Method::Sparse, &state, squeezed());
+    let mut reports = Vec::new();
+    for engine in [&mut cpu as &mut dyn Engine, &mut whole, &mut small] {
+        engine.hold(set.clone()).unwrap();
+        assert_eq!(engine.notes(), [""; 0]);
+        engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap();
+        reports.push(engine.reports(true).unwrap().remove(0));
+    }
+    assert_eq!((&reports[1].spikes, &reports[1].active), (&reports[2].spikes, &reports[2].active));
+    let [_, whole, small] = [cpu.store().unwrap(), whole.store().unwrap(), small.store().unwrap()];
+    for (a, b) in small.first.layers.iter().zip(&whole.first.layers) {
+        assert_close("first moments", &a.data, &b.data, 2e-4);
+    }
+
+    let mut auto = gpu(&network, Method::Auto, &state, squeezed());
+    auto.set_layer_methods(&[LayerMethod::Sparse, LayerMethod::Sparse, LayerMethod::Dense]).unwrap();
+    assert_eq!(auto.notes(), [""; 0], "the readout's weights are whole");
+    let mut part = EventSet::new(0, 0);
+    part.gather(&set, &samples[..5]);
+    let by_events = gpu(&network, Method::Sparse, &state, squeezed()).evaluate(&part).unwrap();
+    assert_close("logits", &auto.evaluate(&part).unwrap().logits, &by_events.logits, 1e-5);
+
+    let refused = gpu::GpuEngine::new(&network, Method::Dense, squeezed()).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("this adapter binds 1048576"), "{refused}");
+}
+
+/// A device that allows less than the kernels need is refused, and the limit named.
+#[test]
+fn limits_that_are_too_low_are_named() {
+    let refused = |limits: &str| {
+        let options = GpuOptions { limits: Some(limits.parse().unwrap()), ..GpuOptions::default() };
+        let network = network(30, &[40, 20], 5, 40);
+        gpu::GpuEngine::new(&network, Method::Sparse, options).map(|_| ()).unwrap_err().to_string()
+    };
+    let error = refused("lanes=32");
+    assert!(error.contains("its max_compute_invocations_per_workgroup is 32, the kernels need 64"), "{error}");
+    let no_subgroups = GpuOptions {
+        limits: Some("no-subgroups".parse().unwrap()),
+        variant: Some(Variant::Subgroups),
+        ..GpuOptions::default()
+    };
+    let error = gpu::GpuEngine::new(&network(3, &[4], 2, 5), Method::Sparse, no_subgroups).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("cannot run the `subgroups` kernels"), "{error}");
+}
+
+/// Workgroups of 64 lanes leave the weights that wide ones leave; the sums of the regularisers and of the loss are in
+/// another order.
+#[test]
+fn same_bits_in_small_workgroups() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, 6, 0.05 * (k + 1) as f64, k)).collect();
+    for variant in runnable() {
+        let options = GpuOptions { variant: Some(variant), ..GpuOptions::default() };
+        let small = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
+        assert_eq!(train(small, &batches, &network), train(options, &batches, &network), "{variant}");
     }
 }

@@ -31,7 +31,9 @@ Presets: fmnist, fmnist-conv, fmnist-deep, nmnist, shd: the paper's three data s
 and shd_test.h5, gzipped or not.
 
 Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the best adapter, software ones
-included; gpu:N the one with that number in `spikegrad devices`.
+included; gpu:N the one with that number in `spikegrad devices`. WGPU_BACKEND=vulkan|metal|dx12|gl restricts them, and
+SPIKEGRAD_LIMITS takes from them what smaller devices lack: webgpu or downlevel, no-timestamps, no-subgroups, lanes=N,
+binding=BYTES, with commas between.
 
 Exit codes: 0 done; 1 the work failed, was interrupted, or a check did not hold; 2 the words were off.
 

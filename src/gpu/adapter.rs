@@ -1,5 +1,6 @@
 //! Which GPU: listing adapters, choosing one, and what its capabilities let us use.
 
+use super::squeeze::{Squeeze, lacking, narrow};
 use super::variant::Variant;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -48,8 +49,10 @@ pub struct GpuOptions {
     pub adapter: Option<usize>,
     /// Bounds checks in shaders: on in debug builds, off in release builds; `Some` decides.
     pub checked: Option<bool>,
-    /// Stay within WebGPU's default limits, whatever the adapter offers.
-    pub default_limits: bool,
+    /// Which adapters to look at; `None` takes `WGPU_BACKEND`, or those that are native to the system.
+    pub backends: Option<wgpu::Backends>,
+    /// Limits below those that the adapter offers; `None` takes `SPIKEGRAD_LIMITS`: [`Squeeze::from_env`].
+    pub limits: Option<Squeeze>,
     /// Which tier to take the adapter for; `None` looks at it.
     pub tier: Option<Tier>,
     /// Variant of the sparse kernels; `None` takes what was found to be fastest, with `tuning`, or the tier's usual one.
@@ -81,25 +84,23 @@ pub struct GpuOptions {
 fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
+    // Computes nothing, and is there only where wgpu was built with it and somebody names it.
+    let noop = &mut descriptor.backend_options.noop;
+    noop.enable = backends == wgpu::Backends::NOOP;
+    // As most hardware has it.
+    (noop.subgroup_min_size, noop.subgroup_max_size) = (Some(32), Some(32));
     descriptor.flags =
         wgpu::InstanceFlags::empty().with_env().difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
     pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
 }
 
-/// What every kernel needs: WebGPU's default limits.
-pub fn needed_limits() -> wgpu::Limits {
-    wgpu::Limits::default()
-}
-
-fn usable(adapter: &wgpu::Adapter) -> bool {
-    let (needed, limits) = (needed_limits(), adapter.limits());
-    adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-        && limits.max_storage_buffers_per_shader_stage >= needed.max_storage_buffers_per_shader_stage
-        && limits.max_compute_invocations_per_workgroup >= needed.max_compute_invocations_per_workgroup
-        && limits.max_compute_workgroup_storage_size >= needed.max_compute_workgroup_storage_size
-        && limits.max_compute_workgroup_size_x >= needed.max_compute_workgroup_size_x
-        && limits.max_compute_workgroups_per_dimension >= needed.max_compute_workgroups_per_dimension
-        && limits.max_uniform_buffer_binding_size >= 256
+/// What keeps an adapter from running the kernels, if anything does.
+fn missing(adapter: &wgpu::Adapter, squeeze: &Squeeze) -> Option<String> {
+    let flags = adapter.get_downlevel_capabilities().flags;
+    match flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        true => lacking(&squeeze.limits(&adapter.limits())),
+        false => Some("it has no compute shaders".into()),
+    }
 }
 
 fn kind(device_type: wgpu::DeviceType) -> &'static str {
@@ -112,29 +113,28 @@ fn kind(device_type: wgpu::DeviceType) -> &'static str {
     }
 }
 
-fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+fn summary(index: usize, adapter: &wgpu::Adapter, squeeze: &Squeeze) -> AdapterSummary {
+    let (info, offered, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let (limits, usual) = (squeeze.limits(&offered), squeeze.features(features));
     AdapterSummary {
         index,
         name: info.name,
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         kind: kind(info.device_type),
-        usable: usable(adapter),
+        usable: missing(adapter, squeeze).is_none(),
         max_storage_binding: limits.max_storage_buffer_binding_size,
         max_buffer: limits.max_buffer_size,
-        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-        subgroups: features
-            .contains(wgpu::Features::SUBGROUP)
-            .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+        timestamps: usual.contains(wgpu::Features::TIMESTAMP_QUERY),
+        subgroups: usual.contains(wgpu::Features::SUBGROUP).then_some((info.subgroup_min_size, info.subgroup_max_size)),
         f16: features.contains(wgpu::Features::SHADER_F16),
     }
 }
 
 /// Vulkan, Metal and DX12 adapters; those of GL only where there are no others, since opening GL is slow and noisy.
-/// `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`) decides otherwise.
-fn enumerate() -> Vec<wgpu::Adapter> {
-    match wgpu::Backends::from_env() {
+/// `wanted`, or `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`), decides otherwise.
+fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
+    match wanted.or_else(wgpu::Backends::from_env) {
         Some(backends) => adapters_of(backends),
         None => Some(adapters_of(wgpu::Backends::PRIMARY))
             .filter(|found| !found.is_empty())
@@ -142,9 +142,11 @@ fn enumerate() -> Vec<wgpu::Adapter> {
     }
 }
 
-/// Every adapter of this machine, in the order of `gpu:N`.
+/// Every adapter of this machine, in the order of `gpu:N`, within the limits of `SPIKEGRAD_LIMITS`.
 pub fn adapters() -> Vec<AdapterSummary> {
-    enumerate().iter().enumerate().map(|(k, adapter)| summary(k, adapter)).collect()
+    // What is wrong with the variable, opening an adapter says.
+    let squeeze = Squeeze::from_env().unwrap_or_default();
+    enumerate(None).iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect()
 }
 
 /// The adapter that `gpu` takes, or with `software` false the one that `auto` takes: discrete before integrated
@@ -169,6 +171,8 @@ pub struct Opened {
     pub tier: Tier,
     /// Which kernels it gets.
     pub variant: Variant,
+    /// Whether workgroups must be small: [`narrow`].
+    pub narrow: bool,
     /// The device.
     pub device: wgpu::Device,
     /// Its queue.
@@ -180,8 +184,9 @@ pub struct Opened {
 /// # Errors
 /// No adapter, none with that number, or one that cannot run the kernels.
 pub fn open(options: &GpuOptions) -> Result<Opened> {
-    let found = enumerate();
-    let summaries: Vec<_> = found.iter().enumerate().map(|(k, adapter)| summary(k, adapter)).collect();
+    let squeeze = options.limits.map_or_else(Squeeze::from_env, Ok)?;
+    let found = enumerate(options.backends);
+    let summaries: Vec<_> = found.iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect();
     let index = match options.adapter {
         Some(index) if index < found.len() => index,
         Some(index) => {
@@ -190,7 +195,7 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
                 found.len()
             )));
         }
-        None => best(&summaries, true).ok_or_else(|| {
+        None => best(&summaries, true).or((found.len() == 1).then_some(0)).ok_or_else(|| {
             Error::Device(
                 "no usable GPU adapter found; install your GPU's Vulkan driver (or the software one, Debian package \
                  mesa-vulkan-drivers), or use --device cpu"
@@ -199,26 +204,18 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         })?,
     };
     let (adapter, summary) = (&found[index], summaries[index].clone());
-    if !summary.usable {
-        return Err(Error::Device(format!(
-            "{} ({}) cannot run the kernels: it lacks compute shaders or WebGPU's default limits",
-            summary.name, summary.backend
-        )));
+    if let Some(why) = missing(adapter, &squeeze) {
+        return Err(Error::Device(format!("{} ({}) cannot run the kernels: {why}", summary.name, summary.backend)));
     }
-    let mut limits = needed_limits();
-    if !options.default_limits {
-        let offered = adapter.limits();
-        limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
-        limits.max_buffer_size = offered.max_buffer_size;
-    }
+    let mut limits = squeeze.limits(&adapter.limits());
     if options.count {
         // The counters are one more storage buffer beside the eight of a kernel.
         limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("spikegrad"),
-        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
-        required_limits: limits,
+        required_features: squeeze.features(adapter.features()),
+        required_limits: limits.clone(),
         ..Default::default()
     }))
     .map_err(|e| Error::Device(format!("{} ({}): {e}", summary.name, summary.backend)))?;
@@ -233,5 +230,5 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
             summary.name, summary.backend
         )));
     }
-    Ok(Opened { summary, tier, variant, device, queue })
+    Ok(Opened { summary, tier, variant, narrow: narrow(&limits), device, queue })
 }

@@ -4,6 +4,7 @@ use super::GpuOptions;
 use super::context::Context;
 use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
+use super::squeeze::{FEWEST_LANES, WIDE_LANES};
 use crate::bench::Ceilings;
 use crate::error::Result;
 use std::time::Instant;
@@ -28,13 +29,14 @@ pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
     // x = m x + a that neither grows nor vanishes.
     context.queue.write_buffer(&source, 0, bytemuck::cast_slice(&[[0.5f32; 4], [0.25; 4]]));
     let lanes = ARRAY / 16;
+    let in_group = u64::from(if context.narrow { FEWEST_LANES } else { WIDE_LANES });
     let mut r = Recorder::new(&mut context);
-    let groups = Work::Groups(lanes / 256);
+    let groups = Work::Groups(lanes / in_group);
     r.add("stream", (MEASURE_STREAM, &[]), [lanes as u32, 0, 0, 0], &[&source, &target], groups);
     let stream = r.finish();
     let mut r = Recorder::new(&mut context);
     let params = [TURNS as u32, LANES as u32, 0, 0];
-    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(LANES / 256));
+    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(LANES / in_group));
     let arithmetic = r.finish();
     context.check()?;
     Ok(Ceilings {

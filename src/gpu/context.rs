@@ -2,7 +2,7 @@
 
 use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
 use super::count::{Counted, Work};
-use super::shaders::Kernel;
+use super::shaders::{Kernel, NARROW};
 use super::variant::Variant;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
@@ -24,6 +24,8 @@ pub struct Context {
     pub tier: Tier,
     /// Which of the sparse kernels it gets.
     pub variant: Variant,
+    /// Whether its workgroups are small: [`narrow`](super::squeeze::narrow).
+    pub narrow: bool,
     /// The device.
     pub device: wgpu::Device,
     /// Its queue.
@@ -72,6 +74,7 @@ impl Context {
             adapter: opened.summary,
             tier: opened.tier,
             variant: opened.variant,
+            narrow: opened.narrow,
             device: opened.device,
             queue: opened.queue,
             checked: options.checked.unwrap_or(cfg!(debug_assertions)),
@@ -84,13 +87,20 @@ impl Context {
         })
     }
 
+    /// The names that a variant is compiled with on this device.
+    pub fn defined(&self, kernel: Kernel, defined: &[&'static str]) -> Vec<&'static str> {
+        let narrow = (self.narrow && kernel.has_narrow()).then_some(NARROW);
+        defined.iter().copied().chain(narrow).collect()
+    }
+
     /// The pipeline of a kernel's variant.
     pub fn pipeline(&mut self, kernel: Kernel, defined: &[&'static str]) -> wgpu::ComputePipeline {
-        let key = (kernel, defined.to_vec());
+        let key = (kernel, self.defined(kernel, defined));
+        let defined = &key.1;
         if let Some(pipeline) = self.pipelines.get(&key) {
             return pipeline.clone();
         }
-        let label = [&[kernel.name], defined].concat().join("+");
+        let label = [&[kernel.name], &defined[..]].concat().join("+");
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
@@ -128,7 +138,7 @@ impl Context {
 
     /// What the segments of a counted kernel cost; `None` where nothing is counted.
     pub fn segments(&self, kernel: Kernel, defined: &[&'static str]) -> Option<Arc<[Work]>> {
-        self.segments.get(&(kernel, defined.to_vec())).cloned()
+        self.segments.get(&(kernel, self.defined(kernel, defined))).cloned()
     }
 
     /// A zeroed storage buffer.

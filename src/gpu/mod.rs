@@ -21,14 +21,20 @@ pub mod plan;
 mod profile;
 mod recording;
 mod reference;
+pub mod schedule;
 pub mod shaders;
 mod sparse;
+pub mod squeeze;
 mod steps;
 pub mod tuning;
 mod variant;
 
 pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
 pub use inspect::delta;
+pub use recording::Phase;
+pub use schedule::Schedule;
+pub use sparse::Purpose;
+pub use squeeze::Squeeze;
 pub use variant::{VARIANTS, Variant};
 
 use crate::engine::*;
@@ -43,7 +49,6 @@ use held::{Held, Resident};
 use pieces::Piece;
 use plan::{Limits, Rates};
 use recording::Recording;
-use sparse::Purpose;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;

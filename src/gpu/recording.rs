@@ -33,10 +33,18 @@ pub struct Dispatch {
     pub label: String,
     /// Its part of the step.
     pub phase: Phase,
+    /// The kernel, and the names that it is compiled with.
+    pub kernel: Kernel,
+    pub defined: Vec<&'static str>,
+    /// Its parameters; empty where they lie in a buffer, which is then the first of `buffers`.
+    pub parameters: Vec<u8>,
+    /// What it binds, in order.
+    pub buffers: Vec<wgpu::Buffer>,
+    /// Its workgroups.
+    pub work: Work,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     counters: Option<Counters>,
-    work: Work,
 }
 
 /// Where a dispatch counts what it executes.
@@ -74,10 +82,11 @@ pub struct Recording {
 struct Entry<'a> {
     label: String,
     phase: Phase,
+    kernel: (Kernel, Vec<&'static str>),
     pipeline: wgpu::ComputePipeline,
     segments: Option<Arc<[Executed]>>,
-    /// Where its uniform data begin.
-    uniform: u64,
+    /// Where its uniform data begin, and how many bytes they are.
+    uniform: (u64, usize),
     buffers: Vec<&'a wgpu::Buffer>,
     work: Work,
 }
@@ -129,7 +138,8 @@ impl<'a> Recorder<'a> {
         let (label, phase, uniform) = (label.into(), self.phase, self.uniforms.len() as u64);
         self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
         self.uniforms.resize((uniform + UNIFORM_STRIDE) as usize, 0);
-        self.entries.push(Entry { label, phase, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
+        let (kernel, uniform) = ((kernel, self.context.defined(kernel, defined)), (uniform, size_of::<P>()));
+        self.entries.push(Entry { label, phase, kernel, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
     }
 
     /// Makes the bind groups.
@@ -161,7 +171,7 @@ impl<'a> Recorder<'a> {
             .map(|entry| {
                 let first = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer: &uniforms,
-                    offset: entry.uniform,
+                    offset: entry.uniform.0,
                     size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
                 });
                 let rest = entry.buffers.iter().map(|buffer| buffer.as_entire_binding());
@@ -190,7 +200,12 @@ impl<'a> Recorder<'a> {
                     });
                     Counters { segments, bind_group, offset }
                 });
+                let (at, bytes) = entry.uniform;
                 Dispatch {
+                    buffers: entry.buffers.into_iter().cloned().collect(),
+                    parameters: self.uniforms[at as usize..][..bytes].to_vec(),
+                    kernel: entry.kernel.0,
+                    defined: entry.kernel.1,
                     label: entry.label,
                     phase: entry.phase,
                     pipeline: entry.pipeline,

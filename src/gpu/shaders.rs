@@ -12,6 +12,9 @@ pub struct Kernel {
     pub variants: &'static [&'static [&'static str]],
 }
 
+/// The name that shrinks workgroups of 256 lanes to 64, for devices that allow no more.
+pub const NARROW: &str = "NARROW";
+
 macro_rules! kernels {
     ($($(#[$doc:meta])* $constant:ident = $name:literal $([$($variant:expr),* $(,)?])?;)*) => {
         $($(#[$doc])* pub const $constant: Kernel = Kernel {
@@ -29,21 +32,21 @@ macro_rules! kernels {
 kernels! {
     /// LIF forward with the surrogate mask.
     LIF_FORWARD = "lif_forward" [
-        ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
+        [], ["RECORD"], ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
         ["CONV"], ["CONV", "RECORD"],
     ];
     /// Max pool over the spikes of a convolution.
     POOL = "pool";
     /// Prefix sum, block sums.
-    SCAN_REDUCE = "scan_reduce";
+    SCAN_REDUCE = "scan_reduce" [[], ["NARROW"]];
     /// Prefix sum, offsets of blocks.
-    SCAN_BLOCKS = "scan_blocks";
+    SCAN_BLOCKS = "scan_blocks" [[], ["NARROW"]];
     /// Prefix sum, offsets.
-    SCAN_APPLY = "scan_apply";
+    SCAN_APPLY = "scan_apply" [[], ["NARROW"]];
     /// Sums of blocks of counts of a hidden layer; totals to report and overflow flag.
-    SUMMARISE = "summarise";
+    SUMMARISE = "summarise" [[], ["NARROW"]];
     /// Offsets of these counts; `PLACE`: spikes and active entries to their places.
-    COMPACT = "compact" [[], ["PLACE"]];
+    COMPACT = "compact" [[], ["PLACE"], ["NARROW"], ["PLACE", "NARROW"]];
     /// Spikes to their places in the next layer's input.
     SCATTER_ROWS = "scatter_rows";
     /// Spikes to their places for the weight gradient above.
@@ -63,7 +66,7 @@ kernels! {
     /// Activity regularisers.
     ACTIVITY = "activity";
     /// Sums over the batch for the host.
-    REPORT = "report";
+    REPORT = "report" [[], ["NARROW"]];
     /// δ of the readout.
     DELTA_READOUT = "delta_readout";
     /// δ of a hidden layer.
@@ -108,13 +111,16 @@ kernels! {
 }
 
 /// Measures the adapter's memory; no part of a step.
-pub const MEASURE_STREAM: Kernel =
-    Kernel { name: "measure/stream", source: include_str!("../../shaders/measure/stream.wgsl"), variants: &[&[]] };
+pub const MEASURE_STREAM: Kernel = Kernel {
+    name: "measure/stream",
+    source: include_str!("../../shaders/measure/stream.wgsl"),
+    variants: &[&[], &[NARROW]],
+};
 /// Measures the adapter's arithmetic; no part of a step.
 pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     name: "measure/multiply_add",
     source: include_str!("../../shaders/measure/multiply_add.wgsl"),
-    variants: &[&[]],
+    variants: &[&[], &[NARROW]],
 };
 
 /// What `#import NAME` stands for.
@@ -141,6 +147,11 @@ impl Kernel {
     /// Every output line stands for one input line or one imported line, so compiler messages stay useful.
     pub fn wgsl(&self, defined: &[&str]) -> String {
         preprocess(self.source, defined)
+    }
+
+    /// Whether it has variants for workgroups of 64 lanes; other kernels need no more.
+    pub fn has_narrow(&self) -> bool {
+        self.variants.iter().any(|names| names.contains(&NARROW))
     }
 
     /// The same of `NAME.wgsl` in `folder`, if there is one.

@@ -36,9 +36,9 @@ pub fn record(
     held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
-    let (tier, variant) = (context.tier, context.variant);
+    let (tier, variant, narrow) = (context.tier, context.variant, context.narrow);
     let Piece { samples: batch, purpose, .. } = *piece;
-    let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant };
+    let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant, narrow };
     let mut r = Recorder::new(context);
     for h in &state.hidden {
         r.clear(&h.counts);
@@ -175,6 +175,7 @@ struct Step<'a> {
     recorded_v: &'a [wgpu::Buffer],
     tier: Tier,
     variant: Variant,
+    narrow: bool,
 }
 
 /// Where the spikes of a layer are counted, and put in their places.
@@ -327,7 +328,7 @@ impl<'a> Step<'a> {
         let Some(scratch) = self.dense.of(l) else {
             let (variant, width) = match kernel == k::READOUT {
                 true => (self.variant.readout(self.recording()), 1),
-                false => self.variant.lif_forward(self.recording()),
+                false => self.variant.lif_forward(self.recording(), self.narrow),
             };
             let (starts, events) = self.input(l);
             for shard in &self.weights[l].shards {

@@ -59,13 +59,16 @@ impl Variant {
         }
     }
 
-    /// Names that `lif_forward` is compiled with, and the quads that a lane of it owns.
-    pub(super) fn lif_forward(self, recording: bool) -> (&'static [&'static str], usize) {
-        match (self, recording) {
-            (Variant::Plain, false) => (&["WIDE"], 2),
-            (Variant::Plain, true) => (&["WIDE", "RECORD"], 2),
-            (_, false) => (&["AHEAD"], 1),
-            (_, true) => (&["AHEAD", "RECORD"], 1),
+    /// Names that `lif_forward` is compiled with, and the quads that a lane of it owns: two take more workgroup memory
+    /// than a `narrow` device has.
+    pub(super) fn lif_forward(self, recording: bool, narrow: bool) -> (&'static [&'static str], usize) {
+        match (self, recording, narrow) {
+            (Variant::Plain, false, false) => (&["WIDE"], 2),
+            (Variant::Plain, true, false) => (&["WIDE", "RECORD"], 2),
+            (Variant::Plain, false, true) => (&[], 1),
+            (Variant::Plain, true, true) => (&["RECORD"], 1),
+            (_, false, _) => (&["AHEAD"], 1),
+            (_, true, _) => (&["AHEAD", "RECORD"], 1),
         }
     }
 

@@ -1,0 +1,186 @@
+//! What recorded steps do, written down: which kernel, with which bindings, in which order. For those who check a step
+//! without a GPU, and for those who read one.
+
+use super::GpuEngine;
+use super::pieces::Piece;
+use super::recording::{Phase, Recording, Work};
+use super::shaders::Kernel;
+use super::sparse::Purpose;
+use std::collections::HashMap;
+use std::fmt;
+
+/// A buffer as a dispatch sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// What the kernel calls it.
+    pub name: String,
+    /// `uniform`, `read` or `read_write`; `clear` for what is zeroed before the dispatches.
+    pub access: String,
+    /// Which buffer: numbered as they first occur, the weights of all layers beforehand.
+    pub number: usize,
+    /// Bytes that are bound, or cleared.
+    pub bytes: u64,
+}
+
+/// A dispatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// Operation and layer.
+    pub label: String,
+    /// Its part of the step.
+    pub phase: Phase,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The names that it is compiled with.
+    pub defined: Vec<&'static str>,
+    /// Its parameters as bytes: [`Params`](super::params::Params) of most kernels.
+    pub parameters: Vec<u8>,
+    /// Its other bindings.
+    pub bindings: Vec<Bound>,
+    /// Workgroups.
+    pub groups: u64,
+}
+
+/// A recorded step, or a piece of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Samples computed at once.
+    pub samples: usize,
+    /// Whether it is the first and the last piece of its step.
+    pub whole: (bool, bool),
+    /// Whether its samples come from the training set on the device.
+    pub held: bool,
+    /// Zeroed before the dispatches.
+    pub cleared: Vec<Bound>,
+    /// In order.
+    pub dispatches: Vec<Scheduled>,
+}
+
+/// Gives numbers to buffers.
+#[derive(Default)]
+struct Numbers(HashMap<wgpu::Buffer, usize>);
+
+impl Numbers {
+    fn of(&mut self, buffer: &wgpu::Buffer) -> usize {
+        let next = self.0.len();
+        *self.0.entry(buffer.clone()).or_insert(next)
+    }
+}
+
+/// Access and name of each binding of a shader, binding 0 first.
+fn bindings(wgsl: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(u32, String, String)> = wgsl
+        .lines()
+        .filter_map(|line| {
+            let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
+            let (space, rest) = rest.split_once("var<")?.1.split_once('>')?;
+            let name = rest.split(':').next()?.trim();
+            let access = space.split(',').next_back()?.trim();
+            Some((number.parse().ok()?, access.into(), name.into()))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, access, name)| (access, name)).collect()
+}
+
+impl Schedule {
+    fn of(piece: &Piece, recording: &Recording, numbers: &mut Numbers) -> Self {
+        let clear = |(buffer, bytes): &(wgpu::Buffer, Option<u64>), numbers: &mut Numbers| Bound {
+            name: "-".into(),
+            access: "clear".into(),
+            number: numbers.of(buffer),
+            bytes: bytes.unwrap_or(buffer.size()),
+        };
+        let cleared = recording.clears.iter().map(|cleared| clear(cleared, numbers)).collect();
+        let dispatches = recording.dispatches.iter().map(|dispatch| {
+            let names = bindings(&dispatch.kernel.wgsl(&dispatch.defined));
+            // Binding 0 are the parameters.
+            let named = names.into_iter().skip(1);
+            let Work::Groups(groups) = dispatch.work;
+            let bound = named.zip(&dispatch.buffers).map(|((access, name), buffer)| Bound {
+                name,
+                access,
+                number: numbers.of(buffer),
+                bytes: buffer.size(),
+            });
+            Scheduled {
+                bindings: bound.collect(),
+                label: dispatch.label.clone(),
+                phase: dispatch.phase,
+                kernel: dispatch.kernel,
+                defined: dispatch.defined.clone(),
+                parameters: dispatch.parameters.clone(),
+                groups,
+            }
+        });
+        let dispatches = dispatches.collect();
+        let whole = (piece.first, piece.last);
+        Schedule { purpose: piece.purpose, samples: piece.samples, whole, held: piece.held, cleared, dispatches }
+    }
+}
+
+impl GpuEngine {
+    /// What the steps do that this engine has recorded so far, and would replay: those of the purposes and numbers of
+    /// samples that it was asked for. Training, evaluation and inspection, larger batches last.
+    pub fn schedules(&self) -> Vec<Schedule> {
+        let mut recorded: Vec<_> = self.recordings.iter().collect();
+        recorded.sort_by_key(|(piece, _)| {
+            (piece.purpose as u8, piece.held, piece.samples, piece.total, piece.first, piece.last)
+        });
+        let mut numbers = Numbers::default();
+        for shard in self.weights.iter().flat_map(|layer| &layer.shards) {
+            for buffer in [&shard.weights, &shard.first, &shard.second, &shard.gradient] {
+                numbers.of(buffer);
+            }
+        }
+        recorded.into_iter().map(|(piece, recording)| Schedule::of(piece, recording, &mut numbers)).collect()
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let from = if self.held { "the device" } else { "the host" };
+        writeln!(
+            f,
+            "{:?}, {} samples from {from}, first and last piece: {:?}",
+            self.purpose, self.samples, self.whole
+        )?;
+        for bound in &self.cleared {
+            writeln!(f, "  clear #{} {} B", bound.number, bound.bytes)?;
+        }
+        for dispatch in &self.dispatches {
+            let names = dispatch.defined.iter().map(|name| format!("+{name}")).collect::<String>();
+            write!(
+                f,
+                "  {:<8} {:<24} {}{names} x{}:",
+                format!("{:?}", dispatch.phase),
+                dispatch.label,
+                dispatch.kernel.name,
+                dispatch.groups
+            )?;
+            for bound in &dispatch.bindings {
+                let mark = if bound.access == "read_write" { "!" } else { "" };
+                write!(f, " {}{mark} #{} {} B,", bound.name, bound.number, bound.bytes)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shaders::{ADAM, WEIGHT_GRADIENT};
+    use super::*;
+
+    #[test]
+    fn bindings_of_a_shader() {
+        let names = |wgsl: String| bindings(&wgsl).into_iter().map(|(a, n)| format!("{a} {n}")).collect::<Vec<_>>();
+        let adam = names(ADAM.wgsl(&[]));
+        assert_eq!(adam[..3], ["uniform p", "read_write status", "read gradient"], "{adam:?}");
+        let gradient = names(WEIGHT_GRADIENT.wgsl(&["WIDE", "ADAM"]));
+        assert_eq!((gradient.len(), gradient[9].as_str()), (10, "uniform a"), "{gradient:?}");
+    }
+}

@@ -1,0 +1,196 @@
+//! Limits below those of the adapter: what a smaller device would allow, tried on this one.
+
+use crate::error::{Error, Result};
+use std::str::FromStr;
+
+/// The environment variable that squeezes every adapter of this process.
+pub const VARIABLE: &str = "SPIKEGRAD_LIMITS";
+/// Lanes of the widest workgroups, where the device allows them.
+pub const WIDE_LANES: u32 = 256;
+/// Lanes that a workgroup must at least be allowed.
+pub const FEWEST_LANES: u32 = 64;
+/// Workgroup memory of the largest kernel, bytes, where the device allows it.
+pub const LARGE_WORKGROUP: u32 = 16 << 10;
+/// Workgroup memory that must at least be allowed, bytes.
+pub const LEAST_WORKGROUP: u32 = 8 << 10;
+
+/// Which limits to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Base {
+    /// WebGPU's default limits, and bindings as large as the adapter allows.
+    #[default]
+    Adapter,
+    /// WebGPU's default limits exactly.
+    WebGpu,
+    /// wgpu's defaults for older devices (OpenGL ES 3.1 and the like), but with the eight storage bindings that kernels need.
+    Downlevel,
+}
+
+/// What is taken away from an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Squeeze {
+    /// Limits to begin with.
+    pub base: Base,
+    /// No timestamp queries.
+    pub no_timestamps: bool,
+    /// No subgroups.
+    pub no_subgroups: bool,
+    /// Most invocations of a workgroup.
+    pub lanes: Option<u32>,
+    /// Largest storage binding, bytes.
+    pub binding: Option<u64>,
+}
+
+impl Squeeze {
+    /// What `SPIKEGRAD_LIMITS` asks for: nothing where it is not set or empty.
+    ///
+    /// # Errors
+    /// Words that [`FromStr`] does not know.
+    pub fn from_env() -> Result<Self> {
+        match std::env::var(VARIABLE) {
+            Ok(words) if !words.trim().is_empty() => {
+                words.parse().map_err(|error| Error::Config(format!("{VARIABLE}: {error}")))
+            }
+            _ => Ok(Squeeze::default()),
+        }
+    }
+
+    /// The limits to ask a device for, none beyond what the adapter offers.
+    pub fn limits(&self, offered: &wgpu::Limits) -> wgpu::Limits {
+        let mut limits = match self.base {
+            Base::Adapter | Base::WebGpu => wgpu::Limits::default(),
+            Base::Downlevel => {
+                wgpu::Limits { max_storage_buffers_per_shader_stage: 8, ..wgpu::Limits::downlevel_defaults() }
+            }
+        };
+        if self.base == Base::Adapter {
+            limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
+            limits.max_buffer_size = offered.max_buffer_size;
+        }
+        if let Some(lanes) = self.lanes {
+            limits.max_compute_invocations_per_workgroup = limits.max_compute_invocations_per_workgroup.min(lanes);
+            limits.max_compute_workgroup_size_x = limits.max_compute_workgroup_size_x.min(lanes);
+        }
+        if let Some(binding) = self.binding {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(binding);
+        }
+        limits.or_worse_values_from(offered)
+    }
+
+    /// The optional features to ask for, of those that the adapter offers.
+    pub fn features(&self, offered: wgpu::Features) -> wgpu::Features {
+        let mut features = offered & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
+        features.set(
+            wgpu::Features::TIMESTAMP_QUERY,
+            features.contains(wgpu::Features::TIMESTAMP_QUERY) && !self.no_timestamps,
+        );
+        features.set(wgpu::Features::SUBGROUP, features.contains(wgpu::Features::SUBGROUP) && !self.no_subgroups);
+        features
+    }
+}
+
+impl FromStr for Squeeze {
+    type Err = Error;
+
+    /// Words with commas between: `webgpu` or `downlevel`, `no-timestamps`, `no-subgroups`, `lanes=64`, `binding=BYTES`.
+    fn from_str(words: &str) -> Result<Self> {
+        let mut squeeze = Squeeze::default();
+        for word in words.split(',').map(str::trim) {
+            match word.split_once('=') {
+                None if word == "webgpu" => squeeze.base = Base::WebGpu,
+                None if word == "downlevel" => squeeze.base = Base::Downlevel,
+                None if word == "no-timestamps" => squeeze.no_timestamps = true,
+                None if word == "no-subgroups" => squeeze.no_subgroups = true,
+                Some(("lanes", n)) => squeeze.lanes = Some(number(word, n)?),
+                Some(("binding", n)) => squeeze.binding = Some(number(word, n)?),
+                _ => {
+                    return Err(Error::Config(format!(
+                        "limit `{word}`: must be webgpu, downlevel, no-timestamps, no-subgroups, lanes=N or binding=BYTES"
+                    )));
+                }
+            }
+        }
+        Ok(squeeze)
+    }
+}
+
+fn number<N: FromStr>(word: &str, n: &str) -> Result<N> {
+    n.parse().map_err(|_| Error::Config(format!("limit `{word}`: `{n}` is not a whole number")))
+}
+
+/// What a device with these limits lacks to run the kernels: the limit, its value, and what is needed.
+pub fn lacking(limits: &wgpu::Limits) -> Option<String> {
+    let at_least = [
+        ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, 8),
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup, FEWEST_LANES),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x, FEWEST_LANES),
+        ("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size, LEAST_WORKGROUP),
+        ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, 65_535),
+        ("max_uniform_buffers_per_shader_stage", limits.max_uniform_buffers_per_shader_stage, 2),
+        (
+            "max_uniform_buffer_binding_size",
+            limits.max_uniform_buffer_binding_size.min(u64::from(u32::MAX)) as u32,
+            256,
+        ),
+    ];
+    let lack = at_least.iter().find(|(_, has, needs)| has < needs);
+    lack.map(|(name, has, needs)| format!("its {name} is {has}, the kernels need {needs}"))
+}
+
+/// Whether kernels must do with workgroups of [`FEWEST_LANES`] and half of [`LARGE_WORKGROUP`].
+pub fn narrow(limits: &wgpu::Limits) -> bool {
+    limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) < WIDE_LANES
+        || limits.max_compute_workgroup_storage_size < LARGE_WORKGROUP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let squeeze: Squeeze = "downlevel, no-subgroups,lanes=64,binding=1048576".parse().unwrap();
+        let expected = Squeeze {
+            base: Base::Downlevel,
+            no_timestamps: false,
+            no_subgroups: true,
+            lanes: Some(64),
+            binding: Some(1 << 20),
+        };
+        assert_eq!(squeeze, expected);
+        for (words, complaint) in
+            [("webgl", "limit `webgl`: must be webgpu"), ("lanes=many", "`many` is not"), ("", "limit ``")]
+        {
+            let error = words.parse::<Squeeze>().unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_for_that_is_not_offered() {
+        let offered = wgpu::Limits {
+            max_compute_invocations_per_workgroup: 128,
+            max_storage_buffer_binding_size: 1 << 30,
+            ..wgpu::Limits::default()
+        };
+        let limits = Squeeze::default().limits(&offered);
+        assert_eq!(limits.max_compute_invocations_per_workgroup, 128);
+        assert_eq!(limits.max_storage_buffer_binding_size, 1 << 30);
+        assert!(lacking(&limits).is_none() && narrow(&limits));
+        let webgpu: Squeeze = "webgpu".parse().unwrap();
+        assert_eq!(
+            webgpu.limits(&wgpu::Limits { max_storage_buffer_binding_size: 1 << 30, ..wgpu::Limits::default() }),
+            wgpu::Limits::default()
+        );
+        assert!(!narrow(&wgpu::Limits::default()));
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let lack = lacking(&wgpu::Limits::downlevel_defaults()).unwrap();
+        assert_eq!(lack, "its max_storage_buffers_per_shader_stage is 4, the kernels need 8");
+        let downlevel: Squeeze = "downlevel,lanes=63".parse().unwrap();
+        let lack = lacking(&downlevel.limits(&wgpu::Limits::default())).unwrap();
+        assert!(lack.contains("max_compute_invocations_per_workgroup is 63"), "{lack}");
+    }
+}

@@ -1,0 +1,512 @@
+//! Recorded steps without a GPU: on wgpu's `noop` backend, which checks every binding and computes nothing, steps of
+//! all methods are recorded and submitted, and what was recorded is looked at: each binding as large as the parameters
+//! say, nothing read before it is written, no weight read after its update, forward before backward before update, and
+//! the same dispatches as on a real adapter.
+
+mod common;
+
+use common::*;
+use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
+use spikegrad::engine::{Engine, LayerMethod, Method, TrainingState};
+use spikegrad::events::EventSet;
+use spikegrad::gpu::params::{GemmParams, Params, SumParams};
+use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
+use spikegrad::gpu::shaders::ALL;
+use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Tier, VARIANTS, Variant};
+use spikegrad::model::{Adam, Network};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A way to record steps.
+struct Case {
+    name: &'static str,
+    network: Network,
+    method: Method,
+    layers: Option<Vec<LayerMethod>>,
+    options: GpuOptions,
+}
+
+const SAMPLES: usize = 7;
+
+/// Every kernel in every variant has a case that records it.
+fn cases() -> Vec<Case> {
+    use LayerMethod::{Dense as D, Sparse as S};
+    let plain = network(30, &[40, 20], 5, 40);
+    let roomy = GpuOptions {
+        limits: Some("webgpu".parse().unwrap()),
+        tier: Some(Tier::Software),
+        // Lists that never overflow, on a device that computes as on one that does not.
+        density_guess: Some(1.0),
+        ..GpuOptions::default()
+    };
+    let case = |name, network: &Network, method, options: &GpuOptions| Case {
+        name,
+        network: network.clone(),
+        method,
+        layers: None,
+        options: options.clone(),
+    };
+    let mut cases = Vec::new();
+    for variant in VARIANTS {
+        let options = GpuOptions { variant: Some(variant), ..roomy.clone() };
+        let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..options.clone() };
+        let pieces = GpuOptions { max_binding: Some(64 * 40 * 10 * 2), ..options.clone() };
+        let shards = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
+        cases.push(case("whole", &plain, Method::Sparse, &options));
+        cases.push(case("without hidden layers", &network(30, &[], 5, 40), Method::Sparse, &options));
+        cases.push(case("in chunks", &plain, Method::Sparse, &chunked));
+        cases.push(case("in pieces", &plain, Method::Sparse, &pieces));
+        cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
+        cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
+        cases.push(case("convolutions", &stacked_convs(30), Method::Sparse, &options));
+        cases.push(case(
+            "convolutions, one sample a chunk",
+            &stacked_convs(30),
+            Method::Sparse,
+            &GpuOptions { delta_bytes: Some(1), ..options.clone() },
+        ));
+    }
+    for tier in [Tier::Software, Tier::Hardware] {
+        let options = GpuOptions { tier: Some(tier), ..roomy.clone() };
+        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
+        for (options, layers) in [(&options, [D, S, D]), (&chunked, [D, D, D]), (&options, [S, D, S])] {
+            cases.push(Case {
+                layers: Some(layers.to_vec()),
+                ..case("layers of either method", &plain, Method::Auto, options)
+            });
+        }
+        // Deep enough that products are cut into parts.
+        let long = network(20, &[9], 3, 400);
+        cases.push(case("dense", &plain, Method::Dense, &options));
+        cases.push(case("dense, long", &long, Method::Dense, &options));
+        cases.push(case("reference", &plain, Method::Reference, &options));
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options };
+        cases.push(case("dense in small workgroups", &plain, Method::Dense, &narrow));
+    }
+    cases
+}
+
+/// Has an engine record and submit steps of each purpose, from the host and from a training set on the device.
+fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
+    let network = &case.network;
+    let what = case.name;
+    let mut engine = GpuEngine::new(network, case.method, options).unwrap_or_else(|e| panic!("{what}: {e}"));
+    engine.load(&TrainingState::new(strong_weights(network, 3))).unwrap();
+    if let Some(layers) = &case.layers {
+        engine.set_layer_methods(layers).unwrap();
+    }
+    let set = batch(network.inputs, network.time_steps, network.readout.classes, 12, 0.1, 1);
+    let samples: Vec<u32> = (0..SAMPLES as u32).collect();
+    let mut batch = EventSet::new(0, 0);
+    batch.gather(&set, &samples);
+    engine.hold(set.into()).unwrap();
+    engine.evaluate(&batch).unwrap_or_else(|e| panic!("{what}, evaluation: {e}"));
+    engine.inspect(&batch).unwrap_or_else(|e| panic!("{what}, inspection: {e}"));
+    engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
+    engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
+    (engine.schedules(), engine)
+}
+
+fn on_noop(case: &Case) -> (Vec<Schedule>, GpuEngine) {
+    record(case, GpuOptions { backends: Some(wgpu::Backends::NOOP), ..case.options.clone() })
+}
+
+/// What a kernel's text says of its bindings: the comment behind each, the bytes of an element, and whether it is read
+/// and written.
+struct Declared {
+    comment: String,
+    element: u64,
+    usage: GlobalUse,
+}
+
+/// By name.
+fn declared(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
+    let wgsl = dispatch.kernel.wgsl(&dispatch.defined);
+    let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+        .validate(&module)
+        .unwrap();
+    let variables = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some());
+    variables
+        .map(|(handle, variable)| {
+            let name = variable.name.clone().unwrap();
+            let element = match module.types[variable.ty].inner {
+                naga::TypeInner::Array { stride, .. } => u64::from(stride),
+                ref other => u64::from(other.size(module.to_ctx())),
+            };
+            let line =
+                wgsl.lines().find(|line| line.contains(&format!("> {name}:")) && line.starts_with("@group")).unwrap();
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment.trim()).to_string();
+            (name, Declared { comment, element, usage: info.get_entry_point(0)[handle] })
+        })
+        .collect()
+}
+
+/// The value of a shape such as `(B + 1)` or `(chunk T, shard_quads)`: the product of its extents.
+fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
+    let product =
+        |words: &str| words.split_whitespace().map(|word| word.parse().unwrap_or_else(|_| of(word))).product::<u64>();
+    let sum = |extent: &str| extent.split('+').map(product).sum::<u64>();
+    shape.split(',').map(sum).product()
+}
+
+/// Elements of a binding that the parameters of a dispatch imply, from the shape in the comment behind it where that
+/// is one, else from what is known of the name. `None`: any number, which the kernel looks up.
+fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64> {
+    let has = |word| dispatch.defined.contains(&word);
+    if let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters) {
+        let (rows, cols, depth) = (p.rows.into(), p.cols.into(), p.depth.into());
+        let product = |x: u64, y: u32| Some(x * u64::from(y));
+        return match name {
+            "a" => product(if has("A_TRANSPOSED") { depth } else { rows }, p.a_quads),
+            "b" => product(if has("B_TRANSPOSED") { cols } else { depth }, p.b_quads),
+            _ => product(u64::from(p.depth.div_ceil(p.part_depth)) * rows, p.out_quads),
+        };
+    }
+    if let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters) {
+        return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
+    }
+    let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
+        // Adam alone: a lane a quad, 64 in a workgroup.
+        return Some(if name == "status" { 1 } else { 64 * (dispatch.groups - 1) + 1 });
+    };
+    let symbol = |word: &str| -> u64 {
+        let (kernel, map) = (u64::from(p.kernel * p.kernel), u64::from(p.map_height * p.map_width));
+        match word {
+            "B" => p.batch.into(),
+            "T" => p.steps.into(),
+            "words" => p.words.into(),
+            "Q" => p.quads.into(),
+            "Q_in" => p.inputs.div_ceil(4).into(),
+            // In sums over the presynaptic sections only, where the samples of all chunks are the batch.
+            "samples_of_it" => 1,
+            "chunk" if comment.contains("samples of it") => p.batch.into(),
+            "chunk" => p.chunk_samples.into(),
+            "N_in" | "inputs" => p.inputs.into(),
+            "N" => p.neurons.into(),
+            "shard_quads" => p.shard_quads.into(),
+            "counts" => p.counts.into(),
+            "scanned" => p.scanned.into(),
+            "blocks" => p.counts.div_ceil(256 * p.per_lane).into(),
+            "filter_quads" => p.filter_quads.into(),
+            "pixels" => (p.rows * p.columns).into(),
+            // Of the layer above, in the spike gradient: this layer's maps are its channels.
+            "patch" if has("POOL") => kernel * u64::from(4 * p.pool_quads),
+            "patch" if dispatch.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
+            "patch" => kernel * u64::from(p.inputs) / map,
+            _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.kernel.name),
+        }
+    };
+    let comment = comment.replace("samples of it", "samples_of_it");
+    // Which of two shapes.
+    let shape = match comment.split_once(", CONV: ") {
+        Some((_, conv)) if has("CONV") => conv,
+        Some((other, _)) => other,
+        None => match comment.split_once(" or (") {
+            Some((starts, _)) if starts.starts_with('(') => {
+                if p.input_stride == 1 {
+                    starts
+                } else {
+                    &comment[starts.len() + 4..]
+                }
+            }
+            _ => &comment,
+        },
+    };
+    if let Some((shape, behind)) = shape.strip_prefix('(').and_then(|shape| shape.split_once(')')) {
+        return Some(extent(shape, &symbol) + u64::from(behind.contains("then the total")));
+    }
+    let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
+    let chains = scan + 1 + batch * (1 + u64::from(p.quads));
+    match (dispatch.kernel.name, name) {
+        (_, "staged" | "active_entries") => Some(p.active_capacity.into()),
+        ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
+        (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
+        ("scatter_input", "counts") => Some(batch * u64::from(p.inputs)),
+        ("compact" | "summarise", "counts") => Some(chains + 2 * u64::from(p.scanned.div_ceil(256 * p.per_lane))),
+        ("pool", "counts") => Some(scan + 1 + batch),
+        (_, "counts") => Some(chains),
+        (_, "offsets") => Some(scan + 1),
+        (_, "presynaptic_start") => Some(
+            u64::from(p.presynaptic_at)
+                + u64::from(p.inputs - 1) * u64::from(p.presynaptic_stride)
+                + u64::from(p.chunk_samples)
+                + 1,
+        ),
+        // Rows of the two words that a layer sums, and the two behind them.
+        ("report", "report") => Some(u64::from(p.report_at) + 2),
+        (_, "report") => Some(u64::from(p.report_at) + 4),
+        (_, "status" | "step") => Some(1),
+        (_, "samples") => Some(batch + 1),
+        (_, "held") => None,
+        _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.kernel.name),
+    }
+}
+
+fn large_enough(case: &str, schedule: &Schedule) -> usize {
+    let mut checked = 0;
+    for dispatch in &schedule.dispatches {
+        let declared = declared(dispatch);
+        for bound in dispatch.bindings.iter().filter(|bound| bound.access != "uniform") {
+            let Declared { comment, element, .. } = &declared[&bound.name];
+            let Some(least) = least_elements(dispatch, &bound.name, comment) else { continue };
+            assert!(
+                bound.bytes >= least * element,
+                "{case}, {}: {} has {} bytes, its parameters imply {least} elements of {element}\n{schedule}",
+                dispatch.label,
+                bound.name,
+                bound.bytes
+            );
+            checked += 1;
+        }
+    }
+    checked
+}
+
+/// What the host writes before a step: weights and moments; the batch; flags and the number of the step.
+fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
+    // Weights, moments, gradient of each shard; the gradient comes from the device.
+    let mut host: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 != 3).collect();
+    let bound = |name: &str| schedule.dispatches.iter().flat_map(|d| &d.bindings).find(|bound| bound.name == name);
+    let batch = ["starts", "events", "input_start", "input_events", "labels"];
+    let names = if schedule.held { &["samples", "held"][..] } else { &batch[..] };
+    host.extend(names.iter().chain(&["status", "step"]).filter_map(|name| bound(name)).map(|bound| bound.number));
+    // The constants of Adam.
+    let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
+    host.extend(bindings.filter(|bound| bound.access == "uniform").map(|bound| bound.number));
+    if schedule.held {
+        // A set in several buffers.
+        let held = schedule.dispatches.iter().flat_map(|d| &d.bindings).filter(|bound| bound.name == "held");
+        host.extend(held.map(|bound| bound.number));
+    }
+    host
+}
+
+/// Whether a dispatch reads what it finds in a binding, or only what it has written itself.
+fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
+    match (dispatch.kernel.name, bound.name.as_str()) {
+        // Sums of chunks and pieces: the first replaces what stands there.
+        ("weight_gradient" | "weight_gradient_conv", "gradient") => {
+            let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
+            p.first_sample > 0 || p.accumulate == 1
+        }
+        // Steps in time: the first finds nothing.
+        ("reference_lif", "spikes") => bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).time > 0,
+        ("reference_delta", "now") => {
+            let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
+            p.time + 1 < p.steps
+        }
+        ("gemm_sum", "out") => bytemuck::pod_read_unaligned::<SumParams>(&dispatch.parameters).accumulate == 1,
+        _ => true,
+    }
+}
+
+fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
+    let mut written = from_the_host(schedule, shards);
+    // Zeros are there to be added to.
+    let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
+    if !schedule.whole.0 {
+        // Earlier pieces have begun the gradient.
+        written.extend((0..4 * shards).filter(|number| number % 4 == 3));
+    }
+    let weights: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 == 0).collect();
+    let mut updated = BTreeSet::new();
+    let mut reads = 0;
+    for dispatch in &schedule.dispatches {
+        let declared = declared(dispatch);
+        let usage = |bound: &Bound| declared[&bound.name].usage;
+        for bound in &dispatch.bindings {
+            if usage(bound).contains(GlobalUse::READ) && finds(dispatch, bound) {
+                let number = bound.number;
+                let added_to = usage(bound).contains(GlobalUse::WRITE) && cleared.contains(&number);
+                assert!(
+                    written.contains(&number) || added_to,
+                    "{case}, {}: {} is read before it is written\n{schedule}",
+                    dispatch.label,
+                    bound.name
+                );
+                assert!(
+                    !updated.contains(&number),
+                    "{case}, {}: {} is read after its update\n{schedule}",
+                    dispatch.label,
+                    bound.name
+                );
+                reads += 1;
+            }
+        }
+        for bound in dispatch.bindings.iter().filter(|bound| usage(bound).contains(GlobalUse::WRITE)) {
+            written.insert(bound.number);
+            if weights.contains(&bound.number) {
+                assert!(updated.insert(bound.number), "{case}, {}: updated twice\n{schedule}", dispatch.label);
+            }
+        }
+    }
+    let training = schedule.purpose == Purpose::Train && schedule.whole.1;
+    let expected = if training { weights } else { BTreeSet::new() };
+    assert_eq!(updated, expected, "{case}: weights updated\n{schedule}");
+    let phases: Vec<u8> = schedule.dispatches.iter().map(|dispatch| dispatch.phase as u8).collect();
+    assert!(phases.is_sorted(), "{case}: {phases:?}");
+    let backward = schedule.dispatches.iter().any(|dispatch| dispatch.phase == Phase::Backward);
+    assert_eq!(backward, schedule.purpose != Purpose::Evaluate, "{case}");
+    reads
+}
+
+/// First and last place of the dispatches with this label.
+fn places(schedule: &Schedule, label: &str) -> Option<(usize, usize)> {
+    let labels = || schedule.dispatches.iter().map(|dispatch| &dispatch.label);
+    Some((labels().position(|l| l == label)?, labels().collect::<Vec<_>>().iter().rposition(|l| *l == label)?))
+}
+
+/// Layers in their order: forward from the input up, backward from the readout down.
+fn layer_by_layer(case: &str, schedule: &Schedule, hidden: usize, integrate: &str) {
+    let place = |label: String| places(schedule, &label).unwrap_or_else(|| panic!("{case}: no {label}\n{schedule}"));
+    let forward: Vec<_> = (0..hidden).map(|l| place(format!("{integrate}.{l}"))).collect();
+    assert!(forward.windows(2).all(|pair| pair[0].1 < pair[1].0), "{case}: {forward:?}\n{schedule}");
+    assert!(forward.last().is_none_or(|last| last.1 < place("loss".into()).0), "{case}\n{schedule}");
+    if schedule.purpose == Purpose::Evaluate {
+        return;
+    }
+    // A chunk goes all the way down before the next begins: the first of each.
+    let backward: Vec<_> = (0..=hidden)
+        .map(|l| {
+            let by_products = format!("gemm_weight_gradient.{l}");
+            places(schedule, &by_products).unwrap_or_else(|| place(format!("weight_gradient.{l}"))).0
+        })
+        .collect();
+    assert!(backward.windows(2).all(|pair| pair[0] > pair[1]), "{case}: {backward:?}\n{schedule}");
+}
+
+#[test]
+fn every_step_is_sound() {
+    let mut counts = (0, 0, 0, 0);
+    for case in cases() {
+        let (schedules, mut engine) = on_noop(&case);
+        assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
+        let bound = schedules.iter().flat_map(|s| &s.dispatches).flat_map(|d| &d.bindings);
+        // The weights have the first numbers, four buffers a shard.
+        let shards = 1 + bound.filter(|b| b.name == "weights").map(|b| b.number).max().unwrap() / 4;
+        for schedule in &schedules {
+            counts.0 += 1;
+            counts.1 += schedule.dispatches.len();
+            counts.2 += large_enough(case.name, schedule);
+            counts.3 += in_order(case.name, schedule, shards);
+            let integrate = match case.method {
+                Method::Dense if schedule.purpose != Purpose::Evaluate => "dense_lif",
+                Method::Reference if schedule.purpose != Purpose::Evaluate => "reference_lif",
+                _ => "lif_forward",
+            };
+            layer_by_layer(case.name, schedule, case.network.hidden.len(), integrate);
+        }
+        // Nothing ran, and nobody takes that for a step.
+        let error = engine.reports(true).unwrap_err().to_string();
+        assert!(error.contains("did not run"), "{}: {error}", case.name);
+    }
+    println!("{} steps, {} dispatches, {} sizes, {} reads", counts.0, counts.1, counts.2, counts.3);
+    assert!(counts.0 > 100 && counts.1 > 2000);
+}
+
+/// The pieces, shards and chunks that the cases are there for are really there.
+#[test]
+fn cases_are_what_they_say() {
+    let of = |name: &str| {
+        let case = cases().into_iter().find(|case| case.name == name).unwrap();
+        on_noop(&case).0
+    };
+    let train = |schedules: &[Schedule]| -> Vec<Schedule> {
+        schedules.iter().filter(|s| s.purpose == Purpose::Train && !s.held).cloned().collect()
+    };
+    let pieces = train(&of("in pieces"));
+    assert!(
+        pieces.len() > 1
+            && pieces.iter().any(|s| s.whole == (true, false))
+            && pieces.iter().any(|s| s.whole == (false, true))
+    );
+    let count = |name: &str, label: &str| {
+        train(&of(name))[0].dispatches.iter().filter(|dispatch| dispatch.label == label).count()
+    };
+    assert_eq!((count("whole", "delta.0"), count("in chunks", "delta.0")), (1, 4));
+    assert!(count("in shards", "lif_forward.0") > 1 && count("in shards", "weight_gradient.2") > 1);
+    let narrow = train(&of("in small workgroups"));
+    assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.defined.contains(&"NARROW")));
+}
+
+/// What is recorded is what the list of variants names, and the other way round: `tests/shaders.rs` translates that list.
+#[test]
+fn recorded_variants_are_the_listed_ones() {
+    let mut recorded = BTreeSet::new();
+    for case in cases() {
+        for schedule in on_noop(&case).0 {
+            recorded.extend(schedule.dispatches.iter().map(|d| (d.kernel.name, d.defined.clone())));
+        }
+    }
+    // What an inspection records goes with the potentials that it keeps.
+    let inspection =
+        |kernel: &str, names: &[&str]| names.contains(&"RECORD") && ["lif_forward", "readout"].contains(&kernel);
+    let listed: BTreeSet<_> =
+        ALL.iter().flat_map(|kernel| kernel.variants.iter().map(|names| (kernel.name, names.to_vec()))).collect();
+    let only = |a: &BTreeSet<_>, b: &BTreeSet<_>| a.difference(b).cloned().collect::<Vec<(&str, Vec<&str>)>>();
+    assert_eq!(only(&recorded, &listed), [], "recorded, but not listed");
+    let never: Vec<_> =
+        only(&listed, &recorded).into_iter().filter(|(kernel, names)| !inspection(kernel, names)).collect();
+    assert_eq!(never, [], "listed, but never recorded");
+}
+
+/// The noop backend gets what a real adapter gets: dispatch by dispatch, binding by binding, byte by byte.
+#[test]
+fn same_schedules_as_a_real_adapter() {
+    for case in cases().into_iter().filter(|case| case.options.variant != Some(Variant::Subgroups)) {
+        let (expected, _) = on_noop(&case);
+        let (real, mut engine) = record(&case, case.options.clone());
+        assert_eq!(engine.reports(true).unwrap().len(), 2, "{}", case.name);
+        assert_eq!(real.len(), expected.len(), "{}", case.name);
+        for (a, b) in real.iter().zip(&expected) {
+            assert!(a == b, "{}: a real adapter gets\n{a}\nthe noop backend\n{b}", case.name);
+        }
+    }
+}
+
+/// The checks check: a recorded step that is changed in one place is no longer sound.
+#[test]
+fn mistakes_are_noticed() {
+    let case = cases().into_iter().find(|case| case.name == "in chunks").unwrap();
+    let schedules = on_noop(&case).0;
+    let sound = schedules.iter().find(|s| s.purpose == Purpose::Train && !s.held).unwrap();
+    let noticed = |what: &str, change: &dyn Fn(&mut Schedule)| {
+        let mut schedule = sound.clone();
+        change(&mut schedule);
+        assert!(&schedule != sound, "{what}: nothing was changed");
+        let check = std::panic::AssertUnwindSafe(|| {
+            large_enough(what, &schedule);
+            in_order(what, &schedule, 3);
+            layer_by_layer(what, &schedule, 2, "lif_forward");
+        });
+        assert!(std::panic::catch_unwind(check).is_err(), "{what} is not noticed");
+    };
+    let at = |schedule: &Schedule, label: &str| places(schedule, label).unwrap();
+    let swap = |schedule: &mut Schedule, a: &str, b: &str| {
+        let (a, b) = (at(schedule, a).1, at(schedule, b).0);
+        schedule.dispatches.swap(a, b);
+    };
+    noticed("layers swapped", &|s| swap(s, "lif_forward.0", "lif_forward.1"));
+    noticed("lists placed before they are counted", &|s| swap(s, "lif_forward.0", "compact.0"));
+    noticed("the loss before the readout", &|s| swap(s, "readout", "loss"));
+    noticed("the spike gradient after the update", &|s| swap(s, "spike_gradient.0", "weight_gradient.1"));
+    noticed("a spike gradient that follows the update of its weights", &|s| {
+        let moved = s.dispatches.remove(at(s, "spike_gradient.0").1);
+        s.dispatches.push(moved);
+    });
+    noticed("an update left out", &|s| drop(s.dispatches.pop()));
+    noticed("counts that are not cleared", &|s| s.cleared.clear());
+    let all: Vec<(usize, usize)> = (0..sound.dispatches.len())
+        .flat_map(|k| (0..sound.dispatches[k].bindings.len()).map(move |n| (k, n)))
+        .filter(|&(k, n)| sound.dispatches[k].bindings[n].access != "uniform")
+        .collect();
+    for (k, n) in all {
+        let name = &sound.dispatches[k].bindings[n].name;
+        noticed(&format!("{name} of {} too small", sound.dispatches[k].label), &|s| {
+            s.dispatches[k].bindings[n].bytes = 3;
+        });
+    }
+}
