@@ -106,6 +106,26 @@ fn weights_beyond_f32_are_reported_in_the_step_that_makes_them() {
     });
 }
 
+/// A report that the kernel never wrote, as a driver leaves it that cuts a pass short and calls it success.
+#[test]
+fn a_pass_that_did_not_run_is_an_error() {
+    let network = network(30, &[40], 6, 40);
+    let batch = batch(30, 40, 6, 9, 0.1, 5);
+    let folder = tempfile::tempdir().unwrap();
+    let report = include_str!("../shaders/report.wgsl");
+    let silent = report.replace("report[0] = step[0];", "report[0] = min(step[0], 0u);");
+    assert_ne!(silent, report);
+    std::fs::write(folder.path().join("report.wgsl"), silent).unwrap();
+    let options = GpuOptions { shaders: Some(folder.path().into()), ..GpuOptions::default() };
+    let mut engine = gpu(&network, Method::Sparse, &TrainingState::new(strong_weights(&network, 1)), options);
+    let cut_short = |error: spikegrad::Error| assert!(error.to_string().contains("did not run to its end"), "{error}");
+    cut_short(engine.evaluate(&batch).map(drop).unwrap_err());
+    cut_short(engine.inspect(&batch).map(drop).unwrap_err());
+    cut_short(engine.profile(&batch, &Adam::with_lr(1e-3)).map(drop).unwrap_err());
+    engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();
+    cut_short(engine.reports(true).map(drop).unwrap_err());
+}
+
 /// Constants at which a formula could break, in each hidden layer for itself and in all.
 #[test]
 fn odd_constants_give_the_same_spikes_on_both_devices() {

@@ -394,6 +394,7 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             windows,
             pool_quads,
             last_shard,
+            layer_bit,
         }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, decay, pad0, pad1 }),
         rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
