@@ -28,6 +28,7 @@ use crate::limits::Gunzip;
 use half::f16;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -181,6 +182,7 @@ impl Shd {
         };
         let [times, units] = ["/spikes/times", "/spikes/units"].map(|name| Lists::open(&file, name, path, length));
         let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers };
+        check_collections(&file, [&shd.times, &shd.units], path, length)?;
         let n = shd.labels.len();
         let speakers = shd.speakers.as_ref().map_or(n, Vec::len);
         let others =
@@ -291,6 +293,28 @@ fn is_missing(error: &hdf5_reader::error::Error) -> bool {
     }
 }
 
+/// Refuses collections that lie in each other. Each is read whole for the lists in it: many that share their bytes would
+/// take time without end.
+fn check_collections(file: &Hdf5File, lists: [&Lists; 2], path: &Path, length: u64) -> Result<()> {
+    let used =
+        lists.iter().flat_map(|lists| (0..lists.len()).filter(|&k| lists.length(k) > 0).map(|k| lists.address(k)));
+    let addresses: BTreeSet<u64> = used.collect();
+    let size_length = usize::from(file.superblock().length_size);
+    // What cannot be read now, cannot be read for its lists either.
+    let size = |&address: &u64| match file.storage().read_range(address, 8 + size_length) {
+        Ok(head) => Element::bits(&head.as_ref()[8..], false),
+        Err(_) => 0,
+    };
+    let claim: u128 = addresses.iter().map(|address| u128::from(size(address))).filter(|&n| n <= length.into()).sum();
+    match claim > length.into() {
+        true => Err(Error::format(
+            path,
+            format!("its collections of numbers claim {claim} bytes together, the file has {length}; get it again"),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// A data set of one dimension.
 fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
     let dataset = guarded(|| file.dataset(name))
@@ -357,9 +381,13 @@ impl Lists {
 
     /// Where list `k` lies in the file, for people.
     fn place(&self, k: usize) -> String {
+        format!("in the collection at byte {}", self.address(k))
+    }
+
+    /// The address of the collection that holds list `k`.
+    fn address(&self, k: usize) -> u64 {
         let reference = self.reference(k);
-        let address = Element::bits(&reference[4..reference.len() - 4], false);
-        format!("in the collection at byte {address}")
+        Element::bits(&reference[4..reference.len() - 4], false)
     }
 
     /// The bytes of list `k`, as many as its length says.

@@ -115,6 +115,26 @@ fn an_hdf5_file_that_claims_more_utterances_than_there_are_is_refused() {
 }
 
 #[test]
+fn hdf5_collections_that_lie_in_each_other_are_refused() {
+    let (_, mut bytes) = seeds_of("shd").into_iter().find(|(path, _)| path.ends_with("earliest.h5")).unwrap();
+    // Every list points into a collection of its own, each as long as all that follows.
+    let at = bytes.windows(4).position(|window| window == b"GCOL").unwrap();
+    let address = (at as u64).to_le_bytes();
+    let places: Vec<usize> = (0..bytes.len() - 8).filter(|&at| bytes[at..at + 8] == address).collect();
+    assert_eq!(places.len(), 6, "the lists of three utterances");
+    let end = bytes.len() + (1 << 16);
+    for place in places {
+        let at = bytes.len();
+        bytes[place..place + 8].copy_from_slice(&(at as u64).to_le_bytes());
+        bytes.extend_from_slice(b"GCOL\x01\0\0\0");
+        bytes.extend_from_slice(&((end - at) as u64).to_le_bytes());
+    }
+    bytes.resize(end, 0);
+    let message = refused("train.h5", &bytes, MIB, Shd::open);
+    says(&message, &["train.h5: its collections of numbers claim", "bytes together"]);
+}
+
+#[test]
 fn endless_files_are_not_read_to_their_end() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();

@@ -125,7 +125,7 @@ macro_rules! attacks {
         const ATTACKED: &[&str] = &[$(stringify!($name)),*];
     };
 }
-attacks! { idx atis nmnist_zip shd cache checkpoint config golden metrics figures }
+attacks! { idx atis nmnist_zip shd cache checkpoint config golden conformance metrics figures }
 
 #[test]
 fn every_reader_is_attacked_and_has_a_fuzz_target() {
@@ -136,6 +136,37 @@ fn every_reader_is_attacked_and_has_a_fuzz_target() {
         for name in ATTACKED {
             let target = fs::read_to_string(root.join(format!("fuzz/fuzz_targets/{name}.rs"))).unwrap();
             assert!(target.contains(&format!("read(\"{name}\"")));
+        }
+    }
+}
+
+/// The crates that deny.toml forbids because they open connections: here too, where there is no cargo-deny.
+#[test]
+fn nothing_opens_a_connection() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = |name: &str| fs::read_to_string(root.join(name)).unwrap().parse::<toml::Table>().unwrap();
+    let (lock, deny) = (table("Cargo.lock"), table("deny.toml"));
+    let names = |list: &toml::Value, key: &str| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|entry| entry[key].as_str().unwrap().into()).collect()
+    };
+    let packages = names(&lock["package"], "name");
+    assert!(packages.len() > 100);
+    for forbidden in names(&deny["bans"]["deny"], "crate") {
+        assert!(!packages.contains(&forbidden), "{forbidden} is in Cargo.lock");
+    }
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(
+                ["std::net", "TcpStream", "UdpSocket"].iter().all(|word| !text.contains(word)),
+                "{}",
+                path.display()
+            );
         }
     }
 }

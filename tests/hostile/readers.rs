@@ -7,7 +7,8 @@ use safetensors::SafeTensors;
 use spikegrad::config::RunConfig;
 use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};
 use spikegrad::device::Device;
-use spikegrad::golden::Case;
+use spikegrad::engine::{Engine, Method};
+use spikegrad::golden::{self, Case, ConformanceDevice, DeltaInputs};
 use spikegrad::model::Network;
 use spikegrad::presets;
 use spikegrad::reproduce;
@@ -22,7 +23,7 @@ use xxhash_rust::xxh3::Xxh3;
 pub type Reader = (&'static str, fn(&[u8], &Path));
 
 /// All of them.
-pub const READERS: [Reader; 10] = [
+pub const READERS: [Reader; 11] = [
     ("idx", |bytes, _| read_idx(bytes)),
     ("atis", |bytes, _| read_atis(bytes)),
     ("nmnist_zip", read_nmnist_zip),
@@ -31,6 +32,7 @@ pub const READERS: [Reader; 10] = [
     ("checkpoint", read_checkpoint),
     ("config", |bytes, _| read_config(bytes)),
     ("golden", read_golden),
+    ("conformance", play_golden),
     ("metrics", read_metrics),
     ("figures", read_figures),
 ];
@@ -203,6 +205,29 @@ fn read_golden(bytes: &[u8], folder: &Path) {
         Err(error) => {
             // Terminals obey control characters: none reaches one.
             assert!(!error.to_string().contains(|c: char| c.is_control() && c != '\n'), "{error:?}");
+        }
+    }
+}
+
+/// The cpu device by one of its methods.
+struct Cpu(Method);
+
+impl ConformanceDevice for Cpu {
+    fn engine(&mut self, network: &Network) -> spikegrad::Result<Box<dyn Engine>> {
+        Device::Cpu.open(network, self.0)
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> spikegrad::Result<Vec<f32>> {
+        Device::Cpu.resolve().delta(inputs)
+    }
+}
+
+/// What a golden case asks the cpu device to compute: whatever the numbers are, it is computed or refused.
+fn play_golden(bytes: &[u8], folder: &Path) {
+    let path = put(folder, "case.safetensors", bytes);
+    if let Ok(case) = Case::read(&path) {
+        for method in [Method::Sparse, Method::Dense, Method::Reference] {
+            let _ = golden::run_case(&case, &mut Cpu(method));
         }
     }
 }
