@@ -237,6 +237,17 @@ pub struct Profile {
     pub slices: Vec<Slice>,
 }
 
+/// What the allocator of a device's memory reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceMemory {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Pieces that they are in.
+    pub allocations: u64,
+    /// Bytes taken from the driver, those not in use included.
+    pub reserved: u64,
+}
+
 /// What a device is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeviceInfo {
@@ -343,6 +354,11 @@ pub trait Engine: Send {
 
     /// Bytes allocated by name for what a step needs beyond weights, moments and the batch.
     fn state_bytes(&self) -> Vec<(String, u64)>;
+
+    /// What the allocator of the device's own memory has handed out; `None` where there is none or it does not say.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
 }
 
 /// Checks what a device [`hold`](Engine::hold)s.

@@ -309,6 +309,15 @@ pub fn available() -> Option<u64> {
     of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
 }
 
+/// Bytes of this process that are in memory now; `None` where the system does not say.
+pub fn resident() -> Option<u64> {
+    let pid = sysinfo::get_current_pid().ok()?;
+    let mut system = sysinfo::System::new();
+    let memory_alone = sysinfo::ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, memory_alone);
+    system.process(pid).map(sysinfo::Process::memory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

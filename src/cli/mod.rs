@@ -5,10 +5,12 @@ mod conformance;
 mod devices;
 mod eval;
 mod load;
+mod log;
 mod progress;
 mod raster;
 mod reproduce;
 mod show;
+mod signals;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,9 @@ Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the 
 included; gpu:N the one with that number in `spikegrad devices`. WGPU_BACKEND=vulkan|metal|dx12|gl restricts them, and
 SPIKEGRAD_LIMITS takes from them what smaller devices lack: webgpu or downlevel, no-timestamps, no-subgroups, lanes=N,
 binding=BYTES, with commas between.
+
+With WGPU_VALIDATION=1, what the graphics API's validation layers find is printed on standard error (on Vulkan, Debian's
+vulkan-validationlayers).
 
 Exit codes: 0 done; 1 the work failed, was interrupted, or a check did not hold; 2 the words were off.
 
@@ -94,6 +99,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(e.exit_code() as u8);
         }
     };
+    log::begin();
     let done = match arguments.command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),

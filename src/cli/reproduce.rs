@@ -1,7 +1,7 @@
 //! `spikegrad reproduce`.
 
 use super::show::{clock, complain, say};
-use super::train::stop_on_signal;
+use super::signals::stop_on_signal;
 use super::{device, usage};
 use anyhow::Result;
 use spikegrad::Error;

@@ -4,8 +4,9 @@ use super::eval::{Run, Which};
 use super::load::{Reading, load};
 use super::progress::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
+use super::signals::stop_on_signal;
 use super::{Usage, device, raster, usage};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
@@ -16,11 +17,9 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::GpuOptions;
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
-use spikegrad::train::{self, METRICS_FILE, Outcome, Summary, metrics, stored_config};
+use spikegrad::train::{self, CHECKPOINT_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// The raster of the first test sample, in the run's folder.
@@ -169,12 +168,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
     let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
     reporter.clear();
-    let (summary, interrupted) = match outcome? {
+    let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {
         Outcome::Finished(summary) => (summary, false),
         Outcome::Interrupted(summary) => (summary, true),
     };
     if !interrupted {
-        draw(&config, &data, engine.as_mut(), &folder)?;
+        draw(&config, &data, engine.as_mut(), &folder).map_err(|e| match e.downcast() {
+            Ok(e) => with_remedy(e, &config, &folder),
+            Err(e) => e,
+        })?;
     }
     let ended = Ended { config: &config, data: &data, engine: engine.as_ref(), folder: &folder, summary, interrupted };
     match arguments.json {
@@ -310,20 +312,6 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The flag that the first Ctrl-C (or a request to terminate) sets; the second quits.
-pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        complain(format_args!("\n{words}"));
-    })
-    .context("Ctrl-C cannot be watched")?;
-    Ok(stop)
-}
-
 /// What the run will take, at the density of its data and usual ones within.
 fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Result<Estimate> {
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
@@ -408,6 +396,23 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
     Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}{on}", network_line(config)), &points)?)
 }
 
+/// The command that continues the run in `folder`.
+fn resume_command(config: &RunConfig, folder: &Path) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "spikegrad".into());
+    format!("{} train {} --resume --out {}", shell_word(Path::new(&program)), config.preset, shell_word(folder))
+}
+
+/// Says how to go on after what is not the run's own fault: a full disk, a device that was lost.
+fn with_remedy(error: Error, config: &RunConfig, folder: &Path) -> anyhow::Error {
+    match error {
+        Error::Io { .. } | Error::Device(_) if folder.join(CHECKPOINT_FILE).exists() => anyhow!(
+            "{error}\nThe last checkpoint is kept; when that is mended, continue with: {}",
+            resume_command(config, folder)
+        ),
+        error => error.into(),
+    }
+}
+
 /// A run at the end of a session.
 struct Ended<'a> {
     config: &'a RunConfig,
@@ -420,13 +425,7 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     fn resume_command(&self) -> String {
-        let program = std::env::args_os().next().unwrap_or_else(|| "spikegrad".into());
-        format!(
-            "{} train {} --resume --out {}",
-            shell_word(Path::new(&program)),
-            self.config.preset,
-            shell_word(self.folder)
-        )
+        resume_command(self.config, self.folder)
     }
 
     fn tell(&self, voice: Voice) -> Result<()> {

@@ -565,6 +565,15 @@ impl Engine for GpuEngine {
         profile::profile(self, batch, adam)
     }
 
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        let report = self.context.device.generate_allocator_report()?;
+        Some(DeviceMemory {
+            bytes: report.total_allocated_bytes,
+            allocations: report.allocations.len() as u64,
+            reserved: report.total_reserved_bytes,
+        })
+    }
+
     fn state_bytes(&self) -> Vec<(String, u64)> {
         let gradient: u64 =
             self.weights.iter().flat_map(|layer| &layer.shards).map(|shard| shard.gradient.size()).sum();

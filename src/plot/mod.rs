@@ -19,6 +19,7 @@ pub use raster::{Raster, RasterPanel, raster_png};
 pub use table::{Table, table_png};
 
 use crate::error::{Error, Result};
+use crate::train::TEMPORARY_PREFIX;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageEncoder, RgbImage, imageops};
 use plotters::coord::Shift;
@@ -95,7 +96,8 @@ fn save(path: &Path, figure: &RgbImage) -> Result<()> {
     // A temporary file is its owner's alone; the figure gets what the umask leaves, as any new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.prefix(".plot-").suffix(".png");
+    // The name by which a run removes what it left when it was killed.
+    builder.prefix(TEMPORARY_PREFIX).suffix(".png");
     let write = || {
         let mut file = builder.tempfile_in(folder)?;
         let mut out = BufWriter::new(file.as_file_mut());

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const LOCK_FILE: &str = ".lock";
-const TEMPORARY_PREFIX: &str = ".spikegrad-";
+/// How the names of files begin that are not whole yet.
+pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
 
 /// A run's folder, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl RunFolder {
@@ -26,7 +27,9 @@ impl RunFolder {
                 path.display()
             )));
         }
-        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        std::fs::create_dir_all(path).map_err(|e| {
+            Error::Config(format!("{}: cannot be made a run's folder ({e}); choose another with --out", path.display()))
+        })?;
         let lock = lock(path)?;
         if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
         {
@@ -36,7 +39,19 @@ impl RunFolder {
             )));
         }
         remove_leftovers(path)?;
-        Ok(RunFolder { path: path.into(), _lock: lock })
+        Ok(RunFolder { path: path.into(), lock })
+    }
+
+    /// Refuses to go on where the folder was removed, or another run has begun in one of its name: what is written by
+    /// name would be lost, or damage that run.
+    pub(crate) fn check(&self) -> Result<()> {
+        match is_still_at(&self.lock, &self.file(LOCK_FILE)) {
+            true => Ok(()),
+            false => Err(Error::Config(format!(
+                "{}: the run's folder was removed or replaced while the run wrote to it; begin again in another with --out",
+                self.path.display()
+            ))),
+        }
     }
 
     /// The folder.
@@ -48,6 +63,23 @@ impl RunFolder {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Whether the open `file` is what is found at `path`.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(file), Ok(found)) => inode(file) == inode(found),
+        _ => false,
+    }
+}
+
+/// An open file can be neither removed nor renamed on Windows.
+#[cfg(not(unix))]
+fn is_still_at(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 fn lock(folder: &Path) -> Result<File> {
@@ -130,6 +162,30 @@ mod tests {
             assert!(refused.contains(name) && refused.contains("--resume") && refused.contains("--out"), "{refused}");
             assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "old");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_was_replaced_is_noticed() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("run");
+        let first = RunFolder::open(&path, false).unwrap();
+        first.check().unwrap();
+        std::fs::rename(&path, temp.path().join("moved")).unwrap();
+        assert!(first.check().unwrap_err().to_string().contains("removed or replaced"));
+        let second = RunFolder::open(&path, false).unwrap();
+        second.check().unwrap();
+        assert!(first.check().unwrap_err().to_string().contains("--out"));
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        std::fs::write(&path, "mine").unwrap();
+        let refused = message(RunFolder::open(&path, false));
+        assert!(refused.contains("file: cannot be made") && refused.contains("--out"), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 
     #[test]

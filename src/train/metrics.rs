@@ -2,7 +2,7 @@
 
 use super::folder::write_atomically;
 use super::rescue::Rescue;
-use crate::engine::LossTerms;
+use crate::engine::{DeviceMemory, LossTerms};
 use crate::error::{Error, Result};
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,20 @@ pub struct EpochRecord {
     /// The layer drawn anew at the end of the epoch; left out where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescued: Option<Rescue>,
+    /// Memory at the end of the epoch.
+    #[serde(default)]
+    pub memory: MemoryRecord,
+}
+
+/// What a run takes: the same, epoch after epoch, or something is leaking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryRecord {
+    /// Bytes of the process in the machine's memory; left out where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u64>,
+    /// What the device's allocator reports; left out where it does not, and of the cpu device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceMemory>,
 }
 
 /// Appends a line and waits until it is on the disk.
@@ -108,6 +122,10 @@ mod tests {
             train_seconds: 2.0,
             test_seconds: 0.5,
             rescued: None,
+            memory: MemoryRecord {
+                host: Some(9 << 20),
+                device: Some(DeviceMemory { bytes: 5, allocations: 2, reserved: 8 }),
+            },
         }
     }
 
@@ -126,7 +144,8 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "{\"epoch\":1,\"loss\":1.5,\"loss_terms\":{\"cross_entropy\":1.0,\"upper\":0.25,\"lower\":0.25},\
              \"train_accuracy\":0.5,\"test_accuracy\":0.75,\"activity\":[0.01,0.02],\"spike_density\":[0.03,0.04],\
-             \"train_seconds\":2.0,\"test_seconds\":0.5}\n"
+             \"train_seconds\":2.0,\"test_seconds\":0.5,\"memory\":{\"host\":9437184,\
+             \"device\":{\"bytes\":5,\"allocations\":2,\"reserved\":8}}}\n"
         );
         append(&path, &record(2)).unwrap();
         assert_eq!(read(&path).unwrap(), [record(1), record(2)]);

@@ -5,7 +5,7 @@ use super::checkpoint::{Checkpoint, check_numbers};
 use super::evaluate::{TestResult, evaluate_until};
 use super::folder::{RunFolder, write_atomically};
 use super::guard::{self, Warning, WarningKind};
-use super::metrics::{self, EpochRecord};
+use super::metrics::{self, EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
@@ -17,6 +17,7 @@ use crate::data::order::{batches, order};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::memory;
 use crate::model::Adam;
 use crate::weights::Weights;
 use std::path::Path;
@@ -410,6 +411,7 @@ impl<'a> Trainer<'a> {
             self.choose_layer_methods(densities, false, observer)?;
         }
         // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
+        self.folder.check()?;
         metrics::append(&self.folder.file(METRICS_FILE), &record)?;
         self.save_checkpoint(state)?;
         observer.on_epoch(&record);
@@ -445,6 +447,7 @@ impl<'a> Trainer<'a> {
             train_seconds: sums.seconds,
             test_seconds,
             rescued: None,
+            memory: MemoryRecord { host: memory::resident(), device: self.engine.device_memory() },
         }
     }
 
@@ -455,6 +458,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, name: &str, state: TrainingState) -> Result<()> {
+        self.folder.check()?;
         if state.step != self.progress.step {
             return Err(Error::Device(format!(
                 "the device counts {} steps, {} were trained",

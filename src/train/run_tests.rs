@@ -76,6 +76,7 @@ impl Run {
         let mut records = metrics::read(&self.path.join(METRICS_FILE)).unwrap();
         for record in &mut records {
             (record.train_seconds, record.test_seconds) = (0.0, 0.0);
+            record.memory = Default::default();
         }
         records
     }

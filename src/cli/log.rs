@@ -1,0 +1,25 @@
+//! What wgpu logs, on standard error: under `WGPU_VALIDATION`, when someone wants to know.
+
+use super::show::complain;
+use ::log::{LevelFilter, Log, Metadata, Record};
+
+struct Complaints;
+
+impl Log for Complaints {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= LevelFilter::Warn
+    }
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            complain(format_args!("{} {}: {}", record.level(), record.target(), record.args()));
+        }
+    }
+    fn flush(&self) {}
+}
+
+/// Shows warnings and errors of the graphics API and of wgpu, where the environment asks for validation as wgpu reads it.
+pub fn begin() {
+    if std::env::var("WGPU_VALIDATION").is_ok_and(|word| word != "0") && ::log::set_logger(&Complaints).is_ok() {
+        ::log::set_max_level(LevelFilter::Warn);
+    }
+}
