@@ -15,6 +15,7 @@ use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Network};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 /// A way to record steps.
 struct Case {
@@ -125,8 +126,16 @@ struct Declared {
     usage: GlobalUse,
 }
 
-/// By name.
-fn declared(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
+/// By name; of a variant that was asked for before, from memory.
+fn declared(dispatch: &Scheduled) -> Arc<BTreeMap<String, Declared>> {
+    type Known = BTreeMap<(&'static str, Vec<&'static str>), Arc<BTreeMap<String, Declared>>>;
+    static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    let of = known.entry((dispatch.kernel.name, dispatch.defined.clone()));
+    of.or_insert_with(|| Arc::new(parse(dispatch))).clone()
+}
+
+fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
     let wgsl = dispatch.kernel.wgsl(&dispatch.defined);
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)

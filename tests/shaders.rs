@@ -268,19 +268,27 @@ fn no_component_of_a_vector_is_stored_by_index() {
         for (function, info) in functions {
             let function: &Function = function;
             for statement in statements(&function.body) {
-                let Statement::Store { pointer, .. } = *statement else { continue };
-                let Expression::Access { base, .. } = function.expressions[pointer] else { continue };
-                let into = match *info[base].ty.inner_with(&module.types) {
-                    TypeInner::Pointer { base, space: AddressSpace::Function | AddressSpace::Private } => {
-                        &module.types[base].inner
+                let Statement::Store { mut pointer, .. } = *statement else { continue };
+                // Outwards from what is stored: component, column, matrix.
+                loop {
+                    let (base, computed) = match function.expressions[pointer] {
+                        Expression::Access { base, .. } => (base, true),
+                        Expression::AccessIndex { base, .. } => (base, false),
+                        _ => break,
+                    };
+                    let registers = match *info[base].ty.inner_with(&module.types) {
+                        TypeInner::Pointer { base, space: AddressSpace::Function | AddressSpace::Private } => {
+                            matches!(module.types[base].inner, TypeInner::Vector { .. } | TypeInner::Matrix { .. })
+                        }
+                        TypeInner::ValuePointer {
+                            size, space: AddressSpace::Function | AddressSpace::Private, ..
+                        } => size.is_some(),
+                        _ => false,
+                    };
+                    if computed && registers {
+                        found.push(name.to_string());
                     }
-                    ref other => other,
-                };
-                let vector = matches!(into, TypeInner::Vector { .. } | TypeInner::Matrix { .. });
-                let registers =
-                    matches!(into, TypeInner::ValuePointer { size: Some(_), space: AddressSpace::Function, .. });
-                if vector || registers {
-                    found.push(name.to_string());
+                    pointer = base;
                 }
             }
         }
