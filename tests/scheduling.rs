@@ -15,6 +15,7 @@ use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Network};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 /// A way to record steps.
 struct Case {
@@ -89,7 +90,7 @@ fn cases() -> Vec<Case> {
 /// Has an engine record and submit steps of each purpose, from the host and from a training set on the device.
 fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let network = &case.network;
-    let what = case.name;
+    let (what, noop) = (case.name, options.backends == Some(wgpu::Backends::NOOP));
     let mut engine = GpuEngine::new(network, case.method, options).unwrap_or_else(|e| panic!("{what}: {e}"));
     engine.load(&TrainingState::new(strong_weights(network, 3))).unwrap();
     if let Some(layers) = &case.layers {
@@ -100,8 +101,14 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let mut batch = EventSet::new(0, 0);
     batch.gather(&set, &samples);
     engine.hold(set.into()).unwrap();
-    engine.evaluate(&batch).unwrap_or_else(|e| panic!("{what}, evaluation: {e}"));
-    engine.inspect(&batch).unwrap_or_else(|e| panic!("{what}, inspection: {e}"));
+    // Nothing runs on noop, and the report says so; recorded and submitted it is all the same.
+    let ran = |done: spikegrad::Result<()>| match done {
+        Err(error) if noop && error.to_string().contains("did not run") => {}
+        Ok(()) if !noop => {}
+        other => panic!("{what}: {other:?}"),
+    };
+    ran(engine.evaluate(&batch).map(drop));
+    ran(engine.inspect(&batch).map(drop));
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
     (engine.schedules(), engine)
@@ -119,8 +126,16 @@ struct Declared {
     usage: GlobalUse,
 }
 
-/// By name.
-fn declared(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
+/// By name; of a variant that was asked for before, from memory.
+fn declared(dispatch: &Scheduled) -> Arc<BTreeMap<String, Declared>> {
+    type Known = BTreeMap<(&'static str, Vec<&'static str>), Arc<BTreeMap<String, Declared>>>;
+    static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    let of = known.entry((dispatch.kernel.name, dispatch.defined.clone()));
+    of.or_insert_with(|| Arc::new(parse(dispatch))).clone()
+}
+
+fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
     let wgsl = dispatch.kernel.wgsl(&dispatch.defined);
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
@@ -169,9 +184,12 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
     }
     let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
-        // Adam alone: a lane a quad, 64 in a workgroup.
-        return Some(if name == "status" { 1 } else { 64 * (dispatch.groups - 1) + 1 });
+        panic!("{}: parameters of an unknown kind", dispatch.kernel.name);
     };
+    if dispatch.kernel.name == "adam" {
+        // A lane a quad, 64 in a workgroup.
+        return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 });
+    }
     let symbol = |word: &str| -> u64 {
         let (kernel, map) = (u64::from(p.kernel * p.kernel), u64::from(p.map_height * p.map_width));
         match word {
@@ -238,7 +256,8 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         // Rows of the two words that a layer sums, and the two behind them.
         ("report", "report") => Some(u64::from(p.report_at) + 2),
         (_, "report") => Some(u64::from(p.report_at) + 4),
-        (_, "status" | "step") => Some(1),
+        (_, "status") => Some(3),
+        (_, "step") => Some(1),
         (_, "samples") => Some(batch + 1),
         (_, "held") => None,
         _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.kernel.name),
@@ -460,8 +479,12 @@ fn same_schedules_as_a_real_adapter() {
         let (expected, _) = on_noop(&case);
         let (real, mut engine) = record(&case, case.options.clone());
         assert_eq!(engine.reports(true).unwrap().len(), 2, "{}", case.name);
-        assert_eq!(real.len(), expected.len(), "{}", case.name);
-        for (a, b) in real.iter().zip(&expected) {
+        // An evaluation or an inspection ends at its first piece where nothing runs; a step is recorded as a whole.
+        let key = |s: &Schedule| (s.purpose as u8, s.samples, s.whole, s.held);
+        let counterpart = |s: &Schedule| real.iter().find(|other| key(other) == key(s)).unwrap();
+        let steps = |all: &[Schedule]| all.iter().filter(|s| s.purpose == Purpose::Train).count();
+        assert_eq!(steps(&real), steps(&expected), "{}", case.name);
+        for (a, b) in expected.iter().map(|s| (counterpart(s), s)) {
             assert!(a == b, "{}: a real adapter gets\n{a}\nthe noop backend\n{b}", case.name);
         }
     }
