@@ -187,10 +187,8 @@ mod tests {
         let (read, error) = gunzip(&bomb);
         assert_eq!(error, Some(io::ErrorKind::FileTooLarge));
         assert!(read <= inflated(bomb.len() as u64) && read >= INFLATED_FREELY, "{read}");
-        let small: Vec<u8> = flate2::read::GzEncoder::new(&block[..], flate2::Compression::fast())
-            .bytes()
-            .collect::<Result<_, _>>()
-            .unwrap();
+        let mut small = Vec::new();
+        flate2::read::GzEncoder::new(&block[..], flate2::Compression::fast()).read_to_end(&mut small).unwrap();
         assert_eq!(gunzip(&small), (1 << 20, None));
     }
 }
