@@ -14,6 +14,11 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+/// A checkpoint after every step, five of them an epoch.
+const SETTINGS: &str = "--hidden 40,30 --limit 300 --batch 60 --seed 5 --set checkpoint_seconds=1e-9";
+/// Files written in an epoch.
+const WRITTEN: u64 = 6;
+
 /// When to kill.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
@@ -26,14 +31,15 @@ enum Moment {
 }
 
 impl Moment {
-    /// Any of them, in a run that takes `whole` from its beginning to its end.
+    /// Any of them, in a run that takes `whole` from its beginning to its end, and has so many epochs left.
     fn draw(random: &mut ChaCha8Rng, whole: Duration, epochs: u64) -> Self {
+        let epochs = epochs.max(1);
         let delay = Duration::from_micros(random.next_u64() % 3000);
         match random.next_u64() % 4 {
             0 => Moment::After(whole.mul_f64((random.next_u64() % 1000) as f64 / 1000.0)),
             1 => Moment::Metrics { nth: random.next_u64() % epochs, delay: delay / 4 },
             // Seen at once or a little later, as a file is whole within a millisecond.
-            _ => Moment::Writing { nth: random.next_u64() % (2 * epochs), delay: delay / 8 },
+            _ => Moment::Writing { nth: random.next_u64() % (WRITTEN * epochs), delay: delay / 8 },
         }
     }
 
@@ -94,7 +100,7 @@ fn found(run: &Path) -> &'static str {
         () if !has("config.toml") => "nothing yet",
         () if !has("checkpoint.safetensors") => "no checkpoint yet",
         () if has("curves.png") => "a run that was drawn",
-        () if checkpoint_epoch(run) != epochs(run) => "metrics ahead of the checkpoint",
+        () if checkpoint_epoch(run) < epochs(run) => "metrics ahead of the checkpoint",
         () => "a whole folder",
     }
 }
@@ -110,7 +116,7 @@ fn checkpoint_epoch(run: &Path) -> usize {
 /// Kills runs `kills` times, and compares each, once it ended, with one that was never killed.
 fn kill(device: &str, epochs: u64, kills: u64, seed: u64) {
     let (_folder, folder) = folder();
-    let settings = format!("--hidden 40,30 --limit 300 --batch 20 --epochs {epochs} --seed 5");
+    let settings = format!("{SETTINGS} --epochs {epochs}");
     let begun = Instant::now();
     ends(train(device, &settings, &folder.join("whole")), 0);
     let length = begun.elapsed();
@@ -128,7 +134,8 @@ fn kill(device: &str, epochs: u64, kills: u64, seed: u64) {
             let goes_on = run.join("config.toml").exists();
             resumed += u64::from(goes_on);
             let mut child = if goes_on { resume(&run) } else { train(device, &settings, &run) }.spawn().unwrap();
-            let moment = Moment::draw(&mut random, length, epochs);
+            let left = epochs.saturating_sub(crate::epochs(&run) as u64);
+            let moment = Moment::draw(&mut random, length, left);
             if !moment.wait(&mut child, &run) {
                 let output = child.wait_with_output().unwrap();
                 said(&output, 0);

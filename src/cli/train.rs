@@ -405,7 +405,7 @@ fn resume_command(config: &RunConfig, folder: &Path) -> String {
 /// Says how to go on after what is not the run's own fault: a full disk, a device that was lost.
 fn with_remedy(error: Error, config: &RunConfig, folder: &Path) -> anyhow::Error {
     match error {
-        Error::Io { .. } | Error::Device(_) if folder.join(CHECKPOINT_FILE).exists() => anyhow!(
+        Error::Io { .. } | Error::Device(_) | Error::DeviceLost(_) if folder.join(CHECKPOINT_FILE).exists() => anyhow!(
             "{error}\nThe last checkpoint is kept; when that is mended, continue with: {}",
             resume_command(config, folder)
         ),

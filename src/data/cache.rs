@@ -8,6 +8,7 @@
 use super::recordings::{Bins, Half, hex};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
+use crate::train::{TEMPORARY_PREFIX, remove_abandoned};
 use etcetera::BaseStrategy;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -144,7 +145,8 @@ pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Opti
     let views = views.collect::<Option<Vec<_>>>()?;
     let folder = file.parent()?;
     fs::create_dir_all(folder).ok()?;
-    let temporary = tempfile::Builder::new().prefix(".spikegrad-").tempfile_in(folder).ok()?;
+    remove_abandoned(folder);
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).ok()?;
     safetensors::serialize_to_file(views, Some(metadata), temporary.path()).ok()?;
     temporary.persist(file).ok()?;
     Some(())

@@ -13,6 +13,7 @@ use crate::bench::random_spikes;
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::Result;
 use crate::model::{Adam, Network};
+use crate::train::{TEMPORARY_PREFIX, remove_abandoned};
 use crate::weights::Weights;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,8 @@ impl Remembered {
     fn write(&self, path: &Path) -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        remove_abandoned(folder);
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.persist(path)?;
         Ok(())

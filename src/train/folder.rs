@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const LOCK_FILE: &str = ".lock";
 /// How the names of files begin that are not whole yet.
@@ -108,6 +109,19 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes what killed programs left in a folder that several may be writing to, as the user's cache: temporary files that
+/// nobody has touched for a day. Should the clock be wrong, what is lost can be computed again.
+pub(crate) fn remove_abandoned(folder: &Path) {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let touched = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let old = touched.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > DAY);
+        if old && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Replaces the file at `path`: after a crash at any time there is the old file or the new one.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = match path.parent() {
@@ -186,6 +200,23 @@ mod tests {
         let refused = message(RunFolder::open(&path, false));
         assert!(refused.contains("file: cannot be made") && refused.contains("--out"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn old_temporary_files_are_removed_and_no_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let before = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
+        for (name, old) in [(".spikegrad-old", true), (".spikegrad-new", false), ("kept.safetensors", true)] {
+            let file = File::create(temp.path().join(name)).unwrap();
+            if old {
+                file.set_modified(before).unwrap();
+            }
+        }
+        remove_abandoned(temp.path());
+        let mut names: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".spikegrad-new", "kept.safetensors"]);
+        remove_abandoned(&temp.path().join("nowhere"));
     }
 
     #[test]
