@@ -247,12 +247,12 @@ const MUTATIONS: &[Mutation] = &[
     ("loss", "f32(p.total)", "f32(p.batch)", Held),
     ("spike_gradient", "up = select(0.0, p.lambda_up / (n * f32(p.total))", "up = select(0.0, p.lambda_up / (n * f32(p.batch))", Held),
 
-    ("weight_gradient", "if status[0] != 0u {", "if status[0] > 1u {", ManyActive),
-    ("weight_gradient", "update(a, w, m, v)", "update(a, w, v, m)", Sparse),
+    ("weight_gradient", "if atomicLoad(&status[0]) != 0u {", "if atomicLoad(&status[0]) > 1u {", ManyActive),
+    ("weight_gradient", "update(a, before, m, v)", "update(a, before, v, m)", Sparse),
 
     ("adam", "let g = gradient[id];", "let g = 2.0 * gradient[id];", Dense),
-    ("adam", "weights[id] = w - update(a, w, m, v);", "weights[id] = w + update(a, w, m, v);", Dense),
-    ("adam", "update(a, w, m, v)", "update(a, m, m, v)", Dense),
+    ("adam", "let w = before - update(a, before, m, v);", "let w = before + update(a, before, m, v);", Dense),
+    ("adam", "update(a, before, m, v)", "update(a, m, m, v)", Dense),
     ("adam", "second[id] = v;", "second[id] = m;", Dense),
     ("shared/upcoming", "(ahead.z & 0xffffu)", "(ahead.y & 0xffffu)", Hardware),
     ("shared/upcoming", "(due.x + due.y) + (due.z + due.w)", "1u", Hardware),
@@ -323,6 +323,7 @@ const MUTATIONS: &[Mutation] = &[
     ("reference_accumulate", "row % p.steps == p.time", "row % p.steps == p.time + 1u", Reference),
 
     ("shared/index", "workgroup.y * FOLD + workgroup.x", "workgroup.x", ManyGroups),
+    ("shared/index", "== vec4<u32>(k)", "== vec4<u32>(k ^ 1u)", Sparse),
     ("shared/sections", "first * p.neurons + i * samples", "first * p.neurons + i * p.chunk", Sparse),
     ("shared/params", "v_rest: f32,\n    v_th: f32,", "v_th: f32,\n    v_rest: f32,", Sparse),
 ];
