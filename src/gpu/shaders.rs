@@ -30,8 +30,10 @@ kernels! {
     /// LIF forward with the surrogate mask.
     LIF_FORWARD = "lif_forward" [
         ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
-        ["CONV"], ["CONV", "RECORD"],
+        ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
     ];
+    /// Input of a convolution counted pixel by pixel; `PLACE`: put there.
+    PATCHES = "patches" [[], ["PLACE"]];
     /// Max pool over the spikes of a convolution.
     POOL = "pool";
     /// Prefix sum, block sums.
@@ -54,7 +56,7 @@ kernels! {
     GATHER = "gather" [[], ["HELD"]];
     /// Input spikes neuron by neuron.
     SCATTER_INPUT = "scatter_input";
-    /// These in order.
+    /// These, or the input of each pixel of a convolution, in order.
     SORT_INPUT = "sort_input";
     /// Readout and logits.
     READOUT = "readout" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
@@ -67,7 +69,7 @@ kernels! {
     /// δ of the readout.
     DELTA_READOUT = "delta_readout";
     /// δ of a hidden layer.
-    DELTA = "delta";
+    DELTA = "delta" [[], ["PATCHES"]];
     /// ∇S at active entries.
     SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
     /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).
