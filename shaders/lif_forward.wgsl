@@ -14,8 +14,7 @@
 // Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
 #endif
 #ifdef CONV
-// A convolution: every pixel is as a sample, with the patch that it sees as input. A lane looks through all events of
-// the sample for those in its pixel's patch; four filters of a pixel are its neurons.
+// A convolution: every pixel of a sample is as a sample, with the patch that it sees as input and the filters as neurons.
 #endif
 #ifdef RECORD
 #else
@@ -25,9 +24,6 @@
 #import params
 #import index
 #import sections
-#ifdef CONV
-#import conv
-#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
@@ -42,9 +38,9 @@
 @group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>>;     // [1]: layers with a V that is not finite
 #endif
 #else
-@group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1)
-@group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads), CONV: (patch, filter_quads)
+@group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1), (B T + 1) or (B pixels + 1)
+@group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i, CONV: t << 16 | row
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads), CONV: (patch, shard_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -96,12 +92,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let b = p.first_sample + id / lanes;
     let arriving = (b - p.first_sample) * p.steps * p.quads + own;
 #else
-    if id >= p.batch * lanes {
+#ifdef CONV
+    let pixels = p.rows * p.columns;
+#else
+    let pixels = 1u;
+#endif
+    let list = id / lanes;
+    if list >= p.batch * pixels {
         return;
     }
-    let b = id / lanes;
-    var next = min(input_start[b * p.input_stride], p.input_capacity);
-    let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
+    let b = list / pixels;
+    var next = min(input_start[list * p.input_stride], p.input_capacity);
+    let end = min(input_start[(list + 1u) * p.input_stride], p.input_capacity);
 #ifdef AHEAD
     var ahead = upcoming(next, end);
 #else
@@ -112,7 +114,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endif
 #endif
+#ifdef CONV
+    let q = list % pixels * p.shard_quads + own;
+#else
     let q = p.first_quad + own;
+#endif
     // Quads of this lane that the shard has. (Loops over quads have constant ends, so that every compiler unrolls them
     // and keeps what is indexed in registers.)
     let width = min(WIDTH, p.shard_quads - own);
@@ -129,12 +135,41 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var entries: array<u32, WIDTH>;
     var chain: array<u32, WIDTH>;
     var needed_word = 0u;
+#ifdef CONV
+    // A pixel sees few events. In a block that none reaches, potentials that are below threshold and band only fall
+    // towards 0, if that is where they rest and lies below too.
+    var calm = p.v_rest == 0.0 && p.v_th >= max(p.b_th, 0.0) && p.alpha <= 1.0;
+#ifdef RECORD
+    calm = false;
+#endif
+#endif
     for (var begin = 0u; begin < p.steps; begin += BLOCK) {
         // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
         var spike_bits: array<u32, WIDTH>;
         var active_bits: array<u32, WIDTH>;
         let stop = min(begin + BLOCK, p.steps);
-        for (var t = begin; t < stop; t++) {
+#ifdef CONV
+#ifdef AHEAD
+        var away = calm && (ahead.x >> 16u) + 1u >= stop;
+#else
+        var away = calm && (event >> 16u) + 1u >= stop;
+#endif
+        for (var n = 0u; n < WIDTH; n++) {
+            let below = (v[n] <= vec4<f32>(p.v_th)) & (abs(v[n] - p.v_th) >= vec4<f32>(p.b_th));
+            away = away && all(below | !valid[n]);
+        }
+        if away && next < end {
+            for (var t = begin; t < stop; t++) {
+                for (var n = 0u; n < WIDTH; n++) {
+                    v[n] *= p.alpha;
+                }
+            }
+        }
+        let from_step = select(begin, stop, away);
+#else
+        let from_step = begin;
+#endif
+        for (var t = from_step; t < stop; t++) {
             for (var n = 0u; n < WIDTH; n++) {
                 v[n] = (p.v_rest + p.alpha * (v[n] - p.v_rest)) - reset[n];
             }
@@ -154,17 +189,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #else
             while (event >> 16u) < t {
-#ifdef CONV
-                let row = seen_as(p, event & 0xffffu, own / p.filter_quads);
-                if row != NOT_SEEN {
-                    v[0] += weights[row * p.filter_quads + own % p.filter_quads];
-                }
-#else
                 let row = (event & 0xffffu) * p.shard_quads + own;
                 for (var n = 0u; n < WIDTH; n++) {
                     v[n] += weights[row + min(n, width - 1u)];
                 }
-#endif
                 next++;
                 event = 0xffffffffu;
                 if next < end {

@@ -1,6 +1,6 @@
-// Max pool over the spikes of a convolution: a pooled neuron spikes where any of its window does. A lane owns four pooled
-// neurons of a sample and joins the spike words of their windows; what it leaves is what lif_forward leaves of a hidden
-// layer without active entries, so summarise and compact make the lists that the layer above reads.
+// Max pool over the spikes of a convolution: a pooled neuron spikes where any of its window does. A lane owns four filters
+// of a window of a sample and joins the spike words of the window's pixels; what it leaves is what lif_forward leaves of a
+// hidden layer without active entries, so summarise and compact make the lists that the layer above reads.
 #import params
 #import index
 #import sections
@@ -8,7 +8,7 @@
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> spike_words: array<vec4<u32>>;           // (B, words, inputs): inputs quads of the convolution
-@group(0) @binding(2) var<storage, read_write> pooled_words: array<vec4<u32>>;    // (B, words, Q)
+@group(0) @binding(2) var<storage, read_write> pooled_words: array<u32>;          // (B, words, 4 Q)
 @group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;        // sections of the pooled layer
 
 @compute @workgroup_size(64)
@@ -18,37 +18,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let b = id / p.quads;
-    let q = id % p.quads;
+    let window = id % p.quads / p.pool_quads;
+    let quad = id % p.pool_quads;
+    let first = corner(p, window);
+    // The window of the quad's first filter; those of the others are a map further each.
+    let j = 4u * quad * p.windows + window;
     var spikes = vec4<u32>(0u);
     for (var w = 0u; w < p.words; w++) {
         let row = b * p.words + w;
         var words = vec4<u32>(0u);
-        for (var k = 0u; k < 4u; k++) {
-            let j = 4u * q + k;
-            if j < p.neurons {
-                let own = j / p.windows;
-                let first = corner(p, j % p.windows);
-                var word = 0u;
-                for (var n = 0u; n < p.pool * p.pool; n++) {
-                    let quad = pixel_of(p, first, n) * p.pool_quads + own / 4u;
-                    word |= spike_words[row * p.inputs + quad][own & 3u];
-                }
-                // Not words[k]: FXC, a compiler of DX12, stores to no component by an index that it does not know.
-                let here = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(k);
-                words |= select(vec4<u32>(0u), vec4<u32>(word), here);
-                spikes += select(vec4<u32>(0u), vec4<u32>(countOneBits(word)), here);
-                while word != 0u {
-                    atomicAdd(&counts[b * p.steps + 32u * w + firstTrailingBit(word)], 1u);
-                    word &= word - 1u;
-                }
-            }
+        for (var n = 0u; n < p.pool * p.pool; n++) {
+            words |= spike_words[row * p.inputs + pixel_of(p, first, n) * p.pool_quads + quad];
         }
-        pooled_words[row * p.quads + q] = words;
+        spikes += countOneBits(words);
+        for (var k = 0u; k < 4u; k++) {
+            pooled_words[row * 4u * p.quads + j + k * p.windows] = words[k];
+        }
+        var any = (words.x | words.y) | (words.z | words.w);
+        while any != 0u {
+            let bit = firstTrailingBit(any);
+            any &= any - 1u;
+            let fired = (words >> vec4<u32>(bit)) & vec4<u32>(1u);
+            atomicAdd(&counts[b * p.steps + 32u * w + bit], (fired.x + fired.y) + (fired.z + fired.w));
+        }
     }
     for (var k = 0u; k < 4u; k++) {
-        if 4u * q + k < p.neurons {
-            atomicStore(&counts[presynaptic_index(p, b, 4u * q + k)], spikes[k]);
-        }
+        atomicStore(&counts[presynaptic_index(p, b, j + k * p.windows)], spikes[k]);
     }
     let all = (spikes.x + spikes.y) + (spikes.z + spikes.w);
     if all != 0u {

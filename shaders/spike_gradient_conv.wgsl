@@ -11,9 +11,6 @@
 #import params
 #import index
 #import sections
-#ifdef POOL
-#import windows
-#endif
 #ifdef CONV
 #import conv
 #endif
@@ -34,25 +31,26 @@ const NOBODY: u32 = 0xffffffffu;
 #ifdef POOL
 // The pooled neuron whose gradient comes to neuron j at time t of sample b; NOBODY if there is none.
 fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
+    // (No remainders: on software adapters divisions are dear.)
     let filters = 4u * p.pool_quads;
     let pixel = j / filters;
-    let own = j % filters;
-    let row = pixel / p.pool_columns / p.pool;
-    let column = pixel % p.pool_columns / p.pool;
+    let own = j - pixel * filters;
+    let y = pixel / p.pool_columns;
+    let row = y / p.pool;
+    let column = (pixel - y * p.pool_columns) / p.pool;
     let w = row * p.pooled_columns + column;
-    // Right of all windows w is another row's, which does not hold the pixel.
-    if w >= p.windows {
+    if column >= p.pooled_columns || w >= p.windows {
         return NOBODY;
     }
-    let first = corner(p, w);
+    let first = (row * p.pool_columns + column) * p.pool;
     let words = (b * p.words + (t >> 5u)) * p.quads + own / 4u;
-    // Where none spikes, the first.
+    // The last that is found is the window's first that spikes; where none does, its first.
     var winner = first;
-    for (var k = 0u; k < p.pool * p.pool; k++) {
-        let one = pixel_of(p, first, k);
-        if (spike_words[words + one * p.pool_quads][own & 3u] >> (t & 31u) & 1u) == 1u {
-            winner = one;
-            break;
+    for (var dy = p.pool; dy > 0u; dy--) {
+        for (var dx = p.pool; dx > 0u; dx--) {
+            let one = first + (dy - 1u) * p.pool_columns + (dx - 1u);
+            let fires = (spike_words[words + one * p.pool_quads][own & 3u] >> (t & 31u) & 1u) == 1u;
+            winner = select(winner, one, fires);
         }
     }
     return select(NOBODY, own * p.windows + w, winner == pixel);
@@ -97,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let b = entry.x / p.steps;
 #ifdef POOL
-        let i = pooled_neuron(b, entry.x % p.steps, entry.y);
+        let i = pooled_neuron(b, entry.x - b * p.steps, entry.y);
 #else
         let i = entry.y;
 #endif

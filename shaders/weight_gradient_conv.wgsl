@@ -1,14 +1,13 @@
 // Weight gradient of a convolution over a chunk of samples:
 //   dW_kf = sum_b sum_pixels sum_t S_k[t] delta_f[t],  k the entry of the pixel's patch
-// A lane owns four filters of one entry (channel, row, column) of the kernel. It walks through the chunk's input events of
-// its channel in order and adds, for the pixel that sees the event as this entry, the row of delta. Chunks follow in order.
+// A lane owns four filters of one entry (channel, row, column) of the kernel. Sample by sample it passes over all pixels and
+// adds, for each spike of the neuron that is this entry to the pixel, the row of delta. Chunks follow in order.
 #import params
 #import index
-#import conv
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> input_start: array<u32>;            // (B + 1) or (B T + 1)
-@group(0) @binding(2) var<storage, read> input_events: array<u32>;           // t << 16 | i
+@group(0) @binding(1) var<storage, read> presynaptic_start: array<u32>;      // where each neuron's rows begin
+@group(0) @binding(2) var<storage, read> presynaptic: array<u32>;            // rows of delta, neuron by neuron
 @group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T, pixels filter_quads)
 @group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (patch, filter_quads)
 
@@ -21,25 +20,31 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let quad = id % p.filter_quads;
     let entry = id / p.filter_quads;
     let kernel = p.kernel * p.kernel;
-    let channel = entry / kernel;
+    let first = entry / kernel * p.map_height * p.map_width;
     let ky = entry % kernel / p.kernel;
     let kx = entry % p.kernel;
-    let map = p.map_height * p.map_width;
+    let base = presynaptic_start[p.presynaptic_base];
+    // A stale row of a list that overflowed must not reach past this chunk.
+    let last_row = p.chunk_samples * p.steps - 1u;
     var sum = vec4<f32>(0.0);
     if p.first_sample > 0u || p.accumulate != 0u {
         sum = gradient[id];
     }
     for (var local = 0u; local < p.chunk_samples; local++) {
-        let b = p.first_sample + local;
-        let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
-        for (var k = input_start[b * p.input_stride]; k < end; k++) {
-            let event = input_events[k];
-            let i = event & 0xffffu;
-            let t = event >> 16u;
-            if i / map == channel && t < p.steps {
-                let pixel = seen_from(p, i, ky, kx);
-                if pixel != NOT_SEEN {
-                    sum += delta[((local * p.steps + t) * p.rows * p.columns + pixel) * p.filter_quads + quad];
+        for (var row = 0u; row < p.rows; row++) {
+            // Wraps in the padding before the map: too large then.
+            let y = row * p.stride + ky - p.padding;
+            for (var column = 0u; y < p.map_height && column < p.columns; column++) {
+                let x = column * p.stride + kx - p.padding;
+                if x < p.map_width {
+                    let i = first + y * p.map_width + x;
+                    let list = p.presynaptic_at + i * p.presynaptic_stride + local;
+                    let end = min(presynaptic_start[list + 1u] - base, p.input_capacity);
+                    for (var k = presynaptic_start[list] - base; k < end; k++) {
+                        let spike = min(presynaptic[k], last_row);
+                        let pixel = row * p.columns + column;
+                        sum += delta[(spike * p.rows * p.columns + pixel) * p.filter_quads + quad];
+                    }
                 }
             }
         }

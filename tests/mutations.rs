@@ -54,14 +54,17 @@ enum Seen {
     MixedHardware,
     /// A linear layer below two convolutions, chunks of a sample.
     Convs,
+    /// A convolution of the input, few events and long pauses between them.
+    ConvInput,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 17] = [
+const SCENARIOS: [Seen; 18] = [
     Convs,
+    ConvInput,
     Sparse,
     Hardware,
     Subgroups,
@@ -106,33 +109,44 @@ type Mutation = (&'static str, &'static str, &'static str, Seen);
 
 #[rustfmt::skip]
 const MUTATIONS: &[Mutation] = &[
-    ("lif_forward", "own / p.filter_quads);", "(own + 1u) / p.filter_quads);", Convs),
-    ("lif_forward", "own % p.filter_quads]", "0u]", Convs),
-    ("lif_forward", "if row != NOT_SEEN {", "if row != 0u {", Convs),
-    ("shared/conv", "select(NOT_SEEN, row, ky < p.kernel && kx < p.kernel)", "select(NOT_SEEN, row, ky < p.kernel)", Convs),
-    ("shared/conv", "let ky = at / p.map_width + p.padding -", "let ky = at / p.map_width -", Convs),
-    ("shared/conv", "pixel % p.columns * p.stride", "pixel % p.columns", Convs),
-    ("shared/conv", "(i / map * p.kernel + ky) * p.kernel", "ky * p.kernel", Convs),
+    ("lif_forward", "let b = list / pixels;", "let b = list % p.batch;", Convs),
+    ("lif_forward", "let q = list % pixels * p.shard_quads + own;", "let q = (pixels - 1u - list % pixels) * p.shard_quads + own;", Convs),
+    ("patches", "tile > 0u; tile--", "tile > 1u; tile--", Convs),
+    ("patches", "entry < p.kernel * p.kernel;", "entry < p.kernel * p.kernel - 1u;", Convs),
+    ("patches", "entry / p.kernel, entry % p.kernel)", "entry % p.kernel, entry / p.kernel)", Convs),
+    ("patches", "if pixel != NOT_SEEN {", "if pixel != 0u {", Convs),
+    ("patches", "(i / map * p.kernel * p.kernel + entry)", "entry", Convs),
+    ("shared/conv", "let y = at / p.map_width + p.padding - ky;", "let y = at / p.map_width - ky;", Convs),
     ("shared/conv", "let x = at % p.map_width + p.padding - kx;", "let x = at % p.map_width + p.padding - ky;", Convs),
     ("shared/conv", "row * p.stride == y && ", "", Convs),
     ("shared/conv", "row < p.rows && column < p.columns", "row < p.rows", Convs),
     ("shared/windows", "(w / p.pooled_columns * p.pool_columns +", "(w / p.pooled_columns * p.pooled_columns +", Convs),
     ("shared/windows", "first + k / p.pool * p.pool_columns", "first + k / p.pool", Convs),
     ("pool", "n < p.pool * p.pool", "n < p.pool", Convs),
-    ("pool", "let own = j / p.windows;", "let own = j % p.windows;", Convs),
-    ("pool", "vec4<u32>(countOneBits(word))", "vec4<u32>(min(word, 1u))", Convs),
-    ("pool", "pooled_words[row * p.quads + q] = words;", "pooled_words[row * p.quads + q] = vec4<u32>(words.x);", Convs),
+    ("pool", "let quad = id % p.pool_quads;", "let quad = 0u;", Convs),
+    ("pool", "spikes += countOneBits(words);", "spikes += min(words, vec4<u32>(1u));", Convs),
+    ("pool", "+ j + k * p.windows] = words[k];", "+ j + k * p.windows] = words.x;", Convs),
+    ("pool", "(fired.x + fired.y) + (fired.z + fired.w)", "1u", Convs),
+    ("delta", "own / p.filter_quads;", "own % p.filter_quads;", ConvInput),
+    ("delta", "while event > patch_start[list] {", "while event > patch_start[list] + 1u {", ConvInput),
+    ("lif_forward", "let below = (v[n] <= vec4<f32>(p.v_th)) &", "let below =", ConvInput),
+    ("lif_forward", "&& (event >> 16u) + 1u >= stop;", "&& (event >> 16u) >= stop;", ConvInput),
+    ("lif_forward", "                    v[n] *= p.alpha;\n", "", ConvInput),
+    ("lif_forward", "let from_step = select(begin, stop, away);", "let from_step = select(begin, stop, away || begin == 8u);", ConvInput),
     ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
-    ("spike_gradient_conv", "            break;\n", "", Convs),
+    ("spike_gradient_conv", "for (var dx = p.pool; dx > 0u; dx--) {", "for (var dx = 1u; dx <= p.pool; dx++) {", Convs),
+    ("spike_gradient_conv", "(dy - 1u) * p.pool_columns", "(dy - 1u)", Convs),
     ("spike_gradient_conv", "own * p.windows + w, winner == pixel", "own * p.windows + w, winner <= pixel", Convs),
-    ("spike_gradient_conv", "if w >= p.windows {", "if w > 2u * p.windows {", Convs),
+    ("spike_gradient_conv", "column >= p.pooled_columns || ", "", Convs),
     ("spike_gradient_conv", "k < p.kernel * p.kernel; k++", "k < p.kernel; k++", Convs),
     ("spike_gradient_conv", "(channel * p.kernel * p.kernel + k)", "k", Convs),
     ("spike_gradient_conv", "weights[i * p.shard_quads + q]", "weights[q]", Convs),
     ("spike_gradient_conv", "(total + up + low)", "(total + up)", Convs),
-    ("weight_gradient_conv", "if i / map == channel && t < p.steps {", "if t < p.steps {", Convs),
+    ("weight_gradient_conv", "first + y * p.map_width + x;", "y * p.map_width + x;", Convs),
+    ("weight_gradient_conv", "row * p.stride + ky - p.padding", "row * p.stride + ky", Convs),
+    ("weight_gradient_conv", "if x < p.map_width {", "if x <= p.map_width {", Convs),
     ("weight_gradient_conv", "if p.first_sample > 0u || p.accumulate != 0u {", "if p.accumulate != 0u {", Convs),
-    ("weight_gradient_conv", "local * p.steps + t)", "local * p.steps)", Convs),
+    ("weight_gradient_conv", "p.rows * p.columns + pixel)", "p.rows * p.columns)", Convs),
     ("weight_gradient_conv", "let kx = entry % p.kernel;", "let kx = ky;", Convs),
     ("lif_forward", "reset[n] = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);", "reset[n] = vec4<f32>(0.0);", Sparse),
     ("lif_forward", "p.alpha * (v[n] - p.v_rest)", "(p.alpha + 1e-3) * (v[n] - p.v_rest)", Sparse),
@@ -405,11 +419,12 @@ impl Case {
             Dense => (network(75, &[70, 13], 5, 40), software, 13, 0.05),
             DenseHardware => (network(75, &[70, 13], 5, 40), hardware, 13, 0.05),
             Reference => (network(30, &[21, 13], 5, 30), software, 6, 0.05),
+            ConvInput => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.02),
             Convs => (stacked_convs(30), chunks_of_one(Variant::Plain), 4, 0.15),
         };
         network.readout.gain = ReadoutGain::OneMinusAlpha;
         for layer in &mut network.hidden {
-            layer.v_rest = 0.05;
+            layer.v_rest = if scenario == ConvInput { 0.0 } else { 0.05 };
             match scenario {
                 ManyActive => layer.b_th = 1.5,
                 ManySpikes => layer.b_th = 0.01,

@@ -72,7 +72,10 @@ fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     let weights = shapes.map(|(rows, cols)| 16 * (rows * cols.div_ceil(4)) as u64).max().unwrap_or(0);
     let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
     let two_samples = 2 * 64 * (network.time_steps * widest) as u64;
-    let binding = weights.max(two_samples).max(4 << 10);
+    // A convolution reads patches, in which an event stands as often as it is read.
+    let convs = network.hidden.iter().filter_map(|layer| layer.conv());
+    let patches = convs.map(|conv| 2 * 4 * (network.time_steps * conv.inputs() * conv.readers()) as u64).max();
+    let binding = weights.max(two_samples).max(patches.unwrap_or(0)).max(4 << 10);
     // Lists with room for everything: how many samples fit does not change when they grow.
     GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
 }
@@ -593,22 +596,27 @@ fn convolutions() {
 /// Three layers, each with another kind below and above: the same bits whatever the chunks, pieces and lists.
 #[test]
 fn same_bits_of_convolutions() {
-    let network = stacked_convs(30);
-    let batches: Vec<EventSet> = (0..5).map(|k| batch(20, 30, 5, 6, 0.05 * (k + 1) as f64, k)).collect();
-    let plain = train(GpuOptions::default(), &batches, &network);
-    let before = strong_weights(&network, 3);
+    same_bits_of(&stacked_convs(30), [0.05, 0.1, 0.15, 0.2, 0.25]);
+    same_bits_of(&input_conv(90), [0.002, 0.005, 0.01, 0.02, 0.05]);
+}
+
+fn same_bits_of(network: &Network, densities: [f64; 5]) {
+    let batches = (0..5).map(|k| batch(network.inputs, network.time_steps, 5, 6, densities[k], k as u64));
+    let batches: Vec<EventSet> = batches.collect();
+    let plain = train(GpuOptions::default(), &batches, network);
+    let before = strong_weights(network, 3);
     assert!(plain.weights.layers.iter().zip(&before.layers).all(|(a, b)| a != b), "a layer has learnt nothing");
-    assert_eq!(train(GpuOptions::default(), &batches, &network), plain);
-    assert_eq!(train_held(GpuOptions::default(), &batches, &network), plain, "from a set on the device");
+    assert_eq!(train(GpuOptions::default(), &batches, network), plain);
+    assert_eq!(train_held(GpuOptions::default(), &batches, network), plain, "from a set on the device");
     let cramped = GpuOptions { density_guess: Some(1e-9), ..GpuOptions::default() };
-    assert_eq!(train(cramped, &batches, &network), plain, "grown in the middle");
+    assert_eq!(train(cramped, &batches, network), plain, "grown in the middle");
     let chunked = GpuOptions { delta_bytes: Some(1), ..GpuOptions::default() };
-    assert_eq!(train(chunked, &batches, &network), plain, "a chunk for each sample");
+    assert_eq!(train(chunked, &batches, network), plain, "a chunk for each sample");
     let unchecked =
         GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..GpuOptions::default() };
-    assert_eq!(train(unchecked, &batches, &network), plain, "without bounds checks, within default limits");
-    let cut = in_pieces(&network, GpuOptions::default());
-    assert_eq!(train(cut, &batches, &network), plain, "in pieces");
+    assert_eq!(train(unchecked, &batches, network), plain, "without bounds checks, within default limits");
+    let cut = in_pieces(network, GpuOptions::default());
+    assert_eq!(train(cut, &batches, network), plain, "in pieces");
 }
 
 #[test]

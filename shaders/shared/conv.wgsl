@@ -1,18 +1,7 @@
 // A convolution's own neurons are numbered pixel by pixel, the filters of a pixel one after the other: four filters of a
 // pixel are a quad. What the layer above reads is pooled and numbered map by map, as everywhere else.
 
-// Which row of the weights, (channel, row, column) of the kernel, neuron i of the maps below is for the pixel;
-// NOT_SEEN if the kernel does not reach it from there.
 const NOT_SEEN: u32 = 0xffffffffu;
-fn seen_as(p: Params, i: u32, pixel: u32) -> u32 {
-    let map = p.map_height * p.map_width;
-    let at = i % map;
-    // Wraps where the kernel lies behind: too large then.
-    let ky = at / p.map_width + p.padding - pixel / p.columns * p.stride;
-    let kx = at % p.map_width + p.padding - pixel % p.columns * p.stride;
-    let row = (i / map * p.kernel + ky) * p.kernel + kx;
-    return select(NOT_SEEN, row, ky < p.kernel && kx < p.kernel);
-}
 
 // The pixel from which neuron i of the maps below is entry (ky, kx) of the kernel; NOT_SEEN if there is none.
 fn seen_from(p: Params, i: u32, ky: u32, kx: u32) -> u32 {

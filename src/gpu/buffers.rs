@@ -156,8 +156,22 @@ pub struct HiddenState<B = wgpu::Buffer> {
     pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
     pub activity: B,
+    /// What a convolution reads.
+    pub patches: Option<PatchState<B>>,
     /// What the layer above reads of a convolution.
     pub pooled: Option<PooledState<B>>,
+}
+
+/// Input events of a convolution, pixel by pixel.
+pub struct PatchState<B = wgpu::Buffer> {
+    /// (B, pixels).
+    pub counts: B,
+    /// Exclusive offsets of the counts, then their total.
+    pub offsets: B,
+    /// t << 16 | row of the weights, in (b, pixel, t, row) order.
+    pub events: B,
+    /// Events that it has room for: as many as there can be.
+    pub capacity: u32,
 }
 
 /// Pooled spikes of a convolution, as those of a hidden layer without active entries.
@@ -317,7 +331,9 @@ impl<B: Clone> State<B> {
         let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
         let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
         let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
-        let block_sums = m.storage("input spikes by neuron", "block sums", 4 * (b * inputs).div_ceil(1024))?;
+        let pixels = network.hidden.iter().filter_map(|layer| layer.conv()).map(|conv| conv.pixels() as u64);
+        let scanned = b * pixels.fold(inputs, u64::max);
+        let block_sums = m.storage("input spikes by neuron", "block sums", 4 * scanned.div_ceil(1024))?;
 
         let mut hidden = Vec::new();
         for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
@@ -338,6 +354,24 @@ impl<B: Clone> State<B> {
                 presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
                 active: make("active entries", "active entries", 16 * active)?,
                 staged: delta.clone(),
+                patches: match layer.conv() {
+                    None => None,
+                    Some(conv) => {
+                        let lists = b * conv.pixels() as u64;
+                        // No more than all that is read at all times; input may repeat.
+                        let below = match l {
+                            0 => sizes.input_events as u64,
+                            _ => u64::from(sizes.capacity[l - 1].events).min(b * steps * conv.inputs() as u64),
+                        };
+                        let capacity = below * conv.readers() as u64;
+                        Some(PatchState {
+                            counts: make("patch lists", "patch counts", 4 * lists)?,
+                            offsets: make("patch lists", "patch offsets", 4 * (lists + 1))?,
+                            events: make("patch lists", "patches", 4 * capacity)?,
+                            capacity: capacity.min(u32::MAX.into()) as u32,
+                        })
+                    }
+                },
                 pooled: match layer.conv() {
                     None => None,
                     Some(conv) => {

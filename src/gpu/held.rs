@@ -1,13 +1,13 @@
 //! The training set in device memory, as compact events in one or several buffers, and the kernels that make a
 //! step's input of it.
 
-use super::buffers::{State, scan_blocks};
+use super::buffers::State;
 use super::context::Context;
 use super::params::Params;
 use super::pieces::Piece;
 use super::recording::{Recorder, Work};
 use super::shaders as k;
-use super::sparse::{Purpose, groups};
+use super::sparse::{Purpose, groups, record_scan};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::model::Network;
@@ -145,11 +145,7 @@ pub fn record<'a>(
             r.add("gather", (k::GATHER, &[]), p, &buffers, Work::Groups(piece.samples as u64));
         }
     }
-    let blocks = || Work::Groups(scan_blocks(lists as u64, p.per_lane.into()));
-    r.add("scan_reduce.input", (k::SCAN_REDUCE, &[]), p, &[&input.counts, &input.block_sums], blocks());
-    r.add("scan_blocks.input", (k::SCAN_BLOCKS, &[]), p, &[&input.block_sums], Work::Groups(1));
-    let buffers = [&input.counts, &input.block_sums, &input.offsets];
-    r.add("scan_apply.input", (k::SCAN_APPLY, &[]), p, &buffers, blocks());
+    record_scan(r, "input", p, [&input.counts, &input.offsets], state);
     let buffers = [&input.starts, &input.events, &input.offsets, &input.counts, &input.presynaptic];
     r.add("scatter_input", (k::SCATTER_INPUT, &[]), p, &buffers, samples);
     if held.is_none_or(|held| held.repeated) || !piece.held {

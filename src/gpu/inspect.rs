@@ -179,7 +179,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &bits, &out], groups(neurons));
+    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &out, &bits], groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

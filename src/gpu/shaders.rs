@@ -32,9 +32,11 @@ macro_rules! kernels {
 kernels! {
     /// LIF forward with the surrogate mask.
     LIF_FORWARD = "lif_forward" [
-        [], ["RECORD"], ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
-        ["CONV"], ["CONV", "RECORD"],
+        ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
+        ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
     ];
+    /// Input of a convolution counted pixel by pixel; `PLACE`: put there.
+    PATCHES = "patches" [[], ["PLACE"]];
     /// Max pool over the spikes of a convolution.
     POOL = "pool";
     /// Prefix sum, block sums.
@@ -57,7 +59,7 @@ kernels! {
     GATHER = "gather" [[], ["HELD"]];
     /// Input spikes neuron by neuron.
     SCATTER_INPUT = "scatter_input";
-    /// These in order.
+    /// These, or the input of each pixel of a convolution, in order.
     SORT_INPUT = "sort_input";
     /// Readout and logits.
     READOUT = "readout" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
@@ -70,7 +72,7 @@ kernels! {
     /// δ of the readout.
     DELTA_READOUT = "delta_readout";
     /// δ of a hidden layer.
-    DELTA = "delta";
+    DELTA = "delta" [[], ["PATCHES"]];
     /// ∇S at active entries.
     SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
     /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).

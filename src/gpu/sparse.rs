@@ -1,7 +1,9 @@
 //! The sparse step as dispatches.
 
 use super::adapter::Tier;
-use super::buffers::{HiddenState, LayerWeights, PooledState, Shard, State, quads, scan_blocks, scan_per_lane};
+use super::buffers::{
+    HiddenState, LayerWeights, PatchState, PooledState, Shard, State, quads, scan_blocks, scan_per_lane,
+};
 use super::context::Context;
 use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
@@ -44,6 +46,7 @@ pub fn record(
         r.clear(&h.counts);
         r.clear(&h.needed);
         h.pooled.iter().for_each(|pooled| r.clear(&pooled.counts));
+        h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
     for l in 0..network.hidden.len() {
@@ -85,6 +88,21 @@ fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'
 /// The bit of weight layer `l` in the words of [`State::status`]; from the 32nd on they share one.
 fn layer_bit(l: usize) -> u32 {
     1 << l.min(31)
+}
+
+/// Records the prefix sum of `p.counts` counts, at least four to a lane.
+pub fn record_scan<'a>(
+    r: &mut Recorder<'a>,
+    name: &str,
+    p: Params,
+    [counts, offsets]: [&'a wgpu::Buffer; 2],
+    state: &'a State,
+) {
+    let sums = &state.input.block_sums;
+    let blocks = || Work::Groups(scan_blocks(p.counts.into(), p.per_lane.into()));
+    r.add(format!("scan_reduce.{name}"), (k::SCAN_REDUCE, &[]), p, &[counts, sums], blocks());
+    r.add(format!("scan_blocks.{name}"), (k::SCAN_BLOCKS, &[]), p, &[sums], Work::Groups(1));
+    r.add(format!("scan_apply.{name}"), (k::SCAN_APPLY, &[]), p, &[counts, sums, offsets], blocks());
 }
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
@@ -263,14 +281,20 @@ impl<'a> Step<'a> {
             return;
         }
         r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
-        let lanes = groups((p.batch * p.words) as usize);
-        r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
+        // What is pooled is read by no layer, but looked at when inspecting.
+        let read = self.recording() || !active || h.pooled.is_none();
+        if read {
+            let lanes = groups((p.batch * p.words) as usize);
+            r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
+        }
         if self.purpose == Purpose::Evaluate {
             return;
         }
-        let lists = [offsets, spike_words, presynaptic];
-        let lanes = groups((p.batch * p.neurons) as usize);
-        r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
+        if read {
+            let lists = [offsets, spike_words, presynaptic];
+            let lanes = groups((p.batch * p.neurons) as usize);
+            r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
+        }
         if active {
             let lists = [counts, offsets, &h.staged, &h.active];
             let lanes = groups((p.batch * p.quads) as usize);
@@ -317,12 +341,13 @@ impl<'a> Step<'a> {
         // The readout has room for both.
         let status = (kernel == k::READOUT || !self.recording()).then_some(&self.state.status);
         let out: Vec<_> = out.iter().copied().chain(status).chain(recorded).collect();
-        if self.conv(l).is_some() {
-            let variant: &[&'static str] = if self.recording() { &["CONV", "RECORD"] } else { &["CONV"] };
-            let (starts, events) = self.input(l);
-            let inputs = [starts, events, &self.weights[l].whole().weights];
+        if let (Some(conv), Some(patches)) = (self.conv(l), self.state.hidden.get(l).and_then(|h| h.patches.as_ref())) {
+            let p = self.patches(r, l, conv, patches);
+            let (variant, width) = self.variant.lif_forward_conv(self.recording());
+            let inputs = [&patches.offsets, &patches.events, &self.weights[l].whole().weights];
             let buffers = [&inputs[..], &out].concat();
-            r.add(label, (kernel, variant), p, &buffers, groups(self.batch * p.quads as usize));
+            let lanes = self.batch * conv.pixels() * quads(conv.filters).div_ceil(width);
+            r.add(label, (kernel, variant), p, &buffers, groups(lanes));
             return;
         }
         let Some(scratch) = self.dense.of(l) else {
@@ -347,6 +372,26 @@ impl<'a> Step<'a> {
             scratch.currents(r, (self.tier, self.state, &self.weights[l]), l, p);
             r.add(label.clone(), (kernel, variant), p, &buffers, groups(samples * p.quads as usize));
         }
+    }
+
+    /// Sorts the input events of convolution `l` to the pixels that see them. Returns the parameters of a layer that
+    /// reads them, each pixel as a sample.
+    fn patches(&self, r: &mut Recorder<'a>, l: usize, conv: &Convolution, patches: &'a PatchState) -> Params {
+        let p = self.params(l);
+        let (starts, events) = self.input(l);
+        let samples = Work::Groups(self.batch as u64);
+        let buffers = [starts, events, &patches.counts, &patches.offsets, &patches.events];
+        r.add(format!("patches.{l}"), (k::PATCHES, &[]), p, &buffers[..3], samples);
+
+        let lists = self.batch * conv.pixels();
+        let per_lane = scan_per_lane(lists as u64, self.variant.scan_per_lane().max(4)) as u32;
+        let scan = Params { counts: lists as u32, per_lane, input_capacity: patches.capacity, ..p };
+        record_scan(r, &format!("patches.{l}"), scan, [&patches.counts, &patches.offsets], self.state);
+
+        r.add(format!("patches.place.{l}"), (k::PATCHES, &["PLACE"]), p, &buffers, samples);
+        let buffers = [&patches.offsets, &patches.events];
+        r.add(format!("sort_input.{l}"), (k::SORT_INPUT, &[]), scan, &buffers, groups(lists));
+        Params { input_stride: 1, input_capacity: patches.capacity, shard_quads: p.filter_quads, ..p }
     }
 
     fn readout(&self, r: &mut Recorder<'a>) {
@@ -374,8 +419,13 @@ impl<'a> Step<'a> {
                 let lanes = groups(samples * p.shard_quads as usize);
                 match s.hidden.get(l) {
                     Some(h) => {
-                        let buffers = &[&h.offsets, &h.active, needed, &s.delta];
-                        r.add(format!("delta.{l}"), (k::DELTA, &[]), p, buffers, lanes);
+                        let buffers = [&h.offsets, &h.active, &s.delta];
+                        let (variant, wanted): (&[&str], Vec<_>) = match &h.patches {
+                            Some(patches) if l == 0 => (&["PATCHES"], vec![&patches.offsets, &patches.events]),
+                            _ => (&[], vec![needed]),
+                        };
+                        let buffers = [&buffers[..], &wanted].concat();
+                        r.add(format!("delta.{l}"), (k::DELTA, variant), p, &buffers, lanes);
                     }
                     None => {
                         let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
@@ -395,21 +445,28 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
+    /// What layer `l` reads neuron by neuron: starts, list, and parameters that say where this chunk's begin.
+    fn presynaptic(&self, l: usize, p: Params) -> ([&'a wgpu::Buffer; 2], Params) {
         let s = self.state;
-        let (starts, list, base, at, stride) = match l {
-            0 => (&s.input.offsets, &s.input.presynaptic, 0, p.first_sample * p.inputs, p.chunk_samples),
+        let (lists, base) = match l {
+            0 => ([&s.input.offsets, &s.input.presynaptic], 0),
             _ => {
                 let h: &HiddenState = &s.hidden[l - 1];
-                let base = p.batch * p.steps;
-                let (starts, list) = match &h.pooled {
-                    Some(pooled) => (&pooled.offsets, &pooled.presynaptic),
-                    None => (&h.offsets, &h.presynaptic),
+                let lists = match &h.pooled {
+                    Some(pooled) => [&pooled.offsets, &pooled.presynaptic],
+                    None => [&h.offsets, &h.presynaptic],
                 };
-                (starts, list, base, base + p.first_sample * p.inputs, p.chunk_samples)
+                (lists, p.batch * p.steps)
             }
         };
-        let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: stride, ..p };
+        let at = base + p.first_sample * p.inputs;
+        let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: p.chunk_samples, ..p };
+        (lists, p)
+    }
+
+    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
+        let s = self.state;
+        let ([starts, list], p) = self.presynaptic(l, p);
         let mut buffers = vec![starts, list, &s.delta, &w.gradient];
         let last = self.purpose == Purpose::Train && self.piece.last && p.first_sample + p.chunk_samples == p.batch;
         if last {
@@ -421,8 +478,8 @@ impl<'a> Step<'a> {
     }
 
     fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
-        let (starts, events) = self.input(l);
-        let buffers = &[starts, events, &self.state.delta, &w.gradient];
+        let ([starts, list], p) = self.presynaptic(l, p);
+        let buffers = &[starts, list, &self.state.delta, &w.gradient];
         let lanes = groups(self.weights[l].rows * w.quads);
         r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT_CONV, &[]), p, buffers, lanes);
     }

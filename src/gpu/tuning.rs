@@ -108,7 +108,7 @@ pub(super) fn choose(
     usual: Variant,
 ) -> Variant {
     let sparse = matches!(method, Method::Sparse | Method::Auto);
-    // The kernels of convolutions have one variant, and are the most of such a step.
+    // The kernels of convolutions have one variant, but for the forward pass, and are the most of such a step.
     if options.variant.is_some() || !options.tuning || !sparse || network.first_conv().is_some() {
         return usual;
     }

@@ -72,6 +72,16 @@ impl Variant {
         }
     }
 
+    /// The same of a convolution.
+    pub(super) fn lif_forward_conv(self, recording: bool) -> (&'static [&'static str], usize) {
+        match (self, recording) {
+            (Variant::Plain, false) => (&["WIDE", "CONV"], 2),
+            (Variant::Plain, true) => (&["WIDE", "CONV", "RECORD"], 2),
+            (_, false) => (&["AHEAD", "CONV"], 1),
+            (_, true) => (&["AHEAD", "CONV", "RECORD"], 1),
+        }
+    }
+
     /// Whether `compact` puts lists in their places too, in place of a kernel for each list.
     pub(super) fn places_while_scanning(self) -> bool {
         self != Variant::Plain

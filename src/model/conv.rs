@@ -108,6 +108,12 @@ impl Convolution {
         self.channels.saturating_mul(self.kernel).saturating_mul(self.kernel)
     }
 
+    /// Most neurons of a map that read one neuron below: events of a pixel's patch that an event becomes.
+    pub fn readers(&self) -> usize {
+        let along = self.kernel.div_ceil(self.stride.max(1));
+        along.saturating_mul(along).min(self.pixels())
+    }
+
     /// Extents of the weights in files: [filters, channels, kernel, kernel].
     pub fn weight_extents(&self) -> [usize; 4] {
         [self.filters, self.channels, self.kernel, self.kernel]

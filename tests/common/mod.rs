@@ -76,6 +76,14 @@ pub fn stacked_convs(steps: usize) -> Network {
     network
 }
 
+/// A convolution of the input.
+pub fn input_conv(steps: usize) -> Network {
+    let mut network = network(98, &[0], 5, steps);
+    let conv = Convolution { channels: 2, height: 7, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    set_conv(&mut network, 0, conv);
+    network
+}
+
 /// A random network of one or two convolutions and perhaps a linear layer.
 pub fn random_convs(seed: u64) -> Network {
     let mut random = Random::new(seed ^ 0xc0);
