@@ -75,7 +75,9 @@ fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     // A convolution reads patches, in which an event stands as often as it is read.
     let convs = network.hidden.iter().filter_map(|layer| layer.conv());
     let patches = convs.map(|conv| 2 * 4 * (network.time_steps * conv.inputs() * conv.readers()) as u64).max();
-    let binding = weights.max(two_samples).max(patches.unwrap_or(0)).max(4 << 10);
+    // A dense layer has its input of a sample as an array.
+    let input = 16 * (network.time_steps * network.inputs.div_ceil(4)) as u64;
+    let binding = weights.max(two_samples).max(patches.unwrap_or(0)).max(input).max(4 << 10);
     // Lists with room for everything: how many samples fit does not change when they grow.
     GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
 }
