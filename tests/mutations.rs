@@ -158,8 +158,8 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "atomicAdd(&counts[sample_section(p) + b], all);", "atomicAdd(&counts[sample_section(p) + b], all + 1u);",
         Sparse),
     ("lif_forward", "any_of_four(any_spike | any_active)", "any_of_four(any_spike)", Sparse),
-    ("lif_forward", "let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);",
-        "let end = max(1u, min(input_start[(b + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
+    ("lif_forward", "let end = min(input_start[(list + 1u) * p.input_stride], p.input_capacity);",
+        "let end = max(1u, min(input_start[(list + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
 
     ("scan_reduce", "k < min(begin + per_lane, p.counts)", "k + 1u < min(begin + per_lane, p.counts)", ManyGroups),
     ("scan_reduce", "width = LANES / 2u", "width = LANES / 4u", ManyGroups),
