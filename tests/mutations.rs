@@ -111,6 +111,7 @@ type Mutation = (&'static str, &'static str, &'static str, Seen);
 const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "let b = list / pixels;", "let b = list % p.batch;", Convs),
     ("lif_forward", "let q = list % pixels * p.shard_quads + own;", "let q = (pixels - 1u - list % pixels) * p.shard_quads + own;", Convs),
+    ("lif_forward", "    placed = true;\n", "", Convs),
     ("patches", "tile > 0u; tile--", "tile > 1u; tile--", Convs),
     ("patches", "entry < p.kernel * p.kernel;", "entry < p.kernel * p.kernel - 1u;", Convs),
     ("patches", "entry / p.kernel, entry % p.kernel)", "entry % p.kernel, entry / p.kernel)", Convs),
