@@ -142,6 +142,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef RECORD
     calm = false;
 #endif
+    // Spikes are read pooled, so those of a time step need no place, but to be looked at.
+    var placed = false;
+#ifdef RECORD
+    placed = true;
+#endif
+#else
+    let placed = true;
 #endif
     for (var begin = 0u; begin < p.steps; begin += BLOCK) {
         // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
@@ -229,7 +236,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             any_active |= active_bits[n];
         }
         needed_word |= any_of_four(any_spike | any_active) << (begin & 31u);
-        while any_spike != 0u {
+        while placed && any_spike != 0u {
             let step = firstTrailingBit(any_spike) / 4u;
             let four = 15u << (4u * step);
             var fired = 0u;

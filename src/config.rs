@@ -537,7 +537,7 @@ mod tests {
                 .iter()
                 .any(|name| line.starts_with(name))
         });
-        assert_eq!(later.len(), 7, "{text}");
+        assert_eq!(later.len(), 8, "{text}");
         let whole = rest.join("\n");
         assert_eq!(read(&whole).unwrap(), old);
         refused(&whole.replace("epochs = ", "epoch = "), &["epoch"]);

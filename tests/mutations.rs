@@ -111,6 +111,7 @@ type Mutation = (&'static str, &'static str, &'static str, Seen);
 const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "let b = list / pixels;", "let b = list % p.batch;", Convs),
     ("lif_forward", "let q = list % pixels * p.shard_quads + own;", "let q = (pixels - 1u - list % pixels) * p.shard_quads + own;", Convs),
+    ("lif_forward", "    placed = true;\n", "", Convs),
     ("patches", "tile > 0u; tile--", "tile > 1u; tile--", Convs),
     ("patches", "entry < p.kernel * p.kernel;", "entry < p.kernel * p.kernel - 1u;", Convs),
     ("patches", "entry / p.kernel, entry % p.kernel)", "entry % p.kernel, entry / p.kernel)", Convs),
@@ -158,8 +159,8 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "atomicAdd(&counts[sample_section(p) + b], all);", "atomicAdd(&counts[sample_section(p) + b], all + 1u);",
         Sparse),
     ("lif_forward", "any_of_four(any_spike | any_active)", "any_of_four(any_spike)", Sparse),
-    ("lif_forward", "let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);",
-        "let end = max(1u, min(input_start[(b + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
+    ("lif_forward", "let end = min(input_start[(list + 1u) * p.input_stride], p.input_capacity);",
+        "let end = max(1u, min(input_start[(list + 1u) * p.input_stride], p.input_capacity)) - 1u;", Sparse),
 
     ("scan_reduce", "k < min(begin + per_lane, p.counts)", "k + 1u < min(begin + per_lane, p.counts)", ManyGroups),
     ("scan_reduce", "width = LANES / 2u", "width = LANES / 4u", ManyGroups),

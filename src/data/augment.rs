@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::model::MAX_EXTENT;
 use crate::presets;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,9 +18,13 @@ const STREAMS: u64 = 1 << 62;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {
-    /// Images are moved by up to so many pixels, each direction for itself; what leaves the frame is lost.
+    /// Images and maps are moved by up to so many pixels, each direction for itself, sounds by so many channels; what
+    /// leaves the frame is lost.
     #[serde(default)]
     pub shift: usize,
+    /// Samples come up to so many steps earlier or later; what leaves the time is lost.
+    #[serde(default)]
+    pub shift_steps: usize,
     /// Half of the images are mirrored, left to right.
     #[serde(default)]
     pub flip: bool,
@@ -28,9 +33,14 @@ pub struct Augment {
     pub drop: f64,
 }
 
-/// Width and height of the images of a preset; `None` where its samples are no images.
+/// Width and height of what a preset's samples show, channels of sounds being a row; `None` for others' data.
 fn frame(preset: &str) -> Option<(usize, usize)> {
-    (presets::data_set(preset) == "fmnist").then_some((28, 28))
+    match presets::data_set(preset) {
+        "fmnist" => Some((28, 28)),
+        "nmnist" => Some((34, 34)),
+        "shd" => Some((700, 1)),
+        _ => None,
+    }
 }
 
 impl Augment {
@@ -44,17 +54,20 @@ impl Augment {
     /// # Errors
     /// [`Error::Config`] naming the field, its value and what it must be.
     pub fn check(&self, preset: &str) -> Result<()> {
-        let Augment { shift, flip, drop } = *self;
+        let Augment { shift, shift_steps, flip, drop } = *self;
         let bad = |text: String| Err(Error::Config(format!("augment.{text}")));
         if !(0.0..1.0).contains(&drop) {
             return bad(format!("drop = {drop}: must be at least 0 and below 1"));
         }
+        if shift_steps > MAX_EXTENT {
+            return bad(format!("shift_steps = {shift_steps}: must be at most {MAX_EXTENT}"));
+        }
+        if flip && presets::data_set(preset) != "fmnist" {
+            return bad(format!("flip = true: must be false, as the samples of {preset} are no images"));
+        }
         match frame(preset) {
-            None if shift > 0 => bad(format!("shift = {shift}: must be 0, as the samples of {preset} are no images")),
-            None if flip => bad(format!("flip = true: must be false, as the samples of {preset} are no images")),
-            Some((width, height)) if shift >= width.min(height) => {
-                bad(format!("shift = {shift}: must be below {}, the images' width", width.min(height)))
-            }
+            None if shift > 0 => bad(format!("shift = {shift}: must be 0, as {preset} has no known frame")),
+            Some((width, _)) if shift >= width => bad(format!("shift = {shift}: must be below {width}, the width")),
             _ => Ok(()),
         }
     }
@@ -62,7 +75,7 @@ impl Augment {
     /// The given samples of `source`, changed for `epoch`, as a batch in that order.
     ///
     /// # Errors
-    /// [`Error::Data`] where the samples are not as large as the images of `preset`.
+    /// [`Error::Data`] where the samples are not as large as the frame of `preset`.
     ///
     /// # Panics
     /// Where an index is not below `source.len()`.
@@ -72,7 +85,7 @@ impl Augment {
             && source.neurons() != width * height
         {
             let neurons = source.neurons();
-            return Err(Error::Data(format!("the samples have {neurons} neurons, images have {width} × {height}")));
+            return Err(Error::Data(format!("the samples have {neurons} neurons, the frame has {width} × {height}")));
         }
         let changed: Vec<Vec<(usize, usize)>> = samples
             .par_iter()
@@ -80,7 +93,8 @@ impl Augment {
             .map(|&sample| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(STREAMS | (epoch << 32 & (STREAMS - 1)) | u64::from(sample));
-                self.sample(source.sample(sample as usize).iter().map(|event| (event.t(), event.i())), frame, &mut rng)
+                let spikes = source.sample(sample as usize).iter().map(|event| (event.t(), event.i()));
+                self.sample(spikes, frame, source.time_steps(), &mut rng)
             })
             .collect();
         let mut batch = EventSet::new(source.neurons(), source.time_steps());
@@ -94,20 +108,24 @@ impl Augment {
         &self,
         spikes: impl Iterator<Item = (usize, usize)>,
         frame: Option<(usize, usize)>,
+        steps: usize,
         rng: &mut ChaCha8Rng,
     ) -> Vec<(usize, usize)> {
         // A draw of 32 bits each: how rand makes ranges may change from version to version, this may not.
         let mut below = |n: usize| ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize;
         let (right, down) = (below(2 * self.shift + 1), below(2 * self.shift + 1));
         let mirrored = below(2) == 1 && self.flip;
+        let later = if self.shift_steps > 0 { below(2 * self.shift_steps + 1) } else { 0 };
         let keep = ((1.0 - self.drop) * 2f64.powi(32)) as u64;
         spikes
             .filter(|_| self.drop == 0.0 || u64::from(rng.next_u32()) < keep)
             .filter_map(|(t, i)| {
+                let t = (t + later).checked_sub(self.shift_steps).filter(|&t| t < steps)?;
                 let Some((width, height)) = frame else { return Some((t, i)) };
                 let (x, y) = (i % width, i / width);
                 let x = if mirrored { width - 1 - x } else { x };
-                let (x, y) = ((x + right).checked_sub(self.shift)?, (y + down).checked_sub(self.shift)?);
+                let x = (x + right).checked_sub(self.shift)?;
+                let y = if height > 1 { (y + down).checked_sub(self.shift)? } else { y };
                 (x < width && y < height).then_some((t, y * width + x))
             })
             .collect()
@@ -160,6 +178,33 @@ mod tests {
     }
 
     #[test]
+    fn sounds_move_in_channels_and_time_and_digits_in_both_directions() {
+        let mut set = EventSet::new(700, 50);
+        set.push([(0, 300), (20, 300), (20, 301)], 0).unwrap();
+        let both = Augment { shift: 3, shift_steps: 2, ..Augment::default() };
+        let mut seen = [[0; 7]; 5];
+        for epoch in 1..=1500 {
+            let batch = both.batch(&set, &[0], "shd", 1, epoch).unwrap();
+            let spikes: Vec<_> = batch.sample(0).iter().map(|event| (event.t(), event.i())).collect();
+            let [.., (t, i), (u, j)] = spikes[..] else { panic!("{spikes:?}") };
+            seen[t - 18][i - 297] += 1;
+            assert_eq!((u, j), (t, i + 1), "as one");
+            assert_eq!(spikes.len() == 3, t >= 20, "none before the beginning: {spikes:?}");
+        }
+        // 43 expected of each, standard deviation 6.5.
+        assert!(seen.as_flattened().iter().all(|n| (15..=75).contains(n)), "{seen:?}");
+
+        let mut set = EventSet::new(34 * 34, 300);
+        set.push([(7, 34 * 20 + 10)], 0).unwrap();
+        let moved = |epoch| both.batch(&set, &[0], "nmnist", 1, epoch).unwrap().sample(0)[0].i();
+        let mut places: Vec<usize> = (1..=1000).map(moved).collect();
+        places.sort_unstable();
+        places.dedup();
+        let expected: Vec<usize> = (17..24).flat_map(|y| (7..14).map(move |x| 34 * y + x)).collect();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
     fn spikes_are_dropped_one_by_one() {
         let mut set = EventSet::new(20, 50);
         set.push((0..1000).map(|k| (k % 50, k / 50)), 4).unwrap();
@@ -173,7 +218,7 @@ mod tests {
     fn seed_epoch_and_sample_decide_and_nothing_else() {
         let mut set = EventSet::new(784, 50);
         (0..3).for_each(|label| set.push((0..600).map(|k| (k % 50, k)), label).unwrap());
-        let all = Augment { shift: 3, flip: true, drop: 0.5 };
+        let all = Augment { shift: 3, shift_steps: 2, flip: true, drop: 0.5 };
         let sample = |samples: &[u32], k, seed, epoch| {
             all.batch(&set, samples, "fmnist", seed, epoch).unwrap().sample(k).to_vec()
         };
@@ -186,7 +231,7 @@ mod tests {
     /// A resumed run of a later version must go on with the same bits.
     #[test]
     fn what_a_seed_does_stays_what_it_was() {
-        let all = Augment { shift: 2, flip: true, drop: 0.3 };
+        let all = Augment { shift: 2, flip: true, drop: 0.3, ..Augment::default() };
         let batch = all.batch(&dots(&[(10, 10); 6]), &[0, 1, 2, 3, 4, 5], "fmnist", 1, 1).unwrap();
         let at: Vec<_> = (0..6).map(|k| pixels(&batch, k)).collect();
         assert_eq!(format!("{at:?}"), "[[(10, 8)], [(18, 9)], [], [], [], []]");
@@ -202,10 +247,11 @@ mod tests {
         refused(Augment { drop: 1.0, ..off }, "shd", "augment.drop = 1");
         refused(Augment { drop: f64::NAN, ..off }, "shd", "augment.drop = NaN");
         refused(Augment { shift: 28, ..off }, "fmnist", "augment.shift = 28");
-        refused(Augment { shift: 1, ..off }, "shd", "augment.shift = 1");
+        refused(Augment { shift: 700, ..off }, "shd", "augment.shift = 700");
+        refused(Augment { shift_steps: 70_000, ..off }, "shd", "augment.shift_steps = 70000");
         refused(Augment { flip: true, ..off }, "nmnist", "augment.flip");
         off.check("shd").unwrap();
-        let all = Augment { shift: 2, flip: true, drop: 0.1 };
+        let all = Augment { shift: 2, shift_steps: 5, flip: true, drop: 0.1 };
         all.check("fmnist").unwrap();
         assert!(matches!(all.batch(&EventSet::new(700, 10), &[], "fmnist", 0, 1), Err(Error::Data(_))));
     }

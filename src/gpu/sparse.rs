@@ -275,14 +275,14 @@ impl<'a> Step<'a> {
         let Lists { counts, offsets, spike_words, events, presynaptic, report } = lists;
         let scan = [counts, offsets, report];
         let label = format!("compact.{name}");
-        if self.variant.places_while_scanning() {
+        // What is pooled is read by no layer, but looked at when inspecting.
+        let read = self.recording() || !active || h.pooled.is_none();
+        if self.variant.places_while_scanning() && read {
             let lists = [spike_words, &h.staged, events, presynaptic, &h.active];
             r.add(label, (k::COMPACT, &["PLACE"]), p, &[&scan[..], &lists].concat(), blocks);
             return;
         }
         r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
-        // What is pooled is read by no layer, but looked at when inspecting.
-        let read = self.recording() || !active || h.pooled.is_none();
         if read {
             let lanes = groups((p.batch * p.words) as usize);
             r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
