@@ -131,7 +131,7 @@ const MUTATIONS: &[Mutation] = &[
     ("delta", "own / p.filter_quads;", "own % p.filter_quads;", ConvInput),
     ("delta", "while event > patch_start[list] {", "while event > patch_start[list] + 1u {", ConvInput),
     ("lif_forward", "let below = (v[n] <= vec4<f32>(p.v_th)) &", "let below =", ConvInput),
-    ("lif_forward", "&& (event >> 16u) + 1u >= stop;", "&& (event >> 16u) >= stop;", ConvInput),
+    ("lif_forward", "&& (event >> 16u) + 1u >= stop;", "&& (event >> 16u) + 3u >= stop;", ConvInput),
     ("lif_forward", "                    v[n] *= p.alpha;\n", "", ConvInput),
     ("lif_forward", "let from_step = select(begin, stop, away);", "let from_step = select(begin, stop, away || begin == 8u);", ConvInput),
     ("spike_gradient_conv", "var winner = first;", "var winner = pixel;", Convs),
