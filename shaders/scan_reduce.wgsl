@@ -3,7 +3,7 @@
 #import index
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts + 1)
+@group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts)
 @group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
 #ifdef NARROW

@@ -60,6 +60,8 @@ fn cases() -> Vec<Case> {
         cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
         cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
         cases.push(case("convolutions", &stacked_convs(30), Method::Sparse, &options));
+        cases.push(case("a convolution of the input", &input_conv(30), Method::Sparse, &options));
+        cases.push(case("convolutions in small workgroups", &stacked_convs(30), Method::Sparse, &narrow));
         cases.push(case(
             "convolutions, one sample a chunk",
             &stacked_convs(30),
@@ -259,7 +261,8 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         (_, "status") => Some(3),
         (_, "step") => Some(1),
         (_, "samples") => Some(batch + 1),
-        (_, "held") => None,
+        // As many as the pixels see of the input's events.
+        (_, "held" | "patches") => None,
         _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.kernel.name),
     }
 }

@@ -32,8 +32,8 @@ macro_rules! kernels {
 kernels! {
     /// LIF forward with the surrogate mask.
     LIF_FORWARD = "lif_forward" [
-        ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
-        ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
+        [], ["RECORD"], ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
+        ["CONV"], ["CONV", "RECORD"], ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
     ];
     /// Input of a convolution counted pixel by pixel; `PLACE`: put there.
     PATCHES = "patches" [[], ["PLACE"]];

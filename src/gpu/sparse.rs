@@ -343,7 +343,7 @@ impl<'a> Step<'a> {
         let out: Vec<_> = out.iter().copied().chain(status).chain(recorded).collect();
         if let (Some(conv), Some(patches)) = (self.conv(l), self.state.hidden.get(l).and_then(|h| h.patches.as_ref())) {
             let p = self.patches(r, l, conv, patches);
-            let (variant, width) = self.variant.lif_forward_conv(self.recording());
+            let (variant, width) = self.variant.lif_forward_conv(self.recording(), self.narrow);
             let inputs = [&patches.offsets, &patches.events, &self.weights[l].whole().weights];
             let buffers = [&inputs[..], &out].concat();
             let lanes = self.batch * conv.pixels() * quads(conv.filters).div_ceil(width);

@@ -73,12 +73,14 @@ impl Variant {
     }
 
     /// The same of a convolution.
-    pub(super) fn lif_forward_conv(self, recording: bool) -> (&'static [&'static str], usize) {
-        match (self, recording) {
-            (Variant::Plain, false) => (&["WIDE", "CONV"], 2),
-            (Variant::Plain, true) => (&["WIDE", "CONV", "RECORD"], 2),
-            (_, false) => (&["AHEAD", "CONV"], 1),
-            (_, true) => (&["AHEAD", "CONV", "RECORD"], 1),
+    pub(super) fn lif_forward_conv(self, recording: bool, narrow: bool) -> (&'static [&'static str], usize) {
+        match (self, recording, narrow) {
+            (Variant::Plain, false, false) => (&["WIDE", "CONV"], 2),
+            (Variant::Plain, true, false) => (&["WIDE", "CONV", "RECORD"], 2),
+            (Variant::Plain, false, true) => (&["CONV"], 1),
+            (Variant::Plain, true, true) => (&["CONV", "RECORD"], 1),
+            (_, false, _) => (&["AHEAD", "CONV"], 1),
+            (_, true, _) => (&["AHEAD", "CONV", "RECORD"], 1),
         }
     }
 
