@@ -37,7 +37,7 @@ included; gpu:N the one with that number in `spikegrad devices`. WGPU_BACKEND=vu
 SPIKEGRAD_LIMITS takes from them what smaller devices lack: webgpu or downlevel, no-timestamps, no-subgroups, lanes=N,
 binding=BYTES, with commas between.
 
-With WGPU_VALIDATION=1, what the graphics API's validation layers find is printed on standard error (on Vulkan, Debian's
+With WGPU_VALIDATION=1 and WGPU_DEBUG=1, what the graphics API's validation layers find is printed on standard error (on Vulkan, Debian's
 vulkan-validationlayers).
 
 Exit codes: 0 done; 1 the work failed, was interrupted, or a check did not hold; 2 the words were off.
