@@ -205,6 +205,8 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "chunk" if comment.contains("samples of it") => p.batch.into(),
             "chunk" => p.chunk_samples.into(),
             "N_in" | "inputs" => p.inputs.into(),
+            // What the layer above reads of a convolution is pooled.
+            "N" if has("POOL") => u64::from(4 * p.pool_quads) * u64::from(p.windows),
             "N" => p.neurons.into(),
             "shard_quads" => p.shard_quads.into(),
             "counts" => p.counts.into(),
