@@ -71,7 +71,7 @@ fn train_long(device: &str) {
     assert!(grown <= GROWTH, "{device}: {grown} bytes more at the end");
     match device {
         "cpu" => assert!(memory.iter().all(|m| m.get("device").is_none())),
-        // A small buffer may come late, for steps that overtake each other; one an epoch, or one that grows, may not.
+        // A small buffer may come late (one of 912 bytes was seen to); one an epoch, or one that grows, may not.
         _ => {
             let quarter = memory.len() / 4;
             let most = |part: &[Value], name: &str| {
