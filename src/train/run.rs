@@ -260,8 +260,9 @@ impl<'a> Trainer<'a> {
             let path = self.folder.file(CHECKPOINT_FILE);
             if self.losses > MOST_LOSSES {
                 return Err(Error::DeviceLost(format!(
-                    "{why}; that was loss {MOST_LOSSES} + 1 since {} was written, from which --resume continues; a \
-                     smaller batch makes shorter steps",
+                    "{why}, {} times since {} was written, from which --resume continues; a smaller batch makes shorter \
+                     steps",
+                    self.losses,
                     path.display()
                 )));
             }
