@@ -2,15 +2,16 @@
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
 // p.sweep workgroups sweep over the chunk's entries together: how many there are need not be known when recording.
 // Where the columns of the layer above are in shards, e holds the sum over those before (0 at first); the last ends it.
-#ifdef SUBGROUPS
-// A subgroup owns an entry and reads its weight row and delta row together; its lanes' sums meet in a fixed order.
-// (naga needs, and knows, no `enable subgroups;`; a browser would.)
-#else
+// A row is summed in PARTS: every eighth quad, from a different one on. Whoever sums them, they meet in one order, so that
+// all variants give the same bits.
 #ifdef COOPERATIVE
-// Eight lanes own an entry and read its weight row and delta row together.
+// Eight lanes own an entry and read its weight row and delta row together, a part each.
+#ifdef SUBGROUPS
+// They are of one subgroup, and their parts meet without workgroup memory.
+// (naga needs, and knows, no `enable subgroups;`; a browser would.)
+#endif
 #else
 // A lane owns an entry: for software adapters, where neighbouring lanes gain nothing from neighbouring addresses.
-#endif
 #endif
 #ifdef GATHER
 // A matrix product has made all of them; the active ones are picked out, by a lane each.
@@ -34,11 +35,14 @@
 #endif
 
 const LANES: u32 = 64u;
+const PARTS: u32 = 8u;
 #ifdef COOPERATIVE
-const SHARE: u32 = 8u;
-var<workgroup> partial: array<f32, LANES>;
+const SHARE: u32 = PARTS;
+#ifdef SUBGROUPS
 #else
-// Unused where subgroups decide.
+var<workgroup> partial: array<f32, LANES>;
+#endif
+#else
 const SHARE: u32 = 1u;
 #endif
 
@@ -46,18 +50,17 @@ const SHARE: u32 = 1u;
 #ifdef SUBGROUPS
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(subgroup_invocation_id) part: u32,
-    @builtin(subgroup_size) parts: u32,
-    @builtin(subgroup_id) own: u32,
-    @builtin(num_subgroups) entries: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_size) size: u32,
+    @builtin(subgroup_invocation_id) invocation: u32,
 ) {
+    let lane = subgroup * size + invocation;
 #else
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let part = lane % SHARE;
-    let parts = SHARE;
+#endif
+    let first_part = lane % SHARE;
     let own = lane / SHARE;
     let entries = LANES / SHARE;
-#endif
     let section = quad_section(p);
     let base = offsets[section];
     let begin = min(offsets[section + p.first_sample * p.quads] - base, p.active_capacity);
@@ -70,35 +73,41 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let row = key.x - p.first_sample * p.steps;
         let inside = k < end && row < p.chunk_samples * p.steps;
-        var sum = vec4<f32>(0.0);
+        var total = 0.0;
         if inside {
 #ifdef GATHER
-            sum.x = products[row * 4u * p.quads + min(key.y, 4u * p.quads - 1u)];
+            total = products[row * 4u * p.quads + min(key.y, 4u * p.quads - 1u)];
 #else
             let w = key.y * p.shard_quads;
             let d = row * p.shard_quads;
-            var q = part;
-            for (; q + 3u * parts < p.shard_quads; q += 4u * parts) {
-                sum += weights[w + q] * delta[d + q];
-                sum += weights[w + q + parts] * delta[d + q + parts];
-                sum += weights[w + q + 2u * parts] * delta[d + q + 2u * parts];
-                sum += weights[w + q + 3u * parts] * delta[d + q + 3u * parts];
-            }
-            for (; q < p.shard_quads; q += parts) {
-                sum += weights[w + q] * delta[d + q];
+            for (var part = first_part; part < min(PARTS, p.shard_quads); part += SHARE) {
+                var sum = vec4<f32>(0.0);
+                var q = part;
+                // (Without this loop lavapipe takes a third longer, even where it has no turn.)
+                for (; q + 3u * PARTS < p.shard_quads; q += 4u * PARTS) {
+                    sum += weights[w + q] * delta[d + q];
+                    sum += weights[w + q + PARTS] * delta[d + q + PARTS];
+                    sum += weights[w + q + 2u * PARTS] * delta[d + q + 2u * PARTS];
+                    sum += weights[w + q + 3u * PARTS] * delta[d + q + 3u * PARTS];
+                }
+                for (; q < p.shard_quads; q += PARTS) {
+                    sum += weights[w + q] * delta[d + q];
+                }
+                total += (sum.x + sum.y) + (sum.z + sum.w);
             }
 #endif
         }
-        var total = (sum.x + sum.y) + (sum.z + sum.w);
-#ifdef SUBGROUPS
-        for (var width = parts / 2u; width > 0u; width /= 2u) {
-            total += subgroupShuffleXor(total, width);
-        }
-#endif
 #ifdef COOPERATIVE
+#ifdef SUBGROUPS
+        let own_part = total;
+        total = 0.0;
+        for (var l = 0u; l < SHARE; l++) {
+            total += subgroupShuffle(own_part, invocation - first_part + l);
+        }
+#else
         partial[lane] = total;
         workgroupBarrier();
-        if part == 0u {
+        if first_part == 0u {
             total = 0.0;
             for (var l = 0u; l < SHARE; l++) {
                 total += partial[lane + l];
@@ -106,7 +115,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
 #endif
-        if inside && part == 0u {
+#endif
+        if inside && first_part == 0u {
             let b = key.x / p.steps;
             let n = f32(p.neurons);
             let zeta = f32(counts[presynaptic_index(p, b, key.y)]);

@@ -3,8 +3,9 @@
 #ifdef WIDE
 // Two quads, so that a spike is read half as often: on software adapters every load of a lane is dear.
 #endif
-#ifdef COOPERATIVE
-// Four lanes share the spikes, a quarter each.
+#ifdef AHEAD
+// Sixteen rows are on the way at once: there are fewer lanes than a large GPU could hide the loads of. They are added one
+// by one, so all variants give the same bits.
 #endif
 #ifdef ADAM
 // After the last chunk the sum is whole, and its owner applies Adam on the spot: the gradient is never stored. Withheld
@@ -38,21 +39,15 @@ const WIDTH: u32 = 2u;
 #else
 const WIDTH: u32 = 1u;
 #endif
-#ifdef COOPERATIVE
-const SHARE: u32 = 4u;
-var<workgroup> partial: array<vec4<f32>, LANES>;
-#else
-const SHARE: u32 = 1u;
-#endif
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let owners = LANES / SHARE;
     let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
-    let id = linear_group(workgroup) * owners + lane % owners;
-    let part = lane / owners;
-    let inside = id < p.inputs * lanes;
-    let i = min(id / lanes, p.inputs - 1u);
+    let id = linear_group(workgroup) * LANES + lane;
+    if id >= p.inputs * lanes {
+        return;
+    }
+    let i = id / lanes;
     let q = id % lanes * WIDTH;
     // Quads of this lane that the shard has, and where they stand. (Loops over quads have constant ends, so that every
     // compiler unrolls them and keeps what is indexed in registers.)
@@ -60,23 +55,29 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let own = i * p.shard_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
     let at = p.presynaptic_at + i * p.presynaptic_stride;
-    let begin = min(presynaptic_start[at] - base, p.input_capacity);
-    let after = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
-    let end = select(begin, max(begin, after), inside);
-    let most = (end - begin + SHARE - 1u) / SHARE;
-    let first_spike = min(begin + part * most, end);
-    let last_spike = min(first_spike + most, end);
+    var k = min(presynaptic_start[at] - base, p.input_capacity);
+    let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
     var sum: array<vec4<f32>, WIDTH>;
-    if (p.first_sample > 0u || p.accumulate != 0u) && part == 0u && inside {
+    if p.first_sample > 0u || p.accumulate != 0u {
         for (var n = 0u; n < WIDTH; n++) {
             sum[n] = gradient[own + min(n, width - 1u)];
         }
     }
     // A stale row of a list that overflowed must not reach past this chunk.
     let last_row = p.chunk_samples * p.steps - 1u;
-    var k = first_spike;
+#ifdef AHEAD
+    for (; k + 15u < end; k += 16u) {
+        var rows: array<vec4<f32>, 16>;
+        for (var n = 0u; n < 16u; n++) {
+            rows[n] = delta[min(presynaptic[k + n], last_row) * p.shard_quads + q];
+        }
+        for (var n = 0u; n < 16u; n++) {
+            sum[0] += rows[n];
+        }
+    }
+#endif
     // Four rows on the way at once, added one by one.
-    for (; k + 3u < last_spike; k += 4u) {
+    for (; k + 3u < end; k += 4u) {
         let r0 = min(presynaptic[k], last_row) * p.shard_quads + q;
         let r1 = min(presynaptic[k + 1u], last_row) * p.shard_quads + q;
         let r2 = min(presynaptic[k + 2u], last_row) * p.shard_quads + q;
@@ -93,24 +94,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sum[n] += d3;
         }
     }
-    for (; k < last_spike; k++) {
+    for (; k < end; k++) {
         let row = min(presynaptic[k], last_row) * p.shard_quads + q;
         for (var n = 0u; n < WIDTH; n++) {
             sum[n] += delta[row + min(n, width - 1u)];
         }
-    }
-#ifdef COOPERATIVE
-    partial[lane] = sum[0];
-    workgroupBarrier();
-    if part != 0u {
-        return;
-    }
-    for (var l = owners; l < LANES; l += owners) {
-        sum[0] += partial[lane + l];
-    }
-#endif
-    if !inside {
-        return;
     }
 #ifdef ADAM
     if atomicLoad(&status[0]) != 0u {

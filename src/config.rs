@@ -49,8 +49,8 @@ pub struct RunConfig {
     pub skip_bad: bool,
     /// `auto`, `cpu`, `gpu` or `gpu:N`.
     pub device: String,
-    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. Results differ by rounding, so a run
-    /// keeps what it was begun with.
+    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. A run keeps what it was
+    /// begun with, as a driver may round differently in another.
     pub kernels: Option<Variant>,
     /// How the gradient is computed.
     pub method: Method,

@@ -268,7 +268,7 @@ pub trait Engine: Send {
     /// What the device is.
     fn info(&self) -> DeviceInfo;
 
-    /// The variant of its kernels, where it has several whose results differ by rounding.
+    /// The variant of its kernels, where it has several.
     fn kernels(&self) -> Option<&'static str> {
         None
     }

@@ -328,6 +328,9 @@ fn every_variant() {
         some_seed(Shape { b_th: f64::INFINITY, ..shape(20, &[17, 9], 5, 65, 3, 0.3) }, &options);
         let once = train(options.clone(), &batches, &deep);
         assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
+        assert_eq!(once, train(GpuOptions::default(), &batches, &deep), "{variant}, the usual one");
+        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
+        assert_eq!(train(chunked, &batches, &deep), once, "{variant}, a chunk for each sample");
         let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
         assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
         let unchecked = GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..options };

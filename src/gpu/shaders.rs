@@ -74,13 +74,13 @@ kernels! {
     /// δ of a hidden layer.
     DELTA = "delta" [[], ["PATCHES"]];
     /// ∇S at active entries.
-    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["SUBGROUPS"], ["GATHER"]];
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["COOPERATIVE", "SUBGROUPS"], ["GATHER"]];
     /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).
     SPIKE_GRADIENT_CONV = "spike_gradient_conv" [["POOL"], ["CONV"], ["POOL", "CONV"]];
     /// ∇W of a convolution.
     WEIGHT_GRADIENT_CONV = "weight_gradient_conv";
     /// ∇W, after the last chunk with the update.
-    WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["COOPERATIVE"], ["COOPERATIVE", "ADAM"]];
+    WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["AHEAD"], ["AHEAD", "ADAM"]];
     /// The update alone.
     ADAM = "adam";
     /// Input events to a dense array.

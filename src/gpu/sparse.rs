@@ -472,8 +472,8 @@ impl<'a> Step<'a> {
         if last {
             buffers.extend([&s.status, &w.weights, &w.first, &w.second, &s.adam]);
         }
-        let (variant, owners, width) = self.variant.weight_gradient(last);
-        let lanes = Work::Groups((u64::from(p.inputs) * (w.quads as u64).div_ceil(width)).div_ceil(owners));
+        let (variant, width) = self.variant.weight_gradient(last);
+        let lanes = groups(self.weights[l].rows * w.quads.div_ceil(width));
         r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
     }
 

@@ -1,4 +1,4 @@
-//! Variants of the sparse kernels: the same sums, each variant in an order of its own.
+//! Variants of the sparse kernels: the same sums in the same order, divided among lanes in different ways.
 
 use super::adapter::{AdapterSummary, Tier};
 use crate::error::{Error, Result};
@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Largest subgroup of the variant that uses them: a workgroup must be made of whole ones.
+/// Subgroups of the variant that uses them: eight lanes that meet are of one, and a workgroup is made of whole ones.
+const SMALLEST_SUBGROUP: u32 = 8;
 const LARGEST_SUBGROUP: u32 = 64;
 
-/// Which of the variants the sparse kernels run in. Results of two variants differ by rounding, those of one variant
-/// on one device not at all.
+/// Which of the variants the sparse kernels run in. All sum in the same order. Their results were the same bits on every
+/// adapter tried; a driver may still contract products and sums in one and not in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variant {
     /// A lane walks its list alone, one entry after the other.
     Plain,
-    /// Lanes share lists and rows and meet in workgroup memory; several loads are under way at once.
+    /// Lanes share rows and meet in workgroup memory; more loads are under way at once.
     Cooperative,
     /// As `Cooperative`, and the spike gradient's lanes meet in subgroups.
     Subgroups,
@@ -47,7 +48,9 @@ impl Variant {
     pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
         match self {
             Variant::Plain | Variant::Cooperative => true,
-            Variant::Subgroups => adapter.subgroups.is_some_and(|(_, largest)| largest <= LARGEST_SUBGROUP),
+            Variant::Subgroups => adapter
+                .subgroups
+                .is_some_and(|(smallest, largest)| smallest >= SMALLEST_SUBGROUP && largest <= LARGEST_SUBGROUP),
         }
     }
 
@@ -99,13 +102,13 @@ impl Variant {
         }
     }
 
-    /// Names that `weight_gradient` is compiled with, the owners in a workgroup of it, and the quads of each.
-    pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], u64, u64) {
+    /// Names that `weight_gradient` is compiled with, and the quads that a lane of it owns.
+    pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], usize) {
         match (self, adam) {
-            (Variant::Plain, false) => (&["WIDE"], 64, 2),
-            (Variant::Plain, true) => (&["WIDE", "ADAM"], 64, 2),
-            (_, false) => (&["COOPERATIVE"], 16, 1),
-            (_, true) => (&["COOPERATIVE", "ADAM"], 16, 1),
+            (Variant::Plain, false) => (&["WIDE"], 2),
+            (Variant::Plain, true) => (&["WIDE", "ADAM"], 2),
+            (_, false) => (&["AHEAD"], 1),
+            (_, true) => (&["AHEAD", "ADAM"], 1),
         }
     }
 
@@ -114,7 +117,7 @@ impl Variant {
         match self {
             Variant::Plain => (&[], 64),
             Variant::Cooperative => (&["COOPERATIVE"], 8),
-            Variant::Subgroups => (&["SUBGROUPS"], 2),
+            Variant::Subgroups => (&["COOPERATIVE", "SUBGROUPS"], 8),
         }
     }
 }
