@@ -113,7 +113,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let tile = group % tiles;
     let row = tile / across * TILE;
     let col = tile % across * TILE;
-    let begin = min(part * p.part_depth, p.depth);
+    // A dispatch of two dimensions has more workgroups than there are parts.
+    if part * p.part_depth >= p.depth {
+        return;
+    }
+    let begin = part * p.part_depth;
     let end = min(begin + p.part_depth, p.depth);
     // Which block of either tile this lane brings: neighbours read what lies together.
 #ifdef A_TRANSPOSED

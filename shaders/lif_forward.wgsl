@@ -29,9 +29,9 @@
 #ifdef CURRENTS
 @group(0) @binding(1) var<storage, read> currents: array<vec4<f32>>;           // (chunk T, Q): row t arrives at t + 1
 @group(0) @binding(2) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
-@group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;     // sections, then the staged count
+@group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(4) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
-@group(0) @binding(5) var<storage, read_write> staged: array<vec4<u32>>;       // quad b Q + q, rank, t << 2 | lane, g
+@group(0) @binding(5) var<storage, read_write> staged: array<vec4<u32>>;       // chain, row b T + t, neuron, g
 #ifdef RECORD
 @group(0) @binding(6) var<storage, read_write> recorded_v: array<vec4<f32>>;   // (B, T, Q)
 #else

@@ -132,6 +132,11 @@ pub enum Quantity {
     Gradient,
 }
 
+/// The bit of weight layer `l` in a word of what is not finite; from the 32nd on they share one.
+pub(crate) fn layer_bit(l: usize) -> u32 {
+    1 << l.min(31)
+}
+
 impl NotFinite {
     /// From bits of the layers in which potentials, and of those in which gradients are not finite: the lowest of the
     /// former, else the highest of the latter, which is where the backward pass met it first.

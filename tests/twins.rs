@@ -338,6 +338,17 @@ fn every_variant() {
     }
 }
 
+/// More active entries than the workgroups of one dimension take at once. (A second dimension would bring surplus ones.)
+#[test]
+fn entries_beyond_one_dimension() {
+    let mut wide = network(2, &[400], 2, 500);
+    wide.hidden[0].b_th = f64::INFINITY;
+    let batches = [batch(2, 500, 2, 6, 0.05, 1)];
+    let in_one = GpuOptions { delta_bytes: Some(1 << 24), ..GpuOptions::default() };
+    let of = |variant| train(GpuOptions { variant: Some(variant), ..in_one.clone() }, &batches, &wide);
+    assert!(of(Variant::Cooperative) == of(Variant::Plain));
+}
+
 /// More counts than one block of the scan, than one workgroup of block sums, and a long sample.
 #[test]
 fn many_counts() {

@@ -520,11 +520,6 @@ impl Engine for CpuEngine {
     }
 }
 
-/// The bit of weight layer `l` in a word; from the 32nd on they share one.
-fn layer_bit(l: usize) -> u32 {
-    1 << l.min(31)
-}
-
 /// The scratch of the thread that asks.
 fn own_scratch(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
     lock(&scratch[rayon::current_thread_index().unwrap_or(0) % scratch.len()])

@@ -38,7 +38,7 @@ impl ReadoutResult {
 }
 
 /// Runs one sample through a column tile of the readout, as [`super::lif_forward`] does: `weights` is [N_in, W],
-/// `rows` is scratch, `record`, if given, takes V as [T, C] of `stride` C, at the tile's columns.
+/// `record`, if given, takes V as [T, C] of `stride` C, at the tile's columns.
 #[allow(clippy::too_many_arguments)]
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn readout<const W: usize>(

@@ -79,8 +79,7 @@ pub struct GpuOptions {
     pub shaders: Option<std::path::PathBuf>,
 }
 
-/// The adapters of some backends: validation as the environment asks for it, none of the injected kind for indirect
-/// dispatches (the kernels clamp their counts themselves).
+/// The adapters of some backends: validation as the environment asks for it.
 fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
@@ -89,8 +88,7 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     noop.enable = backends == wgpu::Backends::NOOP;
     // As most hardware has it.
     (noop.subgroup_min_size, noop.subgroup_max_size) = (Some(32), Some(32));
-    descriptor.flags =
-        wgpu::InstanceFlags::empty().with_env().difference(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
 }
 

@@ -17,6 +17,11 @@ const SCAN_LANES: u64 = 256;
 /// Most blocks of a scan: each sums all blocks before it.
 const SCAN_BLOCKS: u64 = 4096;
 
+/// Most blocks of a scan over `counts` or fewer. (More counts may be fewer blocks, as each lane then takes more.)
+pub fn most_scan_blocks(counts: u64) -> u64 {
+    counts.div_ceil(SCAN_LANES).min(SCAN_BLOCKS)
+}
+
 /// Counts that a lane of the scan takes, `fewest` or more.
 pub fn scan_per_lane(counts: u64, fewest: u64) -> u64 {
     counts.div_ceil(SCAN_LANES * SCAN_BLOCKS).max(fewest)
@@ -339,7 +344,7 @@ impl<B: Clone> State<B> {
         for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
             let (n, q) = (layer.neurons as u64, quads(layer.neurons) as u64);
             let counts = b * (steps + n + q);
-            let most_blocks = scan_blocks(counts, scan_per_lane(counts, 1));
+            let most_blocks = most_scan_blocks(counts);
             let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
             let mut make = |purpose: &str, what: &str, bytes: u64| {
                 m.storage(&format!("hidden[{l}] {purpose}"), &format!("{what} of hidden[{l}]"), bytes)
@@ -377,7 +382,7 @@ impl<B: Clone> State<B> {
                     Some(conv) => {
                         let (n, q) = (conv.outputs() as u64, quads(conv.outputs()) as u64);
                         let counts = b * (steps + n + q);
-                        let blocks = 2 * scan_blocks(counts, scan_per_lane(counts, 1));
+                        let blocks = 2 * most_scan_blocks(counts);
                         // Windows do not spike more often than their neurons.
                         Some(PooledState {
                             spike_words: make("spike masks", "pooled spike masks", 16 * b * words * q)?,
@@ -441,5 +446,25 @@ impl State {
             true => Ok(context.uniform(&request.label, request.bytes)),
             false => context.storage(&request.label, request.bytes),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shorter scan may have more blocks than that of all counts: an evaluation looks at the rows alone.
+    #[test]
+    fn block_sums_have_room_for_every_shorter_scan() {
+        let edges = (1..6).flat_map(|k| [(k << 20) - 256, (k << 20) - 1, k << 20, (k << 20) + 1]);
+        let counts: Vec<u64> = edges.chain([1, 255, 257, 10_000, 1_024_000, 1_280_000]).collect();
+        for &all in &counts {
+            for &scanned in counts.iter().filter(|&&scanned| scanned <= all) {
+                for fewest in [1, 4, 16] {
+                    let blocks = scan_blocks(scanned, scan_per_lane(scanned, fewest));
+                    assert!(blocks <= most_scan_blocks(all), "{scanned} of {all}: {blocks}");
+                }
+            }
+        }
     }
 }

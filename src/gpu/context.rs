@@ -148,19 +148,14 @@ impl Context {
     pub fn storage(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
         if bytes > self.binding {
             return Err(Error::Device(format!(
-                "{label} would take {} KiB, {} binds at most {} KiB at once; use a smaller batch or narrower layers",
-                bytes >> 10,
-                self.adapter.name,
-                self.binding >> 10
+                "{label} would take {bytes} bytes, {} binds at most {} at once; use a smaller batch or narrower layers",
+                self.adapter.name, self.binding
             )));
         }
         Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.next_multiple_of(16).max(16),
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST
-                | wgpu::BufferUsages::INDIRECT,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         }))
     }

@@ -258,8 +258,14 @@ impl GpuEngine {
     fn allocate(&mut self, sizes: Sizes) -> Result<()> {
         self.recordings.clear();
         self.state = None;
-        self.state = Some(State::new(&self.context, &self.network, &sizes)?);
-        self.context.check()
+        let state = State::new(&self.context, &self.network, &sizes)?;
+        if let Err(error) = self.context.check() {
+            // A smaller batch may fit.
+            self.wanted = 0;
+            return Err(error);
+        }
+        self.state = Some(state);
+        Ok(())
     }
 
     /// Grows the lists of every layer that some report says are too small.
@@ -306,7 +312,11 @@ impl GpuEngine {
                 sparse::record(&mut self.context, parts, &piece, held, &self.recorded_v)
             }
         };
-        self.context.check()?;
+        if let Err(error) = self.context.check() {
+            // A smaller batch may fit.
+            self.dense = dense::DenseState::default();
+            return Err(error);
+        }
         self.recordings.insert(piece, recording);
         Ok(())
     }
@@ -407,8 +417,10 @@ impl Engine for GpuEngine {
     }
 
     fn reopen(&mut self) -> Result<()> {
-        let set = self.held.take().map(|held| held.set);
         // What is left of the lost device makes room, but for the weights: without them this would be no engine.
+        if let Some(held) = &mut self.held {
+            held.resident = None;
+        }
         (self.state, self.dense) = (None, dense::DenseState::default());
         self.recordings.clear();
         let options = GpuOptions { variant: Some(self.context.variant), tuning: false, ..self.options.clone() };
@@ -417,6 +429,7 @@ impl Engine for GpuEngine {
         if old != new {
             return Err(Error::Device(format!("{} is gone, in its place is {}", old.name, new.name)));
         }
+        let set = self.held.take().map(|held| held.set);
         let rates = self.rates.take();
         let layer_methods = self.dense_layers.methods().to_vec();
         *self = GpuEngine { options: self.options.clone(), rates, ..fresh };
@@ -430,6 +443,12 @@ impl Engine for GpuEngine {
             weights.check(&self.network)?;
         }
         self.step = state.step;
+        if let Some(state) = &self.state {
+            // Dense layers multiply what a step leaves there with spikes that are 0, which a NaN would outlive.
+            let mut encoder = self.context.device.create_command_encoder(&Default::default());
+            encoder.clear_buffer(&state.delta, 0, None);
+            self.context.queue.submit([encoder.finish()]);
+        }
         for (l, layer) in self.weights.iter().enumerate() {
             layer.write(&self.context, |shard| &shard.weights, &state.weights.layers[l]);
             layer.write(&self.context, |shard| &shard.first, &state.first.layers[l]);

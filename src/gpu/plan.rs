@@ -11,6 +11,8 @@ pub const DENSITY_GUESS: f64 = 0.02;
 pub const SLACK: f64 = 1.25;
 /// Entries that a list holds at least.
 const FEWEST: u32 = 256;
+/// Entries that a list holds at most, of 16 bytes each.
+const MAX_LIST: u64 = 1 << 28;
 
 /// What a device can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,7 @@ impl Rates {
         let list = |neurons: usize, rate: f64| {
             // No list is longer than its layer has slots.
             let slots = batch as f64 * (network.time_steps * neurons) as f64;
-            (rate * batch as f64).ceil().min(slots).clamp(f64::from(FEWEST), f64::from(u32::MAX / 16)) as u32
+            (rate * batch as f64).ceil().min(slots).max(f64::from(FEWEST)) as u32
         };
         let hidden = network.hidden.iter().zip(&self.hidden);
         Sizes {
@@ -179,12 +181,19 @@ fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     for (l, layer) in network.hidden.iter().enumerate() {
         let slots = b * (network.time_steps * layer.neurons) as u64;
         let counts = b * (network.time_steps + layer.neurons + quads(layer.neurons)) as u64;
-        if counts >= u64::from(u32::MAX) || slots >= 1 << 40 {
+        if counts >= u64::from(u32::MAX) || slots > u64::from(u32::MAX) {
             return Err(Error::Config(format!(
                 "hidden[{l}]: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
                 network.time_steps, layer.neurons
             )));
         }
+    }
+    let lists = sizes.capacity.iter().flat_map(|layer| [layer.events, layer.active]).map(u64::from);
+    let longest = lists.chain([sizes.input_events as u64]).max().unwrap_or(0);
+    if longest > MAX_LIST {
+        return Err(Error::Config(format!(
+            "{b} samples have lists of {longest} events, and a list holds at most {MAX_LIST}; use a smaller batch"
+        )));
     }
     let layout = lay_out(network, sizes)?;
     let one = if sizes.batch == 1 { " of a single sample" } else { "" };

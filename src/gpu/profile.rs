@@ -26,9 +26,12 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
     let most = engine.most_samples(Purpose::Train);
     let pieces: Vec<_> = Piece::of(batch.len(), most, Purpose::Train, false).collect();
     for (piece, range) in &pieces {
-        engine.record(*piece)?;
-        engine.write_batch(&part(batch, range, pieces.len()));
-        reports.push(run(engine, piece, &mut kernels, &mut slices, &mut origin)?);
+        let ran = engine.record(*piece).and_then(|()| {
+            engine.write_batch(&part(batch, range, pieces.len()));
+            run(engine, piece, &mut kernels, &mut slices, &mut origin)
+        });
+        // A step that failed is none.
+        reports.push(ran.inspect_err(|_| engine.step -= 1)?);
     }
     if reports.iter().any(Report::overflowed) {
         // The update was withheld: the same step again, with room.

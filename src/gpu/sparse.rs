@@ -12,6 +12,7 @@ use super::pieces::Piece;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders as k;
 use super::variant::Variant;
+use crate::engine::layer_bit;
 use crate::model::{Convolution, HiddenLayer, Logits, Network};
 
 /// What a recording is for.
@@ -83,11 +84,6 @@ fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'
         let buffers = &[&state.status, &s.gradient, &s.weights, &s.first, &s.second, &state.adam];
         r.add(format!("adam.{l}"), (k::ADAM, &[]), p, buffers, groups(w.rows * s.quads));
     }
-}
-
-/// The bit of weight layer `l` in the words of [`State::status`]; from the 32nd on they share one.
-fn layer_bit(l: usize) -> u32 {
-    1 << l.min(31)
 }
 
 /// Records the prefix sum of `p.counts` counts, at least four to a lane.
@@ -498,10 +494,11 @@ impl<'a> Step<'a> {
             (None, _) => self.variant.spike_gradient(),
         };
         // About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further
-        // sweep, and workgroups without any end at once.
+        // sweep, and workgroups without any end at once. A
+        // dispatch of more than one dimension would have surplus ones, which would sweep over others' entries.
         let active = u64::from(self.state.sizes.capacity[l].active);
         let expected = active * samples as u64 / (2 * self.batch as u64);
-        let sweep = expected.div_ceil(entries).clamp(1, 1 << 20);
+        let sweep = expected.div_ceil(entries).clamp(1, 65_535);
         let p = Params {
             first_sample: first as u32,
             chunk_samples: samples as u32,

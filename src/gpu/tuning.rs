@@ -2,7 +2,7 @@
 //! remembered in the user's cache folder.
 //!
 //! Which one wins depends on the adapter, its driver and the network; the outcome is kept for that combination and this
-//! version of the program. It decides the last bits of the results, so a run remembers it
+//! version of the program. A run remembers it, as a driver may round differently in another
 //! ([`kernels`](crate::config::RunConfig::kernels)). Nothing about tuning can fail: what cannot be read, measured or
 //! written leaves the variant that is usual for the adapter's tier.
 
@@ -30,7 +30,7 @@ const SAMPLES: usize = 64;
 const SLOTS: usize = 1 << 22;
 /// Spikes per input slot of a measured step.
 const DENSITY: f64 = 0.01;
-/// What another variant's time must be below, as a fraction of the usual one's: a tie is not worth other bits.
+/// What another variant's time must be below, as a fraction of the usual one's: a tie is not worth a change.
 const GAIN: f64 = 0.95;
 /// Outcomes that are remembered, the newest.
 const REMEMBERED: usize = 256;

@@ -290,8 +290,8 @@ pub fn accuracy(job: &mut Job) -> Result<Figure> {
         if !conv {
             series.insert(1, ("dense and unmasked, our settings", ours, true));
         }
-        // A convolution's [B, T, N] arrays and many layers take their time: of a quick figure on fewer samples.
-        let data = match (conv || preset == "fmnist-deep", job.pick(None, Some((400, 200)), None)) {
+        // A convolution, many layers and dense steps of long samples take their time: of a quick figure on fewer samples.
+        let data = match (preset != "fmnist", job.pick(None, Some((400, 200)), None)) {
             (true, Some((limit, tested))) => job.data(preset, limit, tested)?,
             _ => data,
         };
