@@ -228,11 +228,13 @@ impl RunConfig {
         {
             return bad("device", &self.device, "auto, cpu, gpu or gpu:N");
         }
-        if self.epochs == 0 {
-            return bad("epochs", &self.epochs, "1 or more");
+        // Beyond any use, and far from where steps and samples could no longer be counted.
+        const MOST: u64 = u32::MAX as u64;
+        if !(1..=MOST).contains(&self.epochs) {
+            return bad("epochs", &self.epochs, "1 to 4294967295");
         }
-        if self.batch == 0 {
-            return bad("batch", &self.batch, "1 or more");
+        if !(1..=MOST).contains(&(self.batch as u64)) {
+            return bad("batch", &self.batch, "1 to 4294967295");
         }
         if self.limit == Some(0) {
             return bad("limit", &0, "1 or more; leave it out to train on all samples");

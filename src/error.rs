@@ -65,6 +65,6 @@ impl Error {
 }
 
 /// A path for people: it may be a stranger's, as the `data` of a configuration is.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     harmless(&path.to_string_lossy()).into_owned()
 }

@@ -56,6 +56,14 @@ pub(crate) fn refuse_special(path: &Path) -> Result<u64> {
     }
 }
 
+/// Refuses a link where the program appends to a file or locks it: what it leads to may be anybody's.
+pub(crate) fn refuse_link(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        true => Err(Error::format(path, "is a link, and is about to be written; remove it, or choose another folder")),
+        false => Ok(()),
+    }
+}
+
 /// A stranger's words as they may be shown: control characters, which terminals obey, are escaped, all but the end of a
 /// line; long texts are cut.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {

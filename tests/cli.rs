@@ -191,6 +191,10 @@ fn without_out_no_run_is_overwritten() {
     };
     assert_eq!([run(&[]), run(&[]), run(&[])], ["runs/fmnist", "runs/fmnist-2", "runs/fmnist-3"]);
     assert_eq!(run(&["--resume"]), "runs/fmnist-3");
+    // A start that is refused leaves no run behind, and does not hide the last one.
+    let words = ["train", "fmnist", "--limit", "20", "--device", "cpu", "--set", "initial_spikes=1000"];
+    spikegrad(&words).current_dir(folder.path()).assert().code(1);
+    assert_eq!(run(&["--resume"]), "runs/fmnist-3");
     let toml = folder.path().join("mine.toml");
     std::fs::write(&toml, "preset = 'fmnist'\nlimit = 30\n[[network.hidden]]\nneurons = 8").unwrap();
     let words = ["train", "mine.toml", "--epochs", "1", "--device", "cpu", "--quiet"];
@@ -278,7 +282,7 @@ fn a_damaged_checkpoint_is_named() {
 
 #[test]
 fn wrong_words_exit_with_two() {
-    let wrong: [(&[&str], &[&str]); 29] = [
+    let wrong: [(&[&str], &[&str]); 32] = [
         (&["frobnicate"], &["frobnicate"]),
         (&["train"], &["PRESET"]),
         (&["train", "mnist"], &["`mnist`", "fmnist"]),
@@ -286,6 +290,9 @@ fn wrong_words_exit_with_two() {
         (&["train", "fmnist", "--device", "tpu"], &["tpu", "cpu", "gpu:N"]),
         (&["train", "fmnist", "--batch", "0"], &["batch = 0"]),
         (&["train", "fmnist", "--epochs", "0"], &["epochs = 0"]),
+        (&["train", "fmnist", "--epochs", "4611686018427387904"], &["epochs = 4611686018427387904"]),
+        (&["bench", "fmnist", "--batch", "1152921504606846976"], &["batch = 1152921504606846976"]),
+        (&["bench", "fmnist", "--depth", "18446744073709551615"], &["--depth", "1024 at most"]),
         (&["train", "fmnist", "--limit", "0"], &["limit = 0"]),
         (&["train", "fmnist", "--lr", "-1"], &["lr = -1"]),
         (&["train", "fmnist", "--b-th", "-0.5"], &["b_th = -0.5"]),

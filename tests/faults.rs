@@ -42,7 +42,8 @@ fn a_line_of_metrics_torn_by_a_full_disk_is_no_loss() {
     let said = ends(limited, 1);
     names_all(&said, &["error: ", "metrics.jsonl: ", "last checkpoint is kept", "--resume --out"]);
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    assert!(!metrics.ends_with('\n'), "the limit is meant to tear a line");
+    // A line that ends just at the limit is not torn: once in some hundred runs, as the clock's digits will have it.
+    assert!(!metrics.ends_with('\n') || metrics.len() == 32 * 512, "the limit is meant to tear a line");
     assert!(epochs(&run) > 20 && epochs(&run) < 60, "{}", epochs(&run));
     assert!(!names(&run).iter().any(|name| is_temporary(name)));
     resumes(&run, &folder.join("whole"));

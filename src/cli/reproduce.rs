@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let stop =
         stop_on_signal("finishing what is at hand; the same command goes on from here. Once more quits at once")?;
-    let mut missing = Vec::new();
+    let (mut missing, mut failed) = (Vec::new(), false);
     for item in &items {
         let clock_of_item = Instant::now();
         complain(format_args!("{}: {}", item.name, item.measures));
@@ -97,6 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             // One of many is noted, and the others go on.
             Err(e) if items.len() > 1 && !matches!(e, Error::Interrupted) => {
                 complain(format_args!("warning: {} is left out: {e}", item.name));
+                failed |= !matches!(e, Error::Data(_) | Error::Unsupported(_));
                 missing.push((item.name.to_string(), e.to_string()));
             }
             Err(e) => return Err(e.into()),
@@ -104,5 +105,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         page::write(&options.out, &missing)?;
     }
     say(options.out.join(page::PAGE_FILE).display())?;
-    Ok(if missing.len() == items.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    // Data that are not at hand are no failure.
+    Ok(if failed || missing.len() == items.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

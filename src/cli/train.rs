@@ -17,7 +17,7 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::GpuOptions;
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
-use spikegrad::train::{self, CHECKPOINT_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
+use spikegrad::train::{self, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -216,10 +216,13 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
         n => Path::new("runs").join(format!("{stem}-{n}")),
     };
     let free = (1..).find(|&n| !numbered(n).exists()).unwrap_or(1);
-    match (arguments.resume, free) {
-        (false, free) => Ok(numbered(free)),
-        (true, 1) => bail!("{}: no run to resume; name its folder with --out", numbered(1).display()),
-        (true, free) => Ok(numbered(free - 1)),
+    if !arguments.resume {
+        return Ok(numbered(free));
+    }
+    // A start that was refused leaves a folder without a run.
+    match (1..free).rev().map(numbered).find(|folder| folder.join(CONFIG_FILE).exists()) {
+        Some(last) => Ok(last),
+        None => bail!("{}: no run to resume; name its folder with --out", numbered(1).display()),
     }
 }
 
@@ -256,6 +259,10 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
         }
     };
     change(&mut config, arguments)?;
+    if let Some(data) = &config.data {
+        // The run may be resumed or tested from another folder.
+        config.data = Some(std::path::absolute(data).map_err(Error::io(data))?);
+    }
     config.check().map_err(usage)?;
     Ok(config)
 }
@@ -266,10 +273,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             field.clone_from(value);
         }
     }
-    if let Some(data) = &arguments.data {
-        // The run may be resumed or tested from another folder.
-        config.data = Some(std::path::absolute(data).map_err(Error::io(data))?);
-    }
+    set(&mut config.data, &arguments.data.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
         config.network.set_hidden(widths).map_err(|e| usage(format!("--hidden: {e}")))?;
     }

@@ -6,7 +6,7 @@
 //! data compress.
 
 use crate::error::{Error, Result};
-use crate::limits::Gunzip;
+use crate::limits::{self, Gunzip};
 use crate::model::MAX_EXTENT;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -108,6 +108,7 @@ fn write(mut out: impl Write, magic: u32, sizes: &[usize], bytes: &[u8]) -> io::
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
+    limits::refuse_special(path)?;
     Ok(BufReader::with_capacity(1 << 16, File::open(path).map_err(Error::io(path))?))
 }
 

@@ -17,7 +17,7 @@ pub use cache::Cache;
 pub use recordings::{Bins, LoadProgress};
 pub use split::Validation;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::model::Network;
 use crate::presets::data_set;
@@ -174,7 +174,7 @@ fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Lo
     let [train, test] = (kind.halves)(&folder)?;
     let (train, test) = (load_half(kind, &train, bins, options)?, load_half(kind, &test, bins, options)?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
-    let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), folder.display());
+    let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
     origin = match sizes == kind.published {
         true => format!("{}, all {origin}", kind.name),
         false => {
@@ -204,7 +204,8 @@ fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Re
     let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
     let kept = match options.cache.file(path, bytes, bins) {
         // Taken before reading: a file that changes meanwhile is not kept under the checksum of the new one.
-        Some(file) => Some((file, (kind.checksum)(path)?)),
+        // What cannot be summed up, a dangling link among the recordings, is read without the cache.
+        Some(file) => (kind.checksum)(path).ok().map(|checksum| (file, checksum)),
         None => None,
     };
     if let Some((file, checksum)) = &kept
@@ -231,7 +232,7 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded>
     let origin = match &located.folder {
         Some(folder) => {
             let all = if (train.len(), test.len()) == (60_000, 10_000) { "all " } else { "" };
-            format!("Fashion-MNIST, {all}{sizes}, from {}", folder.display())
+            format!("Fashion-MNIST, {all}{sizes}, from {}", shown(folder))
         }
         None => format!(
             "the shipped subset of Fashion-MNIST ({sizes}); for the whole: apt-get install dataset-fashion-mnist, \

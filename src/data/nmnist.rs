@@ -112,6 +112,7 @@ impl NMnist {
         let damaged = |what: String| {
             Error::format(path, format!("{what}; a whole zip of <digit>/NNNNN.bin expected, get the file again"))
         };
+        limits::refuse_special(path)?;
         let file = SharedFile::new(File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))?;
         let length = fs::metadata(path).map_err(Error::io(path))?.len();
         let mut archive = ZipArchive::new(file)

@@ -19,14 +19,14 @@ pub use raster::{Raster, RasterPanel, raster_png};
 pub use table::{Table, table_png};
 
 use crate::error::{Error, Result};
-use crate::train::TEMPORARY_PREFIX;
+use crate::limits;
+use crate::train::write_atomically;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageEncoder, RgbImage, imageops};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -89,29 +89,16 @@ fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn
     Ok(imageops::thumbnail(&canvas, width, height))
 }
 
-/// Writes a PNG beside `path` and renames it, so that no reader meets half a file.
+/// Writes a PNG: whole, or not at all. A pipe or a device is no place for it.
 fn save(path: &Path, figure: &RgbImage) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // A temporary file is its owner's alone; the figure gets what the umask leaves, as any new file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    // The name by which a run removes what it left when it was killed.
-    builder.prefix(TEMPORARY_PREFIX).suffix(".png");
-    let write = || {
-        let mut file = builder.tempfile_in(folder)?;
-        let mut out = BufWriter::new(file.as_file_mut());
-        PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive)
-            .write_image(figure, figure.width(), figure.height(), image::ExtendedColorType::Rgb8)
-            .map_err(|e| match e {
-                image::ImageError::IoError(e) => e,
-                e => std::io::Error::other(e),
-            })?;
-        out.flush()?;
-        drop(out);
-        file.persist(path).map_err(|e| e.error)
-    };
-    write().map(|_| ()).map_err(Error::io(path))
+    if path.exists() {
+        limits::refuse_special(path)?;
+    }
+    let mut png = Vec::new();
+    PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
+        .write_image(figure, figure.width(), figure.height(), image::ExtendedColorType::Rgb8)
+        .map_err(|e| Error::Data(format!("the figure could not be encoded: {e}")))?;
+    write_atomically(path, &png)
 }
 
 /// A text style of `size` figure pixels, anchored at (`h`, `v`).

@@ -73,7 +73,9 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
     network.set_hidden(&vec![place.hidden; place.depth])?;
     network.time_steps = place.steps.unwrap_or(network.time_steps);
     let info = job.info(&network)?;
-    let key = json!([preset, place.hidden, place.depth, network.time_steps, place.batch, seed]);
+    let methods = fitting(job, &network, place.batch, density(preset))?;
+    let names: Vec<&str> = methods.iter().map(|(_, name)| *name).collect();
+    let key = json!([preset, place.hidden, place.depth, network.time_steps, place.batch, seed, names]);
     job.point("memory", &info, key, |job| {
         let (hidden, batch, depth, steps) = (place.hidden, place.batch, place.depth, network.time_steps);
         job.tell(&format!("  {preset}: {depth} × {hidden} neurons, batch {batch}, T = {steps}, seed {seed}"));
@@ -81,7 +83,7 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
         let state = TrainingState::new(scaled_weights(&network, &events, TARGET_DENSITY, seed)?);
         let adam = presets::paper(preset)?.adam;
         let mut bytes = serde_json::Map::new();
-        for (method, name) in fitting(job, &network, place.batch, density(preset))? {
+        for (method, name) in methods {
             let mut engine = job.options.device.open(&network, method)?;
             engine.load(&state)?;
             engine.train(&events, &adam)?;

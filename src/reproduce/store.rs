@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::train::{lock, write_atomically};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,6 +20,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct Store {
     path: PathBuf,
     points: BTreeMap<String, Value>,
+    _lock: File,
 }
 
 impl Store {
@@ -26,26 +28,32 @@ impl Store {
     /// killed, is dropped.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Format`] naming the line that is no point.
+    /// [`Error::Io`]; [`Error::Config`] where another call is writing the folder; [`Error::Format`] naming the line that is
+    /// no point.
     pub fn open(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let lock = lock(folder)?;
         let path = folder.join(POINTS_FILE);
+        limits::refuse_link(&path)?;
         let mut points = BTreeMap::new();
         if path.exists() {
             let bytes = limits::read(&path, MAX_BYTES, "the points of figures")?;
             let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-            if whole < bytes.len() {
-                let file = File::options().write(true).open(&path).map_err(Error::io(&path))?;
-                file.set_len(whole as u64).map_err(Error::io(&path))?;
-            }
             for (k, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
                 let (key, value): (Value, Value) = serde_json::from_slice(line).map_err(|e| {
                     Error::format(&path, format!("line {} is no point of a figure ({e}); remove it", k + 1))
                 })?;
                 points.insert(key.to_string(), value);
             }
+            if whole < bytes.len() && whole > 0 {
+                write_atomically(&path, &bytes[..whole])?;
+            } else if whole < bytes.len() && !bytes.starts_with(b"[") {
+                return Err(Error::format(&path, "holds no points of figures; choose another folder with --out"));
+            } else if whole < bytes.len() {
+                write_atomically(&path, b"")?;
+            }
         }
-        Ok(Store { path, points })
+        Ok(Store { path, points, _lock: lock })
     }
 
     /// The point of `key`, where it is finished.
@@ -86,12 +94,38 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"[{\"a\":");
         std::fs::write(&path, &bytes).unwrap();
+        drop(store);
         let mut store = Store::open(folder.path()).unwrap();
         assert_eq!(store.get(&json!({"a": [2, "x"], "b": 1})), Some(&json!(1)));
         store.put(&json!(2), json!({"ms": 0.1})).unwrap();
+        drop(store);
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.get(&json!(2)), Some(&json!({"ms": 0.1})));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_of_points_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(POINTS_FILE);
+        std::fs::write(&path, "my notes").unwrap();
+        assert!(Store::open(folder.path()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"my notes");
+        #[cfg(unix)]
+        {
+            let other = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink(&path, other.path().join(POINTS_FILE)).unwrap();
+            assert!(Store::open(other.path()).unwrap_err().to_string().contains("is a link"));
+        }
+    }
+
+    #[test]
+    fn two_calls_do_not_write_one_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        assert!(Store::open(folder.path()).unwrap_err().to_string().contains("another run"));
+        drop(first);
+        Store::open(folder.path()).unwrap();
     }
 
     #[test]

@@ -69,11 +69,12 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
     let info = job.info(&network)?;
     let repeat = job.pick(10, 3, 1);
     let (events, name) = input(job, preset, &network, batch, seed)?;
-    let key = json!([preset, name, hidden, batch, seed, repeat]);
+    let methods = fitting(job, &network, batch, density(preset))?;
+    let names: Vec<&str> = methods.iter().map(|(_, name)| *name).collect();
+    let key = json!([preset, name, events.events().len(), hidden, batch, seed, repeat, names]);
     job.point("time", &info, key, |job| {
         job.tell(&format!("  {preset}: {hidden} neurons, batch {batch}, seed {seed}"));
         let weights = scaled_weights(&network, &events, TARGET_DENSITY, seed)?;
-        let methods = fitting(job, &network, batch, density(preset))?;
         let open = |(method, _): &(Method, &str)| job.options.device.open(&network, *method);
         let mut engines = methods.iter().map(open).collect::<Result<Vec<_>>>()?;
         let adam = presets::paper(preset)?.adam;

@@ -48,6 +48,11 @@ impl Checkpoint {
     /// [`Error::NotFinite`] naming the tensor or the sum (nothing is written then), [`Error::Config`] where shapes are not the
     /// network's, [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
+        write_atomically(path, &self.to_bytes(path)?)
+    }
+
+    /// What [`save`](Self::save) writes.
+    pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
         check_numbers(&self.state, self.config.adam.lr)?;
         if let Some(what) = unusable_progress(&self.progress) {
             return Err(Error::NotFinite(format!(
@@ -79,7 +84,7 @@ impl Checkpoint {
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let metadata = HashMap::from([(METADATA_KEY.to_string(), header)]);
-        write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
+        safetensors::serialize(views, Some(metadata)).map_err(failed)
     }
 
     /// Reads a checkpoint of `network`.

@@ -2,6 +2,7 @@
 
 use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
 use crate::error::{Error, Result};
+use crate::limits;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ impl RunFolder {
         std::fs::create_dir_all(path).map_err(|e| {
             Error::Config(format!("{}: cannot be made a run's folder ({e}); choose another with --out", path.display()))
         })?;
+        limits::refuse_link(&path.join(METRICS_FILE))?;
         let lock = lock(path)?;
         if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
         {
@@ -83,8 +85,10 @@ fn is_still_at(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
-fn lock(folder: &Path) -> Result<File> {
+/// Locks a folder that one program at a time writes, as long as the file lives.
+pub(crate) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_FILE);
+    limits::refuse_link(&path)?;
     let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(Error::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -136,7 +140,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(path))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
     file.persist(path).map_err(|e| Error::io(path)(e.error))?;
     // The rename itself lasts only when the folder is on the disk. Windows has no such call, and needs none.
@@ -175,6 +179,20 @@ mod tests {
             let refused = message(RunFolder::open(folder.path(), false));
             assert!(refused.contains(name) && refused.contains("--resume") && refused.contains("--out"), "{refused}");
             assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "old");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_links() {
+        for name in [METRICS_FILE, LOCK_FILE] {
+            let temp = tempfile::tempdir().unwrap();
+            let run = temp.path().join("run");
+            std::fs::create_dir(&run).unwrap();
+            std::os::unix::fs::symlink(temp.path().join("elsewhere"), run.join(name)).unwrap();
+            let refused = message(RunFolder::open(&run, false));
+            assert!(refused.contains(name) && refused.contains("is a link"), "{refused}");
+            assert!(!temp.path().join("elsewhere").exists());
         }
     }
 

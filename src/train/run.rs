@@ -459,14 +459,18 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, name: &str, state: TrainingState) -> Result<()> {
-        self.folder.check()?;
         if state.step != self.progress.step {
             return Err(Error::Device(format!(
                 "the device counts {} steps, {} were trained",
                 state.step, self.progress.step
             )));
         }
-        Checkpoint { config: self.config.clone(), progress: self.progress.clone(), state }.save(&self.folder.file(name))
+        let checkpoint = Checkpoint { config: self.config.clone(), progress: self.progress.clone(), state };
+        let path = self.folder.file(name);
+        let bytes = checkpoint.to_bytes(&path)?;
+        // At the last moment: what is written by name into another run's folder would damage that run.
+        self.folder.check()?;
+        write_atomically(&path, &bytes)
     }
 
     fn summary(&self) -> Summary {

@@ -163,6 +163,10 @@ fn pipes_and_devices_are_not_waited_for() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let first = |path: &Path| NMnist::open(path)?.recording(0);
     says(&refused_path(folder.path().into(), MIB, first), &["00001.bin: is a pipe or a device"]);
+    let zip = folder.path().join("Train.zip");
+    fs::rename(&pipe, &zip).unwrap();
+    says(&refused_path(zip.clone(), MIB, first), &["Train.zip: is a pipe or a device"]);
+    fs::rename(&zip, &pipe).unwrap();
     says(&refused_path(pipe, MIB, checkpoint), &["is a pipe or a device"]);
     says(&refused_path("/dev/zero".into(), MIB, metrics::read), &["/dev/zero: is a pipe or a device"]);
 }

@@ -11,6 +11,7 @@ use spikegrad::data;
 use spikegrad::device::Device;
 use spikegrad::events::EventSet;
 use spikegrad::memory::{self, Densities, Estimate};
+use spikegrad::model::MAX_LAYERS;
 use spikegrad::presets;
 use spikegrad::weights::Weights;
 
@@ -83,6 +84,9 @@ pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     // Convolutions stay as they are.
     let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
     let layers = arguments.depth.unwrap_or(linear);
+    if layers > MAX_LAYERS {
+        bail!(super::Usage(format!("--depth {layers}: must be {MAX_LAYERS} at most")));
+    }
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
         (widths, Some(depth)) if widths.len() != depth => {
