@@ -215,15 +215,16 @@ impl Context {
     pub fn poll(&self) -> Result<()> {
         let outcome = self.device.poll(wgpu::PollType::Poll);
         self.check()?;
-        outcome.map(drop).map_err(|e| Error::Device(e.to_string()))
+        outcome.map(drop).map_err(|e| self.fault(e.to_string()))
     }
 
     /// Waits for a submission, or for all of them.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let outcome = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) });
         self.check()?;
+        // What was submitted to a device that had just been lost has no number to wait for.
         outcome.map(drop).map_err(|e| {
-            Error::Device(format!(
+            self.fault(format!(
                 "{} did not finish within {} s ({e}); a smaller batch makes shorter steps",
                 self.adapter.name,
                 PATIENCE.as_secs()
