@@ -9,9 +9,9 @@ use crate::bench::Ceilings;
 use crate::error::Result;
 use std::time::Instant;
 
-/// Bytes of each of the two arrays that are copied: beyond every cache, within every binding.
+/// Bytes of each of the two arrays that are copied: beyond every cache. Less on a device that binds less.
 const ARRAY: u64 = 64 << 20;
-/// Lanes that multiply and add: enough for a large GPU.
+/// Most lanes that multiply and add: enough for a large GPU.
 const LANES: u64 = 1 << 18;
 /// Turns of their loop, 32 multiply-adds each.
 const TURNS: u64 = 64;
@@ -24,24 +24,26 @@ const LEAST_SECONDS: f64 = 0.05;
 /// No such adapter, or one that fails.
 pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
     let mut context = Context::open(&GpuOptions { count: false, ..options.clone() })?;
-    let source = context.storage("stream source", ARRAY)?;
-    let target = context.storage("stream target", ARRAY)?;
+    let in_group = u64::from(if context.narrow { FEWEST_LANES } else { WIDE_LANES });
+    let row = 16 * in_group;
+    let array = ARRAY.min(context.binding) / row * row;
+    let source = context.storage("stream source", array)?;
+    let target = context.storage("stream target", array)?;
     // x = m x + a that neither grows nor vanishes.
     context.queue.write_buffer(&source, 0, bytemuck::cast_slice(&[[0.5f32; 4], [0.25; 4]]));
-    let lanes = ARRAY / 16;
-    let in_group = u64::from(if context.narrow { FEWEST_LANES } else { WIDE_LANES });
+    let (lanes, busy) = (array / 16, LANES.min(array / 16));
     let mut r = Recorder::new(&mut context);
     let groups = Work::Groups(lanes / in_group);
     r.add("stream", (MEASURE_STREAM, &[]), [lanes as u32, 0, 0, 0], &[&source, &target], groups);
     let stream = r.finish();
     let mut r = Recorder::new(&mut context);
-    let params = [TURNS as u32, LANES as u32, 0, 0];
-    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(LANES / in_group));
+    let params = [TURNS as u32, busy as u32, 0, 0];
+    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(busy / in_group));
     let arithmetic = r.finish();
     context.check()?;
     Ok(Ceilings {
-        bytes_per_second: 2.0 * ARRAY as f64 / seconds(&context, &stream)?,
-        multiply_adds_per_second: (32 * LANES * TURNS) as f64 / seconds(&context, &arithmetic)?,
+        bytes_per_second: 2.0 * array as f64 / seconds(&context, &stream)?,
+        multiply_adds_per_second: (32 * busy * TURNS) as f64 / seconds(&context, &arithmetic)?,
     })
 }
 
