@@ -45,12 +45,11 @@ impl Store {
                 })?;
                 points.insert(key.to_string(), value);
             }
-            if whole < bytes.len() && whole > 0 {
-                write_atomically(&path, &bytes[..whole])?;
-            } else if whole < bytes.len() && !bytes.starts_with(b"[") {
+            if whole == 0 && !bytes.is_empty() && !bytes.starts_with(b"[") {
                 return Err(Error::format(&path, "holds no points of figures; choose another folder with --out"));
-            } else if whole < bytes.len() {
-                write_atomically(&path, b"")?;
+            }
+            if whole < bytes.len() {
+                write_atomically(&path, &bytes[..whole])?;
             }
         }
         Ok(Store { path, points, _lock: lock })
