@@ -53,7 +53,7 @@ fn place_row(k: u32, n: u32, offset: u32) {
         if any(fired != vec4<u32>(0u)) {
             for (var j = 0u; j < 4u; j++) {
                 if fired[j] != 0u && at < end {
-                    events[at] = t << 16u | (4u * q + j);
+                    events[at] = (t << 16u) | (4u * q + j);
                     at++;
                 }
             }

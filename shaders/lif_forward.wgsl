@@ -68,11 +68,11 @@ var<workgroup> distances: array<vec4<f32>, WIDTH * BLOCK * LANES>;
 
 // One bit a time step from four bits a time step: set where any of the four is.
 fn any_of_four(nibbles: u32) -> u32 {
-    var x = nibbles | nibbles >> 1u;
-    x = (x | x >> 2u) & 0x11111111u;
-    x = (x | x >> 3u) & 0x03030303u;
-    x = (x | x >> 6u) & 0x000f000fu;
-    return (x | x >> 12u) & 0xffu;
+    var x = nibbles | (nibbles >> 1u);
+    x = (x | (x >> 2u)) & 0x11111111u;
+    x = (x | (x >> 3u)) & 0x03030303u;
+    x = (x | (x >> 6u)) & 0x000f000fu;
+    return (x | (x >> 12u)) & 0xffu;
 }
 
 fn nibble(x: vec4<bool>) -> u32 {
@@ -152,8 +152,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
     for (var begin = 0u; begin < p.steps; begin += BLOCK) {
         // Bit 4 (t - begin) + k: neuron k spikes, or is active, at t.
-        var spike_bits: array<u32, WIDTH>;
-        var active_bits: array<u32, WIDTH>;
+        var spike_bits = array<u32, WIDTH>();
+        var active_bits = array<u32, WIDTH>();
         let stop = min(begin + BLOCK, p.steps);
 #ifdef CONV
 #ifdef AHEAD

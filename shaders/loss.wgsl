@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let inside = b < p.batch;
     let begin = select(0u, b * stride, inside);
     // The first class of the largest logit.
-    var best = -3.4028235e38;
+    var best = -3.4028234e38;
     var best_class = p.neurons;
     for (var c = lane; c < p.neurons; c += LANES) {
         if logits[begin + c] > best || best_class == p.neurons {

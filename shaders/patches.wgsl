@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef PLACE
                     let at = offsets[list] + atomicSub(&counts[list], 1u) - 1u;
                     if at < arrayLength(&patches) {
-                        patches[at] = (event >> 16u) << 16u | (i / map * p.kernel * p.kernel + entry);
+                        patches[at] = ((event >> 16u) << 16u) | (i / map * p.kernel * p.kernel + entry);
                     }
 #else
                     atomicAdd(&counts[list], 1u);

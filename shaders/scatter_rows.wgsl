@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let to = next[t * LANES + lane];
             next[t * LANES + lane] = to + 1u;
             if to < p.event_capacity {
-                events[to] = (begin + t) << 16u | (4u * q + k);
+                events[to] = ((begin + t) << 16u) | (4u * q + k);
             }
         }
     }

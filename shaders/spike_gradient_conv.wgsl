@@ -49,7 +49,7 @@ fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
     for (var dy = p.pool; dy > 0u; dy--) {
         for (var dx = p.pool; dx > 0u; dx--) {
             let one = first + (dy - 1u) * p.pool_columns + (dx - 1u);
-            let fires = (spike_words[words + one * p.pool_quads][own & 3u] >> (t & 31u) & 1u) == 1u;
+            let fires = ((spike_words[words + one * p.pool_quads][own & 3u] >> (t & 31u)) & 1u) == 1u;
             winner = select(winner, one, fires);
         }
     }
