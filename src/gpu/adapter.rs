@@ -224,7 +224,7 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
     let variant = options.variant.unwrap_or(Variant::usual(tier));
     if !variant.runs_on(&summary) {
         return Err(Error::Device(format!(
-            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups of 8 to 64 lanes",
+            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups",
             summary.name, summary.backend
         )));
     }
