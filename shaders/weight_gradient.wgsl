@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let last_row = p.chunk_samples * p.steps - 1u;
 #ifdef AHEAD
     for (; k + 15u < end; k += 16u) {
-        var rows: array<vec4<f32>, 16>;
+        var rows = array<vec4<f32>, 16>();
         for (var n = 0u; n < 16u; n++) {
             rows[n] = delta[min(presynaptic[k + n], last_row) * p.shard_quads + q];
         }
