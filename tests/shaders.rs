@@ -34,9 +34,8 @@ fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
         let source = kernel.wgsl(defined);
         let module =
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-        let info = validator(defined)
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+        let info =
+            validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
         check(&name, &module, &info);
         count += 1;
     }

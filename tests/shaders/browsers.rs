@@ -17,7 +17,8 @@ fn tokens(text: &str) -> Vec<(usize, &str)> {
         let mut rest = line.split("//").next().unwrap_or_default().trim_start();
         while let Some(first) = rest.chars().next() {
             let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len());
-            let operator = OPERATORS.iter().find(|operator| rest.starts_with(**operator)).map(|operator| operator.len());
+            let operator =
+                OPERATORS.iter().find(|operator| rest.starts_with(**operator)).map(|operator| operator.len());
             let length = if word > 0 { word } else { operator.unwrap_or(first.len_utf8()) };
             let (token, after) = rest.split_at(length);
             rest = after.trim_start();
@@ -115,9 +116,8 @@ fn loop_variables_without_value(text: &str) -> Vec<usize> {
 fn literals_beyond_f32(text: &str) -> Vec<usize> {
     let numbers = tokens(text).into_iter().filter(|(_, token)| token.starts_with(|c: char| c.is_ascii_digit()));
     let decimal = numbers.filter(|(_, token)| !token.starts_with("0x"));
-    let beyond = decimal.filter(|(_, token)| {
-        token.trim_end_matches('f').parse::<f64>().is_ok_and(|value| value > f64::from(f32::MAX))
-    });
+    let beyond = decimal
+        .filter(|(_, token)| token.trim_end_matches('f').parse::<f64>().is_ok_and(|value| value > f64::from(f32::MAX)));
     beyond.map(|(line, _)| line).collect()
 }
 
@@ -161,7 +161,9 @@ fn the_checks_of_texts_notice() {
     for text in right {
         assert!(operators_without_parentheses(text).is_empty(), "{text}");
     }
-    let body = |line: &str| format!("fn f() {{ var a: u32;\nfor (var i = 0u; i < 4u; i++) {{ if i > 1u {{\n{line}\n}} }} var b: u32; }}");
+    let body = |line: &str| {
+        format!("fn f() {{ var a: u32;\nfor (var i = 0u; i < 4u; i++) {{ if i > 1u {{\n{line}\n}} }} var b: u32; }}")
+    };
     assert_eq!(loop_variables_without_value(&body("var x: array<vec4<u32>, 2>;")), [3]);
     assert_eq!(loop_variables_without_value("loop { var x: u32; }"), [1]);
     assert!(loop_variables_without_value(&body("var x = array<vec4<u32>, 2>(); // var y: u32;")).is_empty());
