@@ -1,5 +1,5 @@
-// Compiles every variant, has texts refused that are no WGSL, runs kernels whose results are known, and posts what it
-// found to /report. scripts/browser serves it and judges the report.
+// Compiles every variant and every text that must be refused, runs kernels with known results, and posts the results to
+// /report. scripts/browser serves this page and decides whether the report is a failure.
 import { kernels } from "./kernels.js";
 import { refused } from "./refused.js";
 

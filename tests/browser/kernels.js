@@ -1,7 +1,7 @@
-// Kernels with known results: what our shaders rely on, in small texts, and a few of the shaders themselves.
+// Kernels with known results: small ones for what our shaders rely on, and a few of the shaders themselves.
 const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
 
-// Runs a kernel on `bindings` (binding: typed array, `uniform` ones apart) and returns the storage arrays as they are afterwards.
+// Runs a kernel on storage bindings and `uniforms` (binding number: typed array) and returns the storage arrays afterwards.
 async function run(device, code, bindings, { groups = [1], uniforms = {} } = {}) {
   const compute = { module: device.createShaderModule({ code }), entryPoint: "main" };
   const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute });
@@ -35,7 +35,7 @@ async function run(device, code, bindings, { groups = [1], uniforms = {} } = {})
   return results;
 }
 
-// A uniform struct of u32 and f32 members, laid out as its text in the shader says.
+// A uniform struct of u32 and f32 members, laid out as the shader declares it.
 function struct(code, name, values) {
   const body = code.match(new RegExp(`struct ${name} \\{([^}]*)\\}`))[1].replaceAll(/\/\/.*/g, "");
   const members = [...body.matchAll(/(\w+): (u32|f32)/g)].map((match) => match.slice(1));
@@ -49,14 +49,14 @@ function struct(code, name, values) {
   return new Uint8Array(view.buffer);
 }
 
-// Whole numbers without pattern, the same in every run.
+// Pseudo-random whole numbers, the same in every run.
 function* numbers(seed) {
   for (let x = seed; ; ) yield (x = (Math.imul(x, 1664525) + 1013904223) >>> 0) >>> 8;
 }
 const take = (count, source) => Uint32Array.from({ length: count }, () => source.next().value);
 const floats = (count, source) => Float32Array.from({ length: count }, () => source.next().value / 2 ** 23 - 1);
 
-// The first place where two arrays differ by more than `tolerance` of the larger, in words; null where there is none.
+// Describes the first place where two arrays differ by more than the relative `tolerance`; null if they do not.
 function difference(got, expected, tolerance = 0) {
   if (got.length !== expected.length) return `${got.length} values, expected ${expected.length}`;
   for (const k of got.keys()) {
@@ -68,7 +68,7 @@ function difference(got, expected, tolerance = 0) {
 }
 
 const checks = {
-  // The operators of our shaders on values that the compiler does not know. `expect` repeats each in JavaScript.
+  // Operators as our shaders use them, on values unknown at compile time, with the same computation in JavaScript.
   async "operators and built-ins"(device) {
     const cases = [
       ["(t << 16u) | (4u * q + k)", (t, q, k) => (t << 16) | (4 * q + k)],
@@ -109,7 +109,7 @@ const checks = {
     return null;
   },
 
-  // NaN and infinity found by their bits: the text of shaders/shared/finite.wgsl out of a shader that imports it.
+  // NaN and infinity are recognised by their bits, with the text of shaders/shared/finite.wgsl as `adam` imports it.
   async "not_finite"(device, texts) {
     const finite = texts.get("adam").match(/fn not_finite[^}]*\}/)[0];
     const code = `@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -121,17 +121,18 @@ const checks = {
     return difference((await run(device, code, { 0: x, 1: new Uint32Array(8) }))[1], [0, 0, 0, 0, 1, 1, 1, 0]);
   },
 
-  // Variables of a loop's body with a value of their own begin with it in every turn, and so do those of a function that the loop calls.
+  // Variables declared in a loop with an initial value have it again in each iteration. So do the variables of a function
+  // that the loop calls, with or without one.
   async "variables in loops"(device) {
     const kinds = { ...given, "in a function": ["", "own(i)"] };
     for (const [kind, [declaration, use]] of Object.entries(kinds)) {
-      const wrong = difference(await turns(device, declaration, use), [1, 2, 4, 8]);
+      const wrong = difference(await iterate(device, declaration, use), [1, 2, 4, 8]);
       if (wrong) return `${kind}: ${wrong}`;
     }
     return null;
   },
 
-  // All lanes at once: sums, bits, maximum, and the values that an atomic returns are all different.
+  // Results of many lanes at once; the values that one counter's atomicAdd returns are all different.
   async "atomics"(device) {
     const code = `@group(0) @binding(0) var<storage, read_write> out: array<atomic<u32>>;
       @group(0) @binding(1) var<storage, read_write> before: array<u32>;
@@ -149,7 +150,7 @@ const checks = {
     return difference(results[0], [1024, 0xffffffff, 7 * 1023, 5000 - 2048, 3 * 1024, 3, 17]) ?? difference(results[1].sort(), order);
   },
 
-  // A tree in workgroup memory, with as many lanes and as much of it as a workgroup may have by default.
+  // A tree in workgroup memory, with the most lanes and the most memory that WebGPU's default limits allow.
   async "workgroup reduction"(device) {
     const code = `@group(0) @binding(0) var<storage, read> x: array<u32>;
       @group(0) @binding(1) var<storage, read_write> out: array<u32>;
@@ -168,7 +169,7 @@ const checks = {
     return difference((await run(device, code, { 0: x, 1: new Uint32Array(4) }, { groups: [4] }))[1], [0, 1, 2, 3].map(sum));
   },
 
-  // More workgroups than a dimension holds: shaders/shared/index.wgsl numbers them.
+  // More workgroups than one dimension allows, numbered by shaders/shared/index.wgsl.
   async "a dispatch folded into y"(device, texts) {
     const index = texts.get("adam").match(/const FOLD[^}]*\}/)[0];
     const code = `@group(0) @binding(0) var<storage, read_write> out: array<u32>;
@@ -181,7 +182,7 @@ const checks = {
     return difference((await run(device, code, { 0: new Uint32Array(expected.length) }, { groups: [65535, 2] }))[0], expected);
   },
 
-  // The prefix sum, with more blocks than scan_blocks takes at once.
+  // The prefix sum, with more blocks than scan_blocks processes at once.
   "scan: reduce, blocks, apply": (device, texts) => scan(device, texts, ""),
   "scan: reduce, blocks, apply, with 64 lanes": (device, texts) => scan(device, texts, "+NARROW"),
 
@@ -237,8 +238,8 @@ async function scan(device, texts, variant) {
   return difference(offsets, expected);
 }
 
-// Declarations in a loop's body, and the word of each that a turn sets a bit of: 1, 2, 4, 8, or more bits where the
-// variable still holds what the turn before left.
+// Declarations in the body of a loop, and the word in which iteration i sets bit i. It is 1, 2, 4, 8, or has more bits if the
+// variable still holds the value of the previous iteration.
 const given = {
   scalar: ["var x = 0u;", "x"],
   vector: ["var x = vec2<u32>();", "x.x"],
@@ -249,7 +250,7 @@ const given = {
 };
 const absent = Object.fromEntries(Object.entries(given).map(([kind, [text, use]]) => [kind, [text.replace(" = ", ": ").replace("0u", "u32").replace("()", ""), use]]));
 
-async function turns(device, declaration, use) {
+async function iterate(device, declaration, use) {
   const body = declaration
     ? `${declaration} for (var k = 0u; k < 1u; k++) { ${use} |= 1u << i; } out[i] = ${use.replace("[k]", "[0]")};`
     : `out[i] = ${use};`;
@@ -260,8 +261,9 @@ async function turns(device, declaration, use) {
   return (await run(device, code, { 0: new Uint32Array(4) }))[0];
 }
 
-// Runs every check: name, and what was wrong or null. Last, which variables without a value this browser does not make zero
-// in each turn, though WGSL says so: nothing of ours relies on it (tests/shaders.rs), so it is told, not judged.
+// Runs every check and returns its name and what was wrong, or null. `stale` lists the kinds of variables without an initial
+// value that this browser does not set to zero in each iteration, as WGSL requires. Our shaders have none of them
+// (tests/shaders/browsers.rs), so this is reported, but is not a failure.
 export async function kernels(device, texts) {
   const results = [];
   for (const [name, check] of Object.entries(checks)) {
@@ -270,7 +272,7 @@ export async function kernels(device, texts) {
   }
   const stale = [];
   for (const [kind, [declaration, use]] of Object.entries(absent)) {
-    if (difference(await turns(device, declaration, use), [1, 2, 4, 8])) stale.push(kind);
+    if (difference(await iterate(device, declaration, use), [1, 2, 4, 8])) stale.push(kind);
   }
   return { results, stale };
 }

@@ -1,5 +1,5 @@
-// Texts that no browser may take. naga, the compiler of the native program, takes most of them; so a mistake of that kind
-// goes unnoticed where only naga looks, as it once did.
+// Invalid WGSL that the browser must refuse. naga, the compiler of the native program, accepts most of it, so such mistakes
+// would go unnoticed in the native program.
 const main = (body) => `
 @group(0) @binding(0) var<storage, read_write> data: array<u32>;
 @compute @workgroup_size(64)

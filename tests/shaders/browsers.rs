@@ -1,9 +1,9 @@
-//! What browsers refuse or compute differently and naga does not mind, found in the texts: so it is noticed without
-//! Chromium, which `scripts/browser` asks itself.
+//! Finds in the texts of the shaders what naga accepts, but browsers refuse or compute differently. `scripts/browser` asks
+//! Chromium itself; these checks need no browser.
 
 use spikegrad::gpu::shaders::variants;
 
-/// Words and operators with their lines, without comments and without what stands between `<` and `>` of a type.
+/// Words and operators with their line numbers, without comments and without the `<...>` of types.
 fn tokens(text: &str) -> Vec<(usize, &str)> {
     const OPERATORS: [&str; 20] = [
         "<<=", ">>=", "&&", "||", "<<", ">>", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "|=", "&=", "^=",
@@ -33,7 +33,7 @@ fn tokens(text: &str) -> Vec<(usize, &str)> {
     all
 }
 
-/// Which operators WGSL lets stand in one expression without parentheses.
+/// Operators in groups: WGSL restricts which groups may be mixed without parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operator {
     Bitwise(u8),
@@ -54,10 +54,10 @@ fn mixed(operators: &[Operator]) -> bool {
         || any(|o| *o == Logical(b'&')) && any(|o| *o == Logical(b'|'))
 }
 
-/// Lines with operators that WGSL requires parentheses between: `t << 16u | x`.
+/// Lines where WGSL requires parentheses between operators, as in `t << 16u | x`.
 fn operators_without_parentheses(text: &str) -> Vec<usize> {
     let mut lines = Vec::new();
-    // The operators of each expression that has begun and not ended, the innermost last.
+    // The operators of each open expression, innermost last.
     let mut expressions: Vec<Vec<Operator>> = vec![vec![]];
     let mut before = "";
     for (line, token) in tokens(text) {
@@ -90,8 +90,8 @@ fn operators_without_parentheses(text: &str) -> Vec<usize> {
     lines
 }
 
-/// Lines in the body of a loop with a variable that is not given a value: WGSL makes it zero in every turn, Chromium
-/// leaves what the turn before left.
+/// Lines in the body of a loop that declare a variable without an initial value. WGSL sets it to zero in each iteration;
+/// in Chromium it keeps the value of the previous iteration.
 fn loop_variables_without_value(text: &str) -> Vec<usize> {
     let tokens = tokens(text);
     let (mut lines, mut inside, mut begins) = (Vec::new(), vec![false], false);
@@ -112,7 +112,7 @@ fn loop_variables_without_value(text: &str) -> Vec<usize> {
     lines
 }
 
-/// Lines with a number that f32 does not hold. naga rounds to the largest; browsers refuse.
+/// Lines with a number beyond the largest f32, to which naga rounds it.
 fn literals_beyond_f32(text: &str) -> Vec<usize> {
     let numbers = tokens(text).into_iter().filter(|(_, token)| token.starts_with(|c: char| c.is_ascii_digit()));
     let decimal = numbers.filter(|(_, token)| !token.starts_with("0x"));
@@ -127,7 +127,7 @@ fn what_browsers_refuse() {
         let (name, text) = (kernel.variant_name(defined), kernel.wgsl(defined));
         let faults: [(&str, Vec<usize>); 3] = [
             ("parentheses are missing between operators", operators_without_parentheses(&text)),
-            ("a variable in a loop is not given a value", loop_variables_without_value(&text)),
+            ("a variable in a loop has no initial value", loop_variables_without_value(&text)),
             ("a number is beyond f32", literals_beyond_f32(&text)),
         ];
         for (what, lines) in faults {
