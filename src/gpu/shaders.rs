@@ -14,6 +14,8 @@ pub struct Kernel {
 
 /// The name that shrinks workgroups of 256 lanes to 64, for devices that allow no more.
 pub const NARROW: &str = "NARROW";
+/// The name of what needs WebGPU's optional feature `subgroups`.
+pub const SUBGROUPS: &str = "SUBGROUPS";
 
 macro_rules! kernels {
     ($($(#[$doc:meta])* $constant:ident = $name:literal $([$($variant:expr),* $(,)?])?;)*) => {
@@ -125,6 +127,12 @@ pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     variants: &[&[], &[NARROW]],
 };
 
+/// Every variant of every kernel: those that steps are made of, then the two kernels that measure an adapter.
+pub fn variants() -> impl Iterator<Item = (Kernel, &'static [&'static str])> {
+    let kernels = ALL.iter().chain(&[MEASURE_STREAM, MEASURE_MULTIPLY_ADD]);
+    kernels.flat_map(|kernel| kernel.variants.iter().map(|defined| (*kernel, *defined)))
+}
+
 /// What `#import NAME` stands for.
 fn shared(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -150,6 +158,18 @@ impl Kernel {
     /// Up to the first import or unrolled loop, lines keep their numbers; dropped lines stay empty.
     pub fn wgsl(&self, defined: &[&str]) -> String {
         preprocess(self.source, defined)
+    }
+
+    /// The name of a variant in messages: `lif_forward+WIDE+RECORD`.
+    pub fn variant_name(&self, defined: &[&str]) -> String {
+        [&[self.name], defined].concat().join("+")
+    }
+
+    /// The text of [`wgsl`](Kernel::wgsl) as browsers require it, with the same line numbers: they take the words of
+    /// subgroups only after `enable subgroups;`, a line that naga 30 refuses.
+    pub fn browser_wgsl(&self, defined: &[&str]) -> String {
+        let enable = if defined.contains(&SUBGROUPS) { "enable subgroups; " } else { "" };
+        enable.to_string() + &self.wgsl(defined)
     }
 
     /// Whether it has variants for workgroups of 64 lanes; other kernels need no more.
