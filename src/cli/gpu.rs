@@ -9,19 +9,19 @@ use spikegrad::gpu::{DeltaScratch, GpuOptions, Variant};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GpuArguments {
-    /// Run this variant of a gpu device's sparse kernels: plain, cooperative or subgroups [default: bench takes the fastest,
-    /// others plain on software adapters and cooperative on hardware]
+    /// Run the gpu device's sparse kernels in this variant: plain, cooperative or subgroups [default: bench measures which is
+    /// fastest; conformance takes plain on software adapters, cooperative on hardware]
     #[arg(long, value_name = "VARIANT")]
     kernels: Option<Variant>,
-    /// Let the backward pass of a gpu device use N MiB for its deltas, or as much as all samples together need (whole). More
-    /// memory means fewer and larger dispatches. Usual sizes are 8, 32, 64 and 256 [default: bench takes the fastest, or with
-    /// --kernels, like others, 4 on software adapters and 8 on hardware]
+    /// Memory that the gpu device's backward pass uses for deltas: N MiB (usually 8, 32, 64 or 256), or whole, as much as all
+    /// samples of the batch need. More memory means fewer and larger dispatches [default: bench measures which is fastest;
+    /// conformance, and bench with --kernels or --no-tuning, take 4 on software adapters, 8 on hardware]
     #[arg(long, value_name = "N|whole")]
     delta_mib: Option<DeltaScratch>,
-    /// Compile a gpu device's shaders with bounds checks [default: only in debug builds]
+    /// Compile the gpu device's shaders with bounds checks [default: only in debug builds]
     #[arg(long, conflicts_with = "unchecked")]
     checked: bool,
-    /// Compile a gpu device's shaders without bounds checks [default: in release builds]
+    /// Compile the gpu device's shaders without bounds checks [default: in release builds]
     #[arg(long)]
     unchecked: bool,
 }
@@ -34,7 +34,7 @@ impl GpuArguments {
     pub fn options(&self, device: Device) -> Result<GpuOptions> {
         if let (Device::Cpu, Some(word)) = (device, self.first()) {
             bail!(Usage(format!(
-                "{word}: only a gpu device has kernels to set up, and this is the cpu device; use --device gpu"
+                "{word}: is a setting of the gpu device, and this is the cpu device; use --device gpu"
             )));
         }
         let checked = match (self.checked, self.unchecked) {

@@ -30,9 +30,6 @@ pub trait Steps<C> {
     /// # Errors
     /// The device fails, or has no memory for this candidate.
     fn run(&mut self, n: usize) -> Result<f64>;
-
-    /// Seconds since the tuning began.
-    fn elapsed(&self) -> f64;
 }
 
 /// How many steps would take a little more than [`MEASUREMENT`], if `n` took `seconds`.
@@ -41,64 +38,73 @@ fn enough(n: usize, seconds: f64) -> usize {
     (wanted.ceil() as usize).clamp(1, MOST_STEPS)
 }
 
-/// Seconds per step. The first step after a switch is a measurement only if it is long: it may include making buffers.
-/// `n` is how many steps it took the last time.
-fn measure<C>(steps: &mut dyn Steps<C>, to: C, n: &mut usize) -> Result<f64> {
-    steps.switch(to)?;
-    let one = steps.run(1)?;
-    if one >= MEASUREMENT {
-        return Ok(one);
-    }
-    *n = (*n).max(enough(1, one));
-    loop {
-        let seconds = steps.run(*n)?;
-        if seconds >= MEASUREMENT || *n == MOST_STEPS {
-            let per_step = seconds / *n as f64;
-            *n = enough(*n, seconds);
-            return Ok(per_step);
-        }
-        *n = enough(*n, seconds).max(*n + 1);
-    }
+/// Steps, and the seconds that all of them took.
+struct Spent<'a, C> {
+    steps: &'a mut dyn Steps<C>,
+    seconds: f64,
 }
 
-/// Runs the current candidate for `seconds` of steps.
-fn warm_up<C>(steps: &mut dyn Steps<C>, seconds: f64, until: f64) -> Result<()> {
-    let (mut worked, mut n) = (0.0, 1);
-    while worked < seconds && steps.elapsed() < until {
-        let took = steps.run(n)?;
-        worked += took;
-        n = enough(n, took).min(2 * n);
+impl<C> Spent<'_, C> {
+    fn run(&mut self, n: usize) -> Result<f64> {
+        let seconds = self.steps.run(n)?;
+        self.seconds += seconds;
+        Ok(seconds)
     }
-    Ok(())
+
+    /// Runs the current candidate for `seconds` of steps, if that is less than `most` in all.
+    fn warm_up(&mut self, seconds: f64, most: f64) -> Result<()> {
+        let (mut worked, mut n) = (0.0, 1);
+        while worked < seconds && self.seconds < most {
+            let took = self.run(n)?;
+            worked += took;
+            n = enough(n, took).min(2 * n);
+        }
+        Ok(())
+    }
+
+    /// Seconds per step. The first step after a switch is a measurement only if it is long: it may include making buffers.
+    /// `n` is how many steps it took the last time.
+    fn measure(&mut self, to: C, n: &mut usize) -> Result<f64> {
+        self.steps.switch(to)?;
+        let one = self.run(1)?;
+        if one >= MEASUREMENT {
+            return Ok(one);
+        }
+        *n = (*n).max(enough(1, one));
+        loop {
+            let seconds = self.run(*n)?;
+            if seconds >= MEASUREMENT || *n == MOST_STEPS {
+                let per_step = seconds / *n as f64;
+                *n = enough(*n, seconds);
+                return Ok(per_step);
+            }
+            *n = enough(*n, seconds).max(*n + 1).min(MOST_STEPS);
+        }
+    }
 }
 
 /// Seconds per step of each candidate, or infinity if it failed or there was no time for it. The first candidate is
-/// measured first. No measurement begins once `until` seconds have elapsed; `warm` is the seconds of steps before the
-/// first one.
-pub fn compare<C: Copy>(steps: &mut dyn Steps<C>, candidates: &[C], warm: f64, until: f64) -> Vec<f64> {
+/// measured first, after `warm` seconds of steps. No measurement begins once `most` seconds of steps were run, not counting
+/// the step of each candidate that makes its pipelines: those take what they take.
+pub fn compare<C: Copy>(steps: &mut dyn Steps<C>, candidates: &[C], warm: f64, most: f64) -> Vec<f64> {
+    let mut works: Vec<bool> =
+        candidates.iter().map(|&candidate| steps.switch(candidate).and_then(|()| steps.run(1)).is_ok()).collect();
+    let mut spent = Spent { steps, seconds: 0.0 };
+    if let Some(k) = works.iter().position(|&works| works) {
+        works[k] = spent.steps.switch(candidates[k]).and_then(|()| spent.warm_up(warm, most)).is_ok();
+    }
     let mut times = vec![f64::INFINITY; candidates.len()];
-    // Pipelines are made in a candidate's first step.
-    let mut works = vec![false; candidates.len()];
-    for (&candidate, works) in candidates.iter().zip(&mut works) {
-        if steps.elapsed() >= until {
-            return times;
-        }
-        *works = steps.switch(candidate).and_then(|()| steps.run(1)).is_ok();
-    }
-    if let Some(k) = works.iter().rposition(|&works| works) {
-        // What was switched to last may be one that failed.
-        let warmed = steps.switch(candidates[k]).and_then(|()| warm_up(steps, warm, until));
-        works[k] = warmed.is_ok();
-    }
     let mut counts = vec![1; candidates.len()];
     for _ in 0..ROUNDS {
-        for (k, &candidate) in candidates.iter().enumerate().filter(|(k, _)| works[*k]).collect::<Vec<_>>() {
-            if steps.elapsed() >= until {
+        for (k, &candidate) in candidates.iter().enumerate() {
+            if spent.seconds >= most {
                 return times;
             }
-            match measure(steps, candidate, &mut counts[k]) {
-                Ok(seconds) => times[k] = times[k].min(seconds),
-                Err(_) => works[k] = false,
+            if works[k] {
+                match spent.measure(candidate, &mut counts[k]) {
+                    Ok(seconds) => times[k] = times[k].min(seconds),
+                    Err(_) => works[k] = false,
+                }
             }
         }
     }
@@ -119,16 +125,13 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// A device whose steps take the time they are said to, by a clock that nothing else moves.
+    /// A device whose steps take the time they are said to.
     struct Pretended {
         /// Seconds per step of each candidate; `None` fails.
         per_step: Vec<Option<f64>>,
-        /// Seconds that waiting costs, once for each run.
+        /// Seconds that waiting costs, once for each run, and making the pipelines of a candidate, in its first.
         wait: f64,
-        /// Seconds that the first run of a candidate takes besides, and each switch.
         build: f64,
-        switch: f64,
-        now: f64,
         current: usize,
         built: Vec<bool>,
         /// Candidate, steps, seconds.
@@ -136,22 +139,12 @@ mod tests {
     }
 
     fn pretended(per_step: &[Option<f64>]) -> Pretended {
-        let n = per_step.len();
-        Pretended {
-            per_step: per_step.into(),
-            wait: 1e-4,
-            build: 0.03,
-            switch: 1e-3,
-            now: 0.0,
-            current: 0,
-            built: vec![false; n],
-            runs: Vec::new(),
-        }
+        let built = vec![false; per_step.len()];
+        Pretended { per_step: per_step.into(), wait: 1e-4, build: 2.5, current: 0, built, runs: Vec::new() }
     }
 
     impl Steps<usize> for Pretended {
         fn switch(&mut self, to: usize) -> Result<()> {
-            self.now += self.switch;
             self.current = to;
             Ok(())
         }
@@ -163,56 +156,59 @@ mod tests {
             let build = if self.built[self.current] { 0.0 } else { self.build };
             self.built[self.current] = true;
             let seconds = build + self.wait + n as f64 * per_step;
-            self.now += seconds;
             self.runs.push((self.current, n, seconds));
             Ok(seconds)
         }
+    }
 
-        fn elapsed(&self) -> f64 {
-            self.now
+    impl Pretended {
+        /// Seconds of all runs but those that made pipelines.
+        fn seconds(&self) -> f64 {
+            self.runs.iter().map(|run| run.2).filter(|&seconds| seconds < self.build).sum()
         }
     }
 
     #[test]
     fn short_steps_are_queued_after_a_warm_up_in_turn() {
         let mut device = pretended(&[Some(3e-4), Some(2e-4), Some(4e-4)]);
-        let times = compare(&mut device, &[0, 1, 2], WARM_UP, 3.0);
+        let times = compare(&mut device, &[0, 1, 2], WARM_UP, 1.5);
         for (time, real) in times.iter().zip([3e-4, 2e-4, 4e-4]) {
             assert!((time / real - 1.0).abs() < 0.01, "{time} of {real}");
         }
         assert_eq!(clearly_fastest(&[0, 1, 2], &times), Some(1));
-        assert!(device.now < 3.0, "{}", device.now);
-        // What counts is measurements of at least 50 ms; before the first of them, 200 ms of steps.
-        let long: Vec<_> = device.runs.iter().filter(|(_, n, seconds)| *n > 100 && *seconds >= MEASUREMENT).collect();
-        let first = device.runs.iter().position(|(candidate, n, _)| *candidate == 0 && *n > 100).unwrap();
-        let before: f64 = device.runs[..first].iter().map(|(_, n, _)| *n as f64 * 3e-4).sum();
-        assert!(before >= WARM_UP, "{before}");
-        let order: Vec<usize> = long.iter().map(|run| run.0).skip_while(|&k| k == 2).collect();
-        assert_eq!(order, [0, 1, 2].repeat(ROUNDS), "in turn");
+        assert!(device.seconds() < 1.5, "{}", device.seconds());
+        // The first run of each makes its pipelines. Then 200 ms of steps pass before the usual one is measured.
+        let mut warm = device.runs[3..].iter().scan(0.0, |sum, run| {
+            *sum += run.2;
+            Some(*sum)
+        });
+        let measured = 3 + warm.position(|sum| sum >= WARM_UP).unwrap() + 1;
+        assert!(device.runs[3..measured].iter().all(|run| run.0 == 0), "{:?}", device.runs);
+        // A measurement is at least 50 ms of steps, and the candidates take turns.
+        let long = device.runs[measured..].iter().filter(|run| run.2 >= MEASUREMENT);
+        assert_eq!(long.map(|run| run.0).collect::<Vec<_>>(), [0, 1, 2].repeat(ROUNDS));
     }
 
     #[test]
     fn a_long_step_is_a_measurement_and_time_is_bounded() {
         let mut device = pretended(&[Some(0.3), Some(0.2)]);
-        let times = compare(&mut device, &[0, 1], WARM_UP, 2.0);
+        let times = compare(&mut device, &[0, 1], WARM_UP, 1.5);
         assert!((times[0] - 0.3).abs() < 1e-3 && (times[1] - 0.2).abs() < 1e-3, "{times:?}");
         assert!(device.runs.iter().all(|run| run.1 == 1), "{:?}", device.runs);
         // At most one step beyond.
-        assert!(device.now < 2.31, "{}", device.now);
-        // So slow that nothing is measured: nothing is chosen.
-        let mut device = pretended(&[Some(2.0), Some(1.0)]);
-        let times = compare(&mut device, &[0, 1], WARM_UP, 3.0);
-        assert_eq!(clearly_fastest(&[0, 1], &times), Some(0), "{times:?}");
+        assert!(device.seconds() < 1.81, "{}", device.seconds());
+        // So slow that one of two is measured, or none: nothing is chosen.
+        for slow in [1.0, 2.0] {
+            let mut device = pretended(&[Some(slow), Some(0.5 * slow)]);
+            let times = compare(&mut device, &[0, 1], WARM_UP, 1.5);
+            assert!(times[1].is_infinite() && clearly_fastest(&[0, 1], &times) == Some(0), "{times:?}");
+        }
     }
 
     #[test]
     fn steps_that_take_no_time_end_too() {
-        let mut device = pretended(&[Some(0.0)]);
-        device.wait = 0.0;
-        device.build = 0.0;
-        // The clock stands still, so the warm-up must not wait for it.
-        let times = compare(&mut device, &[0], 0.0, 1.0);
-        assert_eq!(times, [0.0]);
+        let mut device = Pretended { wait: 0.0, build: 0.0, ..pretended(&[Some(0.0), Some(1e-9)]) };
+        assert_eq!(compare(&mut device, &[0, 1], 0.0, 1.0)[0], 0.0);
         assert!(device.runs.iter().all(|run| run.1 <= MOST_STEPS));
     }
 
@@ -224,6 +220,7 @@ mod tests {
         assert_eq!(clearly_fastest(&[0, 1, 2, 3], &times), Some(2));
         let mut device = pretended(&[None, Some(1e-3)]);
         let times = compare(&mut device, &[0, 1], WARM_UP, 3.0);
+        assert!(times[1].is_finite());
         assert_eq!(clearly_fastest(&[0, 1], &times), Some(0), "nothing to be faster than");
     }
 
