@@ -6,7 +6,7 @@ use common::*;
 use proptest::prelude::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::{self, GpuOptions, Tier, VARIANTS, Variant};
+use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
 use spikegrad::weights::Weights;
 
@@ -329,8 +329,11 @@ fn every_variant() {
         let once = train(options.clone(), &batches, &deep);
         assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
         assert_eq!(once, train(GpuOptions::default(), &batches, &deep), "{variant}, the usual one");
-        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
-        assert_eq!(train(chunked, &batches, &deep), once, "{variant}, a chunk for each sample");
+        // A chunk for each sample, for 2 and for 4 of 6, for all.
+        for delta in [1, 2 * 16 * 10 * 40, 4 * 16 * 10 * 40, DeltaScratch::WHOLE.bytes()] {
+            let chunked = GpuOptions { delta_bytes: Some(delta), ..options.clone() };
+            assert_eq!(train(chunked, &batches, &deep), once, "{variant}, {delta} bytes of δ");
+        }
         let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
         assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
         let unchecked = GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..options };
@@ -355,6 +358,38 @@ fn lanes_that_cannot_meet() {
         train(GpuOptions { variant: Some(variant), shaders, ..GpuOptions::default() }, &batches, &network)
     };
     assert!(of(Variant::Subgroups, Some(folder.path().into())) == of(Variant::Plain, None));
+}
+
+/// The bits of a step do not depend on the memory for δ: every size that can be chosen, in every variant, from chunks of two
+/// samples to all in one.
+#[test]
+fn same_bits_with_every_size_of_delta() {
+    // 3 MiB of δ for a sample.
+    let network = network(8, &[400], 4, 2000);
+    let batches = [batch(8, 2000, 4, 24, 0.01, 1)];
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let mut expected = None;
+    for variant in runnable() {
+        let mut before = 0;
+        for size in DELTA_SIZES {
+            let options =
+                GpuOptions { variant: Some(variant), delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
+            let mut engine = gpu(&network, Method::Sparse, &state, options);
+            engine.train(&batches[0], &Adam::with_lr(1e-2)).unwrap();
+            let report = engine.reports(true).unwrap().remove(0);
+            assert!(report.active[0] > 1000, "{report:?}");
+            let trained = engine.store().unwrap();
+            assert_ne!(trained.weights, state.weights, "nothing was learnt");
+            assert!(*expected.get_or_insert_with(|| trained.clone()) == trained, "{variant}, {size} MiB");
+            let state_bytes = engine.state_bytes();
+            let delta = state_bytes.iter().find(|(name, _)| name.starts_with("delta")).unwrap().1;
+            // 2, 10, 20 and 24 samples: 256 MiB hold all of them.
+            let most = size.bytes().min(24 * 16 * 100 * 2000);
+            assert!(delta <= most && delta > most / 2 && delta >= before, "{size}: {delta}");
+            assert!(delta > before || most < 256 << 20, "{size}: {delta}");
+            before = delta;
+        }
+    }
 }
 
 /// More active entries than the workgroups of one dimension take at once. (A second dimension would bring surplus ones.)

@@ -1,6 +1,7 @@
 //! The buffers of a network on the device, sized from the model and the batch.
 
 use super::context::Context;
+use super::delta_scratch::DeltaScratch;
 use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
 use crate::model::{HiddenLayer, Network};
@@ -344,7 +345,7 @@ impl<B: Clone> State<B> {
         let steps = network.time_steps as u64;
         let words = steps.div_ceil(32);
         let row_bytes = 16 * sizes.widest_shard as u64 * steps;
-        let chunk = (sizes.delta_bytes / row_bytes).clamp(1, sizes.batch as u64) as usize;
+        let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order

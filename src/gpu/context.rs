@@ -77,7 +77,7 @@ impl Context {
             narrow: opened.narrow,
             device: opened.device,
             queue: opened.queue,
-            checked: options.checked.unwrap_or(cfg!(debug_assertions)),
+            checked: options.is_checked(),
             shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
             counting: options.count,

@@ -14,6 +14,9 @@ const FEWEST: u32 = 256;
 /// Entries that a list holds at most, of up to 16 bytes each.
 const MAX_LIST: u64 = 1 << 28;
 
+/// Bytes of δ below which fewer samples at once are better than shorter chunks.
+const LEAST_DELTA: u64 = 4 << 20;
+
 /// What a device can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -86,8 +89,8 @@ impl MemoryPlan {
 
 /// Plans the memory of sparse training steps of `batch` samples with `events` input events a sample, as the device
 /// will allocate it: `density` is what the lists of spikes and active entries begin with (entries per neuron and time
-/// step, usually 0.02; they grow when they overflow), `delta_bytes` what δ may take (4 MiB on software adapters,
-/// 8 MiB on others).
+/// step, usually 0.02; they grow when they overflow), `delta_bytes` what δ may take
+/// ([`DeltaScratch`](super::DeltaScratch)).
 ///
 /// # Errors
 /// A network for which not even one sample fits, with the numbers.
@@ -213,10 +216,7 @@ fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
 /// # Errors
 /// Not even one sample fits.
 pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, limits: &Limits) -> Result<Sizes> {
-    let fits = |n: usize| {
-        let sizes = rates.sizes(network, n, delta_bytes, limits);
-        check(network, &sizes, limits).map(|()| sizes)
-    };
+    let fits = |n: usize| all_at_once(network, n, rates, delta_bytes, limits);
     if let Ok(sizes) = fits(batch) {
         return Ok(sizes);
     }
@@ -232,14 +232,22 @@ pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, 
     Ok(best)
 }
 
-/// Sizes for steps of `batch` samples, all at once.
+/// Sizes for steps of `batch` samples, all at once: with all the memory for δ that was asked for, or with less if only
+/// then they fit.
 ///
 /// # Errors
 /// They do not fit.
 pub fn all_at_once(network: &Network, batch: usize, rates: &Rates, delta: u64, limits: &Limits) -> Result<Sizes> {
-    let sizes = rates.sizes(network, batch, delta, limits);
-    check(network, &sizes, limits)?;
-    Ok(sizes)
+    let of = |delta: u64| {
+        let sizes = rates.sizes(network, batch, delta, limits);
+        check(network, &sizes, limits).map(|()| sizes)
+    };
+    let asked = of(delta);
+    // No binding is that large.
+    let all = delta_row_bytes(network, limits.binding).saturating_mul(batch as u64);
+    let halves = std::iter::successors(Some(delta.min(all) / 2), |bytes| Some(bytes / 2));
+    let mut less = halves.take_while(|&bytes| bytes >= LEAST_DELTA);
+    asked.or_else(|error| less.find_map(|bytes| of(bytes).ok()).ok_or(error))
 }
 
 #[cfg(test)]
@@ -268,6 +276,25 @@ mod tests {
         assert!(shards.largest.1 <= 200 << 10 && shards.shards == [4, 1, 1], "{shards:?}");
         let refused = plan(10 << 10, u64::MAX).unwrap_err().to_string();
         assert!(refused.contains("the weights of four neurons of layer 0 would take"), "{refused}");
+    }
+
+    #[test]
+    fn less_memory_takes_delta_before_it_takes_samples() {
+        let network = presets::ours("nmnist").unwrap().network;
+        let plan = |delta: u64, memory: u64| {
+            let limits = Limits { binding: 1 << 31, memory };
+            super::plan(&network, 256, 4000.0, DENSITY_GUESS, delta, &limits).unwrap()
+        };
+        let (small, whole) = (plan(4 << 20, u64::MAX), plan(u64::MAX, u64::MAX));
+        let delta = |plan: &MemoryPlan| plan.state.iter().find(|(name, _)| name.starts_with("delta")).unwrap().1;
+        // 50 quads of 300 steps, for each sample.
+        assert_eq!(delta(&whole), 256 * 16 * 50 * 300);
+        assert_eq!((small.samples_at_once, whole.samples_at_once), (256, 256));
+        let memory = small.total() + (20 << 20);
+        let between = plan(u64::MAX, memory);
+        assert_eq!(between.samples_at_once, 256);
+        assert!(between.total() <= memory && delta(&between) > 8 << 20, "{between:?}");
+        assert!(plan(u64::MAX, small.total() - 1).samples_at_once < 256);
     }
 
     #[test]
