@@ -18,10 +18,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            eprintln!(
-                "no usable GPU adapter; install your GPU's Vulkan driver, or a software one: \
-                 apt-get install mesa-vulkan-drivers"
-            );
+            eprintln!("no usable GPU adapter; {}", adapter::how_to_get_driver());
             ExitCode::FAILURE
         }
     }

@@ -12,6 +12,7 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod files;
 pub mod golden;
 pub mod gpu;
 mod limits;
@@ -20,6 +21,7 @@ pub mod model;
 pub mod plot;
 pub mod presets;
 pub mod reproduce;
+mod system;
 pub mod train;
 pub mod weights;
 

@@ -243,7 +243,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
     let chains = scan + 1 + batch * (1 + u64::from(p.quads));
     match (dispatch.kernel.name, name) {
-        (_, "staged" | "active_entries") => Some(p.active_capacity.into()),
+        (_, "staged" | "active_entries" | "entry_errors") => Some(p.active_capacity.into()),
         ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
         (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
         ("scatter_input", "counts") => Some(batch * u64::from(p.inputs)),
@@ -322,6 +322,12 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
             let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
             p.time + 1 < p.steps
         }
+        // Sums of shards.
+        ("spike_gradient" | "spike_gradient_conv", "entry_errors") => {
+            bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).first_quad > 0
+        }
+        // A sample's are zeroed before they are counted.
+        ("gather", "counts" | "needed") => false,
         ("gemm_sum", "out") => bytemuck::pod_read_unaligned::<SumParams>(&dispatch.parameters).accumulate == 1,
         _ => true,
     }

@@ -371,6 +371,23 @@ fn same_bits_with_every_size_of_delta() {
             before = delta;
         }
     }
+/// Where the lanes of an entry are not neighbours in a subgroup, one of them does the work of all: the same bits.
+#[test]
+fn lanes_that_cannot_meet() {
+    if !runnable().contains(&Variant::Subgroups) {
+        return;
+    }
+    let text = std::fs::read_to_string("shaders/spike_gradient.wgsl").unwrap();
+    let apart = text.replacen("return subgroupAll(", "return subgroupAll(lane > LANES && ", 1);
+    assert_ne!(apart, text);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("spike_gradient.wgsl"), apart).unwrap();
+    let network = network(20, &[11, 70], 6, 40);
+    let batches: Vec<EventSet> = (0..3).map(|k| batch(20, 40, 6, 5, 0.1, k)).collect();
+    let of = |variant, shaders| {
+        train(GpuOptions { variant: Some(variant), shaders, ..GpuOptions::default() }, &batches, &network)
+    };
+    assert!(of(Variant::Subgroups, Some(folder.path().into())) == of(Variant::Plain, None));
 }
 
 /// More active entries than the workgroups of one dimension take at once. (A second dimension would bring surplus ones.)
@@ -629,7 +646,11 @@ fn same_bits_with_any_number_of_threads() {
 fn convolutions() {
     let mut compared = 0;
     for seed in 0..40 {
-        let network = random_convs(seed);
+        let mut network = random_convs(seed);
+        if seed % 5 == 4 {
+            // Neurons at rest are active; what fills a quad of filters must not be.
+            network.hidden.iter_mut().for_each(|layer| layer.v_rest = 0.9);
+        }
         let samples = 1 + seed as usize % 6;
         let density = [0.02, 0.1, 0.25][seed as usize % 3];
         let batch = batch(network.inputs, network.time_steps, 4, samples, density, seed);
@@ -685,10 +706,13 @@ fn convolutions_that_the_gpu_refuses() {
     assert!(auto.set_layer_methods(&[Sparse, Dense, Sparse, Sparse]).is_err());
     auto.set_layer_methods(&[Sparse, Sparse, Sparse, Dense]).unwrap();
     assert_eq!(auto.notes().len(), 1, "what reads pooled spikes stays sparse, and the log says so");
+    // 57,600 neurons, as 19,200 quads 76,800.
     let first = network.hidden[1].conv().copied().unwrap();
+    let wide = spikegrad::model::Convolution { channels: 1, height: 128, width: 150, filters: 3, pool: 1, ..first };
     network.hidden.truncate(2);
-    set_conv(&mut network, 1, spikegrad::model::Convolution { filters: 6, ..first });
-    assert!(refused(&network, Method::Sparse).contains("6 filters"));
+    network.hidden[0].neurons = wide.inputs();
+    set_conv(&mut network, 1, wide);
+    assert!(refused(&network, Method::Sparse).contains("3 filters × 19200 pixels"));
 }
 
 /// Evaluation gives the logits of the training pass, and leaves training as it was.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::json;
 use spikegrad::cpu::device_info;
 use spikegrad::device::Device;
-use spikegrad::gpu::adapter::{AdapterSummary, adapters, best};
+use spikegrad::gpu::adapter::{AdapterSummary, adapters, best, how_to_get_driver};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
@@ -27,16 +27,28 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut rows = vec![head.map(String::from).to_vec()];
     rows.extend(adapters.iter().map(row));
     if adapters.is_empty() {
-        say("no GPU adapter found (a Vulkan driver brings one; Debian's software one is mesa-vulkan-drivers)")?;
+        say(format_args!("no GPU adapter found; to get one, {}", how_to_get_driver()))?;
     } else {
         for line in table(&rows, head.len()) {
             say(line)?;
         }
     }
     say(format_args!("cpu     {} ({})", cpu.name, cpu.detail))?;
+    if adapters.iter().any(compiled_by_fxc) {
+        say(FXC)?;
+    }
     say(format_args!("\nauto takes {auto}"))?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// wgpu does not say which compiler it has taken, but offers subgroups on DX12 only with DXC, on GPUs of the last ten years.
+fn compiled_by_fxc(a: &AdapterSummary) -> bool {
+    a.backend == "Dx12" && a.subgroups.is_none()
+}
+
+const FXC: &str = "
+DX12 without subgroups: its shaders are compiled by FXC, which is slow and old. For Microsoft's newer DXC put dxcompiler.dll
+of https://github.com/microsoft/DirectXShaderCompiler/releases (1.8.2502 or later) beside the program.";
 
 fn row(a: &AdapterSummary) -> Vec<String> {
     let yes = |has: bool| if has { "yes" } else { "no" }.to_string();

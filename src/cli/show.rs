@@ -97,14 +97,32 @@ pub fn sizes(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }
 
-/// A path as a word of a shell's command line.
+/// A path as a word of a command line for the system's shell.
 pub fn shell_word(path: &Path) -> String {
     let word = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.into_owned(),
+    if cfg!(windows) { windows_word(&word) } else { posix_word(&word) }
+}
+
+/// For sh, bash, zsh and fish.
+fn posix_word(word: &str) -> String {
+    match is_plain(word, "/._-+=:,@%") {
+        true => word.into(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
+}
+
+/// For cmd and PowerShell. Both take double quotes, which no file name on Windows contains. To run a quoted *program*,
+/// PowerShell wants `&` before it, which cmd refuses.
+fn windows_word(word: &str) -> String {
+    match is_plain(word, r"/\._-+:") {
+        true => word.into(),
+        // A backslash before the closing quote would be taken for an escape of that quote.
+        false => format!("\"{word}{}\"", &word[word.trim_end_matches('\\').len()..]),
+    }
+}
+
+fn is_plain(word: &str, others: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
 /// Columns of text, as wide as they need; those of numbers are aligned at the right.
@@ -149,8 +167,15 @@ mod tests {
 
     #[test]
     fn a_path_survives_the_shell() {
-        assert_eq!(shell_word(Path::new("runs/fmnist-2")), "runs/fmnist-2");
-        assert_eq!(shell_word(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+        assert_eq!([posix_word("runs/fmnist-2"), posix_word("")], ["runs/fmnist-2", "''"]);
+        assert_eq!(posix_word("my runs/it's"), r"'my runs/it'\''s'");
+        assert_eq!(posix_word(r"runs\a"), r"'runs\a'");
+        assert_eq!([windows_word(r"C:\runs\fmnist-2"), windows_word("")], [r"C:\runs\fmnist-2", "\"\""]);
+        assert_eq!(windows_word(r"C:\my runs\it's"), "\"C:\\my runs\\it's\"");
+        assert_eq!(windows_word(r"C:\my runs\"), r#""C:\my runs\\""#);
+        assert_eq!(windows_word("100%"), "\"100%\"");
+        let own = if cfg!(windows) { windows_word("my runs") } else { posix_word("my runs") };
+        assert_eq!(shell_word(Path::new("my runs")), own);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
 use spikegrad::config::{RunConfig, Schedule};
+use spikegrad::data::fashion_mnist::how_to_get;
 use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
@@ -165,10 +166,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
     let needs = needs_really;
     if data.subset {
-        complain(
+        complain(format_args!(
             "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
-             images: apt-get install dataset-fashion-mnist, or --data DIR",
-        );
+             images: {}",
+            how_to_get()
+        ));
     }
 
     let clock = Instant::now();

@@ -8,9 +8,9 @@
 use super::recordings::{Bins, Half, hex};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
-use crate::train::{TEMPORARY_PREFIX, remove_abandoned};
+use crate::files::{remove_abandoned, write_parts_atomically};
 use etcetera::BaseStrategy;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -123,9 +123,12 @@ pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
 }
 
 /// Keeps a half without bad recordings; with some it is read again each time, so that they are listed each time.
-pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Option<()> {
+///
+/// # Errors
+/// [`Error::Io`]: the file is as it was.
+pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Result<()> {
     if !half.bad.is_empty() {
-        return None;
+        return Ok(());
     }
     let parts = tensors(half).map(|(name, words)| (name, words.len(), bytes(words)));
     let numbers = [half.set.neurons() as u64, half.recorded, half.late];
@@ -141,15 +144,32 @@ pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Opti
         ]
         .map(|(key, value)| (key.to_string(), value)),
     );
-    let views = parts.iter().map(|(name, n, bytes)| Some((*name, TensorView::new(Dtype::U32, vec![*n], bytes).ok()?)));
-    let views = views.collect::<Option<Vec<_>>>()?;
-    let folder = file.parent()?;
-    fs::create_dir_all(folder).ok()?;
+    let header = header(metadata, parts.each_ref().map(|(name, n, _)| (*name, *n)))
+        .map_err(|e| Error::format(file, format!("cannot be written: {e}")))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
     remove_abandoned(folder);
-    let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).ok()?;
-    safetensors::serialize_to_file(views, Some(metadata), temporary.path()).ok()?;
-    temporary.persist(file).ok()?;
-    Some(())
+    let [starts, events, labels, speakers] = parts.each_ref().map(|(_, _, bytes)| &bytes[..]);
+    write_parts_atomically(file, &[&header, starts, events, labels, speakers])
+}
+
+/// What stands before the tensors of a safetensors file: the length of the JSON, then the JSON. Written here because the
+/// crate either copies all tensors into one block, which for a large data set is as much memory again, or replaces the
+/// file in a way that fails on Windows while it is open.
+fn header<const N: usize>(
+    metadata: HashMap<String, String>,
+    tensors: [(&str, usize); N],
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut end = 0;
+    let infos = tensors.map(|(name, n)| {
+        let begin = end;
+        end += n * size_of::<u32>();
+        (name.to_string(), TensorInfo { dtype: Dtype::U32, shape: vec![n], data_offsets: (begin, end) })
+    });
+    let mut json = serde_json::to_vec(&Metadata::new(Some(metadata), infos.into())?)?;
+    // The tensors begin at a multiple of eight bytes.
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
 fn bins_text(bins: &Bins) -> String {
@@ -183,14 +203,37 @@ mod tests {
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
     }
 
+    /// Another program can read the file, as the crate itself does: tensors in order, without gaps.
+    #[test]
+    fn the_file_is_safetensors() {
+        let (_folder, file) = kept();
+        let held = fs::read(&file).unwrap();
+        let tensors = SafeTensors::deserialize(&held).unwrap();
+        let mut names = tensors.names();
+        names.sort();
+        assert_eq!(names, ["events", "labels", "speakers", "starts"]);
+        assert_eq!(tensors.tensor("labels").unwrap().data(), bytes(half().set.labels()).as_ref());
+        assert_eq!(tensors.tensor("starts").unwrap().shape(), [3]);
+        assert_eq!(u64::from_le_bytes(held[..8].try_into().unwrap()) % 8, 0);
+    }
+
+    /// An empty file of the cache's name cannot be made in a folder that is a file.
+    #[test]
+    fn what_cannot_be_kept_is_told() {
+        let (_folder, file) = kept();
+        let error = write(&file.join("deeper.safetensors"), "abc", &BINS, &half()).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+
     #[test]
     fn another_source_or_binning_or_a_bad_recording_is_not_kept() {
         let (_folder, file) = kept();
         assert_eq!(read(&file, "abd", &BINS), None);
         assert_eq!(read(&file, "abc", &Bins { dt_ms: 1.0, ..BINS }), None);
         assert_eq!(read(&file, "abc", &Bins { time_steps: 10, ..BINS }), None);
-        assert_eq!(write(&file, "abc", &BINS, &Half { bad: vec!["x".into()], ..half() }), None);
-        assert_eq!(read(&file.with_file_name("none"), "abc", &BINS), None);
+        let other = file.with_file_name("none");
+        write(&other, "abc", &BINS, &Half { bad: vec!["x".into()], ..half() }).unwrap();
+        assert_eq!(read(&other, "abc", &BINS), None);
     }
 
     #[test]

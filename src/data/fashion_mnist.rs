@@ -4,6 +4,7 @@ use super::idx::{self, Images};
 use super::latency::LatencyCode;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::system::is_debian;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -81,12 +82,27 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
     Err(Error::format(
         folder,
         format!(
-            "{chosen} lacks {} (looked for with and without .gz); apt-get install dataset-fashion-mnist puts all four \
-             files in {SYSTEM_FOLDER}, or get the four idx.gz files from https://github.com/zalandoresearch/fashion-mnist",
-            missing.join(", ")
+            "{chosen} lacks {} (looked for with and without .gz); for the whole data set: {}",
+            missing.join(", "),
+            how_to_get()
         )
         .trim_start(),
     ))
+}
+
+/// What to do to get all 70,000 images.
+pub fn how_to_get() -> &'static str {
+    how_to_get_on(is_debian())
+}
+
+fn how_to_get_on(debian: bool) -> &'static str {
+    match debian {
+        true => "apt-get install dataset-fashion-mnist, or --data DIR",
+        false => {
+            "download the four idx.gz files from https://github.com/zalandoresearch/fashion-mnist and name their folder \
+             with --data DIR"
+        }
+    }
 }
 
 /// The files that `folder` lacks.
@@ -279,10 +295,18 @@ mod tests {
         let variable = locate_among(None, Some(folder.path().into()), nowhere).unwrap_err().to_string();
         for error in [&named, &variable] {
             assert!(error.starts_with(&folder.path().display().to_string()), "{error}");
-            assert!(error.contains(" t10k-labels-idx1-ubyte.gz (") && error.contains("apt-get install"), "{error}");
+            assert!(error.contains(" t10k-labels-idx1-ubyte.gz (") && error.contains(how_to_get()), "{error}");
             assert!(!error.contains("train-images"), "{error}");
         }
         assert!(variable.contains(VARIABLE) && !named.contains(VARIABLE));
+    }
+
+    /// Only Debian and its kin have the package.
+    #[test]
+    fn advice_fits_the_system() {
+        assert!(how_to_get_on(true).contains("apt-get"));
+        assert!(!how_to_get_on(false).contains("apt-get") && how_to_get_on(false).contains("--data DIR"));
+        assert!(cfg!(target_os = "linux") || !how_to_get().contains("apt-get"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::squeeze::{Squeeze, lacking, narrow};
 use super::variant::{VARIANTS, Variant};
 use crate::error::{Error, Result};
+use crate::system::is_debian;
 use serde::Serialize;
 
 /// An adapter as users see it.
@@ -109,8 +110,22 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     noop.enable = backends == wgpu::Backends::NOOP;
     // As most hardware has it.
     (noop.subgroup_min_size, noop.subgroup_max_size) = (Some(32), Some(32));
+    // Unless WGPU_DX12_COMPILER names one (dxc, fxc): DXC, built in or found as dxcompiler.dll, else FXC.
+    descriptor.backend_options.dx12 = wgpu::Dx12BackendOptions::from_env_or_default();
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
+}
+
+/// What to do to get an adapter on this system.
+pub fn how_to_get_driver() -> &'static str {
+    match std::env::consts::OS {
+        "windows" => "install your GPU's driver",
+        "macos" | "ios" => "use a Mac with Metal, logged in to its desktop",
+        "linux" if is_debian() => {
+            "install your GPU's Vulkan driver, or a software one with `apt-get install mesa-vulkan-drivers`"
+        }
+        _ => "install your GPU's Vulkan driver, or Mesa's software one (lavapipe)",
+    }
 }
 
 /// What keeps an adapter from running the kernels, if anything does.
@@ -215,11 +230,7 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
             )));
         }
         None => best(&summaries, true).or((found.len() == 1).then_some(0)).ok_or_else(|| {
-            Error::Device(
-                "no usable GPU adapter found; install your GPU's Vulkan driver (or the software one, Debian package \
-                 mesa-vulkan-drivers), or use --device cpu"
-                    .into(),
-            )
+            Error::Device(format!("no usable GPU adapter found; {}, or use --device cpu", how_to_get_driver()))
         })?,
     };
     let (adapter, summary) = (&found[index], summaries[index].clone());
@@ -243,7 +254,7 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
     if !variant.runs_on(&summary) {
         let others: Vec<&str> = VARIANTS.into_iter().filter(|v| v.runs_on(&summary)).map(Variant::name).collect();
         return Err(Error::Device(format!(
-            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups of 8 to 64 lanes; it can run: {}",
+            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups; it can run: {}",
             summary.name,
             summary.backend,
             others.join(", ")

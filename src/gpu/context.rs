@@ -100,7 +100,7 @@ impl Context {
         if let Some(pipeline) = self.pipelines.get(&key) {
             return pipeline.clone();
         }
-        let label = [&[kernel.name], &defined[..]].concat().join("+");
+        let label = kernel.variant_name(defined);
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));

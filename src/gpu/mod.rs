@@ -42,9 +42,9 @@ pub use variant::{VARIANTS, Variant};
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, Network};
+use crate::model::{Adam, MAX_EXTENT, Network};
 use crate::weights::Weights;
-use buffers::{LayerWeights, Of, Sizes, State, quads, read_rows, report_words};
+use buffers::{LayerWeights, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
 use context::Context;
 use dense_layers::DenseLayers;
 use held::{Held, Resident};
@@ -95,9 +95,11 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or whose filters are no multiple of 4.
+/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
+/// filled up to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    for (l, conv) in network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer.conv()?))) {
+    let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
+    for (l, layer, conv) in convs {
         let refuse = |what: String| {
             Err(Error::Unsupported(format!(
                 "hidden[{l}] is a convolution {what} on the gpu device; use the cpu device (--device cpu)"
@@ -106,8 +108,13 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
         if !matches!(method, Method::Sparse | Method::Auto) {
             return refuse("which only the method `sparse` computes".into());
         }
-        if conv.filters % 4 != 0 {
-            return refuse(format!("of {} filters, which must be a multiple of 4", conv.filters));
+        if slots(layer) > MAX_EXTENT {
+            return refuse(format!(
+                "of {} filters × {} pixels: it fills filters up to a multiple of four, and that makes {}, more than {MAX_EXTENT},",
+                conv.filters,
+                conv.pixels(),
+                slots(layer)
+            ));
         }
     }
     Ok(())
@@ -343,7 +350,7 @@ impl GpuEngine {
     /// Most samples of a piece for `purpose`: an inspection keeps potentials besides.
     fn most_samples(&self, purpose: Purpose) -> usize {
         let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
-        let widest = self.network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
+        let widest = all_slots(&self.network).map(quads).max().unwrap_or(1);
         let potentials = 16 * (self.network.time_steps * widest) as u64;
         match (purpose, self.method) {
             (Purpose::Inspect, Method::Sparse | Method::Auto) => {

@@ -1,6 +1,6 @@
 //! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
 
-use super::buffers::{Capacity, Request, Sizes, State, quads, shards};
+use super::buffers::{Capacity, Request, Sizes, State, quads, shards, slots};
 use crate::error::{Error, Result};
 use crate::model::Network;
 use std::ops::Range;
@@ -11,7 +11,7 @@ pub const DENSITY_GUESS: f64 = 0.02;
 pub const SLACK: f64 = 1.25;
 /// Entries that a list holds at least.
 const FEWEST: u32 = 256;
-/// Entries that a list holds at most, of 16 bytes each.
+/// Entries that a list holds at most, of up to 16 bytes each.
 const MAX_LIST: u64 = 1 << 28;
 
 /// Bytes of δ below which fewer samples at once are better than shorter chunks.
@@ -44,9 +44,9 @@ impl Rates {
 
     fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64, limits: &Limits) -> Sizes {
         let list = |neurons: usize, rate: f64| {
-            // No list is longer than its layer has slots.
-            let slots = batch as f64 * (network.time_steps * neurons) as f64;
-            (rate * batch as f64).ceil().min(slots).max(f64::from(FEWEST)) as u32
+            // No list is longer than its layer has neurons and time steps.
+            let entries = batch as f64 * (network.time_steps * neurons) as f64;
+            (rate * batch as f64).ceil().min(entries).max(f64::from(FEWEST)) as u32
         };
         let hidden = network.hidden.iter().zip(&self.hidden);
         Sizes {
@@ -139,7 +139,7 @@ fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range
 fn widest_shard(network: &Network, binding: u64) -> usize {
     let shards = all_shards(network, binding).flatten().map(|shard| shard.len());
     // δ of a convolution is as wide as its maps.
-    let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(layer.neurons));
+    let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(slots(layer)));
     shards.chain(maps).max().unwrap_or(1)
 }
 
@@ -182,9 +182,10 @@ fn lay_out(network: &Network, sizes: &Sizes) -> Result<Layout> {
 fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     let b = sizes.batch as u64;
     for (l, layer) in network.hidden.iter().enumerate() {
-        let slots = b * (network.time_steps * layer.neurons) as u64;
-        let counts = b * (network.time_steps + layer.neurons + quads(layer.neurons)) as u64;
-        if counts >= u64::from(u32::MAX) || slots > u64::from(u32::MAX) {
+        let neurons = slots(layer);
+        let entries = b * (network.time_steps * neurons) as u64;
+        let counts = b * (network.time_steps + neurons + quads(neurons)) as u64;
+        if counts >= u64::from(u32::MAX) || entries > u64::from(u32::MAX) {
             return Err(Error::Config(format!(
                 "hidden[{l}]: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
                 network.time_steps, layer.neurons

@@ -15,13 +15,12 @@ use super::variant::{VARIANTS, Variant};
 use super::{GpuEngine, plan};
 use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use crate::engine::{Engine, Method, TrainingState};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::{remove_abandoned, write_atomically};
 use crate::model::{Adam, Network};
-use crate::train::{TEMPORARY_PREFIX, remove_abandoned};
 use compare::{MEASUREMENT, Steps, WARM_UP, clearly_fastest, compare};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,14 +113,12 @@ impl Remembered {
     }
 
     /// Replaces the file; whoever reads it meanwhile gets the old one or the new one.
-    fn write(&self, path: &Path) -> std::io::Result<()> {
+    fn write(&self, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         remove_abandoned(folder);
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.persist(path)?;
-        Ok(())
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::format(path, e.to_string()))?;
+        write_atomically(path, &text)
     }
 }
 

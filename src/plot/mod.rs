@@ -19,8 +19,8 @@ pub use raster::{Raster, RasterPanel, raster_png};
 pub use table::{Table, table_png};
 
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::limits;
-use crate::train::write_atomically;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageEncoder, RgbImage, imageops};
 use plotters::coord::Shift;

@@ -4,9 +4,9 @@ use super::job::Job;
 use super::machine::Machine;
 use super::{Item, Scale};
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::limits;
 use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, chart_png, table_png};
-use crate::train::write_atomically;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,8 @@
 use super::ITEMS;
 use super::figure::MAX_TABLE_BYTES;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::limits;
-use crate::train::write_atomically;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
 //! What has been computed so far: a line of JSON for each point, so that a later call goes on where one stopped.
 
 use crate::error::{Error, Result};
+use crate::files::{append, write_atomically};
 use crate::limits;
-use crate::train::{lock, write_atomically};
+use crate::train::lock;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file of finished points, in the folder of the figures.
@@ -68,8 +68,7 @@ impl Store {
     pub fn put(&mut self, key: &Value, value: Value) -> Result<Value> {
         // One write of a whole line: what is interrupted before its end is dropped by the next call.
         let line = format!("[{key},{value}]\n");
-        let mut file = File::options().create(true).append(true).open(&self.path).map_err(Error::io(&self.path))?;
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(Error::io(&self.path))?;
+        append(&self.path, line.as_bytes())?;
         let kept: Value =
             serde_json::from_str(&value.to_string()).map_err(|e| Error::format(&self.path, e.to_string()))?;
         self.points.insert(key.to_string(), kept.clone());

@@ -2,15 +2,12 @@
 
 use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
 use crate::error::{Error, Result};
+use crate::files::TEMPORARY_PREFIX;
 use crate::limits;
 use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const LOCK_FILE: &str = ".lock";
-/// How the names of files begin that are not whole yet.
-pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
 
 /// A run's folder, locked as long as this lives.
 #[derive(Debug)]
@@ -113,42 +110,6 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what killed programs left in a folder that several may be writing to, as the user's cache: temporary files that
-/// nobody has touched for a day. Should the clock be wrong, what is lost can be computed again.
-pub(crate) fn remove_abandoned(folder: &Path) {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let touched = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        let old = touched.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > DAY);
-        if old && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Replaces the file at `path`: after a crash at any time there is the old file or the new one.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    #[cfg(unix)]
-    {
-        // As for any file (the umask still holds), not private as temporary files are by default.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(Error::io(path))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
-    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
-    // The rename itself lasts only when the folder is on the disk. Windows has no such call, and needs none.
-    #[cfg(unix)]
-    File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,34 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn old_temporary_files_are_removed_and_no_others() {
+    fn what_a_killed_run_left_half_written_is_removed() {
         let temp = tempfile::tempdir().unwrap();
-        let before = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
-        for (name, old) in [(".spikegrad-old", true), (".spikegrad-new", false), ("kept.safetensors", true)] {
-            let file = File::create(temp.path().join(name)).unwrap();
-            if old {
-                file.set_modified(before).unwrap();
-            }
-        }
-        remove_abandoned(temp.path());
-        let mut names: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, [".spikegrad-new", "kept.safetensors"]);
-        remove_abandoned(&temp.path().join("nowhere"));
-    }
-
-    #[test]
-    fn writing_replaces_and_leaves_nothing_else() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("file");
         std::fs::write(temp.path().join(".spikegrad-killed"), "half").unwrap();
         let folder = RunFolder::open(temp.path(), false).unwrap();
-        write_atomically(&path, b"one").unwrap();
-        write_atomically(&path, b"two").unwrap();
-        assert_eq!(std::fs::read(folder.file("file")).unwrap(), b"two");
-        let names: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names.len(), 2, "{names:?}");
-        let error = write_atomically(&temp.path().join("no/file"), b"").unwrap_err();
-        assert!(matches!(error, Error::Io { .. }), "{error}");
+        crate::files::write_atomically(&folder.file("file"), b"whole").unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [LOCK_FILE, "file"]);
     }
 }

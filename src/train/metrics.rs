@@ -1,13 +1,11 @@
 //! `metrics.jsonl`: a line of JSON for each epoch.
 
-use super::folder::write_atomically;
 use super::rescue::Rescue;
 use crate::engine::{DeviceMemory, LossTerms};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 /// Most bytes of the file: a million epochs of a network of a few layers.
@@ -62,8 +60,7 @@ pub fn append(path: &Path, record: &EpochRecord) -> Result<()> {
     let mut line =
         serde_json::to_string(record).map_err(|e| Error::format(path, format!("a line cannot be written: {e}")))?;
     line.push('\n');
-    let mut file = File::options().create(true).append(true).open(path).map_err(Error::io(path))?;
-    file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(Error::io(path))
+    files::append(path, line.as_bytes())
 }
 
 /// All epochs in the file; a last line that was only half written does not count.
@@ -85,7 +82,7 @@ pub fn truncate_after(path: &Path, epoch: u64) -> Result<()> {
     }
     let lines = read_lines(path)?;
     let kept = lines.iter().filter(|(_, record)| record.epoch <= epoch);
-    write_atomically(path, kept.flat_map(|(line, _)| [line, "\n"]).collect::<String>().as_bytes())
+    files::write_atomically(path, kept.flat_map(|(line, _)| [line, "\n"]).collect::<String>().as_bytes())
 }
 
 /// Whole lines, as they stand and as read.

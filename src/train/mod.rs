@@ -25,7 +25,7 @@ mod testing;
 
 pub use checkpoint::Checkpoint;
 pub use evaluate::{TestResult, evaluate};
-pub(crate) use folder::{TEMPORARY_PREFIX, lock, remove_abandoned, write_atomically};
+pub(crate) use folder::lock;
 pub use guard::Warning;
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};

@@ -3,7 +3,7 @@
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
 use super::evaluate::{TestResult, evaluate_until};
-use super::folder::{RunFolder, write_atomically};
+use super::folder::RunFolder;
 use super::guard::{self, Warning, WarningKind};
 use super::metrics::{self, EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
@@ -17,6 +17,7 @@ use crate::data::order::{batches, order};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::files::write_atomically;
 use crate::memory;
 use crate::model::Adam;
 use crate::weights::Weights;

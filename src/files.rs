@@ -1,0 +1,259 @@
+//! Writing files whole or not at all: the one way in which this program replaces a file.
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The beginning of the names of files that are not whole yet.
+pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
+/// How long to wait for another program to let go of a file. Virus scanners and search indexes hold a new file for a
+/// moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Replaces the file at `path`: after a crash at any time there is the old file or the new one.
+///
+/// # Errors
+/// [`Error::Io`]. On Windows, where a file that another program holds open cannot be replaced, only after five seconds
+/// of trying.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_parts_atomically(path, &[bytes])
+}
+
+/// [`write_atomically`] for a file in several parts, which need not be copied together.
+pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    {
+        // As for any file (the umask still holds), not private as temporary files are by default.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(path))?;
+    let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.as_file().sync_all());
+    written.map_err(Error::io(path))?;
+    // A temporary file that could not be renamed is tried again, and removed when this gives up.
+    let mut whole = Some(file);
+    when_let_go(path, PATIENCE, || match whole.take().map(|file| file.persist(path)) {
+        Some(Err(e)) => {
+            whole = Some(e.file);
+            Err(e.error)
+        }
+        _ => Ok(()),
+    })?;
+    // The rename itself lasts only when the folder is on the disk. Windows has no such call, and needs none.
+    #[cfg(unix)]
+    File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
+    Ok(())
+}
+
+/// Adds `bytes` at the end of the file at `path`, which is made if it is missing, and waits until they are on the disk.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = when_let_go(path, PATIENCE, || File::options().create(true).append(true).open(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(Error::io(path))
+}
+
+/// Removes what killed programs left in a folder that several may be writing to, as the user's cache: temporary files that
+/// nobody has touched for a day. Should the clock be wrong, what is lost can be computed again.
+pub(crate) fn remove_abandoned(folder: &Path) {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let touched = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let old = touched.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > DAY);
+        if old && entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Does `work` on the file at `path`; while another program holds the file open, tries again for up to `patience`.
+fn when_let_go<T>(path: &Path, patience: Duration, work: impl FnMut() -> io::Result<T>) -> Result<T> {
+    retry(path, patience, |error| is_held(path, error), work)
+}
+
+/// Whether `error` says that another program holds the file at `path` open. Elsewhere than on Windows that is no error.
+fn is_held(path: &Path, error: &io::Error) -> bool {
+    const ERROR_ACCESS_DENIED: i32 = 5;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    const ERROR_LOCK_VIOLATION: i32 = 33;
+    let refused = || std::fs::metadata(path).is_ok_and(|found| found.is_dir() || found.permissions().readonly());
+    cfg!(windows)
+        && match error.raw_os_error() {
+            Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION) => true,
+            // Windows says the same of files that cannot be written at all; waiting does not help there.
+            Some(ERROR_ACCESS_DENIED) => !refused(),
+            _ => false,
+        }
+}
+
+/// Does `work` until it succeeds, fails for another reason than one that `passing` takes for a passing one, or `patience`
+/// is over.
+fn retry<T>(
+    path: &Path,
+    patience: Duration,
+    passing: impl Fn(&io::Error) -> bool,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> Result<T> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match work() {
+            Ok(done) => return Ok(done),
+            Err(error) if !passing(&error) => return Err(Error::io(path)(error)),
+            Err(error) if began.elapsed() >= patience => {
+                let why = format!(
+                    "cannot be written: another program has kept it open for {:.0} s ({error}); close the program that \
+                     shows or scans this file",
+                    began.elapsed().as_secs_f64()
+                );
+                return Err(Error::io(path)(io::Error::new(error.kind(), why)));
+            }
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (2 * pause).min(Duration::from_millis(250));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn writing_replaces_and_leaves_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        write_atomically(&path, b"one").unwrap();
+        write_parts_atomically(&path, &[b"tw", b"", b"o"]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(temp.path()), ["file"]);
+        let error = write_atomically(&temp.path().join("no/file"), b"").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_not_replaced_and_not_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("folder");
+        std::fs::create_dir(&path).unwrap();
+        let began = Instant::now();
+        assert!(write_atomically(&path, b"one").is_err());
+        assert!(append(&path, b"one").is_err());
+        assert!(began.elapsed() < PATIENCE, "waited for what does not change");
+        assert_eq!(names(temp.path()), ["folder"]);
+    }
+
+    #[test]
+    fn appending_makes_the_file_and_keeps_what_is_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        append(&path, b"one\n").unwrap();
+        append(&path, b"two\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn old_temporary_files_are_removed_and_no_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let before = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
+        for (name, old) in [(".spikegrad-old", true), (".spikegrad-new", false), ("kept.safetensors", true)] {
+            let file = File::create(temp.path().join(name)).unwrap();
+            if old {
+                file.set_modified(before).unwrap();
+            }
+        }
+        remove_abandoned(temp.path());
+        assert_eq!(names(temp.path()), [".spikegrad-new", "kept.safetensors"]);
+        remove_abandoned(&temp.path().join("nowhere"));
+    }
+
+    /// What an operating system says that lets nobody replace an open file.
+    fn held() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    #[test]
+    fn what_passes_is_waited_for() {
+        let mut refusals = 4;
+        let mut work = || match refusals {
+            0 => Ok("written"),
+            _ => {
+                refusals -= 1;
+                Err(held())
+            }
+        };
+        let passing = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        assert_eq!(retry(Path::new("a"), Duration::from_secs(60), passing, &mut work).unwrap(), "written");
+        assert_eq!(refusals, 0);
+    }
+
+    #[test]
+    fn what_does_not_pass_is_said_with_the_file_and_a_remedy() {
+        let error = retry(Path::new("a.png"), Duration::from_millis(20), |_| true, || Err::<(), _>(held()));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("a.png: cannot be written: another program"), "{error}");
+        assert!(error.contains("close the program"), "{error}");
+        let mut tries = 0;
+        let full = || {
+            tries += 1;
+            Err::<(), _>(io::Error::other("disk full"))
+        };
+        let error = retry(Path::new("a.png"), Duration::from_secs(60), |_| false, full).unwrap_err();
+        assert_eq!((error.to_string().as_str(), tries), ("a.png: disk full", 1));
+    }
+
+    /// Another program's handle that lets nobody replace or extend the file, as most programs on Windows open files.
+    #[cfg(windows)]
+    fn hold(path: &Path) -> File {
+        use std::os::windows::fs::OpenOptionsExt;
+        const FILE_SHARE_READ: u32 = 1;
+        File::options().read(true).share_mode(FILE_SHARE_READ).open(path).unwrap()
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_that_is_held_open_is_replaced_as_soon_as_it_is_let_go() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        for write in [write_atomically, append] {
+            std::fs::write(&path, b"").unwrap();
+            let handle = hold(&path);
+            let holder = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(400));
+                drop(handle);
+            });
+            write(&path, b"new").unwrap();
+            holder.join().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_file_that_stays_open_is_left_as_it_was() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        std::fs::write(&path, b"old").unwrap();
+        let _handle = hold(&path);
+        let began = Instant::now();
+        let error = write_atomically(&path, b"new").unwrap_err().to_string();
+        assert!(error.contains("another program has kept it open"), "{error}");
+        assert!(began.elapsed() >= PATIENCE);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(temp.path()), ["file"]);
+    }
+}
