@@ -382,8 +382,8 @@ mod tests {
         let input = random_spikes(&network, 20, 0.012, 1).unwrap();
         let state = TrainingState::new(scaled_weights(&network, &input, 0.015, 1).unwrap());
         let (device, densities) = (Device::Gpu(None), Densities::usual(0.012));
-        // 100 quads of 500 steps a sample: 2, 10 and all of them.
-        for (size, samples) in [(DeltaScratch::mib(2), 2), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
+        // 100 quads of 500 steps per sample: 5, 10 and all samples per chunk.
+        for (size, samples) in [(DeltaScratch::mib(4), 5), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
             let options = GpuOptions { delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
             let mut engine = device.open_with(&network, Method::Sparse, options).unwrap();
             engine.load(&state).unwrap();

@@ -488,8 +488,8 @@ fn conformance_runs_the_kernels_that_are_named() {
     let run = |more: &[&str]| json(&succeeds(&[&words, more].concat()));
     let settings = |said: &Value| ["variant", "delta_mib", "checked"].map(|name| said[name].clone());
     for (variant, check) in [("plain", "--checked"), ("cooperative", "--unchecked")] {
-        let said = run(&["--kernels", variant, "--delta-mib", "0.001", check]);
-        assert_eq!(settings(&said), [variant.into(), 0.001.into(), (check == "--checked").into()]);
+        let said = run(&["--kernels", variant, "--delta-mib", "0.125", check]);
+        assert_eq!(settings(&said), [Value::from(variant), Value::from(0.125), Value::from(check == "--checked")]);
         let detail = said["device"]["detail"].as_str().unwrap();
         assert!(said["passed"] == 1 && detail.contains(&format!("{variant} kernels")), "{said}");
     }
