@@ -7,12 +7,19 @@ use spikegrad::Error;
 use spikegrad::bench::{Facts, least_among};
 use spikegrad::engine::{Engine, Method, TrainingState};
 use spikegrad::gpu::count::KernelCount;
-use spikegrad::gpu::{GpuEngine, GpuOptions, Tier};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier};
 use spikegrad::model::Adam;
 
 fn options(count: bool, tier: Tier) -> GpuOptions {
     // Lists too small at first, so that a step is run again; several chunks.
-    GpuOptions { count, tier: Some(tier), delta_bytes: Some(8192), density_guess: Some(0.001), ..GpuOptions::default() }
+    let instrument = count.then_some(Instrument::Count);
+    GpuOptions {
+        instrument,
+        tier: Some(tier),
+        delta_bytes: Some(8192),
+        density_guess: Some(0.001),
+        ..GpuOptions::default()
+    }
 }
 
 fn of<'a>(kernels: &'a [KernelCount], name: &str) -> &'a KernelCount {

@@ -3,91 +3,24 @@
 //! say, nothing read before it is written, no weight read after its update, forward before backward before update, and
 //! the same dispatches as on a real adapter.
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
+use cases::{Case, cases};
 use common::*;
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
-use spikegrad::engine::{Engine, LayerMethod, Method, TrainingState};
+use spikegrad::engine::{Engine, Method, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::params::{GemmParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
 use spikegrad::gpu::shaders::ALL;
-use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Tier, VARIANTS, Variant};
-use spikegrad::model::{Adam, Network};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
+use spikegrad::model::Adam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// A way to record steps.
-struct Case {
-    name: &'static str,
-    network: Network,
-    method: Method,
-    layers: Option<Vec<LayerMethod>>,
-    options: GpuOptions,
-}
-
 const SAMPLES: usize = 7;
-
-/// Every kernel in every variant has a case that records it.
-fn cases() -> Vec<Case> {
-    use LayerMethod::{Dense as D, Sparse as S};
-    let plain = network(30, &[40, 20], 5, 40);
-    let roomy = GpuOptions {
-        limits: Some("webgpu".parse().unwrap()),
-        tier: Some(Tier::Software),
-        // Lists that never overflow, on a device that computes as on one that does not.
-        density_guess: Some(1.0),
-        ..GpuOptions::default()
-    };
-    let case = |name, network: &Network, method, options: &GpuOptions| Case {
-        name,
-        network: network.clone(),
-        method,
-        layers: None,
-        options: options.clone(),
-    };
-    let mut cases = Vec::new();
-    for variant in VARIANTS {
-        let options = GpuOptions { variant: Some(variant), ..roomy.clone() };
-        let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..options.clone() };
-        let pieces = GpuOptions { max_binding: Some(64 * 40 * 10 * 2), ..options.clone() };
-        let shards = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
-        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
-        cases.push(case("whole", &plain, Method::Sparse, &options));
-        cases.push(case("without hidden layers", &network(30, &[], 5, 40), Method::Sparse, &options));
-        cases.push(case("in chunks", &plain, Method::Sparse, &chunked));
-        cases.push(case("in pieces", &plain, Method::Sparse, &pieces));
-        cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
-        cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
-        cases.push(case("convolutions", &stacked_convs(30), Method::Sparse, &options));
-        cases.push(case("a convolution of the input", &input_conv(30), Method::Sparse, &options));
-        cases.push(case("convolutions in small workgroups", &stacked_convs(30), Method::Sparse, &narrow));
-        cases.push(case(
-            "convolutions, one sample a chunk",
-            &stacked_convs(30),
-            Method::Sparse,
-            &GpuOptions { delta_bytes: Some(1), ..options.clone() },
-        ));
-    }
-    for tier in [Tier::Software, Tier::Hardware] {
-        let options = GpuOptions { tier: Some(tier), ..roomy.clone() };
-        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
-        for (options, layers) in [(&options, [D, S, D]), (&chunked, [D, D, D]), (&options, [S, D, S])] {
-            cases.push(Case {
-                layers: Some(layers.to_vec()),
-                ..case("layers of either method", &plain, Method::Auto, options)
-            });
-        }
-        // Deep enough that products are cut into parts.
-        let long = network(20, &[9], 3, 400);
-        cases.push(case("dense", &plain, Method::Dense, &options));
-        cases.push(case("dense, long", &long, Method::Dense, &options));
-        cases.push(case("reference", &plain, Method::Reference, &options));
-        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options };
-        cases.push(case("dense in small workgroups", &plain, Method::Dense, &narrow));
-    }
-    cases
-}
 
 /// Has an engine record and submit steps of each purpose, from the host and from a training set on the device.
 fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {

@@ -9,6 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, 
 use naga::{AddressSpace, Expression, Function, ShaderStage, Statement, TypeInner};
 use spikegrad::gpu::count::Counted;
 use spikegrad::gpu::params::{AdamParams, GemmParams, Params, SumParams};
+use spikegrad::gpu::races::Logged;
 use spikegrad::gpu::shaders::{ALL, NARROW, variants};
 use std::path::Path;
 use std::process::Command;
@@ -323,10 +324,13 @@ fn spirv_is_valid() {
     for kernel in ALL {
         for defined in kernel.variants.iter().filter(|defined| !defined.contains(&"SUBGROUPS")) {
             let name = kernel.variant_name(defined);
-            let module = Counted::new(&kernel.wgsl(defined)).unwrap().module;
-            let info = validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}, counted: {e:?}"));
-            let words = to_spirv(&name, &module, &info, true).unwrap_or_else(|e| panic!("{name}, counted: {e}"));
-            spirv_val(folder.path(), &format!("{name}.counted"), &words);
+            let text = kernel.wgsl(defined);
+            let counted = ("counted", Counted::new(&text).unwrap().module);
+            for (how, module) in [counted, ("logged", Logged::new(&text).unwrap().module)] {
+                let info = validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}, {how}: {e:?}"));
+                let words = to_spirv(&name, &module, &info, true).unwrap_or_else(|e| panic!("{name}, {how}: {e}"));
+                spirv_val(folder.path(), &format!("{name}.{how}"), &words);
+            }
         }
     }
 }

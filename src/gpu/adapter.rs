@@ -53,6 +53,16 @@ impl AdapterSummary {
     }
 }
 
+/// What kernels are made to say about themselves; they compute the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instrument {
+    /// How much they load, store and compute: [`GpuEngine::counted`](super::GpuEngine::counted).
+    Count,
+    /// Every access to memory that invocations share, in which data races are looked for:
+    /// [`GpuEngine::races`](super::GpuEngine::races).
+    Races,
+}
+
 /// How the gpu device is opened.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
@@ -87,8 +97,8 @@ pub struct GpuOptions {
     pub memory: Option<u64>,
     /// Seconds of work that a submit may hold, by the measured pace; `None` is 0.2. Drivers kill a submit after 2 s.
     pub submit_seconds: Option<f64>,
-    /// Put counters into every kernel, for [`GpuEngine::counted`](super::GpuEngine::counted). Slow.
-    pub count: bool,
+    /// Have every kernel say what it does. Slow.
+    pub instrument: Option<Instrument>,
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
     /// work on kernels. Such shaders always run with bounds checks.
     pub shaders: Option<std::path::PathBuf>,
@@ -238,8 +248,8 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         return Err(Error::Device(format!("{} ({}) cannot run the kernels: {why}", summary.name, summary.backend)));
     }
     let mut limits = squeeze.limits(&adapter.limits());
-    if options.count {
-        // The counters are one more storage buffer beside the eight of a kernel.
+    if options.instrument.is_some() {
+        // What kernels write it to is one more storage buffer beside their eight.
         limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {

@@ -23,7 +23,7 @@ const LEAST_SECONDS: f64 = 0.05;
 /// # Errors
 /// No such adapter, or one that fails.
 pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
-    let mut context = Context::open(&GpuOptions { count: false, ..options.clone() })?;
+    let mut context = Context::open(&GpuOptions { instrument: None, ..options.clone() })?;
     let in_group = u64::from(if context.narrow { FEWEST_LANES } else { WIDE_LANES });
     let row = 16 * in_group;
     let array = ARRAY.min(context.binding) / row * row;
@@ -53,7 +53,7 @@ fn seconds(context: &Context, recording: &Recording) -> Result<f64> {
         let mut encoder = context.device.create_command_encoder(&Default::default());
         (0..n).for_each(|_| recording.encode(&mut encoder));
         let clock = Instant::now();
-        let submission = context.queue.submit([encoder.finish()]);
+        let submission = context.submit(encoder)?;
         context.wait(Some(submission))?;
         Ok(clock.elapsed().as_secs_f64() / f64::from(n))
     };

@@ -1,7 +1,8 @@
 //! An open device with its pipelines, built once; and every error that wgpu reports, turned into ours.
 
-use super::adapter::{AdapterSummary, GpuOptions, Tier, open};
+use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
+use super::races::{AccessLog, Logged, Sites};
 use super::shaders::{Kernel, NARROW};
 use super::variant::Variant;
 use crate::error::{Error, Result};
@@ -35,12 +36,23 @@ pub struct Context {
     checked: bool,
     shaders: Option<PathBuf>,
     pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
-    /// Whether kernels count what they execute.
-    pub counting: bool,
-    /// What the segments of each counted kernel cost.
-    segments: HashMap<(Kernel, Vec<&'static str>), Arc<[Work]>>,
+    /// What kernels are made to say.
+    instrument: Option<Instrument>,
+    /// What each of these kernels says.
+    instrumented: HashMap<(Kernel, Vec<&'static str>), Instrumented>,
+    /// Where kernels log their accesses.
+    pub log: Option<AccessLog>,
     trouble: Note,
     lost: Note,
+}
+
+/// What an instrumented kernel says.
+#[derive(Clone)]
+pub enum Instrumented {
+    /// What each of its segments costs; how often they ran, it counts.
+    Counted(Arc<[Work]>),
+    /// What its log of accesses speaks of.
+    Logged(Arc<Sites>),
 }
 
 /// The first message of its kind.
@@ -67,6 +79,7 @@ impl Context {
                 on_lost(format!("the GPU was lost ({why})"));
             }
         });
+        let log = (options.instrument == Some(Instrument::Races)).then(|| AccessLog::new(&opened.device));
         let limits = opened.device.limits();
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Context {
@@ -80,8 +93,9 @@ impl Context {
             checked: options.is_checked(),
             shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
-            counting: options.count,
-            segments: HashMap::new(),
+            instrument: options.instrument,
+            instrumented: HashMap::new(),
+            log,
             trouble,
             lost,
         })
@@ -104,13 +118,20 @@ impl Context {
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
-        let source = match self.counting.then(|| Counted::new(&text)) {
-            Some(Ok(counted)) => {
-                self.segments.insert(key.clone(), counted.segments.into());
-                wgpu::ShaderSource::Naga(Cow::Owned(counted.module))
+        let instrumented = self.instrument.map(|instrument| match instrument {
+            Instrument::Count => Counted::new(&text).map(|it| (it.module, Instrumented::Counted(it.segments.into()))),
+            Instrument::Races => Logged::new(&text).map(|it| (it.module, Instrumented::Logged(it.sites.into()))),
+        });
+        let source = match instrumented {
+            Some(Ok((module, says))) => {
+                self.instrumented.insert(key.clone(), says);
+                wgpu::ShaderSource::Naga(Cow::Owned(module))
             }
-            // What is wrong with the text, the device will say.
-            Some(Err(_)) | None => wgpu::ShaderSource::Wgsl(text.into()),
+            Some(Err(error)) => {
+                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
+                wgpu::ShaderSource::Wgsl(text.into())
+            }
+            None => wgpu::ShaderSource::Wgsl(text.into()),
         };
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
         let module = match checked {
@@ -136,9 +157,16 @@ impl Context {
         pipeline
     }
 
-    /// What the segments of a counted kernel cost; `None` where nothing is counted.
-    pub fn segments(&self, kernel: Kernel, defined: &[&'static str]) -> Option<Arc<[Work]>> {
-        self.segments.get(&(kernel, self.defined(kernel, defined))).cloned()
+    /// What an instrumented kernel says; `None` where kernels are left as they are.
+    pub fn instrumented(&self, kernel: Kernel, defined: &[&'static str]) -> Option<Instrumented> {
+        self.instrumented.get(&(kernel, self.defined(kernel, defined))).cloned()
+    }
+
+    /// Submits dispatches. Where kernels log their accesses, waits and looks through them.
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
+        let submission = self.queue.submit([encoder.finish()]);
+        self.log.as_ref().map_or(Ok(()), |log| log.drain(self))?;
+        Ok(submission)
     }
 
     /// A zeroed storage buffer.

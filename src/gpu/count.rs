@@ -8,14 +8,14 @@
 //! What is counted is what the WGSL says, a lane at a time: a value that all lanes of a workgroup load counts once for
 //! each of them, although hardware fetches it once. What compilers or caches save is not seen, and not guessed.
 
-use crate::error::{Error, Result};
+use super::rewrite::{GROUP, Text, inner_blocks, parse, rewrite};
+use crate::error::Result;
 use serde::Serialize;
 use std::ops::AddAssign;
-use wgpu::naga::valid::{Capabilities, FunctionInfo, ValidationFlags, Validator};
 use wgpu::naga::{
     AddressSpace, ArraySize, AtomicFunction, BinaryOperator, Block, Expression, Function, GlobalVariable, Handle,
     Literal, MathFunction, MemoryDecorations, Module, Range, ResourceBinding, Scalar, ScalarKind, Span, Statement,
-    StorageAccess, SwitchCase, Type, TypeInner, UnaryOperator,
+    StorageAccess, Type, TypeInner, UnaryOperator,
 };
 
 /// What some work moves and computes.
@@ -67,8 +67,6 @@ pub struct KernelCount {
     pub work: Work,
 }
 
-/// The bind group of the counters; the kernels use group 0.
-pub const GROUP: u32 = 1;
 /// Words of a segment's counter: low and high.
 const COUNTER: u32 = 2;
 
@@ -86,11 +84,7 @@ impl Counted {
     /// # Errors
     /// WGSL that is not valid.
     pub fn new(source: &str) -> Result<Self> {
-        let broken = |e: String| Error::Device(format!("a shader cannot be counted: {e}"));
-        let mut module = wgpu::naga::front::wgsl::parse_str(source).map_err(|e| broken(e.emit_to_string(source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
-            .validate(&module)
-            .map_err(|e| broken(e.emit_to_string(source)))?;
+        let (mut module, info) = parse(source)?;
         let mut segments = Vec::new();
         let original = module.clone();
         let globals = Globals::add(&mut module);
@@ -167,13 +161,6 @@ impl Globals {
     }
 }
 
-/// A function as it was written, and the types of its expressions.
-struct Text<'a> {
-    module: &'a Module,
-    function: &'a Function,
-    info: &'a FunctionInfo,
-}
-
 /// Float operations of a segment, apart.
 #[derive(Default)]
 struct Cost {
@@ -194,10 +181,6 @@ impl Cost {
 }
 
 impl Text<'_> {
-    fn inner(&self, expression: Handle<Expression>) -> &TypeInner {
-        self.info[expression].ty.inner_with(&self.module.types)
-    }
-
     /// Components of a float expression; 0 for others.
     fn floats(&self, expression: Handle<Expression>) -> u64 {
         match *self.inner(expression) {
@@ -295,7 +278,9 @@ impl<'a> Writer<'a> {
         for (mut statement, span) in block.span_into_iter() {
             text.execute(&statement, &mut cost);
             let leaves = may_leave(&statement);
-            self.count_inside(&mut statement, text, segments);
+            for inner in inner_blocks(&mut statement) {
+                *inner = self.count_block(std::mem::take(inner), text, segments);
+            }
             run.push(statement, span);
             if leaves {
                 self.close(&mut counted, std::mem::take(&mut cost), std::mem::take(&mut run), segments);
@@ -303,17 +288,6 @@ impl<'a> Writer<'a> {
         }
         self.close(&mut counted, cost, run, segments);
         counted
-    }
-
-    fn count_inside(&mut self, statement: &mut Statement, text: &Text, segments: &mut Vec<Work>) {
-        let mut count = |block: &mut Block| *block = self.count_block(std::mem::take(block), text, segments);
-        match statement {
-            Statement::Block(block) => count(block),
-            Statement::If { accept, reject, .. } => [accept, reject].into_iter().for_each(count),
-            Statement::Switch { cases, .. } => cases.iter_mut().for_each(|SwitchCase { body, .. }| count(body)),
-            Statement::Loop { body, continuing, .. } => [body, continuing].into_iter().for_each(count),
-            _ => {}
-        }
     }
 
     /// Appends a finished segment, behind its counter if it costs anything.
@@ -335,28 +309,16 @@ impl<'a> Writer<'a> {
     fn hand_over(&mut self, segments: u32) {
         let body = std::mem::take(&mut self.function.body);
         let ends = matches!(body.last(), Some(Statement::Return { .. }));
-        self.function.body = self.hand_over_block(body, segments);
+        self.function.body = rewrite(body, &mut |statement, span, out| {
+            if matches!(statement, Statement::Return { .. }) {
+                out.append(&mut self.additions(segments));
+            }
+            out.push(statement, span);
+        });
         if !ends {
             let mut last = self.additions(segments);
             self.function.body.append(&mut last);
         }
-    }
-
-    fn hand_over_block(&mut self, block: Block, segments: u32) -> Block {
-        let mut out = Block::new();
-        for (mut statement, span) in block.span_into_iter() {
-            let mut inside = |block: &mut Block| *block = self.hand_over_block(std::mem::take(block), segments);
-            match &mut statement {
-                Statement::Block(block) => inside(block),
-                Statement::If { accept, reject, .. } => [accept, reject].into_iter().for_each(inside),
-                Statement::Switch { cases, .. } => cases.iter_mut().for_each(|case| inside(&mut case.body)),
-                Statement::Loop { body, continuing, .. } => [body, continuing].into_iter().for_each(inside),
-                Statement::Return { .. } => out.append(&mut self.additions(segments)),
-                _ => {}
-            }
-            out.push(statement, span);
-        }
-        out
     }
 
     /// `old = atomicAdd(low, here); if old > ~here { atomicAdd(high, 1) }` for every segment.
@@ -394,8 +356,9 @@ impl<'a> Writer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::gpu::shaders::ALL;
-    use wgpu::naga::valid::{ShaderStages, SubgroupOperationSet};
+    use wgpu::naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
     #[test]
     fn every_kernel_stays_valid_with_counters_in_it() {

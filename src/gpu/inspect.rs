@@ -187,7 +187,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);
-    context.queue.submit([encoder.finish()]);
+    context.submit(encoder)?;
     let rows = read_rows(&context, &out, neurons * steps, 1)?;
     context.check()?;
     Ok(rows)

@@ -20,8 +20,10 @@ pub mod params;
 mod pieces;
 pub mod plan;
 mod profile;
+pub mod races;
 mod recording;
 mod reference;
+mod rewrite;
 pub mod schedule;
 pub mod shaders;
 mod sparse;
@@ -30,7 +32,7 @@ mod steps;
 pub mod tuning;
 mod variant;
 
-pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
+pub use adapter::{AdapterSummary, GpuOptions, Instrument, Tier, adapters};
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use inspect::delta;
 pub use recording::Phase;
@@ -205,7 +207,7 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// What each kernel executed since the last call, for an engine opened with [`GpuOptions::count`]; a step that had
+    /// What each kernel executed since the last call, for an engine opened with [`Instrument::Count`]; a step that had
     /// to be run again with longer lists counts once. Waits for queued steps.
     ///
     /// # Errors
@@ -219,6 +221,20 @@ impl GpuEngine {
         match kernels.is_empty() {
             true => Err(Error::Device("no step has been counted".into())),
             false => Ok(kernels),
+        }
+    }
+
+    /// What was found by looking for data races in every dispatch of this engine so far, for one opened with
+    /// [`Instrument::Races`]. Waits for queued steps.
+    ///
+    /// # Errors
+    /// Nothing was looked through.
+    pub fn races(&mut self) -> Result<races::Races> {
+        self.finish_all()?;
+        let races = self.context.log.as_ref().map(races::AccessLog::races).unwrap_or_default();
+        match races.checked.is_empty() {
+            true => Err(Error::Device("no step has been looked through for data races".into())),
+            false => Ok(races),
         }
     }
 

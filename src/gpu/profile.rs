@@ -95,11 +95,11 @@ fn run(
                 mapped_at_creation: false,
             });
             encoder.resolve_query_set(queries, 0..2 * n as u32, &resolved, 0);
-            context.queue.submit([encoder.finish()]);
+            context.submit(encoder)?;
             context.read_as::<u64>(&resolved, 2 * n)?
         }
         None => {
-            let submission = context.queue.submit([encoder.finish()]);
+            let submission = context.submit(encoder)?;
             context.wait(Some(submission))?;
             Vec::new()
         }

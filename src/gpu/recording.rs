@@ -1,7 +1,9 @@
 //! A step as a list of dispatches, built once for a batch size and replayed: pipelines, bind groups and sizes fixed.
 
-use super::context::Context;
-use super::count::{self, Counted, KernelCount, Work as Executed};
+use super::context::{Context, Instrumented};
+use super::count::{Counted, KernelCount, Work as Executed};
+use super::races::Logging;
+use super::rewrite::GROUP;
 use super::shaders::Kernel;
 use crate::error::Result;
 use std::sync::Arc;
@@ -44,7 +46,15 @@ pub struct Dispatch {
     pub work: Work,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    counters: Option<Counters>,
+    attached: Attached,
+}
+
+/// Where a dispatch says what it does.
+enum Attached {
+    Nothing,
+    Counters(Counters),
+    /// What begins the dispatch in the log of accesses, with its bindings; and the log.
+    Log(wgpu::ComputePipeline, wgpu::BindGroup, wgpu::BindGroup),
 }
 
 /// Where a dispatch counts what it executes.
@@ -58,10 +68,18 @@ struct Counters {
 impl Dispatch {
     /// Encodes into a pass.
     pub fn encode(&self, pass: &mut wgpu::ComputePass) {
+        if let Attached::Log(next, bind_group, _) = &self.attached {
+            pass.set_pipeline(next);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(1, 1, 1);
+        }
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        if let Some(counters) = &self.counters {
-            pass.set_bind_group(count::GROUP, &counters.bind_group, &[]);
+        match &self.attached {
+            Attached::Nothing => {}
+            Attached::Counters(Counters { bind_group, .. }) | Attached::Log(_, _, bind_group) => {
+                pass.set_bind_group(GROUP, bind_group, &[]);
+            }
         }
         // More than 65,535 workgroups fold into y; the shaders unfold them with the same constant.
         let Work::Groups(n) = self.work;
@@ -84,11 +102,19 @@ struct Entry<'a> {
     phase: Phase,
     kernel: (Kernel, Vec<&'static str>),
     pipeline: wgpu::ComputePipeline,
-    segments: Option<Arc<[Executed]>>,
+    says: Says,
     /// Where its uniform data begin, and how many bytes they are.
     uniform: (u64, usize),
     buffers: Vec<&'a wgpu::Buffer>,
     work: Work,
+}
+
+/// What an entry will say.
+enum Says {
+    Nothing,
+    Counts(Arc<[Executed]>),
+    /// Where its number among the logged dispatches begins.
+    Log(u64),
 }
 
 /// Collects dispatches.
@@ -129,12 +155,29 @@ impl<'a> Recorder<'a> {
             return;
         }
         let pipeline = self.context.pipeline(kernel, defined);
-        let segments = self.context.segments(kernel, defined);
-        let (label, phase, uniform) = (label.into(), self.phase, self.uniforms.len() as u64);
-        self.uniforms.extend_from_slice(bytemuck::bytes_of(&params));
-        self.uniforms.resize((uniform + UNIFORM_STRIDE) as usize, 0);
-        let (kernel, uniform) = ((kernel, self.context.defined(kernel, defined)), (uniform, size_of::<P>()));
-        self.entries.push(Entry { label, phase, kernel, pipeline, segments, uniform, buffers: buffers.to_vec(), work });
+        let (label, phase) = (label.into(), self.phase);
+        let uniform = (self.uniform(bytemuck::bytes_of(&params)), size_of::<P>());
+        let instrumented = self.context.instrumented(kernel, defined);
+        let kernel = (kernel, self.context.defined(kernel, defined));
+        let says = match (instrumented, &self.context.log) {
+            (Some(Instrumented::Counted(segments)), _) => Says::Counts(segments),
+            (Some(Instrumented::Logged(sites)), Some(log)) => {
+                let Work::Groups(groups) = work;
+                let name = kernel.0.variant_name(&kernel.1);
+                let number = log.add(Logging::new(label.clone(), name, sites, groups, buffers));
+                Says::Log(self.uniform(bytemuck::bytes_of(&[number, 0, 0, 0])))
+            }
+            _ => Says::Nothing,
+        };
+        self.entries.push(Entry { label, phase, kernel, pipeline, says, uniform, buffers: buffers.to_vec(), work });
+    }
+
+    /// Where uniform data begin that are as given.
+    fn uniform(&mut self, bytes: &[u8]) -> u64 {
+        let begin = self.uniforms.len();
+        self.uniforms.extend_from_slice(bytes);
+        self.uniforms.resize(begin + UNIFORM_STRIDE as usize, 0);
+        begin as u64
     }
 
     /// Makes the bind groups.
@@ -147,8 +190,9 @@ impl<'a> Recorder<'a> {
             mapped_at_creation: false,
         });
         self.context.queue.write_buffer(&uniforms, 0, &self.uniforms);
-        let bytes = |entry: &Entry| {
-            entry.segments.as_ref().map_or(0, |s| Counted::buffer_bytes(s).next_multiple_of(UNIFORM_STRIDE))
+        let bytes = |entry: &Entry| match &entry.says {
+            Says::Counts(segments) => Counted::buffer_bytes(segments).next_multiple_of(UNIFORM_STRIDE),
+            _ => 0,
         };
         let counter_bytes: u64 = self.entries.iter().map(bytes).sum();
         let counters = (counter_bytes > 0).then(|| {
@@ -164,11 +208,12 @@ impl<'a> Recorder<'a> {
             .entries
             .into_iter()
             .map(|entry| {
-                let first = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                let uniform = |offset| wgpu::BufferBinding {
                     buffer: &uniforms,
-                    offset: entry.uniform.0,
+                    offset,
                     size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
-                });
+                };
+                let first = wgpu::BindingResource::Buffer(uniform(entry.uniform.0));
                 let rest = entry.buffers.iter().map(|buffer| buffer.as_entire_binding());
                 let entries: Vec<_> = std::iter::once(first)
                     .chain(rest)
@@ -180,21 +225,28 @@ impl<'a> Recorder<'a> {
                     layout: &entry.pipeline.get_bind_group_layout(0),
                     entries: &entries,
                 });
-                let counters = counters.as_ref().zip(entry.segments.clone()).map(|(buffer, segments)| {
-                    let offset = counter_offset;
-                    counter_offset += bytes(&entry);
-                    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer,
-                        offset,
-                        size: std::num::NonZeroU64::new(Counted::buffer_bytes(&segments)),
-                    });
-                    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                        label: Some("counters"),
-                        layout: &entry.pipeline.get_bind_group_layout(count::GROUP),
-                        entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
-                    });
-                    Counters { segments, bind_group, offset }
-                });
+                let attached = match (&entry.says, &counters, &self.context.log) {
+                    (Says::Counts(segments), Some(buffer), _) => {
+                        let offset = counter_offset;
+                        counter_offset += bytes(&entry);
+                        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer,
+                            offset,
+                            size: std::num::NonZeroU64::new(Counted::buffer_bytes(segments)),
+                        });
+                        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                            label: Some("counters"),
+                            layout: &entry.pipeline.get_bind_group_layout(GROUP),
+                            entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
+                        });
+                        Attached::Counters(Counters { segments: segments.clone(), bind_group, offset })
+                    }
+                    (&Says::Log(number), _, Some(log)) => {
+                        let (next, begin, own) = log.bind(device, uniform(number), &entry.pipeline);
+                        Attached::Log(next, begin, own)
+                    }
+                    _ => Attached::Nothing,
+                };
                 let (at, bytes) = entry.uniform;
                 Dispatch {
                     buffers: entry.buffers.into_iter().cloned().collect(),
@@ -205,7 +257,7 @@ impl<'a> Recorder<'a> {
                     phase: entry.phase,
                     pipeline: entry.pipeline,
                     bind_group,
-                    counters,
+                    attached,
                     work: entry.work,
                 }
             })
@@ -250,7 +302,7 @@ impl Recording {
         encoder.clear_buffer(counters, 0, None);
         context.queue.submit([encoder.finish()]);
         for dispatch in &self.dispatches {
-            let Some(Counters { segments, offset, .. }) = &dispatch.counters else { continue };
+            let Attached::Counters(Counters { segments, offset, .. }) = &dispatch.attached else { continue };
             let own = words.get(*offset as usize / 4..).unwrap_or(&[]);
             let work = Counted::work(segments, own);
             if work == Executed::default() {

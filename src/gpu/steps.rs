@@ -324,7 +324,7 @@ impl GpuEngine {
             Self::encode_report(&mut encoder, state, readback, k);
         }
         self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
-        Ok(self.context.queue.submit([encoder.finish()]))
+        self.context.submit(encoder)
     }
 
     fn submit_alone(
@@ -370,7 +370,6 @@ impl GpuEngine {
         let Some(recording) = self.recordings.get(piece) else {
             return Err(Error::Device("the step was not recorded".into()));
         };
-        let queue = &self.context.queue;
         let new_encoder = || self.context.device.create_command_encoder(&Default::default());
         let mut encoder = new_encoder();
         before(&mut encoder);
@@ -378,12 +377,12 @@ impl GpuEngine {
         let parts = self.pace.parts(piece.samples, recording.dispatches.len(), self.submit_seconds());
         for (k, encode) in recording.encode_parts(parts).enumerate() {
             if k > 0 {
-                queue.submit([std::mem::replace(&mut encoder, new_encoder()).finish()]);
+                self.context.submit(std::mem::replace(&mut encoder, new_encoder()))?;
             }
             encode(&mut encoder);
         }
         after(&mut encoder);
-        Ok(queue.submit([encoder.finish()]))
+        self.context.submit(encoder)
     }
 
     /// Uploads a batch into the buffers made for it. Queued writes are ordered behind the steps before them.

@@ -8,7 +8,7 @@ use crate::bench::{Facts, TARGET_DENSITY, least_among, random_spikes, scaled_wei
 use crate::device::Device;
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
-use crate::gpu::{GpuEngine, GpuOptions};
+use crate::gpu::{GpuEngine, GpuOptions, Instrument};
 use crate::plot::ChartAxis;
 use crate::presets;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub fn appendix_b(job: &mut Job) -> Result<Figure> {
             ));
         }
     };
-    let options = GpuOptions { adapter, count: true, ..GpuOptions::default() };
+    let options = GpuOptions { adapter, instrument: Some(Instrument::Count), ..GpuOptions::default() };
     let mut info = None;
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
     for preset in SETS {

@@ -10,7 +10,7 @@ use spikegrad::bench::{Facts, Least, least_among};
 use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, TrainingState};
 use spikegrad::gpu::count::KernelCount;
-use spikegrad::gpu::{GpuEngine, GpuOptions, Tier};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier};
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let adapter = match arguments.device {
@@ -22,7 +22,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         TierWord::Software => Tier::Software,
         TierWord::Hardware => Tier::Hardware,
     });
-    let options = GpuOptions { adapter, tier, count: true, ..arguments.gpu.options(Device::Gpu(adapter))? };
+    let options = GpuOptions {
+        adapter,
+        tier,
+        instrument: Some(Instrument::Count),
+        ..arguments.gpu.options(Device::Gpu(adapter))?
+    };
     let mut runs = Vec::new();
     let mut info = None;
     for plan in cases::plans(arguments)? {

@@ -1,0 +1,77 @@
+//! Ways to record steps which together use every kernel in every variant.
+#![allow(dead_code)]
+
+use crate::common::{input_conv, network, stacked_convs};
+use spikegrad::engine::{LayerMethod, Method};
+use spikegrad::gpu::{GpuOptions, Tier, VARIANTS};
+use spikegrad::model::Network;
+
+/// A way to record steps.
+pub struct Case {
+    pub name: &'static str,
+    pub network: Network,
+    pub method: Method,
+    pub layers: Option<Vec<LayerMethod>>,
+    pub options: GpuOptions,
+}
+
+/// Every kernel in every variant has a case that records it.
+pub fn cases() -> Vec<Case> {
+    use LayerMethod::{Dense as D, Sparse as S};
+    let plain = network(30, &[40, 20], 5, 40);
+    let roomy = GpuOptions {
+        limits: Some("webgpu".parse().unwrap()),
+        tier: Some(Tier::Software),
+        // Lists that never overflow, on a device that computes as on one that does not.
+        density_guess: Some(1.0),
+        ..GpuOptions::default()
+    };
+    let case = |name, network: &Network, method, options: &GpuOptions| Case {
+        name,
+        network: network.clone(),
+        method,
+        layers: None,
+        options: options.clone(),
+    };
+    let mut cases = Vec::new();
+    for variant in VARIANTS {
+        let options = GpuOptions { variant: Some(variant), ..roomy.clone() };
+        let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..options.clone() };
+        let pieces = GpuOptions { max_binding: Some(64 * 40 * 10 * 2), ..options.clone() };
+        let shards = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
+        cases.push(case("whole", &plain, Method::Sparse, &options));
+        cases.push(case("without hidden layers", &network(30, &[], 5, 40), Method::Sparse, &options));
+        cases.push(case("in chunks", &plain, Method::Sparse, &chunked));
+        cases.push(case("in pieces", &plain, Method::Sparse, &pieces));
+        cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
+        cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
+        cases.push(case("convolutions", &stacked_convs(30), Method::Sparse, &options));
+        cases.push(case("a convolution of the input", &input_conv(30), Method::Sparse, &options));
+        cases.push(case("convolutions in small workgroups", &stacked_convs(30), Method::Sparse, &narrow));
+        cases.push(case(
+            "convolutions, one sample a chunk",
+            &stacked_convs(30),
+            Method::Sparse,
+            &GpuOptions { delta_bytes: Some(1), ..options.clone() },
+        ));
+    }
+    for tier in [Tier::Software, Tier::Hardware] {
+        let options = GpuOptions { tier: Some(tier), ..roomy.clone() };
+        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
+        for (options, layers) in [(&options, [D, S, D]), (&chunked, [D, D, D]), (&options, [S, D, S])] {
+            cases.push(Case {
+                layers: Some(layers.to_vec()),
+                ..case("layers of either method", &plain, Method::Auto, options)
+            });
+        }
+        // Deep enough that products are cut into parts.
+        let long = network(20, &[9], 3, 400);
+        cases.push(case("dense", &plain, Method::Dense, &options));
+        cases.push(case("dense, long", &long, Method::Dense, &options));
+        cases.push(case("reference", &plain, Method::Reference, &options));
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options };
+        cases.push(case("dense in small workgroups", &plain, Method::Dense, &narrow));
+    }
+    cases
+}

@@ -1,0 +1,118 @@
+//! The shapes of the twins: random networks and batches, and options that cut their steps up.
+#![allow(dead_code)]
+
+use crate::common::{batch, network};
+use proptest::prelude::*;
+use spikegrad::events::EventSet;
+use spikegrad::gpu::{self, GpuOptions, VARIANTS, Variant};
+use spikegrad::model::{Logits, Network, ReadoutGain};
+
+/// A random case; `density` is the fraction of input slots with a spike.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub inputs: usize,
+    pub hidden: Vec<usize>,
+    pub classes: usize,
+    pub steps: usize,
+    pub batch: usize,
+    pub density: f64,
+    pub b_th: f64,
+    pub v_rest: f64,
+    pub logits: Logits,
+    pub gain: ReadoutGain,
+    pub seed: u64,
+}
+
+impl Shape {
+    pub fn network(&self) -> Network {
+        let mut network = network(self.inputs, &self.hidden, self.classes, self.steps);
+        for layer in &mut network.hidden {
+            layer.b_th = self.b_th;
+            layer.v_rest = self.v_rest;
+        }
+        network.readout.logits = self.logits;
+        network.readout.gain = self.gain;
+        network
+    }
+
+    pub fn batch(&self) -> EventSet {
+        batch(self.inputs, self.steps, self.classes, self.batch, self.density, self.seed)
+    }
+}
+
+pub fn shapes() -> impl Strategy<Value = Shape> {
+    (
+        (1usize..70, proptest::collection::vec(1usize..70, 0..4), 1usize..12, 1usize..70, 1usize..10),
+        (0.0f64..0.2, prop_oneof![Just(0.2), Just(0.05), Just(f64::INFINITY)], prop_oneof![Just(0.0), Just(0.15)]),
+        (prop_oneof![Just(Logits::Max), Just(Logits::Sum)], any::<bool>(), any::<u64>()),
+    )
+        .prop_map(|((inputs, hidden, classes, steps, batch), (density, b_th, v_rest), (logits, one, seed))| {
+            Shape {
+                inputs,
+                hidden,
+                classes,
+                steps,
+                batch,
+                density,
+                b_th,
+                v_rest,
+                logits,
+                gain: if one { ReadoutGain::One } else { ReadoutGain::OneMinusAlpha },
+                seed,
+            }
+        })
+}
+
+/// Buffers for about two samples: larger batches are computed in pieces.
+pub fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
+    let shapes = network.weight_shapes().into_iter();
+    let weights = shapes.map(|(rows, cols)| 16 * (rows * cols.div_ceil(4)) as u64).max().unwrap_or(0);
+    let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
+    let two_samples = 2 * 64 * (network.time_steps * widest) as u64;
+    // A convolution reads patches, in which an event stands as often as it is read.
+    let convs = network.hidden.iter().filter_map(|layer| layer.conv());
+    let patches = convs.map(|conv| 2 * 4 * (network.time_steps * conv.inputs() * conv.readers()) as u64).max();
+    // A dense layer has its input of a sample as an array.
+    let input = 16 * (network.time_steps * network.inputs.div_ceil(4)) as u64;
+    let binding = weights.max(two_samples).max(patches.unwrap_or(0)).max(input).max(4 << 10);
+    // Lists with room for everything: how many samples fit does not change when they grow.
+    GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
+}
+
+/// Weight matrices that no binding holds: their columns are in shards.
+pub fn in_shards(network: &Network, options: GpuOptions) -> GpuOptions {
+    let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
+    // Room for one sample of which every entry is active.
+    let binding = (64 * (network.time_steps * widest) as u64).max(4 << 10);
+    let limits = spikegrad::gpu::plan::Limits { binding, memory: u64::MAX };
+    let plan = spikegrad::gpu::plan::plan(network, 1, 0.0, 0.0, 1, &limits).unwrap();
+    assert!(plan.shards.iter().all(|&shards| shards > 1), "{plan:?}");
+    GpuOptions { max_binding: Some(binding), ..options }
+}
+
+/// The variants that the adapter under test can run.
+pub fn variants() -> impl Strategy<Value = Variant> {
+    proptest::sample::select(runnable())
+}
+
+pub fn runnable() -> Vec<Variant> {
+    let adapters = gpu::adapters();
+    let adapter = gpu::adapter::best(&adapters, true).expect("an adapter");
+    VARIANTS.into_iter().filter(|variant| variant.runs_on(&adapters[adapter])).collect()
+}
+
+pub fn shape(inputs: usize, hidden: &[usize], classes: usize, steps: usize, batch: usize, density: f64) -> Shape {
+    Shape {
+        inputs,
+        hidden: hidden.to_vec(),
+        classes,
+        steps,
+        batch,
+        density,
+        b_th: 0.2,
+        v_rest: 0.0,
+        logits: Logits::Max,
+        gain: ReadoutGain::One,
+        seed: 0,
+    }
+}
