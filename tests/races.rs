@@ -56,9 +56,11 @@ fn of_shape(shape: &Shape, method: Method, options: &GpuOptions) -> Races {
     all_purposes(&mut logging(&shape.network(), method, options), &shape.batch())
 }
 
-/// What the kernels were run over, one after the other.
-fn all() -> Vec<Box<dyn Fn() -> Races + Send + Sync>> {
-    let mut all: Vec<Box<dyn Fn() -> Races + Send + Sync>> = Vec::new();
+type Run = Box<dyn Fn() -> Races + Send + Sync>;
+
+/// What the kernels run over.
+fn all() -> Vec<Run> {
+    let mut all: Vec<Run> = Vec::new();
     let can = runnable();
     for case in cases().into_iter().filter(|case| case.options.variant.is_none_or(|variant| can.contains(&variant))) {
         all.push(Box::new(move || of_case(&case, &case.options)));

@@ -19,23 +19,32 @@ impl Findings {
 /// What was found in a dispatch.
 struct Found<'a> {
     dispatch: &'a Logging,
-    /// By fault and places: the first example, the last word among all of the dispatch, and the number of words.
-    pairs: BTreeMap<(Fault, u32, u32), ([Touch; 2], Option<usize>, u64)>,
+    /// By fault and places.
+    pairs: BTreeMap<(Fault, u32, u32), Pair>,
+}
+
+/// What was found at two places.
+struct Pair {
+    first: [Touch; 2],
+    /// The word where it was found last.
+    last: Option<usize>,
+    words: u64,
 }
 
 impl Found<'_> {
     /// Notes a pair, or a single access twice.
     fn add(&mut self, fault: Fault, a: &Touch, b: &Touch) {
         let (a, b) = if a.site <= b.site { (a, b) } else { (b, a) };
-        let (_, last, words) = self.pairs.entry((fault, a.site, b.site)).or_insert(([*a, *b], None, 0));
+        let new = Pair { first: [*a, *b], last: None, words: 0 };
+        let pair = self.pairs.entry((fault, a.site, b.site)).or_insert(new);
         // Words come one after the other; what is out of range has none.
-        *words += u64::from(a.cell == usize::MAX || *last != Some(a.cell));
-        *last = Some(a.cell);
+        pair.words += u64::from(a.cell == usize::MAX || pair.last != Some(a.cell));
+        pair.last = Some(a.cell);
     }
 
     fn hand_over(self, findings: &mut Findings) {
         let Logging { label, kernel, sites, .. } = self.dispatch;
-        for ((fault, a, b), ([first, second], _, words)) in self.pairs {
+        for ((fault, a, b), Pair { first: [first, second], words, .. }) in self.pairs {
             let site = |touch: &Touch| &sites.sites[touch.site as usize];
             let variable = &sites.variables[site(&first).variable];
             let found = findings.0.entry((kernel.clone(), fault, a, b)).or_insert_with(|| Finding {
