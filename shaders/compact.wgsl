@@ -12,6 +12,9 @@
 #import params
 #import index
 #import sections
+#ifdef PLACE
+#import active_entry
+#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;                  // sections, staged, samples, chains, blocks
@@ -22,7 +25,7 @@
 @group(0) @binding(5) var<storage, read> staged: array<vec4<u32>>;            // chain, row b T + t, neuron, g
 @group(0) @binding(6) var<storage, read_write> events: array<u32>;            // t << 16 | j
 @group(0) @binding(7) var<storage, read_write> presynaptic: array<u32>;       // rows of delta
-@group(0) @binding(8) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(8) var<storage, read_write> active_entries: array<ActiveEntry>;
 #endif
 
 #ifdef NARROW
@@ -51,12 +54,12 @@ fn place_row(k: u32, n: u32, offset: u32) {
     for (var q = 0u; q < p.quads && at < end; q++) {
         let fired = (spike_words[begin + q] >> vec4<u32>(t & 31u)) & vec4<u32>(1u);
         if any(fired != vec4<u32>(0u)) {
-            for (var j = 0u; j < 4u; j++) {
+#unroll j 4
                 if fired[j] != 0u && at < end {
                     events[at] = (t << 16u) | (4u * q + j);
                     at++;
                 }
-            }
+#endunroll
         }
     }
 }

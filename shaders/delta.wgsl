@@ -9,16 +9,18 @@
 #import params
 #import index
 #import sections
+#import active_entry
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
-@group(0) @binding(2) var<storage, read> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e; (b, quad, t) order
-@group(0) @binding(3) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
+@group(0) @binding(2) var<storage, read> active_entries: array<ActiveEntry>;  // in the order of b, quad, t
+@group(0) @binding(3) var<storage, read> entry_errors: array<f32>;        // e of each
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
 #ifdef PATCHES
-@group(0) @binding(4) var<storage, read> patch_start: array<u32>;         // (B pixels + 1)
-@group(0) @binding(5) var<storage, read> patches: array<u32>;             // t << 16 | row
+@group(0) @binding(5) var<storage, read> patch_start: array<u32>;         // (B pixels + 1)
+@group(0) @binding(6) var<storage, read> patches: array<u32>;             // t << 16 | row
 #else
-@group(0) @binding(4) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
+@group(0) @binding(5) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
 #endif
 
 @compute @workgroup_size(64)
@@ -39,7 +41,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Time of the next error on the way down; 0 when there is none left (an error at 0 reaches no delta).
     var next = 0u;
     if left > begin {
-        next = active_entries[left - 1u].x - b * p.steps;
+        next = active_entries[left - 1u].row - b * p.steps;
     }
     // `value` is delta[now].
     var now = p.steps - 1u;
@@ -65,10 +67,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 value *= p.alpha;
                 while left > begin && next == now {
                     left--;
-                    value += component(active_entries[left].y & 3u, bitcast<f32>(active_entries[left].w));
+                    value += component(active_entries[left].neuron & 3u, entry_errors[left]);
                     next = 0u;
                     if left > begin {
-                        next = active_entries[left - 1u].x - b * p.steps;
+                        next = active_entries[left - 1u].row - b * p.steps;
                     }
                 }
                 now--;

@@ -49,6 +49,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let begin = starts[b];
     let end = min(starts[b + 1u], p.input_capacity);
 #endif
+    for (var i = lane; i < p.inputs; i += LANES) {
+        atomicStore(&counts[input_index(p, b, i)], 0u);
+    }
+    for (var w = lane; w < p.words; w += LANES) {
+        atomicStore(&needed[b * p.words + w], 0u);
+    }
+    storageBarrier();
     for (var k = begin + lane; k < end; k += LANES) {
 #ifdef HELD
         let event = held[sample.x + (k - begin)];

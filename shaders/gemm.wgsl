@@ -144,10 +144,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var k = begin; k < end; k += STEP) {
         let left = a_block(row + 4u * a_rows, k + 4u * a_depths, end);
         let right = b_block(k + 4u * b_depths, col + 4u * b_cols);
-        for (var n = 0u; n < 4u; n++) {
+#unroll n 4
             a_tile[(4u * a_depths + n) * 16u + a_rows] = left[n];
             b_tile[(4u * b_depths + n) * 16u + b_cols] = right[n];
-        }
+#endunroll
         workgroupBarrier();
         for (var d = 0u; d < STEP; d += 4u) {
             let at = d * 16u;

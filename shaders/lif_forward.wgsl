@@ -119,14 +119,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     let q = p.first_quad + own;
 #endif
-    // Quads of this lane that the shard has. (Loops over quads have constant ends, so that every compiler unrolls them
-    // and keeps what is indexed in registers.)
+    // Quads of this lane that the shard has.
     let width = min(WIDTH, p.shard_quads - own);
     var valid: array<vec4<bool>, WIDTH>;
-    for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
+#ifdef CONV
+        // The filters of a pixel fill its quads but for the last.
+        let j = 4u * (own + n);
+        let neurons = p.neurons / pixels;
+#else
         let j = 4u * (q + n);
-        valid[n] = vec4<u32>(j, j + 1u, j + 2u, j + 3u) < vec4<u32>(select(0u, p.neurons, n < width));
-    }
+        let neurons = p.neurons;
+#endif
+        valid[n] = vec4<u32>(j, j + 1u, j + 2u, j + 3u) < vec4<u32>(select(0u, neurons, n < width));
+#endunroll
 
     var v: array<vec4<f32>, WIDTH>;
     var reset: array<vec4<f32>, WIDTH>;
@@ -161,15 +167,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
         var away = calm && (event >> 16u) + 1u >= stop;
 #endif
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             let below = (v[n] <= vec4<f32>(p.v_th)) & (abs(v[n] - p.v_th) >= vec4<f32>(p.b_th));
             away = away && all(below | !valid[n]);
-        }
+#endunroll
         if away && next < end {
             for (var t = begin; t < stop; t++) {
-                for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                     v[n] *= p.alpha;
-                }
+#endunroll
             }
         }
         let from_step = select(begin, stop, away);
@@ -177,9 +183,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let from_step = begin;
 #endif
         for (var t = from_step; t < stop; t++) {
-            for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                 v[n] = (p.v_rest + p.alpha * (v[n] - p.v_rest)) - reset[n];
-            }
+#endunroll
             // What fired at t - 1 arrives now.
 #ifdef CURRENTS
             v[0] += currents[arriving + (max(t, 1u) - 1u) * p.quads];
@@ -197,9 +203,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
             while (event >> 16u) < t {
                 let row = (event & 0xffffu) * p.shard_quads + own;
-                for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                     v[n] += weights[row + min(n, width - 1u)];
-                }
+#endunroll
                 next++;
                 event = 0xffffffffu;
                 if next < end {
@@ -208,7 +214,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #endif
 #endif
-            for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                 // V[0] is 0, and nothing spikes at 0.
                 v[n] = select(v[n], vec4<f32>(0.0), t == 0u);
                 let spike = (v[n] > vec4<f32>(p.v_th)) & valid[n] & vec4<bool>(t > 0u);
@@ -226,27 +232,27 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let shift = 4u * (t - begin);
                 spike_bits[n] |= nibble(spike) << shift;
                 active_bits[n] |= nibble((distance < vec4<f32>(p.b_th)) & valid[n]) << shift;
-            }
+#endunroll
         }
 
         var any_spike = 0u;
         var any_active = 0u;
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             any_spike |= spike_bits[n];
             any_active |= active_bits[n];
-        }
+#endunroll
         needed_word |= any_of_four(any_spike | any_active) << (begin & 31u);
         while placed && any_spike != 0u {
             let step = firstTrailingBit(any_spike) / 4u;
             let four = 15u << (4u * step);
             var fired = 0u;
-            for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                 fired += countOneBits(spike_bits[n] & four);
-            }
+#endunroll
             atomicAdd(&counts[b * p.steps + begin + step], fired);
             any_spike &= ~four;
         }
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             if active_bits[n] != 0u {
                 var at = atomicAdd(&counts[p.counts], countOneBits(active_bits[n]));
                 while active_bits[n] != 0u {
@@ -262,15 +268,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     entries[n]++;
                 }
             }
-        }
+#endunroll
         if (stop & 31u) == 0u || stop == p.steps {
             let at = b * p.words + (begin >> 5u);
-            for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
                 if n < width {
                     spike_words[at * p.quads + q + n] = word[n];
                 }
                 word[n] = vec4<u32>(0u);
-            }
+#endunroll
             if needed_word != 0u {
                 atomicOr(&needed[at], needed_word);
             }
@@ -278,12 +284,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     var all = 0u;
-    for (var n = 0u; n < WIDTH; n++) {
-        for (var k = 0u; k < 4u; k++) {
+#unroll n WIDTH
+#unroll k 4
             if valid[n][k] {
                 atomicStore(&counts[presynaptic_index(p, b, 4u * (q + n) + k)], spikes[n][k]);
             }
-        }
+#endunroll
         if n < width {
             let quad = b * p.quads + q + n;
             atomicStore(&counts[quad_section(p) + quad], entries[n]);
@@ -296,7 +302,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             atomicOr(&status[1], p.layer_bit);
         }
 #endif
-    }
+#endunroll
     if all != 0u {
         atomicAdd(&counts[sample_section(p) + b], all);
     }

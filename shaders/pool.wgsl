@@ -14,11 +14,12 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.batch * p.quads {
+    let lanes = p.windows * p.pool_quads;
+    if id >= p.batch * lanes {
         return;
     }
-    let b = id / p.quads;
-    let window = id % p.quads / p.pool_quads;
+    let b = id / lanes;
+    let window = id % lanes / p.pool_quads;
     let quad = id % p.pool_quads;
     let first = corner(p, window);
     // The window of the quad's first filter; those of the others are a map further each.
@@ -31,9 +32,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             words |= spike_words[row * p.inputs + pixel_of(p, first, n) * p.pool_quads + quad];
         }
         spikes += countOneBits(words);
-        for (var k = 0u; k < 4u; k++) {
-            pooled_words[row * 4u * p.quads + j + k * p.windows] = words[k];
-        }
+#unroll k 4
+            if j + k * p.windows < p.neurons {
+                pooled_words[row * 4u * p.quads + j + k * p.windows] = words[k];
+            }
+#endunroll
         var any = (words.x | words.y) | (words.z | words.w);
         while any != 0u {
             let bit = firstTrailingBit(any);
@@ -42,9 +45,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             atomicAdd(&counts[b * p.steps + 32u * w + bit], (fired.x + fired.y) + (fired.z + fired.w));
         }
     }
-    for (var k = 0u; k < 4u; k++) {
-        atomicStore(&counts[presynaptic_index(p, b, j + k * p.windows)], spikes[k]);
-    }
+#unroll k 4
+        if j + k * p.windows < p.neurons {
+            atomicStore(&counts[presynaptic_index(p, b, j + k * p.windows)], spikes[k]);
+        }
+#endunroll
     let all = (spikes.x + spikes.y) + (spikes.z + spikes.w);
     if all != 0u {
         atomicAdd(&counts[sample_section(p) + b], all);

@@ -3,12 +3,13 @@
 #import params
 #import index
 #import sections
+#import active_entry
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;              // chains
 @group(0) @binding(2) var<storage, read> offsets: array<u32>;             // quads
 @group(0) @binding(3) var<storage, read> staged: array<vec4<u32>>;        // chain, row b T + t, neuron, g
-@group(0) @binding(4) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(4) var<storage, read_write> active_entries: array<ActiveEntry>;
 
 #import place_active
 

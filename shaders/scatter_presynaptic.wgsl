@@ -14,7 +14,7 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let k = linear_group(workgroup) * 64u + lane;
-    if k >= p.batch * p.neurons {
+    if k >= p.batch * p.slots {
         return;
     }
     let section = presynaptic_section(p);

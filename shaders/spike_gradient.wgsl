@@ -1,14 +1,14 @@
 // Spike gradient at the active entries of a hidden layer, for a chunk of samples:
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
 // p.sweep workgroups sweep over the chunk's entries together: how many there are need not be known when recording.
-// Where the columns of the layer above are in shards, e holds the sum over those before (0 at first); the last ends it.
+// Where the columns of the layer above are in shards, e holds the sum over those before; the last ends it.
 // A row is summed in PARTS: every eighth quad, from a different one on. Whoever sums them, they meet in one order, so that
 // all variants give the same bits.
 #ifdef COOPERATIVE
 // Eight lanes own an entry and read its weight row and delta row together, a part each.
 #ifdef SUBGROUPS
-// They are of one subgroup, and their parts meet without workgroup memory.
-// (naga needs, and knows, no `enable subgroups;`; a browser would.)
+// Where they are neighbours in one subgroup, their parts meet without workgroup memory. Where they are not, the first of
+// them sums all parts: neither the size of subgroups nor which lanes form one is promised.
 #endif
 #else
 // A lane owns an entry: for software adapters, where neighbouring lanes gain nothing from neighbouring addresses.
@@ -19,19 +19,22 @@
 #import params
 #import index
 #import sections
+#import active_entry
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef GATHER
 @group(0) @binding(1) var<storage, read> products: array<f32>;             // (chunk T, Q, 4): W delta
 @group(0) @binding(2) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(3) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
-@group(0) @binding(4) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(4) var<storage, read> active_entries: array<ActiveEntry>;
+@group(0) @binding(5) var<storage, read_write> entry_errors: array<f32>;   // e of each
 #else
 @group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads): columns of the layer above
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
-@group(0) @binding(5) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(5) var<storage, read> active_entries: array<ActiveEntry>;
+@group(0) @binding(6) var<storage, read_write> entry_errors: array<f32>;   // e of each
 #endif
 
 const LANES: u32 = 64u;
@@ -39,6 +42,14 @@ const PARTS: u32 = 8u;
 #ifdef COOPERATIVE
 const SHARE: u32 = PARTS;
 #ifdef SUBGROUPS
+// Whether this lane and the others of each entry in its subgroup lie there side by side, in order and complete.
+fn side_by_side(lane: u32, invocation: u32) -> bool {
+    // Wraps where lanes are scattered.
+    let first = lane - invocation;
+    let lanes = subgroupAdd(1u);
+    let in_order = first == subgroupBroadcastFirst(first) && invocation < lanes;
+    return subgroupAll(in_order && first % PARTS == 0u && lanes % PARTS == 0u);
+}
 #else
 var<workgroup> partial: array<f32, LANES>;
 #endif
@@ -47,18 +58,23 @@ const SHARE: u32 = 1u;
 #endif
 
 @compute @workgroup_size(LANES)
-#ifdef SUBGROUPS
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(subgroup_size) size: u32,
+    @builtin(local_invocation_index) lane: u32,
+#ifdef SUBGROUPS
     @builtin(subgroup_invocation_id) invocation: u32,
-) {
-    let lane = subgroup * size + invocation;
-#else
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 #endif
+) {
     let first_part = lane % SHARE;
+    // The parts that this lane sums: from which one, how far apart.
+#ifdef SUBGROUPS
+    let together = side_by_side(lane, invocation);
+    let from_part = select(first_part * PARTS, first_part, together);
+    let next_part = select(1u, SHARE, together);
+#else
+    let from_part = first_part;
+    let next_part = SHARE;
+#endif
     let own = lane / SHARE;
     let entries = LANES / SHARE;
     let section = quad_section(p);
@@ -67,20 +83,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(offsets[section + (p.first_sample + p.chunk_samples) * p.quads] - base, p.active_capacity);
     for (var first = begin + linear_group(workgroup) * entries; first < end; first += p.sweep * entries) {
         let k = first + own;
-        var key = vec2<u32>(p.first_sample * p.steps, 0u);
+        var at = p.first_sample * p.steps;
+        var i = 0u;
         if k < end {
-            key = active_entries[k].xy;
+            at = active_entries[k].row;
+            i = active_entries[k].neuron;
         }
-        let row = key.x - p.first_sample * p.steps;
-        let inside = k < end && row < p.chunk_samples * p.steps;
+        let row = at - p.first_sample * p.steps;
+        // A stale entry of a list that overflowed must not reach past this chunk or layer.
+        let inside = k < end && row < p.chunk_samples * p.steps && i < p.neurons;
         var total = 0.0;
         if inside {
 #ifdef GATHER
-            total = products[row * 4u * p.quads + min(key.y, 4u * p.quads - 1u)];
+            total = products[row * 4u * p.quads + i];
 #else
-            let w = key.y * p.shard_quads;
+            let w = i * p.shard_quads;
             let d = row * p.shard_quads;
-            for (var part = first_part; part < min(PARTS, p.shard_quads); part += SHARE) {
+            for (var part = from_part; part < min(PARTS, p.shard_quads); part += next_part) {
                 var sum = vec4<f32>(0.0);
                 var q = part;
                 // (Without this loop lavapipe takes a third longer, even where it has no turn.)
@@ -99,11 +118,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #ifdef COOPERATIVE
 #ifdef SUBGROUPS
-        let own_part = total;
-        total = 0.0;
+        var sum_of_parts = 0.0;
         for (var l = 0u; l < SHARE; l++) {
-            total += subgroupShuffle(own_part, invocation - first_part + l);
+            sum_of_parts += subgroupShuffle(total, (invocation & ~(SHARE - 1u)) + l);
         }
+        total = select(total, sum_of_parts, together);
 #else
         partial[lane] = total;
         workgroupBarrier();
@@ -117,15 +136,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
 #endif
         if inside && first_part == 0u {
-            let b = key.x / p.steps;
+            let b = at / p.steps;
             let n = f32(p.neurons);
-            let zeta = f32(counts[presynaptic_index(p, b, key.y)]);
+            let zeta = f32(counts[presynaptic_index(p, b, i)]);
             let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
             let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
             let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
-            total += bitcast<f32>(active_entries[k].w);
-            let e = (total + up + low) * bitcast<f32>(active_entries[k].z);
-            active_entries[k].w = bitcast<u32>(select(total, e, p.last_shard == 1u));
+            if p.first_quad > 0u {
+                total += entry_errors[k];
+            }
+            let e = (total + up + low) * active_entries[k].g;
+            entry_errors[k] = select(total, e, p.last_shard == 1u);
         }
     }
 }

@@ -11,6 +11,7 @@
 #import params
 #import index
 #import sections
+#import active_entry
 #ifdef CONV
 #import conv
 #endif
@@ -20,9 +21,10 @@
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads), CONV: (chunk T, pixels filter_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
-@group(0) @binding(5) var<storage, read_write> active_entries: array<vec4<u32>>;  // row b T + t, neuron, g, e
+@group(0) @binding(5) var<storage, read> active_entries: array<ActiveEntry>;
+@group(0) @binding(6) var<storage, read_write> entry_errors: array<f32>;   // e of each
 #ifdef POOL
-@group(0) @binding(6) var<storage, read> spike_words: array<vec4<u32>>;    // (B, words, Q)
+@group(0) @binding(7) var<storage, read> spike_words: array<vec4<u32>>;    // (B, words, Q)
 #endif
 
 const LANES: u32 = 64u;
@@ -87,28 +89,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let begin = min(offsets[section + p.first_sample * p.quads] - base, p.active_capacity);
     let end = min(offsets[section + (p.first_sample + p.chunk_samples) * p.quads] - base, p.active_capacity);
     for (var k = begin + linear_group(workgroup) * LANES + lane; k < end; k += p.sweep * LANES) {
-        let entry = active_entries[k];
-        let row = entry.x - p.first_sample * p.steps;
+        let at = active_entries[k].row;
+        let own = active_entries[k].neuron;
+        let row = at - p.first_sample * p.steps;
         // A stale entry of a list that overflowed must not reach past this chunk or layer.
-        if row >= p.chunk_samples * p.steps || entry.y >= p.neurons {
+        if row >= p.chunk_samples * p.steps || own >= p.slots {
             continue;
         }
-        let b = entry.x / p.steps;
+        let b = at / p.steps;
 #ifdef POOL
-        let i = pooled_neuron(b, entry.x - b * p.steps, entry.y);
+        let i = pooled_neuron(b, at - b * p.steps, own);
 #else
-        let i = entry.y;
+        let i = own;
 #endif
-        var total = bitcast<f32>(entry.w);
+        var total = 0.0;
+        if p.first_quad > 0u {
+            total = entry_errors[k];
+        }
         if i != NOBODY {
             total += through(i, row);
         }
         let n = f32(p.neurons);
-        let zeta = f32(counts[presynaptic_index(p, b, entry.y)]);
+        let zeta = f32(counts[presynaptic_index(p, b, own)]);
         let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
         let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
         let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
-        let e = (total + up + low) * bitcast<f32>(entry.z);
-        active_entries[k].w = bitcast<u32>(select(total, e, p.last_shard == 1u));
+        let e = (total + up + low) * active_entries[k].g;
+        entry_errors[k] = select(total, e, p.last_shard == 1u);
     }
 }

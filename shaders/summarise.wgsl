@@ -26,6 +26,14 @@ var<workgroup> terms: array<f32, LANES>;
 var<workgroup> root_sums: array<u32, ROOT>;
 var<workgroup> root_terms: array<f32, ROOT>;
 
+// Whether the k-th slot of the presynaptic section is a neuron, not what fills a quad of filters.
+fn is_neuron(k: u32) -> bool {
+    if p.slots == p.neurons {
+        return true;
+    }
+    return counted(p, k).neuron % (4u * p.filter_quads) < p.neurons / (p.rows * p.columns);
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     // A block has 256 per_lane counts, however many lanes share them.
@@ -41,8 +49,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var k = begin; k < min(begin + per_lane, p.scanned); k++) {
             let n = counts[k];
             sum += n;
-            let missing = select(0.0, max(0.0, p.nu_low - f32(n)), k >= neurons && k < quads);
-            term += missing * missing;
+            if k >= neurons && k < quads && is_neuron(k - neurons) {
+                let missing = max(0.0, p.nu_low - f32(n));
+                term += missing * missing;
+            }
         }
     } else {
         for (var b = lane; b < p.batch; b += LANES) {

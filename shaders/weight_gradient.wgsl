@@ -49,8 +49,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let i = id / lanes;
     let q = id % lanes * WIDTH;
-    // Quads of this lane that the shard has, and where they stand. (Loops over quads have constant ends, so that every
-    // compiler unrolls them and keeps what is indexed in registers.)
+    // Quads of this lane that the shard has, and where they stand.
     let width = min(WIDTH, p.shard_quads - q);
     let own = i * p.shard_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
@@ -59,21 +58,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
     var sum: array<vec4<f32>, WIDTH>;
     if p.first_sample > 0u || p.accumulate != 0u {
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             sum[n] = gradient[own + min(n, width - 1u)];
-        }
+#endunroll
     }
     // A stale row of a list that overflowed must not reach past this chunk.
     let last_row = p.chunk_samples * p.steps - 1u;
 #ifdef AHEAD
     for (; k + 15u < end; k += 16u) {
-        var rows: array<vec4<f32>, 16>;
-        for (var n = 0u; n < 16u; n++) {
+        var rows = array<vec4<f32>, 16>();
+#unroll n 16
             rows[n] = delta[min(presynaptic[k + n], last_row) * p.shard_quads + q];
-        }
-        for (var n = 0u; n < 16u; n++) {
+#endunroll
+#unroll n 16
             sum[0] += rows[n];
-        }
+#endunroll
     }
 #endif
     // Four rows on the way at once, added one by one.
@@ -82,7 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let r1 = min(presynaptic[k + 1u], last_row) * p.shard_quads + q;
         let r2 = min(presynaptic[k + 2u], last_row) * p.shard_quads + q;
         let r3 = min(presynaptic[k + 3u], last_row) * p.shard_quads + q;
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             let beside = min(n, width - 1u);
             let d0 = delta[r0 + beside];
             let d1 = delta[r1 + beside];
@@ -92,19 +91,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sum[n] += d1;
             sum[n] += d2;
             sum[n] += d3;
-        }
+#endunroll
     }
     for (; k < end; k++) {
         let row = min(presynaptic[k], last_row) * p.shard_quads + q;
-        for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
             sum[n] += delta[row + min(n, width - 1u)];
-        }
+#endunroll
     }
 #ifdef ADAM
     if atomicLoad(&status[0]) != 0u {
         return;
     }
-    for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
         if n < width {
             let m = first_moment(a, first[own + n], sum[n]);
             let v = second_moment(a, second[own + n], sum[n]);
@@ -118,12 +117,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 atomicOr(&status[2], p.layer_bit);
             }
         }
-    }
+#endunroll
 #else
-    for (var n = 0u; n < WIDTH; n++) {
+#unroll n WIDTH
         if n < width {
             gradient[own + n] = sum[n];
         }
-    }
+#endunroll
 #endif
 }

@@ -4,7 +4,7 @@ use crate::data::Validation;
 use crate::data::augment::Augment;
 use crate::engine::Method;
 use crate::error::{Error, Result};
-use crate::gpu::Variant;
+use crate::gpu::{DeltaScratch, Variant};
 use crate::limits;
 use crate::model::{Adam, MAX_LAYERS, Network};
 use crate::presets;
@@ -52,6 +52,9 @@ pub struct RunConfig {
     /// Variant of the gpu device's sparse kernels; `None` lets the device choose. A run keeps what it was
     /// begun with, as a driver may round differently in another.
     pub kernels: Option<Variant>,
+    /// Memory of the gpu device for δ, MiB or `whole`; `None` lets the device choose. A run keeps what it was begun with,
+    /// as gradients of layers that `auto` computes densely are added up chunk by chunk.
+    pub delta_mib: Option<DeltaScratch>,
     /// How the gradient is computed.
     pub method: Method,
     /// Passes over the training set.

@@ -88,9 +88,28 @@ impl Device {
     }
 }
 
+/// A device with what only a gpu device is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// The device. It decides the adapter.
+    pub device: Device,
+    /// How a gpu device is opened.
+    pub options: GpuOptions,
+}
+
 impl ConformanceDevice for Device {
     fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        self.open(network, Method::Sparse)
+        Configured { device: *self, ..Configured::default() }.engine(network)
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
+        Configured { device: *self, ..Configured::default() }.delta(inputs)
+    }
+}
+
+impl ConformanceDevice for Configured {
+    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+        self.device.open_with(network, Method::Sparse, self.options.clone())
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
@@ -102,9 +121,9 @@ impl ConformanceDevice for Device {
             })
             .collect();
         let alpha = inputs.alpha as f32;
-        match self.resolve() {
+        match self.device.resolve() {
             Device::Gpu(adapter) => {
-                let options = GpuOptions { adapter, ..GpuOptions::default() };
+                let options = GpuOptions { adapter, ..self.options.clone() };
                 gpu::delta(options, alpha, &errors, &inputs.needed)
             }
             _ => Ok(errors

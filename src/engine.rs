@@ -278,6 +278,12 @@ pub trait Engine: Send {
         None
     }
 
+    /// Bytes that δ may take, on a device that computes the backward pass in chunks of samples; the step takes fewer if
+    /// the batch is small, or its memory.
+    fn delta_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// The network.
     fn network(&self) -> &Network;
 
@@ -334,6 +340,11 @@ pub trait Engine: Send {
     /// No set held, no samples, or a sample that the set does not have.
     fn train_held(&mut self, _samples: &[u32], _adam: &Adam) -> Result<()> {
         Err(Error::Unsupported("this device holds no training set".into()))
+    }
+
+    /// Whether the training set that the device holds lies in its own memory; if not, each batch is uploaded.
+    fn is_resident(&self) -> bool {
+        true
     }
 
     /// What a user should know and the log should say, since the last call: that the training set did not fit the

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::plan::{self, Limits};
-use crate::gpu::{self, AdapterSummary};
+use crate::gpu::{self, AdapterSummary, DeltaScratch};
 use crate::model::Network;
 use serde::Serialize;
 
@@ -78,6 +78,22 @@ pub fn estimate(
     device: Device,
     densities: &Densities,
 ) -> Result<Estimate> {
+    estimate_with(network, method, batch, device, densities, None)
+}
+
+/// [`estimate`] for a gpu device on which δ may take `delta_bytes` bytes ([`Engine::delta_bytes`](crate::engine::Engine::delta_bytes)
+/// says how many); `None` is the usual size.
+///
+/// # Errors
+/// As [`estimate`].
+pub fn estimate_with(
+    network: &Network,
+    method: Method,
+    batch: usize,
+    device: Device,
+    densities: &Densities,
+    delta_bytes: Option<u64>,
+) -> Result<Estimate> {
     let adapter = adapter(device.resolve_for(network, method));
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
@@ -99,7 +115,7 @@ pub fn estimate(
         }
         Some(adapter) => {
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
-            e.gpu_state(network, batch, densities, adapter, !dense)?;
+            e.gpu_state(network, batch, densities, adapter, !dense, delta_bytes)?;
         }
     }
     if dense {
@@ -167,6 +183,7 @@ impl Estimate {
         d: &Densities,
         adapter: &AdapterSummary,
         of_step: bool,
+        delta_bytes: Option<u64>,
     ) -> Result<()> {
         gpu::check_supported(network, if of_step { Method::Sparse } else { Method::Dense })?;
         let events = d.input * (network.inputs * network.time_steps) as f64;
@@ -174,7 +191,7 @@ impl Estimate {
         let lists = plan::SLACK * d.spikes.max(d.active);
         let density = if d.spikes.max(d.active) > plan::DENSITY_GUESS { lists } else { plan::DENSITY_GUESS };
         let limits = Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX };
-        let delta = if adapter.kind == "software" { 4 << 20 } else { 16 << 20 };
+        let delta = delta_bytes.unwrap_or(DeltaScratch::usual(adapter.tier()).bytes());
         for (name, bytes) in plan::plan(network, batch, events, density, delta, &limits)?.state {
             let follows =
                 if name.contains("list") || name.contains("entries") { Follows::Events } else { Follows::Slots };
@@ -323,6 +340,7 @@ mod tests {
     use super::*;
     use crate::bench::{random_spikes, scaled_weights};
     use crate::engine::TrainingState;
+    use crate::gpu::GpuOptions;
     use crate::model::{Adam, Connection};
     use crate::presets;
 
@@ -353,6 +371,32 @@ mod tests {
                     assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{of}: {:?}", engine.state_bytes());
                 }
             }
+        }
+    }
+
+    /// An estimate has the size of δ that was chosen, not the usual one.
+    #[test]
+    fn estimates_follow_the_memory_for_delta() {
+        let mut network = presets::paper("shd").unwrap().network;
+        network.set_hidden(&[400]).unwrap();
+        let input = random_spikes(&network, 20, 0.012, 1).unwrap();
+        let state = TrainingState::new(scaled_weights(&network, &input, 0.015, 1).unwrap());
+        let (device, densities) = (Device::Gpu(None), Densities::usual(0.012));
+        // 100 quads of 500 steps per sample: 5, 10 and all samples per chunk.
+        for (size, samples) in [(DeltaScratch::mib(4), 5), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
+            let options = GpuOptions { delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
+            let mut engine = device.open_with(&network, Method::Sparse, options).unwrap();
+            engine.load(&state).unwrap();
+            engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
+            engine.reports(true).unwrap();
+            assert_eq!(engine.delta_bytes(), Some(size.bytes()));
+            let guess = estimate_with(&network, Method::Sparse, 20, device, &densities, engine.delta_bytes()).unwrap();
+            let part = guess.parts.iter().find(|part| part.name.starts_with("delta")).unwrap();
+            let really = engine.state_bytes();
+            let (_, delta) = really.iter().find(|(name, _)| *name == part.name).unwrap();
+            assert_eq!((part.bytes, *delta), (samples * 16 * 100 * 500, samples * 16 * 100 * 500), "{size}");
+            let ratio = guess.step_bytes() as f64 / really.iter().map(|(_, bytes)| *bytes as f64).sum::<f64>();
+            assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{size}: {ratio}");
         }
     }
 

@@ -198,6 +198,7 @@ impl Column {
             skip_bad: false,
             device: "auto".into(),
             kernels: None,
+            delta_mib: None,
             method: Method::Auto,
             epochs: EPOCHS,
             batch: 256,

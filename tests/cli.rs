@@ -145,6 +145,30 @@ fn the_gpu_trains_too() {
     picture(&run.join("raster.png"));
 }
 
+/// A run writes down the memory for δ that it was begun with, and keeps it, also where it is not the usual one.
+#[test]
+fn a_resumed_run_keeps_its_memory_for_deltas() {
+    let folder = TempDir::new().unwrap();
+    let (run, _) = train(&folder, "gpu", &["--epochs", "1", "--no-tuning", "--paper"]);
+    let config = run.join("config.toml");
+    let written = || std::fs::read_to_string(&config).unwrap();
+    let line = written().lines().find(|line| line.starts_with("delta_mib = ")).unwrap().to_string();
+    let resume = |epochs: &str, more: &[&str]| {
+        let words = ["train", "fmnist", "--resume", "--quiet", "--epochs", epochs, "--out", run.to_str().unwrap()];
+        succeeds(&[&words, more].concat());
+    };
+    resume("2", &["--set", "delta_mib=whole"]);
+    assert!(written().contains("delta_mib = \"whole\""), "{}", written());
+    resume("3", &[]);
+    assert!(written().contains("delta_mib = \"whole\""), "{}", written());
+    // A run of a version that knew no such setting was begun with the usual size: nothing is tuned.
+    let old = written().replace("delta_mib = \"whole\"\n", "");
+    std::fs::write(&config, old).unwrap();
+    resume("4", &[]);
+    assert!(written().contains(&line), "{}", written());
+    fails(2, &["train", "fmnist", "--set", "delta_mib=-1"], &["delta_mib", "whole"]);
+}
+
 /// A run keeps the kernels that it was begun with, also where tuning or another default would choose others.
 #[test]
 fn a_resumed_run_keeps_its_kernels() {
@@ -421,6 +445,73 @@ fn bench_prints_the_fields_that_scripts_read() {
     {
         assert!(said.contains(part), "`{part}` is not in: {said}");
     }
+}
+
+/// Fields of `bench --steady`, and of the settings that a gpu device was measured with.
+#[test]
+fn bench_measures_steady_steps_with_chosen_settings() {
+    let words = "bench fmnist --hidden 24 --batch 8 --repeat 1 --steady 0.2 --json";
+    let run = |more: &str| {
+        let words: Vec<&str> = words.split(' ').chain(more.split(' ')).collect();
+        json(&succeeds(&words))["runs"].clone()
+    };
+    let gpu = run("--device gpu --kernels cooperative --delta-mib whole --unchecked --methods sparse,dense");
+    let cpu = run("--device cpu --methods sparse");
+    for (run, resident) in [(&gpu[0], true), (&gpu[1], false), (&cpu[0], true)] {
+        let steady = &run["steady"];
+        let of = |name: &str| steady[name].as_f64().unwrap();
+        let (least, most) = (steady["ms_min_max"][0].as_f64().unwrap(), steady["ms_min_max"][1].as_f64().unwrap());
+        assert!(least > 0.0 && least <= of("ms") && of("ms") <= most, "{steady}");
+        assert!(of("groups") >= 5.0 && of("steps") >= of("groups"), "{steady}");
+        assert!(of("warm_up_seconds") >= 1.0 && of("warm_up_steps") >= 1.0, "{steady}");
+        assert_eq!(steady["resident"], resident, "{run}");
+        assert!(run["step_ms"].as_f64().unwrap() > 0.0);
+    }
+    let settings = |run: &Value| ["variant", "delta_mib", "checked"].map(|name| run[name].clone());
+    assert_eq!(settings(&gpu[0]), [Value::from("cooperative"), "whole".into(), false.into()]);
+    assert_eq!(settings(&cpu[0]), [Value::Null, Value::Null, Value::Null]);
+
+    let words = "bench fmnist --hidden 24 --batch 8 --repeat 1 --device cpu --methods sparse --steady=0.1";
+    let said = text(&succeeds(&words.split(' ').collect::<Vec<_>>()).stdout).to_string();
+    for part in ["whole step, ms", "steady step, ms", "fastest group, ms", "slowest group, ms"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+    for word in ["0", "-1", "soon", "nan", "1e9"] {
+        fails(2, &["bench", "fmnist", &format!("--steady={word}")], &["--steady", "number of seconds"]);
+    }
+}
+
+#[test]
+fn conformance_runs_the_kernels_that_are_named() {
+    let tiny = golden("tiny");
+    let words = ["conformance", &tiny, "--device", "gpu", "--json"];
+    let run = |more: &[&str]| json(&succeeds(&[&words, more].concat()));
+    let settings = |said: &Value| ["variant", "delta_mib", "checked"].map(|name| said[name].clone());
+    for (variant, check) in [("plain", "--checked"), ("cooperative", "--unchecked")] {
+        let said = run(&["--kernels", variant, "--delta-mib", "0.125", check]);
+        assert_eq!(settings(&said), [Value::from(variant), Value::from(0.125), Value::from(check == "--checked")]);
+        let detail = said["device"]["detail"].as_str().unwrap();
+        assert!(said["passed"] == 1 && detail.contains(&format!("{variant} kernels")), "{said}");
+    }
+    let output = spikegrad(&["conformance", &tiny, "--device", "gpu", "--kernels", "subgroups"])
+        .env("SPIKEGRAD_LIMITS", "no-subgroups")
+        .assert()
+        .code(1)
+        .get_output()
+        .clone();
+    let said = text(&output.stderr);
+    assert!(said.contains("cannot run the `subgroups` kernels") && said.contains("plain, cooperative"), "{said}");
+    for word in ["--kernels=plain", "--delta-mib=8", "--checked", "--unchecked"] {
+        let name = word.split('=').next().unwrap();
+        fails(2, &["conformance", &tiny, "--device", "cpu", word], &[name, "--device gpu"]);
+        fails(2, &["bench", "fmnist", "--device", "cpu", word], &[name, "--device gpu"]);
+        fails(2, &["bench", "fmnist", "--sweep", "batch", word], &["--sweep", name]);
+    }
+    fails(2, &["conformance", &tiny, "--kernels", "fast"], &["fast", "plain, cooperative or subgroups"]);
+    fails(2, &["conformance", &tiny, "--delta-mib", "0"], &["--delta-mib", "whole"]);
+    fails(2, &["conformance", &tiny, "--checked", "--unchecked"], &["--unchecked"]);
+    let cpu = json(&succeeds(&["conformance", &tiny, "--device", "cpu", "--json"]));
+    assert_eq!(settings(&cpu), [Value::Null, Value::Null, Value::Null]);
 }
 
 #[test]

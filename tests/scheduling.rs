@@ -193,6 +193,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 });
     }
     let symbol = |word: &str| -> u64 {
+        let filters = || u64::from(p.neurons / (p.quads / p.pool_quads));
         let (kernel, map) = (u64::from(p.kernel * p.kernel), u64::from(p.map_height * p.map_width));
         match word {
             "B" => p.batch.into(),
@@ -206,7 +207,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "chunk" => p.chunk_samples.into(),
             "N_in" | "inputs" => p.inputs.into(),
             // What the layer above reads of a convolution is pooled.
-            "N" if has("POOL") => u64::from(4 * p.pool_quads) * u64::from(p.windows),
+            "N" if has("POOL") => filters() * u64::from(p.windows),
             "N" => p.neurons.into(),
             "shard_quads" => p.shard_quads.into(),
             "counts" => p.counts.into(),
@@ -215,7 +216,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "filter_quads" => p.filter_quads.into(),
             "pixels" => (p.rows * p.columns).into(),
             // Of the layer above, in the spike gradient: this layer's maps are its channels.
-            "patch" if has("POOL") => kernel * u64::from(4 * p.pool_quads),
+            "patch" if has("POOL") => kernel * filters(),
             "patch" if dispatch.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
             "patch" => kernel * u64::from(p.inputs) / map,
             _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.kernel.name),
@@ -243,7 +244,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
     let chains = scan + 1 + batch * (1 + u64::from(p.quads));
     match (dispatch.kernel.name, name) {
-        (_, "staged" | "active_entries") => Some(p.active_capacity.into()),
+        (_, "staged" | "active_entries" | "entry_errors") => Some(p.active_capacity.into()),
         ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
         (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
         ("scatter_input", "counts") => Some(batch * u64::from(p.inputs)),
@@ -322,6 +323,12 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
             let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
             p.time + 1 < p.steps
         }
+        // Sums of shards.
+        ("spike_gradient" | "spike_gradient_conv", "entry_errors") => {
+            bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).first_quad > 0
+        }
+        // A sample's are zeroed before they are counted.
+        ("gather", "counts" | "needed") => false,
         ("gemm_sum", "out") => bytemuck::pod_read_unaligned::<SumParams>(&dispatch.parameters).accumulate == 1,
         _ => true,
     }

@@ -9,9 +9,12 @@ use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, 
 use naga::{AddressSpace, Expression, Function, ShaderStage, Statement, TypeInner};
 use spikegrad::gpu::count::Counted;
 use spikegrad::gpu::params::{AdamParams, GemmParams, Params, SumParams};
-use spikegrad::gpu::shaders::{ALL, MEASURE_MULTIPLY_ADD, MEASURE_STREAM, NARROW};
+use spikegrad::gpu::shaders::{ALL, NARROW, variants};
 use std::path::Path;
 use std::process::Command;
+
+#[path = "shaders/browsers.rs"]
+mod browsers;
 
 /// Without any capability, but for the variant that asks for one.
 fn validator(defined: &[&str]) -> Validator {
@@ -25,21 +28,18 @@ fn validator(defined: &[&str]) -> Validator {
 
 /// Calls `check` with each variant's name, module and validation.
 fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
-    let mut variants = 0;
-    for kernel in ALL.iter().chain(&[MEASURE_STREAM, MEASURE_MULTIPLY_ADD]) {
-        for defined in kernel.variants {
-            let name = [&[kernel.name], *defined].concat().join("+");
-            let source = kernel.wgsl(defined);
-            let module = naga::front::wgsl::parse_str(&source)
-                .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-            let info = validator(defined)
-                .validate(&module)
-                .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-            check(&name, &module, &info);
-            variants += 1;
-        }
+    let mut count = 0;
+    for (kernel, defined) in variants() {
+        let name = kernel.variant_name(defined);
+        let source = kernel.wgsl(defined);
+        let module =
+            naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+        let info =
+            validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+        check(&name, &module, &info);
+        count += 1;
     }
-    assert!(variants >= ALL.len(), "every kernel has a variant");
+    assert!(count >= ALL.len(), "every kernel has a variant");
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn spirv_is_valid() {
     });
     for kernel in ALL {
         for defined in kernel.variants.iter().filter(|defined| !defined.contains(&"SUBGROUPS")) {
-            let name = [&[kernel.name], *defined].concat().join("+");
+            let name = kernel.variant_name(defined);
             let module = Counted::new(&kernel.wgsl(defined)).unwrap().module;
             let info = validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}, counted: {e:?}"));
             let words = to_spirv(&name, &module, &info, true).unwrap_or_else(|e| panic!("{name}, counted: {e}"));
@@ -417,6 +417,7 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             words,
             inputs,
             neurons,
+            slots,
             quads,
             first_quad,
             input_stride,
@@ -429,7 +430,6 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             event_capacity,
             active_capacity,
             counts,
-            chunks,
             sum_readout,
             report_at,
             alpha,

@@ -6,7 +6,7 @@ use common::*;
 use proptest::prelude::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::{self, GpuOptions, Tier, VARIANTS, Variant};
+use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, VARIANTS, Variant};
 use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
 use spikegrad::weights::Weights;
 
@@ -329,13 +329,63 @@ fn every_variant() {
         let once = train(options.clone(), &batches, &deep);
         assert_eq!(train(options.clone(), &batches, &deep), once, "{variant}");
         assert_eq!(once, train(GpuOptions::default(), &batches, &deep), "{variant}, the usual one");
-        let chunked = GpuOptions { delta_bytes: Some(1), ..options.clone() };
-        assert_eq!(train(chunked, &batches, &deep), once, "{variant}, a chunk for each sample");
+        // A chunk for each sample, for 2 and for 4 of 6, for all.
+        for delta in [1, 2 * 16 * 10 * 40, 4 * 16 * 10 * 40, DeltaScratch::WHOLE.bytes()] {
+            let chunked = GpuOptions { delta_bytes: Some(delta), ..options.clone() };
+            assert_eq!(train(chunked, &batches, &deep), once, "{variant}, {delta} bytes of δ");
+        }
         let cramped = GpuOptions { density_guess: Some(1e-9), ..options.clone() };
         assert_eq!(train(cramped, &batches, &deep), once, "{variant}, grown in the middle");
         let unchecked = GpuOptions { checked: Some(false), limits: Some("webgpu".parse().unwrap()), ..options };
         assert_eq!(train(unchecked, &batches, &deep), once, "{variant}, without bounds checks");
     }
+}
+
+/// The bits of a step do not depend on the memory for δ: every size that can be chosen, in every variant, from chunks of two
+/// samples to all in one.
+#[test]
+fn same_bits_with_every_size_of_delta() {
+    // 3 MiB of δ for a sample.
+    let network = network(8, &[400], 4, 2000);
+    let batches = [batch(8, 2000, 4, 24, 0.01, 1)];
+    let state = TrainingState::new(strong_weights(&network, 3));
+    let mut expected = None;
+    for variant in runnable() {
+        // Samples per chunk.
+        for (size, chunk) in DELTA_SIZES.into_iter().zip([2, 10, 20, 24, 24]) {
+            let options =
+                GpuOptions { variant: Some(variant), delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
+            let mut engine = gpu(&network, Method::Sparse, &state, options);
+            engine.train(&batches[0], &Adam::with_lr(1e-2)).unwrap();
+            let report = engine.reports(true).unwrap().remove(0);
+            assert!(report.active[0] > 1000, "{report:?}");
+            let trained = engine.store().unwrap();
+            assert_ne!(trained.weights, state.weights, "nothing was learnt");
+            assert!(*expected.get_or_insert_with(|| trained.clone()) == trained, "{variant}, {size} MiB");
+            let state_bytes = engine.state_bytes();
+            let delta = state_bytes.iter().find(|(name, _)| name.starts_with("delta")).unwrap().1;
+            assert_eq!(delta, chunk * 16 * 100 * 2000, "{size} MiB");
+        }
+    }
+}
+
+/// Where the lanes of an entry are not neighbours in a subgroup, one of them does the work of all: the same bits.
+#[test]
+fn lanes_that_cannot_meet() {
+    if !runnable().contains(&Variant::Subgroups) {
+        return;
+    }
+    let text = std::fs::read_to_string("shaders/spike_gradient.wgsl").unwrap();
+    let apart = text.replacen("return subgroupAll(", "return subgroupAll(lane > LANES && ", 1);
+    assert_ne!(apart, text);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("spike_gradient.wgsl"), apart).unwrap();
+    let network = network(20, &[11, 70], 6, 40);
+    let batches: Vec<EventSet> = (0..3).map(|k| batch(20, 40, 6, 5, 0.1, k)).collect();
+    let of = |variant, shaders| {
+        train(GpuOptions { variant: Some(variant), shaders, ..GpuOptions::default() }, &batches, &network)
+    };
+    assert!(of(Variant::Subgroups, Some(folder.path().into())) == of(Variant::Plain, None));
 }
 
 /// More active entries than the workgroups of one dimension take at once. (A second dimension would bring surplus ones.)
@@ -594,7 +644,11 @@ fn same_bits_with_any_number_of_threads() {
 fn convolutions() {
     let mut compared = 0;
     for seed in 0..40 {
-        let network = random_convs(seed);
+        let mut network = random_convs(seed);
+        if seed % 5 == 4 {
+            // Neurons at rest are active; what fills a quad of filters must not be.
+            network.hidden.iter_mut().for_each(|layer| layer.v_rest = 0.9);
+        }
         let samples = 1 + seed as usize % 6;
         let density = [0.02, 0.1, 0.25][seed as usize % 3];
         let batch = batch(network.inputs, network.time_steps, 4, samples, density, seed);
@@ -650,10 +704,13 @@ fn convolutions_that_the_gpu_refuses() {
     assert!(auto.set_layer_methods(&[Sparse, Dense, Sparse, Sparse]).is_err());
     auto.set_layer_methods(&[Sparse, Sparse, Sparse, Dense]).unwrap();
     assert_eq!(auto.notes().len(), 1, "what reads pooled spikes stays sparse, and the log says so");
+    // 57,600 neurons, as 19,200 quads 76,800.
     let first = network.hidden[1].conv().copied().unwrap();
+    let wide = spikegrad::model::Convolution { channels: 1, height: 128, width: 150, filters: 3, pool: 1, ..first };
     network.hidden.truncate(2);
-    set_conv(&mut network, 1, spikegrad::model::Convolution { filters: 6, ..first });
-    assert!(refused(&network, Method::Sparse).contains("6 filters"));
+    network.hidden[0].neurons = wide.inputs();
+    set_conv(&mut network, 1, wide);
+    assert!(refused(&network, Method::Sparse).contains("3 filters × 19200 pixels"));
 }
 
 /// Evaluation gives the logits of the training pass, and leaves training as it was.

@@ -5,6 +5,7 @@ struct Params {
     words: u32,               // ceil(T / 32)
     inputs: u32,              // N_in
     neurons: u32,             // N
+    slots: u32,               // N, and of a convolution what fills the last quad of each pixel
     quads: u32,               // Q = ceil(N / 4)
     first_quad: u32,          // of the shard of columns whose weights or deltas this dispatch reads or writes
     input_stride: u32,        // sample b's events begin at input_start[b * input_stride]
@@ -17,7 +18,6 @@ struct Params {
     event_capacity: u32,      // entries that a spike list holds
     active_capacity: u32,     // entries that the active list holds
     counts: u32,              // counts of the three sections
-    chunks: u32,              // chunks of this batch
     sum_readout: u32,         // 1: logits are sums over t; 0: maxima
     report_at: u32,           // where this dispatch writes in the report
     alpha: f32,               // exp(-dt / tau)

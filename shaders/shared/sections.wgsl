@@ -1,4 +1,4 @@
-// The three sections that one scan orders, all of a hidden layer with N neurons in Q quads:
+// The three sections that one scan orders, all of a hidden layer with N slots for neurons in Q quads:
 //   rows         [B, T]                      spikes of each time step
 //   presynaptic  [chunk][N][samples of it]   spikes of each neuron, a chunk of samples after the other
 //   quads        [B, Q]                      active entries of each four neurons
@@ -14,7 +14,7 @@ fn presynaptic_section(p: Params) -> u32 {
 }
 
 fn quad_section(p: Params) -> u32 {
-    return p.batch * (p.steps + p.neurons);
+    return p.batch * (p.steps + p.slots);
 }
 
 fn sample_section(p: Params) -> u32 {
@@ -33,5 +33,18 @@ fn block_section(p: Params) -> u32 {
 fn presynaptic_index(p: Params, b: u32, i: u32) -> u32 {
     let first = b / p.chunk * p.chunk;
     let samples = min(p.chunk, p.batch - first);
-    return presynaptic_section(p) + first * p.neurons + i * samples + (b - first);
+    return presynaptic_section(p) + first * p.slots + i * samples + (b - first);
+}
+
+// The other way: where the k-th count of the presynaptic section belongs to.
+struct Counted {
+    first: u32,   // first sample of the chunk
+    local: u32,   // sample within the chunk
+    neuron: u32,
+}
+
+fn counted(p: Params, k: u32) -> Counted {
+    let first = k / (p.chunk * p.slots) * p.chunk;
+    let samples = min(p.chunk, p.batch - first);
+    return Counted(first, (k - first * p.slots) % samples, (k - first * p.slots) / samples);
 }

@@ -205,7 +205,7 @@ pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 }
 
 /// The least and the greatest; `None` where one is missing or there is none.
-fn min_max(values: impl Iterator<Item = Option<f64>>) -> Option<[f64; 2]> {
+pub(super) fn min_max(values: impl Iterator<Item = Option<f64>>) -> Option<[f64; 2]> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     let least = values.iter().copied().min_by(f64::total_cmp)?;
     Some([least, values.iter().copied().max_by(f64::total_cmp)?])

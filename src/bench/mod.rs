@@ -9,6 +9,7 @@ mod ceilings;
 pub mod input;
 pub mod least;
 mod measure;
+mod steady;
 pub mod sweep;
 pub mod trace;
 
@@ -16,3 +17,4 @@ pub use ceilings::{Ceilings, ceilings};
 pub use input::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use least::{Facts, Least, least, least_among};
 pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};
+pub use steady::{Steady, steady};

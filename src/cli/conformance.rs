@@ -1,10 +1,11 @@
 //! `spikegrad conformance`.
 
 use super::device;
+use super::gpu::{self, GpuArguments};
 use super::show::{complain, say, say_json};
 use anyhow::Result;
 use serde_json::{Value, json};
-use spikegrad::device::Device;
+use spikegrad::device::{Configured, Device};
 use spikegrad::engine::Method;
 use spikegrad::golden::{self, CaseReport};
 use spikegrad::{Error, presets};
@@ -16,7 +17,9 @@ use std::process::ExitCode;
 A line a case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is no golden
 case. Exit code 1 unless every case passes.
 
-Example: spikegrad conformance tests/golden/*.safetensors --device gpu")]
+Examples:
+  spikegrad conformance tests/golden/*.safetensors --device gpu
+  spikegrad conformance tests/golden/*.safetensors --device gpu --kernels subgroups --unchecked")]
 pub struct Arguments {
     /// Golden cases
     #[arg(required = true, value_name = "FILE.safetensors")]
@@ -24,6 +27,8 @@ pub struct Arguments {
     /// auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device)]
     device: Device,
+    #[command(flatten)]
+    gpu: GpuArguments,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -31,9 +36,13 @@ pub struct Arguments {
 
 /// Plays every case, whatever came of those before.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut device = arguments.device.resolve();
+    let device = arguments.device.resolve();
+    let mut device = Configured { device, options: arguments.gpu.options(device)? };
     // Any network: a device that cannot be opened is one error, not one a case.
-    let info = device.open(&presets::paper(presets::NAMES[0])?.network, Method::Sparse)?.info();
+    let network = presets::paper(presets::NAMES[0])?.network;
+    let engine = device.device.open_with(&network, Method::Sparse, device.options.clone())?;
+    let (info, kernels) = (engine.info(), gpu::fields(engine.as_ref(), &device.options));
+    drop(engine);
     let mut cases = Vec::new();
     let mut passed = 0;
     for file in &arguments.files {
@@ -46,7 +55,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let all = arguments.files.len();
     match arguments.json {
-        true => say_json(&json!({ "device": info, "passed": passed, "cases": cases }))?,
+        true => {
+            let mut report = json!({ "device": info, "passed": passed, "cases": cases });
+            kernels.into_iter().for_each(|(name, value)| report[name] = value);
+            say_json(&report)?;
+        }
         false => complain(format_args!("{passed} of {all} passed on {}", super::show::device(&info))),
     }
     Ok(if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod devices;
 mod eval;
+mod gpu;
 mod load;
 mod log;
 mod progress;

@@ -15,7 +15,7 @@ use spikegrad::data::fashion_mnist::how_to_get;
 use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
-use spikegrad::gpu::GpuOptions;
+use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::train::{self, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
@@ -113,7 +113,7 @@ pub struct Arguments {
     /// The paper's exact settings (Table 3) where ours are better
     #[arg(long)]
     paper: bool,
-    /// Do not measure which kernels are fastest on a GPU; take the usual ones
+    /// Do not measure which kernels and which memory for deltas are fastest on a GPU; take the usual ones
     #[arg(long)]
     no_tuning: bool,
     /// Do not draw a layer anew that has no active entry left
@@ -153,10 +153,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = stop_on_signal("finishing the step and writing the checkpoint; once more quits at once")?;
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
-    let needs = needs(&config, &data, device)?;
-    needs.check(memory::available())?;
-    let mut engine = open(device, &config, !arguments.no_tuning)?;
+    let given = config.delta_mib.map(DeltaScratch::bytes);
+    needs(&config, &data, device, given)?.check(memory::available())?;
+    let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
+    let mut needs_really = needs(&config, &data, device, engine.delta_bytes())?;
+    if given.is_none() && needs_really.check(memory::available()).is_err() {
+        // The tuning has chosen more memory for δ than there is: with given kernels nothing is tuned.
+        engine = open(device, &config, data.train.len(), false)?;
+        needs_really = needs(&config, &data, device, engine.delta_bytes())?;
+    }
+    config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
+    let needs = needs_really;
     if data.subset {
         complain(format_args!(
             "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
@@ -192,10 +200,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The device with the kernels that the run was begun with; with those it chooses, where it lacks them.
-fn open(device: Device, config: &RunConfig, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
+/// The device with the kernels and the memory for δ that the run was begun with; with kernels that it chooses, where it
+/// lacks those.
+fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
     let open = |variant| {
-        let options = GpuOptions { variant, tuning, ..GpuOptions::default() };
+        let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
+        let batch = Some(config.batch.min(samples));
+        let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
         device.open_with(&config.network, config.method, options)
     };
     open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
@@ -319,13 +330,14 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
 }
 
 /// What the run will take, at the density of its data and usual ones within.
-fn needs(config: &RunConfig, data: &DataSet, device: Device) -> Result<Estimate> {
+fn needs(config: &RunConfig, data: &DataSet, device: Device, delta_bytes: Option<u64>) -> Result<Estimate> {
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
     let batch = config.batch.min(data.train.len());
     let held_out = data.validation.as_ref().map_or(0, |held_out| held_out.events().len());
     let events = data.train.events().len() + held_out + data.test.events().len();
-    Ok(memory::estimate(&config.network, config.method, batch, device, &densities)?.with_data(events))
+    let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
+    Ok(estimate.with_data(events))
 }
 
 /// What the epochs are measured on.

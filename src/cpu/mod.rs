@@ -7,8 +7,6 @@
 mod adam;
 mod conv;
 mod conv_backward;
-#[cfg(test)]
-mod conv_tests;
 mod delta;
 mod dense;
 mod dense_conv;

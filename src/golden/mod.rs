@@ -6,6 +6,8 @@
 mod case;
 mod compare;
 mod conformance;
+#[cfg(test)]
+mod conv_tests;
 mod file;
 #[cfg(test)]
 mod mutations;

@@ -1,7 +1,7 @@
 //! Which GPU: listing adapters, choosing one, and what its capabilities let us use.
 
 use super::squeeze::{Squeeze, lacking, narrow};
-use super::variant::Variant;
+use super::variant::{VARIANTS, Variant};
 use crate::error::{Error, Result};
 use crate::system::is_debian;
 use serde::Serialize;
@@ -43,6 +43,16 @@ pub enum Tier {
     Hardware,
 }
 
+impl AdapterSummary {
+    /// What the adapter is taken for, unless [`GpuOptions::tier`] says otherwise.
+    pub fn tier(&self) -> Tier {
+        match self.kind {
+            "software" => Tier::Software,
+            _ => Tier::Hardware,
+        }
+    }
+}
+
 /// How the gpu device is opened.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
@@ -58,11 +68,15 @@ pub struct GpuOptions {
     pub tier: Option<Tier>,
     /// Variant of the sparse kernels; `None` takes what was found to be fastest, with `tuning`, or the tier's usual one.
     pub variant: Option<Variant>,
-    /// Whether variants are measured on the network's first use on this adapter: [`super::tuning`].
+    /// Whether variants and sizes of δ are measured on the network's first use on this adapter: [`super::tuning`]. With a
+    /// `variant` nothing is measured.
     pub tuning: bool,
+    /// Samples in the batches to come, for the tuning; `None` is 256.
+    pub batch: Option<usize>,
     /// Where the outcome of the tuning is kept; `None` is `spikegrad/tuning.json` in the user's cache folder.
     pub tuning_file: Option<std::path::PathBuf>,
-    /// Bytes that the δ of a chunk of samples may take; `None` follows the tier.
+    /// Bytes that the δ of a chunk of samples may take: [`DeltaScratch::bytes`](super::DeltaScratch::bytes), of `WHOLE` for
+    /// all samples in one chunk. `None` takes what was found to be fastest, with `tuning`, or the tier's usual size.
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
     pub density_guess: Option<f64>,
@@ -78,6 +92,13 @@ pub struct GpuOptions {
     /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
     /// work on kernels. Such shaders always run with bounds checks.
     pub shaders: Option<std::path::PathBuf>,
+}
+
+impl GpuOptions {
+    /// Whether shaders check bounds.
+    pub fn is_checked(&self) -> bool {
+        self.checked.unwrap_or(cfg!(debug_assertions))
+    }
 }
 
 /// The adapters of some backends: validation as the environment asks for it.
@@ -228,15 +249,15 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         ..Default::default()
     }))
     .map_err(|e| Error::Device(format!("{} ({}): {e}", summary.name, summary.backend)))?;
-    let tier = options.tier.unwrap_or(match summary.kind {
-        "software" => Tier::Software,
-        _ => Tier::Hardware,
-    });
+    let tier = options.tier.unwrap_or(summary.tier());
     let variant = options.variant.unwrap_or(Variant::usual(tier));
     if !variant.runs_on(&summary) {
+        let others: Vec<&str> = VARIANTS.into_iter().filter(|v| v.runs_on(&summary)).map(Variant::name).collect();
         return Err(Error::Device(format!(
-            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups of 8 to 64 lanes",
-            summary.name, summary.backend
+            "{} ({}) cannot run the `{variant}` kernels: it has no subgroups; it can run: {}",
+            summary.name,
+            summary.backend,
+            others.join(", ")
         )));
     }
     Ok(Opened { summary, tier, variant, narrow: narrow(&limits), device, queue })

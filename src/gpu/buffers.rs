@@ -1,15 +1,30 @@
 //! The buffers of a network on the device, sized from the model and the batch.
 
 use super::context::Context;
+use super::delta_scratch::DeltaScratch;
 use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
-use crate::model::Network;
+use crate::model::{HiddenLayer, Network};
 use crate::weights::Matrix;
 use std::ops::Range;
+
+/// Bytes of an active entry without its error.
+pub const ACTIVE_ENTRY: u64 = 12;
 
 /// Four neurons share a lane.
 pub fn quads(neurons: usize) -> usize {
     neurons.div_ceil(4)
+}
+
+/// Neurons of a hidden layer as its kernels number them. Those of a convolution are numbered pixel by pixel, and the filters
+/// of each pixel fill whole quads: there are slots without a neuron where the filters are no multiple of four.
+pub fn slots(layer: &HiddenLayer) -> usize {
+    layer.conv().map_or(layer.neurons, |conv| 4 * quads(conv.filters) * conv.pixels())
+}
+
+/// [`slots`] of each hidden layer, then the classes.
+pub fn all_slots(network: &Network) -> impl Iterator<Item = usize> {
+    network.hidden.iter().map(slots).chain([network.readout.classes])
 }
 
 /// Lanes of a workgroup of the scan.
@@ -153,8 +168,10 @@ pub struct HiddenState<B = wgpu::Buffer> {
     pub needed: B,
     /// Active entries in the order of their appending; the memory of [`State::delta`], which is written later.
     pub staged: B,
-    /// Active entries in (b, quad, t, neuron) order: row, neuron, surrogate gradient, error.
+    /// Active entries in (b, quad, t, neuron) order: row, neuron, surrogate gradient.
     pub active: B,
+    /// Their errors e = ∇S g(V).
+    pub errors: B,
     /// Spikes in (b, t, j) order.
     pub events: B,
     /// Spikes neuron by neuron, as rows of δ.
@@ -328,7 +345,7 @@ impl<B: Clone> State<B> {
         let steps = network.time_steps as u64;
         let words = steps.div_ceil(32);
         let row_bytes = 16 * sizes.widest_shard as u64 * steps;
-        let chunk = (sizes.delta_bytes / row_bytes).clamp(1, sizes.batch as u64) as usize;
+        let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
@@ -342,7 +359,7 @@ impl<B: Clone> State<B> {
 
         let mut hidden = Vec::new();
         for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
-            let (n, q) = (layer.neurons as u64, quads(layer.neurons) as u64);
+            let (n, q) = (slots(layer) as u64, quads(slots(layer)) as u64);
             let counts = b * (steps + n + q);
             let most_blocks = most_scan_blocks(counts);
             let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
@@ -357,7 +374,8 @@ impl<B: Clone> State<B> {
                 activity: make("counts and offsets", "activity", 16 * b)?,
                 events: make("spike lists", "spikes", 4 * events)?,
                 presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
-                active: make("active entries", "active entries", 16 * active)?,
+                active: make("active entries", "active entries", ACTIVE_ENTRY * active)?,
+                errors: make("active entries", "errors of active entries", 4 * active)?,
                 staged: delta.clone(),
                 patches: match layer.conv() {
                     None => None,

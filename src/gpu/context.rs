@@ -77,7 +77,7 @@ impl Context {
             narrow: opened.narrow,
             device: opened.device,
             queue: opened.queue,
-            checked: options.checked.unwrap_or(cfg!(debug_assertions)),
+            checked: options.is_checked(),
             shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
             counting: options.count,
@@ -100,7 +100,7 @@ impl Context {
         if let Some(pipeline) = self.pipelines.get(&key) {
             return pipeline.clone();
         }
-        let label = [&[kernel.name], &defined[..]].concat().join("+");
+        let label = kernel.variant_name(defined);
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));

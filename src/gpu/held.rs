@@ -128,8 +128,6 @@ pub fn record<'a>(
     }
     let (input, samples) = (&state.input, Work::Groups(piece.samples as u64));
     let lists = piece.samples * network.inputs;
-    r.clear_first(&input.counts, 4 * lists as u64);
-    r.clear(&input.needed);
     let p = Params { counts: lists as u32, per_lane: p.per_lane.max(4), ..p };
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {

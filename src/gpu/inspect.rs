@@ -1,6 +1,6 @@
 //! Reading everything back: for conformance, pictures and the twins' tests.
 
-use super::buffers::{LayerWeights, State, quads, read_rows};
+use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, quads, read_rows, slots};
 use super::context::Context;
 use super::params::Params;
 use super::recording::Recorder;
@@ -21,9 +21,8 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     if !dense {
         engine.make_room(batch)?;
         let rows = engine.most_samples(Purpose::Inspect).min(batch.len()) * batch.time_steps();
-        engine.recorded_v = engine.network.sizes()[1..]
-            .iter()
-            .map(|&n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
+        engine.recorded_v = all_slots(&engine.network)
+            .map(|n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
             .collect::<Result<_>>()?;
     }
     let pieces = engine.run(batch, Purpose::Inspect, |engine, state, part, report| {
@@ -99,23 +98,24 @@ fn inspect_layer(
         })?;
         spikes.extend(sample.iter().map(|&event| (b as u32, event)));
     }
-    let entries: Vec<[u32; 4]> = context.read_as(&h.active, entries)?;
+    let errors: Vec<f32> = context.read_as(&h.errors, entries)?;
+    let entries: Vec<[u32; ACTIVE_ENTRY as usize / 4]> = context.read_as(&h.active, entries)?;
     let mut active: Vec<ActiveEntry> = entries
         .iter()
-        .map(|&[row, j, g, e]| {
+        .zip(errors)
+        .map(|(&[row, j, g], e)| {
             let (b, t) = (row / steps as u32, row % steps as u32);
-            ActiveEntry { b, t, j, g: f32::from_bits(g), e: f32::from_bits(e) }
+            ActiveEntry { b, t, j, g: f32::from_bits(g), e }
         })
         .collect();
     let layer = &engine.network.hidden[l];
-    let mut v = read_rows(context, v, rows, layer.neurons)?;
+    let mut v = read_rows(context, v, rows, slots(layer))?;
     if let Some(conv) = layer.conv() {
         // From pixel by pixel to map by map.
-        let neuron = |j: usize| j % conv.filters * conv.pixels() + j / conv.filters;
-        for row in v.chunks_exact_mut(layer.neurons) {
-            let own = row.to_vec();
-            own.iter().enumerate().for_each(|(j, &v)| row[neuron(j)] = v);
-        }
+        let stride = 4 * quads(conv.filters);
+        let neuron = |slot: usize| slot % stride * conv.pixels() + slot / stride;
+        let slot = |j: usize| j % conv.pixels() * stride + j / conv.pixels();
+        v = v.chunks_exact(slots(layer)).flat_map(|row| (0..layer.neurons).map(|j| row[slot(j)])).collect();
         for (_, event) in &mut spikes {
             *event = Event::new(event.t(), neuron(event.i()));
         }
@@ -143,11 +143,13 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let words = steps.div_ceil(32);
     // Each neuron is a sample of its own with one neuron, so that each has its own needed times.
     let mut offsets = vec![0u32; neurons * (steps + 1)];
-    let mut active: Vec<[u32; 4]> = Vec::new();
+    let mut active: Vec<[u32; ACTIVE_ENTRY as usize / 4]> = Vec::new();
+    let mut entry_errors: Vec<f32> = Vec::new();
     let mut bits = vec![0u32; neurons * words];
     for (b, list) in errors.iter().enumerate() {
         offsets.push(active.len() as u32);
-        active.extend(list.iter().map(|&(t, e)| [(b * steps + t) as u32, 0, 0, e.to_bits()]));
+        active.extend(list.iter().map(|&(t, _)| [(b * steps + t) as u32, 0, 0]));
+        entry_errors.extend(list.iter().map(|&(_, e)| e));
         for t in (0..steps).filter(|t| needed[b * steps + t]) {
             bits[b * words + t / 32] |= 1 << (t % 32);
         }
@@ -163,6 +165,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let offsets = upload("offsets", bytemuck::cast_slice(&offsets))?;
     let entries = active.len() as u32;
     let active = upload("active entries", bytemuck::cast_slice(&active))?;
+    let entry_errors = upload("errors of active entries", bytemuck::cast_slice(&entry_errors))?;
     let bits = upload("needed rows", bytemuck::cast_slice(&bits))?;
     let out = context.storage("delta", 16 * (neurons * steps) as u64)?;
     let params = Params {
@@ -170,6 +173,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         steps: steps as u32,
         words: words as u32,
         neurons: 1,
+        slots: 1,
         quads: 1,
         shard_quads: 1,
         chunk: neurons as u32,
@@ -179,7 +183,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &out, &bits], groups(neurons));
+    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &entry_errors, &out, &bits], groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

@@ -10,6 +10,7 @@ mod buffers;
 pub mod ceilings;
 mod context;
 pub mod count;
+mod delta_scratch;
 mod dense;
 mod dense_layers;
 mod gemm;
@@ -30,6 +31,7 @@ pub mod tuning;
 mod variant;
 
 pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
+pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use inspect::delta;
 pub use recording::Phase;
 pub use schedule::Schedule;
@@ -40,9 +42,9 @@ pub use variant::{VARIANTS, Variant};
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, Network};
+use crate::model::{Adam, MAX_EXTENT, Network};
 use crate::weights::Weights;
-use buffers::{LayerWeights, Of, Sizes, State, quads, read_rows, report_words};
+use buffers::{LayerWeights, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
 use context::Context;
 use dense_layers::DenseLayers;
 use held::{Held, Resident};
@@ -53,9 +55,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use steps::{Input, Job, Pace, Report, Submitted};
-
-/// Bytes for the δ of a chunk of samples: a software adapter wants it in its cache, a GPU enough work per dispatch.
-const DELTA_BYTES: [(Tier, u64); 2] = [(Tier::Software, 4 << 20), (Tier::Hardware, 8 << 20)];
+use tuning::Choice;
 
 /// A network on the gpu device.
 pub struct GpuEngine {
@@ -64,6 +64,8 @@ pub struct GpuEngine {
     dense_layers: DenseLayers,
     options: GpuOptions,
     context: Context,
+    /// Memory for δ: as asked for, as tuned, or the usual.
+    delta: DeltaScratch,
     weights: Vec<LayerWeights>,
     held: Option<Held>,
     /// Most samples of a step so far. [`State`] holds fewer where they do not fit the device at once.
@@ -93,9 +95,11 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or whose filters are no multiple of 4.
+/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
+/// filled up to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    for (l, conv) in network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer.conv()?))) {
+    let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
+    for (l, layer, conv) in convs {
         let refuse = |what: String| {
             Err(Error::Unsupported(format!(
                 "hidden[{l}] is a convolution {what} on the gpu device; use the cpu device (--device cpu)"
@@ -104,8 +108,13 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
         if !matches!(method, Method::Sparse | Method::Auto) {
             return refuse("which only the method `sparse` computes".into());
         }
-        if conv.filters % 4 != 0 {
-            return refuse(format!("of {} filters, which must be a multiple of 4", conv.filters));
+        if slots(layer) > MAX_EXTENT {
+            return refuse(format!(
+                "of {} filters × {} pixels: it fills filters up to a multiple of four, and that makes {}, more than {MAX_EXTENT},",
+                conv.filters,
+                conv.pixels(),
+                slots(layer)
+            ));
         }
     }
     Ok(())
@@ -123,7 +132,10 @@ impl GpuEngine {
             reference::check(network)?;
         }
         let mut context = Context::open(&options)?;
-        context.variant = tuning::choose(network, method, &options, &context.adapter, context.variant);
+        let delta = options.delta_bytes.map_or(DeltaScratch::usual(context.tier), DeltaScratch::of_bytes);
+        let usual = Choice { variant: context.variant, delta };
+        let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
+        context.variant = variant;
         let layer = |(rows, cols)| {
             LayerWeights::new(&context, rows, cols, plan::most_quads(rows, network.time_steps, context.binding))
         };
@@ -149,6 +161,7 @@ impl GpuEngine {
             dense_layers: DenseLayers::none(network),
             options,
             context,
+            delta,
             weights,
             held: None,
             wanted: 0,
@@ -175,21 +188,21 @@ impl GpuEngine {
         &self.context.device
     }
 
-    /// Goes over to other kernels. Queued steps keep theirs.
-    fn set_variant(&mut self, variant: Variant) -> Result<()> {
-        if variant != self.context.variant {
+    /// Switches to other kernels, or to other memory for δ. Queued steps keep theirs.
+    fn switch(&mut self, to: Choice) -> Result<()> {
+        if to.variant != self.context.variant {
             self.finish_all()?;
-            self.context.variant = variant;
+            self.context.variant = to.variant;
             self.recordings.clear();
         }
+        if to.delta != self.delta {
+            self.finish_all()?;
+            self.delta = to.delta;
+            self.recordings.clear();
+            // The next step makes room again; what was learnt of the lists' lengths stays.
+            (self.state, self.wanted) = (None, 0);
+        }
         Ok(())
-    }
-
-    /// Most bytes for the δ of a chunk.
-    fn delta_bytes(&self) -> u64 {
-        let usual =
-            DELTA_BYTES.iter().find(|(tier, _)| *tier == self.context.tier).map_or(4 << 20, |(_, bytes)| *bytes);
-        self.options.delta_bytes.unwrap_or(usual)
     }
 
     /// What each kernel executed since the last call, for an engine opened with [`GpuOptions::count`]; a step that had
@@ -247,7 +260,7 @@ impl GpuEngine {
         let limits = self.limits();
         // Dense layers keep wider rows than δ has, for as many samples.
         let chunk = self.dense_layers.most_samples(&self.network, limits.binding);
-        let delta = self.delta_bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, limits.binding)));
+        let delta = self.delta.bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, limits.binding)));
         match self.method {
             Method::Sparse | Method::Auto => plan::choose(&self.network, samples, rates, delta, &limits),
             // The dense step computes a whole batch at once.
@@ -337,7 +350,7 @@ impl GpuEngine {
     /// Most samples of a piece for `purpose`: an inspection keeps potentials besides.
     fn most_samples(&self, purpose: Purpose) -> usize {
         let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
-        let widest = self.network.sizes()[1..].iter().map(|&n| quads(n)).max().unwrap_or(1);
+        let widest = all_slots(&self.network).map(quads).max().unwrap_or(1);
         let potentials = 16 * (self.network.time_steps * widest) as u64;
         match (purpose, self.method) {
             (Purpose::Inspect, Method::Sparse | Method::Auto) => {
@@ -408,6 +421,10 @@ impl Engine for GpuEngine {
         Some(self.context.variant.name())
     }
 
+    fn delta_bytes(&self) -> Option<u64> {
+        Some(self.delta.bytes())
+    }
+
     fn network(&self) -> &Network {
         &self.network
     }
@@ -423,7 +440,12 @@ impl Engine for GpuEngine {
         }
         (self.state, self.dense) = (None, dense::DenseState::default());
         self.recordings.clear();
-        let options = GpuOptions { variant: Some(self.context.variant), tuning: false, ..self.options.clone() };
+        let options = GpuOptions {
+            variant: Some(self.context.variant),
+            delta_bytes: Some(self.delta.bytes()),
+            tuning: false,
+            ..self.options.clone()
+        };
         let fresh = GpuEngine::new(&self.network, self.method, options)?;
         let (old, new) = (&self.context.adapter, &fresh.context.adapter);
         if old != new {
@@ -518,9 +540,13 @@ impl Engine for GpuEngine {
         self.context.check()
     }
 
+    fn is_resident(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.resident.is_some())
+    }
+
     fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
         let set = check_samples(self.held.as_ref().map(|held| &held.set), samples)?;
-        if self.held.as_ref().is_some_and(|held| held.resident.is_some()) {
+        if self.is_resident() {
             return self.enqueue(Input::Held(samples.to_vec()), *adam);
         }
         let mut batch = EventSet::new(0, 0);

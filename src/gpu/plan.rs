@@ -1,6 +1,6 @@
 //! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
 
-use super::buffers::{Capacity, Request, Sizes, State, quads, shards};
+use super::buffers::{Capacity, Request, Sizes, State, quads, shards, slots};
 use crate::error::{Error, Result};
 use crate::model::Network;
 use std::ops::Range;
@@ -11,8 +11,11 @@ pub const DENSITY_GUESS: f64 = 0.02;
 pub const SLACK: f64 = 1.25;
 /// Entries that a list holds at least.
 const FEWEST: u32 = 256;
-/// Entries that a list holds at most, of 16 bytes each.
+/// Entries that a list holds at most, of up to 16 bytes each.
 const MAX_LIST: u64 = 1 << 28;
+
+/// Bytes of δ below which fewer samples at once are better than shorter chunks.
+const LEAST_DELTA: u64 = 4 << 20;
 
 /// What a device can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +44,9 @@ impl Rates {
 
     fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64, limits: &Limits) -> Sizes {
         let list = |neurons: usize, rate: f64| {
-            // No list is longer than its layer has slots.
-            let slots = batch as f64 * (network.time_steps * neurons) as f64;
-            (rate * batch as f64).ceil().min(slots).max(f64::from(FEWEST)) as u32
+            // No list is longer than its layer has neurons and time steps.
+            let entries = batch as f64 * (network.time_steps * neurons) as f64;
+            (rate * batch as f64).ceil().min(entries).max(f64::from(FEWEST)) as u32
         };
         let hidden = network.hidden.iter().zip(&self.hidden);
         Sizes {
@@ -86,8 +89,8 @@ impl MemoryPlan {
 
 /// Plans the memory of sparse training steps of `batch` samples with `events` input events a sample, as the device
 /// will allocate it: `density` is what the lists of spikes and active entries begin with (entries per neuron and time
-/// step, usually 0.02; they grow when they overflow), `delta_bytes` what δ may take (4 MiB on software adapters,
-/// 8 MiB on others).
+/// step, usually 0.02; they grow when they overflow), `delta_bytes` what δ may take
+/// ([`DeltaScratch`](super::DeltaScratch)).
 ///
 /// # Errors
 /// A network for which not even one sample fits, with the numbers.
@@ -136,7 +139,7 @@ fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range
 fn widest_shard(network: &Network, binding: u64) -> usize {
     let shards = all_shards(network, binding).flatten().map(|shard| shard.len());
     // δ of a convolution is as wide as its maps.
-    let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(layer.neurons));
+    let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(slots(layer)));
     shards.chain(maps).max().unwrap_or(1)
 }
 
@@ -179,9 +182,10 @@ fn lay_out(network: &Network, sizes: &Sizes) -> Result<Layout> {
 fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     let b = sizes.batch as u64;
     for (l, layer) in network.hidden.iter().enumerate() {
-        let slots = b * (network.time_steps * layer.neurons) as u64;
-        let counts = b * (network.time_steps + layer.neurons + quads(layer.neurons)) as u64;
-        if counts >= u64::from(u32::MAX) || slots > u64::from(u32::MAX) {
+        let neurons = slots(layer);
+        let entries = b * (network.time_steps * neurons) as u64;
+        let counts = b * (network.time_steps + neurons + quads(neurons)) as u64;
+        if counts >= u64::from(u32::MAX) || entries > u64::from(u32::MAX) {
             return Err(Error::Config(format!(
                 "hidden[{l}]: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
                 network.time_steps, layer.neurons
@@ -212,10 +216,7 @@ fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
 /// # Errors
 /// Not even one sample fits.
 pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, limits: &Limits) -> Result<Sizes> {
-    let fits = |n: usize| {
-        let sizes = rates.sizes(network, n, delta_bytes, limits);
-        check(network, &sizes, limits).map(|()| sizes)
-    };
+    let fits = |n: usize| all_at_once(network, n, rates, delta_bytes, limits);
     if let Ok(sizes) = fits(batch) {
         return Ok(sizes);
     }
@@ -231,14 +232,22 @@ pub fn choose(network: &Network, batch: usize, rates: &Rates, delta_bytes: u64, 
     Ok(best)
 }
 
-/// Sizes for steps of `batch` samples, all at once.
+/// Sizes for steps of `batch` samples, all at once: with all the memory for δ that was asked for, or with less if only
+/// then they fit.
 ///
 /// # Errors
 /// They do not fit.
 pub fn all_at_once(network: &Network, batch: usize, rates: &Rates, delta: u64, limits: &Limits) -> Result<Sizes> {
-    let sizes = rates.sizes(network, batch, delta, limits);
-    check(network, &sizes, limits)?;
-    Ok(sizes)
+    let of = |delta: u64| {
+        let sizes = rates.sizes(network, batch, delta, limits);
+        check(network, &sizes, limits).map(|()| sizes)
+    };
+    let asked = of(delta);
+    // No binding is that large.
+    let all = delta_row_bytes(network, limits.binding).saturating_mul(batch as u64);
+    let halves = std::iter::successors(Some(delta.min(all) / 2), |bytes| Some(bytes / 2));
+    let mut less = halves.take_while(|&bytes| bytes >= LEAST_DELTA);
+    asked.or_else(|error| less.find_map(|bytes| of(bytes).ok()).ok_or(error))
 }
 
 #[cfg(test)]
@@ -267,6 +276,25 @@ mod tests {
         assert!(shards.largest.1 <= 200 << 10 && shards.shards == [4, 1, 1], "{shards:?}");
         let refused = plan(10 << 10, u64::MAX).unwrap_err().to_string();
         assert!(refused.contains("the weights of four neurons of layer 0 would take"), "{refused}");
+    }
+
+    #[test]
+    fn less_memory_takes_delta_before_it_takes_samples() {
+        let network = presets::ours("nmnist").unwrap().network;
+        let plan = |delta: u64, memory: u64| {
+            let limits = Limits { binding: 1 << 31, memory };
+            super::plan(&network, 256, 4000.0, DENSITY_GUESS, delta, &limits).unwrap()
+        };
+        let (small, whole) = (plan(4 << 20, u64::MAX), plan(u64::MAX, u64::MAX));
+        let delta = |plan: &MemoryPlan| plan.state.iter().find(|(name, _)| name.starts_with("delta")).unwrap().1;
+        // 50 quads of 300 steps, for each sample.
+        assert_eq!(delta(&whole), 256 * 16 * 50 * 300);
+        assert_eq!((small.samples_at_once, whole.samples_at_once), (256, 256));
+        let memory = small.total() + (20 << 20);
+        let between = plan(u64::MAX, memory);
+        assert_eq!(between.samples_at_once, 256);
+        assert!(between.total() <= memory && delta(&between) > 8 << 20, "{between:?}");
+        assert!(plan(u64::MAX, small.total() - 1).samples_at_once < 256);
     }
 
     #[test]

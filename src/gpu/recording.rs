@@ -71,8 +71,8 @@ impl Dispatch {
 
 /// A recorded step.
 pub struct Recording {
-    /// What is cleared before the dispatches: so many bytes of a buffer, or all of it.
-    pub clears: Vec<(wgpu::Buffer, Option<u64>)>,
+    /// What is cleared before the dispatches.
+    pub clears: Vec<wgpu::Buffer>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
     /// The counters of all dispatches, where the kernels count.
@@ -95,7 +95,7 @@ struct Entry<'a> {
 pub struct Recorder<'a> {
     context: &'a mut Context,
     phase: Phase,
-    clears: Vec<(wgpu::Buffer, Option<u64>)>,
+    clears: Vec<wgpu::Buffer>,
     entries: Vec<Entry<'a>>,
     uniforms: Vec<u8>,
 }
@@ -113,12 +113,7 @@ impl<'a> Recorder<'a> {
 
     /// Clears a buffer before the step.
     pub fn clear(&mut self, buffer: &wgpu::Buffer) {
-        self.clears.push((buffer.clone(), None));
-    }
-
-    /// Clears the beginning of a buffer before the step.
-    pub fn clear_first(&mut self, buffer: &wgpu::Buffer, bytes: u64) {
-        self.clears.push((buffer.clone(), Some(bytes)));
+        self.clears.push(buffer.clone());
     }
 
     /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
@@ -242,8 +237,8 @@ impl Recording {
 
     /// Encodes what must be zero before the dispatches.
     pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
-        for (buffer, bytes) in &self.clears {
-            encoder.clear_buffer(buffer, 0, *bytes);
+        for buffer in &self.clears {
+            encoder.clear_buffer(buffer, 0, None);
         }
     }
 

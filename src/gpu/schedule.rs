@@ -87,13 +87,13 @@ fn bindings(wgsl: &str) -> Vec<(String, String)> {
 
 impl Schedule {
     fn of(piece: &Piece, recording: &Recording, numbers: &mut Numbers) -> Self {
-        let clear = |(buffer, bytes): &(wgpu::Buffer, Option<u64>), numbers: &mut Numbers| Bound {
+        let clear = |buffer: &wgpu::Buffer| Bound {
             name: "-".into(),
             access: "clear".into(),
             number: numbers.of(buffer),
-            bytes: bytes.unwrap_or(buffer.size()),
+            bytes: buffer.size(),
         };
-        let cleared = recording.clears.iter().map(|cleared| clear(cleared, numbers)).collect();
+        let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
             let names = bindings(&dispatch.kernel.wgsl(&dispatch.defined));
             // Binding 0 are the parameters.

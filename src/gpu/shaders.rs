@@ -1,4 +1,4 @@
-//! The WGSL sources: embedded, with `#import` of shared text and `#ifdef` for variants.
+//! The WGSL sources: embedded, with `#import` of shared text, `#ifdef` for variants and `#unroll` for loops written out.
 
 use std::path::Path;
 
@@ -14,6 +14,8 @@ pub struct Kernel {
 
 /// The name that shrinks workgroups of 256 lanes to 64, for devices that allow no more.
 pub const NARROW: &str = "NARROW";
+/// The name of what needs WebGPU's optional feature `subgroups`.
+pub const SUBGROUPS: &str = "SUBGROUPS";
 
 macro_rules! kernels {
     ($($(#[$doc:meta])* $constant:ident = $name:literal $([$($variant:expr),* $(,)?])?;)*) => {
@@ -125,12 +127,19 @@ pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     variants: &[&[], &[NARROW]],
 };
 
+/// Every variant of every kernel: those that steps are made of, then the two kernels that measure an adapter.
+pub fn variants() -> impl Iterator<Item = (Kernel, &'static [&'static str])> {
+    let kernels = ALL.iter().chain(&[MEASURE_STREAM, MEASURE_MULTIPLY_ADD]);
+    kernels.flat_map(|kernel| kernel.variants.iter().map(|defined| (*kernel, *defined)))
+}
+
 /// What `#import NAME` stands for.
 fn shared(name: &str) -> Option<&'static str> {
     Some(match name {
         "params" => include_str!("../../shaders/shared/params.wgsl"),
         "index" => include_str!("../../shaders/shared/index.wgsl"),
         "input_lists" => include_str!("../../shaders/shared/input_lists.wgsl"),
+        "active_entry" => include_str!("../../shaders/shared/active_entry.wgsl"),
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
         "place_presynaptic" => include_str!("../../shaders/shared/place_presynaptic.wgsl"),
         "place_active" => include_str!("../../shaders/shared/place_active.wgsl"),
@@ -146,9 +155,21 @@ fn shared(name: &str) -> Option<&'static str> {
 impl Kernel {
     /// The WGSL text with imports in place and only the lines of the `defined` names kept.
     ///
-    /// Every output line stands for one input line or one imported line, so compiler messages stay useful.
+    /// Up to the first import or unrolled loop, lines keep their numbers; dropped lines stay empty.
     pub fn wgsl(&self, defined: &[&str]) -> String {
         preprocess(self.source, defined)
+    }
+
+    /// The name of a variant in messages: `lif_forward+WIDE+RECORD`.
+    pub fn variant_name(&self, defined: &[&str]) -> String {
+        [&[self.name], defined].concat().join("+")
+    }
+
+    /// The text of [`wgsl`](Kernel::wgsl) as browsers require it, with the same line numbers: they take the words of
+    /// subgroups only after `enable subgroups;`, a line that naga 30 refuses.
+    pub fn browser_wgsl(&self, defined: &[&str]) -> String {
+        let enable = if defined.contains(&SUBGROUPS) { "enable subgroups; " } else { "" };
+        enable.to_string() + &self.wgsl(defined)
     }
 
     /// Whether it has variants for workgroups of 64 lanes; other kernels need no more.
@@ -185,5 +206,80 @@ fn preprocess(source: &str, defined: &[&str]) -> String {
         }
         out.push('\n');
     }
+    unroll(&out, &out)
+}
+
+/// Writes out the blocks between `#unroll NAME COUNT` and `#endunroll` of a part of `whole`, with 0u, 1u, ... in place of
+/// the word NAME. COUNT is a number or a constant of `whole`.
+///
+/// Compilers keep an array in registers only if each index into it is a constant, and not all of them unroll loops.
+fn unroll(text: &str, whole: &str) -> String {
+    let mut out = String::with_capacity(2 * text.len());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some((name, count)) = line.strip_prefix("#unroll ").and_then(|words| words.split_once(' ')) else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let mut depth = 1;
+        let body: String = lines
+            .by_ref()
+            .take_while(|line| {
+                depth += i32::from(line.starts_with("#unroll ")) - i32::from(*line == "#endunroll");
+                depth > 0
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let constant = || whole.split_once(&format!("const {count}: u32 = "))?.1.split_once("u;")?.0.parse().ok();
+        // An unknown constant leaves the directive, which no compiler takes.
+        let Some(count) = count.parse().ok().or_else(constant) else {
+            out.push_str(line);
+            continue;
+        };
+        for k in 0..count {
+            out.push_str(&format!("{{\n{}}}\n", unroll(&replace_word(&body, name, &format!("{k}u")), whole)));
+        }
+    }
     out
+}
+
+fn replace_word(text: &str, word: &str, by: &str) -> String {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(text.len());
+    let mut before = None;
+    for (at, found) in text.match_indices(word) {
+        let whole = !text[..at].ends_with(part) && !text[at + found.len()..].starts_with(part);
+        if whole {
+            out.push_str(&text[before.unwrap_or(0)..at]);
+            out.push_str(by);
+            before = Some(at + found.len());
+        }
+    }
+    out.push_str(&text[before.unwrap_or(0)..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_written_out() {
+        let text =
+            "const WIDTH: u32 = 2u;\n#unroll n WIDTH\n#unroll k 1\nv[n].x = next[k];\n#endunroll\n#endunroll\nend\n";
+        let once = |n| format!("{{\n{{\nv[{n}u].x = next[0u];\n}}\n}}\n");
+        assert_eq!(unroll(text, text), format!("const WIDTH: u32 = 2u;\n{}{}end\n", once(0), once(1)));
+        assert!(unroll("#unroll n NONE\n#endunroll\n", "").contains("#unroll"));
+    }
+
+    #[test]
+    fn nothing_of_ours_is_left() {
+        for kernel in ALL {
+            for defined in kernel.variants {
+                let text = kernel.wgsl(defined);
+                assert!(!text.lines().any(|line| line.starts_with('#')), "{} {defined:?}", kernel.name);
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::adapter::Tier;
 use super::buffers::{
-    HiddenState, LayerWeights, PatchState, PooledState, Shard, State, quads, scan_blocks, scan_per_lane,
+    HiddenState, LayerWeights, PatchState, PooledState, Shard, State, all_slots, quads, scan_blocks, scan_per_lane,
 };
 use super::context::Context;
 use super::dense_layers::DenseLayers;
@@ -104,6 +104,7 @@ pub fn record_scan<'a>(
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
 pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
     let (inputs, neurons) = (network.fan_in()[l], network.sizes()[l + 1]);
+    let slots = all_slots(network).nth(l).unwrap_or(neurons);
     let r = &network.regulariser;
     let mut p = Params {
         batch: batch as u32,
@@ -111,14 +112,14 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         words: network.time_steps.div_ceil(32) as u32,
         inputs: inputs as u32,
         neurons: neurons as u32,
-        quads: quads(neurons) as u32,
-        shard_quads: quads(neurons) as u32,
+        slots: slots as u32,
+        quads: quads(slots) as u32,
+        shard_quads: quads(slots) as u32,
         last_shard: 1,
         input_stride: if l == 0 { 1 } else { network.time_steps as u32 },
         chunk: state.chunk as u32,
         chunk_samples: batch as u32,
-        counts: (batch * (network.time_steps + neurons + quads(neurons))) as u32,
-        chunks: batch.div_ceil(state.chunk) as u32,
+        counts: (batch * (network.time_steps + slots + quads(slots))) as u32,
         sum_readout: u32::from(network.readout.logits == Logits::Sum),
         report_at: 4 + 4 * l as u32,
         lambda_up: r.lambda_up as f32,
@@ -288,7 +289,7 @@ impl<'a> Step<'a> {
         }
         if read {
             let lists = [offsets, spike_words, presynaptic];
-            let lanes = groups((p.batch * p.neurons) as usize);
+            let lanes = groups((p.batch * p.slots) as usize);
             r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
         }
         if active {
@@ -303,12 +304,19 @@ impl<'a> Step<'a> {
         let mut p = self.params(l);
         let neurons = self.network.hidden[l].outputs();
         let counts = self.batch * (self.network.time_steps + neurons + quads(neurons));
-        (p.inputs, p.neurons, p.quads, p.counts) = (p.quads, neurons as u32, quads(neurons) as u32, counts as u32);
+        (p.inputs, p.quads, p.counts) = (p.quads, quads(neurons) as u32, counts as u32);
+        (p.neurons, p.slots) = (neurons as u32, neurons as u32);
         p.report_at = 0;
         p.scanned = if self.purpose == Purpose::Evaluate { p.batch * p.steps } else { p.counts };
         p.per_lane = scan_per_lane(p.scanned.into(), self.variant.scan_per_lane()) as u32;
         let buffers = &[&h.spike_words, &pooled.spike_words, &pooled.counts];
-        r.add(format!("pool.{l}"), (k::POOL, &[]), p, buffers, groups(self.batch * quads(neurons)));
+        r.add(
+            format!("pool.{l}"),
+            (k::POOL, &[]),
+            p,
+            buffers,
+            groups(self.batch * (p.windows * p.pool_quads) as usize),
+        );
         let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
         let buffers = &[&pooled.counts, &pooled.report, &self.state.status];
         r.add(format!("summarise.pooled.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
@@ -415,7 +423,7 @@ impl<'a> Step<'a> {
                 let lanes = groups(samples * p.shard_quads as usize);
                 match s.hidden.get(l) {
                     Some(h) => {
-                        let buffers = [&h.offsets, &h.active, &s.delta];
+                        let buffers = [&h.offsets, &h.active, &h.errors, &s.delta];
                         let (variant, wanted): (&[&str], Vec<_>) = match &h.patches {
                             Some(patches) if l == 0 => (&["PATCHES"], vec![&patches.offsets, &patches.events]),
                             _ => (&[], vec![needed]),
@@ -513,7 +521,7 @@ impl<'a> Step<'a> {
             }
             None => vec![&shard.weights, &self.state.delta],
         };
-        buffers.extend([&h.offsets, &h.counts, &h.active]);
+        buffers.extend([&h.offsets, &h.counts, &h.active, &h.errors]);
         let (kernel, p) = match convs {
             (None, None) => (k::SPIKE_GRADIENT, p),
             (_, above) => (k::SPIKE_GRADIENT_CONV, above.map_or(p, |above| reading(p, above))),

@@ -1,38 +1,50 @@
-//! Which [`Variant`] of the sparse kernels is fastest for a network on an adapter: measured once in well under a second, then
-//! remembered in the user's cache folder.
+//! Which [`Variant`] of the sparse kernels, and then which memory for δ ([`DeltaScratch`]), makes the fastest steps for a
+//! network on an adapter: measured once, within about three seconds of steps, then remembered in the user's cache folder.
 //!
-//! Which one wins depends on the adapter, its driver and the network; the outcome is kept for that combination and this
-//! version of the program. A run remembers it, as a driver may round differently in another
+//! What wins depends on the adapter, its driver, the network and the batch; the outcome is kept for that combination and
+//! this version of the program. A run remembers it, as a driver may round differently in another
 //! ([`kernels`](crate::config::RunConfig::kernels)). Nothing about tuning can fail: what cannot be read, measured or
-//! written leaves the variant that is usual for the adapter's tier.
+//! written leaves what is usual for the adapter's tier.
 
-use super::GpuEngine;
-use super::adapter::{AdapterSummary, GpuOptions};
+mod compare;
+
+use super::adapter::{GpuOptions, Tier};
+use super::context::Context;
+use super::delta_scratch::{DELTA_SIZES, DeltaScratch};
 use super::variant::{VARIANTS, Variant};
-use crate::bench::random_spikes;
+use super::{GpuEngine, plan};
+use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::{remove_abandoned, write_atomically};
 use crate::model::{Adam, Network};
-use crate::weights::Weights;
+use compare::{MEASUREMENT, Steps, WARM_UP, clearly_fastest, compare};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-/// After this time there is no further round.
-const PATIENCE: Duration = Duration::from_millis(600);
-/// Most measured steps of each variant, behind one that makes pipelines and room.
-const ROUNDS: usize = 5;
-/// Most samples of a measured step, and slots (time steps of neurons) that they may have in all.
-const SAMPLES: usize = 64;
-const SLOTS: usize = 1 << 22;
+/// Most seconds of steps to compare variants, and as many to compare sizes of δ.
+const SECONDS: f64 = 1.4;
+/// Samples per batch if nobody says.
+const BATCH: usize = 256;
+/// Samples of the first steps, from which is estimated how many take [`MEASUREMENT`]; and that weights are scaled on.
+const FEW: usize = 8;
+/// Most input events of a measured step.
+const EVENTS: f64 = 4e6;
 /// Spikes per input slot of a measured step.
 const DENSITY: f64 = 0.01;
-/// What another variant's time must be below, as a fraction of the usual one's: a tie is not worth a change.
-const GAIN: f64 = 0.95;
 /// Outcomes that are remembered, the newest.
 const REMEMBERED: usize = 256;
+
+/// What is tuned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Choice {
+    pub variant: Variant,
+    #[serde(rename = "delta_mib")]
+    pub delta: DeltaScratch,
+}
 
 /// What an outcome holds for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,10 +53,14 @@ struct Key {
     adapter: String,
     backend: String,
     driver: String,
-    usual: Variant,
+    /// What would be used without tuning.
+    usual: Choice,
+    /// Whether δ may have the usual size only, because the user asked for it.
+    delta_given: bool,
     checked: bool,
     sizes: Vec<usize>,
     time_steps: usize,
+    batch: usize,
 }
 
 /// An outcome of measuring.
@@ -52,25 +68,41 @@ struct Key {
 struct Outcome {
     #[serde(flatten)]
     key: Key,
-    variant: Variant,
-    /// The shortest step of each variant, ms.
-    ms: Vec<(Variant, f64)>,
+    #[serde(flatten)]
+    choice: Choice,
+    /// Samples per measured step.
+    samples: usize,
+    /// The shortest step of each candidate, ms; `null` if it could not run or there was no time for it.
+    ms: Vec<(Choice, Option<f64>)>,
+}
+
+impl Outcome {
+    /// Whether there was time to measure the usual choice, without which no other can be better.
+    fn measured_usual(&self) -> bool {
+        self.ms.iter().filter(|(choice, _)| *choice == self.key.usual).all(|(_, ms)| ms.is_some())
+    }
 }
 
 /// The file.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize)]
 struct Remembered {
     outcomes: Vec<Outcome>,
 }
 
 impl Remembered {
-    /// Nothing where the file is missing or damaged.
+    /// The outcomes that this version understands; nothing if the file is missing or damaged.
     fn read(path: &Path) -> Remembered {
-        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        #[derive(Deserialize)]
+        struct File {
+            outcomes: Vec<serde_json::Value>,
+        }
+        let file = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+        let outcomes = file.into_iter().flat_map(|file| file.outcomes);
+        Remembered { outcomes: outcomes.filter_map(|outcome| serde_json::from_value(outcome).ok()).collect() }
     }
 
-    fn of(&self, key: &Key) -> Option<Variant> {
-        self.outcomes.iter().find(|outcome| outcome.key == *key).map(|outcome| outcome.variant)
+    fn of(&self, key: &Key) -> Option<Choice> {
+        self.outcomes.iter().find(|outcome| outcome.key == *key).map(|outcome| outcome.choice)
     }
 
     fn add(&mut self, outcome: Outcome) {
@@ -96,83 +128,148 @@ pub fn usual_file() -> Option<PathBuf> {
     Some(strategy.cache_dir().join("spikegrad").join("tuning.json"))
 }
 
-/// The variant for `network` on an adapter that was opened as `options` ask: forced, remembered, measured, or `usual`.
+/// The kernels and the memory for δ of `network` on the adapter that was opened as `options` ask: forced, remembered,
+/// measured, or `usual`.
 pub(super) fn choose(
     network: &Network,
     method: Method,
     options: &GpuOptions,
-    adapter: &AdapterSummary,
-    usual: Variant,
-) -> Variant {
+    context: &Context,
+    usual: Choice,
+) -> Choice {
     let sparse = matches!(method, Method::Sparse | Method::Auto);
-    // The kernels of convolutions have one variant, but for the forward pass, and are the most of such a step.
-    if options.variant.is_some() || !options.tuning || !sparse || network.first_conv().is_some() {
+    // Steps of convolutions take seconds on software adapters.
+    let too_slow = network.first_conv().is_some() && context.tier == Tier::Software;
+    if options.variant.is_some() || !options.tuning || !sparse || too_slow {
         return usual;
     }
+    let adapter = &context.adapter;
+    let batch = options.batch.unwrap_or(BATCH).max(1);
     let key = Key {
         program: env!("CARGO_PKG_VERSION").into(),
         adapter: adapter.name.clone(),
         backend: adapter.backend.clone(),
         driver: adapter.driver.clone(),
         usual,
-        checked: options.checked.unwrap_or(cfg!(debug_assertions)),
+        delta_given: options.delta_bytes.is_some(),
+        checked: options.is_checked(),
         sizes: network.sizes(),
         time_steps: network.time_steps,
+        batch,
     };
     let path = options.tuning_file.clone().or_else(usual_file);
     let mut remembered = path.as_deref().map(Remembered::read).unwrap_or_default();
-    if let Some(variant) = remembered.of(&key).filter(|variant| variant.runs_on(adapter)) {
-        return variant;
+    if let Some(choice) = remembered.of(&key).filter(|choice| choice.variant.runs_on(adapter)) {
+        return choice;
     }
-    let candidates: Vec<Variant> = VARIANTS.into_iter().filter(|variant| variant.runs_on(adapter)).collect();
-    let Ok(ms) = measure(network, method, options, &candidates) else { return usual };
-    let variant = fastest(&ms, usual);
-    remembered.add(Outcome { key, variant, ms });
-    if let Some(path) = path {
+    let Ok(outcome) = measure(network, method, options, context, key) else { return usual };
+    let choice = outcome.choice;
+    // What could not be measured, on a busy machine for instance, is tried again by the next run.
+    if let (true, Some(path)) = (outcome.measured_usual(), path) {
+        remembered.add(outcome);
         // Without a file the next run measures again.
         let _ = remembered.write(&path);
     }
-    variant
+    choice
 }
 
-/// The shortest step of each variant, ms; in turn, so that a slow moment slows all.
-fn measure(
-    network: &Network,
-    method: Method,
-    options: &GpuOptions,
-    candidates: &[Variant],
-) -> Result<Vec<(Variant, f64)>> {
-    let clock = Instant::now();
-    let slots = network.time_steps * network.sizes().iter().sum::<usize>();
-    let samples = (SLOTS / slots.max(1)).clamp(1, SAMPLES);
-    let batch = random_spikes(network, samples, DENSITY, 1)?;
-    let mut engine = GpuEngine::new(network, method, GpuOptions { tuning: false, ..options.clone() })?;
-    engine.load(&TrainingState::new(Weights::init(network, 1)))?;
-    // Weights stay where they are, and so does the activity.
-    let still = Adam { lr: 1e-30, ..Adam::with_lr(1.0) };
-    let mut ms = vec![f64::INFINITY; candidates.len()];
-    for round in 0..=ROUNDS {
-        if round > 1 && clock.elapsed() > PATIENCE {
-            break;
+/// An engine whose steps are measured.
+struct Measured {
+    engine: GpuEngine,
+    /// The samples of a step.
+    samples: Vec<u32>,
+    adam: Adam,
+}
+
+impl Steps<Choice> for Measured {
+    fn switch(&mut self, to: Choice) -> Result<()> {
+        self.engine.switch(to)
+    }
+
+    fn run(&mut self, n: usize) -> Result<f64> {
+        let clock = Instant::now();
+        for _ in 0..n {
+            self.engine.train_held(&self.samples, &self.adam)?;
         }
-        for (&variant, best) in candidates.iter().zip(&mut ms) {
-            engine.set_variant(variant)?;
-            let begin = Instant::now();
-            engine.train(&batch, &still)?;
-            engine.reports(true)?;
-            if round > 0 {
-                *best = best.min(begin.elapsed().as_secs_f64() * 1e3);
-            }
+        self.engine.reports(true)?;
+        Ok(clock.elapsed().as_secs_f64())
+    }
+}
+
+impl Measured {
+    /// Ready for the first step, on as many of `batch` samples as take about [`MEASUREMENT`] per step.
+    fn new(network: &Network, method: Method, options: &GpuOptions, batch: usize) -> Result<Self> {
+        let few = random_spikes(network, FEW.min(batch), DENSITY, 1)?;
+        let weights = scaled_weights(network, &few, TARGET_DENSITY, 1)?;
+        let mut engine = GpuEngine::new(network, method, GpuOptions { tuning: false, ..options.clone() })?;
+        engine.load(&TrainingState::new(weights))?;
+        let few = few.len();
+        // Weights stay where they are, and so does the activity.
+        let adam = Adam { lr: 1e-30, ..Adam::with_lr(1.0) };
+        let most = (EVENTS / (DENSITY * (network.inputs * network.time_steps) as f64)) as usize;
+        let set = random_spikes(network, batch.min(most.max(few)), DENSITY, 1)?;
+        let all = set.len();
+        engine.hold(Arc::new(set))?;
+        let mut measured = Measured { engine, samples: (0..few as u32).collect(), adam };
+        // The first step makes pipelines and buffers.
+        measured.run(1)?;
+        let per_sample = measured.run(1)? / few as f64;
+        let samples = ((MEASUREMENT / per_sample) as usize).clamp(few, all);
+        measured.samples = (0..samples as u32).collect();
+        Ok(measured)
+    }
+}
+
+/// Sizes of δ that are worth measuring for steps of `samples` samples whose δ takes `row_bytes` bytes each: the usual one
+/// first, then those that make other chunks. The device binds at most `binding` bytes.
+fn delta_candidates(usual: DeltaScratch, row_bytes: u64, samples: usize, binding: u64) -> Vec<DeltaScratch> {
+    let chunk = |size: DeltaScratch| DeltaScratch::of_bytes(size.bytes().min(binding)).chunk(row_bytes, samples);
+    let mut candidates = vec![usual];
+    for size in DELTA_SIZES {
+        if candidates.iter().all(|&other| chunk(other) != chunk(size)) {
+            candidates.push(size);
         }
     }
-    Ok(candidates.iter().copied().zip(ms).collect())
+    candidates
 }
 
-/// The fastest, if it is clearly faster than the usual one.
-fn fastest(ms: &[(Variant, f64)], usual: Variant) -> Variant {
-    let Some(&(_, limit)) = ms.iter().find(|(variant, _)| *variant == usual) else { return usual };
-    let best = ms.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    best.filter(|(_, ms)| *ms < GAIN * limit).map_or(usual, |(variant, _)| *variant)
+/// What was chosen, and the ms per step of every candidate; `None` if it could not run or there was no time for it.
+type Compared = (Choice, Vec<(Choice, Option<f64>)>);
+
+/// Compares `variants` at the usual size of δ, then the sizes of δ in `deltas` with the variant that won: not every pair,
+/// which would take too long. The first of each is the usual one.
+fn compare_all(steps: &mut dyn Steps<Choice>, variants: &[Variant], deltas: &[DeltaScratch]) -> Option<Compared> {
+    let mut choice = Choice { variant: *variants.first()?, delta: *deltas.first()? };
+    let (mut ms, mut warm) = (Vec::new(), WARM_UP);
+    let mut stage = |candidates: Vec<Choice>| {
+        if candidates.len() > 1 {
+            let times = compare(steps, &candidates, std::mem::take(&mut warm), SECONDS);
+            let in_ms = |time: &f64| time.is_finite().then_some(1e3 * time);
+            ms.extend(candidates.iter().copied().zip(times.iter().map(in_ms)));
+            return clearly_fastest(&candidates, &times);
+        }
+        candidates.first().copied()
+    };
+    choice = stage(variants.iter().map(|&variant| Choice { variant, ..choice }).collect())?;
+    choice = stage(deltas.iter().map(|&delta| Choice { delta, ..choice }).collect())?;
+    Some((choice, ms))
+}
+
+fn measure(network: &Network, method: Method, options: &GpuOptions, context: &Context, key: Key) -> Result<Outcome> {
+    let usual = key.usual;
+    let mut steps = Measured::new(network, method, options, key.batch)?;
+    let samples = steps.samples.len();
+    // Of convolutions' kernels only the forward pass has variants.
+    let others = VARIANTS.into_iter().filter(|v| *v != usual.variant && v.runs_on(&context.adapter));
+    let others = others.filter(|_| network.first_conv().is_none());
+    let variants: Vec<Variant> = std::iter::once(usual.variant).chain(others).collect();
+    let row_bytes = plan::delta_row_bytes(network, context.binding);
+    let deltas = match key.delta_given {
+        true => vec![usual.delta],
+        false => delta_candidates(usual.delta, row_bytes, samples, context.binding),
+    };
+    let (choice, ms) = compare_all(&mut steps, &variants, &deltas).unwrap_or((usual, Vec::new()));
+    Ok(Outcome { key, choice, samples, ms })
 }
 
 #[cfg(test)]
@@ -187,73 +284,170 @@ mod tests {
         network
     }
 
-    #[test]
-    fn only_a_clear_gain_leaves_the_usual_variant() {
-        use Variant::*;
-        assert_eq!(fastest(&[(Plain, 1.0), (Cooperative, 0.97), (Subgroups, 2.0)], Plain), Plain);
-        assert_eq!(fastest(&[(Plain, 1.0), (Cooperative, 0.9), (Subgroups, 0.8)], Plain), Subgroups);
-        assert_eq!(fastest(&[(Plain, 0.5), (Cooperative, 1.0)], Cooperative), Plain);
-        assert_eq!(fastest(&[(Plain, 0.5)], Cooperative), Cooperative);
-        assert_eq!(fastest(&[], Cooperative), Cooperative);
+    /// 16 neurons of 30 steps.
+    const ROW_BYTES: u64 = 4 * 16 * 30;
+
+    fn options(file: &Path) -> GpuOptions {
+        GpuOptions { tuning: true, tuning_file: Some(file.into()), ..GpuOptions::default() }
     }
 
-    fn opened(file: &Path, tuning: bool, variant: Option<Variant>) -> String {
-        let options = GpuOptions { tuning, variant, tuning_file: Some(file.into()), ..GpuOptions::default() };
-        GpuEngine::new(&network(), Method::Sparse, options).unwrap().kernels().unwrap().into()
+    fn open(options: &GpuOptions) -> (String, u64) {
+        let engine = GpuEngine::new(&network(), Method::Sparse, options.clone()).unwrap();
+        (engine.kernels().unwrap().into(), engine.delta_bytes().unwrap())
     }
 
     #[test]
     fn outcomes_are_measured_once_remembered_and_can_be_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/tuning.json");
-        let usual = opened(&file, false, None);
+        let tuned = options(&file);
+        let untuned = GpuOptions { tuning: false, ..tuned.clone() };
+        let usual = open(&untuned);
         assert!(!file.exists(), "nothing is measured unasked");
-        let tuned = opened(&file, true, None);
+        let forced = GpuOptions { variant: Some(Variant::Cooperative), ..tuned.clone() };
+        assert_eq!(open(&forced), ("cooperative".into(), usual.1));
+        assert!(!file.exists(), "nothing is measured for given kernels");
+
+        let chosen = open(&tuned);
         let written = Remembered::read(&file);
         assert_eq!(written.outcomes.len(), 1);
-        assert_eq!(written.outcomes[0].variant.name(), tuned);
-        assert!(written.outcomes[0].ms.len() >= 2 && written.outcomes[0].ms.iter().all(|(_, ms)| *ms > 0.0));
+        let outcome = &written.outcomes[0];
+        assert_eq!((outcome.choice.variant.name(), outcome.choice.delta.bytes()), (&chosen.0[..], chosen.1));
+        assert!(outcome.ms.len() >= 2 && outcome.ms.iter().all(|(_, ms)| ms.is_none_or(|ms| ms > 0.0)));
+        // One chunk at the usual size: there is nothing to choose.
+        assert!(outcome.ms.iter().all(|(choice, _)| choice.delta == outcome.key.usual.delta));
 
         // What is remembered holds, whatever was measured.
-        for variant in [Variant::Cooperative, Variant::Plain] {
-            let mut outcome = written.outcomes[0].clone();
-            outcome.variant = variant;
+        for (variant, delta) in [(Variant::Cooperative, DeltaScratch::WHOLE), (Variant::Plain, DeltaScratch::mib(64))] {
+            let mut outcome = outcome.clone();
+            outcome.choice = Choice { variant, delta };
             let mut other = outcome.clone();
             other.key.sizes[1] += 1;
-            other.variant = Variant::Subgroups;
+            other.choice.variant = Variant::Subgroups;
             Remembered { outcomes: vec![other, outcome] }.write(&file).unwrap();
-            assert_eq!(opened(&file, true, None), variant.name());
-            assert_eq!(opened(&file, true, Some(Variant::Cooperative)), "cooperative");
-            assert_eq!(opened(&file, false, None), usual);
+            assert_eq!(open(&tuned), (variant.name().into(), delta.bytes()));
+            assert_eq!(open(&forced), ("cooperative".into(), usual.1));
+            assert_eq!(open(&untuned), usual);
         }
 
         // A damaged file is no failure, and does not stay damaged.
         std::fs::write(&file, b"{\"outcomes\": [").unwrap();
-        opened(&file, true, None);
+        open(&tuned);
         assert_eq!(Remembered::read(&file).outcomes.len(), 1);
         // Nor is a place where nothing can be written.
         std::fs::write(folder.path().join("file"), b"").unwrap();
-        opened(&folder.path().join("file/tuning.json"), true, None);
+        open(&options(&folder.path().join("file/tuning.json")));
+    }
+
+    /// Of a file written before δ was tuned nothing holds any more; what is understood beside it stays.
+    #[test]
+    fn outcomes_of_other_versions_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tuning.json");
+        let old = r#"{"program": "0.1.0", "adapter": "a", "backend": "Vulkan", "driver": "d", "usual": "plain",
+            "checked": false, "sizes": [784, 200, 200, 10], "time_steps": 100, "variant": "cooperative",
+            "ms": [["plain", 2.5], ["cooperative", 2.0]]}"#;
+        std::fs::write(&file, format!(r#"{{"outcomes": [{old}]}}"#)).unwrap();
+        assert_eq!(Remembered::read(&file).outcomes, []);
+        open(&options(&file));
+        let new = Remembered::read(&file).outcomes;
+        assert_eq!(new.len(), 1);
+        let both = format!(r#"{{"outcomes": [{old}, {}]}}"#, serde_json::to_string(&new[0]).unwrap());
+        std::fs::write(&file, both).unwrap();
+        assert_eq!(Remembered::read(&file).outcomes, new);
+    }
+
+    /// Steps that take the time that their candidate says.
+    struct Pretended {
+        ms: fn(Choice) -> f64,
+        current: Option<Choice>,
+    }
+
+    impl Steps<Choice> for Pretended {
+        fn switch(&mut self, to: Choice) -> Result<()> {
+            self.current = Some(to);
+            Ok(())
+        }
+
+        fn run(&mut self, n: usize) -> Result<f64> {
+            Ok(1e-3 * n as f64 * self.current.map_or(0.0, self.ms))
+        }
+    }
+
+    #[test]
+    fn sizes_of_delta_are_compared_with_the_variant_that_won() {
+        let deltas = [DeltaScratch::mib(8), DeltaScratch::mib(32), DeltaScratch::WHOLE];
+        let compare =
+            |ms, deltas: &[DeltaScratch]| compare_all(&mut Pretended { ms, current: None }, &VARIANTS, deltas).unwrap();
+        let ms = |choice: Choice| match (choice.variant, choice.delta) {
+            (Variant::Cooperative, DeltaScratch::WHOLE) => 0.2,
+            (Variant::Cooperative, _) => 0.3,
+            // Never found: the variant is chosen first.
+            (_, DeltaScratch::WHOLE) => 0.1,
+            _ => 0.4,
+        };
+        let (choice, measured) = compare(ms, &deltas);
+        assert_eq!(choice, Choice { variant: Variant::Cooperative, delta: DeltaScratch::WHOLE });
+        let of: Vec<_> = measured.iter().map(|(choice, _)| (choice.variant, choice.delta)).collect();
+        let first = VARIANTS.map(|variant| (variant, deltas[0]));
+        assert_eq!(of, [first, deltas.map(|delta| (Variant::Cooperative, delta))].concat());
+        assert!(measured.iter().all(|(choice, time)| (time.unwrap() / ms(*choice) - 1.0).abs() < 1e-9));
+        // A given size is kept, and variants are compared at it.
+        let (choice, measured) = compare(ms, &deltas[1..2]);
+        assert_eq!(choice, Choice { variant: Variant::Cooperative, delta: deltas[1] });
+        assert_eq!(measured.len(), VARIANTS.len());
+        // So slow that there is no time for others than the usual.
+        let (choice, measured) = compare(|choice| if choice.variant == Variant::Plain { 1.4e3 } else { 0.1 }, &deltas);
+        let usual = Choice { variant: Variant::Plain, delta: deltas[0] };
+        assert_eq!(choice, usual);
+        assert!(measured.iter().all(|(choice, time)| time.is_none() || *choice == usual), "{measured:?}");
+    }
+
+    #[test]
+    fn a_given_size_of_delta_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tuning.json");
+        let given = GpuOptions { delta_bytes: Some(2 * ROW_BYTES), batch: Some(6), ..options(&file) };
+        assert_eq!(open(&given).1, 2 * ROW_BYTES);
+        let outcome = Remembered::read(&file).outcomes.remove(0);
+        assert!(outcome.key.delta_given && outcome.samples == 6);
+        assert!(outcome.ms.iter().all(|(choice, _)| choice.delta.bytes() == 2 * ROW_BYTES), "{outcome:?}");
+    }
+
+    #[test]
+    fn sizes_that_make_the_same_chunks_are_not_measured() {
+        let mib = DeltaScratch::mib;
+        let of = |usual, row: u64, samples, binding: u64| delta_candidates(usual, row << 10, samples, binding << 20);
+        assert_eq!(of(mib(8), 80, 64, 2048), [mib(8)], "5 MiB");
+        assert_eq!(of(mib(4), 80, 64, 2048), [mib(4), mib(8)]);
+        assert_eq!(of(mib(8), 240, 256, 2048), [mib(8), mib(32), mib(64)], "60 MiB");
+        assert_eq!(of(mib(8), 1200, 256, 2048), [mib(8), mib(32), mib(64), mib(256), DeltaScratch::WHOLE], "300 MiB");
+        assert_eq!(of(mib(8), 1200, 256, 128), [mib(8), mib(32), mib(64), mib(256)], "as much as is bound");
+        assert_eq!(of(mib(8), 5000, 256, 128), [mib(8), mib(32), mib(64), mib(256)]);
     }
 
     #[test]
     fn old_outcomes_make_room() {
+        let choice = |variant| Choice { variant, delta: DeltaScratch::mib(4) };
         let key = |n: usize| Key {
             program: "1".into(),
             adapter: "a".into(),
             backend: "b".into(),
             driver: "c".into(),
-            usual: Variant::Plain,
+            usual: choice(Variant::Plain),
+            delta_given: false,
             checked: false,
             sizes: vec![n],
             time_steps: 3,
+            batch: 256,
         };
+        let outcome = |n, variant| Outcome { key: key(n), choice: choice(variant), samples: 1, ms: Vec::new() };
         let mut remembered = Remembered::default();
         for n in 0..REMEMBERED + 5 {
-            remembered.add(Outcome { key: key(n), variant: Variant::Plain, ms: Vec::new() });
+            remembered.add(outcome(n, Variant::Plain));
         }
-        remembered.add(Outcome { key: key(9), variant: Variant::Cooperative, ms: Vec::new() });
+        remembered.add(outcome(9, Variant::Cooperative));
         assert_eq!(remembered.outcomes.len(), REMEMBERED);
-        assert_eq!((remembered.of(&key(4)), remembered.of(&key(9))), (None, Some(Variant::Cooperative)));
+        assert_eq!((remembered.of(&key(4)), remembered.of(&key(9))), (None, Some(choice(Variant::Cooperative))));
     }
 }

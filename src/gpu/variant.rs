@@ -6,10 +6,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Subgroups of the variant that uses them: eight lanes that meet are of one, and a workgroup is made of whole ones.
-const SMALLEST_SUBGROUP: u32 = 8;
-const LARGEST_SUBGROUP: u32 = 64;
-
 /// Which of the variants the sparse kernels run in. All sum in the same order. Their results were the same bits on every
 /// adapter tried; a driver may still contract products and sums in one and not in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,7 +15,7 @@ pub enum Variant {
     Plain,
     /// Lanes share rows and meet in workgroup memory; more loads are under way at once.
     Cooperative,
-    /// As `Cooperative`, and the spike gradient's lanes meet in subgroups.
+    /// As `Cooperative`, and the spike gradient's lanes meet in subgroups, if those have eight lanes or more.
     Subgroups,
 }
 
@@ -48,9 +44,7 @@ impl Variant {
     pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
         match self {
             Variant::Plain | Variant::Cooperative => true,
-            Variant::Subgroups => adapter
-                .subgroups
-                .is_some_and(|(smallest, largest)| smallest >= SMALLEST_SUBGROUP && largest <= LARGEST_SUBGROUP),
+            Variant::Subgroups => adapter.subgroups.is_some(),
         }
     }
 

@@ -72,6 +72,9 @@ impl Engine for Fragile {
     fn kernels(&self) -> Option<&'static str> {
         self.engine.kernels()
     }
+    fn delta_bytes(&self) -> Option<u64> {
+        self.engine.delta_bytes()
+    }
     fn network(&self) -> &Network {
         self.engine.network()
     }

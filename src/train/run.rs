@@ -188,7 +188,7 @@ impl<'a> Trainer<'a> {
         let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
         let mut conflicts = begun.differences(self.config)?;
         conflicts.retain(|d| match d.field.as_str() {
-            "data" | "device" | "kernels" | "checkpoint_seconds" => false,
+            "data" | "device" | "kernels" | "delta_mib" | "checkpoint_seconds" => false,
             "epochs" => !more_epochs,
             _ => true,
         });

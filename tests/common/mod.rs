@@ -68,9 +68,9 @@ pub fn set_conv(network: &mut Network, l: usize, conv: Convolution) {
 /// leave a rest, a stride, a padding.
 pub fn stacked_convs(steps: usize) -> Network {
     let mut network = network(20, &[98, 0, 0], 5, steps);
-    let first = Convolution { channels: 2, height: 7, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    let first = Convolution { channels: 2, height: 7, width: 7, filters: 6, kernel: 3, stride: 1, padding: 1, pool: 2 };
     let second =
-        Convolution { channels: 8, height: 3, width: 3, filters: 4, kernel: 2, stride: 2, padding: 1, pool: 1 };
+        Convolution { channels: 6, height: 3, width: 3, filters: 3, kernel: 2, stride: 2, padding: 1, pool: 1 };
     set_conv(&mut network, 1, first);
     set_conv(&mut network, 2, second);
     network
@@ -79,7 +79,7 @@ pub fn stacked_convs(steps: usize) -> Network {
 /// A convolution of the input.
 pub fn input_conv(steps: usize) -> Network {
     let mut network = network(98, &[0], 5, steps);
-    let conv = Convolution { channels: 2, height: 7, width: 7, filters: 8, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    let conv = Convolution { channels: 2, height: 7, width: 7, filters: 5, kernel: 3, stride: 1, padding: 1, pool: 2 };
     set_conv(&mut network, 0, conv);
     network
 }
@@ -97,7 +97,7 @@ pub fn random_convs(seed: u64) -> Network {
             channels,
             height,
             width,
-            filters: 4 * one_of(1, 2),
+            filters: one_of(1, 9),
             kernel,
             stride: one_of(1, 2),
             padding: one_of(0, kernel - 1),

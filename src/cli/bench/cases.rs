@@ -50,6 +50,11 @@ impl Case {
         }
     }
 
+    /// What each method takes on engines on which δ may take `deltas`.
+    pub fn estimates(&self, arguments: &Arguments, device: Device, deltas: &[Option<u64>]) -> Result<Vec<Estimate>> {
+        estimates(arguments, &self.config, device, (self.input_density, self.target), deltas)
+    }
+
     /// The weights of every method.
     pub fn weights(&self, seed: u64) -> Result<Weights> {
         Ok(scaled_weights(&self.config.network, &self.batch, self.target, seed)?)
@@ -128,21 +133,18 @@ pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
 impl Plan {
     /// Says what each of the methods will take, and refuses what will not fit beside each other: before anything large
     /// is made.
-    pub fn estimates(&self, arguments: &Arguments, device: Device) -> Result<Vec<Estimate>> {
-        let (network, target) = (&self.config.network, self.target(arguments));
+    pub fn estimates(&self, arguments: &Arguments, device: Device, delta_bytes: Option<u64>) -> Result<()> {
         let input = self.density.or(arguments.density).unwrap_or(usual_density(&arguments.preset));
-        let densities = Densities { input, spikes: target, active: (2.0 * target).min(1.0) };
-        let batch = arguments.batch;
-        let one = |word: &MethodWord| memory::estimate(network, word.method(), batch, device, &densities);
-        let estimates = arguments.methods.iter().map(one).collect::<spikegrad::Result<Vec<Estimate>>>()?;
+        let deltas = vec![delta_bytes; arguments.methods.len()];
+        let estimates = estimates(arguments, &self.config, device, (input, self.target(arguments)), &deltas)?;
         for (word, estimate) in arguments.methods.iter().zip(&estimates) {
-            let sizes = show::sizes(&network.sizes());
+            let sizes = show::sizes(&self.config.network.sizes());
             complain(format_args!("memory of {} at {sizes}: {}", word.name(), estimate.line()));
         }
-        if let Some(together) = estimates.iter().cloned().reduce(Estimate::beside) {
+        if let Some(together) = estimates.into_iter().reduce(Estimate::beside) {
             together.check(memory::available())?;
         }
-        Ok(estimates)
+        Ok(())
     }
 
     fn target(&self, arguments: &Arguments) -> f64 {
@@ -158,6 +160,21 @@ impl Plan {
         let input_density = batch.events().len() as f64 / slots as f64;
         Ok(Case { input, input_density, target, density, config, batch })
     }
+}
+
+/// What each method takes, with what δ may take on the device.
+fn estimates(
+    arguments: &Arguments,
+    config: &RunConfig,
+    device: Device,
+    (input, target): (f64, f64),
+    deltas: &[Option<u64>],
+) -> Result<Vec<Estimate>> {
+    let densities = Densities { input, spikes: target, active: (2.0 * target).min(1.0) };
+    let one = |(word, delta): (&MethodWord, &Option<u64>)| {
+        memory::estimate_with(&config.network, word.method(), arguments.batch, device, &densities, *delta)
+    };
+    Ok(arguments.methods.iter().zip(deltas).map(one).collect::<spikegrad::Result<_>>()?)
 }
 
 /// The batch, and what it is.

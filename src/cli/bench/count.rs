@@ -22,11 +22,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         TierWord::Software => Tier::Software,
         TierWord::Hardware => Tier::Hardware,
     });
-    let options = GpuOptions { adapter, tier, variant: arguments.kernels, count: true, ..GpuOptions::default() };
+    let options = GpuOptions { adapter, tier, count: true, ..arguments.gpu.options(Device::Gpu(adapter))? };
     let mut runs = Vec::new();
     let mut info = None;
     for plan in cases::plans(arguments)? {
-        plan.estimates(arguments, Device::Gpu(adapter))?;
+        plan.estimates(arguments, Device::Gpu(adapter), options.delta_bytes)?;
         let case = plan.build(arguments)?;
         let weights = case.weights(arguments.seed)?;
         let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;

@@ -6,19 +6,23 @@ mod count;
 mod report;
 mod sweep;
 
+use super::gpu::{self, GpuArguments};
 use super::{Usage, device};
 use anyhow::{Context, Result, bail};
 use cases::Case;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::{Measured, Report};
-use spikegrad::bench::{Ceilings, Measurement, Plan, ceilings, measure, trace};
+use spikegrad::bench::{Ceilings, Plan, ceilings, measure, steady, trace};
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, Method};
-use spikegrad::gpu::{GpuOptions, Variant};
+use spikegrad::engine::{DeviceInfo, Engine, Method};
+use spikegrad::gpu::GpuOptions;
 use spikegrad::presets;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Longest `--steady`.
+const MOST_STEADY_SECONDS: f64 = 3600.0;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -41,6 +45,8 @@ is skipped and named. empty-steps lengthens T without adding spikes.
 
 Examples:
   spikegrad bench fmnist --hidden 1000 --device gpu
+  spikegrad bench fmnist --device gpu --steady          single steps, then 3 s of queued ones
+  spikegrad bench nmnist --device gpu --methods sparse --kernels cooperative --delta-mib whole --steady 5
   spikegrad bench fmnist --sizes 200,400,1000 --densities 0.003,0.01,0.03,0.1 --charts charts
   spikegrad bench shd --batch 64 --trace step.json      open it in ui.perfetto.dev
   spikegrad bench fmnist --count --device gpu
@@ -70,6 +76,17 @@ pub struct Arguments {
     /// Measured steps of each method
     #[arg(long, value_name = "R", default_value_t = 10)]
     repeat: usize,
+    /// Then measure steps as a long training queues them, for SECONDS after a warm-up of one second: the batch lies in device
+    /// memory and the host does not wait between steps. Shown beside the time of single steps [default without a value: 3]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "3",
+        value_parser = seconds,
+        conflicts_with_all = ["count", "sweep"]
+    )]
+    steady: Option<f64>,
     /// Random input of this spike density instead [default: 0.012 for nmnist, 0.016 for shd]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     density: Option<f64>,
@@ -118,15 +135,20 @@ pub struct Arguments {
     /// Draw charts (PNG) into this folder
     #[arg(long, value_name = "DIR")]
     charts: Option<PathBuf>,
-    /// Kernels of a gpu device: plain, cooperative or subgroups [default: the fastest]
-    #[arg(long, value_name = "VARIANT")]
-    kernels: Option<Variant>,
-    /// Do not measure which kernels are fastest on a GPU; take the usual ones
+    #[command(flatten)]
+    gpu: GpuArguments,
+    /// Do not measure which kernels and which memory for deltas are fastest on a GPU; take the usual ones
     #[arg(long)]
     no_tuning: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// clap's parser of `--steady`.
+fn seconds(word: &str) -> Result<f64, String> {
+    let seconds = word.parse().ok().filter(|&seconds| seconds > 0.0 && seconds <= MOST_STEADY_SECONDS);
+    seconds.ok_or(format!("must be a number of seconds, more than 0 and at most {MOST_STEADY_SECONDS}"))
 }
 
 /// `--methods`.
@@ -205,6 +227,9 @@ fn check(arguments: &Arguments) -> Result<()> {
     if arguments.data.is_some() && (!cases::samples(arguments) || arguments.sweep.is_some()) {
         bail!(Usage("--data: this bench takes random spikes, no data; leave --data out".into()));
     }
+    if arguments.sweep.is_some() && arguments.gpu.any() {
+        bail!(Usage("--sweep: measures each point as the device would run it by default; leave out --kernels, --delta-mib, --checked and --unchecked".into()));
+    }
     let words = &arguments.methods;
     if (1..words.len()).any(|k| words[..k].contains(&words[k])) {
         bail!(Usage("--methods: each method once".into()));
@@ -215,6 +240,8 @@ fn check(arguments: &Arguments) -> Result<()> {
 /// Every method at every size and density.
 fn compare(arguments: &Arguments) -> Result<()> {
     let device = arguments.device.resolve();
+    let options = arguments.gpu.options(device)?;
+    let options = GpuOptions { tuning: !arguments.no_tuning, batch: Some(arguments.batch), ..options };
     let plans = cases::plans(arguments)?;
     let bar = ProgressBar::new((plans.len() * arguments.repeat) as u64);
     if let Ok(style) = ProgressStyle::with_template("measuring [{bar:24}] {pos}/{len} repeats") {
@@ -223,11 +250,11 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let mut measured = Vec::new();
     let mut info = None;
     for plan in plans {
-        let estimates = plan.estimates(arguments, device)?;
+        plan.estimates(arguments, device, options.delta_bytes)?;
         let case = plan.build(arguments)?;
-        let (engines, measurements) = measure_case(arguments, device, &case, &bar)?;
-        info = info.or_else(|| engines.first().map(|engine| engine.info()));
-        measured.push(Measured { case, measurements, estimates });
+        let (measured_case, first) = measure_case(arguments, device, &options, case, &bar)?;
+        info = info.or(first);
+        measured.push(measured_case);
     }
     let Some(info) = info else { bail!(Usage("--methods: name at least one".into())) };
     let ceilings: Ceilings = ceilings(device)?;
@@ -242,23 +269,30 @@ fn compare(arguments: &Arguments) -> Result<()> {
     report.print()
 }
 
-type Engines = Vec<Box<dyn Engine>>;
-
+/// A case with every method, and what the device is.
 fn measure_case(
     arguments: &Arguments,
     device: Device,
-    case: &Case,
+    options: &GpuOptions,
+    case: Case,
     bar: &ProgressBar,
-) -> Result<(Engines, Vec<Measurement>)> {
+) -> Result<(Measured, Option<DeviceInfo>)> {
     let weights = case.weights(arguments.seed)?;
-    let options = GpuOptions { variant: arguments.kernels, tuning: !arguments.no_tuning, ..GpuOptions::default() };
     let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), options.clone());
-    let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Engines>>()?;
-    let adam = case.config.adam;
-    let plan = Plan { batch: &case.batch, weights: &weights, adam, repeat: arguments.repeat };
+    let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
+    // The tuning may have chosen another size of δ than was expected.
+    let deltas: Vec<Option<u64>> = engines.iter().map(|engine| engine.delta_bytes()).collect();
+    let estimates = case.estimates(arguments, device, &deltas)?;
+    let plan = Plan { batch: &case.batch, weights: &weights, adam: case.config.adam, repeat: arguments.repeat };
     let before = bar.position();
     let measurements = measure(&mut engines, &plan, &mut |done| bar.set_position(before + done as u64))?;
-    Ok((engines, measurements))
+    let steady = |engine: &mut Box<dyn Engine>| {
+        arguments.steady.map(|seconds| steady(engine.as_mut(), &plan, seconds)).transpose()
+    };
+    let steady = engines.iter_mut().map(steady).collect::<spikegrad::Result<Vec<_>>>()?;
+    let kernels = engines.iter().map(|engine| gpu::fields(engine.as_ref(), options)).collect();
+    let info = engines.first().map(|engine| engine.info());
+    Ok((Measured { case, measurements, steady, kernels, estimates }, info))
 }
 
 fn write_trace(file: &Path, report: &Report) -> Result<()> {

@@ -5,7 +5,7 @@ use super::cases::Case;
 use super::{Arguments, MethodWord};
 use anyhow::Result;
 use serde_json::{Value, json};
-use spikegrad::bench::{Ceilings, KernelFigures, Measurement};
+use spikegrad::bench::{Ceilings, KernelFigures, Measurement, Steady};
 use spikegrad::engine::DeviceInfo;
 use spikegrad::memory::Estimate;
 use spikegrad::plot::crossings;
@@ -14,6 +14,10 @@ use spikegrad::plot::crossings;
 pub struct Measured {
     pub case: Case,
     pub measurements: Vec<Measurement>,
+    /// With `--steady`.
+    pub steady: Vec<Option<Steady>>,
+    /// How each engine runs its kernels.
+    pub kernels: Vec<[(&'static str, Value); 3]>,
     pub estimates: Vec<Estimate>,
 }
 
@@ -47,10 +51,12 @@ impl Report<'_> {
 
     fn json(&self) -> Value {
         let mut runs = Vec::new();
-        for Measured { case, measurements, estimates } in &self.measured {
-            for ((method, measurement), estimate) in self.names().zip(measurements).zip(estimates) {
+        for Measured { case, measurements, steady, kernels, estimates } in &self.measured {
+            for (k, ((method, measurement), estimate)) in self.names().zip(measurements).zip(estimates).enumerate() {
                 let mut run = json!(measurement);
                 if let Value::Object(fields) = &mut run {
+                    fields.insert("steady".into(), json!(steady[k]));
+                    fields.extend(kernels[k].iter().map(|(name, value)| (name.to_string(), value.clone())));
                     fields.insert("method".into(), json!(method));
                     fields.insert("hidden".into(), case.hidden());
                     fields.insert("batch".into(), json!(case.batch.len()));
@@ -114,7 +120,7 @@ impl Report<'_> {
             lines.extend(self.passes(method, m));
         }
         lines.push(String::new());
-        lines.extend(self.summary(measurements));
+        lines.extend(self.summary(measured));
         lines
     }
 
@@ -139,22 +145,39 @@ impl Report<'_> {
         table(&rows, 1)
     }
 
-    fn summary(&self, measurements: &[Measurement]) -> Vec<String> {
+    fn summary(&self, Measured { measurements, steady, kernels, .. }: &Measured) -> Vec<String> {
         let row = |name: &str, of: &dyn Fn(&Measurement) -> String| -> Vec<String> {
             std::iter::once(name.to_string()).chain(measurements.iter().map(of)).collect()
         };
         let mut head = vec![format!("median of {}", self.arguments.repeat)];
         head.extend(self.names().map(String::from));
-        let rows = vec![
+        let mut rows = vec![
             head,
             row("forward, ms", &|m| ms(m.forward_ms)),
             row("backward, ms", &|m| ms(m.backward_ms)),
             row("whole step, ms", &|m| ms(Some(m.step_ms))),
             row("  fastest, ms", &|m| ms(Some(m.step_ms_min_max[0]))),
             row("  slowest, ms", &|m| ms(Some(m.step_ms_min_max[1]))),
-            row("memory of a step", &|m| bytes(m.state_bytes)),
-            row("loss", &|m| format!("{:.5}", m.loss)),
         ];
+        let steady: Vec<&Steady> = steady.iter().flatten().collect();
+        let steady_row = |name: &str, of: &dyn Fn(&Steady) -> String| -> Vec<String> {
+            std::iter::once(name.to_string()).chain(steady.iter().map(|steady| of(steady))).collect()
+        };
+        if !steady.is_empty() {
+            rows.extend([
+                steady_row("steady step, ms", &|s| ms(Some(s.ms))),
+                steady_row("  fastest group, ms", &|s| ms(Some(s.ms_min_max[0]))),
+                steady_row("  slowest group, ms", &|s| ms(Some(s.ms_min_max[1]))),
+                steady_row("  steps, groups", &|s| format!("{}, {}", s.steps, s.groups)),
+            ]);
+        }
+        rows.push(row("memory of a step", &|m| bytes(m.state_bytes)));
+        if let Some(delta) = delta_mib(&kernels[0]) {
+            rows.push(
+                std::iter::once(delta.0.into()).chain(kernels.iter().filter_map(delta_mib).map(|d| d.1)).collect(),
+            );
+        }
+        rows.push(row("loss", &|m| format!("{:.5}", m.loss)));
         let of = |word| self.arguments.methods.iter().position(|&w| w == word).map(|k| &measurements[k]);
         let mut lines = table(&rows, 1);
         let Some(sparse) = of(MethodWord::Sparse) else { return lines };
@@ -172,6 +195,14 @@ impl Report<'_> {
                 ratio(|m| m.backward_ms),
                 ratio(|m| Some(m.step_ms)),
             ));
+        }
+        if !steady.is_empty() {
+            lines.push("A single step includes waiting for the device; steady steps are queued, groups of them are waited for.".into());
+            if steady.iter().any(|steady| !steady.resident) {
+                lines.push(
+                    "Steady steps of the dense methods take their batch from the host: it is uploaded for each.".into(),
+                );
+            }
         }
         lines.push(format!(
             "dense is this program's own fused baseline (matrix products, linear-time scans) on the same {} device,",
@@ -201,8 +232,11 @@ impl Report<'_> {
             "dense/sparse",
         ];
         let mut rows = vec![head.map(String::from).to_vec()];
+        if self.arguments.steady.is_some() {
+            rows[0].extend(["steady, ms", "min-max"].map(String::from));
+        }
         for measured in &self.measured {
-            let Measured { case, measurements, .. } = measured;
+            let Measured { case, measurements, steady, .. } = measured;
             let speed_up = measured.speed_up(&self.arguments.methods);
             for (k, (method, m)) in self.names().zip(measurements).enumerate() {
                 rows.push(vec![
@@ -218,6 +252,10 @@ impl Report<'_> {
                     bytes(m.state_bytes),
                     speed_up.filter(|_| k == 0).map_or(String::new(), |x| format!("{}×", three_digits(x))),
                 ]);
+                if let (Some(row), Some(Some(steady))) = (rows.last_mut(), steady.get(k)) {
+                    let [least, most] = steady.ms_min_max;
+                    row.extend([ms(Some(steady.ms)), format!("{least:.3}-{most:.3}")]);
+                }
             }
         }
         lines.extend(table(&rows, 2));
@@ -245,6 +283,16 @@ impl Report<'_> {
         }
         curves.iter_mut().for_each(|(_, points)| points.sort_by(|a, b| a.0.total_cmp(&b.0)));
         curves
+    }
+}
+
+/// What a gpu device uses for δ at most, with a name for it.
+fn delta_mib(fields: &[(&'static str, Value); 3]) -> Option<(&'static str, String)> {
+    let (_, value) = fields.iter().find(|(name, _)| *name == "delta_mib")?;
+    match value {
+        Value::Null => None,
+        Value::String(word) => Some(("  deltas at most, MiB", word.clone())),
+        number => Some(("  deltas at most, MiB", number.to_string())),
     }
 }
 

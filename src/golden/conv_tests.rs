@@ -1,9 +1,10 @@
-//! Convolutions against the formulas written out in f64, and against the dense baseline.
+//! Convolutions of both devices against the formulas written out in f64.
 
-use super::CpuEngine;
+use super::reference::{Reference, random_conv};
+use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method, TrainingState};
 use crate::events::EventSet;
-use crate::golden::reference::{Reference, random_conv};
+use crate::gpu::{GpuEngine, GpuOptions};
 use crate::model::{Adam, Network};
 use crate::weights::Weights;
 
@@ -51,8 +52,8 @@ fn same(got: &Inspection, expected: &Inspection, of: &str) {
 }
 
 #[test]
-fn sparse_and_dense_equal_the_formulas() {
-    let (mut compared, mut spikes, mut stacked) = (0, 0, 0);
+fn both_devices_equal_the_formulas() {
+    let (mut compared, mut spikes, mut stacked, mut filters) = (0, 0, 0, [0; 6]);
     for seed in 0..120 {
         let (network, weights, batch) = random_conv(seed);
         let expected = inspect(&mut Reference::new(&network), &weights, &batch);
@@ -66,7 +67,14 @@ fn sparse_and_dense_equal_the_formulas() {
             let mut engine = CpuEngine::new(&network, method).unwrap();
             same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, {method:?}"));
         }
+        // The gpu device takes longer to open.
+        if compared <= 25 {
+            network.hidden.iter().filter_map(|layer| layer.conv()).for_each(|conv| filters[conv.filters] += 1);
+            let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
+            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, gpu"));
+        }
     }
+    assert!(filters[1..].iter().all(|&n| n > 2), "{filters:?} convolutions of so many filters on the gpu device");
     assert!(
         compared > 40 && stacked > 10 && spikes > 10_000,
         "{compared} compared, {stacked} stacked, {spikes} spikes"

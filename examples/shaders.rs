@@ -1,0 +1,21 @@
+//! Writes every variant of every kernel as JSON to standard output: an array of `{"name", "defined", "wgsl"}`, the text
+//! as browsers require it. `scripts/browser` compiles them in Chromium.
+//!
+//!     cargo run --example shaders > shaders.json
+
+use serde_json::json;
+use spikegrad::gpu::shaders::variants;
+use std::io::Write;
+
+fn main() -> std::io::Result<()> {
+    let all: Vec<_> = variants()
+        .map(|(kernel, defined)| {
+            json!({
+                "name": kernel.variant_name(defined),
+                "defined": defined,
+                "wgsl": kernel.browser_wgsl(defined),
+            })
+        })
+        .collect();
+    writeln!(std::io::stdout().lock(), "{}", serde_json::Value::from(all))
+}
