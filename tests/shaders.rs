@@ -133,13 +133,29 @@ fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
     written.map(|(text, _)| text).map_err(|e| e.to_string())
 }
 
-fn to_hlsl(name: &str, module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
+/// As wgpu's DX12 backend translates, with bounds checks and loop bounding or without.
+fn to_hlsl(
+    module: &naga::Module,
+    info: &ModuleInfo,
+    shader_model: hlsl::ShaderModel,
+    checked: bool,
+) -> Result<String, String> {
     let mut text = String::new();
-    let plain = hlsl::ShaderModel::V5_1;
-    let shader_model = if name.contains("SUBGROUPS") { hlsl::ShaderModel::V6_0 } else { plain };
-    let (options, pipeline) = (hlsl::Options { shader_model, ..Default::default() }, hlsl::PipelineOptions::default());
+    let options = hlsl::Options {
+        shader_model,
+        zero_initialize_workgroup_memory: false,
+        restrict_indexing: checked,
+        force_loop_bounding: checked,
+        ..Default::default()
+    };
+    let pipeline = hlsl::PipelineOptions::default();
     hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| e.to_string())?;
     Ok(text)
+}
+
+/// Subgroups need shader model 6.0, and so a compiler (DXC) that not every Windows machine has.
+fn hlsl_model(name: &str) -> hlsl::ShaderModel {
+    if name.contains("SUBGROUPS") { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 }
 }
 
 fn to_glsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
@@ -191,7 +207,7 @@ fn translated_to_every_backend_language() {
     each(|name, module, info| {
         let texts = [
             ("MSL", to_msl(module, info)),
-            ("HLSL", to_hlsl(name, module, info)),
+            ("HLSL", to_hlsl(module, info, hlsl_model(name), true)),
             ("GLSL ES", to_glsl(module, info)),
             ("WGSL", to_wgsl(name, module, info)),
         ];
@@ -210,6 +226,32 @@ fn translated_to_every_backend_language() {
             for line in text.lines().filter(|line| line.contains("Interlocked") || line.contains("atomic_fetch")) {
                 assert!(!line.contains("float"), "{name} to {language}: a float atomic: {line}");
             }
+        }
+    });
+}
+
+/// Writes every variant as HLSL into the folder that SPIKEGRAD_HLSL names, for Microsoft's compilers: `dxc/` with bounds
+/// checks and without, `fxc/` as releases run (checks make FXC slow) and without the variants that it does not support.
+#[test]
+#[ignore = "scripts/cross dxc and scripts/cross fxc run it"]
+fn hlsl_for_microsofts_compilers() {
+    let folder = std::env::var("SPIKEGRAD_HLSL").expect("SPIKEGRAD_HLSL names no folder");
+    let [dxc, fxc] = ["dxc", "fxc"].map(|name| Path::new(&folder).join(name));
+    for folder in [&dxc, &fxc] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    each(|name, module, info| {
+        let file = name.replace('/', "-");
+        let write = |folder: &Path, model, checked| {
+            let text = to_hlsl(module, info, model, checked).unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
+            let how = if checked { "checked" } else { "unchecked" };
+            std::fs::write(folder.join(format!("{file}.{how}.hlsl")), text).unwrap();
+        };
+        for checked in [true, false] {
+            write(&dxc, hlsl::ShaderModel::V6_0, checked);
+        }
+        if hlsl_model(name) == hlsl::ShaderModel::V5_1 {
+            write(&fxc, hlsl::ShaderModel::V5_1, false);
         }
     });
 }
