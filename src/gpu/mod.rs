@@ -10,6 +10,7 @@ mod buffers;
 pub mod ceilings;
 mod context;
 pub mod count;
+mod cuts;
 mod delta_scratch;
 mod dense;
 mod dense_layers;
@@ -19,6 +20,7 @@ mod inspect;
 pub mod params;
 mod pieces;
 pub mod plan;
+pub mod probe;
 mod profile;
 mod recording;
 mod reference;
@@ -31,6 +33,7 @@ pub mod tuning;
 mod variant;
 
 pub use adapter::{AdapterSummary, GpuOptions, Tier, adapters};
+pub use cuts::{Cuts, cuts};
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use inspect::delta;
 pub use recording::Phase;
@@ -203,6 +206,12 @@ impl GpuEngine {
             (self.state, self.wanted) = (None, 0);
         }
         Ok(())
+    }
+
+    /// How long it took to compile each pipeline made so far, ms, in the order in which they were: the kernel and its names,
+    /// with `+` between.
+    pub fn compile_times(&self) -> &[(String, f64)] {
+        &self.context.compile_ms
     }
 
     /// What each kernel executed since the last call, for an engine opened with [`GpuOptions::count`]; a step that had
