@@ -21,6 +21,7 @@ pub mod model;
 pub mod plot;
 pub mod presets;
 pub mod reproduce;
+pub mod selfcheck;
 mod system;
 pub mod train;
 pub mod weights;

@@ -17,4 +17,4 @@ pub use ceilings::{Ceilings, ceilings};
 pub use input::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use least::{Facts, Least, least, least_among};
 pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};
-pub use steady::{Steady, steady};
+pub use steady::{Steady, steady, steady_after};

@@ -46,6 +46,15 @@ pub struct Steady {
 /// # Errors
 /// `seconds` that are no positive number, a device that fails, or a loss that is no number.
 pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Steady> {
+    steady_after(engine, plan, WARM_UP_SECONDS, FEWEST_GROUPS, seconds)
+}
+
+/// [`steady`] with `warm_up` seconds of steps before those that are measured, and `fewest` groups of these: less suffices on
+/// a device that has just been busy, and where steps are slow there may be no time for more.
+///
+/// # Errors
+/// As those of [`steady`].
+pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: usize, seconds: f64) -> Result<Steady> {
     if !(seconds > 0.0 && seconds.is_finite()) {
         return Err(Error::Config(format!("{seconds} seconds: must be more than 0")));
     }
@@ -67,7 +76,7 @@ pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Stea
         }
     };
     let (mut warm_up_steps, mut warm_up_seconds, mut group) = (0, 0.0, 1);
-    while warm_up_seconds < WARM_UP_SECONDS {
+    while warm_up_steps == 0 || warm_up_seconds < warm_up {
         let took = run(group)?;
         warm_up_steps += group;
         warm_up_seconds += took;
@@ -76,7 +85,7 @@ pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Stea
     }
     let mut ms = Vec::new();
     let (mut steps, mut measured) = (0, 0.0);
-    while measured < seconds || ms.len() < FEWEST_GROUPS {
+    while measured < seconds || ms.len() < fewest.max(1) {
         let took = run(group)?;
         steps += group;
         measured += took;

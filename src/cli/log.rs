@@ -3,11 +3,14 @@
 use super::show::complain;
 use ::log::{LevelFilter, Log, Metadata, Record};
 
+/// The program's own notes begin so; wgpu's are many.
+const OWN: &str = "spikegrad::";
+
 struct Complaints;
 
 impl Log for Complaints {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        metadata.level() <= LevelFilter::Warn
+        metadata.level() <= LevelFilter::Warn || metadata.target().starts_with(OWN)
     }
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
@@ -17,9 +20,11 @@ impl Log for Complaints {
     fn flush(&self) {}
 }
 
-/// Shows warnings and errors of the graphics API and of wgpu, where the environment asks for validation as wgpu reads it.
-pub fn begin() {
-    if std::env::var("WGPU_VALIDATION").is_ok_and(|word| word != "0") && ::log::set_logger(&Complaints).is_ok() {
-        ::log::set_max_level(LevelFilter::Warn);
+/// Shows warnings and errors of the graphics API and of wgpu, where the environment asks for validation as wgpu reads it, and
+/// with `verbose` in any case, with the program's own notes.
+pub fn begin(verbose: bool) {
+    let validation = std::env::var("WGPU_VALIDATION").is_ok_and(|word| word != "0");
+    if (validation || verbose) && ::log::set_logger(&Complaints).is_ok() {
+        ::log::set_max_level(if verbose { LevelFilter::Debug } else { LevelFilter::Warn });
     }
 }

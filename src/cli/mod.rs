@@ -10,6 +10,7 @@ mod log;
 mod progress;
 mod raster;
 mod reproduce;
+mod selfcheck;
 mod show;
 mod signals;
 mod train;
@@ -48,7 +49,8 @@ Examples:
   spikegrad eval runs/fmnist                      its test accuracy
   spikegrad raster runs/fmnist --out sample.png   a test sample's spikes through the network
   spikegrad bench fmnist --device gpu             sparse against dense, pass by pass
-  spikegrad reproduce all --quick                 the paper's figures, on one page";
+  spikegrad reproduce all --quick                 the paper's figures, on one page
+  spikegrad selfcheck --out selfcheck.json        what this GPU does, as a file to send";
 
 #[derive(Subcommand)]
 enum Command {
@@ -66,6 +68,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Compute a figure or table of the paper anew: CSV, PNG and settings
     Reproduce(reproduce::Arguments),
+    /// Find out in three minutes what a GPU does, and write one file to send to the project
+    Selfcheck(selfcheck::Arguments),
 }
 
 /// Words that cannot work, whatever the files and devices are.
@@ -100,7 +104,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(e.exit_code() as u8);
         }
     };
-    log::begin();
+    // A section of the self-check says what it compiles.
+    let verbose = matches!(&arguments.command, Command::Selfcheck(arguments) if arguments.is_section());
+    log::begin(verbose);
     let done = match arguments.command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
@@ -109,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Selfcheck(arguments) => selfcheck::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -117,9 +117,16 @@ impl Case {
     /// A file that cannot be read, is not a golden case, or contradicts itself ([`Error::Format`], naming the tensor or
     /// field); a case with another initial potential than 0 or another format ([`Error::Unsupported`]).
     pub fn read(path: &Path) -> Result<Case> {
-        let bytes = read_limited(path)?;
-        let tensors = Tensors::new(path, &bytes)?;
-        let config = Fields::config(path, &bytes)?;
+        Self::parse(path, &read_limited(path)?)
+    }
+
+    /// [`read`](Self::read) of a file's contents; errors name `path`.
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Case> {
+        let tensors = Tensors::new(path, bytes)?;
+        let config = Fields::config(path, bytes)?;
         let format: u64 = config.get("format")?;
         if format != FORMAT {
             let what = format!("{}: golden format {format}; this version reads format {FORMAT}", path.display());

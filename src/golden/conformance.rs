@@ -38,6 +38,13 @@ impl CaseReport {
     pub fn passed(&self) -> bool {
         self.checks.iter().all(Check::passed)
     }
+
+    /// The comparison of numbers that came closest to its limit, or went farthest beyond it.
+    pub fn worst(&self) -> Option<&Check> {
+        let near = |check: &&Check| check.measure == Measure::Error && check.limit > 0.0;
+        let share = |check: &Check| check.value / check.limit;
+        self.checks.iter().filter(near).max_by(|a, b| share(a).total_cmp(&share(b)))
+    }
 }
 
 /// One line: `PASS tiny  (28 checks, worst dw.0 3.1e-7 of 1e-4)` or `FAIL tiny: s.0 12 mismatches; dw.1 3.0e-2 > 1e-4`.
@@ -45,11 +52,8 @@ impl fmt::Display for CaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failures: Vec<String> = self.checks.iter().filter(|c| !c.passed()).map(Check::to_string).collect();
         if failures.is_empty() {
-            let near = |check: &&Check| check.measure == Measure::Error && check.limit > 0.0;
-            let share = |check: &&Check| check.value / check.limit;
-            let worst = self.checks.iter().filter(near).max_by(|a, b| share(a).total_cmp(&share(b)));
             write!(f, "PASS {}  ({} checks, ", self.name, self.checks.len())?;
-            return match worst {
+            return match self.worst() {
                 Some(check) => write!(f, "worst {check})"),
                 None => write!(f, "all exact)"),
             };

@@ -193,6 +193,76 @@ pub fn adapters() -> Vec<AdapterSummary> {
     enumerate(None).iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect()
 }
 
+/// Everything about an adapter that tells one kind from another, for a report; nothing that tells one machine from another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Description {
+    /// What users see of it, within the limits of `SPIKEGRAD_LIMITS`.
+    pub summary: AdapterSummary,
+    /// PCI number of the vendor, 0 where there is none.
+    pub vendor: u32,
+    /// The vendor's number of the model.
+    pub device: u32,
+    /// Smallest and largest subgroup that it reports, whether or not kernels can use them.
+    pub subgroup_sizes: [u32; 2],
+    /// Features that it offers.
+    pub features: Vec<&'static str>,
+    /// What WebGPU demands and it lacks.
+    pub missing_from_webgpu: Vec<&'static str>,
+    /// Limits that it offers and kernels may come to.
+    pub limits: Vec<(&'static str, u64)>,
+}
+
+/// Limits by name.
+macro_rules! limits_of {
+    ($limits:expr, $($name:ident),* $(,)?) => { vec![$((stringify!($name), u64::from($limits.$name))),*] };
+}
+
+/// Describes every adapter, in the order of [`adapters`].
+pub fn describe() -> Vec<Description> {
+    let squeeze = Squeeze::from_env().unwrap_or_default();
+    let one = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let downlevel = adapter.get_downlevel_capabilities().flags;
+        Description {
+            summary: summary(index, adapter, &squeeze),
+            vendor: info.vendor,
+            device: info.device,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+            features: adapter.features().iter_names().map(|(name, _)| name).collect(),
+            missing_from_webgpu: downlevel.complement().iter_names().map(|(name, _)| name).collect(),
+            limits: limits_of!(
+                limits,
+                max_bind_groups,
+                max_bindings_per_bind_group,
+                max_storage_buffers_per_shader_stage,
+                max_uniform_buffers_per_shader_stage,
+                max_uniform_buffer_binding_size,
+                max_storage_buffer_binding_size,
+                max_buffer_size,
+                min_uniform_buffer_offset_alignment,
+                min_storage_buffer_offset_alignment,
+                max_compute_workgroup_storage_size,
+                max_compute_invocations_per_workgroup,
+                max_compute_workgroup_size_x,
+                max_compute_workgroup_size_y,
+                max_compute_workgroup_size_z,
+                max_compute_workgroups_per_dimension,
+                max_immediate_size,
+            ),
+        }
+    };
+    enumerate(None).iter().enumerate().map(one).collect()
+}
+
+/// Nanoseconds of a tick of the timestamps of the adapter that `options` ask for; `None` where it has none.
+///
+/// # Errors
+/// As those of [`open`].
+pub fn timestamp_period(options: &GpuOptions) -> Result<Option<f32>> {
+    let opened = open(options)?;
+    Ok(opened.summary.timestamps.then(|| opened.queue.get_timestamp_period()))
+}
+
 /// The adapter that `gpu` takes, or with `software` false the one that `auto` takes: discrete before integrated
 /// before virtual, a native backend before GL.
 pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {

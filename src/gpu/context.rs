@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for the device before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +36,8 @@ pub struct Context {
     checked: bool,
     shaders: Option<PathBuf>,
     pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
+    /// How long each pipeline took to compile, ms.
+    pub compile_ms: Vec<(String, f64)>,
     /// What kernels are made to say.
     instrument: Option<Instrument>,
     /// What each of these kernels says.
@@ -93,6 +95,7 @@ impl Context {
             checked: options.is_checked(),
             shaders: options.shaders.clone(),
             pipelines: HashMap::new(),
+            compile_ms: Vec::new(),
             instrument: options.instrument,
             instrumented: HashMap::new(),
             log,
@@ -115,6 +118,9 @@ impl Context {
             return pipeline.clone();
         }
         let label = kernel.variant_name(defined);
+        // The last such line names the kernel that a driver crashes or hangs on.
+        log::debug!("compiling {label}");
+        let clock = Instant::now();
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
@@ -153,6 +159,7 @@ impl Context {
             },
             cache: None,
         });
+        self.compile_ms.push((label, 1e3 * clock.elapsed().as_secs_f64()));
         self.pipelines.insert(key, pipeline.clone());
         pipeline
     }

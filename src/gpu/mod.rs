@@ -10,6 +10,7 @@ mod buffers;
 pub mod ceilings;
 mod context;
 pub mod count;
+mod cuts;
 mod delta_scratch;
 mod dense;
 mod dense_layers;
@@ -19,6 +20,7 @@ mod inspect;
 pub mod params;
 mod pieces;
 pub mod plan;
+pub mod probe;
 mod profile;
 pub mod races;
 mod recording;
@@ -33,6 +35,7 @@ pub mod tuning;
 mod variant;
 
 pub use adapter::{AdapterSummary, GpuOptions, Instrument, Tier, adapters};
+pub use cuts::{Cuts, cuts};
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use inspect::delta;
 pub use recording::Phase;
@@ -205,6 +208,12 @@ impl GpuEngine {
             (self.state, self.wanted) = (None, 0);
         }
         Ok(())
+    }
+
+    /// How long it took to compile each pipeline made so far, ms, in the order in which they were: the kernel and its names,
+    /// with `+` between.
+    pub fn compile_times(&self) -> &[(String, f64)] {
+        &self.context.compile_ms
     }
 
     /// What each kernel executed since the last call, for an engine opened with [`Instrument::Count`]; a step that had

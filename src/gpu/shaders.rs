@@ -126,10 +126,25 @@ pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     source: include_str!("../../shaders/measure/multiply_add.wgsl"),
     variants: &[&[], &[NARROW]],
 };
+/// Where lanes sit in subgroups; no part of a step.
+pub const MEASURE_LANES: Kernel = Kernel {
+    name: "measure/lanes",
+    source: include_str!("../../shaders/measure/lanes.wgsl"),
+    variants: &[&["SUBGROUPS"]],
+};
+/// How exact the adapter's arithmetic is; no part of a step.
+pub const MEASURE_NUMBERS: Kernel =
+    Kernel { name: "measure/numbers", source: include_str!("../../shaders/measure/numbers.wgsl"), variants: &[&[]] };
+/// Whether atomics lose anything; no part of a step.
+pub const MEASURE_ATOMICS: Kernel =
+    Kernel { name: "measure/atomics", source: include_str!("../../shaders/measure/atomics.wgsl"), variants: &[&[]] };
+/// The kernels that measure an adapter and are no part of a step.
+pub const MEASURES: &[Kernel] =
+    &[MEASURE_STREAM, MEASURE_MULTIPLY_ADD, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_ATOMICS];
 
-/// Every variant of every kernel: those that steps are made of, then the two kernels that measure an adapter.
+/// Every variant of every kernel: those that steps are made of, then the kernels that measure an adapter.
 pub fn variants() -> impl Iterator<Item = (Kernel, &'static [&'static str])> {
-    let kernels = ALL.iter().chain(&[MEASURE_STREAM, MEASURE_MULTIPLY_ADD]);
+    let kernels = ALL.iter().chain(MEASURES);
     kernels.flat_map(|kernel| kernel.variants.iter().map(|defined| (*kernel, *defined)))
 }
 
