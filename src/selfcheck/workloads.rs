@@ -155,7 +155,7 @@ pub fn run(task: &mut Task) -> Result<()> {
     let Some(fastest) = fastest else { return Ok(()) };
     let said = |done: usize| {
         let (variant, size) = fastest;
-        format!("{done} combinations of network, variant and delta scratch; fastest: {variant}, {}", shown(size))
+        format!("{done} combinations of network, variant and delta scratch; fastest: {variant}, delta {}", shown(size))
     };
     task.headline(said(done));
     // What is left: kernels of the others, their other ways, kernels of other variants.
