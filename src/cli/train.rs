@@ -35,7 +35,8 @@ checkpoint.safetensors, best.safetensors, raster.png, curves.png.
 
 Ctrl-C finishes the step, writes the checkpoint, says how to resume, and exits with 1; once more quits at
 once. A resumed run ends in the same bits as one that never stopped. With --resume the run's own settings
-hold; any given again must agree, but for --data, --device and, without a schedule, more --epochs.
+hold; any given again must agree, but for --data, --device, kernels, delta_mib, checkpoint_seconds and,
+without a schedule, more --epochs.
 
 Examples:
   spikegrad train fmnist

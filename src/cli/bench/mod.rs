@@ -84,6 +84,7 @@ pub struct Arguments {
         num_args = 0..=1,
         default_missing_value = "3",
         value_parser = seconds,
+        allow_negative_numbers = true,
         conflicts_with_all = ["count", "sweep"]
     )]
     steady: Option<f64>,
@@ -148,7 +149,9 @@ pub struct Arguments {
 /// clap's parser of `--steady`.
 fn seconds(word: &str) -> Result<f64, String> {
     let seconds = word.parse().ok().filter(|&seconds| seconds > 0.0 && seconds <= MOST_STEADY_SECONDS);
-    seconds.ok_or(format!("must be a number of seconds, more than 0 and at most {MOST_STEADY_SECONDS}"))
+    seconds.ok_or(format!(
+        "must be a number of seconds, more than 0 and at most {MOST_STEADY_SECONDS}; a preset stands before --steady"
+    ))
 }
 
 /// `--methods`.
