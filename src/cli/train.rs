@@ -206,7 +206,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
     let open = |variant| {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
-        let batch = Some(config.batch.min(samples));
+        let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
         let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
         device.open_with(&config.network, config.method, options)
     };

@@ -17,7 +17,8 @@ use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::{remove_abandoned, write_atomically};
-use crate::model::{Adam, Network};
+use crate::limits;
+use crate::model::{Adam, Connection, Network};
 use compare::{MEASUREMENT, Steps, WARM_UP, clearly_fastest, compare};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ const FEW: usize = 8;
 const EVENTS: f64 = 4e6;
 /// Spikes per input slot of a measured step.
 const DENSITY: f64 = 0.01;
+/// Most bytes of the file.
+const MAX_BYTES: u64 = 16 << 20;
 /// Outcomes that are remembered, the newest.
 const REMEMBERED: usize = 256;
 
@@ -58,7 +61,11 @@ struct Key {
     /// Whether δ may have the usual size only, because the user asked for it.
     delta_given: bool,
     checked: bool,
+    /// What the adapter allows within the limits it was opened with: bytes of a binding, subgroups.
+    binding: u64,
+    subgroups: Option<(u32, u32)>,
     sizes: Vec<usize>,
+    connections: Vec<Connection>,
     time_steps: usize,
     batch: usize,
 }
@@ -96,7 +103,8 @@ impl Remembered {
         struct File {
             outcomes: Vec<serde_json::Value>,
         }
-        let file = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+        let text = limits::read_text(path, MAX_BYTES, "outcomes of tuning").ok();
+        let file = text.and_then(|text| serde_json::from_str::<File>(&text).ok());
         let outcomes = file.into_iter().flat_map(|file| file.outcomes);
         Remembered { outcomes: outcomes.filter_map(|outcome| serde_json::from_value(outcome).ok()).collect() }
     }
@@ -153,7 +161,10 @@ pub(super) fn choose(
         usual,
         delta_given: options.delta_bytes.is_some(),
         checked: options.is_checked(),
+        binding: context.binding,
+        subgroups: adapter.subgroups,
         sizes: network.sizes(),
+        connections: network.hidden.iter().map(|layer| layer.connection).collect(),
         time_steps: network.time_steps,
         batch,
     };
@@ -437,7 +448,10 @@ mod tests {
             usual: choice(Variant::Plain),
             delta_given: false,
             checked: false,
+            binding: 1 << 27,
+            subgroups: None,
             sizes: vec![n],
+            connections: Vec::new(),
             time_steps: 3,
             batch: 256,
         };
