@@ -72,7 +72,7 @@ const COUNTER: u32 = 2;
 
 /// A shader with counters in it.
 pub struct Counted {
-    /// What to compile. Group [`GROUP`], binding 0 is a buffer of two words a segment.
+    /// What to compile. Group 1, binding 0 is a buffer of two words a segment.
     pub module: Module,
     /// What each segment costs.
     pub segments: Vec<Work>,

@@ -233,13 +233,13 @@ impl GpuEngine {
         }
     }
 
-    /// What was found by looking for data races in every dispatch of this engine so far, for one opened with
-    /// [`Instrument::Races`]. Waits for queued steps.
+    /// What was found by looking for data races in every dispatch that this engine has submitted, for one opened with
+    /// [`Instrument::Races`]. Steps that wait in the queue are not among them: [`reports`](Engine::reports) first. What a
+    /// failed step did is.
     ///
     /// # Errors
     /// Nothing was looked through.
-    pub fn races(&mut self) -> Result<races::Races> {
-        self.finish_all()?;
+    pub fn races(&self) -> Result<races::Races> {
         let races = self.context.log.as_ref().map(races::AccessLog::races).unwrap_or_default();
         match races.checked.is_empty() {
             true => Err(Error::Device("no step has been looked through for data races".into())),
