@@ -133,7 +133,7 @@ pub struct Races {
 }
 
 /// A dispatch that logs.
-pub struct Logging {
+pub(super) struct Logging {
     label: String,
     /// The kernel's name and those that it is compiled with.
     kernel: String,
@@ -153,7 +153,7 @@ impl Logging {
 }
 
 /// The log of a device.
-pub struct AccessLog {
+pub(super) struct AccessLog {
     buffer: wgpu::Buffer,
     next: wgpu::ComputePipeline,
     seen: Mutex<Seen>,
