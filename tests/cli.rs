@@ -41,12 +41,17 @@ fn succeeds(arguments: &[&str]) -> Output {
     spikegrad(arguments).assert().code(0).get_output().clone()
 }
 
+/// A text with the paths in it as they are on Unix.
+fn slashes(text: &str) -> String {
+    text.replace('\\', "/")
+}
+
 /// Standard error of a command that exits with `code`, which names all `parts` and is no panic.
 fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> String {
     let output = spikegrad(arguments).assert().code(code).get_output().clone();
     let said = text(&output.stderr).to_string();
     for part in parts {
-        assert!(said.contains(part), "{arguments:?}: `{part}` is not in: {said}");
+        assert!(said.contains(part) || slashes(&said).contains(part), "{arguments:?}: `{part}` is not in: {said}");
     }
     assert!(said.contains("error: ") && !said.contains("panicked"), "{arguments:?}: {said}");
     said
@@ -211,7 +216,8 @@ fn without_out_no_run_is_overwritten() {
     let run = |more: &[&str]| {
         let words = ["train", "fmnist", "--hidden", "8", "--limit", "20", "--epochs", "1", "--device", "cpu", "--json"];
         let mut command = spikegrad(&[&words[..], more].concat());
-        json(command.current_dir(folder.path()).assert().code(0).get_output())["run"].clone()
+        let said = json(command.current_dir(folder.path()).assert().code(0).get_output());
+        slashes(said["run"].as_str().unwrap())
     };
     assert_eq!([run(&[]), run(&[]), run(&[])], ["runs/fmnist", "runs/fmnist-2", "runs/fmnist-3"]);
     assert_eq!(run(&["--resume"]), "runs/fmnist-3");
