@@ -15,7 +15,7 @@ pub struct GpuArguments {
     kernels: Option<Variant>,
     /// Memory that the gpu device's backward pass uses for deltas: N MiB (usually 8, 32, 64 or 256), or whole, as much as all
     /// samples of the batch need. More memory means fewer and larger dispatches [default: bench measures which is fastest;
-    /// conformance, and bench with --kernels or --no-tuning, take 4 on software adapters, 8 on hardware]
+    /// conformance, and bench with --kernels or --no-tuning, take 4 on software adapters, 32 on hardware]
     #[arg(long, value_name = "N|whole", allow_negative_numbers = true)]
     delta_mib: Option<DeltaScratch>,
     /// Compile the gpu device's shaders with bounds checks [default: only in debug builds]

@@ -5,6 +5,7 @@ use super::variant::{VARIANTS, Variant};
 use crate::error::{Error, Result};
 use crate::system::is_debian;
 use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
 
 /// An adapter as users see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -111,8 +112,16 @@ impl GpuOptions {
     }
 }
 
-/// The adapters of some backends: validation as the environment asks for it.
-fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+/// The process's one instance of some backends, with validation as the environment asks for it.
+///
+/// It stays alive: without any instance the system unloads the drivers, and NVIDIA's cannot be loaded again and again. After
+/// some dozens of engines, one after the other, there was no Vulkan adapter any more.
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
+    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
+        return instance.clone();
+    }
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     // Computes nothing, and is there only where wgpu was built with it and somebody names it.
@@ -123,7 +132,14 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     // Unless WGPU_DX12_COMPILER names one (dxc, fxc): DXC, built in or found as dxcompiler.dll, else FXC.
     descriptor.backend_options.dx12 = wgpu::Dx12BackendOptions::from_env_or_default();
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
-    pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
+    let instance = wgpu::Instance::new(descriptor);
+    instances.push((backends, instance.clone()));
+    instance
+}
+
+/// The adapters of some backends.
+fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance(backends).enumerate_adapters(backends))
 }
 
 /// What to do to get an adapter on this system.

@@ -46,11 +46,12 @@ impl DeltaScratch {
         self.0
     }
 
-    /// The size used if nothing is given or measured: 4 MiB on software adapters, 8 MiB on others.
+    /// The size used if nothing is given or measured: 4 MiB on software adapters, 32 MiB on others.
     pub fn usual(tier: Tier) -> Self {
         match tier {
             Tier::Software => DeltaScratch::mib(4),
-            Tier::Hardware => DeltaScratch::mib(8),
+            // Of the sizes tried on an H200 the smallest that none is faster than (docs/performance.md).
+            Tier::Hardware => DeltaScratch::mib(32),
         }
     }
 
