@@ -4,6 +4,7 @@
 #import params
 #import index
 #import sections
+#import regularisers
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;                // presynaptic section: zeta
@@ -39,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if inside && lane == 0u {
         let n = f32(p.neurons);
         let over = f32(totals[0]) / n - p.nu_up;
-        let gradient = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
-        activity[b] = vec4<f32>(p.lambda_up * max(0.0, over), p.lambda_low * lows[0] / n, gradient, 0.0);
+        let low = p.lambda_low * lows[0] / n;
+        activity[b] = vec4<f32>(p.lambda_up * max(0.0, over), low, upper_gradient(p, totals[0]), 0.0);
     }
 }

@@ -3,6 +3,7 @@
 #import params
 #import index
 #import sections
+#import regularisers
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> v: array<vec4<f32>>;             // (B T, Q): row t holds V[t+1]
@@ -25,9 +26,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var regularised = vec4<f32>(activity[b].z);
     for (var k = 0u; k < 4u; k++) {
         if 4u * q + k < p.neurons {
-            let zeta = f32(counts[presynaptic_index(p, b, 4u * q + k)]);
-            let lower = 2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (f32(p.neurons) * f32(p.batch));
-            regularised -= component(k, lower);
+            let zeta = counts[presynaptic_index(p, b, 4u * q + k)];
+            regularised += component(k, lower_gradient(p, zeta));
         }
     }
     let valid = vec4<u32>(4u * q, 4u * q + 1u, 4u * q + 2u, 4u * q + 3u) < vec4<u32>(p.neurons);

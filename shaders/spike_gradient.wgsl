@@ -20,6 +20,7 @@
 #import index
 #import sections
 #import active_entry
+#import regularisers
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef GATHER
@@ -137,11 +138,8 @@ fn main(
 #endif
         if inside && first_part == 0u {
             let b = at / p.steps;
-            let n = f32(p.neurons);
-            let zeta = f32(counts[presynaptic_index(p, b, i)]);
-            let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
-            let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
-            let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
+            let up = upper_gradient(p, counts[sample_section(p) + b]);
+            let low = lower_gradient(p, counts[presynaptic_index(p, b, i)]);
             if p.first_quad > 0u {
                 total += entry_errors[k];
             }

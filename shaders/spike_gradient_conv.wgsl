@@ -12,6 +12,7 @@
 #import index
 #import sections
 #import active_entry
+#import regularisers
 #ifdef CONV
 #import conv
 #endif
@@ -109,11 +110,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if i != NOBODY {
             total += through(i, row);
         }
-        let n = f32(p.neurons);
-        let zeta = f32(counts[presynaptic_index(p, b, own)]);
-        let low = -2.0 * p.lambda_low * max(0.0, p.nu_low - zeta) / (n * f32(p.total));
-        let over = f32(counts[sample_section(p) + b]) / n - p.nu_up;
-        let up = select(0.0, p.lambda_up / (n * f32(p.total)), over > 0.0);
+        let up = upper_gradient(p, counts[sample_section(p) + b]);
+        let low = lower_gradient(p, counts[presynaptic_index(p, b, own)]);
         let e = (total + up + low) * active_entries[k].g;
         entry_errors[k] = select(total, e, p.last_shard == 1u);
     }

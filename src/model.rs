@@ -130,6 +130,29 @@ pub struct Regulariser {
     pub nu_low: f64,
 }
 
+impl Regulariser {
+    /// The most spikes of a sample in a layer of `neurons` for which the upper term has no gradient: mean_i ζ_i is not
+    /// above ν_up, both in f32.
+    ///
+    /// A whole number, so that devices whose divisions round differently take the same side.
+    pub fn most_spikes(&self, neurons: usize) -> u32 {
+        let above = |spikes: u32| spikes as f32 / neurons as f32 > self.nu_up as f32;
+        // The mean does not fall with the spikes: the first that is above is found by bisection.
+        let (mut low, mut high) = (0, u32::MAX);
+        if !above(high) {
+            return high;
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match above(middle) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        high.saturating_sub(1)
+    }
+}
+
 /// Adam with bias correction, and AdamW's decay of the weights, which does not pass through the moments.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -414,5 +437,21 @@ fn check_init(name: String, init: Initialisation) -> Result<()> {
     match scale.is_finite() && scale > 0.0 {
         true => Ok(()),
         false => Err(Error::Config(format!("{name}.scale = {scale}: must be a positive number"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_spikes_are_where_the_mean_passes_nu_up() {
+        for neurons in [1, 3, 15, 200, 257, 1000, 65_535] {
+            for nu_up in [0.0, 0.1, 0.4, 1.0 / 3.0, 1.0, 10.0, 8.5, 99.9, 1e9] {
+                let most = Regulariser { lambda_up: 1.0, nu_up, lambda_low: 0.0, nu_low: 0.0 }.most_spikes(neurons);
+                let above = |spikes: u32| spikes as f32 / neurons as f32 > nu_up as f32;
+                assert!(!above(most) && (most == u32::MAX || above(most + 1)), "{nu_up} of {neurons}: {most}");
+            }
+        }
     }
 }

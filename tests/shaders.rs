@@ -445,6 +445,7 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             gain,
             lambda_up,
             nu_up,
+            most_spikes,
             lambda_low,
             nu_low,
             input_capacity,

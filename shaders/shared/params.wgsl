@@ -29,6 +29,7 @@ struct Params {
     gain: f32,                // of the readout's input
     lambda_up: f32,
     nu_up: f32,
+    most_spikes: u32,         // of a sample before the upper regulariser has a gradient
     lambda_low: f32,
     nu_low: f32,
     input_capacity: u32,      // entries that the list below holds

@@ -26,6 +26,7 @@ pub fn cross_entropy(logits: &[f32], label: usize, batch: usize, gradient: &mut 
 pub struct ActivityLoss {
     lambda_up: f32,
     nu_up: f32,
+    most_spikes: u32,
     lambda_low: f32,
     nu_low: f32,
     neurons: f32,
@@ -36,12 +37,14 @@ impl ActivityLoss {
     /// For layer `l` of `network` and a batch of `batch` samples.
     pub fn new(network: &Network, l: usize, batch: usize) -> Self {
         let Regulariser { lambda_up, nu_up, lambda_low, nu_low } = network.regulariser;
+        let neurons = network.hidden[l].neurons;
         ActivityLoss {
             lambda_up: lambda_up as f32,
             nu_up: nu_up as f32,
+            most_spikes: network.regulariser.most_spikes(neurons),
             lambda_low: lambda_low as f32,
             nu_low: nu_low as f32,
-            neurons: network.hidden[l].neurons as f32,
+            neurons: neurons as f32,
             batch: batch as f32,
         }
     }
@@ -67,7 +70,7 @@ impl ActivityLoss {
 
     /// The upper term's part of ∇S, the same for every neuron and time of the sample.
     pub fn upper_gradient(&self, total: u32) -> f32 {
-        match total as f32 / self.neurons > self.nu_up {
+        match total > self.most_spikes {
             true => self.lambda_up / (self.neurons * self.batch),
             false => 0.0,
         }

@@ -112,16 +112,27 @@ impl GpuOptions {
     }
 }
 
-/// The process's one instance of some backends, with validation as the environment asks for it.
+/// The process's one instance of some backends.
 ///
 /// It stays alive: without any instance the system unloads the drivers, and NVIDIA's cannot be loaded again and again. After
-/// some dozens of engines, one after the other, there was no Vulkan adapter any more.
+/// some dozens of engines, one after the other, there was no Vulkan adapter any more. GL has an instance for each engine,
+/// since an instance of GL is one context, which belongs to one thread at a time.
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
+    if backends.contains(wgpu::Backends::GL) {
+        return new_instance(backends);
+    }
     let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
         return instance.clone();
     }
+    let instance = new_instance(backends);
+    instances.push((backends, instance.clone()));
+    instance
+}
+
+/// An instance, with validation as the environment asks for it.
+fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     // Computes nothing, and is there only where wgpu was built with it and somebody names it.
@@ -132,9 +143,7 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     // Unless WGPU_DX12_COMPILER names one (dxc, fxc): DXC, built in or found as dxcompiler.dll, else FXC.
     descriptor.backend_options.dx12 = wgpu::Dx12BackendOptions::from_env_or_default();
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
-    let instance = wgpu::Instance::new(descriptor);
-    instances.push((backends, instance.clone()));
-    instance
+    wgpu::Instance::new(descriptor)
 }
 
 /// The adapters of some backends.
@@ -157,10 +166,21 @@ pub fn how_to_get_driver() -> &'static str {
 /// What keeps an adapter from running the kernels, if anything does.
 fn missing(adapter: &wgpu::Adapter, squeeze: &Squeeze) -> Option<String> {
     let flags = adapter.get_downlevel_capabilities().flags;
-    match flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
-        true => lacking(&squeeze.limits(&adapter.limits())),
-        false => Some("it has no compute shaders".into()),
+    let info = adapter.get_info();
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        || (info.backend == wgpu::Backend::Gl && is_old_gl(&info.driver_info))
+    {
+        return Some("it has no compute shaders".into());
     }
+    lacking(&squeeze.limits(&adapter.limits()))
+}
+
+/// Whether a context's version is too low for compute shaders: OpenGL before 4.3, OpenGL ES before 3.1. wgpu takes an
+/// extension of older contexts for them (NVIDIA's 3.3 has it), and cannot write shaders for it.
+fn is_old_gl(version: &str) -> bool {
+    let least = if version.contains("ES") { (3, 1) } else { (4, 3) };
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < least)
 }
 
 fn kind(device_type: wgpu::DeviceType) -> &'static str {
@@ -357,4 +377,19 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         )));
     }
     Ok(Opened { summary, tier, variant, narrow: narrow(&limits), device, queue })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gl_without_compute_shaders() {
+        for old in ["3.3.0 NVIDIA 580.159.04", "OpenGL ES 3.0 Mesa 22.3.6", "4.2 (Core Profile) Mesa 22.3.6"] {
+            assert!(is_old_gl(old), "{old}");
+        }
+        for new in ["4.5 (Core Profile) Mesa 22.3.6", "OpenGL ES 3.1 v1.r32p1", "4.3.0", "OpenGL ES 3.2 Mesa", ""] {
+            assert!(!is_old_gl(new), "{new}");
+        }
+    }
 }

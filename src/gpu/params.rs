@@ -37,6 +37,7 @@ pub struct Params {
     pub gain: f32,
     pub lambda_up: f32,
     pub nu_up: f32,
+    pub most_spikes: u32,
     pub lambda_low: f32,
     pub nu_low: f32,
     pub input_capacity: u32,

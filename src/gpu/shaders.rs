@@ -162,6 +162,7 @@ fn shared(name: &str) -> Option<&'static str> {
         "conv" => include_str!("../../shaders/shared/conv.wgsl"),
         "windows" => include_str!("../../shaders/shared/windows.wgsl"),
         "adam" => include_str!("../../shaders/shared/adam.wgsl"),
+        "regularisers" => include_str!("../../shaders/shared/regularisers.wgsl"),
         "finite" => include_str!("../../shaders/shared/finite.wgsl"),
         _ => return None,
     })

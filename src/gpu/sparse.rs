@@ -124,6 +124,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         report_at: 4 + 4 * l as u32,
         lambda_up: r.lambda_up as f32,
         nu_up: r.nu_up as f32,
+        most_spikes: r.most_spikes(neurons),
         lambda_low: r.lambda_low as f32,
         nu_low: r.nu_low as f32,
         input_capacity: if l == 0 { state.sizes.input_events as u32 } else { state.sizes.capacity[l - 1].events },
