@@ -11,9 +11,8 @@ use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
 use spikegrad::engine::{Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::model::{
-    Adam, Connection, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
-};
+use spikegrad::network::{Initialisation, Network, Readout, Regulariser, SpikingLayer, Surrogate};
+use spikegrad::optimiser::Adam;
 use spikegrad::train::evaluate;
 use spikegrad::weights::Weights;
 use std::error::Error;
@@ -56,37 +55,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Every constant may differ from layer to layer: here a fast layer below a slow one.
-fn network() -> Network {
+fn network() -> Result<Network> {
     let init = Initialisation::Normal { scale: 20.0 };
-    let fast = HiddenLayer {
-        neurons: 100,
-        tau_ms: 5.0,
-        v_th: 1.0,
-        v_r: 0.0,
-        v_rest: 0.0,
-        // The surrogate gradient 1 / (beta |V - V_th| + 1)², taken as 0 where V is b_th or more away from V_th.
-        beta: 20.0,
-        b_th: 0.3,
-        init,
-        // Or Connection::Conv, with maps in place of a row of neurons.
-        connection: Connection::Linear,
-    };
-    let slow = HiddenLayer { neurons: 50, tau_ms: 20.0, v_th: 1.2, b_th: 0.4, ..fast.clone() };
-    Network {
-        inputs: INPUTS,
-        time_steps: STEPS,
-        dt_ms: 1.0,
-        hidden: vec![fast, slow],
-        readout: Readout {
-            classes: CLASSES,
-            tau_ms: 20.0,
-            gain: ReadoutGain::OneMinusAlpha,
-            logits: Logits::Max,
-            init,
-        },
+    // The surrogate gradient 1 / (beta |V - V_th| + 1)², taken as 0 where V is b_th or more away from V_th.
+    let fast = SpikingLayer::lif(100).tau_ms(5.0).surrogate(Surrogate::FastSigmoid, 20.0).b_th(0.3).init(init);
+    let slow =
+        SpikingLayer::lif(50).tau_ms(20.0).v_th(1.2).surrogate(Surrogate::FastSigmoid, 20.0).b_th(0.4).init(init);
+    Network::new(INPUTS, STEPS)
+        .layer(fast)
+        .layer(slow)
+        .readout(Readout::max(CLASSES).tau_ms(20.0).init(init))
         // Keeps neurons from firing much more than twice a sample, and from never firing.
-        regulariser: Regulariser { lambda_up: 0.05, nu_up: 2.0, lambda_low: 1.0, nu_low: 0.01 },
-    }
+        .regulariser(Regulariser { lambda_up: 0.05, nu_up: 2.0, lambda_low: 1.0, nu_low: 0.01 })
+        .build()
 }
 
 /// When each input neuron fires.

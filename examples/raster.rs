@@ -75,7 +75,7 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
     }
 
     // [T, C] to one curve a class.
-    let classes = network.readout.classes;
+    let classes = network.classes();
     let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
     // The first class with the largest logit.
     let predicted = (0..classes).fold(0, |best, c| if seen.logits[c] > seen.logits[best] { c } else { best });

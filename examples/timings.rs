@@ -8,7 +8,7 @@
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, KernelTime, Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::model::Adam;
+use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 use spikegrad::{data, presets};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
 use spikegrad::engine::TrainingState;
 use spikegrad::events::EventSet;
-use spikegrad::model::Adam;
+use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 use spikegrad::{data, presets, train};
 use std::error::Error;

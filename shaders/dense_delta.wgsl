@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         let distance = abs(potential - p.v_th);
         let x = p.beta * distance + 1.0;
-        let e = select(vec4<f32>(0.0), ds / (x * x), (distance < vec4<f32>(p.b_th)) & valid);
+        let e = select(vec4<f32>(0.0), ds / (x * x), (distance < vec4<f32>(p.band)) & valid);
         value = p.alpha * value + e;
 #ifdef RECORD
         recorded_e[at] = e;

@@ -27,10 +27,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var near_count = vec4<u32>(0u);
     var at = b * p.steps * p.quads + q;
     for (var t = 0u; t < p.steps; t++) {
-        let near = (abs(potential - p.v_th) < vec4<f32>(p.b_th)) & valid;
+        let near = (abs(potential - p.v_th) < vec4<f32>(p.band)) & valid;
         near_count += select(vec4<u32>(0u), vec4<u32>(1u), near);
         spikes[at] = spike;
-        potential = p.v_rest + p.alpha * (potential - p.v_rest) - p.reset * spike + v[at];
+        potential = p.alpha * potential + p.leak - p.kick * spike + v[at];
         v[at] = potential;
         let fired = (potential > vec4<f32>(p.v_th)) & valid;
         spike = select(vec4<f32>(0.0), vec4<f32>(1.0), fired);

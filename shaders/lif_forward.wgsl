@@ -135,7 +135,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endunroll
 
     var v: array<vec4<f32>, WIDTH>;
-    var reset: array<vec4<f32>, WIDTH>;
+    var kick: array<vec4<f32>, WIDTH>;
     var word: array<vec4<u32>, WIDTH>;
     var spikes: array<vec4<u32>, WIDTH>;
     var entries: array<u32, WIDTH>;
@@ -144,7 +144,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CONV
     // A pixel sees few events. In a block that none reaches, potentials that are below threshold and band only fall
     // towards 0, if that is where they rest and lies below too.
-    var calm = p.v_rest == 0.0 && p.v_th >= max(p.b_th, 0.0) && p.alpha <= 1.0;
+    var calm = p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
 #ifdef RECORD
     calm = false;
 #endif
@@ -168,7 +168,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var away = calm && (event >> 16u) + 1u >= stop;
 #endif
 #unroll n WIDTH
-            let below = (v[n] <= vec4<f32>(p.v_th)) & (abs(v[n] - p.v_th) >= vec4<f32>(p.b_th));
+            let below = (v[n] <= vec4<f32>(p.v_th)) & (abs(v[n] - p.v_th) >= vec4<f32>(p.band));
             away = away && all(below | !valid[n]);
 #endunroll
         if away && next < end {
@@ -184,7 +184,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
         for (var t = from_step; t < stop; t++) {
 #unroll n WIDTH
-                v[n] = (p.v_rest + p.alpha * (v[n] - p.v_rest)) - reset[n];
+                v[n] = (p.alpha * v[n] + p.leak) - kick[n];
 #endunroll
             // What fired at t - 1 arrives now.
 #ifdef CURRENTS
@@ -218,7 +218,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 // V[0] is 0, and nothing spikes at 0.
                 v[n] = select(v[n], vec4<f32>(0.0), t == 0u);
                 let spike = (v[n] > vec4<f32>(p.v_th)) & valid[n] & vec4<bool>(t > 0u);
-                reset[n] = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);
+                kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);
 #ifdef RECORD
                 if n < width {
                     recorded_v[(b * p.steps + t) * p.quads + q + n] = v[n];
@@ -231,7 +231,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 spikes[n] += fired;
                 let shift = 4u * (t - begin);
                 spike_bits[n] |= nibble(spike) << shift;
-                active_bits[n] |= nibble((distance < vec4<f32>(p.b_th)) & valid[n]) << shift;
+                active_bits[n] |= nibble((distance < vec4<f32>(p.band)) & valid[n]) << shift;
 #endunroll
         }
 

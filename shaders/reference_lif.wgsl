@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     } else {
         spikes[at] = spike;
     }
-    let potential = p.v_rest + p.alpha * (before - p.v_rest) - p.reset * spike + v[at];
+    let potential = p.alpha * before + p.leak - p.kick * spike + v[at];
     v[at] = potential;
     if not_finite(potential) {
         atomicOr(&status[1], p.layer_bit);

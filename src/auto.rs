@@ -7,7 +7,7 @@
 //! margin on both sides keeps it from going to and fro.
 
 use crate::engine::LayerMethod;
-use crate::model::Network;
+use crate::network::Network;
 
 /// A layer becomes dense above `crossover * MARGIN`, and sparse again below `crossover / MARGIN`.
 pub const MARGIN: f64 = 1.15;

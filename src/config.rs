@@ -6,7 +6,8 @@ use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::{DeltaScratch, Variant};
 use crate::limits;
-use crate::model::{Adam, MAX_LAYERS, Network};
+use crate::network::{MAX_LAYERS, Network};
+use crate::optimiser::Adam;
 use crate::presets;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -395,7 +396,7 @@ fn differences(left: &Value, right: &Value) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Initialisation, Logits};
+    use crate::network::{Initialisation, Logits};
 
     fn read(text: &str) -> Result<RunConfig> {
         RunConfig::from_toml(text, Path::new("run.toml"), false)
@@ -420,7 +421,7 @@ mod tests {
         expected.epochs = 3;
         expected.adam.lr = 1e-3;
         expected.network.time_steps = 50;
-        expected.network.readout.logits = Logits::Max;
+        expected.network.integrator_mut().unwrap().logits = Logits::Max;
         assert_eq!(config, expected);
     }
 
@@ -446,7 +447,7 @@ mod tests {
         let config = read("preset = 'fmnist'\nschedule = { kind = 'cosine', final_fraction = 0.1 }").unwrap();
         assert_eq!(config.schedule, Schedule::Cosine { final_fraction: 0.1 });
         let readout = "preset = 'fmnist'\nnetwork.readout.init = { kind = 'uniform', scale = 1 }";
-        assert_eq!(read(readout).unwrap().network.readout.init, Initialisation::Uniform { scale: 1.0 });
+        assert_eq!(read(readout).unwrap().network.readout.init(), Initialisation::Uniform { scale: 1.0 });
     }
 
     #[test]
@@ -512,7 +513,7 @@ mod tests {
             config.set(assignment).unwrap();
         }
         assert_eq!((config.adam.weight_decay, config.augment.flip), (0.02, true));
-        assert_eq!(config.network.readout.logits, Logits::Max);
+        assert_eq!(config.network.integrator().unwrap().logits, Logits::Max);
         assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
         assert_eq!(config.schedule, Schedule::Cosine { final_fraction: 0.25 });
         let before = config.clone();

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
 use crate::golden::{ConformanceDevice, DeltaInputs};
 use crate::gpu::{self, GpuEngine, GpuOptions};
-use crate::model::Network;
+use crate::network::Network;
 use std::fmt;
 use std::str::FromStr;
 

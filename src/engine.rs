@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, Network};
+use crate::network::Network;
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -69,7 +70,8 @@ impl TrainingState {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossTerms {
     /// Cross entropy.
-    pub cross_entropy: f64,
+    #[serde(alias = "cross_entropy")]
+    pub task: f64,
     /// Upper activity regulariser, over all hidden layers.
     pub upper: f64,
     /// Lower activity regulariser, over all hidden layers.
@@ -79,19 +81,19 @@ pub struct LossTerms {
 impl LossTerms {
     /// What is minimised.
     pub fn total(&self) -> f64 {
-        self.cross_entropy + self.upper + self.lower
+        self.task + self.upper + self.lower
     }
 
     /// Adds `other`.
     pub fn add(&mut self, other: &LossTerms) {
-        self.cross_entropy += other.cross_entropy;
+        self.task += other.task;
         self.upper += other.upper;
         self.lower += other.lower;
     }
 
     /// Every term divided by `n`.
     pub fn divided(&self, n: f64) -> LossTerms {
-        LossTerms { cross_entropy: self.cross_entropy / n, upper: self.upper / n, lower: self.lower / n }
+        LossTerms { task: self.task / n, upper: self.upper / n, lower: self.lower / n }
     }
 }
 
@@ -158,7 +160,7 @@ pub struct Evaluation {
     pub spikes: Vec<u64>,
 }
 
-/// One active entry of a hidden layer.
+/// One active entry of a spiking layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActiveEntry {
     /// Sample.
@@ -180,7 +182,7 @@ impl ActiveEntry {
     }
 }
 
-/// A hidden layer, seen whole.
+/// A spiking layer, seen whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerInspection {
     /// Membrane potentials, [B, T, N].
@@ -194,9 +196,9 @@ pub struct LayerInspection {
 /// Everything that a step computes, for conformance and pictures: dense where training never is, so for small batches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// The hidden layers.
-    pub hidden: Vec<LayerInspection>,
-    /// Potentials of the readout, [B, T, C].
+    /// The spiking layers, a readout that counts spikes last.
+    pub spiking: Vec<LayerInspection>,
+    /// Potentials of the readout's integrators, [B, T, C]; empty if it counts spikes.
     pub readout_v: Vec<f32>,
     /// [B, C].
     pub logits: Vec<f32>,
@@ -379,7 +381,7 @@ pub trait Engine: Send {
 
 /// Checks what a device [`hold`](Engine::hold)s.
 pub(crate) fn check_held(network: &Network, set: &EventSet) -> Result<()> {
-    set.check_fits(network.inputs, network.time_steps, network.readout.classes)
+    set.check_fits(network.inputs, network.time_steps, network.classes())
 }
 
 /// Checks the words of [`Engine::set_layer_methods`].
@@ -408,10 +410,21 @@ pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Re
     }
 }
 
+/// Refuses what `method` does not compute of `network`.
+pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
+    match (method, network.beyond_paper()) {
+        (_, Some(what)) => {
+            let method = format!("{method:?}").to_lowercase();
+            Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks that `batch` can be the input of `network`.
 pub(crate) fn check_batch(network: &Network, batch: &EventSet) -> Result<()> {
     if batch.is_empty() {
         return Err(Error::Data("the batch has no samples".into()));
     }
-    batch.check_fits(network.inputs, network.time_steps, network.readout.classes)
+    batch.check_fits(network.inputs, network.time_steps, network.classes())
 }

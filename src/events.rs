@@ -1,7 +1,7 @@
 //! Spikes as events: what the network reads instead of a dense [B, T, N] array.
 
 use crate::error::{Error, Result};
-use crate::model::MAX_EXTENT;
+use crate::network::MAX_EXTENT;
 use bytemuck::{Pod, Zeroable};
 
 /// One spike: time step `t` in the upper 16 bits, neuron `i` in the lower, so that events sort by (t, i).

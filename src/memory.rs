@@ -8,7 +8,7 @@ use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::plan::{self, Limits};
 use crate::gpu::{self, AdapterSummary, DeltaScratch};
-use crate::model::Network;
+use crate::network::Network;
 use serde::Serialize;
 
 /// How dense a step is expected to be, as fractions of the (time step, neuron) slots.
@@ -168,7 +168,7 @@ impl Estimate {
         // Each thread has the gradient and the rows of δ of one tile of up to 64 columns, and the spikes of a sample as
         // bits.
         let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
-        let sizes: Vec<usize> = network.fan_in().into_iter().chain([network.readout.classes]).collect();
+        let sizes: Vec<usize> = network.fan_in().into_iter().chain([network.classes()]).collect();
         let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
         let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
         let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);
@@ -341,7 +341,8 @@ mod tests {
     use crate::bench::{random_spikes, scaled_weights};
     use crate::engine::TrainingState;
     use crate::gpu::GpuOptions;
-    use crate::model::{Adam, Connection};
+    use crate::network::Connection;
+    use crate::optimiser::Adam;
     use crate::presets;
 
     /// An estimate is right within this factor.

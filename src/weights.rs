@@ -1,13 +1,13 @@
 //! Weight matrices on the host, and how they begin.
 
 use crate::error::{Error, Result};
-use crate::model::{Initialisation, Network};
+use crate::network::{Initialisation, Network};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 /// One row-major [N_in, N_out] matrix per layer, the readout's last; of a convolution [channels · kernel², filters]
-/// ([`Convolution`](crate::model::Convolution)).
+/// ([`Convolution`](crate::network::Convolution)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The matrices.
@@ -99,7 +99,7 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
     let (rows, cols) = network.weight_shapes()[l];
     let (init, alpha) = match network.hidden.get(l) {
         Some(layer) => (layer.init, layer.alpha(network.dt_ms)),
-        None => (network.readout.init, network.readout.alpha(network.dt_ms)),
+        None => (network.readout.init(), network.readout.alpha(network.dt_ms)),
     };
     // A stream of its own for each layer and draw: the width of one layer does not change the weights of the next.
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -93,7 +93,7 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
             (line["activity"].as_array().unwrap().len(), line["spike_density"].as_array().unwrap().len()),
             (2, 2)
         );
-        assert!(line["loss_terms"]["cross_entropy"].is_f64());
+        assert!(line["loss_terms"]["task"].is_f64());
     }
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("seed = 3") && config.contains("limit = 300"), "{config}");

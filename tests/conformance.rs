@@ -4,7 +4,7 @@ use spikegrad::Result;
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{ConformanceDevice, DeltaInputs, run};
-use spikegrad::model::Network;
+use spikegrad::network::Network;
 use std::path::PathBuf;
 
 fn cases() -> Vec<PathBuf> {

@@ -8,7 +8,7 @@ use spikegrad::bench::{Facts, least_among};
 use spikegrad::engine::{Engine, Method, TrainingState};
 use spikegrad::gpu::count::KernelCount;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier};
-use spikegrad::model::Adam;
+use spikegrad::optimiser::Adam;
 
 fn options(count: bool, tier: Tier) -> GpuOptions {
     // Lists too small at first, so that a step is run again; several chunks.

@@ -6,9 +6,10 @@ use common::*;
 use proptest::prelude::*;
 use spikegrad::cpu::CpuEngine;
 use spikegrad::engine::{Engine, LayerMethod, Method, TrainingState};
-use spikegrad::model::{Adam, Logits};
+use spikegrad::network::Logits;
+use spikegrad::optimiser::Adam;
 
-fn auto(network: &spikegrad::model::Network, state: &TrainingState, methods: &[LayerMethod]) -> CpuEngine {
+fn auto(network: &spikegrad::network::Network, state: &TrainingState, methods: &[LayerMethod]) -> CpuEngine {
     let mut engine = cpu(network, Method::Auto, state);
     engine.set_layer_methods(methods).unwrap();
     engine
@@ -33,7 +34,7 @@ proptest! {
     ) {
         let mut network = network(inputs, &hidden, classes, steps);
         network.hidden.iter_mut().for_each(|layer| (layer.b_th, layer.v_rest) = (b_th, v_rest));
-        network.readout.logits = if sum { Logits::Sum } else { Logits::Max };
+        network.integrator_mut().unwrap().logits = if sum { Logits::Sum } else { Logits::Max };
         let batch = batch(inputs, steps, classes, 3, density, seed);
         let state = TrainingState::new(strong_weights(&network, seed));
         let expected = cpu(&network, Method::Sparse, &state).inspect(&batch).unwrap();

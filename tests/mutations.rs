@@ -13,7 +13,8 @@ use spikegrad::events::EventSet;
 use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
 use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{self, GpuEngine, GpuOptions, Tier, Variant};
-use spikegrad::model::{Adam, Logits, Network, ReadoutGain};
+use spikegrad::network::{Logits, Network, ReadoutGain};
+use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 use spikegrad::{Error, Result};
 use std::cell::Cell;
@@ -150,12 +151,12 @@ const MUTATIONS: &[Mutation] = &[
     ("weight_gradient_conv", "if p.first_sample > 0u || p.accumulate != 0u {", "if p.accumulate != 0u {", Convs),
     ("weight_gradient_conv", "p.rows * p.columns + pixel)", "p.rows * p.columns)", Convs),
     ("weight_gradient_conv", "let kx = entry % p.kernel;", "let kx = ky;", Convs),
-    ("lif_forward", "reset[n] = select(vec4<f32>(0.0), vec4<f32>(p.reset), spike);", "reset[n] = vec4<f32>(0.0);", Sparse),
-    ("lif_forward", "p.alpha * (v[n] - p.v_rest)", "(p.alpha + 1e-3) * (v[n] - p.v_rest)", Sparse),
-    ("lif_forward", "p.v_rest + p.alpha * (v[n] - p.v_rest)", "p.alpha * v[n]", Sparse),
+    ("lif_forward", "kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);", "kick[n] = vec4<f32>(0.0);", Sparse),
+    ("lif_forward", "p.alpha * v[n] + p.leak", "(p.alpha + 1e-3) * v[n] + p.leak", Sparse),
+    ("lif_forward", "p.alpha * v[n] + p.leak", "p.alpha * v[n]", Sparse),
     ("lif_forward", "(event >> 16u) < t", "(event >> 16u) + 1u < t", Sparse),
     ("lif_forward", "(v[n] > vec4<f32>(p.v_th))", "(v[n] >= vec4<f32>(p.v_th))", Ties(Method::Sparse)),
-    ("lif_forward", "(distance < vec4<f32>(p.b_th))", "(distance <= vec4<f32>(p.b_th))", Ties(Method::Sparse)),
+    ("lif_forward", "(distance < vec4<f32>(p.band))", "(distance <= vec4<f32>(p.band))", Ties(Method::Sparse)),
     ("lif_forward", "vec4<u32>(chain[n], row,", "vec4<u32>(0u, row,", Sparse),
     ("lif_forward", "atomicAdd(&counts[sample_section(p) + b], all);", "atomicAdd(&counts[sample_section(p) + b], all + 1u);",
         Sparse),
@@ -295,14 +296,14 @@ const MUTATIONS: &[Mutation] = &[
     ("gemm", "row + 32u + 4u * y, q + 8u, s11", "row + 32u + 4u * y, q + 8u, s10", DenseHardware),
     ("gemm_sum", "part < p.parts", "part + 1u < p.parts", Dense),
     ("gemm_sum", "sum += parts[part", "sum = parts[part", DenseHardware),
-    ("dense_lif", " - p.reset * spike", "", Dense),
+    ("dense_lif", " - p.kick * spike", "", Dense),
     ("dense_lif", "potential > vec4<f32>(p.v_th)", "potential >= vec4<f32>(p.v_th)", Ties(Method::Dense)),
     ("dense_lif", "if t + 1u < p.steps {", "if t < p.steps {", Dense),
     ("dense_readout", "potential > logit", "potential >= logit", Ties(Method::Dense)),
     ("dense_readout", "p.gain * v[at]", "v[at]", Dense),
     ("dense_delta_readout", "peak == vec4<u32>(t)", "peak == vec4<u32>(t - 1u)", Dense),
     ("dense_delta_readout", "value *= p.alpha;", "", Dense),
-    ("dense_delta", "(distance < vec4<f32>(p.b_th))", "(distance <= vec4<f32>(p.b_th))", Ties(Method::Dense)),
+    ("dense_delta", "(distance < vec4<f32>(p.band))", "(distance <= vec4<f32>(p.band))", Ties(Method::Dense)),
     ("lif_forward", "p.first_quad + own", "own", Shards),
     ("lif_forward", "(event & 0xffffu) * p.shard_quads + own", "(event & 0xffffu) * p.quads + q", Shards),
     ("lif_forward", "weights[row + min(n, width - 1u)]", "weights[row + min(n, 0u)]", Sparse),
@@ -316,7 +317,7 @@ const MUTATIONS: &[Mutation] = &[
     ("weight_gradient", "let own = i * p.shard_quads + q;", "let own = i * p.quads + q;", Shards),
     ("weight_gradient", "sum[n] += delta[row + min(n, width - 1u)];", "sum[n] += delta[row];", Sparse),
     ("dense_delta", "delta[at] + regularised", "delta[at]", Dense),
-    ("dense_delta", "< vec4<f32>(p.b_th)) & valid", "< vec4<f32>(p.b_th)) | valid", Dense),
+    ("dense_delta", "< vec4<f32>(p.band)) & valid", "< vec4<f32>(p.band)) | valid", Dense),
     ("dense_delta", "p.alpha * value + e", "p.alpha * (value + e)", Dense),
 
     ("expand", "t & 31u", "t & 15u", Mixed),
@@ -331,9 +332,9 @@ const MUTATIONS: &[Mutation] = &[
     ("spike_gradient", "total = products", "total = 0.5 * products", MixedHardware),
     ("gemm_sum", "p.accumulate == 1u", "p.accumulate == 2u", Mixed),
 
-    ("reference_lif", "p.reset * spike", "0.0 * spike", Reference),
+    ("reference_lif", "p.kick * spike", "0.0 * spike", Reference),
     ("reference_lif", "spikes[at] = spike;", "spikes[at] = spike + 1.0;", Reference),
-    ("reference_lif", "p.alpha * (before - p.v_rest)", "p.alpha * before", Reference),
+    ("reference_lif", "p.alpha * before + p.leak", "p.alpha * before", Reference),
     ("reference_count", "t < p.steps", "t + 1u < p.steps", Reference),
     ("reference_count", "neurons * p.steps", "neurons", Reference),
     ("reference_delta", "ds[at] + regularised", "ds[at]", Reference),
@@ -345,7 +346,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/index", "workgroup.y * FOLD + workgroup.x", "workgroup.x", ManyGroups),
     ("shared/index", "== vec4<u32>(k)", "== vec4<u32>(k ^ 1u)", Sparse),
     ("shared/sections", "first * p.slots + i * samples", "first * p.slots + i * p.chunk", Sparse),
-    ("shared/params", "v_rest: f32,\n    v_th: f32,", "v_th: f32,\n    v_rest: f32,", Sparse),
+    ("shared/params", "v_th: f32,\n    kick: f32,", "kick: f32,\n    v_th: f32,", Sparse),
 ];
 
 fn shaders() -> PathBuf {
@@ -428,7 +429,7 @@ impl Case {
             ConvInput => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.02),
             Convs => (stacked_convs(30), chunks_of_one(Variant::Plain), 4, 0.15),
         };
-        network.readout.gain = ReadoutGain::OneMinusAlpha;
+        network.integrator_mut().unwrap().gain = ReadoutGain::OneMinusAlpha;
         for layer in &mut network.hidden {
             layer.v_rest = if scenario == ConvInput { 0.0 } else { 0.05 };
             match scenario {
@@ -438,11 +439,11 @@ impl Case {
             }
         }
         if matches!(scenario, Hardware | MixedHardware | Subgroups) {
-            network.readout.logits = Logits::Sum;
+            network.integrator_mut().unwrap().logits = Logits::Sum;
         }
         // Some samples and neurons on either side of both.
         (network.regulariser.nu_up, network.regulariser.nu_low) = (8.5, 4.5);
-        let batch = batch(network.inputs, network.time_steps, network.readout.classes, samples, density, seed);
+        let batch = batch(network.inputs, network.time_steps, network.classes(), samples, density, seed);
 
         // One update lies behind, so that Adam remembers something.
         let mut cpu = cpu(&network, scenario.method(), &TrainingState::new(strong_weights(&network, seed)));
@@ -514,7 +515,7 @@ impl Case {
         let expected = &self.report;
         let counts = |r: &StepReport| (r.step, r.samples, r.correct, r.spikes.clone(), r.active.clone());
         assert_eq!(counts(report), counts(expected), "step, samples, correct, spikes, active");
-        let terms = |r: &StepReport| [r.loss.cross_entropy as f32, r.loss.upper as f32, r.loss.lower as f32];
+        let terms = |r: &StepReport| [r.loss.task as f32, r.loss.upper as f32, r.loss.lower as f32];
         for (k, term) in ["cross entropy", "upper regulariser", "lower regulariser"].into_iter().enumerate() {
             assert_close(term, &terms(report)[k..=k], &terms(expected)[k..=k], 1e-5);
         }

@@ -6,7 +6,8 @@ mod common;
 use common::*;
 use spikegrad::engine::{Engine, Method, NotFinite, Quantity, StepReport, TrainingState};
 use spikegrad::gpu::GpuOptions;
-use spikegrad::model::{Adam, HiddenLayer, Network};
+use spikegrad::network::{Network, SpikingLayer};
+use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 
 const METHODS: [Method; 3] = [Method::Sparse, Method::Dense, Method::Reference];
@@ -20,7 +21,7 @@ fn on_both(network: &Network, method: Method, state: &TrainingState, mut look: i
 
 /// Two steps, the first by `adam`.
 fn steps(network: &Network, weights: Weights, method: Method, adam: &Adam, mut look: impl FnMut(&str, &[StepReport])) {
-    let batch = batch(network.inputs, network.time_steps, network.readout.classes, 9, 0.1, 5);
+    let batch = batch(network.inputs, network.time_steps, network.classes(), 9, 0.1, 5);
     on_both(network, method, &TrainingState::new(weights), |engine| {
         engine.train(&batch, adam).unwrap();
         engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();
@@ -129,7 +130,7 @@ fn a_pass_that_did_not_run_is_an_error() {
 /// Constants at which a formula could break, in each hidden layer for itself and in all.
 #[test]
 fn odd_constants_give_the_same_spikes_on_both_devices() {
-    type Set = fn(&mut HiddenLayer);
+    type Set = fn(&mut SpikingLayer);
     let odd: [(&str, Set); 13] = [
         ("subnormal threshold", |layer| layer.v_th = 1e-42),
         ("huge threshold", |layer| layer.v_th = 1e38),

@@ -20,7 +20,8 @@ use spikegrad::events::EventSet;
 use spikegrad::gpu::races::{Checked, Fault, Finding, Races};
 use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier, Variant};
-use spikegrad::model::{Adam, Network};
+use spikegrad::network::Network;
+use spikegrad::optimiser::Adam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -49,7 +50,7 @@ fn of_case(case: &Case, options: &GpuOptions) -> Races {
     if let Some(layers) = &case.layers {
         engine.set_layer_methods(layers).unwrap();
     }
-    all_purposes(&mut engine, &batch(network.inputs, network.time_steps, network.readout.classes, 7, 0.1, 1))
+    all_purposes(&mut engine, &batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, 1))
 }
 
 fn of_shape(shape: &Shape, method: Method, options: &GpuOptions) -> Races {
@@ -242,7 +243,7 @@ fn noticed(&(kernel, edits, (name, how), variable, fault): &Planted) -> Result<F
         engine.set_layer_methods(layers).unwrap();
     }
     let network = &case.network;
-    let batch = batch(network.inputs, network.time_steps, network.readout.classes, 7, 0.1, 1);
+    let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, 1);
     // What a broken kernel leaves may make the step fail; what was logged until then counts.
     let outcome = engine.train(&batch, &Adam::with_lr(1e-3)).and_then(|()| engine.reports(true).map(drop));
     let found = engine.races().map_err(|error| format!("{error}, {outcome:?}"))?.found;

@@ -16,7 +16,7 @@ use spikegrad::gpu::params::{GemmParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
 use spikegrad::gpu::shaders::ALL;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
-use spikegrad::model::Adam;
+use spikegrad::optimiser::Adam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +31,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     if let Some(layers) = &case.layers {
         engine.set_layer_methods(layers).unwrap();
     }
-    let set = batch(network.inputs, network.time_steps, network.readout.classes, 12, 0.1, 1);
+    let set = batch(network.inputs, network.time_steps, network.classes(), 12, 0.1, 1);
     let samples: Vec<u32> = (0..SAMPLES as u32).collect();
     let mut batch = EventSet::new(0, 0);
     batch.gather(&set, &samples);

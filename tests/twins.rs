@@ -10,7 +10,8 @@ use shapes::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, Variant};
-use spikegrad::model::{Adam, Network};
+use spikegrad::network::Network;
+use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 
 /// Compares everything of a step on both devices; `None` where the case cannot be compared.
@@ -602,7 +603,7 @@ fn convolutions_that_the_gpu_refuses() {
     assert_eq!(auto.notes().len(), 1, "what reads pooled spikes stays sparse, and the log says so");
     // 57,600 neurons, as 19,200 quads 76,800.
     let first = network.hidden[1].conv().copied().unwrap();
-    let wide = spikegrad::model::Convolution { channels: 1, height: 128, width: 150, filters: 3, pool: 1, ..first };
+    let wide = spikegrad::network::Convolution { channels: 1, height: 128, width: 150, filters: 3, pool: 1, ..first };
     network.hidden.truncate(2);
     network.hidden[0].neurons = wide.inputs();
     set_conv(&mut network, 1, wide);

@@ -21,11 +21,11 @@ struct Params {
     sum_readout: u32,         // 1: logits are sums over t; 0: maxima
     report_at: u32,           // where this dispatch writes in the report
     alpha: f32,               // exp(-dt / tau)
-    v_rest: f32,
+    leak: f32,                // (1 - alpha) V_rest
     v_th: f32,
-    reset: f32,               // V_th - V_r
+    kick: f32,
     beta: f32,
-    b_th: f32,                // finite
+    band: f32,                // active where |V - V_th| < band; finite
     gain: f32,                // of the readout's input
     lambda_up: f32,
     nu_up: f32,

@@ -4,7 +4,7 @@ use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
-use crate::model::{Logits, Network};
+use crate::network::{Logits, Network};
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -53,7 +53,7 @@ pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64)
             }
             slot += 1;
         }
-        let label = rng.random_range(0..network.readout.classes as u32);
+        let label = rng.random_range(0..network.classes() as u32);
         set.push(spikes, label)?;
     }
     Ok(set)
@@ -83,7 +83,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             .collect();
         let scaled = |scale: f64| Matrix { rows, cols, data: normal.iter().map(|w| (w * scale) as f32).collect() };
         // The layer alone; a hidden one with a readout that no one looks at.
-        let mut alone = Network {
+        let alone = Network {
             inputs: network.fan_in()[l],
             hidden: network.hidden.iter().skip(l).take(1).cloned().collect(),
             ..network.clone()
@@ -91,19 +91,18 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
         if l == hidden {
             let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
             engine.load(&TrainingState::new(Weights { layers: vec![scaled(1.0)] }))?;
-            let target = match network.readout.logits {
-                Logits::Max => 0.5,
-                Logits::Sum => 2.0 / network.time_steps as f64,
+            let target = match network.integrator().map(|readout| readout.logits) {
+                Some(Logits::Sum | Logits::Mean) => 2.0 / network.time_steps as f64,
+                _ => 0.5,
             };
             let deviation = deviation(&engine.inspect(&input)?.readout_v).max(1e-6);
             weights.layers.push(scaled(target / deviation));
             break;
         }
         let layer = &network.hidden[l];
-        alone.readout.classes = network.readout.classes;
         let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
         let load = |engine: &mut CpuEngine, scale: f64| {
-            let readout = Matrix::zeros(layer.outputs(), network.readout.classes);
+            let readout = Matrix::zeros(layer.outputs(), network.classes());
             engine.load(&TrainingState::new(Weights { layers: vec![scaled(scale), readout] }))
         };
         let slots = (input.len() * network.time_steps * layer.neurons) as f64;
@@ -119,7 +118,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
         load(&mut engine, scale)?;
         let seen = engine.inspect(&input)?;
         let mut spikes = EventSet::new(layer.outputs(), network.time_steps);
-        let mut events = seen.hidden[0].spikes.iter().peekable();
+        let mut events = seen.spiking[0].spikes.iter().peekable();
         for (b, &label) in input.labels().iter().enumerate() {
             let own = std::iter::from_fn(|| events.next_if(|(sample, _)| *sample as usize == b));
             let pooled = |event: Event| Some((event.t(), layer.output_of(event.i())?));

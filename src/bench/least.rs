@@ -12,7 +12,7 @@
 use crate::engine::StepReport;
 use crate::error::Result;
 use crate::events::EventSet;
-use crate::model::Network;
+use crate::network::Network;
 use crate::weights::Weights;
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ impl Facts {
                         }
                     }
                     _ => {
-                        let layer = &seen.hidden[l - 1];
+                        let layer = &seen.spiking[l - 1];
                         facts.spikes[l] += layer.spikes.len() as f64;
                         facts.active[l - 1] += layer.active.len() as f64;
                         layer.spikes.iter().for_each(|(b, event)| note(*b as usize, event.t(), 1));
@@ -308,7 +308,7 @@ mod tests {
     use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
     use crate::cpu::CpuEngine;
     use crate::engine::{Engine, Method, TrainingState};
-    use crate::model::Adam;
+    use crate::optimiser::Adam;
     use crate::presets;
 
     fn facts() -> Facts {

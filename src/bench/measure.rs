@@ -5,7 +5,7 @@ use crate::auto::{choose, densities};
 use crate::engine::{Engine, LayerMethod, Method, Profile, Slice, StepReport, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde::Serialize;
 use std::time::Instant;
@@ -217,7 +217,7 @@ mod tests {
     use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
     use crate::cpu::CpuEngine;
     use crate::engine::Method;
-    use crate::model::Network;
+    use crate::network::Network;
     use crate::presets;
 
     fn network(inputs: usize, hidden: &[usize], steps: usize) -> Network {

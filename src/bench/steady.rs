@@ -3,7 +3,7 @@
 use super::measure::{Plan, median, min_max};
 use crate::engine::{Engine, TrainingState};
 use crate::error::{Error, Result};
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;

@@ -7,7 +7,8 @@ use crate::device::Device;
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::memory::{self, Densities};
-use crate::model::{Adam, Network};
+use crate::network::Network;
+use crate::optimiser::Adam;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

@@ -130,7 +130,7 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         neurons: layer.neurons,
         spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
     });
-    let classes = network.readout.classes;
+    let classes = network.classes();
     let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
     // Of equal logits the first wins, as in the test.
     let first_largest = |best: usize, c: usize| if inspection.logits[c] > inspection.logits[best] { c } else { best };

@@ -263,8 +263,9 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
                 (stored.adam, stored.schedule) = (named.adam, named.schedule);
                 (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
                 stored.augment = named.augment;
-                let (readout, paper) = (&mut stored.network.readout, &named.network.readout);
-                (readout.gain, readout.logits) = (paper.gain, paper.logits);
+                if let (Some(readout), Some(paper)) = (stored.network.integrator_mut(), named.network.integrator()) {
+                    (readout.gain, readout.logits) = (paper.gain, paper.logits);
+                }
                 for (layer, paper) in stored.network.hidden.iter_mut().zip(&named.network.hidden) {
                     layer.beta = paper.beta;
                 }

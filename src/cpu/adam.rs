@@ -1,6 +1,6 @@
 //! Adam with bias correction and decoupled weight decay: W -= lr m̂ / (√v̂ + ε) + lr λ W.
 
-use crate::model::AdamConstants;
+use crate::optimiser::AdamConstants;
 
 /// Updates weights and moments with the gradient; all four of the same length. Returns whether all are finite then.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
@@ -20,7 +20,7 @@ pub fn adam(gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Adam;
+    use crate::optimiser::Adam;
 
     #[test]
     fn what_is_not_finite_is_seen() {

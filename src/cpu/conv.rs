@@ -12,7 +12,7 @@ use super::loss::ActivityLoss;
 use super::state::{ActiveTile, SpikeList};
 use super::tiles::{LANES, TiledMatrix, with_width};
 use crate::events::Event;
-use crate::model::{Convolution, LifConstants};
+use crate::network::{CellConstants, Convolution};
 use std::ops::Range;
 
 /// Who sees what in a convolution.
@@ -191,7 +191,7 @@ pub struct ConvLayer<'a> {
     /// [patch, filters].
     pub weights: &'a TiledMatrix,
     /// Of its neurons.
-    pub constants: &'a LifConstants,
+    pub constants: &'a CellConstants,
     /// Its regularisers; `None` where no gradient is wanted.
     pub activity: Option<ActivityLoss>,
     /// T.

@@ -11,7 +11,8 @@ use super::{Clock, CpuEngine, TiledMatrix, dense_conv, reference};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, NotFinite, StepReport, layer_bit};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, HiddenLayer, LifConstants, Logits, Network};
+use crate::network::{CellConstants, Logits, Network, SpikingLayer};
+use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -76,7 +77,7 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     resize(&mut d.s, sizes[..layers].iter().map(|n| rows * n));
     resize(&mut d.v, sizes[1..].iter().map(|n| rows * n));
     let hidden = &engine.network.hidden;
-    let pools = |layer: &HiddenLayer| layer.conv().is_some_and(|conv| conv.pool > 1);
+    let pools = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.pool > 1);
     resize(&mut d.pooled, hidden.iter().map(|layer| if pools(layer) { rows * layer.outputs() } else { 0 }));
     // δ of a layer needs that of the layer above alone.
     let kept = if keep { layers } else { 2 };
@@ -87,7 +88,7 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0], &mut d.ones));
     for l in 0..layers {
         let (n_in, n) = (weights[l].rows, weights[l].cols);
-        let conv = hidden.get(l).and_then(HiddenLayer::conv);
+        let conv = hidden.get(l).and_then(SpikingLayer::conv);
         let input = input_of(&d.s, &d.pooled, l);
         clock.time(
             || format!("dense_forward.gemm.{l}"),
@@ -155,7 +156,7 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
             );
             d.delta[l % kept] = this;
         }
-        let conv = engine.network.hidden.get(l).and_then(HiddenLayer::conv);
+        let conv = engine.network.hidden.get(l).and_then(SpikingLayer::conv);
         let (input, delta) = (input_of(&d.s, &d.pooled, l), &d.delta[l % kept]);
         let gradient = clock.time(
             || format!("dense_weight_gradient.{l}"),
@@ -199,7 +200,7 @@ fn from_above(
         pooled.resize(rows * layer.outputs(), 0.0);
     }
     let read = if pools.is_some() { &mut pooled[..] } else { &mut *out };
-    match network.hidden.get(l + 1).and_then(HiddenLayer::conv) {
+    match network.hidden.get(l + 1).and_then(SpikingLayer::conv) {
         Some(conv) => dense_conv::spike_gradient(conv, weights, above, read),
         None => {
             let (n, n_above) = (weights.rows, weights.cols);
@@ -232,24 +233,24 @@ fn expand(batch: &EventSet, s: &mut [f32], ones: &mut Vec<usize>) {
 /// Turns a sample's input currents into V in place (row t: V[t+1]) and writes its spikes; returns its active entries,
 /// those of V[0] = 0 included.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConstants) -> u64 {
+fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &CellConstants) -> u64 {
     counts.fill(0);
     s[..n].fill(0.0);
     let mut potential = vec![0.0f32; n];
-    let at_rest = u32::from(c.surrogate(0.0).is_some());
+    let at_rest = u32::from(c.surrogate_at(0.0).is_some());
     let mut active = vec![at_rest; n];
     let steps = v.len() / n;
     for t in 0..steps - 1 {
         let (before, after) = s[t * n..].split_at_mut(n);
         let row = &mut v[t * n..][..n];
         for j in 0..n {
-            let x = c.v_rest + c.alpha * (potential[j] - c.v_rest) - c.reset * before[j] + row[j];
+            let x = c.alpha * potential[j] + c.leak - c.kick * before[j] + row[j];
             potential[j] = x;
             row[j] = x;
             let spike = x > c.v_th;
             after[j] = if spike { 1.0 } else { 0.0 };
             counts[j] += u32::from(spike);
-            active[j] += u32::from((x - c.v_th).abs() < c.b_th);
+            active[j] += u32::from((x - c.v_th).abs() < c.band);
         }
     }
     active.iter().map(|&n| u64::from(n)).sum()
@@ -257,7 +258,7 @@ fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &LifConst
 
 /// Turns a sample's ∇S into δ in place: δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]).
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &LifConstants, activity: &ActivityLoss) {
+fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &CellConstants, activity: &ActivityLoss) {
     let upper = activity.upper_gradient(counts.iter().sum());
     let regularised: Vec<f32> = counts.iter().map(|&zeta| upper + activity.lower_gradient(zeta)).collect();
     let steps = delta.len() / n;
@@ -270,8 +271,7 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &LifC
         let v = &v[t * n..][..n];
         for j in 0..n {
             let distance = (v[j] - c.v_th).abs();
-            let x = c.beta * distance + 1.0;
-            let e = if distance < c.b_th { (ds[j] + regularised[j]) / (x * x) } else { 0.0 };
+            let e = if distance < c.band { (ds[j] + regularised[j]) * c.gradient(distance) } else { 0.0 };
             sum[j] = c.alpha * sum[j] + e;
             ds[j] = row[j];
             row[j] = sum[j];
@@ -281,7 +281,7 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &LifC
 
 /// Integrates the readout, takes the loss, and leaves δ of the readout in `delta`.
 fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
-    let (classes, steps) = (engine.network.readout.classes, batch.time_steps());
+    let (classes, steps) = (engine.network.classes(), batch.time_steps());
     let c = &engine.readout;
     let d = &mut engine.dense;
     let (Some(v), delta) = (d.v.last_mut(), &mut d.delta[delta]) else { return };
@@ -296,7 +296,7 @@ fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
         .collect();
     // In order, so that the sum is the same whatever the number of threads.
     d.loss = LossTerms::default();
-    d.loss.cross_entropy = losses.iter().map(|&(loss, _)| f64::from(loss)).sum();
+    d.loss.task = losses.iter().map(|&(loss, _)| f64::from(loss)).sum();
     d.correct = losses.iter().filter(|&&(_, correct)| correct).count();
     for (l, counts) in d.counts.iter().enumerate() {
         let activity = ActivityLoss::new(&engine.network, l, batch.len());
@@ -330,6 +330,7 @@ fn readout_sample(
                 Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
                 Logits::Max => {}
                 Logits::Sum => logits[j] += x,
+                Logits::Mean | Logits::Last => {}
             }
         }
     }
@@ -422,7 +423,7 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
                         if d.s[l + 1][at] > 0.0 {
                             spikes.push((b as u32, Event::new(t, j)));
                         }
-                        if let Some(g) = c.surrogate(v[at]) {
+                        if let Some(g) = c.surrogate_at(v[at]) {
                             let e = (ds[at] + upper + activity.lower_gradient(counts[j])) * g;
                             active.push(ActiveEntry { b: b as u32, t: t as u32, j: j as u32, g, e });
                         }
@@ -433,8 +434,8 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
         })
         .collect();
     Ok(Inspection {
-        hidden,
-        readout_v: d.v.last().map(|v| shifted(v, engine.network.readout.classes)).unwrap_or_default(),
+        spiking: hidden,
+        readout_v: d.v.last().map(|v| shifted(v, engine.network.classes())).unwrap_or_default(),
         logits: d.logits.clone(),
         loss: d.loss,
         gradient: Weights { layers: d.gradient.clone() },

@@ -3,7 +3,7 @@
 //! Arrays are [B T, neurons]; a row is dealt with on its own, so patches are never kept for longer.
 
 use super::matmul::{Threads, matmul};
-use crate::model::Convolution;
+use crate::network::Convolution;
 use crate::weights::Matrix;
 use rayon::prelude::*;
 

@@ -15,7 +15,7 @@ use super::state::{ActiveTile, SpikeList, active_tiles};
 use super::tiles::{AlignedVec, TiledMatrix, padded, with_width};
 use crate::engine::{LayerMethod, LossTerms};
 use crate::events::{Event, EventSet};
-use crate::model::{LifConstants, Logits, Network};
+use crate::network::{CellConstants, Logits, Network};
 use std::ops::Range;
 
 /// Samples in a group of a fully connected network, and in one of a network with convolutions, each of whose samples
@@ -161,7 +161,7 @@ impl Group {
             }
         }
         if self.peaks.is_empty() {
-            self.peaks = active_tiles(network.readout.classes);
+            self.peaks = active_tiles(network.classes());
         }
         self.seconds.clear();
     }
@@ -180,7 +180,7 @@ impl Group {
         batch: &EventSet,
         l: usize,
         Layer { weights, method, .. }: Layer,
-        constants: &LifConstants,
+        constants: &CellConstants,
         scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
@@ -260,7 +260,7 @@ impl Group {
         scratch: &mut Scratch,
         mut record: Option<&mut [f32]>,
     ) {
-        let (steps, classes) = (batch.time_steps(), network.readout.classes);
+        let (steps, classes) = (batch.time_steps(), network.classes());
         self.logits.clear();
         self.loss.clear();
         self.correct.clear();
@@ -284,7 +284,7 @@ impl Group {
             let label = batch.labels()[self.samples.start + k] as usize;
             let (loss, correct) = cross_entropy(logits, label, batch.len(), &mut scratch.gradient);
             self.correct.push(correct);
-            let mut terms = LossTerms { cross_entropy: f64::from(loss), ..LossTerms::default() };
+            let mut terms = LossTerms { task: f64::from(loss), ..LossTerms::default() };
             for (l, layer) in self.layers.iter().enumerate() {
                 let activity = ActivityLoss::new(network, l, batch.len());
                 let (upper, lower) = match layer.conv.sums.get(k) {
@@ -313,6 +313,7 @@ impl Group {
                     order.iter().for_each(|&event| errors.push_error(event, constants.gain * gradient[event.i()]));
                 }
             }
+            Logits::Mean | Logits::Last => {}
             Logits::Sum => {
                 let begin = self.constant.len();
                 self.constant.extend(gradient.iter().map(|g| constants.gain * g));

@@ -9,7 +9,7 @@
 use super::state::{ActiveTile, SpikeList};
 use super::tiles::{Aligned, Columns, LANES};
 use crate::events::Event;
-use crate::model::LifConstants;
+use crate::network::CellConstants;
 use multiversion::{inherit_target, target::match_target};
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub struct Tile<'a> {
     /// [N_in, width].
     pub weights: &'a [f32],
     /// The layer's constants.
-    pub constants: &'a LifConstants,
+    pub constants: &'a CellConstants,
 }
 
 /// Spike bits of one sample, row after row; a tile has as many words a row as it takes.
@@ -111,14 +111,14 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
 ) -> Range<usize> {
     /// V of 16 neurons without the input of the next step, and their bits: who spikes, who is active.
     #[inherit_target]
-    fn pass(v: &[f32; LANES], c: &LifConstants, leak: f32, reset: f32) -> ([f32; LANES], u16, u16) {
+    fn pass(v: &[f32; LANES], c: &CellConstants, leak: f32, reset: f32) -> ([f32; LANES], u16, u16) {
         match_target! {
             "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
                 use std::arch::x86_64::*;
                 let v: __m512 = bytemuck::cast(*v);
                 let spiking = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, _mm512_set1_ps(c.v_th));
                 let distance = _mm512_abs_ps(_mm512_sub_ps(v, _mm512_set1_ps(c.v_th)));
-                let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(c.b_th));
+                let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(c.band));
                 let decayed = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(c.alpha), v), _mm512_set1_ps(leak));
                 let next = _mm512_mask_sub_ps(decayed, spiking, decayed, _mm512_set1_ps(reset));
                 (bytemuck::cast(next), spiking, near)
@@ -132,7 +132,7 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
                     let spiking = _mm256_cmp_ps::<_CMP_GT_OQ>(v, _mm256_set1_ps(c.v_th));
                     let away = _mm256_sub_ps(v, _mm256_set1_ps(c.v_th));
                     let distance = _mm256_andnot_ps(_mm256_set1_ps(-0.0), away);
-                    let near = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, _mm256_set1_ps(c.b_th));
+                    let near = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, _mm256_set1_ps(c.band));
                     let decayed = _mm256_add_ps(_mm256_mul_ps(_mm256_set1_ps(c.alpha), v), _mm256_set1_ps(leak));
                     next[k] = _mm256_sub_ps(decayed, _mm256_and_ps(spiking, _mm256_set1_ps(reset)));
                     spikes |= (_mm256_movemask_ps(spiking) as u16) << (8 * k);
@@ -145,7 +145,7 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
                 for l in 0..LANES {
                     let spiking = v[l] > c.v_th;
                     spikes |= u16::from(spiking) << l;
-                    active |= u16::from((v[l] - c.v_th).abs() < c.b_th) << l;
+                    active |= u16::from((v[l] - c.v_th).abs() < c.band) << l;
                     next[l] = c.alpha * v[l] + leak - if spiking { reset } else { 0.0 };
                 }
                 (next, spikes, active)
@@ -155,7 +155,7 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
 
     let Tile { columns, first_word, weights, constants: c } = tile;
     let (weights, _) = weights.as_chunks::<W>();
-    let leak = c.v_rest - c.alpha * c.v_rest;
+    let leak = c.leak;
     // Padding neurons have weights 0 but may drift to V_rest: they never count.
     let valid = [0, 64].map(|first| match columns.used.saturating_sub(first) {
         n @ 0..64 => (1u64 << n) - 1,
@@ -200,7 +200,7 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
         }
         let (mut spiking, mut near) = ([0u64; 2], [0u64; 2]);
         // S[0] is 0, whatever V_th is.
-        let reset = if t > 0 { c.reset } else { 0.0 };
+        let reset = if t > 0 { c.kick } else { 0.0 };
         for (k, chunk) in v.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let (next, s, a) = pass(chunk, c, leak, reset);
             *chunk = next;
@@ -238,8 +238,8 @@ pub fn lif_forward<const W: usize, const QUIET: bool>(
 }
 
 /// Whether a neuron without input does nothing and, once below the band of active potentials, stays there.
-pub fn is_quiet(c: &LifConstants) -> bool {
-    c.v_rest == 0.0 && c.v_th >= 0.0 && c.surrogate(0.0).is_none() && c.alpha <= 1.0
+pub fn is_quiet(c: &CellConstants) -> bool {
+    c.leak == 0.0 && c.v_th >= 0.0 && c.surrogate_at(0.0).is_none() && c.alpha <= 1.0
 }
 
 /// Turns the bits of one sample into events in (t, j) order and appends them.

@@ -1,6 +1,6 @@
 //! Cross entropy, the activity regularisers, and their gradients.
 
-use crate::model::{Network, Regulariser};
+use crate::network::{Network, Regulariser};
 
 /// Softmax cross entropy of one sample; `gradient` takes (softmax - one-hot) / B.
 ///

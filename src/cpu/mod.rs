@@ -28,7 +28,8 @@ pub(crate) use group::group_size;
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, LifConstants, Network};
+use crate::network::{CellConstants, Logits, Network};
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use adam::adam as update;
 use conv::{Conv, ConvLayer, ConvSample};
@@ -49,7 +50,7 @@ pub struct CpuEngine {
     method: Method,
     layer_methods: Vec<LayerMethod>,
     held: Option<Arc<EventSet>>,
-    lif: Vec<LifConstants>,
+    lif: Vec<CellConstants>,
     readout: ReadoutConstants,
     /// Of each hidden layer that is a convolution.
     convs: Vec<Option<Conv>>,
@@ -131,6 +132,7 @@ impl CpuEngine {
     /// A network that [`Network::check`] refuses.
     pub fn new(network: &Network, method: Method) -> Result<Self> {
         network.check()?;
+        check_method(network, method)?;
         if let (Method::Reference, Some(l)) = (method, network.first_conv()) {
             return Err(Error::Unsupported(format!(
                 "hidden[{l}] is a convolution, which the method `reference` does not compute; compare with `dense`"
@@ -148,8 +150,8 @@ impl CpuEngine {
             lif: method.network(network).hidden.iter().map(|layer| layer.constants(dt)).collect(),
             readout: ReadoutConstants {
                 alpha: network.readout.alpha(dt) as f32,
-                gain: network.readout.gain_value(dt) as f32,
-                logits: network.readout.logits,
+                gain: network.integrator().map_or(1.0, |readout| readout.gain_value(dt)) as f32,
+                logits: network.integrator().map_or(Logits::Max, |readout| readout.logits),
             },
             convs: network.hidden.iter().map(|layer| layer.conv().map(Conv::new)).collect(),
             network: network.clone(),
@@ -351,7 +353,7 @@ impl CpuEngine {
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         self.groups.iter_mut().flat_map(|group| &mut group.layers).for_each(|layer| layer.conv.kept.clear());
         Ok(Inspection {
-            hidden,
+            spiking: hidden,
             readout_v,
             logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
             loss,
@@ -480,10 +482,10 @@ impl Engine for CpuEngine {
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
-        let trained: Vec<f32> = self.lif.iter().map(|c| c.b_th).collect();
-        self.lif.iter_mut().for_each(|c| c.b_th = 0.0);
+        let trained: Vec<f32> = self.lif.iter().map(|c| c.band).collect();
+        self.lif.iter_mut().for_each(|c| c.band = 0.0);
         self.pass(batch, false, &mut Clock::default(), None);
-        self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.b_th = b_th);
+        self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.band = b_th);
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
         Ok(Evaluation {
             logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),

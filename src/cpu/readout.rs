@@ -2,7 +2,7 @@
 
 use super::tiles::Columns;
 use crate::events::Event;
-use crate::model::Logits;
+use crate::network::Logits;
 
 /// The readout's constants as the kernels use them.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,7 @@ pub fn readout<const W: usize>(
                     peak[j] = if higher { t as u32 } else { peak[j] };
                 }
             }
+            Logits::Mean | Logits::Last => {}
             Logits::Sum => {
                 for j in 0..W {
                     logits[j] += v[j];

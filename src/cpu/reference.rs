@@ -8,12 +8,12 @@
 //! the framework's. The readout, whose arrays are small, is integrated as in `dense.rs`.
 
 use super::loss::ActivityLoss;
-use crate::model::LifConstants;
+use crate::network::CellConstants;
 use rayon::prelude::*;
 
 /// Turns input currents into V in place (row t: V[t+1]) and writes spikes and counts, step by step for all samples.
 /// `v` and `s` are [B, T, N], `counts` is [B, N].
-pub fn integrate(v: &mut [f32], s: &mut [f32], counts: &mut [u32], (steps, n): (usize, usize), c: &LifConstants) {
+pub fn integrate(v: &mut [f32], s: &mut [f32], counts: &mut [u32], (steps, n): (usize, usize), c: &CellConstants) {
     counts.fill(0);
     s.par_chunks_mut(steps * n).for_each(|s| s[..n].fill(0.0));
     for t in 0..steps - 1 {
@@ -34,11 +34,11 @@ fn step(
     before: &[f32],
     after: &mut [f32],
     counts: &mut [u32],
-    c: &LifConstants,
+    c: &CellConstants,
 ) {
     for j in 0..v.len() {
         let potential = earlier.map_or(0.0, |v| v[j]);
-        let x = c.v_rest + c.alpha * (potential - c.v_rest) - c.reset * before[j] + v[j];
+        let x = c.alpha * potential + c.leak - c.kick * before[j] + v[j];
         v[j] = x;
         let spike = x > c.v_th;
         after[j] = if spike { 1.0 } else { 0.0 };
@@ -54,7 +54,7 @@ pub fn differentiate(
     v: &[f32],
     counts: &[u32],
     (steps, n): (usize, usize),
-    c: &LifConstants,
+    c: &CellConstants,
     activity: &ActivityLoss,
 ) {
     gradient.clear();
@@ -74,7 +74,7 @@ pub fn differentiate(
 
 /// δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]) of one sample, the surrogate not masked.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn error(now: &mut [f32], ds: &[f32], v: &[f32], counts: &[u32], c: &LifConstants, activity: &ActivityLoss) {
+fn error(now: &mut [f32], ds: &[f32], v: &[f32], counts: &[u32], c: &CellConstants, activity: &ActivityLoss) {
     let upper = activity.upper_gradient(counts.iter().sum());
     for j in 0..now.len() {
         let x = c.beta * (v[j] - c.v_th).abs() + 1.0;

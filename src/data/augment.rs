@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::MAX_EXTENT;
+use crate::network::MAX_EXTENT;
 use crate::presets;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

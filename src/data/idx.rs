@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::{self, Gunzip};
-use crate::model::MAX_EXTENT;
+use crate::network::MAX_EXTENT;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;

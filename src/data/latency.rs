@@ -3,7 +3,7 @@
 //! A pixel of intensity x in 0..1 charges a neuron of threshold θ and spikes at t = ⌊τ_eff ln(x / (x - θ))⌋ where x > θ,
 //! and never where x ≤ θ or t ≥ T.
 
-use crate::model::MAX_EXTENT;
+use crate::network::MAX_EXTENT;
 
 /// Threshold θ on the intensity.
 pub const THETA: f64 = 0.2;

@@ -19,7 +19,7 @@ pub use split::Validation;
 
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
-use crate::model::Network;
+use crate::network::Network;
 use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
@@ -95,7 +95,7 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     };
     let Loaded { train, test, origin, subset } = loaded;
     for half in [&train.set, &test.set] {
-        half.check_fits(network.inputs, network.time_steps, network.readout.classes)?;
+        half.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     let (set, validation) = options.validation.split(train.set, &train.speakers)?;
     let test_set = match options.test_speakers.is_empty() {
@@ -254,29 +254,10 @@ fn thousands(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::*;
+    use crate::network::*;
 
     fn network(inputs: usize, classes: usize) -> Network {
-        let init = Initialisation::Uniform { scale: 1.0 };
-        let hidden = HiddenLayer {
-            neurons: 4,
-            tau_ms: 10.0,
-            v_th: 1.0,
-            v_r: 0.0,
-            v_rest: 0.0,
-            beta: 100.0,
-            b_th: 0.2,
-            init,
-            connection: Connection::Linear,
-        };
-        Network {
-            inputs,
-            time_steps: 100,
-            dt_ms: 1.0,
-            hidden: vec![hidden],
-            readout: Readout { classes, tau_ms: 10.0, gain: ReadoutGain::One, logits: Logits::Max, init },
-            regulariser: Regulariser { lambda_up: 0.0, nu_up: 0.0, lambda_low: 0.0, nu_low: 0.0 },
-        }
+        Network::new(inputs, 100).layer(SpikingLayer::lif(4)).readout(Readout::max(classes)).build().unwrap()
     }
 
     /// A folder with one image of the subset's size in each half.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
-use crate::model::MAX_EXTENT;
+use crate::network::MAX_EXTENT;
 use rayon::prelude::*;
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;

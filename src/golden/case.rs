@@ -4,7 +4,8 @@ use super::file::{Fields, Tensors, bad, read_limited};
 use crate::engine::LossTerms;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, Connection, Convolution, HiddenLayer, Initialisation, Network, Readout, Regulariser};
+use crate::network::{Connection, Convolution, Integrator, Loss, Network, Readout, Regulariser, SpikingLayer};
+use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights, transposed};
 use std::path::Path;
 
@@ -199,7 +200,6 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
         true => layer.get(field),
         false => config.get::<Option<f64>>(common),
     };
-    let init = Initialisation::Uniform { scale: 1.0 };
     let number = |layer: &Fields, field: &str, common: &str| {
         own(layer, field, common)?.ok_or_else(|| config.wrong(common, "null, expected a number"))
     };
@@ -209,16 +209,15 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
             Connection::Conv(_) => &["c_in", "height", "width", "c_out", "kernel", "stride", "padding", "pool"],
         };
         layer.only(&[&["kind", "tau", "v_th", "v_r", "v_rest", "beta", "b_th"], extents].concat())?;
-        Ok(HiddenLayer {
-            neurons,
+        Ok(SpikingLayer {
             tau_ms: number(layer, "tau", "tau_hidden")?,
             v_th: number(layer, "v_th", "v_th")?,
             v_r: number(layer, "v_r", "v_r")?,
             v_rest: number(layer, "v_rest", "v_rest")?,
             beta: number(layer, "beta", "beta")?,
             b_th: own(layer, "b_th", "b_th")?.unwrap_or(f64::INFINITY),
-            init,
             connection,
+            ..SpikingLayer::lif(neurons)
         })
     });
     let hidden = hidden.collect::<Result<_>>()?;
@@ -228,13 +227,13 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
         time_steps: config.get("time_steps")?,
         dt_ms: config.get("dt")?,
         hidden,
-        readout: Readout {
-            classes,
+        readout: Readout::Integrator(Integrator {
             tau_ms: number(readout, "tau", "tau_readout")?,
             gain: config.get("readout_gain")?,
             logits: config.get("logits")?,
-            init,
-        },
+            ..Readout::max(classes)
+        }),
+        loss: Loss::default(),
         regulariser: Regulariser {
             lambda_up: config.get("lambda_up")?,
             nu_up: config.get("nu_up")?,
@@ -284,7 +283,7 @@ fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize, usize, Con
 }
 
 fn read_batch(network: &Network, samples: usize, tensors: &Tensors) -> Result<EventSet> {
-    let (time_steps, inputs, classes) = (network.time_steps, network.inputs, network.readout.classes);
+    let (time_steps, inputs, classes) = (network.time_steps, network.inputs, network.classes());
     let spikes = tensors.flags("spikes", &[samples, time_steps, inputs])?;
     let labels = tensors.i64("labels", &[samples])?;
     let mut batch = EventSet::new(inputs, time_steps);
@@ -321,14 +320,14 @@ fn read_expected(network: &Network, samples: usize, steps: usize, tensors: &Tens
             .map(|(l, extents)| Ok(as_matrix(tensors.f64(&format!("{name}.{l}"), &extents)?, &extents)))
             .collect::<Result<_>>()
     };
-    let classes = network.readout.classes;
+    let classes = network.classes();
     let hidden = network.hidden.iter().enumerate();
     Ok(Expected {
         hidden: hidden.map(|(l, layer)| per_layer(l, layer.neurons)).collect::<Result<_>>()?,
         readout_v: tensors.f64(&format!("v.{}", network.hidden.len()), &[samples, network.time_steps, classes])?,
         logits: tensors.f64("logits", &[samples, classes])?,
         loss: LossTerms {
-            cross_entropy: tensors.scalar("loss.ce")?,
+            task: tensors.scalar("loss.ce")?,
             upper: tensors.scalar("loss.up")?,
             lower: tensors.scalar("loss.low")?,
         },

@@ -4,7 +4,7 @@ use super::case::{Case, DeltaCase, DeltaInputs, ExpectedLayer, NetworkCase};
 use super::compare::{Check, Measure, count, exact, length, relative};
 use crate::engine::{ActiveEntry, Engine, Inspection, LayerInspection, StepReport, TrainingState};
 use crate::error::Result;
-use crate::model::Network;
+use crate::network::Network;
 use std::fmt;
 use std::path::Path;
 
@@ -115,8 +115,8 @@ fn network_checks(case: &NetworkCase, engine: &mut dyn Engine) -> Result<Vec<Che
 
 fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> {
     let expected = &case.expected;
-    let mut checks = vec![length("hidden layers", inspection.hidden.len(), expected.hidden.len())];
-    let layers = || inspection.hidden.iter().zip(&expected.hidden).enumerate();
+    let mut checks = vec![length("hidden layers", inspection.spiking.len(), expected.hidden.len())];
+    let layers = || inspection.spiking.iter().zip(&expected.hidden).enumerate();
     // A flipped spike spoils everything behind it, so spikes and active entries of all layers come first.
     for (l, (actual, expected)) in layers() {
         let neurons = case.network.hidden[l].neurons;
@@ -134,7 +134,7 @@ fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> 
     checks.push(relative("logits", &inspection.logits, &expected.logits, FORWARD_LIMIT));
     let mean = inspection.loss.divided(case.batch.len() as f64);
     for (name, actual, expected) in [
-        ("loss.ce", mean.cross_entropy, expected.loss.cross_entropy),
+        ("loss.ce", mean.task, expected.loss.task),
         ("loss.up", mean.upper, expected.loss.upper),
         ("loss.low", mean.lower, expected.loss.lower),
         ("loss.total", mean.total(), expected.total),

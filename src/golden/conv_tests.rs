@@ -5,7 +5,8 @@ use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method, TrainingState};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
-use crate::model::{Adam, Network};
+use crate::network::Network;
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 
 fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Inspection {
@@ -15,7 +16,7 @@ fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Insp
 
 /// Whether no potential is near a threshold, and none so large that its rounding shows.
 fn clear(network: &Network, seen: &Inspection) -> bool {
-    network.hidden.iter().zip(&seen.hidden).all(|(layer, seen)| {
+    network.hidden.iter().zip(&seen.spiking).all(|(layer, seen)| {
         seen.v.iter().filter(|&&v| v != 0.0).all(|&v| {
             let distance = (f64::from(v) - layer.v_th).abs();
             v.abs() < 16.0 && distance > 1e-5 && (distance - layer.b_th).abs() > 1e-5
@@ -32,19 +33,19 @@ fn close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
 }
 
 fn same(got: &Inspection, expected: &Inspection, of: &str) {
-    for (l, (a, b)) in got.hidden.iter().zip(&expected.hidden).enumerate() {
+    for (l, (a, b)) in got.spiking.iter().zip(&expected.spiking).enumerate() {
         let mut spikes = a.spikes.clone();
         spikes.sort_unstable();
         assert_eq!(spikes, b.spikes, "{of}: spikes of {l}");
         assert_eq!(a.spikes, spikes, "{of}: order of the spikes of {l}");
-        let keys = |seen: &Inspection| seen.hidden[l].active.iter().map(|e| (e.b, e.t, e.j)).collect::<Vec<_>>();
+        let keys = |seen: &Inspection| seen.spiking[l].active.iter().map(|e| (e.b, e.t, e.j)).collect::<Vec<_>>();
         assert_eq!(keys(got), keys(expected), "{of}: active entries of {l}");
-        let errors = |seen: &Inspection| seen.hidden[l].active.iter().map(|e| e.e).collect::<Vec<_>>();
+        let errors = |seen: &Inspection| seen.spiking[l].active.iter().map(|e| e.e).collect::<Vec<_>>();
         close(&format!("{of}: V of {l}"), &a.v, &b.v, 1e-5);
         close(&format!("{of}: e of {l}"), &errors(got), &errors(expected), 1e-3);
     }
     close(&format!("{of}: logits"), &got.logits, &expected.logits, 1e-5);
-    let loss = |seen: &Inspection| [seen.loss.cross_entropy as f32, seen.loss.upper as f32, seen.loss.lower as f32];
+    let loss = |seen: &Inspection| [seen.loss.task as f32, seen.loss.upper as f32, seen.loss.lower as f32];
     close(&format!("{of}: loss"), &loss(got), &loss(expected), 1e-5);
     for (l, (a, b)) in got.gradient.layers.iter().zip(&expected.gradient.layers).enumerate() {
         close(&format!("{of}: gradient of {l}"), &a.data, &b.data, 1e-3);
@@ -62,7 +63,7 @@ fn both_devices_equal_the_formulas() {
         }
         compared += 1;
         stacked += usize::from(network.hidden.iter().filter(|layer| layer.conv().is_some()).count() == 2);
-        spikes += expected.hidden.iter().map(|layer| layer.spikes.len()).sum::<usize>();
+        spikes += expected.spiking.iter().map(|layer| layer.spikes.len()).sum::<usize>();
         for method in [Method::Sparse, Method::Dense] {
             let mut engine = CpuEngine::new(&network, method).unwrap();
             same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, {method:?}"));
@@ -99,7 +100,7 @@ fn training_computes_what_an_inspection_shows_whatever_the_threads() {
         let (seen, report, state, evaluation) = run(1);
         assert_eq!((seen.clone(), report.clone(), state.clone(), evaluation), run(3), "seed {seed}");
         assert_eq!(seen.loss, report.loss);
-        let of = |l: usize| (seen.hidden[l].spikes.len() as u64, seen.hidden[l].active.len() as u64);
+        let of = |l: usize| (seen.spiking[l].spikes.len() as u64, seen.spiking[l].active.len() as u64);
         for l in 0..network.hidden.len() {
             assert_eq!((report.spikes[l + 1], report.active[l]), of(l), "seed {seed}, layer {l}");
         }

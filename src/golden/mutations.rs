@@ -6,7 +6,8 @@ use super::{Case, Check, DeltaInputs};
 use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, Profile, StepReport, TrainingState};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, Network, ReadoutGain};
+use crate::network::{Network, ReadoutGain};
+use crate::optimiser::Adam;
 use std::path::PathBuf;
 
 const CASES: [&str; 16] = [
@@ -182,33 +183,33 @@ fn a_case_holds_what_the_file_says() {
 
 #[test]
 fn one_wrong_spike_or_active_entry_fails() {
-    inspecting(|seen| seen.hidden[0].spikes.truncate(50), &["s.0"]);
-    inspecting(|seen| seen.hidden[1].spikes[3].1.0 += 1, &["s.1"]);
-    inspecting(|seen| seen.hidden[1].spikes.insert(0, (0, Event::new(0, 0))), &["s.1"]);
-    inspecting(|seen| seen.hidden[0].spikes.push((99, Event::new(0, 0))), &["s.0"]);
-    inspecting(|seen| seen.hidden[0].spikes.swap(0, 1), &["s.0"]);
+    inspecting(|seen| seen.spiking[0].spikes.truncate(50), &["s.0"]);
+    inspecting(|seen| seen.spiking[1].spikes[3].1.0 += 1, &["s.1"]);
+    inspecting(|seen| seen.spiking[1].spikes.insert(0, (0, Event::new(0, 0))), &["s.1"]);
+    inspecting(|seen| seen.spiking[0].spikes.push((99, Event::new(0, 0))), &["s.0"]);
+    inspecting(|seen| seen.spiking[0].spikes.swap(0, 1), &["s.0"]);
     // The Frobenius norm need not notice the lost ∇S of one entry: the mask does.
-    inspecting(|seen| _ = seen.hidden[1].active.remove(5), &["active.1", "e.1"]);
-    inspecting(|seen| seen.hidden[0].active.extend_from_within(..1), &["active.0", "e.0"]);
-    inspecting(|seen| seen.hidden[0].active.last_mut().unwrap().j = 999, &["active.0", "ds.0"]);
+    inspecting(|seen| _ = seen.spiking[1].active.remove(5), &["active.1", "e.1"]);
+    inspecting(|seen| seen.spiking[0].active.extend_from_within(..1), &["active.0", "e.0"]);
+    inspecting(|seen| seen.spiking[0].active.last_mut().unwrap().j = 999, &["active.0", "ds.0"]);
 }
 
 #[test]
 fn one_wrong_number_fails() {
-    inspecting(|seen| seen.hidden[0].v[700] += 1.0, &["v.0"]);
+    inspecting(|seen| seen.spiking[0].v[700] += 1.0, &["v.0"]);
     inspecting(|seen| seen.readout_v[3] = f32::NAN, &["v.2"]);
     inspecting(|seen| seen.logits[7] *= 1.001, &["logits"]);
     inspecting(|seen| seen.logits.swap(0, 1), &["logits"]);
     inspecting(|seen| seen.loss.lower *= 1.001, &["loss.low"]);
     inspecting(|seen| seen.loss.upper = 0.0, &["loss.up", "loss.total"]);
-    inspecting(|seen| seen.loss.cross_entropy /= 8.0, &["loss.ce", "loss.total"]);
+    inspecting(|seen| seen.loss.task /= 8.0, &["loss.ce", "loss.total"]);
     inspecting(|seen| seen.gradient.layers[0].data.iter_mut().for_each(|w| *w *= 1.001), &["dw.0"]);
     inspecting(|seen| *largest(&mut seen.gradient.layers[2].data) *= 1.001, &["dw.2"]);
     inspecting(|seen| seen.gradient.layers[1].data[0] = f32::NAN, &["dw.1"]);
-    inspecting(|seen| seen.hidden[1].active[2].e = f32::INFINITY, &["ds.1", "e.1"]);
-    inspecting(|seen| seen.hidden[1].active.iter_mut().for_each(|entry| entry.g *= 1.001), &["ds.1"]);
+    inspecting(|seen| seen.spiking[1].active[2].e = f32::INFINITY, &["ds.1", "e.1"]);
+    inspecting(|seen| seen.spiking[1].active.iter_mut().for_each(|entry| entry.g *= 1.001), &["ds.1"]);
     let swap = |seen: &mut Inspection| {
-        let active = &mut seen.hidden[1].active;
+        let active = &mut seen.spiking[1].active;
         (active[0].e, active[1].e, active[0].g, active[1].g) = (active[1].e, active[0].e, active[1].g, active[0].g);
     };
     inspecting(swap, &["ds.1", "e.1"]);
@@ -221,10 +222,10 @@ fn largest(values: &mut [f32]) -> &mut f32 {
 #[test]
 fn missing_parts_fail_instead_of_being_passed_over() {
     inspecting(|seen| seen.logits.truncate(10), &["logits"]);
-    inspecting(|seen| seen.hidden[0].v.clear(), &["v.0"]);
+    inspecting(|seen| seen.spiking[0].v.clear(), &["v.0"]);
     inspecting(|seen| seen.gradient.layers.truncate(1), &["gradient layers"]);
-    inspecting(|seen| seen.hidden.truncate(1), &["hidden layers"]);
-    inspecting(|seen| seen.hidden.push(seen.hidden[0].clone()), &["hidden layers"]);
+    inspecting(|seen| seen.spiking.truncate(1), &["hidden layers"]);
+    inspecting(|seen| seen.spiking.push(seen.spiking[0].clone()), &["hidden layers"]);
     let nothing = Mistake::Reports(|reports| reports.clear());
     assert_eq!(failures("tiny", nothing), ["adam.loss"]);
 }
@@ -274,8 +275,8 @@ fn wrong_updates_and_reports_fail() {
     let reported = |alter: fn(&mut Vec<StepReport>)| failures("tiny", Mistake::Reports(alter));
     assert_eq!(reported(|reports| reports.swap(0, 2)), ["reports", "adam.loss"]);
     assert_eq!(reported(|reports| reports.truncate(2)), ["adam.loss"]);
-    assert_eq!(reported(|reports| reports[1].loss.cross_entropy *= 1.001), ["adam.loss"]);
-    assert_eq!(reported(|reports| reports[2].loss.cross_entropy = f64::NAN), ["adam.loss"]);
+    assert_eq!(reported(|reports| reports[1].loss.task *= 1.001), ["adam.loss"]);
+    assert_eq!(reported(|reports| reports[2].loss.task = f64::NAN), ["adam.loss"]);
     assert_eq!(reported(|reports| reports[0].spikes[1] += 1), ["reported spikes"]);
     assert_eq!(reported(|reports| reports[0].active.clear()), ["reported active entries"]);
 }
@@ -290,8 +291,8 @@ fn known_mistakes_of_implementations_fail() {
     fails("ties", "s.0", Mistake::Network(|network| network.hidden[0].v_th -= 1e-7));
     fails("ties", "active.0", Mistake::Network(|network| network.hidden[0].b_th += 1e-7));
     fails("vrest", "v.0", Mistake::Network(|network| network.hidden[0].v_rest = 0.0));
-    fails("gain", "logits", Mistake::Network(|network| network.readout.gain = ReadoutGain::One));
-    fails("medium_sum", "logits", Mistake::Network(|network| network.readout.tau_ms = 10.0));
+    fails("gain", "logits", Mistake::Network(|network| network.integrator_mut().unwrap().gain = ReadoutGain::One));
+    fails("medium_sum", "logits", Mistake::Network(|network| network.integrator_mut().unwrap().tau_ms = 10.0));
     fails("dense_surrogate", "active.0", Mistake::Network(|network| network.hidden[0].b_th = 0.2));
     fails("t2", "loss.low", Mistake::Network(|network| network.regulariser.lambda_low = 0.0));
     fails("medium_max", "dw.1", Mistake::Network(|network| network.hidden[1].beta = 101.0));

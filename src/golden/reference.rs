@@ -8,9 +8,11 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::{
-    Adam, Connection, Convolution, HiddenLayer, Initialisation, Logits, Network, Readout, ReadoutGain, Regulariser,
+use crate::network::{
+    Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
+    SpikingLayer,
 };
+use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -86,7 +88,7 @@ impl Reference {
             });
             spikes.push(s_l);
         }
-        let (c, readout) = (network.readout.classes, &network.readout);
+        let (c, readout) = (network.classes(), network.integrator().expect("integrators"));
         let current = product(&read[v.len()], &self.weights[v.len()], c);
         let mut readout_v = vec![0.0; steps * c];
         for now in 0..(steps - 1) * c {
@@ -100,6 +102,7 @@ impl Reference {
         let logit = |class: usize| match readout.logits {
             Logits::Max => at(peaks[class], class),
             Logits::Sum => (0..steps).map(|t| at(t, class)).sum(),
+            Logits::Mean | Logits::Last => unimplemented!("the paper's readouts alone"),
         };
         let logits = (0..c).map(logit).collect();
         Trace { spikes, read, v, readout_v, logits, peaks }
@@ -110,21 +113,22 @@ impl Reference {
         let largest = trace.logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = trace.logits.iter().map(|logit| (logit - largest).exp()).sum();
         let cross_entropy = largest + sum.ln() - trace.logits[label];
-        let mut loss = LossTerms { cross_entropy, ..LossTerms::default() };
+        let mut loss = LossTerms { task: cross_entropy, ..LossTerms::default() };
 
         // ∇V of the readout takes the place of e; its δ carries the gain.
-        let c = network.readout.classes;
+        let (c, readout) = (network.classes(), network.integrator().expect("integrators"));
         let mut error = vec![0.0; steps * c];
         for (class, logit) in trace.logits.iter().enumerate() {
             let target = if class == label { 1.0 } else { 0.0 };
             let d_logit = ((logit - largest).exp() / sum - target) / samples;
-            match network.readout.logits {
+            match readout.logits {
                 Logits::Max => error[trace.peaks[class] * c + class] = d_logit,
                 Logits::Sum => (0..steps).for_each(|t| error[t * c + class] = d_logit),
+                Logits::Mean | Logits::Last => unimplemented!("the paper's readouts alone"),
             }
         }
-        let gain = network.readout.gain_value(network.dt_ms);
-        let mut delta = recurrence(network.readout.alpha(network.dt_ms), &error, c);
+        let gain = readout.gain_value(network.dt_ms);
+        let mut delta = recurrence(readout.alpha(network.dt_ms), &error, c);
         delta.iter_mut().for_each(|delta| *delta *= gain);
 
         let mut gradient = self.weights.clone();
@@ -213,7 +217,7 @@ impl Reference {
             }
         }
         let rounded = self.weights_of(&gradient);
-        (Inspection { hidden, readout_v, logits, loss, gradient: rounded }, gradient, correct)
+        (Inspection { spiking: hidden, readout_v, logits, loss, gradient: rounded }, gradient, correct)
     }
 
     fn weights_of(&self, layers: &Layers) -> Weights {
@@ -241,7 +245,7 @@ fn entries(conv: &Convolution) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The weights of a layer as a matrix [N_in, N].
-fn unrolled(layer: &HiddenLayer, weights: &[f64]) -> Vec<f64> {
+fn unrolled(layer: &SpikingLayer, weights: &[f64]) -> Vec<f64> {
     let Some(conv) = layer.conv() else { return weights.to_vec() };
     let mut full = vec![0.0; conv.inputs() * conv.neurons()];
     entries(conv).for_each(|(at, own)| full[at] = weights[own]);
@@ -249,8 +253,8 @@ fn unrolled(layer: &HiddenLayer, weights: &[f64]) -> Vec<f64> {
 }
 
 /// The gradient of a layer's own weights from that of the matrix [N_in, N].
-fn folded(layer: Option<&HiddenLayer>, full: Vec<f64>) -> Vec<f64> {
-    let Some(conv) = layer.and_then(HiddenLayer::conv) else { return full };
+fn folded(layer: Option<&SpikingLayer>, full: Vec<f64>) -> Vec<f64> {
+    let Some(conv) = layer.and_then(SpikingLayer::conv) else { return full };
     let mut own = vec![0.0; conv.patch() * conv.filters];
     entries(conv).for_each(|(at, k)| own[k] += full[at]);
     own
@@ -288,7 +292,7 @@ fn recurrence(alpha: f64, error: &[f64], n: usize) -> Vec<f64> {
 }
 
 /// g(V), 0 where inactive.
-fn surrogate(layer: &HiddenLayer, v: f64) -> f64 {
+fn surrogate(layer: &SpikingLayer, v: f64) -> f64 {
     let distance = (v - layer.v_th).abs();
     if distance < layer.b_th { (layer.beta * distance + 1.0).powi(-2) } else { 0.0 }
 }
@@ -338,7 +342,7 @@ impl Engine for Reference {
             let step = (*m / correction1) / ((*v / correction2).sqrt() + adam.epsilon);
             *w -= adam.lr * (step + adam.weight_decay * *w);
         }
-        let counts = |count: fn(&LayerInspection) -> usize| seen.hidden.iter().map(move |layer| count(layer) as u64);
+        let counts = |count: fn(&LayerInspection) -> usize| seen.spiking.iter().map(move |layer| count(layer) as u64);
         self.reports.push(StepReport {
             step: self.step,
             samples: batch.len(),
@@ -359,7 +363,7 @@ impl Engine for Reference {
         let seen = self.inspect(batch)?;
         Ok(Evaluation {
             logits: seen.logits,
-            spikes: seen.hidden.iter().map(|layer| layer.spikes.len() as u64).collect(),
+            spikes: seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect(),
         })
     }
 
@@ -399,7 +403,7 @@ pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let init = Initialisation::Uniform { scale: 3.0 };
     let regulariser = Regulariser { lambda_up: 0.3, nu_up: 1.5, lambda_low: 1.0, nu_low: 2.5 };
-    let hidden = (0..rng.random_range(1..4)).map(|_| HiddenLayer {
+    let hidden = (0..rng.random_range(1..4)).map(|_| SpikingLayer {
         neurons: rng.random_range(1..20),
         tau_ms: rng.random_range(2.0..20.0),
         v_th: rng.random_range(0.5..1.5),
@@ -408,25 +412,27 @@ pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
         beta: rng.random_range(1.0..100.0),
         b_th: [0.2, 0.5, 3.0, f64::INFINITY][rng.random_range(0..4)],
         init,
-        connection: Connection::Linear,
+        ..SpikingLayer::lif(0)
     });
     let network = Network {
         hidden: hidden.collect(),
         inputs: rng.random_range(1..20),
         time_steps: rng.random_range(1..40),
         dt_ms: 1.0,
-        readout: Readout {
+        readout: Readout::Integrator(Integrator {
             classes: rng.random_range(1..8),
             tau_ms: rng.random_range(2.0..20.0),
             gain: [ReadoutGain::One, ReadoutGain::OneMinusAlpha][rng.random_range(0..2)],
             logits: [Logits::Max, Logits::Sum][rng.random_range(0..2)],
+            bias: false,
             init,
-        },
+        }),
+        loss: Loss::default(),
         regulariser,
     };
     let mut batch = EventSet::new(network.inputs, network.time_steps);
     for _ in 0..rng.random_range(1..6) {
-        let label = rng.random_range(0..network.readout.classes as u32);
+        let label = rng.random_range(0..network.classes() as u32);
         let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
         let spikes: Vec<_> = slots.filter(|_| rng.random_bool(0.2)).collect();
         batch.push(spikes, label).expect("spikes lie inside");
@@ -464,7 +470,7 @@ pub(crate) fn random_conv(seed: u64) -> (Network, Weights, EventSet) {
     network.time_steps = rng.random_range(2..25);
     let mut batch = EventSet::new(network.inputs, network.time_steps);
     for _ in 0..rng.random_range(1..6) {
-        let label = rng.random_range(0..network.readout.classes as u32);
+        let label = rng.random_range(0..network.classes() as u32);
         let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
         let density = rng.random_range(0.01..0.2);
         let spikes: Vec<_> = slots.filter(|_| rng.random_bool(density)).collect();
@@ -507,7 +513,7 @@ mod tests {
 
     #[test]
     fn training_lowers_the_loss() {
-        let (network, weights, batch) = (0..).map(random).find(|(network, ..)| network.readout.classes > 2).unwrap();
+        let (network, weights, batch) = (0..).map(random).find(|(network, ..)| network.classes() > 2).unwrap();
         let mut engine = Reference::new(&network);
         engine.load(&TrainingState::new(weights)).unwrap();
         for _ in 0..50 {

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::delta_scratch::DeltaScratch;
 use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
-use crate::model::{HiddenLayer, Network};
+use crate::network::{Network, SpikingLayer};
 use crate::weights::Matrix;
 use std::ops::Range;
 
@@ -18,13 +18,13 @@ pub fn quads(neurons: usize) -> usize {
 
 /// Neurons of a hidden layer as its kernels number them. Those of a convolution are numbered pixel by pixel, and the filters
 /// of each pixel fill whole quads: there are slots without a neuron where the filters are no multiple of four.
-pub fn slots(layer: &HiddenLayer) -> usize {
+pub fn slots(layer: &SpikingLayer) -> usize {
     layer.conv().map_or(layer.neurons, |conv| 4 * quads(conv.filters) * conv.pixels())
 }
 
 /// [`slots`] of each hidden layer, then the classes.
 pub fn all_slots(network: &Network) -> impl Iterator<Item = usize> {
-    network.hidden.iter().map(slots).chain([network.readout.classes])
+    network.hidden.iter().map(slots).chain([network.classes()])
 }
 
 /// Lanes of a workgroup of the scan.
@@ -418,7 +418,7 @@ impl<B: Clone> State<B> {
                 },
             });
         }
-        let q = quads(network.readout.classes) as u64;
+        let q = quads(network.classes()) as u64;
         let events = 4 * sizes.input_events as u64;
         let sorted = "input spikes by neuron";
         let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;

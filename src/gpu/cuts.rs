@@ -7,7 +7,7 @@ use super::sparse::Purpose;
 use crate::engine::{Engine, KernelTime};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use std::time::{Duration, Instant};
 
 /// Replays of a part take at least this long together.

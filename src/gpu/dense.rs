@@ -14,7 +14,7 @@ use super::{GpuEngine, shaders as k};
 use crate::engine::{ActiveEntry, LayerInspection, Method};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::model::Network;
+use crate::network::Network;
 
 /// The arrays of a dense step, (B T, Q) vec4 each.
 #[derive(Default)]
@@ -256,7 +256,7 @@ pub fn inspect_hidden(engine: &GpuEngine, batch: &EventSet) -> Result<Vec<LayerI
                     if s[row * n + j] > 0.0 {
                         spikes.push((b, Event::new(t, j)));
                     }
-                    if let Some(g) = c.surrogate(v[row * n + j]) {
+                    if let Some(g) = c.surrogate_at(v[row * n + j]) {
                         active.push(ActiveEntry { b, t: t as u32, j: j as u32, g, e: e[row * n + j] });
                     }
                 }

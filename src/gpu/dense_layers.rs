@@ -15,7 +15,7 @@ use super::shaders as k;
 use super::sparse::groups;
 use crate::engine::LayerMethod;
 use crate::error::Result;
-use crate::model::Network;
+use crate::network::Network;
 
 /// Scratch of the products, for the samples of a chunk.
 pub struct Scratch {

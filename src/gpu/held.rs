@@ -10,7 +10,7 @@ use super::shaders as k;
 use super::sparse::{Purpose, groups, record_scan};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::Network;
+use crate::network::Network;
 use std::sync::Arc;
 
 /// Bytes uploaded before the host waits: the driver's copy of what was written lives until then.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::engine::{Engine, Method, TrainingState};
     use crate::gpu::{GpuEngine, GpuOptions};
-    use crate::model::Adam;
+    use crate::optimiser::Adam;
     use crate::presets;
     use crate::weights::Weights;
 
@@ -191,7 +191,8 @@ mod tests {
     #[test]
     fn lists_are_in_order_from_the_host_and_from_the_device() {
         let mut network = presets::ours("fmnist").unwrap().network;
-        (network.inputs, network.time_steps, network.readout.classes) = (3, 150, 2);
+        (network.inputs, network.time_steps) = (3, 150);
+        network.integrator_mut().unwrap().classes = 2;
         network.set_hidden(&[8]).unwrap();
         let mut set = EventSet::new(3, 150);
         for b in 0..14usize {

@@ -10,7 +10,7 @@ use super::{GpuEngine, GpuOptions, dense, shaders as k};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, Method, check_batch};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
-use crate::model::Network;
+use crate::network::Network;
 use crate::weights::Weights;
 
 /// Forward and backward of `batch`, everything kept.
@@ -30,8 +30,14 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
             true => (dense::inspect_hidden(engine, part)?, dense::readout_v(engine, part)?),
             false => inspect_events(engine, state, part, report)?,
         };
-        let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.readout.classes)?;
-        Ok(Inspection { hidden, readout_v, logits, loss: report.loss(), gradient: Weights { layers: Vec::new() } })
+        let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.classes())?;
+        Ok(Inspection {
+            spiking: hidden,
+            readout_v,
+            logits,
+            loss: report.loss(),
+            gradient: Weights { layers: Vec::new() },
+        })
     });
     // The recordings bind these potentials: neither is kept.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
@@ -46,8 +52,8 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
 
 /// The samples of `piece` behind those of `whole`.
 fn joined(mut whole: Inspection, piece: Inspection, network: &Network) -> Inspection {
-    let before = (whole.logits.len() / network.readout.classes) as u32;
-    for (layer, next) in whole.hidden.iter_mut().zip(piece.hidden) {
+    let before = (whole.logits.len() / network.classes()) as u32;
+    for (layer, next) in whole.spiking.iter_mut().zip(piece.spiking) {
         layer.v.extend(next.v);
         layer.spikes.extend(next.spikes.into_iter().map(|(b, event)| (before + b, event)));
         layer.active.extend(next.active.into_iter().map(|entry| ActiveEntry { b: before + entry.b, ..entry }));
@@ -70,7 +76,7 @@ fn inspect_events(
         .collect::<Result<_>>()?;
     let rows = part.len() * part.time_steps();
     let readout_v = match v.last() {
-        Some(v) => read_rows(&engine.context, v, rows, engine.network.readout.classes)?,
+        Some(v) => read_rows(&engine.context, v, rows, engine.network.classes())?,
         None => Vec::new(),
     };
     Ok((hidden, readout_v))

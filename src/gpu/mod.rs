@@ -47,7 +47,8 @@ pub use variant::{VARIANTS, Variant};
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::{Adam, MAX_EXTENT, Network};
+use crate::network::{MAX_EXTENT, Network};
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use buffers::{LayerWeights, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
 use context::Context;
@@ -132,6 +133,7 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
+        check_method(network, method)?;
         check_supported(network, method)?;
         if method == Method::Reference {
             reference::check(network)?;
@@ -613,7 +615,7 @@ impl Engine for GpuEngine {
     }
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        let classes = self.network.readout.classes;
+        let classes = self.network.classes();
         let hidden = self.network.hidden.len();
         let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;

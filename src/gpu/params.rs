@@ -1,6 +1,6 @@
 //! The uniform structs of the shaders. A test reflects the WGSL and compares every field's name and offset.
 
-use crate::model::AdamConstants;
+use crate::optimiser::AdamConstants;
 use bytemuck::{Pod, Zeroable};
 
 /// What a dispatch needs to know; `shaders/shared/params.wgsl` says what each field is.
@@ -29,11 +29,11 @@ pub struct Params {
     pub sum_readout: u32,
     pub report_at: u32,
     pub alpha: f32,
-    pub v_rest: f32,
+    pub leak: f32,
     pub v_th: f32,
-    pub reset: f32,
+    pub kick: f32,
     pub beta: f32,
-    pub b_th: f32,
+    pub band: f32,
     pub gain: f32,
     pub lambda_up: f32,
     pub nu_up: f32,

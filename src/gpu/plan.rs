@@ -2,7 +2,7 @@
 
 use super::buffers::{Capacity, Request, Sizes, State, quads, shards, slots};
 use crate::error::{Error, Result};
-use crate::model::Network;
+use crate::network::Network;
 use std::ops::Range;
 
 /// First guess of the entries of a list, per neuron and time step.
@@ -319,7 +319,7 @@ mod tests {
                 let plan = super::plan(&network, 256, events, DENSITY_GUESS, 8 << 20, &limits).unwrap();
                 let sparse: u64 = plan.state.iter().filter(|(name, _)| name != "batch").map(|(_, b)| b).sum();
                 // Spikes, the input's too, potentials and deltas of each layer: what a dense step keeps.
-                let neurons = network.inputs + 3 * 2 * hidden + 2 * network.readout.classes;
+                let neurons = network.inputs + 3 * 2 * hidden + 2 * network.classes();
                 let dense = 4 * 256 * network.time_steps as u64 * neurons as u64;
                 assert!(sparse * 10 < dense, "{name} {hidden}: {sparse} of {dense}");
             }

@@ -9,7 +9,7 @@ use super::steps::{Report, part};
 use crate::engine::{KernelTime, Profile, Slice, check_batch};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 
 /// Dispatches timed at once: a query set holds at most 4,096 timestamps.
 const MOST: usize = 2048;

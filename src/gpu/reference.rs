@@ -6,7 +6,7 @@ use super::recording::Recorder;
 use super::shaders as k;
 use super::sparse::groups;
 use crate::error::{Error, Result};
-use crate::model::Network;
+use crate::network::Network;
 
 /// Most dispatches of the time loops of one step: each has a bind group and parameters of its own.
 const MOST_PASSES: usize = 16_384;

@@ -13,7 +13,7 @@ use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders as k;
 use super::variant::Variant;
 use crate::engine::layer_bit;
-use crate::model::{Convolution, HiddenLayer, Logits, Network};
+use crate::network::{Convolution, Logits, Network, SpikingLayer};
 
 /// What a recording is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         chunk: state.chunk as u32,
         chunk_samples: batch as u32,
         counts: (batch * (network.time_steps + slots + quads(slots))) as u32,
-        sum_readout: u32::from(network.readout.logits == Logits::Sum),
+        sum_readout: u32::from(network.integrator().is_some_and(|readout| readout.logits == Logits::Sum)),
         report_at: 4 + 4 * l as u32,
         lambda_up: r.lambda_up as f32,
         nu_up: r.nu_up as f32,
@@ -136,7 +136,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
     match network.hidden.get(l) {
         Some(layer) => {
             let c = layer.constants(network.dt_ms);
-            (p.alpha, p.v_rest, p.v_th, p.reset, p.beta, p.b_th) = (c.alpha, c.v_rest, c.v_th, c.reset, c.beta, c.b_th);
+            (p.alpha, p.leak, p.v_th, p.kick, p.beta, p.band) = (c.alpha, c.leak, c.v_th, c.kick, c.beta, c.band);
             let lists = state.sizes.capacity[l];
             (p.event_capacity, p.active_capacity) = (lists.events, lists.active);
             if let Some(conv) = layer.conv() {
@@ -145,7 +145,7 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         }
         None => {
             p.alpha = network.readout.alpha(network.dt_ms) as f32;
-            p.gain = network.readout.gain_value(network.dt_ms) as f32;
+            p.gain = network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32;
             p.report_at = 2;
         }
     }
@@ -210,7 +210,7 @@ impl<'a> Step<'a> {
         (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
             // |V - V_th| < 0 holds nowhere: no active entry; and no list but the next layer's input.
-            p.b_th = 0.0;
+            p.band = 0.0;
             p.scanned = p.batch * p.steps;
         }
         p.per_lane = scan_per_lane(p.scanned.into(), self.variant.scan_per_lane()) as u32;
@@ -229,7 +229,7 @@ impl<'a> Step<'a> {
     }
 
     fn conv(&self, l: usize) -> Option<&'a Convolution> {
-        self.network.hidden.get(l).and_then(HiddenLayer::conv)
+        self.network.hidden.get(l).and_then(SpikingLayer::conv)
     }
 
     fn recording(&self) -> bool {

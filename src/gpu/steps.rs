@@ -9,7 +9,7 @@ use super::sparse::Purpose;
 use crate::engine::{LossTerms, NotFinite, StepReport};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Report {
     pub fn loss(&self) -> LossTerms {
         let hidden = 0..(self.0.len() - 6) / 4;
         LossTerms {
-            cross_entropy: self.float(2),
+            task: self.float(2),
             upper: hidden.clone().map(|l| self.float(6 + 4 * l)).sum(),
             lower: hidden.map(|l| self.float(7 + 4 * l)).sum(),
         }
@@ -522,13 +522,14 @@ mod tests {
     use super::*;
     use crate::engine::{Engine, Method, TrainingState};
     use crate::gpu::GpuOptions;
-    use crate::model::Network;
+    use crate::network::Network;
     use crate::presets;
     use crate::weights::Weights;
 
     fn network() -> Network {
         let mut network = presets::ours("fmnist").unwrap().network;
-        (network.inputs, network.time_steps, network.readout.classes) = (30, 40, 2);
+        (network.inputs, network.time_steps) = (30, 40);
+        network.integrator_mut().unwrap().classes = 2;
         network.set_hidden(&[40, 20]).unwrap();
         network
     }

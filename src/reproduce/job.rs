@@ -6,7 +6,7 @@ use crate::data::{self, DataSet, LoadOptions};
 use crate::device::Device;
 use crate::engine::{DeviceInfo, Method};
 use crate::error::{Error, Result};
-use crate::model::Network;
+use crate::network::Network;
 use crate::presets::{self, data_set};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use super::figure::{Content, Figure};
 use super::job::Job;
 use crate::config::{RunConfig, Schedule};
 use crate::error::Result;
-use crate::model::{Initialisation, Logits, ReadoutGain};
+use crate::network::{Initialisation, Integrator, Logits, ReadoutGain};
 use crate::presets;
 use serde_json::json;
 
@@ -16,24 +16,30 @@ const SETTINGS: [Setting; 24] = [
     ("T", |c| c.network.time_steps.to_string()),
     ("Δt, ms", |c| c.network.dt_ms.to_string()),
     ("τ hidden, ms", |c| of_hidden(c, |layer| layer.tau_ms)),
-    ("τ readout, ms", |c| c.network.readout.tau_ms.to_string()),
+    ("τ readout, ms", |c| of_readout(c, |readout| readout.tau_ms.to_string())),
     ("V_th", |c| of_hidden(c, |layer| layer.v_th)),
     ("V_r", |c| of_hidden(c, |layer| layer.v_r)),
     ("V_rest", |c| of_hidden(c, |layer| layer.v_rest)),
     ("β", |c| of_hidden(c, |layer| layer.beta)),
     ("B_th", |c| of_hidden(c, |layer| layer.b_th)),
-    ("initial weights", |c| match c.network.readout.init {
+    ("initial weights", |c| match c.network.readout.init() {
         Initialisation::Normal { scale } => format!("normal, σ = {scale} (1-α)/√N_in"),
         Initialisation::Uniform { scale } => format!("uniform, ±{scale}/√N_in"),
     }),
     ("initial spikes", |c| if c.initial_spikes > 0.0 { c.initial_spikes.to_string() } else { "as drawn".into() }),
-    ("readout's gain", |c| match c.network.readout.gain {
-        ReadoutGain::One => "1".into(),
-        ReadoutGain::OneMinusAlpha => "1 - α_r".into(),
+    ("readout's gain", |c| {
+        of_readout(c, |readout| match readout.gain {
+            ReadoutGain::One => "1".into(),
+            ReadoutGain::OneMinusAlpha => "1 - α_r".into(),
+        })
     }),
-    ("logits", |c| match c.network.readout.logits {
-        Logits::Max => "max over t".into(),
-        Logits::Sum => "sum over t".into(),
+    ("logits", |c| {
+        of_readout(c, |readout| match readout.logits {
+            Logits::Max => "max over t".into(),
+            Logits::Sum => "sum over t".into(),
+            Logits::Mean => "mean over t".into(),
+            Logits::Last => "at the last t".into(),
+        })
     }),
     ("λ_up, ν_up", |c| format!("{}, {}", c.network.regulariser.lambda_up, c.network.regulariser.nu_up)),
     ("λ_low, ν_low", |c| format!("{}, {}", c.network.regulariser.lambda_low, c.network.regulariser.nu_low)),
@@ -50,8 +56,13 @@ const SETTINGS: [Setting; 24] = [
     ("augmentation", |c| if c.augment.is_on() { "on".into() } else { "none".into() }),
 ];
 
+/// A setting of the readout's integrators.
+fn of_readout(c: &RunConfig, value: impl Fn(&Integrator) -> String) -> String {
+    c.network.integrator().map_or_else(|| "spike counts".into(), value)
+}
+
 /// One number where all hidden layers agree.
-fn of_hidden(config: &RunConfig, value: fn(&crate::model::HiddenLayer) -> f64) -> String {
+fn of_hidden(config: &RunConfig, value: fn(&crate::network::SpikingLayer) -> f64) -> String {
     let mut values: Vec<String> = config.network.hidden.iter().map(|layer| value(layer).to_string()).collect();
     values.dedup();
     values.join(", ")

@@ -9,7 +9,7 @@ use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::memory::{self, Densities};
-use crate::model::Network;
+use crate::network::Network;
 use crate::plot::ChartAxis;
 use crate::presets;
 use serde_json::{Value, json};

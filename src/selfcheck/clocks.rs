@@ -4,7 +4,7 @@ use super::task::Task;
 use super::workloads::Workload;
 use crate::engine::{Engine, TrainingState};
 use crate::error::Result;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

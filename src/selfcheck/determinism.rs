@@ -8,7 +8,8 @@ use crate::engine::{Engine, Method, TrainingState};
 use crate::error::Result;
 use crate::events::EventSet;
 use crate::gpu::{GpuOptions, Variant};
-use crate::model::{Adam, Logits, Network};
+use crate::network::{Logits, Network};
+use crate::optimiser::Adam;
 use crate::presets;
 use crate::weights::Weights;
 use serde_json::json;
@@ -86,7 +87,8 @@ fn ways(variants: &[Variant]) -> Vec<Way> {
 impl Training {
     fn new() -> Result<Self> {
         let mut network = presets::ours("fmnist")?.network;
-        (network.inputs, network.time_steps, network.readout.logits) = (70, 60, Logits::Sum);
+        (network.inputs, network.time_steps) = (70, 60);
+        network.integrator_mut().into_iter().for_each(|readout| readout.logits = Logits::Sum);
         network.set_hidden(&[48, 36])?;
         let set = random_spikes(&network, SAMPLES, 0.03, 1)?;
         let weights = scaled_weights(&network, &set, 0.03, 1)?;

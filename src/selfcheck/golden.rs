@@ -81,7 +81,7 @@ fn play(case: &Case, options: GpuOptions) -> Result<CaseReport> {
 mod tests {
     use super::*;
     use crate::golden::Case;
-    use crate::model::Logits;
+    use crate::network::Logits;
 
     #[test]
     fn the_cases_in_the_program_are_small_and_of_every_kind() {
@@ -97,7 +97,7 @@ mod tests {
         assert!(networks().any(|network| network.first_conv().is_some()));
         assert!(networks().any(|network| network.hidden.len() == 5));
         assert!(
-            networks().all(|network| network.readout.logits == Logits::Max),
+            networks().all(|network| network.integrator().is_some_and(|readout| readout.logits == Logits::Max)),
             "a case with sums is larger; see determinism"
         );
         for (case, (name, _)) in cases.iter().zip(CASES) {

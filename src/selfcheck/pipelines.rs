@@ -6,7 +6,7 @@ use crate::bench::random_spikes;
 use crate::engine::{Engine, TrainingState};
 use crate::error::Result;
 use crate::gpu::GpuOptions;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde_json::json;
 use std::collections::HashSet;

@@ -5,7 +5,7 @@ use super::message::Message;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterSummary, GpuEngine, GpuOptions, VARIANTS, Variant};
-use crate::model::Network;
+use crate::network::Network;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,7 @@ use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
-use crate::model::Network;
+use crate::network::Network;
 use crate::weights::{Matrix, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -147,11 +147,11 @@ fn most_bytes(network: &Network) -> u64 {
 /// device is called by.
 fn unusable_progress(progress: &Progress) -> Option<String> {
     let Progress { device, best, sums, .. } = progress;
-    let LossTerms { cross_entropy, upper, lower } = sums.loss;
+    let LossTerms { task, upper, lower } = sums.loss;
     let accuracy = best.map_or(0.0, |best| best.test_accuracy);
     let numbers = [
         ("sums.seconds", sums.seconds),
-        ("sums.loss.cross_entropy", cross_entropy),
+        ("sums.loss.task", task),
         ("sums.loss.upper", upper),
         ("sums.loss.lower", lower),
         ("best.test_accuracy", accuracy),
@@ -231,7 +231,7 @@ fn unusable(name: &str, matrix: &Matrix) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Connection, Convolution};
+    use crate::network::{Connection, Convolution};
     use crate::train::progress::{Best, DataMark, EpochSums};
     use crate::train::testing;
 
@@ -247,7 +247,7 @@ mod tests {
         progress.step = 7;
         progress.best = Some(Best { epoch: 1, test_accuracy: 1.0 / 3.0 });
         progress.sums = EpochSums { seconds: 0.1 + 0.2, ..EpochSums::new(&config.network) };
-        progress.sums.loss.cross_entropy = 5e-324;
+        progress.sums.loss.task = 5e-324;
         Checkpoint { config, progress, state }
     }
 
@@ -358,7 +358,7 @@ mod tests {
         let (_folder, path, checkpoint) = saved();
         let mut network = checkpoint.config.network.clone();
         network.hidden[1].neurons += 1;
-        network.readout.tau_ms = 11.0;
+        network.integrator_mut().unwrap().tau_ms = 11.0;
         refused(&path, &network, &["another network", "hidden[1].neurons", "readout.tau_ms", "11.0"]);
     }
 

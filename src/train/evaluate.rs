@@ -46,7 +46,7 @@ pub(super) fn evaluate_until(
     if batch == 0 {
         return Err(Error::Config("batch = 0: must be 1 or more".into()));
     }
-    let classes = engine.network().readout.classes;
+    let classes = engine.network().classes();
     let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().hidden.len()] };
     let samples: Vec<u32> = (0..set.len() as u32).collect();
     let mut part = EventSet::new(0, 0);

@@ -3,7 +3,7 @@
 use super::progress::EpochSums;
 use crate::engine::{NotFinite, Quantity, StepReport};
 use crate::error::{Error, Result};
-use crate::model::{HiddenLayer, Network};
+use crate::network::{Network, SpikingLayer};
 
 /// A layer is saturated when more than this fraction of its entries is active.
 pub const SATURATED: f64 = 1.0 / 3.0;
@@ -52,12 +52,12 @@ pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
     warnings
 }
 
-fn name(l: usize, layer: &HiddenLayer) -> String {
+fn name(l: usize, layer: &SpikingLayer) -> String {
     format!("hidden[{l}] ({} neurons)", layer.neurons)
 }
 
-fn dead(l: usize, layer: &HiddenLayer, spikes: bool) -> String {
-    let HiddenLayer { v_th, b_th, .. } = layer;
+fn dead(l: usize, layer: &SpikingLayer, spikes: bool) -> String {
+    let SpikingLayer { v_th, b_th, .. } = layer;
     let why = match spikes {
         false => format!("no potential came within b_th = {b_th} of v_th = {v_th}. Raise its init.scale or b_th"),
         true => format!(
@@ -67,7 +67,7 @@ fn dead(l: usize, layer: &HiddenLayer, spikes: bool) -> String {
     format!("{} is dead: not one active entry in the epoch, so its gradient is exactly 0; {why}", name(l, layer))
 }
 
-fn silent(l: usize, layer: &HiddenLayer) -> String {
+fn silent(l: usize, layer: &SpikingLayer) -> String {
     format!(
         "{} is silent: no spike in the epoch, so the layers above it see nothing. Raise its init.scale, lower its \
          v_th = {}, or raise network.regulariser.lambda_low",
@@ -76,7 +76,7 @@ fn silent(l: usize, layer: &HiddenLayer) -> String {
     )
 }
 
-fn saturated(l: usize, layer: &HiddenLayer, activity: f64) -> String {
+fn saturated(l: usize, layer: &SpikingLayer, activity: f64) -> String {
     format!(
         "{} is saturated: {:.0} % of its entries are active, so sparse descent saves little. Lower its b_th = {} or \
          its init.scale, or raise network.regulariser.lambda_up",
@@ -108,7 +108,7 @@ pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -
         return Err(Error::NotFinite(format!("{step}: {what} of {layer} became NaN or infinite. {remedy}")));
     }
     let terms = [
-        ("cross entropy", report.loss.cross_entropy),
+        ("cross entropy", report.loss.task),
         ("upper regulariser", report.loss.upper),
         ("lower regulariser", report.loss.lower),
     ];
@@ -176,7 +176,7 @@ mod tests {
         let mut report = StepReport {
             step: 12,
             samples: 1,
-            loss: LossTerms { cross_entropy: 1.0, upper: f64::INFINITY, lower: 0.0 },
+            loss: LossTerms { task: 1.0, upper: f64::INFINITY, lower: 0.0 },
             correct: 0,
             spikes: vec![],
             active: vec![],

@@ -111,7 +111,7 @@ mod tests {
         EpochRecord {
             epoch,
             loss: 1.5,
-            loss_terms: LossTerms { cross_entropy: 1.0, upper: 0.25, lower: 0.25 },
+            loss_terms: LossTerms { task: 1.0, upper: 0.25, lower: 0.25 },
             train_accuracy: 0.5,
             test_accuracy: 0.75,
             activity: vec![0.01, 0.02],
@@ -139,7 +139,7 @@ mod tests {
         append(&path, &record(1)).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            "{\"epoch\":1,\"loss\":1.5,\"loss_terms\":{\"cross_entropy\":1.0,\"upper\":0.25,\"lower\":0.25},\
+            "{\"epoch\":1,\"loss\":1.5,\"loss_terms\":{\"task\":1.0,\"upper\":0.25,\"lower\":0.25},\
              \"train_accuracy\":0.5,\"test_accuracy\":0.75,\"activity\":[0.01,0.02],\"spike_density\":[0.03,0.04],\
              \"train_seconds\":2.0,\"test_seconds\":0.5,\"memory\":{\"host\":9437184,\
              \"device\":{\"bytes\":5,\"allocations\":2,\"reserved\":8}}}\n"

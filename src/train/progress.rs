@@ -2,7 +2,7 @@
 
 use crate::engine::{LayerMethod, LossTerms, StepReport};
 use crate::events::EventSet;
-use crate::model::Network;
+use crate::network::Network;
 use serde::{Deserialize, Serialize};
 
 /// Where a run stands. The random state needs no place here: order, initial weights and rescues are pure functions of
@@ -186,7 +186,7 @@ mod tests {
         let report = StepReport {
             step: 1,
             samples: 2,
-            loss: LossTerms { cross_entropy: 3.0, upper: 1.0, lower: 0.5 },
+            loss: LossTerms { task: 3.0, upper: 1.0, lower: 0.5 },
             correct: 1,
             spikes: vec![9, entries[0], 2 * entries[1]],
             active: vec![entries[0] / 2, 0],

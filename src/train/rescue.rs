@@ -15,7 +15,7 @@
 
 use super::progress::EpochSums;
 use crate::engine::TrainingState;
-use crate::model::Network;
+use crate::network::Network;
 use crate::weights::{Matrix, init_layer};
 use serde::{Deserialize, Serialize};
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::files::write_atomically;
 use crate::memory;
-use crate::model::Adam;
+use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub fn train(
             return Err(Error::Data(format!("the {name} set has no samples")));
         }
         let network = &config.network;
-        set.check_fits(network.inputs, network.time_steps, network.readout.classes)?;
+        set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     let folder = RunFolder::open(folder, resume)?;
     let mut trainer = Trainer::begin(config, train, measured, engine, folder, resume, observer)?;

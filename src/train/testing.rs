@@ -5,7 +5,8 @@ use crate::config::RunConfig;
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
-use crate::model::{Adam, Network};
+use crate::network::Network;
+use crate::optimiser::Adam;
 use crate::presets;
 use crate::weights::Weights;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(super) fn config() -> RunConfig {
     config.network.time_steps = 6;
     config.network.hidden[0].neurons = 4;
     config.network.hidden[1].neurons = 3;
-    config.network.readout.classes = 2;
+    config.network.integrator_mut().unwrap().classes = 2;
     config.method = Method::Sparse;
     config.epochs = 3;
     config.batch = 4;
@@ -181,7 +182,7 @@ impl Engine for FakeEngine {
         self.queued.push(StepReport {
             step,
             samples: batch.len(),
-            loss: LossTerms { cross_entropy, upper: 0.1 / step as f64, lower: 0.0 },
+            loss: LossTerms { task: cross_entropy, upper: 0.1 / step as f64, lower: 0.0 },
             correct: batch.len() / 2,
             spikes: vec![batch.events().len() as u64, spikes(0, step % 5 + 1), spikes(1, 2)],
             active,

@@ -4,7 +4,7 @@
 use crate::common::{input_conv, network, stacked_convs};
 use spikegrad::engine::{LayerMethod, Method};
 use spikegrad::gpu::{GpuOptions, Tier, VARIANTS};
-use spikegrad::model::Network;
+use spikegrad::network::Network;
 
 /// A way to record steps.
 pub struct Case {

@@ -5,7 +5,7 @@ use spikegrad::cpu::CpuEngine;
 use spikegrad::engine::{Engine, Inspection, Method, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{GpuEngine, GpuOptions};
-use spikegrad::model::*;
+use spikegrad::network::*;
 use spikegrad::weights::Weights;
 
 /// A small reproducible random source (splitmix64).
@@ -34,28 +34,14 @@ impl Random {
 
 pub fn network(inputs: usize, hidden: &[usize], classes: usize, steps: usize) -> Network {
     let init = Initialisation::Normal { scale: 20.0 };
-    Network {
-        inputs,
-        time_steps: steps,
-        dt_ms: 1.0,
-        hidden: hidden
-            .iter()
-            .map(|&neurons| HiddenLayer {
-                neurons,
-                tau_ms: 10.0,
-                v_th: 1.0,
-                v_r: 0.0,
-                v_rest: 0.0,
-                // Gentler than the presets' 100, which turns a last-place difference in V into 1e-4 of g.
-                beta: 20.0,
-                b_th: 0.2,
-                init,
-                connection: Connection::Linear,
-            })
-            .collect(),
-        readout: Readout { classes, tau_ms: 15.0, gain: ReadoutGain::One, logits: Logits::Max, init },
-        regulariser: Regulariser { lambda_up: 0.06, nu_up: 0.4, lambda_low: 10.0, nu_low: 1.5 },
-    }
+    // Gentler than the presets' 100, which turns a last-place difference in V into 1e-4 of g.
+    let layer = |&neurons| SpikingLayer::lif(neurons).surrogate(Surrogate::FastSigmoid, 20.0).init(init);
+    let builder = hidden.iter().map(layer).fold(Network::new(inputs, steps), NetworkBuilder::layer);
+    builder
+        .readout(Readout::max(classes).tau_ms(15.0).gain(ReadoutGain::One).init(init))
+        .regulariser(Regulariser { lambda_up: 0.06, nu_up: 0.4, lambda_low: 10.0, nu_low: 1.5 })
+        .build()
+        .unwrap()
 }
 
 /// Makes hidden layer `l` a convolution.
@@ -152,7 +138,7 @@ pub fn nearest_threshold(network: &Network, seen: &Inspection) -> f32 {
         let c = layer.constants(network.dt_ms);
         for &v in seen.v.iter().filter(|v| **v != 0.0) {
             let distance = (v - c.v_th).abs();
-            nearest = nearest.min(distance).min((distance - c.b_th).abs());
+            nearest = nearest.min(distance).min((distance - c.band).abs());
         }
     }
     nearest
@@ -160,10 +146,10 @@ pub fn nearest_threshold(network: &Network, seen: &Inspection) -> f32 {
 
 /// Smallest lead of a readout maximum over the potential at any other time that is not equal to it.
 pub fn nearest_tie(network: &Network, seen: &Inspection) -> f32 {
-    if network.readout.logits == Logits::Sum {
+    if network.integrator().is_none_or(|readout| readout.logits != Logits::Max) {
         return f32::INFINITY;
     }
-    let (classes, steps) = (network.readout.classes, network.time_steps);
+    let (classes, steps) = (network.classes(), network.time_steps);
     let mut nearest = f32::INFINITY;
     for (b, logits) in seen.logits.chunks(classes).enumerate() {
         for t in 0..steps {
@@ -195,7 +181,7 @@ pub fn comparable(network: &Network, batch: &EventSet, seen: &Inspection) -> boo
         let sum: f32 = logits.iter().map(|x| (x - highest).exp()).sum();
         1.0 - (logits[label as usize] - highest).exp() / sum
     };
-    let classes = network.readout.classes;
+    let classes = network.classes();
     let doubts = seen.logits.chunks(classes).zip(batch.labels()).map(doubt);
     largest_potential(seen) < LARGEST
         && nearest_threshold(network, seen) > 4e-6
@@ -229,7 +215,7 @@ pub fn assert_same(got: &Inspection, expected: &Inspection) {
     assert_close("V of the readout", &got.readout_v, &expected.readout_v, 1e-5);
     assert_close("logits", &got.logits, &expected.logits, 1e-5);
     for (what, a, b) in [
-        ("cross entropy", got.loss.cross_entropy, expected.loss.cross_entropy),
+        ("cross entropy", got.loss.task, expected.loss.task),
         ("upper regulariser", got.loss.upper, expected.loss.upper),
         ("lower regulariser", got.loss.lower, expected.loss.lower),
     ] {

@@ -5,7 +5,7 @@ use crate::common::{batch, network};
 use proptest::prelude::*;
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{self, GpuOptions, VARIANTS, Variant};
-use spikegrad::model::{Logits, Network, ReadoutGain};
+use spikegrad::network::{Logits, Network, ReadoutGain};
 
 /// A random case; `density` is the fraction of input slots with a spike.
 #[derive(Debug, Clone)]
@@ -30,8 +30,8 @@ impl Shape {
             layer.b_th = self.b_th;
             layer.v_rest = self.v_rest;
         }
-        network.readout.logits = self.logits;
-        network.readout.gain = self.gain;
+        network.integrator_mut().unwrap().logits = self.logits;
+        network.integrator_mut().unwrap().gain = self.gain;
         network
     }
 

@@ -9,7 +9,7 @@ use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{self, Case, ConformanceDevice, DeltaInputs};
-use spikegrad::model::Network;
+use spikegrad::network::Network;
 use spikegrad::presets;
 use spikegrad::reproduce;
 use spikegrad::train::{Checkpoint, metrics};
@@ -124,7 +124,7 @@ fn read_cache(bytes: &[u8], folder: &Path) {
     }
     let set = load();
     for half in [&*set.train, &set.test] {
-        assert!(half.check_fits(network.inputs, network.time_steps, network.readout.classes).is_ok());
+        assert!(half.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
     }
 }
 
@@ -172,7 +172,8 @@ fn read_checkpoint(bytes: &[u8], folder: &Path) {
 /// The network that [`read_checkpoint`] expects.
 pub fn checkpoint_network() -> Network {
     let mut network = presets::ours("fmnist").expect("a preset").network;
-    (network.inputs, network.time_steps, network.readout.classes) = (5, 8, 3);
+    (network.inputs, network.time_steps) = (5, 8);
+    network.integrator_mut().unwrap().classes = 3;
     network.hidden.truncate(1);
     network.hidden[0].neurons = 4;
     network
@@ -196,7 +197,7 @@ fn read_golden(bytes: &[u8], folder: &Path) {
         Ok(Case::Network(case)) => {
             assert!(case.network.check().is_ok() && case.weights.check(&case.network).is_ok());
             let network = &case.network;
-            assert!(case.batch.check_fits(network.inputs, network.time_steps, network.readout.classes).is_ok());
+            assert!(case.batch.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
             assert!(case.expected.total.is_finite());
         }
         Ok(Case::Delta(case)) => {

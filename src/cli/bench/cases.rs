@@ -11,7 +11,7 @@ use spikegrad::data;
 use spikegrad::device::Device;
 use spikegrad::events::EventSet;
 use spikegrad::memory::{self, Densities, Estimate};
-use spikegrad::model::MAX_LAYERS;
+use spikegrad::network::MAX_LAYERS;
 use spikegrad::presets;
 use spikegrad::weights::Weights;
 

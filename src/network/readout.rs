@@ -1,0 +1,323 @@
+//! The last layer, and how it becomes logits.
+
+use super::{Cell, Connection, Initialisation, Reset, SpikingLayer, Surrogate, number};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The last layer: its outputs are the logits, one a class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+#[non_exhaustive]
+pub enum Readout {
+    /// Leaky integrators, which neither spike nor reset.
+    Integrator(Integrator),
+    /// A spiking layer; a class's logit is the number of its neuron's spikes. The activity regularisers leave it out.
+    SpikeCount(SpikingLayer),
+}
+
+/// Leaky integrators: V\[0\] = 0, V\[t+1\] = a_r V\[t\] + gain (Σ_i W_i S_i\[t\] + b) with a_r = exp(-Δt/τ_r).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Integrator {
+    /// Output classes, C.
+    pub classes: usize,
+    /// Membrane time constant τ_r, ms.
+    pub tau_ms: f64,
+    /// Factor on the input current, the bias included.
+    pub gain: ReadoutGain,
+    /// How potentials over time become logits.
+    pub logits: Logits,
+    /// Whether each class has a bias.
+    pub bias: bool,
+    /// How the layer's weights begin. Biases begin at 0.
+    pub init: Initialisation,
+}
+
+/// Factor on an integrator's input current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadoutGain {
+    /// 1, as printed in the paper.
+    One,
+    /// 1 - α_r, as in the authors' published code.
+    OneMinusAlpha,
+}
+
+/// How an integrator's potentials over time become logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Logits {
+    /// The maximum over t = 0..T-1, the first time on ties.
+    Max,
+    /// The sum over t = 0..T-1.
+    Sum,
+    /// The mean over t = 0..T-1.
+    Mean,
+    /// The potential at T-1.
+    Last,
+}
+
+impl Readout {
+    /// Integrators whose logits are their largest potentials: τ_r = 10 ms, gain 1 - α_r, no bias, uniform initial weights.
+    pub fn max(classes: usize) -> Integrator {
+        Integrator {
+            classes,
+            tau_ms: 10.0,
+            gain: ReadoutGain::OneMinusAlpha,
+            logits: Logits::Max,
+            bias: false,
+            init: Initialisation::Uniform { scale: 1.0 },
+        }
+    }
+
+    /// [`max`](Self::max), but the logits are sums over time.
+    pub fn sum(classes: usize) -> Integrator {
+        Integrator { logits: Logits::Sum, ..Self::max(classes) }
+    }
+
+    /// [`max`](Self::max), but the logits are means over time.
+    pub fn mean(classes: usize) -> Integrator {
+        Integrator { logits: Logits::Mean, ..Self::max(classes) }
+    }
+
+    /// [`max`](Self::max), but the logits are the last potentials.
+    pub fn last(classes: usize) -> Integrator {
+        Integrator { logits: Logits::Last, ..Self::max(classes) }
+    }
+
+    /// The counts of a spiking layer's spikes, a neuron for each class.
+    pub fn spike_count(layer: SpikingLayer) -> Self {
+        Readout::SpikeCount(layer)
+    }
+
+    /// Output classes, C.
+    pub fn classes(&self) -> usize {
+        match self {
+            Readout::Integrator(readout) => readout.classes,
+            Readout::SpikeCount(layer) => layer.neurons,
+        }
+    }
+
+    /// Whether the layer has biases.
+    pub fn bias(&self) -> bool {
+        match self {
+            Readout::Integrator(readout) => readout.bias,
+            Readout::SpikeCount(layer) => layer.bias,
+        }
+    }
+
+    /// How the layer's weights begin.
+    pub fn init(&self) -> Initialisation {
+        match self {
+            Readout::Integrator(readout) => readout.init,
+            Readout::SpikeCount(layer) => layer.init,
+        }
+    }
+
+    /// Says which number cannot work. `name` is the layer's.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        match self {
+            Readout::Integrator(readout) => {
+                number(&format!("{name}.tau_ms"), readout.tau_ms, readout.tau_ms > 0.0, "positive")?;
+                readout.init.check(&format!("{name}.init"))
+            }
+            Readout::SpikeCount(layer) if layer.connection != Connection::Linear => {
+                Err(Error::Config(format!("{name}.connection: a readout cannot be a convolution")))
+            }
+            Readout::SpikeCount(layer) => layer.check(name),
+        }
+    }
+
+    /// exp(-Δt/τ) of the membrane potential.
+    pub fn alpha(&self, dt_ms: f64) -> f64 {
+        match self {
+            Readout::Integrator(readout) => readout.alpha(dt_ms),
+            Readout::SpikeCount(layer) => layer.alpha(dt_ms),
+        }
+    }
+}
+
+impl From<Integrator> for Readout {
+    fn from(readout: Integrator) -> Self {
+        Readout::Integrator(readout)
+    }
+}
+
+impl Integrator {
+    /// Sets the membrane time constant τ_r, ms.
+    pub fn tau_ms(self, tau_ms: f64) -> Self {
+        Integrator { tau_ms, ..self }
+    }
+
+    /// Sets the factor on the input current.
+    pub fn gain(self, gain: ReadoutGain) -> Self {
+        Integrator { gain, ..self }
+    }
+
+    /// Gives each class a bias.
+    pub fn bias(self) -> Self {
+        Integrator { bias: true, ..self }
+    }
+
+    /// Sets how the weights begin.
+    pub fn init(self, init: Initialisation) -> Self {
+        Integrator { init, ..self }
+    }
+
+    /// exp(-Δt/τ_r).
+    pub fn alpha(&self, dt_ms: f64) -> f64 {
+        (-dt_ms / self.tau_ms).exp()
+    }
+
+    /// The factor on the input current.
+    pub fn gain_value(&self, dt_ms: f64) -> f64 {
+        match self.gain {
+            ReadoutGain::One => 1.0,
+            ReadoutGain::OneMinusAlpha => 1.0 - self.alpha(dt_ms),
+        }
+    }
+}
+
+/// Which kind of readout a file means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    #[default]
+    Integrator,
+    SpikeCount,
+}
+
+/// A readout as it stands in files: the fields of either kind, `kind` first. Files of earlier versions have none, and mean
+/// integrators.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(default)]
+    kind: Kind,
+    classes: usize,
+    tau_ms: f64,
+    init: Option<Initialisation>,
+    #[serde(default)]
+    bias: bool,
+    gain: Option<ReadoutGain>,
+    logits: Option<Logits>,
+    cell: Option<Cell>,
+    v_th: Option<f64>,
+    v_r: Option<f64>,
+    v_rest: Option<f64>,
+    reset: Option<Reset>,
+    surrogate: Option<Surrogate>,
+    beta: Option<f64>,
+    surrogate_scale: Option<f64>,
+    b_th: Option<f64>,
+}
+
+impl TryFrom<Fields> for Readout {
+    type Error = String;
+
+    fn try_from(f: Fields) -> std::result::Result<Self, String> {
+        let spiking = [
+            ("cell", f.cell.is_some()),
+            ("v_th", f.v_th.is_some()),
+            ("v_r", f.v_r.is_some()),
+            ("v_rest", f.v_rest.is_some()),
+            ("reset", f.reset.is_some()),
+            ("surrogate", f.surrogate.is_some()),
+            ("beta", f.beta.is_some()),
+            ("surrogate_scale", f.surrogate_scale.is_some()),
+            ("b_th", f.b_th.is_some()),
+        ];
+        let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
+        let missing = |name: &str| format!("the readout lacks `{name}`");
+        let others = |fields: &[(&str, bool)], kind: &str| match fields.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(format!("`{name}` is no field of a readout of kind `{kind}`")),
+            None => Ok(()),
+        };
+        let init = f.init.ok_or_else(|| missing("init"))?;
+        match f.kind {
+            Kind::Integrator => {
+                others(&spiking, "integrator")?;
+                Ok(Readout::Integrator(Integrator {
+                    classes: f.classes,
+                    tau_ms: f.tau_ms,
+                    gain: f.gain.ok_or_else(|| missing("gain"))?,
+                    logits: f.logits.ok_or_else(|| missing("logits"))?,
+                    bias: f.bias,
+                    init,
+                }))
+            }
+            Kind::SpikeCount => {
+                others(&integrating, "spike_count")?;
+                let usual = SpikingLayer::lif(f.classes);
+                Ok(Readout::SpikeCount(SpikingLayer {
+                    tau_ms: f.tau_ms,
+                    cell: f.cell.unwrap_or(usual.cell),
+                    v_th: f.v_th.unwrap_or(usual.v_th),
+                    v_r: f.v_r.unwrap_or(usual.v_r),
+                    v_rest: f.v_rest.unwrap_or(usual.v_rest),
+                    reset: f.reset.unwrap_or(usual.reset),
+                    surrogate: f.surrogate.unwrap_or(usual.surrogate),
+                    beta: f.beta.unwrap_or(usual.beta),
+                    surrogate_scale: f.surrogate_scale.unwrap_or(usual.surrogate_scale),
+                    b_th: f.b_th.unwrap_or(usual.b_th),
+                    bias: f.bias,
+                    init,
+                    ..usual
+                }))
+            }
+        }
+    }
+}
+
+impl From<Readout> for Fields {
+    fn from(readout: Readout) -> Self {
+        let common = Fields {
+            classes: readout.classes(),
+            bias: readout.bias(),
+            init: Some(readout.init()),
+            ..Fields::default()
+        };
+        match readout {
+            Readout::Integrator(r) => Fields { tau_ms: r.tau_ms, gain: Some(r.gain), logits: Some(r.logits), ..common },
+            Readout::SpikeCount(layer) => Fields {
+                kind: Kind::SpikeCount,
+                tau_ms: layer.tau_ms,
+                cell: Some(layer.cell),
+                v_th: Some(layer.v_th),
+                v_r: Some(layer.v_r),
+                v_rest: Some(layer.v_rest),
+                reset: Some(layer.reset),
+                surrogate: Some(layer.surrogate),
+                beta: Some(layer.beta),
+                surrogate_scale: Some(layer.surrogate_scale),
+                b_th: Some(layer.b_th),
+                ..common
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_kind_survives_a_file() {
+        let counting = SpikingLayer::cuba_lif(3, 4.0).bias().reset(Reset::ToValue).surrogate(Surrogate::Arctan, 2.0);
+        for readout in [Readout::from(Readout::mean(4).bias()), Readout::spike_count(counting)] {
+            let text = toml::to_string(&readout).unwrap();
+            assert_eq!(toml::from_str::<Readout>(&text).unwrap(), readout, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_of_the_other_kind_are_named() {
+        let old =
+            "classes = 10\ntau_ms = 10.0\ngain = 'one'\nlogits = 'max'\ninit = { kind = 'uniform', scale = 1.0 }\n";
+        assert_eq!(toml::from_str::<Readout>(old).unwrap().classes(), 10);
+        let error = |text: &str| toml::from_str::<Readout>(text).unwrap_err().to_string();
+        assert!(error(&format!("{old}v_th = 1.0")).contains("`v_th` is no field of a readout of kind `integrator`"));
+        assert!(error(&format!("kind = 'spike_count'\n{old}")).contains("`gain` is no field"));
+        assert!(error(&old.replace("gain = 'one'\n", "")).contains("lacks `gain`"));
+    }
+}

@@ -1,0 +1,79 @@
+//! Adam, the optimiser of both devices.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Adam with bias correction, and AdamW's decay of the weights, which does not pass through the moments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adam {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Each update shrinks every weight by `lr` times this (times the schedule's factor); 0 for plain Adam.
+    #[serde(default)]
+    pub weight_decay: f64,
+}
+
+impl Adam {
+    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8, no weight decay.
+    pub fn with_lr(lr: f64) -> Self {
+        Adam { lr, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+
+    /// The constants of update `step` (from 1), with the bias corrections folded in, as both devices use them.
+    pub fn constants(&self, step: u64) -> AdamConstants {
+        let n = step as f64;
+        AdamConstants {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            step_size: (self.lr / (1.0 - self.beta1.powf(n))) as f32,
+            inv_sqrt_correction: (1.0 / (1.0 - self.beta2.powf(n)).sqrt()) as f32,
+            epsilon: self.epsilon as f32,
+            decay: (self.lr * self.weight_decay) as f32,
+        }
+    }
+
+    /// Says which constant cannot work.
+    pub fn check(&self) -> Result<()> {
+        let bad =
+            |name: &str, value: f64, want: &str| Err(Error::Config(format!("adam.{name} = {value}: must be {want}")));
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return bad("lr", self.lr, "a positive number");
+        }
+        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return bad(name, value, "at least 0 and below 1");
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return bad("epsilon", self.epsilon, "a positive number");
+        }
+        if !(self.weight_decay >= 0.0 && self.lr * self.weight_decay < 1.0) {
+            return bad("weight_decay", self.weight_decay, "0 or more, and below 1 / adam.lr");
+        }
+        Ok(())
+    }
+}
+
+/// What one Adam update needs: W -= step_size m / (√v · inv_sqrt_correction + ε) + decay W.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamConstants {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// lr / (1 - β₁ⁿ).
+    pub step_size: f32,
+    /// 1 / √(1 - β₂ⁿ).
+    pub inv_sqrt_correction: f32,
+    /// ε.
+    pub epsilon: f32,
+    /// lr · weight_decay.
+    pub decay: f32,
+}
