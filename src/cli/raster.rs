@@ -125,7 +125,7 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         neurons: network.inputs,
         spikes: batch.sample(0).iter().map(|e| (e.t(), e.i())).collect(),
     };
-    let hidden = network.hidden.iter().zip(&inspection.hidden).enumerate().map(|(l, (layer, seen))| RasterPanel {
+    let hidden = network.hidden.iter().zip(&inspection.spiking).enumerate().map(|(l, (layer, seen))| RasterPanel {
         name: format!("Hidden layer {}", l + 1),
         neurons: layer.neurons,
         spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),

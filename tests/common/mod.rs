@@ -134,7 +134,7 @@ pub fn gpu(network: &Network, method: Method, state: &TrainingState, options: Gp
 /// Distance of the potential nearest to V_th or V_th ± B_th in any hidden layer, V = 0 at rest left out.
 pub fn nearest_threshold(network: &Network, seen: &Inspection) -> f32 {
     let mut nearest = f32::INFINITY;
-    for (layer, seen) in network.hidden.iter().zip(&seen.hidden) {
+    for (layer, seen) in network.hidden.iter().zip(&seen.spiking) {
         let c = layer.constants(network.dt_ms);
         for &v in seen.v.iter().filter(|v| **v != 0.0) {
             let distance = (v - c.v_th).abs();
@@ -169,7 +169,7 @@ const LARGEST: f32 = 16.0;
 
 /// Largest potential of any hidden layer, either sign.
 fn largest_potential(seen: &Inspection) -> f32 {
-    seen.hidden.iter().flat_map(|layer| &layer.v).fold(0.0, |largest, v| largest.max(v.abs()))
+    seen.spiking.iter().flat_map(|layer| &layer.v).fold(0.0, |largest, v| largest.max(v.abs()))
 }
 
 /// Whether two devices must agree on a case: no potential within rounding of a threshold, no near tie of a maximum,
@@ -200,7 +200,7 @@ pub fn assert_close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
 
 /// Spikes and masks exactly, numbers within the tolerances of the golden cases.
 pub fn assert_same(got: &Inspection, expected: &Inspection) {
-    for (l, (a, b)) in got.hidden.iter().zip(&expected.hidden).enumerate() {
+    for (l, (a, b)) in got.spiking.iter().zip(&expected.spiking).enumerate() {
         assert_eq!(a.spikes, b.spikes, "spikes of hidden[{l}]");
         let keys = |entries: &[spikegrad::engine::ActiveEntry]| -> Vec<(u32, u32, u32)> {
             entries.iter().map(|e| (e.b, e.t, e.j)).collect()
