@@ -165,7 +165,7 @@ fn odd_constants_give_the_same_spikes_on_both_devices() {
                         continue;
                     }
                     let got = gpu(&network, method, &state, GpuOptions::default()).inspect(&batch).unwrap();
-                    assert_eq!(got.hidden.len(), 2, "{name} in {which:?}, {method:?}, seed {seed}");
+                    assert_eq!(got.spiking.len(), 2, "{name} in {which:?}, {method:?}, seed {seed}");
                     assert_same(&got, &expected);
                     compared += 1;
                     break;

@@ -622,7 +622,7 @@ fn evaluation() {
     ];
     for mut engine in engines {
         let evaluated = engine.evaluate(&batch).unwrap();
-        let Inspection { logits, hidden, .. } = engine.inspect(&batch).unwrap();
+        let Inspection { logits, spiking: hidden, .. } = engine.inspect(&batch).unwrap();
         assert_eq!(evaluated.logits, logits);
         assert_eq!(evaluated.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
         assert_eq!(engine.store().unwrap(), state);
