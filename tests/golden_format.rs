@@ -339,5 +339,5 @@ fn a_layer_may_have_constants_of_its_own() {
     let constants = |l: usize| (network.hidden[l].tau_ms, network.hidden[l].v_th, network.hidden[l].b_th);
     assert_eq!(constants(0), (10.0, 1.0, 0.3));
     assert_eq!(constants(1), (5.0, 1.5, f64::INFINITY));
-    assert_eq!((network.readout.tau_ms, network.hidden[1].beta), (7.0, 100.0));
+    assert_eq!((network.integrator().unwrap().tau_ms, network.hidden[1].beta), (7.0, 100.0));
 }
