@@ -8,6 +8,7 @@ mod compare;
 mod conformance;
 #[cfg(test)]
 mod conv_tests;
+mod device;
 mod file;
 #[cfg(test)]
 mod mutations;
