@@ -1,5 +1,11 @@
 //! What a device does: the one interface of the `cpu` and `gpu` twins.
 
+mod delta_scratch;
+mod variant;
+
+pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
+pub use variant::{VARIANTS, Variant};
+
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;

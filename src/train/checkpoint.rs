@@ -4,8 +4,9 @@
 //! convolution: `w.l` (weights), `adam.m.l` and `adam.v.l` (moments). The metadata has one entry, `spikegrad`: a TOML document with `version`, `config` (the whole
 //! [`RunConfig`]) and `progress` ([`Progress`]). TOML, because it keeps every f64 and the infinity of an unmasked b_th.
 
+use super::config::RunConfig;
+use super::config_text::network_differences;
 use super::progress::Progress;
-use crate::config::{RunConfig, network_differences};
 use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
