@@ -19,6 +19,7 @@ type Record<'a> = Option<&'a mut [f32]>;
 impl Group {
     /// From the input to the logits. `records`, if there are any, take the potentials of every layer.
     pub fn forward(&mut self, plan: &Plan, scratch: &mut Scratch, records: Vec<&mut [f32]>) {
+        self.laps.start();
         self.logits.clear();
         self.peaks.clear();
         self.readout_not_finite = false;
