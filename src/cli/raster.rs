@@ -1,4 +1,4 @@
-//! `spikegrad raster`, and the raster that train leaves.
+//! `spikegrad raster`, and the raster plot that train writes.
 
 use super::eval::{Run, Which};
 use super::load::{Reading, load};
@@ -20,24 +20,24 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  spikegrad raster runs/fmnist --sample 7 --out seven.png   a trained network
-  spikegrad raster fmnist --out untrained.png               the preset's initial weights")]
+  spikegrad raster runs/fmnist --sample 7 --out seven.png   draw a sample in a trained network
+  spikegrad raster fmnist --out untrained.png               draw one with the preset's initial weights")]
 pub struct Arguments {
-    /// The folder that train wrote (its best checkpoint is used), or a preset: the untrained network
+    /// The run's folder, as written by train, for its best checkpoint; or a preset, for its untrained network
     #[arg(value_name = "RUN_DIR|PRESET")]
     what: String,
-    /// Sample of the test set, from 0
+    /// Number of the test sample, from 0
     #[arg(long, value_name = "K", default_value_t = 0)]
     sample: usize,
-    /// The PNG to write
+    /// Write the PNG to this file
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// Folder of the data's files
+    /// Folder with the data set's files [default: as for train, or the one that the run was trained on]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
-    /// auto, cpu, gpu or gpu:N; by default auto, or what the run was trained with
+    /// Run on this device: auto, cpu, gpu or gpu:N [default: auto, or the run's]
     #[arg(long, value_parser = device)]
     device: Option<Device>,
 }
@@ -72,7 +72,7 @@ struct Subject {
     config: RunConfig,
     state: TrainingState,
     device: Device,
-    /// What has become of the weights: `after epoch 7`.
+    /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
 }
 
@@ -87,7 +87,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
-            "`{word}` is neither a preset ({}) nor a folder that train wrote",
+            "`{word}` is neither a preset ({}) nor a folder written by train",
             presets::NAMES.join(", ")
         )));
     }
@@ -111,7 +111,7 @@ pub fn data_name(preset: &str) -> &str {
     }
 }
 
-/// What the network makes of test sample `k`.
+/// Runs test sample `k` through the network.
 pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: usize, title: String) -> Result<Raster> {
     if k >= data.test.len() {
         bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
