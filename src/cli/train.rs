@@ -20,7 +20,8 @@ use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::presets;
 use spikegrad::system::available_memory;
 use spikegrad::train::{
-    self, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, metrics, stored_config,
+    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
+    stored_config,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -180,10 +181,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let clock = Instant::now();
     let mut reporter =
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
-    let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
+    let training = Training::new(&config, &data, &folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
+    let outcome = training.run_on(engine.as_mut());
     reporter.clear();
     let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {
-        Outcome::Finished(summary) => (summary, false),
+        Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
         Outcome::Interrupted(summary) => (summary, true),
     };
     if !interrupted {
@@ -399,10 +401,9 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample through the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let name = raster::data_name(&config.preset);
     let best = Run::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
-    let title = raster::title(config, 0, &format!("after {}", best.moment()));
+    let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
     let points: Vec<CurvePoint> = metrics::read(&folder.join(METRICS_FILE))?
         .into_iter()
@@ -416,7 +417,7 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
         })
         .collect();
     let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}{on}", network_line(config)), &points)?)
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{}, {}{on}", data.name, network_line(config)), &points)?)
 }
 
 /// The command that continues the run in `folder`.

@@ -9,12 +9,12 @@ use super::guard::{self, Warning, WarningKind};
 use super::metrics::{self, EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
-use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
+use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE};
 use super::{LayerChoice, Observer, Outcome, Start, StepProgress, Summary, stored_config};
 use crate::auto;
 
-use crate::data::DataSet;
 use crate::data::order::{batches, order};
+use crate::data::{DataSet, OWN, own};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -27,23 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
-/// epoch it is tested on [`DataSet::measured`], which decides what is best.
-///
-/// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
-/// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
-/// `device` (with a warning: not the same bits), and, under a constant schedule, more `epochs`.
-///
-/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, the checkpoint
-/// is written, and the run returns [`Outcome::Interrupted`].
-///
-/// # Errors
-/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's; a folder that holds a run (or with
-///   `resume`, none), or that another run is writing.
-/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
-/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
-/// - [`Error::Format`] for a damaged checkpoint or metrics; [`Error::Io`]; and what the device says.
-pub fn train(
+/// [`Training`](super::Training) with all its options.
+pub(super) fn train_in(
     config: &RunConfig,
     data: &DataSet,
     engine: &mut dyn Engine,
@@ -69,6 +54,9 @@ pub fn train(
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     let folder = RunFolder::open(folder, resume)?;
+    if config.preset == OWN && config.data.is_none() && !resume {
+        own::write(&folder.file(DATA_FILE), data)?;
+    }
     let mut trainer = Trainer::begin(config, train, measured, engine, folder, resume, observer)?;
     trainer.run(stop, observer)
 }
@@ -87,6 +75,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Losses of the device since then.
     losses: u32,
+    /// Whether the observer has had enough.
+    enough: bool,
 }
 
 /// Losses of the device without a checkpoint in between that a run puts up with.
@@ -109,8 +99,19 @@ impl<'a> Trainer<'a> {
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let saved = Instant::now();
-        let mut trainer =
-            Trainer { config, train, test, engine, folder, progress: fresh, session, last: None, saved, losses: 0 };
+        let mut trainer = Trainer {
+            config,
+            train,
+            test,
+            engine,
+            folder,
+            progress: fresh,
+            session,
+            last: None,
+            saved,
+            losses: 0,
+            enough: false,
+        };
 
         if resume {
             trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
@@ -302,6 +303,9 @@ impl<'a> Trainer<'a> {
                 self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
             }
+            if self.enough && self.progress.epoch < self.config.epochs {
+                return Ok(Outcome::Stopped(self.summary()));
+            }
         }
         Ok(Outcome::Finished(self.summary()))
     }
@@ -417,7 +421,7 @@ impl<'a> Trainer<'a> {
         self.folder.check()?;
         metrics::append(&self.folder.file(METRICS_FILE), &record)?;
         self.save_checkpoint(state)?;
-        observer.on_epoch(&record);
+        self.enough = observer.on_epoch(&record).is_break();
         self.last = Some(record);
         Ok(true)
     }
