@@ -304,7 +304,8 @@ mod tests {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
             assert!(matches!(error, Error::Data(_)), "{error}");
         }
-        assert!(matches!(load("fmnist", Some(folder.path()), &network(0, 10)), Err(Error::Config(_))));
+        let nothing = Network { inputs: 0, ..network(784, 10) };
+        assert!(matches!(load("fmnist", Some(folder.path()), &nothing), Err(Error::Config(_))));
     }
 
     fn assets(name: &str) -> PathBuf {

@@ -331,7 +331,7 @@ impl<'a> Trainer<'a> {
             if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
                 self.finish_steps(&mut clock, observer)?;
                 let state = self.engine.store()?;
-                check_numbers(&state, self.config.adam.lr)?;
+                check_numbers(&state, &self.config.network, self.config.adam.lr)?;
                 self.save_checkpoint(state)?;
             }
         }
@@ -389,7 +389,7 @@ impl<'a> Trainer<'a> {
     /// Tests, warns, rescues and saves; `false` if stopped in the test, which a resumed run begins again.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut state = self.engine.store()?;
-        check_numbers(&state, self.config.adam.lr)?;
+        check_numbers(&state, &self.config.network, self.config.adam.lr)?;
         let clock = Instant::now();
         let test = evaluate_until(self.engine, self.test, self.config.batch, stop)?;
         if test.samples < self.test.len() as u64 {
