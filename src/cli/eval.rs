@@ -6,9 +6,10 @@ use super::{device, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
-use spikegrad::config::RunConfig;
+use spikegrad::data::OWN;
 use spikegrad::device::Device;
-use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, evaluate, stored_config};
+use spikegrad::train::RunConfig;
+use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, DATA_FILE, evaluate, stored_config};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -78,7 +79,10 @@ pub struct Run {
 impl Run {
     /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
-        let config = stored_config(folder)?;
+        let mut config = stored_config(folder)?;
+        if config.preset == OWN && config.data.is_none() {
+            config.data = Some(folder.join(DATA_FILE));
+        }
         let file = match which {
             Which::Best if folder.join(BEST_FILE).exists() => BEST_FILE,
             _ => CHECKPOINT_FILE,

@@ -4,6 +4,7 @@ use super::show::{self, clock, complain, magnitude, percent, percents, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use spikegrad::engine::LayerMethod;
 use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// How much is printed, and where.
@@ -114,9 +115,10 @@ impl Observer for Reporter {
         self.bar.set_position(step.batch);
     }
 
-    fn on_epoch(&mut self, record: &EpochRecord) {
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let line = epoch_line(record, self.epochs, self.measured);
         self.bar.suspend(|| self.voice.tell(&line));
+        ControlFlow::Continue(())
     }
 
     fn on_warning(&mut self, warning: &Warning) {

@@ -5,14 +5,13 @@ use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, usage};
 use anyhow::{Result, bail};
-use spikegrad::config::RunConfig;
-use spikegrad::data::{DataSet, shd};
+use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
-use spikegrad::train::CONFIG_FILE;
+use spikegrad::train::{CONFIG_FILE, RunConfig};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
     let mut engine = device.open(&config.network, config.method)?;
     engine.load(&state)?;
-    let title = title(&config, arguments.sample, &state_name);
+    let title = title(&config, &data, arguments.sample, &state_name);
     let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
     raster_png(&arguments.out, &raster)?;
     let class = |c: usize| match raster.class_names.as_ref().and_then(|names| names.get(c)) {
@@ -97,18 +96,8 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
-pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
-    format!("{} test sample {sample}, {} {state}", data_name(&config.preset), sizes(&config.network.sizes()))
-}
-
-/// The data set's name in titles.
-pub fn data_name(preset: &str) -> &str {
-    match presets::data_set(preset) {
-        "fmnist" => "Fashion-MNIST",
-        "nmnist" => "N-MNIST",
-        "shd" => "SHD",
-        other => other,
-    }
+pub fn title(config: &RunConfig, data: &DataSet, sample: usize, state: &str) -> String {
+    format!("{} test sample {sample}, {} {state}", data.name, sizes(&config.network.sizes()))
 }
 
 /// Runs test sample `k` through the network.
@@ -140,18 +129,8 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         dt_ms: network.dt_ms,
         panels: std::iter::once(input).chain(hidden).collect(),
         readout: (0..classes).map(potentials).collect(),
-        class_names: class_names(&config.preset),
+        class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,
         predicted: (0..classes.min(inspection.logits.len())).fold(0, first_largest),
     })
-}
-
-fn class_names(preset: &str) -> Option<Vec<String>> {
-    let names =
-        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    match presets::data_set(preset) {
-        "fmnist" => Some(names.map(String::from).to_vec()),
-        "shd" => Some(shd::WORDS.map(String::from).to_vec()),
-        _ => None,
-    }
 }

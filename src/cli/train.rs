@@ -10,7 +10,6 @@ use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
-use spikegrad::config::{RunConfig, Schedule};
 use spikegrad::data::fashion_mnist::how_to_get;
 use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
@@ -18,7 +17,12 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
-use spikegrad::train::{self, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
+use spikegrad::presets;
+use spikegrad::system::available_memory;
+use spikegrad::train::{
+    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
+    stored_config,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -156,11 +160,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
-    needs(&config, &data, device, given)?.check(memory::available())?;
+    needs(&config, &data, device, given)?.check(available_memory())?;
     let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     let mut needs_really = needs(&config, &data, device, engine.delta_bytes())?;
-    if given.is_none() && needs_really.check(memory::available()).is_err() {
+    if given.is_none() && needs_really.check(available_memory()).is_err() {
         // The tuning has chosen more memory for δ than there is: with given kernels nothing is tuned.
         engine = open(device, &config, data.train.len(), false)?;
         needs_really = needs(&config, &data, device, engine.delta_bytes())?;
@@ -178,10 +182,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let clock = Instant::now();
     let mut reporter =
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
-    let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
+    let training = Training::new(&config, &data, &folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
+    let outcome = training.run_on(engine.as_mut());
     reporter.clear();
     let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {
-        Outcome::Finished(summary) => (summary, false),
+        Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
         Outcome::Interrupted(summary) => (summary, true),
     };
     if !interrupted {
@@ -222,7 +227,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
     let path = Path::new(&arguments.what);
     let stem = match (path.extension(), path.file_stem()) {
         // A run's own configuration is called config.toml; the run would be called config.
-        (Some(_), Some(stem)) if stem == "config" => RunConfig::load(path, arguments.paper)?.preset,
+        (Some(_), Some(stem)) if stem == "config" => presets::load(path, arguments.paper)?.preset,
         (_, Some(stem)) => stem.to_string_lossy().into_owned(),
         (_, None) => bail!(Usage(format!("`{}` is neither a preset nor a file", arguments.what))),
     };
@@ -245,7 +250,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
 fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
     let word = &arguments.what;
     let file = word.ends_with(".toml");
-    let named = RunConfig::resolve(word, arguments.paper);
+    let named = presets::resolve(word, arguments.paper);
     let named = if file { named? } else { named.map_err(usage)? };
     let mut config = match arguments.resume && !file {
         false => named,
@@ -361,8 +366,8 @@ fn introduction(
     let limit = config.limit.map_or(String::new(), |n| format!("first {} samples, ", thousands(n as u64)));
     let epochs = if config.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", thousands(config.epochs)) };
     let schedule = match config.schedule {
-        Schedule::Constant {} => "",
-        Schedule::Cosine { .. } => " with cosine decay",
+        LearningRate::Constant {} => "",
+        LearningRate::Cosine { .. } => " with cosine decay",
     };
     let (batch, lr, seed) = (config.batch, config.adam.lr, config.seed);
     vec![
@@ -400,10 +405,9 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample through the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let name = raster::data_name(&config.preset);
     let best = Run::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
-    let title = raster::title(config, 0, &format!("after {}", best.moment()));
+    let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
     let points: Vec<CurvePoint> = metrics::read(&folder.join(METRICS_FILE))?
         .into_iter()
@@ -417,7 +421,7 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
         })
         .collect();
     let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}{on}", network_line(config)), &points)?)
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{}, {}{on}", data.name, network_line(config)), &points)?)
 }
 
 /// The command that continues the run in `folder`.

@@ -4,10 +4,12 @@ pub mod atis;
 pub mod augment;
 mod cache;
 pub mod fashion_mnist;
+mod gunzip;
 pub mod idx;
 pub mod latency;
 pub mod nmnist;
 pub mod order;
+pub mod own;
 mod recordings;
 mod shared_file;
 pub mod shd;
@@ -20,15 +22,23 @@ pub use split::Validation;
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
-use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use recordings::{Half, Recordings, collect};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The samples of a preset.
+/// The data set of a preset: the name up to the first `-`.
+pub fn data_set(preset: &str) -> &str {
+    preset.split('-').next().unwrap_or(preset)
+}
+
+/// The name of data that are no preset's: events in a file ([`own`]).
+pub const OWN: &str = "own";
+
+/// Samples to train and to test on.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DataSet {
     /// Samples to train on.
     pub train: Arc<EventSet>,
@@ -36,6 +46,10 @@ pub struct DataSet {
     pub validation: Option<EventSet>,
     /// Samples to test on.
     pub test: EventSet,
+    /// The data set's name in titles: `Fashion-MNIST`.
+    pub name: String,
+    /// What each class is called; empty if nobody said.
+    pub class_names: Vec<String>,
     /// What was read and from where, for people.
     pub origin: String,
     /// Whether this is the subset that is part of the program: enough to try things, not to report accuracies.
@@ -45,6 +59,45 @@ pub struct DataSet {
 }
 
 impl DataSet {
+    /// Data of one's own.
+    ///
+    /// ```
+    /// # use spikegrad::{data::DataSet, events::EventSet};
+    /// let (mut train, mut test) = (EventSet::new(700, 100), EventSet::new(700, 100));
+    /// train.push([(0, 3), (42, 699)], 1)?; // (time step, input neuron) of each spike, and the class
+    /// test.push([(1, 3)], 0)?;
+    /// let data = DataSet::new(train, test).named("taps").class_names(["left", "right"]);
+    /// # Ok::<(), spikegrad::Error>(())
+    /// ```
+    pub fn new(train: EventSet, test: EventSet) -> Self {
+        let origin = format!("{} + {} samples", train.len(), test.len());
+        DataSet {
+            train: Arc::new(train),
+            validation: None,
+            test,
+            name: OWN.into(),
+            class_names: Vec::new(),
+            origin,
+            subset: false,
+            bad: Vec::new(),
+        }
+    }
+
+    /// Sets the data set's name in titles.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        DataSet { name: name.into(), ..self }
+    }
+
+    /// Sets what each class is called.
+    pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the samples that epochs are measured on; the test samples are then left for the end.
+    pub fn validation(self, validation: EventSet) -> Self {
+        DataSet { validation: Some(validation), ..self }
+    }
+
     /// What the epochs of a run are measured on: the samples held out, where there are some, else the test samples.
     pub fn measured(&self) -> &EventSet {
         self.validation.as_ref().unwrap_or(&self.test)
@@ -87,6 +140,9 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     network.check()?;
     options.validation.check()?;
     let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms };
+    if data_set(preset) == OWN {
+        return load_own(network, options);
+    }
     let loaded = match data_set(preset) {
         "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" => load_recordings(&NMNIST, &bins, options)?,
@@ -108,7 +164,31 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     });
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
-    Ok(DataSet { train: Arc::new(set), validation, test: test_set, origin, subset, bad })
+    let (name, class_names) = titles(data_set(preset));
+    Ok(DataSet { train: Arc::new(set), validation, test: test_set, name, class_names, origin, subset, bad })
+}
+
+/// A data set's name in titles, and those of its classes.
+fn titles(data_set: &str) -> (String, Vec<String>) {
+    let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
+    match data_set {
+        "fmnist" => ("Fashion-MNIST".into(), names(&fashion_mnist::CLASS_NAMES)),
+        "nmnist" => (NMNIST.name.into(), Vec::new()),
+        "shd" => (SHD.name.into(), names(&shd::WORDS)),
+        other => (other.into(), Vec::new()),
+    }
+}
+
+/// Data of one's own, from the file that the options name.
+fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
+    let path = options.folder.ok_or_else(|| {
+        Error::Config("data of one's own are read from a file, and none is named; name it with --data".into())
+    })?;
+    let data = own::read(path)?;
+    for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
+        half.check_fits(network.inputs, network.time_steps, network.classes())?;
+    }
+    Ok(data)
 }
 
 /// Both halves, before they are split.
@@ -299,7 +379,8 @@ mod tests {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
             assert!(matches!(error, Error::Data(_)), "{error}");
         }
-        assert!(matches!(load("fmnist", Some(folder.path()), &network(0, 10)), Err(Error::Config(_))));
+        let nothing = Network { inputs: 0, ..network(784, 10) };
+        assert!(matches!(load("fmnist", Some(folder.path()), &nothing), Err(Error::Config(_))));
     }
 
     fn assets(name: &str) -> PathBuf {

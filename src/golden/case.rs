@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::{Connection, Convolution, Integrator, Loss, Network, Readout, Regulariser, SpikingLayer};
 use crate::optimiser::Adam;
-use crate::weights::{Matrix, Weights, transposed};
+use crate::weights::{Matrix, Weights, from_file};
 use std::path::Path;
 
 /// The version of the format that is read.
@@ -259,24 +259,7 @@ fn read_layers<T: Copy>(
     prefix: &str,
     read: impl Fn(&str, &[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<Vec<T>>> {
-    let extents = network.weight_extents().into_iter().zip(network.biases()).enumerate();
-    let one = |(l, (extents, bias)): (usize, (Vec<usize>, bool))| {
-        let mut data = as_matrix(read(&format!("{prefix}w.{l}"), &extents)?, &extents);
-        if bias {
-            data.extend(read(&format!("{prefix}b.{l}"), &extents[1..])?);
-        }
-        Ok(data)
-    };
-    extents.map(one).collect()
-}
-
-/// Weights in the order of files as the network's matrix: a convolution's [filters, channels, kernel, kernel] is the
-/// transpose of it.
-fn as_matrix<T: Copy>(data: Vec<T>, extents: &[usize]) -> Vec<T> {
-    match extents {
-        [_, _] => data,
-        _ => transposed(&data, extents[0], extents[1..].iter().product()),
-    }
+    from_file(network, |l, part, extents| read(&format!("{prefix}{}.{l}", part.letter()), extents))
 }
 
 /// The neurons that a weight layer reads and has, and how it is connected. `below` are those of the layer before it.

@@ -7,6 +7,7 @@ mod case;
 mod cells;
 mod compare;
 mod conformance;
+mod device;
 mod file;
 #[cfg(test)]
 mod formula_tests;

@@ -2,47 +2,33 @@
 
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
+use super::config::{LearningRate, RunConfig};
 use super::evaluate::{TestResult, evaluate_until};
 use super::folder::RunFolder;
 use super::guard::{self, Warning, WarningKind};
 use super::metrics::{self, EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
-use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
+use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE};
 use super::{LayerChoice, Observer, Outcome, Start, StepProgress, Summary, stored_config};
 use crate::auto;
-use crate::config::{RunConfig, Schedule};
-use crate::data::DataSet;
+
 use crate::data::order::{batches, order};
+use crate::data::{DataSet, OWN, own};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::files::write_atomically;
-use crate::memory;
 use crate::optimiser::Adam;
+use crate::system::resident_memory;
 use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
-/// epoch it is tested on [`DataSet::measured`], which decides what is best.
-///
-/// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
-/// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
-/// `device` (with a warning: not the same bits), and, under a constant schedule, more `epochs`.
-///
-/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, the checkpoint
-/// is written, and the run returns [`Outcome::Interrupted`].
-///
-/// # Errors
-/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's; a folder that holds a run (or with
-///   `resume`, none), or that another run is writing.
-/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
-/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
-/// - [`Error::Format`] for a damaged checkpoint or metrics; [`Error::Io`]; and what the device says.
-pub fn train(
+/// [`Training`](super::Training) with all its options.
+pub(super) fn train_in(
     config: &RunConfig,
     data: &DataSet,
     engine: &mut dyn Engine,
@@ -68,6 +54,9 @@ pub fn train(
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     let folder = RunFolder::open(folder, resume)?;
+    if config.preset == OWN && config.data.is_none() && !resume {
+        own::write(&folder.file(DATA_FILE), data)?;
+    }
     let mut trainer = Trainer::begin(config, train, measured, engine, folder, resume, observer)?;
     trainer.run(stop, observer)
 }
@@ -86,6 +75,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Losses of the device since then.
     losses: u32,
+    /// Whether the observer has had enough.
+    enough: bool,
 }
 
 /// Losses of the device without a checkpoint in between that a run puts up with.
@@ -108,8 +99,19 @@ impl<'a> Trainer<'a> {
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let saved = Instant::now();
-        let mut trainer =
-            Trainer { config, train, test, engine, folder, progress: fresh, session, last: None, saved, losses: 0 };
+        let mut trainer = Trainer {
+            config,
+            train,
+            test,
+            engine,
+            folder,
+            progress: fresh,
+            session,
+            last: None,
+            saved,
+            losses: 0,
+            enough: false,
+        };
 
         if resume {
             trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
@@ -185,7 +187,7 @@ impl<'a> Trainer<'a> {
 
     /// Refuses a configuration that is not the one the run was begun with.
     fn check_conflicts(&self, begun: &RunConfig) -> Result<()> {
-        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
+        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, LearningRate::Constant {});
         let mut conflicts = begun.differences(self.config)?;
         conflicts.retain(|d| match d.field.as_str() {
             "data" | "device" | "kernels" | "delta_mib" | "checkpoint_seconds" => false,
@@ -301,6 +303,9 @@ impl<'a> Trainer<'a> {
                 self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
             }
+            if self.enough && self.progress.epoch < self.config.epochs {
+                return Ok(Outcome::Stopped(self.summary()));
+            }
         }
         Ok(Outcome::Finished(self.summary()))
     }
@@ -330,7 +335,7 @@ impl<'a> Trainer<'a> {
             if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
                 self.finish_steps(&mut clock, observer)?;
                 let state = self.engine.store()?;
-                check_numbers(&state, self.config.adam.lr)?;
+                check_numbers(&state, &self.config.network, self.config.adam.lr)?;
                 self.save_checkpoint(state)?;
             }
         }
@@ -388,7 +393,7 @@ impl<'a> Trainer<'a> {
     /// Tests, warns, rescues and saves; `false` if stopped in the test, which a resumed run begins again.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut state = self.engine.store()?;
-        check_numbers(&state, self.config.adam.lr)?;
+        check_numbers(&state, &self.config.network, self.config.adam.lr)?;
         let clock = Instant::now();
         let test = evaluate_until(self.engine, self.test, self.config.batch, stop)?;
         if test.samples < self.test.len() as u64 {
@@ -416,7 +421,7 @@ impl<'a> Trainer<'a> {
         self.folder.check()?;
         metrics::append(&self.folder.file(METRICS_FILE), &record)?;
         self.save_checkpoint(state)?;
-        observer.on_epoch(&record);
+        self.enough = observer.on_epoch(&record).is_break();
         self.last = Some(record);
         Ok(true)
     }
@@ -449,7 +454,7 @@ impl<'a> Trainer<'a> {
             train_seconds: sums.seconds,
             test_seconds,
             rescued: None,
-            memory: MemoryRecord { host: memory::resident(), device: self.engine.device_memory() },
+            memory: MemoryRecord { host: resident_memory(), device: self.engine.device_memory() },
         }
     }
 
