@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let training = samples(&patterns, 4000, &mut random)?;
     let test = samples(&patterns, 1000, &mut random)?;
 
-    let network = network();
+    let network = network()?;
     let mut engine = device.open(&network, Method::Sparse)?;
     engine.load(&TrainingState::new(Weights::init(&network, 0)))?;
     println!("{:?} on {} ({})", network.sizes(), engine.info().name, engine.info().detail);
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Every constant may differ from layer to layer: here a fast layer below a slow one.
-fn network() -> Result<Network> {
+fn network() -> spikegrad::Result<Network> {
     let init = Initialisation::Normal { scale: 20.0 };
     // The surrogate gradient 1 / (beta |V - V_th| + 1)², taken as 0 where V is b_th or more away from V_th.
     let fast = SpikingLayer::lif(100).tau_ms(5.0).surrogate(Surrogate::FastSigmoid, 20.0).b_th(0.3).init(init);

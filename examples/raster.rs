@@ -69,7 +69,7 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
 
     let input = sample.sample(0).iter().map(|event| (event.t(), event.i())).collect();
     let mut panels = vec![RasterPanel { name: "Input".into(), neurons: network.inputs, spikes: input }];
-    for (l, (layer, seen)) in network.hidden.iter().zip(&seen.hidden).enumerate() {
+    for (l, (layer, seen)) in network.hidden.iter().zip(&seen.spiking).enumerate() {
         let spikes = seen.spikes.iter().map(|(_, event)| (event.t(), event.i())).collect();
         panels.push(RasterPanel { name: format!("Hidden layer {}", l + 1), neurons: layer.neurons, spikes });
     }

@@ -14,7 +14,7 @@ pub const MARGIN: f64 = 1.15;
 
 /// How full the operands of each weight layer's products are: mean over the products, 0 to 1.
 ///
-/// A convolution has no dense way within the sparse step: its density is given as 0. Above one, spikes are counted before
+/// A layer that cannot be dense within a sparse step ([`Network::can_be_dense`]) is given as 0. Above one, spikes are counted before
 /// pooling, which joins some.
 ///
 /// `spikes` are those of the input and of each hidden layer, `active` the active entries of each hidden layer, both
@@ -23,10 +23,9 @@ pub fn densities(network: &Network, samples: u64, spikes: &[u64], active: &[u64]
     let sizes = network.sizes();
     let slots = |n: usize| (samples.max(1) as f64) * (network.time_steps * n) as f64;
     let spiking = |l: usize| spikes[l] as f64 / slots(sizes[l]);
-    let conv = |l: usize| network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
     (0..=network.hidden.len())
         .map(|l| match l {
-            _ if conv(l) => 0.0,
+            _ if !network.can_be_dense(l) => 0.0,
             0 => spiking(0),
             _ => (2.0 * spiking(l) + active[l - 1] as f64 / slots(sizes[l])) / 3.0,
         })

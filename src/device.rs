@@ -3,7 +3,6 @@
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
-use crate::golden::{ConformanceDevice, DeltaInputs};
 use crate::gpu::{self, GpuEngine, GpuOptions};
 use crate::network::Network;
 use std::fmt;
@@ -95,42 +94,4 @@ pub struct Configured {
     pub device: Device,
     /// How a gpu device is opened.
     pub options: GpuOptions,
-}
-
-impl ConformanceDevice for Device {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Configured { device: *self, ..Configured::default() }.engine(network)
-    }
-
-    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
-        Configured { device: *self, ..Configured::default() }.delta(inputs)
-    }
-}
-
-impl ConformanceDevice for Configured {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        self.device.open_with(network, Method::Sparse, self.options.clone())
-    }
-
-    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
-        let steps = inputs.time_steps;
-        let errors: Vec<Vec<(usize, f32)>> = (0..inputs.neurons)
-            .map(|j| {
-                let active = (0..steps).filter(|t| inputs.active[j * steps + t]);
-                active.map(|t| (t, inputs.error[j * steps + t])).collect()
-            })
-            .collect();
-        let alpha = inputs.alpha as f32;
-        match self.device.resolve() {
-            Device::Gpu(adapter) => {
-                let options = GpuOptions { adapter, ..self.options.clone() };
-                gpu::delta(options, alpha, &errors, &inputs.needed)
-            }
-            _ => Ok(errors
-                .iter()
-                .zip(inputs.needed.chunks_exact(steps))
-                .flat_map(|(errors, needed)| crate::cpu::delta(alpha, errors, needed))
-                .collect()),
-        }
-    }
 }

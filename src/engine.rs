@@ -1,5 +1,11 @@
 //! What a device does: the one interface of the `cpu` and `gpu` twins.
 
+mod delta_scratch;
+mod variant;
+
+pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
+pub use variant::{VARIANTS, Variant};
+
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -388,8 +394,10 @@ pub(crate) fn check_held(network: &Network, set: &EventSet) -> Result<()> {
 pub(crate) fn check_layer_methods(network: &Network, method: Method, layers: &[LayerMethod]) -> Result<()> {
     let weight_layers = network.hidden.len() + 1;
     let dense = |l: usize| layers.get(l) == Some(&LayerMethod::Dense);
-    if let Some(l) = (0..network.hidden.len()).find(|&l| dense(l) && network.hidden[l].conv().is_some()) {
-        return Err(Error::Config(format!("hidden[{l}] is a convolution: within a sparse step it is always sparse")));
+    if let Some(l) = (0..weight_layers).find(|&l| dense(l) && !network.can_be_dense(l)) {
+        return Err(Error::Config(format!(
+            "weight layer {l} cannot be dense within a sparse step: it is a convolution, has biases, or counts spikes"
+        )));
     }
     match (method, layers.len()) {
         (Method::Auto, n) if n == weight_layers => Ok(()),
@@ -410,10 +418,10 @@ pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Re
     }
 }
 
-/// Refuses what `method` does not compute of `network`.
+/// Refuses what `method` does not compute of `network`, whatever the device: the dense methods are the paper's baselines.
 pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
     match (method, network.beyond_paper()) {
-        (_, Some(what)) => {
+        (Method::Dense | Method::Reference, Some(what)) => {
             let method = format!("{method:?}").to_lowercase();
             Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
         }

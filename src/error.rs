@@ -1,8 +1,11 @@
 //! The library's one error type. Messages name the file or value and the remedy; what they quote of a file is harmless to
 //! a terminal.
 
-use crate::limits::harmless;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+
+/// Longest text of an error that is about a file, characters.
+const MOST_CHARS: usize = 4000;
 
 /// Result with the library's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -67,4 +70,36 @@ impl Error {
 /// A path for people: it may be a stranger's, as the `data` of a configuration is.
 pub(crate) fn shown(path: &Path) -> String {
     harmless(&path.to_string_lossy()).into_owned()
+}
+
+/// A stranger's words as they may be shown: control characters, which terminals obey, are escaped, all but the end of a
+/// line; long texts are cut.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() && c != '\n';
+    if !text.contains(bad) && text.len() <= MOST_CHARS {
+        return text.into();
+    }
+    let mut shown = String::new();
+    for c in text.chars().take(MOST_CHARS) {
+        match bad(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if text.chars().nth(MOST_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_terminals_obey_is_escaped() {
+        assert_eq!(harmless("τ = 1\n^"), "τ = 1\n^");
+        assert_eq!(harmless("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\r");
+        assert_eq!(harmless(&"x".repeat(1 << 20)).chars().count(), MOST_CHARS + 1);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::network::MAX_EXTENT;
 use bytemuck::{Pod, Zeroable};
+use std::borrow::Cow;
 
 /// One spike: time step `t` in the upper 16 bits, neuron `i` in the lower, so that events sort by (t, i).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
@@ -30,7 +31,7 @@ impl Event {
     }
 }
 
-/// Labelled samples as spike events: a data set, or a batch of one.
+/// Samples as spike events, each with a label or without one: a data set, or a batch of one.
 ///
 /// The events of sample `b` are `events[starts[b]..starts[b + 1]]`, sorted by (t, i), each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub struct EventSet {
 }
 
 impl EventSet {
+    /// The label of a sample that has none.
+    pub const UNLABELLED: u32 = u32::MAX;
+
     /// An empty set for events of `neurons` neurons in `time_steps` steps.
     pub fn new(neurons: usize, time_steps: usize) -> Self {
         EventSet { neurons, time_steps, starts: vec![0], events: Vec::new(), labels: Vec::new() }
@@ -85,6 +89,14 @@ impl EventSet {
         self.starts.push(end);
         self.labels.push(label);
         Ok(())
+    }
+
+    /// [`push`](Self::push) of a sample without a label, which can be predicted and not trained.
+    ///
+    /// # Errors
+    /// As those of [`push`](Self::push).
+    pub fn push_unlabelled(&mut self, spikes: impl IntoIterator<Item = (usize, usize)>) -> Result<()> {
+        self.push(spikes, Self::UNLABELLED)
     }
 
     /// Empties the set and fills it with the given samples of `source`, in that order; memory is reused.
@@ -199,12 +211,27 @@ impl EventSet {
         &self.events
     }
 
-    /// The class of each sample.
+    /// The class of each sample; [`UNLABELLED`](Self::UNLABELLED) where it has none.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// Says why this set cannot be the input of a network with these extents.
+    /// The set with class 0 in place of labels that are missing, for a forward pass, on which labels have no influence.
+    pub(crate) fn labelled(&self) -> Cow<'_, EventSet> {
+        match self.labels.contains(&Self::UNLABELLED) {
+            false => Cow::Borrowed(self),
+            true => {
+                let labels =
+                    self.labels.iter().map(|&label| if label == Self::UNLABELLED { 0 } else { label }).collect();
+                Cow::Owned(EventSet { labels, ..self.clone() })
+            }
+        }
+    }
+
+    /// Says why a network with these extents cannot be trained on this set.
+    ///
+    /// # Errors
+    /// [`Error::Data`]: other extents, a label that is no class, or a sample without a label.
     pub fn check_fits(&self, inputs: usize, time_steps: usize, classes: usize) -> Result<()> {
         if self.neurons != inputs || self.time_steps != time_steps {
             return Err(Error::Data(format!(
@@ -213,6 +240,9 @@ impl EventSet {
             )));
         }
         match self.labels.iter().position(|&label| label as usize >= classes) {
+            Some(b) if self.labels[b] == Self::UNLABELLED => {
+                Err(Error::Data(format!("sample {b} has no label; without one it can only be predicted")))
+            }
             Some(b) => Err(Error::Data(format!(
                 "sample {b} has label {}, the readout has {classes} classes (0 to {})",
                 self.labels[b],
@@ -261,6 +291,19 @@ mod tests {
             assert!(from(&starts, &[events[0], wrong, events[2]], &labels).is_err(), "{wrong:?}");
         }
         assert!(EventSet::from_parts(MAX_EXTENT + 1, 4, vec![0], vec![], vec![]).is_err());
+    }
+
+    #[test]
+    fn a_missing_label_is_named_and_filled_in_for_a_forward_pass() {
+        let mut set = EventSet::new(3, 3);
+        set.push([(0, 0)], 1).unwrap();
+        assert!(matches!(set.labelled(), Cow::Borrowed(_)));
+        set.push_unlabelled([(1, 1)]).unwrap();
+        let error = set.check_fits(3, 3, 2).unwrap_err().to_string();
+        assert!(error.contains("sample 1 has no label"), "{error}");
+        let filled = set.labelled();
+        assert_eq!((filled.labels(), filled.events()), (&[1, 0][..], set.events()));
+        filled.check_fits(3, 3, 2).unwrap();
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 pub mod auto;
 pub mod bench;
-pub mod config;
 pub mod cpu;
 pub mod data;
 pub mod device;
@@ -23,7 +22,8 @@ pub mod plot;
 pub mod presets;
 pub mod reproduce;
 pub mod selfcheck;
-mod system;
+pub mod synthetic;
+pub mod system;
 pub mod train;
 pub mod weights;
 

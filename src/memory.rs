@@ -312,29 +312,6 @@ fn mib(bytes: u64) -> String {
     }
 }
 
-/// Bytes of memory that the machine has to spare, within the limits of the process's control group; `None` where the
-/// system does not say.
-pub fn available() -> Option<u64> {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    // Without a limit of its own a group says what the machine has; and what is "free" leaves out the files that the
-    // system keeps in memory while nobody wants it.
-    let of_group = (system.cgroup_limits())
-        .filter(|group| group.total_memory < system.total_memory())
-        .map(|group| group.total_memory.saturating_sub(group.rss));
-    let of_machine = Some(system.available_memory()).filter(|&bytes| bytes > 0);
-    of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
-}
-
-/// Bytes of this process that are in memory now; `None` where the system does not say.
-pub fn resident() -> Option<u64> {
-    let pid = sysinfo::get_current_pid().ok()?;
-    let mut system = sysinfo::System::new();
-    let memory_alone = sysinfo::ProcessRefreshKind::nothing().with_memory();
-    system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, memory_alone);
-    system.process(pid).map(sysinfo::Process::memory)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,11 +417,5 @@ mod tests {
         let fits = estimate(&network, Method::Sparse, 1, Device::Cpu, &densities).unwrap();
         fits.check(Some(fits.machine_bytes())).unwrap();
         fits.check(None).unwrap();
-    }
-
-    #[test]
-    fn this_machine_has_memory_to_spare() {
-        let bytes = available().unwrap();
-        assert!((1 << 20..1 << 50).contains(&bytes), "{bytes}");
     }
 }

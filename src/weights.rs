@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 /// One row-major [N_in, N_out] matrix per layer, the readout's last; of a convolution [channels · kernel², filters]
-/// ([`Convolution`](crate::network::Convolution)).
+/// ([`Convolution`](crate::network::Convolution)). Biases are one row more, the last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The matrices.
@@ -42,6 +42,63 @@ impl Matrix {
     }
 }
 
+/// A tensor of a weight layer as files hold it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FileTensor<T> {
+    /// Extents, row-major: [N_in, N_out], of a convolution [filters, channels, kernel, kernel], of biases [N_out].
+    pub extents: Vec<usize>,
+    /// The numbers.
+    pub data: Vec<T>,
+}
+
+/// What a tensor of a weight layer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Weights: `w.l`.
+    Weights,
+    /// Biases: `b.l`.
+    Biases,
+}
+
+impl Part {
+    /// `w` or `b`.
+    pub fn letter(self) -> char {
+        match self {
+            Part::Weights => 'w',
+            Part::Biases => 'b',
+        }
+    }
+}
+
+/// The parts of each weight layer of `network`, with the extents that they have in files.
+pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Part, Vec<usize>)> {
+    let layers = network.weight_extents().into_iter().zip(network.biases()).enumerate();
+    layers.flat_map(|(l, (extents, bias))| {
+        let biases = bias.then(|| (l, Part::Biases, extents[1..].to_vec()));
+        [(l, Part::Weights, extents)].into_iter().chain(biases)
+    })
+}
+
+/// The data of each matrix of `network` from tensors as files hold them, which `read` gives.
+pub(crate) fn from_file<T: Copy, E>(
+    network: &Network,
+    mut read: impl FnMut(usize, Part, &[usize]) -> Result<Vec<T>, E>,
+) -> Result<Vec<Vec<T>>, E> {
+    let mut layers: Vec<Vec<T>> = Vec::new();
+    for (l, part, extents) in file_tensors(network) {
+        let data = read(l, part, &extents)?;
+        match (part, extents.as_slice(), layers.last_mut()) {
+            // They are the matrix's last row.
+            (Part::Biases, _, Some(layer)) => layer.extend(data),
+            (_, [filters, patch @ ..], _) if patch.len() > 1 => {
+                layers.push(transposed(&data, *filters, patch.iter().product()));
+            }
+            _ => layers.push(data),
+        }
+    }
+    Ok(layers)
+}
+
 /// A row-major matrix of `rows` × `cols` numbers, rows turned into columns.
 pub(crate) fn transposed<T: Copy>(data: &[T], rows: usize, cols: usize) -> Vec<T> {
     (0..cols).flat_map(|j| (0..rows).map(move |i| data[i * cols + j])).collect()
@@ -64,8 +121,42 @@ impl Weights {
         Weights { layers: network.weight_shapes().into_iter().map(|(rows, cols)| Matrix::zeros(rows, cols)).collect() }
     }
 
+    /// The tensors as files hold them, with the layer and the part that each is.
+    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, Part, FileTensor<f32>)> {
+        let tensor = |(l, part, extents): (usize, Part, Vec<usize>)| {
+            let Matrix { rows, cols, data } = &self.layers[l];
+            let weights = extents.iter().product::<usize>().min(data.len());
+            let data = match part {
+                Part::Biases => data[data.len() - cols..].to_vec(),
+                Part::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
+                Part::Weights => data[..weights].to_vec(),
+            };
+            (l, part, FileTensor { extents, data })
+        };
+        file_tensors(network).map(tensor).collect()
+    }
+
     /// Says which matrix does not have the network's shape or holds a NaN or infinity.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a shape, [`Error::NotFinite`] for a number.
     pub fn check(&self, network: &Network) -> Result<()> {
+        self.check_shapes(network)?;
+        for (l, matrix) in self.layers.iter().enumerate() {
+            if let Some(at) = matrix.data.iter().position(|w| !w.is_finite()) {
+                return Err(Error::NotFinite(format!(
+                    "weight ({}, {}) of layer {l} is {}",
+                    at / matrix.cols,
+                    at % matrix.cols,
+                    matrix.data[at]
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which matrix does not have the network's shape.
+    pub(crate) fn check_shapes(&self, network: &Network) -> Result<()> {
         let shapes = network.weight_shapes();
         if shapes.len() != self.layers.len() {
             return Err(Error::Config(format!(
@@ -81,14 +172,6 @@ impl Weights {
                     matrix.rows, matrix.cols, shape.0, shape.1
                 )));
             }
-            if let Some(at) = matrix.data.iter().position(|w| !w.is_finite()) {
-                return Err(Error::NotFinite(format!(
-                    "weight ({}, {}) of layer {l} is {}",
-                    at / matrix.cols,
-                    at % matrix.cols,
-                    matrix.data[at]
-                )));
-            }
         }
         Ok(())
     }
@@ -101,11 +184,12 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
         Some(layer) => (layer.init, layer.alpha(network.dt_ms)),
         None => (network.readout.init(), network.readout.alpha(network.dt_ms)),
     };
+    let inputs = rows - usize::from(network.biases()[l]);
     // A stream of its own for each layer and draw: the width of one layer does not change the weights of the next.
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(1 + l as u64 + (draw << 16));
-    let root = (rows as f64).sqrt();
-    let data = (0..rows * cols)
+    let root = (inputs as f64).sqrt();
+    let mut data: Vec<f32> = (0..inputs * cols)
         .map(|_| {
             let w = match init {
                 Initialisation::Uniform { scale } => scale / root * (2.0 * rng.random::<f64>() - 1.0),
@@ -117,5 +201,6 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
             (w * factor) as f32
         })
         .collect();
+    data.resize(rows * cols, 0.0);
     Matrix { rows, cols, data }
 }

@@ -8,14 +8,27 @@ use spikegrad::network::Network;
 use std::path::PathBuf;
 
 fn cases() -> Vec<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let cases = cases_in("golden");
+    assert_eq!(cases.len(), 16);
+    cases
+}
+
+/// Cases of the generalised model, but for the recurrent one that is refused.
+fn cells() -> Vec<PathBuf> {
+    let mut cases = cases_in("golden_cells");
+    cases.retain(|case| !case.ends_with("rec_lif.safetensors"));
+    assert_eq!(cases.len(), 10);
+    cases
+}
+
+fn cases_in(folder: &str) -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut cases: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     cases.sort();
-    assert_eq!(cases.len(), 16);
     cases
 }
 
@@ -33,7 +46,32 @@ impl ConformanceDevice for By {
 }
 
 fn all_pass(device: Device) {
-    pass(&device.to_string(), &mut { device }, cases());
+    pass(&device.to_string(), &mut { device }, [cases(), cells()].concat());
+}
+
+#[test]
+fn recurrent_weights_are_refused_by_name() {
+    let case = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden_cells/rec_lif.safetensors");
+    let error = run(&case, &mut { Device::Cpu }).unwrap_err().to_string();
+    assert!(error.contains("rec_lif") && error.contains("recurrent"), "{error}");
+}
+
+/// What the paper's network does not have is refused by name.
+#[test]
+fn dense_and_reference_refuse_other_cells() {
+    for device in [Device::Cpu, Device::Gpu(None)] {
+        for method in [Method::Dense, Method::Reference] {
+            for case in cells() {
+                let error = run(&case, &mut By(device, method)).unwrap_err().to_string();
+                let method = format!("{method:?}").to_lowercase();
+                assert!(
+                    error.contains(&format!("`{method}` does not compute")),
+                    "{device} {}: {error}",
+                    case.display()
+                );
+            }
+        }
+    }
 }
 
 fn pass(device: &str, player: &mut dyn ConformanceDevice, cases: Vec<PathBuf>) {

@@ -82,7 +82,23 @@ proptest! {
     }
 
     #[test]
-    fn weights_in_shards(shape in shapes(), variant in variants(), small in any::<bool>()) {
+    fn step_of_any_cells(shape in cells(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
+        let options = GpuOptions {
+            variant: Some(variant),
+            delta_bytes: small.then_some(1),
+            density_guess: small.then_some(1e-9),
+            ..GpuOptions::default()
+        };
+        let options = if cut { in_pieces(&shape.network(), options) } else { options };
+        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+    }
+
+    #[test]
+    fn weights_in_shards(
+        shape in prop_oneof![shapes().boxed(), cells().boxed()],
+        variant in variants(),
+        small in any::<bool>(),
+    ) {
         let shape = Shape {
             inputs: 130 + shape.inputs,
             hidden: shape.hidden.iter().map(|neurons| 120 + neurons).collect(),
@@ -115,7 +131,7 @@ proptest! {
     /// Any mixture of methods computes the sparse step, on any chunks of samples.
     #[test]
     fn layers_of_either_method(
-        shape in shapes(),
+        shape in prop_oneof![shapes().boxed(), cells().boxed()],
         hardware in any::<bool>(),
         (small, cut) in any::<(bool, bool)>(),
         dense in any::<u32>(),
@@ -133,8 +149,9 @@ proptest! {
         prop_assume!(comparable(&network, &batch, &expected));
         let mut gpu = gpu(&network, Method::Auto, &state, options);
         let of = |bits: u32| -> Vec<LayerMethod> {
-            let method = |l| if bits >> l & 1 == 1 { LayerMethod::Dense } else { LayerMethod::Sparse };
-            (0..=network.hidden.len()).map(method).collect()
+            let dense = |l: usize| bits >> l & 1 == 1 && network.can_be_dense(l);
+            let method = |l| if dense(l) { LayerMethod::Dense } else { LayerMethod::Sparse };
+            (0..network.weight_layers()).map(method).collect()
         };
         // Another mixture, then none, on the same engine.
         for bits in [dense, dense >> 8, 0] {
@@ -546,6 +563,9 @@ fn convolutions() {
             // Neurons at rest are active; what fills a quad of filters must not be.
             network.hidden.iter_mut().for_each(|layer| layer.v_rest = 0.9);
         }
+        if seed % 3 == 0 {
+            generalise(&mut network, seed);
+        }
         let samples = 1 + seed as usize % 6;
         let density = [0.02, 0.1, 0.25][seed as usize % 3];
         let batch = batch(network.inputs, network.time_steps, 4, samples, density, seed);
@@ -558,6 +578,16 @@ fn convolutions() {
         compared += usize::from(compare_on(&network, &batch, seed, Method::Sparse, options).is_some());
     }
     assert!(compared > 20, "{compared} cases were comparable");
+}
+
+/// The same bits of other cells whatever the chunks, pieces and lists.
+#[test]
+fn same_bits_of_any_cells() {
+    for seed in 0..6 {
+        let mut network = if seed % 2 == 0 { network(30, &[40, 20], 5, 40) } else { stacked_convs(30) };
+        generalise(&mut network, seed);
+        same_bits_of(&network, [0.05, 0.1, 0.15, 0.2, 0.25]);
+    }
 }
 
 /// Three layers, each with another kind below and above: the same bits whatever the chunks, pieces and lists.

@@ -2,21 +2,11 @@
 
 use crate::device::Device;
 use crate::error::Result;
+pub use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{self, GpuOptions};
 use rayon::prelude::*;
-use serde::Serialize;
 use std::hint::black_box;
 use std::time::Instant;
-
-/// A device's measured ceilings.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Ceilings {
-    /// Bytes read and written in a second, by copying arrays too large for caches.
-    pub bytes_per_second: f64,
-    /// Float multiply-adds in a second, in registers alone. On the CPU as its kernels do them: a multiplication, then an
-    /// addition, not fused.
-    pub multiply_adds_per_second: f64,
-}
 
 /// Measures the device that `device` stands for, in about a second.
 ///

@@ -6,15 +6,14 @@
 //! spike at a given density, and [`measure`] puts the weights back before every measured step.
 
 mod ceilings;
-pub mod input;
 pub mod least;
 mod measure;
 mod steady;
 pub mod sweep;
 pub mod trace;
 
+pub use crate::synthetic::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use ceilings::{Ceilings, ceilings};
-pub use input::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use least::{Facts, Least, least, least_among};
 pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};
 pub use steady::{Steady, steady, steady_after};

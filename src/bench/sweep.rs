@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::memory::{self, Densities};
 use crate::network::Network;
 use crate::optimiser::Adam;
+use crate::system::available_memory;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -269,7 +270,7 @@ fn measure_point(
         active: (2.0 * here.hidden_density).min(1.0),
     };
     let needs = memory::estimate(&here.network, method, here.batch, device, &densities);
-    if let Err(e) = needs.and_then(|needs| needs.check(budget.bytes.or_else(memory::available))) {
+    if let Err(e) = needs.and_then(|needs| needs.check(budget.bytes.or_else(available_memory))) {
         return Ok(Err(e.to_string()));
     }
     let work = expected_work(here, method);

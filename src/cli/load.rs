@@ -3,8 +3,8 @@
 use super::show::{complain, thousands};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use spikegrad::config::RunConfig;
 use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress};
+use spikegrad::train::RunConfig;
 use std::path::Path;
 
 /// Bad recordings that are listed by name.

@@ -5,14 +5,13 @@ use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, usage};
 use anyhow::{Result, bail};
-use spikegrad::config::RunConfig;
-use spikegrad::data::{DataSet, shd};
+use spikegrad::data::{DataSet, data_set, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
-use spikegrad::train::CONFIG_FILE;
+use spikegrad::train::{CONFIG_FILE, RunConfig};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,7 +102,7 @@ pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
 
 /// The data set's name in titles.
 pub fn data_name(preset: &str) -> &str {
-    match presets::data_set(preset) {
+    match data_set(preset) {
         "fmnist" => "Fashion-MNIST",
         "nmnist" => "N-MNIST",
         "shd" => "SHD",
@@ -149,7 +148,7 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
 fn class_names(preset: &str) -> Option<Vec<String>> {
     let names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    match presets::data_set(preset) {
+    match data_set(preset) {
         "fmnist" => Some(names.map(String::from).to_vec()),
         "shd" => Some(shd::WORDS.map(String::from).to_vec()),
         _ => None,

@@ -10,7 +10,6 @@ use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
-use spikegrad::config::{RunConfig, Schedule};
 use spikegrad::data::fashion_mnist::how_to_get;
 use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
@@ -18,7 +17,11 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
-use spikegrad::train::{self, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, Outcome, Summary, metrics, stored_config};
+use spikegrad::presets;
+use spikegrad::system::available_memory;
+use spikegrad::train::{
+    self, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, metrics, stored_config,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -155,11 +158,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
-    needs(&config, &data, device, given)?.check(memory::available())?;
+    needs(&config, &data, device, given)?.check(available_memory())?;
     let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     let mut needs_really = needs(&config, &data, device, engine.delta_bytes())?;
-    if given.is_none() && needs_really.check(memory::available()).is_err() {
+    if given.is_none() && needs_really.check(available_memory()).is_err() {
         // The tuning has chosen more memory for δ than there is: with given kernels nothing is tuned.
         engine = open(device, &config, data.train.len(), false)?;
         needs_really = needs(&config, &data, device, engine.delta_bytes())?;
@@ -221,7 +224,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
     let path = Path::new(&arguments.what);
     let stem = match (path.extension(), path.file_stem()) {
         // A run's own configuration is called config.toml; the run would be called config.
-        (Some(_), Some(stem)) if stem == "config" => RunConfig::load(path, arguments.paper)?.preset,
+        (Some(_), Some(stem)) if stem == "config" => presets::load(path, arguments.paper)?.preset,
         (_, Some(stem)) => stem.to_string_lossy().into_owned(),
         (_, None) => bail!(Usage(format!("`{}` names no preset and no file", arguments.what))),
     };
@@ -244,7 +247,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
 fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
     let word = &arguments.what;
     let file = word.ends_with(".toml");
-    let named = RunConfig::resolve(word, arguments.paper);
+    let named = presets::resolve(word, arguments.paper);
     let named = if file { named? } else { named.map_err(usage)? };
     let mut config = match arguments.resume && !file {
         false => named,
@@ -357,8 +360,8 @@ fn introduction(
     let limit = config.limit.map_or(String::new(), |n| format!("first {} samples, ", thousands(n as u64)));
     let epochs = if config.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", thousands(config.epochs)) };
     let schedule = match config.schedule {
-        Schedule::Constant {} => "",
-        Schedule::Cosine { .. } => " falling as a cosine",
+        LearningRate::Constant {} => "",
+        LearningRate::Cosine { .. } => " falling as a cosine",
     };
     let (batch, lr, seed) = (config.batch, config.adam.lr, config.seed);
     vec![

@@ -2,10 +2,10 @@
 //!
 //! A pure function of the run's seed, the epoch and the sample, so that a resumed run needs no stored state.
 
+use super::data_set;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::MAX_EXTENT;
-use crate::presets;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -35,7 +35,7 @@ pub struct Augment {
 
 /// Width and height of what a preset's samples show, channels of sounds being a row; `None` for others' data.
 fn frame(preset: &str) -> Option<(usize, usize)> {
-    match presets::data_set(preset) {
+    match data_set(preset) {
         "fmnist" => Some((28, 28)),
         "nmnist" => Some((34, 34)),
         "shd" => Some((700, 1)),
@@ -62,7 +62,7 @@ impl Augment {
         if shift_steps > MAX_EXTENT {
             return bad(format!("shift_steps = {shift_steps}: must be at most {MAX_EXTENT}"));
         }
-        if flip && presets::data_set(preset) != "fmnist" {
+        if flip && data_set(preset) != "fmnist" {
             return bad(format!("flip = true: must be false, as the samples of {preset} are no images"));
         }
         match frame(preset) {

@@ -5,8 +5,9 @@
 //! never by a header's claim, and a gzip stream is inflated no further than one byte past that claim, nor further than
 //! data compress.
 
+use super::gunzip::Gunzip;
 use crate::error::{Error, Result};
-use crate::limits::{self, Gunzip};
+use crate::limits;
 use crate::network::MAX_EXTENT;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};

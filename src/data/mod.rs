@@ -4,6 +4,7 @@ pub mod atis;
 pub mod augment;
 mod cache;
 pub mod fashion_mnist;
+mod gunzip;
 pub mod idx;
 pub mod latency;
 pub mod nmnist;
@@ -20,12 +21,16 @@ pub use split::Validation;
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
-use crate::presets::data_set;
 use fashion_mnist::Origin;
 use latency::LatencyCode;
 use recordings::{Half, Recordings, collect};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The data set of a preset: the name up to the first `-`.
+pub fn data_set(preset: &str) -> &str {
+    preset.split('-').next().unwrap_or(preset)
+}
 
 /// The samples of a preset.
 #[derive(Debug, Clone)]
@@ -299,7 +304,8 @@ mod tests {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
             assert!(matches!(error, Error::Data(_)), "{error}");
         }
-        assert!(matches!(load("fmnist", Some(folder.path()), &network(0, 10)), Err(Error::Config(_))));
+        let nothing = Network { inputs: 0, ..network(784, 10) };
+        assert!(matches!(load("fmnist", Some(folder.path()), &nothing), Err(Error::Config(_))));
     }
 
     fn assets(name: &str) -> PathBuf {

@@ -15,6 +15,7 @@
 //! ```
 
 use super::atis::{self, AtisEvent, EVENT_BYTES};
+use super::gunzip::inflated;
 use super::recordings::{Bins, Recordings, Sample, hex};
 use super::shared_file::SharedFile;
 use crate::error::{Error, Result};
@@ -121,7 +122,7 @@ impl NMnist {
             return Err(damaged("its directory has a name twice".into()));
         }
         let claim = inflated_size(&mut archive);
-        if claim > u128::from(limits::inflated(length)) {
+        if claim > u128::from(inflated(length)) {
             return Err(damaged(format!("its {length} bytes claim to inflate to {claim}, which no recordings do")));
         }
         let mut members = Vec::new();

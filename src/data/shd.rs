@@ -22,9 +22,9 @@
 //! # Ok::<(), spikegrad::Error>(())
 //! ```
 
+use super::gunzip::Gunzip;
 use super::recordings::{Bins, Recordings, Sample};
 use crate::error::{Error, Result};
-use crate::limits::Gunzip;
 use half::f16;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};

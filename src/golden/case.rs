@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::{Connection, Convolution, Integrator, Loss, Network, Readout, Regulariser, SpikingLayer};
 use crate::optimiser::Adam;
-use crate::weights::{Matrix, Weights, transposed};
+use crate::weights::{Matrix, Weights, from_file};
 use std::path::Path;
 
 /// The version of the format that is read.
@@ -46,9 +46,9 @@ pub struct NetworkCase {
 /// Expected values of a network case, in f64.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    /// The hidden layers.
-    pub hidden: Vec<ExpectedLayer>,
-    /// Potentials of the readout, [B, T, C].
+    /// The spiking layers, a readout that counts spikes last.
+    pub spiking: Vec<ExpectedLayer>,
+    /// Potentials of the readout's integrators, [B, T, C]; empty if it counts spikes.
     pub readout_v: Vec<f64>,
     /// [B, C].
     pub logits: Vec<f64>,
@@ -56,7 +56,7 @@ pub struct Expected {
     pub loss: LossTerms,
     /// The whole loss; a mean over the batch.
     pub total: f64,
-    /// ∇W of every layer, row-major [N_in, N_out], the readout's last.
+    /// ∇W of every layer, row-major as the weights, the readout's last.
     pub gradient: Vec<Vec<f64>>,
     /// Weights after as many Adam steps on the same batch as `adam_loss` is long.
     pub adam_weights: Vec<Vec<f64>>,
@@ -64,7 +64,7 @@ pub struct Expected {
     pub adam_loss: Vec<f64>,
 }
 
-/// Expected values of a hidden layer; arrays are [B, T, N].
+/// Expected values of a spiking layer; arrays are [B, T, N].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedLayer {
     /// Membrane potentials.
@@ -134,9 +134,16 @@ impl Case {
             return Err(Error::Unsupported(what));
         }
         match config.get::<String>("kind")?.as_str() {
-            "network" => Ok(Case::Network(Box::new(read_network_case(path, &config, &tensors)?))),
+            "network" => {
+                let network = read_network(path, &config.text("case")?, &config)?;
+                Ok(Case::Network(Box::new(read_network_case(path, network, &config, &tensors)?)))
+            }
+            "cells" => {
+                let network = super::cells::read_network(path, &config.text("case")?, &config)?;
+                Ok(Case::Network(Box::new(read_network_case(path, network, &config, &tensors)?)))
+            }
             "delta" => Ok(Case::Delta(read_delta_case(&config, &tensors)?)),
-            other => Err(config.wrong("kind", format!("{other:?}, expected \"network\" or \"delta\""))),
+            other => Err(config.wrong("kind", format!("{other:?}, expected \"network\", \"cells\" or \"delta\""))),
         }
     }
 
@@ -149,9 +156,8 @@ impl Case {
     }
 }
 
-fn read_network_case(path: &Path, config: &Fields, tensors: &Tensors) -> Result<NetworkCase> {
+fn read_network_case(path: &Path, network: Network, config: &Fields, tensors: &Tensors) -> Result<NetworkCase> {
     let name = config.text("case")?;
-    let network = read_network(path, &name, config)?;
     let [beta1, beta2] = config.get("adam_betas")?;
     let adam = Adam { lr: config.get("lr")?, beta1, beta2, epsilon: config.get("adam_eps")?, weight_decay: 0.0 };
     adam.check().map_err(|what| bad(path, format!("config: {what}")))?;
@@ -160,12 +166,9 @@ fn read_network_case(path: &Path, config: &Fields, tensors: &Tensors) -> Result<
         return Err(config.wrong("batch", "0, expected at least one sample"));
     }
     let batch = read_batch(&network, samples, tensors)?;
-    let weights = network.weight_shapes().into_iter().zip(network.weight_extents()).enumerate();
-    let weights = weights.map(|(l, ((rows, cols), extents))| {
-        let data = as_matrix(tensors.f32(&format!("w.{l}"), &extents)?, &extents);
-        Ok(Matrix { rows, cols, data })
-    });
-    let weights = Weights { layers: weights.collect::<Result<_>>()? };
+    let data = read_layers(&network, "", |name, extents| tensors.f32(name, extents))?;
+    let matrices = network.weight_shapes().into_iter().zip(data);
+    let weights = Weights { layers: matrices.map(|((rows, cols), data)| Matrix { rows, cols, data }).collect() };
     let steps: usize = config.get("adam_steps")?;
     if !(1..=MAX_ADAM_STEPS).contains(&steps) {
         return Err(config.wrong("adam_steps", format!("{steps}, expected 1 to {MAX_ADAM_STEPS}")));
@@ -234,28 +237,33 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
             ..Readout::max(classes)
         }),
         loss: Loss::default(),
-        regulariser: Regulariser {
-            lambda_up: config.get("lambda_up")?,
-            nu_up: config.get("nu_up")?,
-            lambda_low: config.get("lambda_low")?,
-            nu_low: config.get("nu_low")?,
-        },
+        regulariser: regulariser(config)?,
     };
     network.check().map_err(|what| bad(path, format!("config: {what}")))?;
     Ok(network)
 }
 
-/// Weights in the order of files as the network's matrix: a convolution's [filters, channels, kernel, kernel] is the
-/// transpose of it.
-fn as_matrix<T: Copy>(data: Vec<T>, extents: &[usize]) -> Vec<T> {
-    match extents {
-        [_, _] => data,
-        _ => transposed(&data, extents[0], extents[1..].iter().product()),
-    }
+/// The regularisers of a case.
+pub(super) fn regulariser(config: &Fields) -> Result<Regulariser> {
+    Ok(Regulariser {
+        lambda_up: config.get("lambda_up")?,
+        nu_up: config.get("nu_up")?,
+        lambda_low: config.get("lambda_low")?,
+        nu_low: config.get("nu_low")?,
+    })
+}
+
+/// The tensors `w.l` and, of layers with biases, `b.l` as the network's matrices, with `prefix` before their names.
+fn read_layers<T: Copy>(
+    network: &Network,
+    prefix: &str,
+    read: impl Fn(&str, &[usize]) -> Result<Vec<T>>,
+) -> Result<Vec<Vec<T>>> {
+    from_file(network, |l, part, extents| read(&format!("{prefix}{}.{l}", part.letter()), extents))
 }
 
 /// The neurons that a weight layer reads and has, and how it is connected. `below` are those of the layer before it.
-fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize, usize, Connection)> {
+pub(super) fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize, usize, Connection)> {
     let (inputs, neurons, connection, field) = match layer.get::<String>("kind")?.as_str() {
         "linear" => (layer.get("n_in")?, layer.get("n_out")?, Connection::Linear, "n_in"),
         "conv2d" => {
@@ -314,17 +322,13 @@ fn read_expected(network: &Network, samples: usize, steps: usize, tensors: &Tens
             ds,
         })
     };
-    let matrices = |name: &str| {
-        let extents = network.weight_extents().into_iter().enumerate();
-        extents
-            .map(|(l, extents)| Ok(as_matrix(tensors.f64(&format!("{name}.{l}"), &extents)?, &extents)))
-            .collect::<Result<_>>()
-    };
+    let matrices = |prefix: &str| read_layers(network, prefix, |name, extents| tensors.f64(name, extents));
     let classes = network.classes();
-    let hidden = network.hidden.iter().enumerate();
+    let spiking = network.spiking().enumerate();
+    let readout = || tensors.f64(&format!("v.{}", network.hidden.len()), &[samples, network.time_steps, classes]);
     Ok(Expected {
-        hidden: hidden.map(|(l, layer)| per_layer(l, layer.neurons)).collect::<Result<_>>()?,
-        readout_v: tensors.f64(&format!("v.{}", network.hidden.len()), &[samples, network.time_steps, classes])?,
+        spiking: spiking.map(|(l, layer)| per_layer(l, layer.neurons)).collect::<Result<_>>()?,
+        readout_v: network.integrator().map_or(Ok(Vec::new()), |_| readout())?,
         logits: tensors.f64("logits", &[samples, classes])?,
         loss: LossTerms {
             task: tensors.scalar("loss.ce")?,
@@ -332,8 +336,8 @@ fn read_expected(network: &Network, samples: usize, steps: usize, tensors: &Tens
             lower: tensors.scalar("loss.low")?,
         },
         total: tensors.scalar("loss.total")?,
-        gradient: matrices("dw")?,
-        adam_weights: matrices("adam.w")?,
+        gradient: matrices("d")?,
+        adam_weights: matrices("adam.")?,
         adam_loss: tensors.f64("adam.loss", &[steps])?,
     })
 }

@@ -115,12 +115,11 @@ fn network_checks(case: &NetworkCase, engine: &mut dyn Engine) -> Result<Vec<Che
 
 fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> {
     let expected = &case.expected;
-    let mut checks = vec![length("hidden layers", inspection.spiking.len(), expected.hidden.len())];
-    let layers = || inspection.spiking.iter().zip(&expected.hidden).enumerate();
+    let mut checks = vec![length("spiking layers", inspection.spiking.len(), expected.spiking.len())];
+    let layers = || inspection.spiking.iter().zip(&expected.spiking).enumerate();
     // A flipped spike spoils everything behind it, so spikes and active entries of all layers come first.
     for (l, (actual, expected)) in layers() {
-        let neurons = case.network.hidden[l].neurons;
-        let extents = [case.batch.len(), case.network.time_steps, neurons];
+        let extents = extents(case, l);
         let spikes = actual.spikes.iter().map(|&(b, event)| [b as usize, event.t(), event.i()]);
         let active = actual.active.iter().map(position);
         checks.push(entries(format!("s.{l}"), spikes, extents, &expected.spikes));
@@ -129,8 +128,12 @@ fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> 
     for (l, (actual, expected)) in layers() {
         checks.push(relative(format!("v.{l}"), &actual.v, &expected.v, FORWARD_LIMIT));
     }
-    let readout = expected.hidden.len();
-    checks.push(relative(format!("v.{readout}"), &inspection.readout_v, &expected.readout_v, FORWARD_LIMIT));
+    let readout = case.network.hidden.len();
+    if case.network.integrator().is_some() {
+        checks.push(relative(format!("v.{readout}"), &inspection.readout_v, &expected.readout_v, FORWARD_LIMIT));
+    } else {
+        checks.push(length(format!("v.{readout}"), inspection.readout_v.len(), 0));
+    }
     checks.push(relative("logits", &inspection.logits, &expected.logits, FORWARD_LIMIT));
     let mean = inspection.loss.divided(case.batch.len() as f64);
     for (name, actual, expected) in [
@@ -142,7 +145,7 @@ fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> 
         checks.push(relative(name, &[actual], &[expected], FORWARD_LIMIT));
     }
     for (l, (actual, expected)) in layers() {
-        let extents = [case.batch.len(), case.network.time_steps, case.network.hidden[l].neurons];
+        let extents = extents(case, l);
         let e: Vec<f32> = actual.active.iter().map(|entry| entry.e).collect();
         checks.push(relative(format!("ds.{l}"), &spread_ds(actual, expected, extents), &expected.ds, GRADIENT_LIMIT));
         checks.push(relative(format!("e.{l}"), &e, &expected.e, GRADIENT_LIMIT));
@@ -150,9 +153,36 @@ fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> 
     let gradient = &inspection.gradient.layers;
     checks.push(length("gradient layers", gradient.len(), expected.gradient.len()));
     for (l, (actual, expected)) in gradient.iter().zip(&expected.gradient).enumerate() {
-        checks.push(relative(format!("dw.{l}"), &actual.data, expected, GRADIENT_LIMIT));
+        checks.extend(layer_checks(case, l, ("d", GRADIENT_LIMIT), &actual.data, expected));
     }
     checks
+}
+
+/// Samples, time steps and neurons of spiking layer `l`.
+fn extents(case: &NetworkCase, l: usize) -> [usize; 3] {
+    let neurons = case.network.spiking_layer(l).map_or(0, |layer| layer.neurons);
+    [case.batch.len(), case.network.time_steps, neurons]
+}
+
+/// Compares a layer's matrix: weights and biases apart, since one may be zero where the other is not. Names begin with
+/// `prefix`.
+fn layer_checks(
+    case: &NetworkCase,
+    l: usize,
+    (prefix, limit): (&str, f64),
+    actual: &[f32],
+    expected: &[f64],
+) -> Vec<Check> {
+    if !case.network.biases()[l] {
+        return vec![relative(format!("{prefix}w.{l}"), actual, expected, limit)];
+    }
+    let biases = case.network.weight_shapes()[l].1;
+    let (weights, bias) = expected.split_at(expected.len() - biases);
+    let at = weights.len().min(actual.len());
+    vec![
+        relative(format!("{prefix}w.{l}"), &actual[..at], weights, limit),
+        relative(format!("{prefix}b.{l}"), &actual[at..], bias, limit),
+    ]
 }
 
 fn position(entry: &ActiveEntry) -> [usize; 3] {
@@ -215,8 +245,8 @@ fn report_checks(case: &NetworkCase, reports: &[StepReport]) -> Vec<Check> {
     // Training computes apart from inspection on some devices: its counts of the first step must be the same.
     if let Some(first) = reports.first() {
         let total = |mask: &[bool]| mask.iter().filter(|&&set| set).count() as u64;
-        let spikes: Vec<u64> = expected.hidden.iter().map(|layer| total(&layer.spikes)).collect();
-        let active: Vec<u64> = expected.hidden.iter().map(|layer| total(&layer.active)).collect();
+        let spikes: Vec<u64> = expected.spiking.iter().map(|layer| total(&layer.spikes)).collect();
+        let active: Vec<u64> = expected.spiking.iter().map(|layer| total(&layer.active)).collect();
         let hidden_spikes = first.spikes.get(1..).unwrap_or_default();
         for (name, actual, expected) in
             [("reported spikes", hidden_spikes, spikes), ("reported active entries", &first.active, active)]
@@ -233,7 +263,7 @@ fn update_checks(case: &NetworkCase, state: &TrainingState) -> Vec<Check> {
     let layers = &state.weights.layers;
     let mut checks = vec![length("weight layers", layers.len(), expected.adam_weights.len())];
     for (l, (actual, after)) in layers.iter().zip(&expected.adam_weights).enumerate() {
-        checks.push(relative(format!("adam.w.{l}"), &actual.data, after, FORWARD_LIMIT));
+        checks.extend(layer_checks(case, l, ("adam.", FORWARD_LIMIT), &actual.data, after));
         let before = &case.weights.layers[l].data;
         // A later step may have a gradient where the first has none; such weights do move.
         let still = |k: &usize| expected.gradient[l][*k] == 0.0 && after[*k] == f64::from(before[*k]);

@@ -135,6 +135,12 @@ impl<'a> Fields<'a> {
         Ok(list.into_iter().enumerate().map(|(k, map)| Fields { path: self.path, prefix: prefix(k), map }).collect())
     }
 
+    /// The object `name`.
+    pub fn object(&self, name: &str) -> Result<Fields<'a>> {
+        let map: Map<String, Value> = self.get(name)?;
+        Ok(Fields { path: self.path, prefix: format!("{}{name}.", self.prefix), map })
+    }
+
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let value = self.map.get(name).ok_or_else(|| self.wrong(name, "missing"))?;
         serde_json::from_value(value.clone()).map_err(|what| self.wrong(name, what))

@@ -4,11 +4,13 @@
 //! [`run`] plays it on a device and says, in one line, whether the device computes the same.
 
 mod case;
+mod cells;
 mod compare;
 mod conformance;
-#[cfg(test)]
-mod conv_tests;
+mod device;
 mod file;
+#[cfg(test)]
+mod formula_tests;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]

@@ -10,6 +10,10 @@ use crate::network::{Network, ReadoutGain};
 use crate::optimiser::Adam;
 use std::path::PathBuf;
 
+/// Cases of the generalised model.
+const CELLS: [&str; 10] =
+    ["tiny", "hard_reset", "cuba", "cuba_hard", "bias", "silent_bias", "count_ce", "mse_last", "taus", "ties"];
+
 const CASES: [&str; 16] = [
     "tiny",
     "conv",
@@ -147,7 +151,8 @@ fn inspecting(alter: fn(&mut Inspection), expected: &[&str]) {
 
 #[test]
 fn the_reference_passes_every_case() {
-    for case in CASES {
+    let cells = CELLS.map(|case| format!("../golden_cells/{case}"));
+    for case in CASES.into_iter().chain(cells.iter().map(String::as_str)) {
         let report: CaseReport = run(&path(case), &mut ReferenceDevice).unwrap();
         assert!(report.passed(), "{report}");
         let value = |check: &Check| check.value;
@@ -224,8 +229,8 @@ fn missing_parts_fail_instead_of_being_passed_over() {
     inspecting(|seen| seen.logits.truncate(10), &["logits"]);
     inspecting(|seen| seen.spiking[0].v.clear(), &["v.0"]);
     inspecting(|seen| seen.gradient.layers.truncate(1), &["gradient layers"]);
-    inspecting(|seen| seen.spiking.truncate(1), &["hidden layers"]);
-    inspecting(|seen| seen.spiking.push(seen.spiking[0].clone()), &["hidden layers"]);
+    inspecting(|seen| seen.spiking.truncate(1), &["spiking layers"]);
+    inspecting(|seen| seen.spiking.push(seen.spiking[0].clone()), &["spiking layers"]);
     let nothing = Mistake::Reports(|reports| reports.clear());
     assert_eq!(failures("tiny", nothing), ["adam.loss"]);
 }

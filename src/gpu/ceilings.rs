@@ -5,8 +5,8 @@ use super::context::Context;
 use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 use super::squeeze::{FEWEST_LANES, WIDE_LANES};
-use crate::bench::Ceilings;
 use crate::error::Result;
+use serde::Serialize;
 use std::time::Instant;
 
 /// Bytes of each of the two arrays that are copied: beyond every cache. Less on a device that binds less.
@@ -17,6 +17,16 @@ const LANES: u64 = 1 << 18;
 const TURNS: u64 = 64;
 /// A measurement takes at least this long, so that submitting it does not count.
 const LEAST_SECONDS: f64 = 0.05;
+
+/// A device's measured ceilings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ceilings {
+    /// Bytes read and written in a second, by copying arrays too large for caches.
+    pub bytes_per_second: f64,
+    /// Float multiply-adds in a second, in registers alone. On the CPU as its kernels do them: a multiplication, then an
+    /// addition, not fused.
+    pub multiply_adds_per_second: f64,
+}
 
 /// Measures.
 ///

@@ -101,9 +101,14 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
+/// [`Error::Unsupported`] for what the paper's network does not have, and for a convolution by another method than the sparse one, or with too many neurons once its filters are
 /// filled up to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
+    if let Some(what) = network.beyond_paper() {
+        return Err(Error::Unsupported(format!(
+            "the gpu device does not compute {what}; use the cpu device (--device cpu)"
+        )));
+    }
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {

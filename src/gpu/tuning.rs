@@ -3,7 +3,7 @@
 //!
 //! What wins depends on the adapter, its driver, the network and the batch; the outcome is kept for that combination and
 //! this version of the program. A run remembers it, as a driver may round differently in another
-//! ([`kernels`](crate::config::RunConfig::kernels)). Nothing about tuning can fail: what cannot be read, measured or
+//! ([`kernels`](crate::train::RunConfig::kernels)). Nothing about tuning can fail: what cannot be read, measured or
 //! written leaves what is usual for the adapter's tier.
 
 mod compare;
@@ -13,13 +13,13 @@ use super::context::Context;
 use super::delta_scratch::{DELTA_SIZES, DeltaScratch};
 use super::variant::{VARIANTS, Variant};
 use super::{GpuEngine, plan};
-use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::{remove_abandoned, write_atomically};
 use crate::limits;
 use crate::network::{Connection, Network};
 use crate::optimiser::Adam;
+use crate::synthetic::{TARGET_DENSITY, random_spikes, scaled_weights};
 use compare::{MEASUREMENT, Steps, WARM_UP, clearly_fastest, compare};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};

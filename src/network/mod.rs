@@ -152,6 +152,15 @@ impl Network {
         self.fan_in().into_iter().zip(columns).zip(convs).map(extents).collect()
     }
 
+    /// Whether weight layer `l` can be dense within a sparse step: no convolution, no biases, and no readout that counts
+    /// spikes.
+    pub fn can_be_dense(&self, l: usize) -> bool {
+        match self.hidden.get(l) {
+            Some(layer) => layer.conv().is_none() && !layer.bias,
+            None => self.integrator().is_some_and(|readout| !readout.bias),
+        }
+    }
+
     /// The first thing that the paper's network does not have, by name: what the methods `dense` and `reference` refuse.
     pub fn beyond_paper(&self) -> Option<String> {
         let layers = self.hidden.iter().enumerate();

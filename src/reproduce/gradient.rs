@@ -4,12 +4,12 @@ use super::figure::{Content, Figure, Panel, Row};
 use super::job::{Job, numbers};
 use super::paper::SETS;
 use super::training::{Recipe, config, run, run_folder};
-use crate::config::RunConfig;
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::plot::ChartAxis;
 use crate::presets;
+use crate::train::RunConfig;
 use crate::weights::{Matrix, Weights};
 use serde_json::{Value, json};
 

@@ -2,12 +2,12 @@
 
 use super::store::Store;
 use super::{Options, Scale};
-use crate::data::{self, DataSet, LoadOptions};
+use crate::data::{self, DataSet, LoadOptions, data_set};
 use crate::device::Device;
 use crate::engine::{DeviceInfo, Method};
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::presets::{self, data_set};
+use crate::presets;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

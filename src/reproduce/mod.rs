@@ -29,10 +29,9 @@ mod training;
 pub use machine::Machine;
 pub use store::POINTS_FILE;
 
-use crate::data::Cache;
+use crate::data::{Cache, data_set};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::presets;
 use figure::Figure;
 use job::Job;
 use serde::Serialize;
@@ -205,7 +204,7 @@ pub fn data_folders(words: &[String]) -> Result<BTreeMap<String, PathBuf>> {
 
 /// The name of a preset's data, as a title without data at hand has it.
 fn usual_name(preset: &str) -> &'static str {
-    match presets::data_set(preset) {
+    match data_set(preset) {
         "fmnist" => "Fashion-MNIST",
         "nmnist" => "N-MNIST",
         _ => "SHD",

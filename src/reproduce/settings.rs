@@ -2,10 +2,10 @@
 
 use super::figure::{Content, Figure};
 use super::job::Job;
-use crate::config::{RunConfig, Schedule};
 use crate::error::Result;
 use crate::network::{Initialisation, Integrator, Logits, ReadoutGain};
 use crate::presets;
+use crate::train::{LearningRate, RunConfig};
 use serde_json::json;
 
 /// A setting: its name and how it is read.
@@ -45,8 +45,8 @@ const SETTINGS: [Setting; 24] = [
     ("λ_low, ν_low", |c| format!("{}, {}", c.network.regulariser.lambda_low, c.network.regulariser.nu_low)),
     ("learning rate", |c| c.adam.lr.to_string()),
     ("schedule", |c| match c.schedule {
-        Schedule::Constant {} => "constant".into(),
-        Schedule::Cosine { final_fraction } => format!("cosine to {final_fraction}"),
+        LearningRate::Constant {} => "constant".into(),
+        LearningRate::Cosine { final_fraction } => format!("cosine to {final_fraction}"),
     }),
     ("warm-up, epochs", |c| c.warmup_epochs.to_string()),
     ("Adam β₁, β₂", |c| format!("{}, {}", c.adam.beta1, c.adam.beta2)),

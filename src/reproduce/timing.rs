@@ -5,6 +5,7 @@ use super::job::Job;
 use super::paper::{self, Measured, SETS, TIMES_SOURCE};
 use super::usual_name;
 use crate::bench::{Plan, TARGET_DENSITY, measure, random_spikes, scaled_weights};
+use crate::data::data_set;
 use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -12,6 +13,7 @@ use crate::memory::{self, Densities};
 use crate::network::Network;
 use crate::plot::ChartAxis;
 use crate::presets;
+use crate::system::available_memory;
 use serde_json::{Value, json};
 
 /// What is compared, with the names in figures and points.
@@ -20,7 +22,7 @@ pub const METHODS: [(Method, &str); 3] =
 
 /// Spike density of random input: that of the data sets.
 pub fn density(preset: &str) -> f64 {
-    match presets::data_set(preset) {
+    match data_set(preset) {
         "fmnist" => 0.0043,
         "nmnist" => 0.012,
         _ => 0.016,
@@ -41,7 +43,7 @@ pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Re
     let mut fit = Vec::new();
     for (method, name) in METHODS {
         let needs = memory::estimate(network, method, batch, device, &densities)?;
-        match needs.check(memory::available()) {
+        match needs.check(available_memory()) {
             Ok(()) => fit.push((method, name)),
             Err(e) => job.note(format!("{name} of {:?} at batch {batch} is left out: {e}", network.sizes())),
         }

@@ -3,11 +3,11 @@
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::{Data, Job};
 use super::paper::{self, SETS};
-use crate::config::RunConfig;
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::plot::ChartAxis;
 use crate::presets;
+use crate::train::RunConfig;
 use crate::train::{
     CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, Warning, metrics, train,
 };

@@ -3,7 +3,7 @@
 //! How much a layer spikes depends on its input more than on any formula for its weights: on how many neurons spike
 //! below, when, and how long potentials remember. In deep networks a small lack adds up, and the upper layers begin
 //! silent, without a gradient. So, from the lowest hidden layer to the highest, the weights into a layer are multiplied by the
-//! factor with which the first batch makes its neurons spike [`initial_spikes`](crate::config::RunConfig::initial_spikes)
+//! factor with which the first batch makes its neurons spike [`initial_spikes`](super::RunConfig::initial_spikes)
 //! times on average. The factor is searched by bisection; it is the same for the same seed, data and device.
 
 use crate::engine::{Engine, TrainingState};

@@ -4,14 +4,15 @@
 //! convolution: `w.l` (weights), `adam.m.l` and `adam.v.l` (moments). The metadata has one entry, `spikegrad`: a TOML document with `version`, `config` (the whole
 //! [`RunConfig`]) and `progress` ([`Progress`]). TOML, because it keeps every f64 and the infinity of an unmasked b_th.
 
+use super::config::RunConfig;
+use super::config_text::network_differences;
 use super::progress::Progress;
-use crate::config::{RunConfig, network_differences};
 use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
 use crate::network::Network;
-use crate::weights::{Matrix, Weights};
+use crate::weights::{FileTensor, Matrix, Part, Weights, file_tensors, from_file};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -53,7 +54,10 @@ impl Checkpoint {
 
     /// What [`save`](Self::save) writes.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
-        check_numbers(&self.state, self.config.adam.lr)?;
+        for weights in [&self.state.weights, &self.state.first, &self.state.second] {
+            weights.check_shapes(&self.config.network)?;
+        }
+        check_numbers(&self.state, &self.config.network, self.config.adam.lr)?;
         if let Some(what) = unusable_progress(&self.progress) {
             return Err(Error::NotFinite(format!(
                 "after step {}, {what}. The checkpoint before it is kept; begin again with a lower learning rate (--lr, now \
@@ -61,26 +65,16 @@ impl Checkpoint {
                 self.progress.step, self.config.adam.lr
             )));
         }
-        let matrices = tensors(&self.state);
-        for weights in [&self.state.weights, &self.state.first, &self.state.second] {
-            weights.check(&self.config.network)?;
-        }
         let header = Header { version: VERSION, config: self.config.clone(), progress: self.progress.clone() };
         let header = toml::to_string(&header).map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
-        let extents = self.config.network.weight_extents();
-        let extents = |k: usize| &extents[k % extents.len()];
-        let bytes_of = |m: &Matrix| m.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let bytes: Vec<Vec<u8>> = matrices
-            .iter()
-            .enumerate()
-            .map(|(k, (_, m))| if extents(k).len() > 2 { bytes_of(&m.transposed()) } else { bytes_of(m) })
-            .collect();
+        let tensors = tensors(&self.state, &self.config.network);
+        let bytes_of = |data: &[f32]| data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(&tensor.data)).collect();
         let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
-        let views = matrices
+        let views = tensors
             .iter()
             .zip(&bytes)
-            .enumerate()
-            .map(|(k, ((name, _), data))| Ok((name, TensorView::new(Dtype::F32, extents(k).clone(), data)?)))
+            .map(|((name, tensor), data)| Ok((name, TensorView::new(Dtype::F32, tensor.extents.clone(), data)?)))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let metadata = HashMap::from([(METADATA_KEY.to_string(), header)]);
@@ -122,14 +116,19 @@ impl Checkpoint {
             return Err(format("its progress has not one entry for each hidden layer".into()));
         }
 
-        let read = |prefix: &str| -> Result<Weights> {
-            let layers = network.weight_extents().into_iter().enumerate();
-            let layers = layers.map(|(l, extents)| read_matrix(&file, &format!("{prefix}.{l}"), &extents));
-            Ok(Weights { layers: layers.collect::<Result<_, String>>().map_err(format)? })
+        let shapes = network.weight_shapes();
+        let read = |moments: &str| -> Result<Weights> {
+            let data = from_file(network, |l, part, extents| read_tensor(&file, &name(moments, l, part), extents));
+            let layers = shapes.iter().zip(data.map_err(format)?);
+            Ok(Weights { layers: layers.map(|(&(rows, cols), data)| Matrix { rows, cols, data }).collect() })
         };
-        let state =
-            TrainingState { step: progress.step, weights: read("w")?, first: read("adam.m")?, second: read("adam.v")? };
-        let expected = tensors(&state).len();
+        let state = TrainingState {
+            step: progress.step,
+            weights: read("")?,
+            first: read(FIRST_MOMENTS)?,
+            second: read(SECOND_MOMENTS)?,
+        };
+        let expected = 3 * file_tensors(network).count();
         if file.len() != expected {
             return Err(format(format!("has {} tensors, a checkpoint of this network has {expected}", file.len())));
         }
@@ -163,12 +162,27 @@ fn unusable_progress(progress: &Progress) -> Option<String> {
     }
 }
 
-/// All tensors by their names in the file.
-fn tensors(state: &TrainingState) -> Vec<(String, &Matrix)> {
-    [("w", &state.weights), ("adam.m", &state.first), ("adam.v", &state.second)]
+/// What stands before the names of Adam's first moments.
+const FIRST_MOMENTS: &str = "adam.m";
+/// What stands before the names of Adam's second moments.
+const SECOND_MOMENTS: &str = "adam.v";
+
+/// The name of a tensor: `w.0`, `b.0`; of moments `adam.m.0`, and of those of biases `adam.m.b.0`.
+fn name(moments: &str, l: usize, part: Part) -> String {
+    match (moments, part) {
+        ("", part) => format!("{}.{l}", part.letter()),
+        (moments, Part::Weights) => format!("{moments}.{l}"),
+        (moments, Part::Biases) => format!("{moments}.b.{l}"),
+    }
+}
+
+/// All tensors of a checkpoint, with their names.
+fn tensors(state: &TrainingState, network: &Network) -> Vec<(String, FileTensor<f32>)> {
+    [("", &state.weights), (FIRST_MOMENTS, &state.first), (SECOND_MOMENTS, &state.second)]
         .into_iter()
-        .flat_map(|(prefix, weights)| {
-            weights.layers.iter().enumerate().map(move |(l, matrix)| (format!("{prefix}.{l}"), matrix))
+        .flat_map(|(moments, weights)| {
+            let tensors = weights.to_file(network).into_iter();
+            tensors.map(move |(l, part, tensor)| (name(moments, l, part), tensor))
         })
         .collect()
 }
@@ -188,20 +202,16 @@ fn read_header(text: &str) -> Result<Header, String> {
     table.try_into().map_err(|e| format!("its metadata are damaged: {e}"))
 }
 
-fn read_matrix(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Matrix, String> {
+fn read_tensor(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Vec<f32>, String> {
     let view = file.tensor(name).map_err(|_| format!("tensor {name} is missing"))?;
     if view.dtype() != Dtype::F32 || view.shape() != extents {
         return Err(format!("tensor {name} is {:?} {:?}, expected F32 {extents:?}", view.dtype(), view.shape()));
     }
     let (words, _) = view.data().as_chunks::<4>();
-    let data = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
-    let matrix = match extents {
-        [rows, cols] => Matrix { rows: *rows, cols: *cols, data },
-        _ => Matrix { rows: extents[0], cols: extents[1..].iter().product(), data }.transposed(),
-    };
-    match unusable(name, &matrix) {
+    let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    match unusable(name, extents, &data) {
         Some(what) => Err(format!("{what}; training cannot continue from it. Use another checkpoint")),
-        None => Ok(matrix),
+        None => Ok(data),
     }
 }
 
@@ -209,8 +219,9 @@ fn read_matrix(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Matr
 ///
 /// # Errors
 /// [`Error::NotFinite`] naming the tensor and what to change.
-pub(super) fn check_numbers(state: &TrainingState, lr: f64) -> Result<()> {
-    match tensors(state).iter().find_map(|(name, matrix)| unusable(name, matrix)) {
+pub(super) fn check_numbers(state: &TrainingState, network: &Network, lr: f64) -> Result<()> {
+    let tensors = tensors(state, network);
+    match tensors.iter().find_map(|(name, tensor)| unusable(name, &tensor.extents, &tensor.data)) {
         Some(what) => Err(Error::NotFinite(format!(
             "after step {}, {what}. The checkpoint before it is kept; begin again with a lower learning rate (--lr, \
              now {lr})",
@@ -221,11 +232,13 @@ pub(super) fn check_numbers(state: &TrainingState, lr: f64) -> Result<()> {
 }
 
 /// Says what no training may leave: NaN, infinities, and negative second moments, which would become NaN.
-fn unusable(name: &str, matrix: &Matrix) -> Option<String> {
-    let negative_too = name.starts_with("adam.v");
-    let at = matrix.data.iter().position(|x| !x.is_finite() || (negative_too && *x < 0.0))?;
-    let (row, col) = (at / matrix.cols, at % matrix.cols);
-    Some(format!("tensor {name} holds {} at ({row}, {col})", matrix.data[at]))
+fn unusable(name: &str, extents: &[usize], data: &[f32]) -> Option<String> {
+    let negative_too = name.starts_with(SECOND_MOMENTS);
+    let at = data.iter().position(|x| !x.is_finite() || (negative_too && *x < 0.0))?;
+    let mut rest = at;
+    let mut place: Vec<usize> = extents.iter().rev().map(|n| (rest % n, rest /= n).0).collect();
+    place.reverse();
+    Some(format!("tensor {name} holds {} at {place:?}", data[at]))
 }
 
 #[cfg(test)]
@@ -286,6 +299,26 @@ mod tests {
         assert_eq!(file.tensor("adam.v.1").unwrap().shape().len(), 2);
     }
 
+    #[test]
+    fn biases_are_tensors_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.safetensors");
+        let mut checkpoint = checkpoint();
+        let network = &mut checkpoint.config.network;
+        network.hidden[0].bias = true;
+        let neurons = network.hidden[0].neurons;
+        let mut weights = Weights::init(network, 3);
+        weights.layers[0].data.iter_mut().rev().take(neurons).for_each(|b| *b = 0.25);
+        checkpoint.state = TrainingState { step: 7, ..TrainingState::new(weights) };
+        checkpoint.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path, &checkpoint.config.network).unwrap(), checkpoint);
+        let bytes = std::fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(file.tensor("b.0").unwrap().data(), 0.25f32.to_le_bytes().repeat(neurons));
+        assert_eq!(file.tensor("adam.m.b.0").unwrap().shape(), [neurons]);
+        assert_eq!(file.tensor("w.0").unwrap().shape(), [checkpoint.config.network.inputs, neurons]);
+    }
+
     fn saved() -> (tempfile::TempDir, std::path::PathBuf, Checkpoint) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.safetensors");
@@ -307,12 +340,12 @@ mod tests {
     fn forge(path: &Path, checkpoint: &Checkpoint, replaced: &str, dtype: Dtype, bytes: &[u8], shape: &[usize]) {
         let header = Header { version: 1, config: checkpoint.config.clone(), progress: checkpoint.progress.clone() };
         let metadata = HashMap::from([(METADATA_KEY.to_string(), toml::to_string(&header).unwrap())]);
-        let tensors = tensors(&checkpoint.state);
+        let tensors = tensors(&checkpoint.state, &checkpoint.config.network);
         let data: Vec<Vec<u8>> =
             tensors.iter().map(|(_, m)| m.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
         let views = tensors.iter().zip(&data).map(|((name, m), data)| match name == replaced {
             true => (name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap()),
-            false => (name, TensorView::new(Dtype::F32, vec![m.rows, m.cols], data).unwrap()),
+            false => (name, TensorView::new(Dtype::F32, m.extents.clone(), data).unwrap()),
         });
         std::fs::write(path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
     }
@@ -373,7 +406,7 @@ mod tests {
             data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()
         };
         forge(&path, &checkpoint, "w.1", Dtype::F32, &bytes(f32::NAN), &[m.rows, m.cols]);
-        refused(&path, network, &["w.1", "NaN at (1, 2)"]);
+        refused(&path, network, &["w.1", "NaN at [1, 2]"]);
         forge(&path, &checkpoint, "adam.m.1", Dtype::F32, &bytes(f32::INFINITY), &[m.rows, m.cols]);
         refused(&path, network, &["adam.m.1", "inf"]);
         forge(&path, &checkpoint, "adam.v.1", Dtype::F32, &bytes(-1.0), &[m.rows, m.cols]);

@@ -11,6 +11,8 @@
 
 pub mod calibrate;
 pub mod checkpoint;
+mod config;
+mod config_text;
 mod evaluate;
 mod folder;
 pub mod guard;
@@ -24,6 +26,10 @@ mod run;
 mod testing;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use config::checkpoint_seconds;
+pub use config::{LearningRate, RunConfig};
+pub(crate) use config_text::read_text as read_config_text;
+pub use config_text::{Difference, network_differences};
 pub use evaluate::{TestResult, evaluate};
 pub(crate) use folder::lock;
 pub use guard::Warning;
@@ -31,7 +37,6 @@ pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};
 pub use run::train;
 
-use crate::config::RunConfig;
 use crate::engine::{DeviceInfo, LayerMethod};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -52,7 +57,7 @@ pub const BEST_FILE: &str = "best.safetensors";
 pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     let path = folder.join(CONFIG_FILE);
     match path.exists() {
-        true => RunConfig::load(&path, false),
+        true => RunConfig::load_whole(&path),
         false => Err(Error::Config(format!(
             "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
             folder.display()

@@ -2,6 +2,7 @@
 
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
+use super::config::{LearningRate, RunConfig};
 use super::evaluate::{TestResult, evaluate_until};
 use super::folder::RunFolder;
 use super::guard::{self, Warning, WarningKind};
@@ -11,15 +12,15 @@ use super::rescue::{self, Rescue};
 use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
 use super::{LayerChoice, Observer, Outcome, Start, StepProgress, Summary, stored_config};
 use crate::auto;
-use crate::config::{RunConfig, Schedule};
+
 use crate::data::DataSet;
 use crate::data::order::{batches, order};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::files::write_atomically;
-use crate::memory;
 use crate::optimiser::Adam;
+use crate::system::resident_memory;
 use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
@@ -185,7 +186,7 @@ impl<'a> Trainer<'a> {
 
     /// Refuses a configuration that is not the one the run was begun with.
     fn check_conflicts(&self, begun: &RunConfig) -> Result<()> {
-        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, Schedule::Constant {});
+        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, LearningRate::Constant {});
         let mut conflicts = begun.differences(self.config)?;
         conflicts.retain(|d| match d.field.as_str() {
             "data" | "device" | "kernels" | "delta_mib" | "checkpoint_seconds" => false,
@@ -330,7 +331,7 @@ impl<'a> Trainer<'a> {
             if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
                 self.finish_steps(&mut clock, observer)?;
                 let state = self.engine.store()?;
-                check_numbers(&state, self.config.adam.lr)?;
+                check_numbers(&state, &self.config.network, self.config.adam.lr)?;
                 self.save_checkpoint(state)?;
             }
         }
@@ -388,7 +389,7 @@ impl<'a> Trainer<'a> {
     /// Tests, warns, rescues and saves; `false` if stopped in the test, which a resumed run begins again.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut state = self.engine.store()?;
-        check_numbers(&state, self.config.adam.lr)?;
+        check_numbers(&state, &self.config.network, self.config.adam.lr)?;
         let clock = Instant::now();
         let test = evaluate_until(self.engine, self.test, self.config.batch, stop)?;
         if test.samples < self.test.len() as u64 {
@@ -449,7 +450,7 @@ impl<'a> Trainer<'a> {
             train_seconds: sums.seconds,
             test_seconds,
             rescued: None,
-            memory: MemoryRecord { host: memory::resident(), device: self.engine.device_memory() },
+            memory: MemoryRecord { host: resident_memory(), device: self.engine.device_memory() },
         }
     }
 

@@ -99,7 +99,7 @@ fn options() -> RunConfig {
 }
 
 fn cosine() -> RunConfig {
-    RunConfig { schedule: Schedule::Cosine { final_fraction: 0.1 }, ..config() }
+    RunConfig { schedule: LearningRate::Cosine { final_fraction: 0.1 }, ..config() }
 }
 
 #[test]

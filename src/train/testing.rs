@@ -1,7 +1,7 @@
 //! A device for tests: its weights depend on every batch, step, moment and learning rate, so that a run that is not
 //! continued exactly ends elsewhere.
 
-use crate::config::RunConfig;
+use super::RunConfig;
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};

@@ -100,11 +100,51 @@ pub fn random_convs(seed: u64) -> Network {
 pub fn strong_weights(network: &Network, seed: u64) -> Weights {
     let mut random = Random::new(seed);
     let mut weights = Weights::zeros_of(network);
-    for matrix in &mut weights.layers {
+    for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
         let scale = 3.0 / (matrix.rows as f64).sqrt();
         matrix.data.iter_mut().for_each(|w| *w = (scale * (random.unit() - 0.3)) as f32);
+        // A bias arrives at every step.
+        let biases = if bias { matrix.cols } else { 0 };
+        matrix.data.iter_mut().rev().take(biases).for_each(|b| *b = (0.15 * (random.unit() - 0.3)) as f32);
     }
     weights
+}
+
+/// Gives every layer a cell, a reset, a surrogate and perhaps a bias at random, and the network a readout and a loss.
+pub fn generalise(network: &mut Network, seed: u64) {
+    let mut random = Random::new(seed ^ 0xce11);
+    let classes = network.classes();
+    network.hidden.iter_mut().for_each(|layer| generalise_layer(layer, &mut random));
+    let init = Initialisation::Uniform { scale: 1.0 };
+    network.readout = match random.below(6) {
+        0 | 1 => {
+            let mut layer = SpikingLayer::lif(classes).init(init);
+            generalise_layer(&mut layer, &mut random);
+            Readout::spike_count(layer)
+        }
+        kind => {
+            let kinds = [Readout::max, Readout::sum, Readout::mean, Readout::last];
+            let mut readout = kinds[kind - 2](classes).tau_ms(15.0).init(init);
+            readout.bias = random.below(2) == 0;
+            readout.into()
+        }
+    };
+    network.loss = match random.below(3) {
+        0 => Loss::CrossEntropy { label_smoothing: 0.0 },
+        1 => Loss::CrossEntropy { label_smoothing: 0.1 },
+        _ => Loss::MeanSquaredError { on: 3.0, off: -1.0 },
+    };
+}
+
+fn generalise_layer(layer: &mut SpikingLayer, random: &mut Random) {
+    let tau_syn_ms = 1.0 + 12.0 * random.unit();
+    layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][random.below(2)];
+    layer.reset = [Reset::Subtract, Reset::ToValue][random.below(2)];
+    layer.v_r = [0.0, 0.2][random.below(2)];
+    layer.surrogate = Surrogate::ALL[random.below(6)];
+    layer.beta = 0.5 + 6.0 * random.unit();
+    layer.surrogate_scale = [1.0, 0.5][random.below(2)];
+    layer.bias = layer.conv().is_none() && random.below(2) == 0;
 }
 
 pub fn batch(inputs: usize, steps: usize, classes: usize, samples: usize, density: f64, seed: u64) -> EventSet {
@@ -134,7 +174,7 @@ pub fn gpu(network: &Network, method: Method, state: &TrainingState, options: Gp
 /// Distance of the potential nearest to V_th or V_th ± B_th in any hidden layer, V = 0 at rest left out.
 pub fn nearest_threshold(network: &Network, seen: &Inspection) -> f32 {
     let mut nearest = f32::INFINITY;
-    for (layer, seen) in network.hidden.iter().zip(&seen.spiking) {
+    for (layer, seen) in network.spiking().zip(&seen.spiking) {
         let c = layer.constants(network.dt_ms);
         for &v in seen.v.iter().filter(|v| **v != 0.0) {
             let distance = (v - c.v_th).abs();

@@ -1,7 +1,7 @@
 //! The shapes of the twins: random networks and batches, and options that cut their steps up.
 #![allow(dead_code)]
 
-use crate::common::{batch, network};
+use crate::common::{batch, generalise, network};
 use proptest::prelude::*;
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{self, GpuOptions, VARIANTS, Variant};
@@ -21,6 +21,8 @@ pub struct Shape {
     pub logits: Logits,
     pub gain: ReadoutGain,
     pub seed: u64,
+    /// Of the generalised model drawn with this seed.
+    pub cells: Option<u64>,
 }
 
 impl Shape {
@@ -32,6 +34,9 @@ impl Shape {
         }
         network.integrator_mut().unwrap().logits = self.logits;
         network.integrator_mut().unwrap().gain = self.gain;
+        if let Some(seed) = self.cells {
+            generalise(&mut network, seed);
+        }
         network
     }
 
@@ -59,8 +64,14 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
                 logits,
                 gain: if one { ReadoutGain::One } else { ReadoutGain::OneMinusAlpha },
                 seed,
+                cells: None,
             }
         })
+}
+
+/// [`shapes`] with any cell, reset, surrogate, bias, readout and loss.
+pub fn cells() -> impl Strategy<Value = Shape> {
+    (shapes(), any::<u64>()).prop_map(|(shape, seed)| Shape { cells: Some(seed), ..shape })
 }
 
 /// Buffers for about two samples: larger batches are computed in pieces.
@@ -114,5 +125,6 @@ pub fn shape(inputs: usize, hidden: &[usize], classes: usize, steps: usize, batc
         logits: Logits::Max,
         gain: ReadoutGain::One,
         seed: 0,
+        cells: None,
     }
 }

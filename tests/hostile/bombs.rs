@@ -4,9 +4,9 @@ use super::{ALONE, peak, readers, seeds_of};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use spikegrad::Error;
-use spikegrad::config::RunConfig;
 use spikegrad::data::{idx, nmnist::NMnist, shd::Shd};
 use spikegrad::golden::Case;
+use spikegrad::presets;
 use spikegrad::train::{Checkpoint, metrics};
 use std::fs::{self, File};
 use std::io::{Cursor, Write};
@@ -141,7 +141,7 @@ fn endless_files_are_not_read_to_their_end() {
     // Sparse: it takes no space on the disk.
     let path = folder.path().join("endless.toml");
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    let config = |path: &Path| RunConfig::load(path, false);
+    let config = |path: &Path| presets::load(path, false);
     for message in [
         refused_path(path.clone(), MIB, checkpoint),
         refused_path(path.clone(), MIB, config),
@@ -175,7 +175,7 @@ fn pipes_and_devices_are_not_waited_for() {
 fn a_config_of_countless_layers_takes_no_more_than_they_are() {
     let layers = "{},".repeat(100_000);
     let text = format!("preset = \"fmnist\"\n[network]\nhidden = [{layers}]\n");
-    let message = refused("layers.toml", text.as_bytes(), 64 * MIB, |path| RunConfig::load(path, false));
+    let message = refused("layers.toml", text.as_bytes(), 64 * MIB, |path| presets::load(path, false));
     says(&message, &["layers.toml", "hidden"]);
 }
 
@@ -183,7 +183,7 @@ fn a_config_of_countless_layers_takes_no_more_than_they_are() {
 fn what_is_quoted_of_a_file_does_not_steer_the_terminal() {
     let text = "preset = \"fmnist\"\n\"\u{1b}[2J\" = 1\nepochs = \"\\u001b[2J\"\n";
     for text in [text.to_string(), format!("preset = \"{}\"", "\\u001b]0;x".repeat(1 << 14))] {
-        let message = refused("c.toml", text.as_bytes(), 16 * MIB, |path| RunConfig::load(path, false));
+        let message = refused("c.toml", text.as_bytes(), 16 * MIB, |path| presets::load(path, false));
         assert!(!message.contains(|c: char| c.is_control() && c != '\n') && message.len() < 20_000, "{message:?}");
     }
 }

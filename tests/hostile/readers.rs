@@ -4,7 +4,6 @@
 //! makes: that is asserted here.
 
 use safetensors::SafeTensors;
-use spikegrad::config::RunConfig;
 use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
@@ -183,9 +182,9 @@ fn read_config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let name = Path::new("stranger.toml");
     for paper in [false, true] {
-        if let Ok(config) = RunConfig::from_toml(text, name, paper) {
+        if let Ok(config) = presets::from_toml(text, name, paper) {
             let written = config.to_toml().expect("what is read can be written");
-            let read = RunConfig::from_toml(&written, name, paper).expect("what is written can be read");
+            let read = presets::from_toml(&written, name, paper).expect("what is written can be read");
             assert_eq!(read, config);
         }
     }

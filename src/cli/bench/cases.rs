@@ -6,13 +6,14 @@ use super::{Arguments, MethodWord};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use spikegrad::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
-use spikegrad::config::RunConfig;
 use spikegrad::data;
 use spikegrad::device::Device;
 use spikegrad::events::EventSet;
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::network::MAX_LAYERS;
 use spikegrad::presets;
+use spikegrad::system::available_memory;
+use spikegrad::train::RunConfig;
 use spikegrad::weights::Weights;
 
 /// One network at one density.
@@ -69,14 +70,14 @@ pub fn trim(x: f64) -> String {
 
 /// Whether the input is training samples rather than random spikes: images always, recordings where there is a folder.
 pub fn samples(arguments: &Arguments) -> bool {
-    (presets::data_set(&arguments.preset) == "fmnist" || arguments.data.is_some())
+    (data::data_set(&arguments.preset) == "fmnist" || arguments.data.is_some())
         && arguments.density.is_none()
         && arguments.densities.is_empty()
 }
 
 /// The spike density of random input where none is given: the data sets'.
 pub fn usual_density(preset: &str) -> f64 {
-    match presets::data_set(preset) {
+    match data::data_set(preset) {
         "fmnist" => 0.0043,
         "nmnist" => 0.012,
         _ => 0.016,
@@ -142,7 +143,7 @@ impl Plan {
             complain(format_args!("memory of {} at {sizes}: {}", word.name(), estimate.line()));
         }
         if let Some(together) = estimates.into_iter().reduce(Estimate::beside) {
-            together.check(memory::available())?;
+            together.check(available_memory())?;
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! The presets: the paper's three data sets with its constants, and what we changed where ours is better.
 
-use crate::config::{RunConfig, Schedule, checkpoint_seconds};
+mod file;
+
+pub use file::{from_toml, load, resolve};
+
 use crate::data::Validation;
 use crate::data::augment::Augment;
 use crate::engine::Method;
@@ -10,6 +13,7 @@ use crate::network::{
     SpikingLayer,
 };
 use crate::optimiser::Adam;
+use crate::train::{LearningRate, RunConfig, checkpoint_seconds};
 
 /// The presets' names.
 pub const NAMES: [&str; 5] = ["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"];
@@ -72,11 +76,6 @@ const CONV: &str = "fmnist-conv";
 /// The paper's deep network (Fig. 22): fmnist with five hidden layers of 300 neurons.
 const DEEP: &str = "fmnist-deep";
 
-/// The data set of a preset: the name up to the first `-`.
-pub fn data_set(preset: &str) -> &str {
-    preset.split('-').next().unwrap_or(preset)
-}
-
 /// Epochs of the presets where nothing else is said: not a constant of Table 3.
 const EPOCHS: u64 = 100;
 
@@ -84,7 +83,7 @@ const EPOCHS: u64 = 100;
 fn improve(config: &mut RunConfig) {
     // All: the authors' gain, and a rate that falls to nothing.
     change_readout(config, |readout| readout.gain = ReadoutGain::OneMinusAlpha);
-    config.schedule = Schedule::Cosine { final_fraction: 0.0 };
+    config.schedule = LearningRate::Cosine { final_fraction: 0.0 };
     // A surrogate that is not so steep, at the same B_th: the same entries are active, but those at some distance from
     // the threshold learn as well. (fmnist, seed 0, 10 epochs: 84.4 % before, 86.8 % with it.)
     config.network.hidden.iter_mut().for_each(|layer| layer.beta = 10.0);
@@ -203,7 +202,7 @@ impl Column {
             rescue: true,
             warmup_epochs: 0.0,
             initial_spikes: 0.0,
-            schedule: Schedule::Constant {},
+            schedule: LearningRate::Constant {},
             augment: Augment::default(),
             adam: Adam::with_lr(self.lr),
             validation: Validation::default(),

@@ -1,13 +1,14 @@
-//! Convolutions of both devices against the formulas written out in f64.
+//! Both devices against the formulas written out in f64: convolutions, and the generalised model.
 
-use super::reference::{Reference, random_conv};
+use super::reference::{Reference, random_cells, random_conv};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method, TrainingState};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
-use crate::network::Network;
+use crate::network::{Cell, Logits, Network};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
+use std::collections::BTreeSet;
 
 fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Inspection {
     engine.load(&TrainingState::new(weights.clone())).unwrap();
@@ -16,10 +17,11 @@ fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Insp
 
 /// Whether no potential is near a threshold, and none so large that its rounding shows.
 fn clear(network: &Network, seen: &Inspection) -> bool {
-    network.hidden.iter().zip(&seen.spiking).all(|(layer, seen)| {
+    network.spiking().zip(&seen.spiking).all(|(layer, seen)| {
+        let band = f64::from(layer.constants(network.dt_ms).band);
         seen.v.iter().filter(|&&v| v != 0.0).all(|&v| {
             let distance = (f64::from(v) - layer.v_th).abs();
-            v.abs() < 16.0 && distance > 1e-5 && (distance - layer.b_th).abs() > 1e-5
+            v.abs() < 16.0 && distance > 1e-5 && (distance - band).abs() > 1e-5
         })
     })
 }
@@ -50,6 +52,49 @@ fn same(got: &Inspection, expected: &Inspection, of: &str) {
     for (l, (a, b)) in got.gradient.layers.iter().zip(&expected.gradient.layers).enumerate() {
         close(&format!("{of}: gradient of {l}"), &a.data, &b.data, 1e-3);
     }
+}
+
+/// Whether no two largest potentials of a class are so close that devices may take different times for the maximum.
+fn single_maxima(network: &Network, seen: &Inspection) -> bool {
+    let (steps, classes) = (network.time_steps, network.classes());
+    network.integrator().is_none_or(|readout| readout.logits != Logits::Max)
+        || seen.readout_v.chunks_exact(steps * classes).all(|v| {
+            (0..classes).all(|c| {
+                let mut of_class: Vec<f32> = v.iter().skip(c).step_by(classes).copied().collect();
+                of_class.sort_by(f32::total_cmp);
+                let (last, before) = (of_class[steps - 1], of_class[steps.saturating_sub(2)]);
+                steps < 2 || last - before > 1e-5 || last == 0.0
+            })
+        })
+}
+
+/// Every cell, reset, surrogate, bias, readout and loss, linear and convolutional.
+#[test]
+fn both_devices_equal_the_generalised_formulas() {
+    let (mut compared, mut spikes, mut seen_kinds) = (0, 0, BTreeSet::new());
+    for seed in 0..300 {
+        let (network, weights, batch) = random_cells(seed, seed % 3 == 0);
+        let expected = inspect(&mut Reference::new(&network), &weights, &batch);
+        if !clear(&network, &expected) || !single_maxima(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        spikes += expected.spiking.iter().map(|layer| layer.spikes.len()).sum::<usize>();
+        for layer in network.spiking() {
+            let cell = if layer.cell == Cell::Lif { "lif" } else { "cuba_lif" };
+            seen_kinds.insert(format!("{cell} {:?}", layer.reset));
+            seen_kinds.insert(format!("{:?}", layer.surrogate));
+        }
+        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
+        same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, cpu"));
+        // The gpu device takes longer to open.
+        if compared <= 40 {
+            let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
+            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, gpu"));
+        }
+    }
+    assert_eq!(seen_kinds.len(), 10, "{seen_kinds:?}");
+    assert!(compared > 100 && spikes > 10_000, "{compared} compared, {spikes} spikes");
 }
 
 #[test]

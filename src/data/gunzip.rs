@@ -1,0 +1,103 @@
+//! Inflating compressed files of strangers: up to a ratio, so that a small file cannot fill the memory.
+
+use flate2::bufread::MultiGzDecoder;
+use std::io::{self, BufRead, Read};
+
+/// Bytes that any compressed file may inflate to, however short it is.
+const INFLATED_FREELY: u64 = 64 << 20;
+/// Beyond that, bytes that each of its own bytes may inflate to. Images and events come to 2 to 6, a bomb to 1000.
+const INFLATED_RATIO: u64 = 32;
+
+/// What `compressed` bytes may inflate to.
+pub(crate) fn inflated(compressed: u64) -> u64 {
+    INFLATED_FREELY.saturating_add(compressed.saturating_mul(INFLATED_RATIO))
+}
+
+/// A gzip file inflated, one stream after the other. More than [`inflated`] allows is an error of kind
+/// [`io::ErrorKind::FileTooLarge`].
+pub(crate) struct Gunzip<R> {
+    decoder: MultiGzDecoder<Counted<R>>,
+    inflated: u64,
+}
+
+impl<R: BufRead> Gunzip<R> {
+    pub(crate) fn new(source: R) -> Self {
+        // "Multi", because only that decoder looks at what follows the first stream.
+        Gunzip { decoder: MultiGzDecoder::new(Counted { source, bytes: 0 }), inflated: 0 }
+    }
+}
+
+impl<R: BufRead> Read for Gunzip<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.decoder.read(out)?;
+        self.inflated += n as u64;
+        let compressed = self.decoder.get_ref().bytes;
+        match self.inflated > inflated(compressed) {
+            true => Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!(
+                    "{compressed} bytes inflate to {} and more, which no data do; gunzip it, if it is to be trusted",
+                    self.inflated
+                ),
+            )),
+            false => Ok(n),
+        }
+    }
+}
+
+/// Counts the bytes taken.
+struct Counted<R> {
+    source: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(out)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.bytes += n as u64;
+        self.source.consume(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufReader, Write};
+
+    #[test]
+    fn a_stream_inflates_as_far_as_data_do() {
+        let gunzip = |bytes: &[u8]| {
+            let mut read = 0;
+            let mut source = Gunzip::new(BufReader::new(bytes));
+            let mut block = vec![0; 1 << 16];
+            loop {
+                match source.read(&mut block) {
+                    Ok(0) => return (read, None),
+                    Ok(n) => read += n as u64,
+                    Err(e) => return (read, Some(e.kind())),
+                }
+            }
+        };
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let block = vec![0; 1 << 20];
+        (0..80).for_each(|_| encoder.write_all(&block).unwrap());
+        let bomb = encoder.finish().unwrap();
+        let (read, error) = gunzip(&bomb);
+        assert_eq!(error, Some(io::ErrorKind::FileTooLarge));
+        assert!(read <= inflated(bomb.len() as u64) && read >= INFLATED_FREELY, "{read}");
+        let mut small = Vec::new();
+        flate2::read::GzEncoder::new(&block[..], flate2::Compression::fast()).read_to_end(&mut small).unwrap();
+        assert_eq!(gunzip(&small), (1 << 20, None));
+    }
+}
