@@ -101,14 +101,9 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for what the paper's network does not have, and for a convolution by another method than the sparse one, or with too many neurons once its filters are
+/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
 /// filled up to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    if let Some(what) = network.beyond_paper() {
-        return Err(Error::Unsupported(format!(
-            "the gpu device does not compute {what}; use the cpu device (--device cpu)"
-        )));
-    }
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
@@ -138,9 +133,7 @@ impl GpuEngine {
     /// A network that [`Network::check`] refuses, or no such adapter.
     pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         network.check()?;
-        if matches!(method, Method::Dense | Method::Reference) {
-            check_method(network, method)?;
-        }
+        check_method(network, method)?;
         check_supported(network, method)?;
         if method == Method::Reference {
             reference::check(network)?;
@@ -530,15 +523,10 @@ impl Engine for GpuEngine {
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
         check_layer_methods(&self.network, self.method, methods)?;
         let mut methods = methods.to_vec();
-        let biases = self.network.biases();
         let conv = |l: usize| self.network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
         for (l, method) in methods.iter_mut().enumerate() {
             if *method == LayerMethod::Dense && l > 0 && conv(l - 1) {
                 self.notes.push(format!("layer {l} stays sparse: matrix products do not read pooled spikes"));
-                *method = LayerMethod::Sparse;
-            }
-            if *method == LayerMethod::Dense && biases[l] {
-                self.notes.push(format!("layer {l} stays sparse: it has biases, which matrix products lack"));
                 *method = LayerMethod::Sparse;
             }
             if *method == LayerMethod::Dense && !self.weights[l].is_whole() {
