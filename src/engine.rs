@@ -418,10 +418,10 @@ pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Re
     }
 }
 
-/// Refuses what `method` does not compute of `network`.
+/// Refuses what `method` does not compute of `network`, whatever the device: the dense methods are the paper's baselines.
 pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
     match (method, network.beyond_paper()) {
-        (_, Some(what)) => {
+        (Method::Dense | Method::Reference, Some(what)) => {
             let method = format!("{method:?}").to_lowercase();
             Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
         }

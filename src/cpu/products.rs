@@ -2,9 +2,10 @@
 //! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more.
 //!
 //! Each is the twin of an event-driven operation, with the same input and the same result to rounding:
-//! [`currents`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
+//! [`drive`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
 
-use super::delta::DeltaRows;
+use super::delta::{DeltaRows, Dropped};
+use super::lif_forward::Tile;
 use super::matmul::{Threads, matmul};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, LANES, TiledMatrix, with_width};
@@ -19,19 +20,40 @@ const ROWS: usize = 128;
 pub struct DenseRows {
     /// Spikes [ROWS, N_in].
     spikes: AlignedVec,
-    /// Currents [T, width].
-    currents: AlignedVec,
-    /// δ and errors [ROWS, width].
-    delta: AlignedVec,
-    errors: AlignedVec,
+    /// Drive [T, width].
+    drive: AlignedVec,
+    /// δ of a tile.
+    delta: DenseDelta,
     /// ∇S [ROWS, N].
     gradient: AlignedVec,
+}
+
+/// Rows of δ [ROWS, width], and what is dropped into them.
+#[derive(Debug, Default)]
+struct DenseDelta {
+    rows: AlignedVec,
+    errors: AlignedVec,
+    own: AlignedVec,
 }
 
 impl DenseRows {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        [&self.spikes, &self.currents, &self.delta, &self.errors, &self.gradient].map(AlignedVec::bytes).iter().sum()
+        let DenseDelta { rows, errors, own } = &self.delta;
+        [&self.spikes, &self.drive, rows, errors, own, &self.gradient].map(AlignedVec::bytes).iter().sum()
+    }
+}
+
+impl DenseDelta {
+    /// δ of the `rows` times from `begin` on in a tile of `width` columns; `None` if all are 0.
+    fn fill(&mut self, delta: &mut DeltaRows, begin: usize, rows: usize, width: usize) -> Option<&[f32]> {
+        fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], dropped: &mut Dropped) -> bool {
+            delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, dropped)
+        }
+        let n = rows * width;
+        let mut dropped = Dropped { errors: at_least(&mut self.errors, n), own: at_least(&mut self.own, n) };
+        let rows = at_least(&mut self.rows, n);
+        with_width!(width, fill(delta, begin, rows, &mut dropped)).then_some(rows)
     }
 }
 
@@ -43,10 +65,14 @@ fn at_least(vector: &mut AlignedVec, n: usize) -> &mut [f32] {
     &mut vector[..n]
 }
 
-/// The spikes of times `begin..begin + rows` as zeros and ones [rows, inputs].
-fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &'a mut AlignedVec) -> &'a [f32] {
+/// The spikes of `times` as zeros and ones [times, inputs]; with a `bias` the last input is 1 at all times.
+fn expand<'a>(spikes: &[Event], times: Range<usize>, inputs: usize, bias: bool, out: &'a mut AlignedVec) -> &'a [f32] {
+    let (begin, rows) = (times.start, times.len());
     let out = at_least(out, rows * inputs);
     out.fill(0.0);
+    if bias {
+        out.iter_mut().skip(inputs - 1).step_by(inputs).for_each(|one| *one = 1.0);
+    }
     let from = spikes.partition_point(|event| event.t() < begin);
     for event in spikes[from..].iter().take_while(|event| event.t() < begin + rows) {
         out[(event.t() - begin) * inputs + event.i()] = 1.0;
@@ -54,28 +80,19 @@ fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &
     out
 }
 
-/// Σ_i W_ij S_i[t] of one sample in a tile [N_in, width], for t in 0..T-1: rows [T - 1, width].
-pub fn currents<'a>(
-    spikes: &[Event],
-    time_steps: usize,
-    weights: &[f32],
-    width: usize,
-    dense: &'a mut DenseRows,
-) -> &'a [f32] {
+/// Σ_i W_ij S_i[t] + b_j of one sample in a tile, for t in 0..T-1: rows [T - 1, width].
+pub fn drive<'a>(spikes: &[Event], time_steps: usize, tile: &Tile, dense: &'a mut DenseRows) -> &'a [f32] {
+    let Tile { weights, bias, .. } = *tile;
+    let width = tile.columns.width;
     let inputs = weights.len() / width;
-    let out = at_least(&mut dense.currents, time_steps * width);
+    let out = at_least(&mut dense.drive, time_steps * width);
     for begin in (0..time_steps - 1).step_by(ROWS) {
         let rows = ROWS.min(time_steps - 1 - begin);
-        let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
+        let spikes = expand(spikes, begin..begin + rows, inputs, bias, &mut dense.spikes);
         let out = &mut out[begin * width..][..rows * width];
         matmul((rows, inputs, width), (spikes, (inputs, 1)), (weights, (width, 1)), out, false, Threads::One);
     }
     out
-}
-
-/// δ of times `begin..begin + rows`; `false` if all are 0.
-fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], errors: &mut [f32]) -> bool {
-    delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0)
 }
 
 /// Adds to ∇S of sample `b` what comes through the tiles `stretch` of the weights [N, N_above] to the layer above.
@@ -95,9 +112,7 @@ pub fn spike_gradient(
         let mut some = false;
         for (tile, delta) in stretch.clone().zip(delta.iter_mut()) {
             let width = weights.columns[tile].width;
-            let errors = at_least(&mut dense.errors, rows * width);
-            let block = at_least(&mut dense.delta, rows * width);
-            if with_width!(width, fill(delta, begin, block, errors)) {
+            if let Some(block) = dense.delta.fill(delta, begin, rows, width) {
                 let transposed = (&weights.tiles[tile][..], (1, width));
                 matmul((rows, width, n), (block, (width, 1)), transposed, gradient, some, Threads::One);
                 some = true;
@@ -117,7 +132,7 @@ pub fn spike_gradient(
     }
 }
 
-/// Adds one sample to the gradient [N_in, width] of a column tile.
+/// Adds one sample to the gradient [N_in, width] of a column tile, of a layer with a `bias` [N_in + 1, width].
 pub fn weight_gradient(
     spikes: &[Event],
     mut delta: DeltaRows,
@@ -125,14 +140,13 @@ pub fn weight_gradient(
     width: usize,
     dense: &mut DenseRows,
     gradient: &mut [f32],
+    bias: bool,
 ) {
     let inputs = gradient.len() / width;
     for begin in (0..time_steps).step_by(ROWS).rev() {
         let rows = ROWS.min(time_steps - begin);
-        let errors = at_least(&mut dense.errors, rows * width);
-        let block = at_least(&mut dense.delta, rows * width);
-        if with_width!(width, fill(&mut delta, begin, block, errors)) {
-            let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
+        if let Some(block) = dense.delta.fill(&mut delta, begin, rows, width) {
+            let spikes = expand(spikes, begin..begin + rows, inputs, bias, &mut dense.spikes);
             matmul((inputs, rows, width), (spikes, (1, inputs)), (block, (width, 1)), gradient, true, Threads::One);
         }
     }

@@ -144,7 +144,7 @@ impl GpuEngine {
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
         let layer = |(rows, cols)| {
-            LayerWeights::new(&context, rows, cols, plan::most_quads(rows, network.time_steps, context.binding))
+            LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding))
         };
         let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
@@ -315,7 +315,7 @@ impl GpuEngine {
         for (l, has) in state.sizes.capacity.iter().enumerate() {
             let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
             let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
-            for (rate, (needs, has)) in rates.hidden[l].iter_mut().zip(counted) {
+            for (rate, (needs, has)) in rates.spiking[l].iter_mut().zip(counted) {
                 if needs > has {
                     *rate = plan::SLACK * f64::from(needs) / batch as f64;
                 }
@@ -414,7 +414,7 @@ impl GpuEngine {
                     encoder.clear_buffer(&state.report, 0, None);
                 };
                 self.submit_piece(piece, clear, |_| {})?;
-                let words = report_words(self.network.hidden.len());
+                let words = report_words(self.network.spiking().count());
                 let report = Report(self.context.read_as(&state.report, words)?);
                 report.check(&self.context, self.canary)?;
                 // The dense methods keep no lists.
@@ -616,12 +616,12 @@ impl Engine for GpuEngine {
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
         let classes = self.network.classes();
-        let hidden = self.network.hidden.len();
+        let spiking = self.network.spiking().count();
         let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
-            Ok((logits, (0..hidden).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
+            Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
-        let spikes = (0..hidden).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
         Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
     }
 
