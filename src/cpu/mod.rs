@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::{CellConstants, Logits, Network};
 use crate::optimiser::Adam;
+use crate::platform::Instant;
 use crate::weights::Weights;
 use adam::adam as update;
 use conv::{Conv, ConvLayer, ConvSample};
@@ -40,7 +41,6 @@ use readout::ReadoutConstants;
 use state::ActiveEntries;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tiles::{TiledMatrix, with_width};
 use weight_gradient::weight_gradient;
 

@@ -4,6 +4,7 @@ use super::testing::{config, events};
 use super::*;
 use crate::data::DataSet;
 use crate::engine::*;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::Network;
@@ -137,14 +138,7 @@ struct Trained {
 }
 
 fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
-    let data = DataSet {
-        train: Arc::new(events(18, 0)),
-        validation: None,
-        test: events(7, 1),
-        origin: "random".into(),
-        subset: false,
-        bad: Vec::new(),
-    };
+    let data = DataSet::new(events(18, 0), events(7, 1));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let mut engine = Fragile::new(&config.network, config.method, blows);

@@ -1,6 +1,7 @@
 //! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
 //!
-//! [`train`] is the whole of it. A run lives in a folder:
+//! [`train_into`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
+//! folder (`train`):
 //!
 //! | file | what it is |
 //! |---|---|
@@ -12,11 +13,12 @@
 pub mod calibrate;
 pub mod checkpoint;
 mod config;
-mod config_text;
 mod evaluate;
+#[cfg(feature = "runs")]
 mod folder;
 pub mod guard;
-#[cfg(test)]
+mod keeper;
+#[cfg(all(test, feature = "runs", feature = "gpu"))]
 mod lost_tests;
 pub mod metrics;
 pub mod progress;
@@ -27,43 +29,23 @@ mod testing;
 
 pub use checkpoint::Checkpoint;
 pub(crate) use config::checkpoint_seconds;
+#[cfg(feature = "runs")]
+pub(crate) use config::read_text as read_config_text;
+#[cfg(feature = "runs")]
+pub use config::{Difference, network_differences};
 pub use config::{LearningRate, RunConfig};
-pub(crate) use config_text::read_text as read_config_text;
-pub use config_text::{Difference, network_differences};
 pub use evaluate::{TestResult, evaluate};
+#[cfg(feature = "runs")]
 pub(crate) use folder::lock;
+#[cfg(feature = "runs")]
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, stored_config, train};
 pub use guard::Warning;
+pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};
-pub use run::train;
+pub use run::train_into;
 
 use crate::engine::{DeviceInfo, LayerMethod};
-use crate::error::{Error, Result};
-use std::path::Path;
-
-/// The run's configuration, in its folder.
-pub const CONFIG_FILE: &str = "config.toml";
-/// The run's metrics, in its folder.
-pub const METRICS_FILE: &str = "metrics.jsonl";
-/// The checkpoint that a run continues from, in its folder.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The checkpoint with the best test accuracy, in the run's folder.
-pub const BEST_FILE: &str = "best.safetensors";
-
-/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
-///
-/// # Errors
-/// A folder without a run, or a damaged `config.toml`.
-pub fn stored_config(folder: &Path) -> Result<RunConfig> {
-    let path = folder.join(CONFIG_FILE);
-    match path.exists() {
-        true => RunConfig::load_whole(&path),
-        false => Err(Error::Config(format!(
-            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
-            folder.display()
-        ))),
-    }
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]

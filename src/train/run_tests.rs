@@ -1,19 +1,15 @@
 use super::*;
+use crate::train::folder::RunFolder;
 use crate::train::testing::{FakeEngine, config, events};
-use crate::train::{BEST_FILE, CHECKPOINT_FILE, stored_config};
+use crate::train::{
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, metrics, stored_config, train,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
 fn data() -> DataSet {
-    DataSet {
-        train: Arc::new(events(18, 0)),
-        validation: None,
-        test: events(7, 1),
-        origin: "random".into(),
-        subset: false,
-        bad: Vec::new(),
-    }
+    DataSet::new(events(18, 0), events(7, 1))
 }
 
 #[derive(Default)]
