@@ -736,7 +736,7 @@ fn a_run_on_data_of_ones_own_is_tested_and_drawn() {
     let network = Network::new(6, 20).layer(SpikingLayer::lif(10)).readout(Readout::sum(2)).build().unwrap();
     let mut config = RunConfig::new(network);
     (config.epochs, config.device) = (2, "cpu".into());
-    Training::new(&config, &data, &run).run().unwrap();
+    Training::new(&config, &data).folder(&run).run().unwrap();
 
     let run = run.to_str().unwrap();
     let tested = json(&succeeds(&["eval", run, "--json"]));

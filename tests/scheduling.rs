@@ -199,7 +199,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         (_, "samples") => Some(batch + 1),
         // As many as the pixels see of the input's events.
         (_, "held" | "patches") => None,
-        _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.program.kernel.name),
+        _ => {
+            panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.program.kernel.name)
+        }
     }
 }
 

@@ -29,7 +29,12 @@ fn validator(defined: &[&str]) -> Validator {
 }
 
 /// A module with its pipeline-overridable constants replaced, as wgpu replaces them for every backend.
-fn specialised(name: &str, module: &naga::Module, info: &ModuleInfo, constants: &Constants) -> (naga::Module, ModuleInfo) {
+fn specialised(
+    name: &str,
+    module: &naga::Module,
+    info: &ModuleInfo,
+    constants: &Constants,
+) -> (naga::Module, ModuleInfo) {
     let values = constants.iter().map(|&(name, value)| (name.to_string(), f64::from(value))).collect();
     let replaced = process_overrides(module, info, Some((ShaderStage::Compute, "main")), &values);
     let (module, info) = replaced.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -524,20 +529,7 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             last_readout,
             logit_scale,
         }),
-        rust_layout!(LossParams {
-            batch,
-            classes,
-            quads,
-            total,
-            squared,
-            smoothing,
-            on,
-            off,
-            gain,
-            pad0,
-            pad1,
-            pad2,
-        }),
+        rust_layout!(LossParams { batch, classes, quads, total, squared, smoothing, on, off, gain, pad0, pad1, pad2 }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, decay, pad0, pad1 }),
         rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
         rust_layout!(SumParams { quads, parts, accumulate, pad }),

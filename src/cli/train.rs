@@ -182,7 +182,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let clock = Instant::now();
     let mut reporter =
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
-    let training = Training::new(&config, &data, &folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
+    let training =
+        Training::new(&config, &data).folder(&folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
     let outcome = training.run_on(engine.as_mut());
     reporter.clear();
     let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {

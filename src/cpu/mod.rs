@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;
 use crate::optimiser::Adam;
+use crate::platform::Instant;
 use crate::weights::Weights;
 use adam::adam as update;
 use conv::{Conv, ConvSample};
@@ -42,7 +43,6 @@ use rayon::prelude::*;
 use state::ActiveEntries;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tiles::{TiledMatrix, with_width};
 use weight_gradient::weight_gradient;
 

@@ -457,7 +457,11 @@ impl<B: Clone> State<B> {
             slots: m.storage("step constants and reports", "steps of a submit", slots)?,
             status: m.storage("step constants and reports", "status", 16)?,
             step: m.storage("step constants and reports", "step", 16)?,
-            report: m.storage("step constants and reports", "report", 4 * report_words(network.spiking().count()) as u64)?,
+            report: m.storage(
+                "step constants and reports",
+                "report",
+                4 * report_words(network.spiking().count()) as u64,
+            )?,
             adam: m.buffer("step constants and reports", "Adam", 32, true)?,
             bytes: m.bytes,
             sizes: sizes.clone(),

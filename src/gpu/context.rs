@@ -6,11 +6,12 @@ use super::races::{AccessLog, Logged, Sites};
 use super::shaders::{NARROW, Program};
 use super::variant::Variant;
 use crate::error::{Error, Result};
+use crate::platform::Instant;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest wait for the device before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);

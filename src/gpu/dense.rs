@@ -2,7 +2,7 @@
 //! reference's passes for each time step.
 
 use super::adapter::Tier;
-use super::buffers::{SpikingState, LayerWeights, State, quads, read_rows};
+use super::buffers::{LayerWeights, SpikingState, State, quads, read_rows};
 use super::context::Context;
 use super::dense_layers::gradient;
 use super::gemm::{Layout, Product};

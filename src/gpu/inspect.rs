@@ -31,13 +31,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
             false => inspect_events(engine, state, part, report)?,
         };
         let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.classes())?;
-        Ok(Inspection {
-            spiking,
-            readout_v,
-            logits,
-            loss: report.loss(),
-            gradient: Weights { layers: Vec::new() },
-        })
+        Ok(Inspection { spiking, readout_v, logits, loss: report.loss(), gradient: Weights { layers: Vec::new() } })
     });
     // The recordings bind these potentials: neither is kept.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);

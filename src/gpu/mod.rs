@@ -143,9 +143,8 @@ impl GpuEngine {
         let usual = Choice { variant: context.variant, delta };
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
-        let layer = |(rows, cols)| {
-            LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding))
-        };
+        let layer =
+            |(rows, cols)| LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding));
         let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);

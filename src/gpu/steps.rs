@@ -10,11 +10,11 @@ use crate::engine::{LossTerms, NotFinite, StepReport};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
+use crate::platform::Instant;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// Most steps encoded into one submit.
 pub const STEPS_PER_SUBMIT: usize = 16;

@@ -1,7 +1,9 @@
 //! The presets: the paper's three data sets with its constants, and what we changed where ours is better.
 
+#[cfg(feature = "runs")]
 mod file;
 
+#[cfg(feature = "runs")]
 pub use file::{from_toml, load, resolve};
 
 use crate::error::{Error, Result};

@@ -54,7 +54,7 @@ pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Resul
     let mut engine = job.options.device.open(&config.network, config.method)?;
     let resume = folder.join(CONFIG_FILE).exists();
     let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
-    let training = Training::new(config, &data.set, &folder).resume(resume).stop(job.stop).observer(&mut teller);
+    let training = Training::new(config, &data.set).folder(&folder).resume(resume).stop(job.stop).observer(&mut teller);
     let outcome = training.run_on(engine.as_mut())?;
     if let Outcome::Interrupted(_) = outcome {
         return Err(Error::Interrupted);

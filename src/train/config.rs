@@ -1,5 +1,13 @@
 //! What a training run is, and which values can work.
 
+#[cfg(feature = "runs")]
+mod text;
+
+#[cfg(feature = "runs")]
+pub(crate) use text::read_text;
+#[cfg(feature = "runs")]
+pub use text::{Difference, network_differences};
+
 use crate::data::augment::Augment;
 use crate::data::{OWN, Validation};
 use crate::engine::{DeltaScratch, Method, Variant};
@@ -122,6 +130,21 @@ impl RunConfig {
             adam: Adam::with_lr(2e-3),
             validation: Validation::default(),
             network,
+        }
+    }
+
+    /// This configuration with what a resumed run may have changed, as `now` has it: equal to `now` where a run that was
+    /// begun with it may go on.
+    pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
+        let more_epochs = now.epochs > self.epochs && matches!(self.schedule, LearningRate::Constant {});
+        RunConfig {
+            data: now.data.clone(),
+            device: now.device.clone(),
+            kernels: now.kernels,
+            delta_mib: now.delta_mib,
+            checkpoint_seconds: now.checkpoint_seconds,
+            epochs: if more_epochs { now.epochs } else { self.epochs },
+            ..self.clone()
         }
     }
 

@@ -4,6 +4,7 @@ use super::testing::{config, events};
 use super::*;
 use crate::data::DataSet;
 use crate::engine::*;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::Network;
@@ -141,7 +142,7 @@ fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
     let path = folder.path().join("run");
     let mut engine = Fragile::new(&config.network, config.method, blows);
     let clock = std::time::Instant::now();
-    let outcome = Training::new(config, &data, &path).run_on(&mut engine);
+    let outcome = Training::new(config, &data).folder(&path).run_on(&mut engine);
     if !path.join(CHECKPOINT_FILE).exists() {
         return Err(Error::Data(format!("lost before the first checkpoint: {}", outcome.unwrap_err())));
     }

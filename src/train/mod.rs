@@ -1,23 +1,25 @@
 //! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
 //!
-//! [`Training`] is the whole of it. A run lives in a folder:
+//! [`Training`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
+//! folder:
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `config.toml` | everything that decides the run ([`RunConfig`]) |
 //! | `metrics.jsonl` | a line an epoch ([`EpochRecord`]) |
 //! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
-//! | `data.safetensors` | the data, if they are no preset's ([`crate::data::own`]) |
+//! | `data.safetensors` | the data, if they are no preset's (`data::own`) |
 //! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
 
 pub mod calibrate;
 pub mod checkpoint;
 mod config;
-mod config_text;
 mod evaluate;
+#[cfg(feature = "runs")]
 mod folder;
 pub mod guard;
-#[cfg(test)]
+mod keeper;
+#[cfg(all(test, feature = "runs", feature = "gpu"))]
 mod lost_tests;
 pub mod metrics;
 pub mod progress;
@@ -28,47 +30,24 @@ mod testing;
 mod training;
 
 pub use checkpoint::Checkpoint;
+#[cfg(feature = "runs")]
+pub(crate) use config::read_text as read_config_text;
+#[cfg(feature = "runs")]
+pub use config::{Difference, network_differences};
 pub use config::{LearningRate, RunConfig};
-pub(crate) use config_text::read_text as read_config_text;
-pub use config_text::{Difference, network_differences};
 pub use evaluate::{TestResult, evaluate};
+#[cfg(feature = "runs")]
 pub(crate) use folder::lock;
+#[cfg(feature = "runs")]
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
 pub use guard::Warning;
+pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};
 pub use training::Training;
 
 use crate::engine::{DeviceInfo, LayerMethod};
-use crate::error::{Error, Result};
 use std::ops::ControlFlow;
-use std::path::Path;
-
-/// The run's configuration, in its folder.
-pub const CONFIG_FILE: &str = "config.toml";
-/// The run's metrics, in its folder.
-pub const METRICS_FILE: &str = "metrics.jsonl";
-/// The checkpoint that a run continues from, in its folder.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The checkpoint with the best test accuracy, in the run's folder.
-pub const BEST_FILE: &str = "best.safetensors";
-
-/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
-///
-/// # Errors
-/// A folder without a run, or a damaged `config.toml`.
-pub fn stored_config(folder: &Path) -> Result<RunConfig> {
-    let path = folder.join(CONFIG_FILE);
-    match path.exists() {
-        true => RunConfig::load_whole(&path),
-        false => Err(Error::Config(format!(
-            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
-            folder.display()
-        ))),
-    }
-}
-
-/// Data that are no preset's, in the run's folder.
-pub const DATA_FILE: &str = "data.safetensors";
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]

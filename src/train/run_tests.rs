@@ -1,6 +1,9 @@
 use super::*;
+use crate::train::folder::RunFolder;
 use crate::train::testing::{FakeEngine, config, events};
-use crate::train::{BEST_FILE, CHECKPOINT_FILE, Training, stored_config};
+use crate::train::{
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, metrics, stored_config,
+};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,11 +61,8 @@ impl Run {
 
     fn go(&mut self, engine: &mut FakeEngine, resume: bool) -> Result<Outcome> {
         let stop = engine.stop_after.as_ref().map(|(_, flag)| flag.clone()).unwrap_or_default();
-        Training::new(&self.config, &self.data, &self.path)
-            .resume(resume)
-            .stop(&stop)
-            .observer(&mut self.log)
-            .run_on(engine)
+        let training = Training::new(&self.config, &self.data).folder(&self.path);
+        training.resume(resume).stop(&stop).observer(&mut self.log).run_on(engine)
     }
 
     fn checkpoint(&self, name: &str) -> Checkpoint {

@@ -1,21 +1,36 @@
 //! A training run with named options.
 
-use super::run::train_in;
-use super::{EpochRecord, Observer, Outcome, RunConfig};
+use super::run::{check, run};
+#[cfg(feature = "runs")]
+use super::{DATA_FILE, folder::RunFolder};
+use super::{EpochRecord, InMemory, Keeper, Observer, Outcome, RunConfig};
 use crate::data::DataSet;
+#[cfg(feature = "runs")]
+use crate::data::{OWN, own};
 use crate::device::Device;
-use crate::engine::{DeltaScratch, Engine};
+#[cfg(feature = "gpu")]
+use crate::engine::DeltaScratch;
+use crate::engine::Engine;
 use crate::error::Result;
+#[cfg(feature = "gpu")]
 use crate::gpu::GpuOptions;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+/// Where a run is kept.
+enum Place<'a> {
+    Memory,
+    Keeper(&'a mut dyn Keeper),
+    #[cfg(feature = "runs")]
+    Folder(std::path::PathBuf),
+}
+
 /// A training run: what is trained, on what, and where the results go.
 ///
-/// ```no_run
+#[cfg_attr(feature = "runs", doc = "```no_run")]
+#[cfg_attr(not(feature = "runs"), doc = "```ignore")]
 /// use spikegrad::data::DataSet;
 /// use spikegrad::network::{Network, Readout, SpikingLayer};
 /// use spikegrad::train::{RunConfig, Training};
@@ -26,7 +41,8 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 /// let data = DataSet::new(samples(), samples()).class_names(["left", "right"]);
 /// let mut config = RunConfig::new(network);
 /// (config.epochs, config.batch) = (20, 32);
-/// let outcome = Training::new(&config, &data, "runs/taps")
+/// let outcome = Training::new(&config, &data)
+///     .folder("runs/taps")
 ///     // Early stopping.
 ///     .on_epoch(|record| match record.test_accuracy > 0.95 {
 ///         true => ControlFlow::Break(()),
@@ -38,26 +54,36 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 /// ```
 ///
 /// `spikegrad eval runs/taps` and `spikegrad raster runs/taps` understand the folder: data that are no preset's are written
-/// into it ([`crate::data::own`]), unless the configuration names their file.
+/// into it (`data::own`), unless the configuration names their file.
 pub struct Training<'a> {
     config: &'a RunConfig,
     data: &'a DataSet,
-    folder: PathBuf,
+    place: Place<'a>,
     resume: bool,
     stop: &'a AtomicBool,
     observer: Box<dyn Observer + 'a>,
 }
 
 impl<'a> Training<'a> {
-    /// Trains `config` on `data` and writes the run to `folder`, which must hold no run.
-    pub fn new(config: &'a RunConfig, data: &'a DataSet, folder: impl AsRef<Path>) -> Self {
-        let folder = folder.as_ref().to_path_buf();
-        Training { config, data, folder, resume: false, stop: &NEVER, observer: Box::new(()) }
+    /// Trains `config` on `data`, kept in memory alone unless a folder or a keeper is named.
+    pub fn new(config: &'a RunConfig, data: &'a DataSet) -> Self {
+        Training { config, data, place: Place::Memory, resume: false, stop: &NEVER, observer: Box::new(()) }
+    }
+
+    /// Writes the run to this folder, which must hold no run unless it is [resumed](Self::resume).
+    #[cfg(feature = "runs")]
+    pub fn folder(self, folder: impl AsRef<std::path::Path>) -> Self {
+        Training { place: Place::Folder(folder.as_ref().to_path_buf()), ..self }
+    }
+
+    /// Keeps the run in `keeper`. One that [holds a run already](Keeper::resume) continues it.
+    pub fn keeper(self, keeper: &'a mut dyn Keeper) -> Self {
+        Training { place: Place::Keeper(keeper), ..self }
     }
 
     /// Whether to continue the run in the folder as if it had never stopped: to the same bits on the same device. Its
-    /// configuration is [`stored_config`](super::stored_config); one that differs is refused, except for `data` (the same files
-    /// elsewhere), `device` (with a warning: not the same bits), and, with a constant learning rate, more `epochs`.
+    /// configuration is `stored_config`; one that differs is refused, except for `data` (the same files elsewhere), `device`
+    /// (with a warning: not the same bits), and, with a constant learning rate, more `epochs`.
     pub fn resume(self, resume: bool) -> Self {
         Training { resume, ..self }
     }
@@ -84,11 +110,8 @@ impl<'a> Training<'a> {
     /// # Errors
     /// As those of [`run_on`](Self::run_on), and a device that cannot be opened.
     pub fn run(self) -> Result<Outcome> {
-        let RunConfig { network, method, device, kernels, delta_mib, .. } = self.config;
         self.config.check()?;
-        let delta_bytes = delta_mib.map(DeltaScratch::bytes);
-        let options = GpuOptions { variant: *kernels, delta_bytes, ..GpuOptions::default() };
-        let mut engine = device.parse::<Device>()?.open_with(network, *method, options)?;
+        let mut engine = open(self.config)?;
         self.run_on(engine.as_mut())
     }
 
@@ -104,8 +127,34 @@ impl<'a> Training<'a> {
     /// - [`Error::Format`](crate::Error::Format) for a damaged checkpoint or metrics; [`Error::Io`](crate::Error::Io); and what
     ///   the device says.
     pub fn run_on(mut self, engine: &mut dyn Engine) -> Result<Outcome> {
-        train_in(self.config, self.data, engine, &self.folder, self.resume, self.stop, self.observer.as_mut())
+        let (config, data, observer) = (self.config, self.data, self.observer.as_mut());
+        let samples = (check(config, data, engine)?, data.measured());
+        match self.place {
+            Place::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
+            Place::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
+            #[cfg(feature = "runs")]
+            Place::Folder(folder) => {
+                let mut folder = RunFolder::open(&folder, self.resume)?;
+                if config.preset == OWN && config.data.is_none() && !self.resume {
+                    own::write(&folder.file(DATA_FILE), data)?;
+                }
+                run(config, samples, engine, &mut folder, self.stop, observer)
+            }
+        }
     }
+}
+
+/// The device that a configuration names, with its network.
+fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
+    let device: Device = config.device.parse()?;
+    #[cfg(feature = "gpu")]
+    {
+        let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
+        let options = GpuOptions { variant: config.kernels, delta_bytes, ..GpuOptions::default() };
+        device.open_with(&config.network, config.method, options)
+    }
+    #[cfg(not(feature = "gpu"))]
+    device.open(&config.network, config.method)
 }
 
 /// An observer that is told of epochs alone.
@@ -117,7 +166,7 @@ impl<F: FnMut(&EpochRecord) -> ControlFlow<()>> Observer for Callback<F> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "runs"))]
 mod tests {
     use super::*;
     use crate::events::EventSet;
@@ -148,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (run, data, config) = (folder.path().join("run"), data(), config());
         let mut seen = 0;
-        let outcome = Training::new(&config, &data, &run)
+        let outcome = Training::new(&config, &data)
+            .folder(&run)
             .on_epoch(|record| {
                 seen = record.epoch;
                 if record.test_accuracy == 1.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -162,7 +212,7 @@ mod tests {
         assert_eq!(stored_config(&run).unwrap().preset, crate::data::OWN);
 
         // What was stopped goes on.
-        let outcome = Training::new(&config, &data, &run).resume(true).run().unwrap();
+        let outcome = Training::new(&config, &data).folder(&run).resume(true).run().unwrap();
         assert!(matches!(outcome, Outcome::Finished(summary) if summary.progress.epoch == 30));
     }
 
@@ -172,7 +222,7 @@ mod tests {
         let (mut train, data) = (EventSet::clone(&data().train), data());
         train.push_unlabelled([(1, 1)]).unwrap();
         let data = DataSet { train: train.into(), ..data };
-        let error = Training::new(&config(), &data, folder.path().join("run")).run().unwrap_err().to_string();
+        let error = Training::new(&config(), &data).folder(folder.path().join("run")).run().unwrap_err().to_string();
         assert!(error.contains("sample 40 has no label"), "{error}");
     }
 }
