@@ -3,6 +3,7 @@
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
 use crate::gpu::{self, GpuEngine, GpuOptions};
 use crate::network::Network;
 use std::fmt;
@@ -16,7 +17,7 @@ pub enum Device {
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU adapter: the given one of [`gpu::adapters`], or the best, software adapters included.
+    /// A GPU adapter: the one of this number, or the best, software adapters included. Needs the feature `gpu`.
     Gpu(Option<usize>),
 }
 
@@ -51,15 +52,19 @@ impl Device {
     /// What `auto` stands for on this machine; the others stand for themselves.
     pub fn resolve(self) -> Device {
         match self {
+            #[cfg(feature = "gpu")]
             Device::Auto => match gpu::adapter::best(&gpu::adapters(), false) {
                 Some(index) => Device::Gpu(Some(index)),
                 None => Device::Cpu,
             },
+            #[cfg(not(feature = "gpu"))]
+            Device::Auto => Device::Cpu,
             other => other,
         }
     }
 
     /// [`resolve`](Self::resolve) for this network: `auto` takes the CPU for what the gpu device refuses.
+    #[cfg(feature = "gpu")]
     pub fn resolve_for(self, network: &Network, method: Method) -> Device {
         match self {
             Device::Auto if gpu::check_supported(network, method).is_err() => Device::Cpu,
@@ -71,14 +76,30 @@ impl Device {
     ///
     /// # Errors
     /// No such adapter, or a network that cannot work.
+    #[cfg(feature = "gpu")]
     pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
         self.open_with(network, method, GpuOptions::default())
+    }
+
+    /// Puts a network on the device. Built without the feature `gpu`, this library has the CPU alone.
+    ///
+    /// # Errors
+    /// A GPU, or a network that cannot work.
+    #[cfg(not(feature = "gpu"))]
+    pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
+        match self.resolve() {
+            Device::Gpu(_) => Err(Error::Unsupported(format!(
+                "device {self}: spikegrad was built without its feature `gpu`; use cpu, or build it with the feature"
+            ))),
+            _ => Ok(Box::new(CpuEngine::new(network, method)?)),
+        }
     }
 
     /// [`open`](Self::open) with what only a gpu device is asked; the adapter is this device's.
     ///
     /// # Errors
     /// No such adapter, one that cannot do what `options` ask, or a network that cannot work.
+    #[cfg(feature = "gpu")]
     pub fn open_with(self, network: &Network, method: Method, options: GpuOptions) -> Result<Box<dyn Engine>> {
         Ok(match self.resolve_for(network, method) {
             Device::Gpu(adapter) => Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..options })?),
@@ -88,10 +109,36 @@ impl Device {
 }
 
 /// A device with what only a gpu device is asked.
+#[cfg(feature = "gpu")]
 #[derive(Debug, Clone, Default)]
 pub struct Configured {
     /// The device. It decides the adapter.
     pub device: Device,
     /// How a gpu device is opened.
     pub options: GpuOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for word in ["auto", "cpu", "gpu", "gpu:3"] {
+            assert_eq!(word.parse::<Device>().unwrap().to_string(), word);
+        }
+        for word in ["", "tpu", "gpu:", "gpu:-1", "gpu:x"] {
+            assert!(word.parse::<Device>().unwrap_err().to_string().contains(&format!("`{word}`")));
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    #[test]
+    fn without_the_gpu_feature_there_is_the_cpu() {
+        let network = crate::presets::ours("fmnist").unwrap().network;
+        assert_eq!(Device::Auto.resolve(), Device::Cpu);
+        assert_eq!(Device::Auto.open(&network, Method::Sparse).unwrap().info().kind, "cpu");
+        let refused = Device::Gpu(Some(1)).open(&network, Method::Sparse).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("gpu:1") && refused.contains("feature"), "{refused}");
+    }
 }

@@ -1,10 +1,11 @@
 //! Writing files whole or not at all: the one way in which this program replaces a file.
 
 use crate::error::{Error, Result};
+use crate::platform::{Instant, sleep};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The beginning of the names of files that are not whole yet.
 pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
@@ -117,7 +118,7 @@ fn retry<T>(
                 );
                 return Err(Error::io(path)(io::Error::new(error.kind(), why)));
             }
-            Err(_) => std::thread::sleep(pause),
+            Err(_) => sleep(pause),
         }
         pause = (2 * pause).min(Duration::from_millis(250));
     }

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod auto;
+#[cfg(feature = "lab")]
 pub mod bench;
 pub mod cpu;
 pub mod data;
@@ -11,16 +12,25 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod events;
+#[cfg(feature = "files")]
 mod files;
+#[cfg(feature = "lab")]
 pub mod golden;
+#[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(feature = "files")]
 mod limits;
+#[cfg(feature = "lab")]
 pub mod memory;
 pub mod network;
 pub mod optimiser;
+mod platform;
+#[cfg(feature = "plot")]
 pub mod plot;
 pub mod presets;
+#[cfg(feature = "lab")]
 pub mod reproduce;
+#[cfg(feature = "lab")]
 pub mod selfcheck;
 pub mod synthetic;
 pub mod system;
@@ -30,6 +40,6 @@ pub mod weights;
 pub use error::{Error, Result};
 
 /// The README's example compiles and runs as a test.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,14 +1,14 @@
 //! What the machine and its operating system are: memory to spare, how packages are installed.
 
-use std::path::Path;
-
 /// Whether packages are installed with apt-get here: Debian, Ubuntu and their kin.
+#[cfg(any(feature = "data", feature = "gpu"))]
 pub(crate) fn is_debian() -> bool {
-    cfg!(target_os = "linux") && Path::new("/etc/debian_version").exists()
+    cfg!(target_os = "linux") && std::path::Path::new("/etc/debian_version").exists()
 }
 
 /// Bytes of memory that the machine has to spare, within the limits of the process's control group; `None` where the
 /// system does not say.
+#[cfg(feature = "runs")]
 pub fn available_memory() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
@@ -21,7 +21,8 @@ pub fn available_memory() -> Option<u64> {
     of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
 }
 
-/// Bytes of this process that are in memory now; `None` where the system does not say.
+/// Bytes of this process that are in memory now; `None` where the system does not say, and without the feature `runs`.
+#[cfg(feature = "runs")]
 pub fn resident_memory() -> Option<u64> {
     let pid = sysinfo::get_current_pid().ok()?;
     let mut system = sysinfo::System::new();
@@ -30,7 +31,13 @@ pub fn resident_memory() -> Option<u64> {
     system.process(pid).map(sysinfo::Process::memory)
 }
 
-#[cfg(test)]
+/// As with the feature `runs`, without which nobody is asked.
+#[cfg(not(feature = "runs"))]
+pub fn resident_memory() -> Option<u64> {
+    None
+}
+
+#[cfg(all(test, feature = "runs"))]
 mod tests {
     use super::*;
 

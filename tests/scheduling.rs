@@ -66,12 +66,12 @@ fn declared(dispatch: &Scheduled) -> Arc<BTreeMap<String, Declared>> {
     type Known = BTreeMap<(&'static str, Vec<&'static str>), Arc<BTreeMap<String, Declared>>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap();
-    let of = known.entry((dispatch.kernel.name, dispatch.defined.clone()));
+    let of = known.entry((dispatch.program.kernel.name, dispatch.program.defined.clone()));
     of.or_insert_with(|| Arc::new(parse(dispatch))).clone()
 }
 
 fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
-    let wgsl = dispatch.kernel.wgsl(&dispatch.defined);
+    let wgsl = dispatch.program.kernel.wgsl(&dispatch.program.defined);
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
@@ -105,7 +105,7 @@ fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
 /// Elements of a binding that the parameters of a dispatch imply, from the shape in the comment behind it where that
 /// is one, else from what is known of the name. `None`: any number, which the kernel looks up.
 fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64> {
-    let has = |word| dispatch.defined.contains(&word);
+    let has = |word| dispatch.program.defined.contains(&word);
     if let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters) {
         let (rows, cols, depth) = (p.rows.into(), p.cols.into(), p.depth.into());
         let product = |x: u64, y: u32| Some(x * u64::from(y));
@@ -119,9 +119,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
     }
     let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
-        panic!("{}: parameters of an unknown kind", dispatch.kernel.name);
+        panic!("{}: parameters of an unknown kind", dispatch.program.kernel.name);
     };
-    if dispatch.kernel.name == "adam" {
+    if dispatch.program.kernel.name == "adam" {
         // A lane a quad, 64 in a workgroup.
         return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 });
     }
@@ -150,9 +150,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "pixels" => (p.rows * p.columns).into(),
             // Of the layer above, in the spike gradient: this layer's maps are its channels.
             "patch" if has("POOL") => kernel * filters(),
-            "patch" if dispatch.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
+            "patch" if dispatch.program.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
             "patch" => kernel * u64::from(p.inputs) / map,
-            _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.kernel.name),
+            _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.program.kernel.name),
         }
     };
     let comment = comment.replace("samples of it", "samples_of_it");
@@ -176,7 +176,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     }
     let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
     let chains = scan + 1 + batch * (1 + u64::from(p.quads));
-    match (dispatch.kernel.name, name) {
+    match (dispatch.program.kernel.name, name) {
         (_, "staged" | "active_entries" | "entry_errors") => Some(p.active_capacity.into()),
         ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
         (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
@@ -199,7 +199,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         (_, "samples") => Some(batch + 1),
         // As many as the pixels see of the input's events.
         (_, "held" | "patches") => None,
-        _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.kernel.name),
+        _ => {
+            panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.program.kernel.name)
+        }
     }
 }
 
@@ -244,7 +246,7 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
 
 /// Whether a dispatch reads what it finds in a binding, or only what it has written itself.
 fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
-    match (dispatch.kernel.name, bound.name.as_str()) {
+    match (dispatch.program.kernel.name, bound.name.as_str()) {
         // Sums of chunks and pieces: the first replaces what stands there.
         ("weight_gradient" | "weight_gradient_conv", "gradient") => {
             let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
@@ -393,7 +395,7 @@ fn cases_are_what_they_say() {
     assert_eq!((count("whole", "delta.0"), count("in chunks", "delta.0")), (1, 4));
     assert!(count("in shards", "lif_forward.0") > 1 && count("in shards", "weight_gradient.2") > 1);
     let narrow = train(&of("in small workgroups"));
-    assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.defined.contains(&"NARROW")));
+    assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.program.defined.contains(&"NARROW")));
 }
 
 /// What is recorded is what the list of variants names, and the other way round: `tests/shaders.rs` translates that list.
@@ -402,7 +404,7 @@ fn recorded_variants_are_the_listed_ones() {
     let mut recorded = BTreeSet::new();
     for case in cases() {
         for schedule in on_noop(&case).0 {
-            recorded.extend(schedule.dispatches.iter().map(|d| (d.kernel.name, d.defined.clone())));
+            recorded.extend(schedule.dispatches.iter().map(|d| (d.program.kernel.name, d.program.defined.clone())));
         }
     }
     // What an inspection records goes with the potentials that it keeps.

@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;
 use crate::optimiser::{Adam, AdamConstants};
+use crate::platform::Instant;
 use crate::weights::{Matrix, Weights};
 use adam::adam;
 use conv::{Conv, ConvSample};
@@ -43,7 +44,6 @@ use rayon::prelude::*;
 use state::ActiveEntries;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tiles::{TiledMatrix, with_width};
 use weight_gradient::weight_gradient;
 

@@ -1,30 +1,42 @@
-//! Data sets: found, read, and turned into spike events.
+//! Data sets: samples as spike events, their order, augmentation and validation; with the feature `data`, readers of the
+//! published sets.
 
+#[cfg(feature = "data")]
 pub mod atis;
 pub mod augment;
+#[cfg(feature = "data")]
 mod cache;
+#[cfg(feature = "data")]
 pub mod fashion_mnist;
+#[cfg(feature = "data")]
 mod gunzip;
+#[cfg(feature = "data")]
 pub mod idx;
 pub mod latency;
+#[cfg(feature = "data")]
+mod load;
+#[cfg(feature = "data")]
 pub mod nmnist;
 pub mod order;
+#[cfg(feature = "runs")]
+pub mod own;
+#[cfg(feature = "data")]
 mod recordings;
+#[cfg(feature = "data")]
 mod shared_file;
+#[cfg(feature = "data")]
 pub mod shd;
 mod split;
 
+#[cfg(feature = "data")]
 pub use cache::Cache;
+#[cfg(feature = "data")]
+pub use load::{LoadOptions, load, load_with};
+#[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
 pub use split::Validation;
 
-use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
-use crate::network::Network;
-use fashion_mnist::Origin;
-use latency::LatencyCode;
-use recordings::{Half, Recordings, collect};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The data set of a preset: the name up to the first `-`.
@@ -32,389 +44,73 @@ pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
 
-/// The samples of a preset.
+/// The name of data that are no preset's.
+pub const OWN: &str = "own";
+
+/// Samples to train and to test on.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DataSet {
     /// Samples to train on.
     pub train: Arc<EventSet>,
-    /// Training samples that were held out ([`LoadOptions::validation`]).
+    /// Training samples that were held out ([`Validation`]).
     pub validation: Option<EventSet>,
     /// Samples to test on.
     pub test: EventSet,
+    /// The data set's name in titles: `Fashion-MNIST`.
+    pub name: String,
+    /// What each class is called; empty if nobody said.
+    pub class_names: Vec<String>,
     /// What was read and from where, for people.
     pub origin: String,
     /// Whether this is the subset that is part of the program: enough to try things, not to report accuracies.
     pub subset: bool,
-    /// What is wrong with each recording that was left out ([`LoadOptions::skip_bad`]).
+    /// What is wrong with each recording that was left out because it is damaged.
     pub bad: Vec<String>,
 }
 
 impl DataSet {
+    /// Data of one's own.
+    ///
+    /// ```
+    /// # use spikegrad::{data::DataSet, events::EventSet};
+    /// let (mut train, mut test) = (EventSet::new(700, 100), EventSet::new(700, 100));
+    /// train.push([(0, 3), (42, 699)], 1)?; // (time step, input neuron) of each spike, and the class
+    /// test.push([(1, 3)], 0)?;
+    /// let data = DataSet::new(train, test).named("taps").class_names(["left", "right"]);
+    /// # Ok::<(), spikegrad::Error>(())
+    /// ```
+    pub fn new(train: EventSet, test: EventSet) -> Self {
+        let origin = format!("{} + {} samples in memory", train.len(), test.len());
+        DataSet {
+            train: Arc::new(train),
+            validation: None,
+            test,
+            name: OWN.into(),
+            class_names: Vec::new(),
+            origin,
+            subset: false,
+            bad: Vec::new(),
+        }
+    }
+
+    /// Sets the data set's name in titles.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        DataSet { name: name.into(), ..self }
+    }
+
+    /// Sets what each class is called.
+    pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the samples that epochs are measured on; the test samples are then left for the end.
+    pub fn validation(self, validation: EventSet) -> Self {
+        DataSet { validation: Some(validation), ..self }
+    }
+
     /// What the epochs of a run are measured on: the samples held out, where there are some, else the test samples.
     pub fn measured(&self) -> &EventSet {
         self.validation.as_ref().unwrap_or(&self.test)
-    }
-}
-
-/// How data are loaded.
-#[derive(Clone, Default)]
-pub struct LoadOptions<'a> {
-    /// The folder with the files; `None` looks where they are usually installed.
-    pub folder: Option<&'a Path>,
-    /// Which training samples are held out.
-    pub validation: Validation,
-    /// Test on what these speakers say only (SHD); empty for all.
-    pub test_speakers: Vec<u32>,
-    /// Leave bad recordings out, counted and listed, instead of refusing the set.
-    pub skip_bad: bool,
-    /// Where recordings are kept once they are read.
-    pub cache: Cache,
-    /// Is told how far reading is, now and then.
-    pub progress: Option<&'a (dyn Fn(LoadProgress) + Sync)>,
-}
-
-/// Loads the data of `preset` (`fmnist`, `nmnist`, `shd`), encoded for `network`, from the folder `data` or from where it is
-/// installed.
-///
-/// # Errors
-/// Those of [`load_with`].
-pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<DataSet> {
-    load_with(preset, network, &LoadOptions { folder: data, ..LoadOptions::default() })
-}
-
-/// [`load`] with all options.
-///
-/// # Errors
-/// [`Error::Config`] for another name or a network that cannot work, [`Error::Data`] where the data do not fit the network or
-/// cannot be split so, [`Error::Format`] where files are missing or damaged, naming the file, the byte and what was
-/// expected, and [`Error::Io`].
-pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    network.check()?;
-    options.validation.check()?;
-    let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms };
-    let loaded = match data_set(preset) {
-        "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
-        "nmnist" => load_recordings(&NMNIST, &bins, options)?,
-        "shd" => load_recordings(&SHD, &bins, options)?,
-        _ => return Err(Error::Config(format!("no data set is called {preset}; use fmnist, nmnist or shd"))),
-    };
-    let Loaded { train, test, origin, subset } = loaded;
-    for half in [&train.set, &test.set] {
-        half.check_fits(network.inputs, network.time_steps, network.classes())?;
-    }
-    let (set, validation) = options.validation.split(train.set, &train.speakers)?;
-    let test_set = match options.test_speakers.is_empty() {
-        true => test.set,
-        false => split::by_speakers(&test.set, &options.test_speakers, &test.speakers)?,
-    };
-    let held_out = validation.as_ref().map(|held| {
-        let n = thousands(held.len());
-        format!("; {n} training samples held out for validation ({})", options.validation)
-    });
-    let origin = origin + &held_out.unwrap_or_default();
-    let bad = [train.bad, test.bad].concat();
-    Ok(DataSet { train: Arc::new(set), validation, test: test_set, origin, subset, bad })
-}
-
-/// Both halves, before they are split.
-struct Loaded {
-    train: Half,
-    test: Half,
-    origin: String,
-    subset: bool,
-}
-
-/// A data set of recordings: where its halves are, and how one is opened.
-struct Kind {
-    name: &'static str,
-    variable: &'static str,
-    remedy: &'static str,
-    published: [usize; 2],
-    neurons: usize,
-    classes: u32,
-    halves: fn(&Path) -> Result<[PathBuf; 2]>,
-    open: fn(&Path) -> Result<Box<dyn Recordings>>,
-    checksum: fn(&Path) -> Result<String>,
-}
-
-const NMNIST: Kind = Kind {
-    name: "N-MNIST",
-    variable: nmnist::VARIABLE,
-    remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
-    published: [60_000, 10_000],
-    neurons: atis::PIXELS,
-    classes: nmnist::CLASSES,
-    halves: nmnist::halves,
-    open: |path| Ok(Box::new(nmnist::NMnist::open(path)?)),
-    checksum: nmnist::NMnist::checksum,
-};
-
-const SHD: Kind = Kind {
-    name: "SHD",
-    variable: shd::VARIABLE,
-    remedy: "shd_train.h5 and shd_test.h5 of SHD",
-    published: [8_156, 2_264],
-    neurons: shd::UNITS,
-    classes: shd::CLASSES,
-    halves: shd::halves,
-    open: |path| Ok(Box::new(shd::Shd::open(path)?)),
-    checksum: cache::checksum_of_file,
-};
-
-impl Kind {
-    /// Whether the reader could have read these samples: what is kept of them may be another's work.
-    fn could_hold(&self, set: &EventSet) -> bool {
-        !set.is_empty() && set.neurons() == self.neurons && set.labels().iter().all(|&label| label < self.classes)
-    }
-}
-
-fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
-    let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let Some(folder) = options.folder.map(Path::to_path_buf).or(variable) else {
-        return Err(Error::Data(format!(
-            "where is {}? --data DIR, or the environment variable {}, names the folder with {}",
-            kind.name, kind.variable, kind.remedy
-        )));
-    };
-    let [train, test] = (kind.halves)(&folder)?;
-    let (train, test) = (load_half(kind, &train, bins, options)?, load_half(kind, &test, bins, options)?);
-    let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
-    let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
-    origin = match sizes == kind.published {
-        true => format!("{}, all {origin}", kind.name),
-        false => {
-            let [train, test] = kind.published.map(thousands);
-            format!("in the format of {} (which has {train} + {test}), {origin}", kind.name)
-        }
-    };
-    let (late, recorded) = (train.late + test.late, train.recorded + test.recorded);
-    if late > 0 {
-        let percent = 100.0 * late as f64 / recorded as f64;
-        origin.push_str(&format!(
-            "; {percent:.2} % of their events come after step {} and are left out",
-            bins.time_steps
-        ));
-    }
-    let bad = train.bad.len() + test.bad.len();
-    if bad > 0 {
-        origin.push_str(&format!("; {} bad recordings left out", thousands(bad)));
-    }
-    Ok(Loaded { train, test, origin, subset: false })
-}
-
-/// Reads a half, or what the cache has of it.
-fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
-    let facts = std::fs::metadata(path).map_err(Error::io(path))?;
-    // A folder's size is not known before it is read: it counts as large.
-    let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
-    let kept = match options.cache.file(path, bytes, bins) {
-        // Taken before reading: a file that changes meanwhile is not kept under the checksum of the new one.
-        // What cannot be summed up, a dangling link among the recordings, is read without the cache.
-        Some(file) => (kind.checksum)(path).ok().map(|checksum| (file, checksum)),
-        None => None,
-    };
-    if let Some((file, checksum)) = &kept
-        && let Some(half) = cache::read(file, checksum, bins)
-        && kind.could_hold(&half.set)
-    {
-        return Ok(half);
-    }
-    let quiet = |_: LoadProgress| {};
-    let half = collect((kind.open)(path)?.as_ref(), bins, options.skip_bad, options.progress.unwrap_or(&quiet))?;
-    if let Some((file, checksum)) = &kept {
-        // Without the cache the next run reads the source again.
-        let _ = cache::write(file, checksum, bins, &half);
-    }
-    Ok(half)
-}
-
-fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded> {
-    let located = fashion_mnist::locate(data)?;
-    let (train, test) = match &located.folder {
-        Some(folder) => fashion_mnist::load(folder, code)?,
-        None => fashion_mnist::load_subset(code)?,
-    };
-    let sizes = format!("{} + {} images", thousands(train.len()), thousands(test.len()));
-    let origin = match &located.folder {
-        Some(folder) => {
-            let all = if (train.len(), test.len()) == (60_000, 10_000) { "all " } else { "" };
-            format!("Fashion-MNIST, {all}{sizes}, from {}", shown(folder))
-        }
-        None => {
-            format!("the shipped subset of Fashion-MNIST ({sizes}); for the whole: {}", fashion_mnist::how_to_get())
-        }
-    };
-    let half = |set: EventSet| Half { set, speakers: Vec::new(), recorded: 0, late: 0, bad: Vec::new() };
-    Ok(Loaded { train: half(train), test: half(test), origin, subset: located.origin == Origin::Subset })
-}
-
-/// 60000 as `60,000`.
-fn thousands(n: usize) -> String {
-    match n {
-        0..1000 => n.to_string(),
-        _ => format!("{},{:03}", thousands(n / 1000), n % 1000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::*;
-
-    fn network(inputs: usize, classes: usize) -> Network {
-        Network::new(inputs, 100).layer(SpikingLayer::lif(4)).readout(Readout::max(classes)).build().unwrap()
-    }
-
-    /// A folder with one image of the subset's size in each half.
-    fn folder_of_one() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let create = |name| std::fs::File::create(folder.path().join(name)).unwrap();
-        let images = idx::Images { height: 28, width: 28, pixels: vec![200; 784] };
-        for half in ["train", "t10k"] {
-            idx::write_images(create(format!("{half}-images-idx3-ubyte")), &images).unwrap();
-            idx::write_labels(create(format!("{half}-labels-idx1-ubyte")), &[7]).unwrap();
-        }
-        folder
-    }
-
-    #[test]
-    fn a_folder_is_told_from_the_subset() {
-        let folder = folder_of_one();
-        let set = load("fmnist", Some(folder.path()), &network(784, 10)).unwrap();
-        assert!(!set.subset);
-        assert_eq!(set.origin, format!("Fashion-MNIST, 1 + 1 images, from {}", folder.path().display()));
-        assert_eq!((set.train.len(), set.train.sample(0).len(), set.test.labels()), (1, 784, &[7][..]));
-    }
-
-    #[test]
-    fn without_a_folder_something_is_always_found() {
-        let set = load("fmnist", None, &network(784, 10)).unwrap();
-        if set.subset {
-            assert!(set.origin.contains("(3,000 + 1,000 images)"), "{}", set.origin);
-            assert!(set.origin.ends_with(fashion_mnist::how_to_get()), "{}", set.origin);
-        } else {
-            assert!(set.origin.starts_with("Fashion-MNIST, "), "{}", set.origin);
-        }
-    }
-
-    #[test]
-    fn data_that_do_not_fit_the_network_are_refused() {
-        let folder = folder_of_one();
-        for (inputs, classes) in [(783, 10), (784, 7)] {
-            let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
-            assert!(matches!(error, Error::Data(_)), "{error}");
-        }
-        let nothing = Network { inputs: 0, ..network(784, 10) };
-        assert!(matches!(load("fmnist", Some(folder.path()), &nothing), Err(Error::Config(_))));
-    }
-
-    fn assets(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)
-    }
-
-    fn loaded(preset: &str, options: &LoadOptions) -> Result<DataSet> {
-        load_with(preset, &crate::presets::paper(preset)?.network, options)
-    }
-
-    #[test]
-    fn presets_without_data_say_where_they_are_looked_for() {
-        for (preset, variable) in [("nmnist", nmnist::VARIABLE), ("shd", shd::VARIABLE)] {
-            if std::env::var_os(variable).is_none() {
-                let error = loaded(preset, &LoadOptions::default()).unwrap_err().to_string();
-                assert!(error.contains("--data DIR") && error.contains(variable), "{error}");
-            }
-        }
-        assert!(matches!(load("mnist", None, &network(784, 10)), Err(Error::Config(_))));
-    }
-
-    #[test]
-    fn recordings_are_binned_for_the_network() {
-        let folder = assets("nmnist-like");
-        let set = loaded("nmnist", &LoadOptions { folder: Some(&folder), ..LoadOptions::default() }).unwrap();
-        assert_eq!((set.train.len(), set.test.len(), set.train.neurons()), (20, 10, 1156));
-        // What the reader gives, binned by other means: milliseconds, halves to the even one, each slot once.
-        let recording = nmnist::NMnist::open(&folder.join("Test.zip")).unwrap().recording(3).unwrap();
-        let mut slots = std::collections::BTreeSet::new();
-        for event in &recording.events {
-            let (whole, rest) = (event.t_us / 1000, event.t_us % 1000);
-            let t = whole + u64::from(rest > 500 || rest == 500 && whole % 2 == 1);
-            if t < 300 {
-                slots.insert((t as usize, usize::from(event.x) + 34 * usize::from(event.y)));
-            }
-        }
-        let events: Vec<_> = set.test.sample(3).iter().map(|e| (e.t(), e.i())).collect();
-        assert!(events.into_iter().eq(slots));
-        assert_eq!(set.test.labels()[3], recording.digit);
-        assert!(set.origin.starts_with("in the format of N-MNIST (which has 60,000 + 10,000), 20 + 10 recordings"));
-        assert!(set.origin.contains("% of their events come after step 300"), "{}", set.origin);
-    }
-
-    #[test]
-    fn speakers_are_held_out_or_tested_alone() {
-        let folder = assets("shd-like");
-        let options = |validation: &str, speakers: &[u32]| LoadOptions {
-            folder: Some(&folder),
-            validation: validation.parse().unwrap(),
-            test_speakers: speakers.to_vec(),
-            ..LoadOptions::default()
-        };
-        let all = loaded("shd", &options("none", &[])).unwrap();
-        assert_eq!((all.train.len(), all.test.len(), all.measured().len()), (20, 20, 20));
-        let file = shd::Shd::open(&folder.join("train.h5")).unwrap();
-        let first = file.utterance(0).unwrap().speaker.unwrap();
-        let said = file.iter().filter(|utterance| utterance.as_ref().unwrap().speaker == Some(first)).count();
-        let held = loaded("shd", &options(&format!("speakers:{first}"), &[])).unwrap();
-        assert_eq!((held.train.len(), held.measured().len(), held.test.len()), (20 - said, said, 20));
-        assert!(held.origin.contains("held out for validation (speakers:"), "{}", held.origin);
-        let file = shd::Shd::open(&folder.join("test.h5.gz")).unwrap();
-        let spoken: Vec<_> = file.iter().map(|utterance| utterance.unwrap().speaker.unwrap()).collect();
-        let tested = loaded("shd", &options("none", &[spoken[0]])).unwrap();
-        assert_eq!(tested.test.len(), spoken.iter().filter(|&&speaker| speaker == spoken[0]).count());
-        assert!(loaded("shd", &options("speakers:99", &[])).unwrap_err().to_string().contains("speaker 99"));
-    }
-
-    #[test]
-    fn the_cache_gives_what_the_source_gives_until_the_source_changes() {
-        let [kept, source] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        for name in ["Train.zip", "Test.zip"] {
-            std::fs::copy(assets("nmnist-like").join(name), source.path().join(name)).unwrap();
-        }
-        let reads = std::sync::atomic::AtomicUsize::new(0);
-        let count = |_: LoadProgress| {
-            reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        };
-        let options = LoadOptions {
-            folder: Some(source.path()),
-            cache: Cache::Folder(kept.path().into()),
-            progress: Some(&count),
-            ..LoadOptions::default()
-        };
-        let load = || {
-            reads.store(0, std::sync::atomic::Ordering::Relaxed);
-            let set = loaded("nmnist", &options).unwrap();
-            (set, reads.load(std::sync::atomic::Ordering::Relaxed))
-        };
-        let (first, read) = load();
-        assert_eq!(read, 2);
-        let (second, read) = load();
-        assert_eq!((read, second.origin == first.origin), (0, true));
-        assert!(second.train == first.train && second.test == first.test);
-        // The two swapped: each file is another now, of the same name.
-        std::fs::rename(source.path().join("Train.zip"), source.path().join("x")).unwrap();
-        std::fs::rename(source.path().join("Test.zip"), source.path().join("Train.zip")).unwrap();
-        std::fs::rename(source.path().join("x"), source.path().join("Test.zip")).unwrap();
-        let (swapped, read) = load();
-        assert_eq!(read, 2);
-        assert!(*swapped.train == first.test && swapped.test == *first.train);
-        // Damaged files are read again and replaced.
-        for entry in std::fs::read_dir(kept.path()).unwrap() {
-            std::fs::write(entry.unwrap().path(), "no tensors").unwrap();
-        }
-        assert_eq!((load().1, load().1), (2, 0));
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([7, 999, 1000, 60_000, 1_234_056].map(thousands), ["7", "999", "1,000", "60,000", "1,234,056"]);
     }
 }

@@ -123,6 +123,7 @@ fn said_by(wanted: &[u32], speakers: &[u32], n: usize) -> Result<Vec<u32>> {
 }
 
 /// The samples that the wanted speakers say.
+#[cfg(feature = "data")]
 pub(super) fn by_speakers(set: &EventSet, wanted: &[u32], speakers: &[u32]) -> Result<EventSet> {
     let mut out = EventSet::new(0, 0);
     out.gather(set, &said_by(wanted, speakers, set.len())?);

@@ -6,8 +6,8 @@ use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 use super::squeeze::{FEWEST_LANES, WIDE_LANES};
 use crate::error::Result;
+use crate::platform::Instant;
 use serde::Serialize;
-use std::time::Instant;
 
 /// Bytes of each of the two arrays that are copied: beyond every cache. Less on a device that binds less.
 const ARRAY: u64 = 64 << 20;

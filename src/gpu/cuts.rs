@@ -8,7 +8,8 @@ use crate::engine::{Engine, KernelTime};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
-use std::time::{Duration, Instant};
+use crate::platform::Instant;
+use std::time::Duration;
 
 /// Replays of a part take at least this long together.
 const LEAST_SECONDS: f64 = 4e-3;

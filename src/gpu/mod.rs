@@ -101,14 +101,9 @@ pub struct GpuEngine {
 /// Refuses what no kernel computes.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for what the paper's network does not have, and for a convolution by another method than the sparse one, or with too many neurons once its filters are
+/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
 /// filled up to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    if let Some(what) = network.beyond_paper() {
-        return Err(Error::Unsupported(format!(
-            "the gpu device does not compute {what}; use the cpu device (--device cpu)"
-        )));
-    }
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
@@ -148,9 +143,8 @@ impl GpuEngine {
         let usual = Choice { variant: context.variant, delta };
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
-        let layer = |(rows, cols)| {
-            LayerWeights::new(&context, rows, cols, plan::most_quads(rows, network.time_steps, context.binding))
-        };
+        let layer =
+            |(rows, cols)| LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding));
         let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
@@ -320,7 +314,7 @@ impl GpuEngine {
         for (l, has) in state.sizes.capacity.iter().enumerate() {
             let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
             let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
-            for (rate, (needs, has)) in rates.hidden[l].iter_mut().zip(counted) {
+            for (rate, (needs, has)) in rates.spiking[l].iter_mut().zip(counted) {
                 if needs > has {
                     *rate = plan::SLACK * f64::from(needs) / batch as f64;
                 }
@@ -419,7 +413,7 @@ impl GpuEngine {
                     encoder.clear_buffer(&state.report, 0, None);
                 };
                 self.submit_piece(piece, clear, |_| {})?;
-                let words = report_words(self.network.hidden.len());
+                let words = report_words(self.network.spiking().count());
                 let report = Report(self.context.read_as(&state.report, words)?);
                 report.check(&self.context, self.canary)?;
                 // The dense methods keep no lists.
@@ -621,12 +615,12 @@ impl Engine for GpuEngine {
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
         let classes = self.network.classes();
-        let hidden = self.network.hidden.len();
+        let spiking = self.network.spiking().count();
         let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
-            Ok((logits, (0..hidden).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
+            Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
-        let spikes = (0..hidden).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
         Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
     }
 

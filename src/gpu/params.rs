@@ -64,6 +64,30 @@ pub struct Params {
     pub pool_quads: u32,
     pub last_shard: u32,
     pub layer_bit: u32,
+    pub synapse: f32,
+    pub v_r: f32,
+    pub surrogate_scale: f32,
+    pub last_readout: u32,
+    pub logit_scale: f32,
+}
+
+/// The task's loss; `shaders/loss.wgsl` says what each field is.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LossParams {
+    pub batch: u32,
+    pub classes: u32,
+    pub quads: u32,
+    pub total: u32,
+    pub squared: u32,
+    pub smoothing: f32,
+    pub on: f32,
+    pub off: f32,
+    pub gain: f32,
+    pub pad0: u32,
+    pub pad1: u32,
+    pub pad2: u32,
 }
 
 /// The constants of one Adam update.

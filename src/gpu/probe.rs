@@ -6,10 +6,10 @@ use super::context::Context;
 use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_ATOMICS, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_STREAM};
 use crate::error::Result;
+use crate::platform::Instant;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use std::time::Instant;
 
 /// Lanes of a workgroup of these kernels.
 const LANES: usize = 64;

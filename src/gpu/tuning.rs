@@ -19,13 +19,13 @@ use crate::files::{remove_abandoned, write_atomically};
 use crate::limits;
 use crate::network::{Connection, Network};
 use crate::optimiser::Adam;
+use crate::platform::Instant;
 use crate::synthetic::{TARGET_DENSITY, random_spikes, scaled_weights};
 use compare::{MEASUREMENT, Steps, WARM_UP, clearly_fastest, compare};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Most seconds of steps to compare variants, and as many to compare sizes of δ.
 const SECONDS: f64 = 1.4;

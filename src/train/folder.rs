@@ -1,11 +1,40 @@
 //! The folder of a run: locked while it is written, and no file in it ever half-written.
 
-use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
+use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
+use crate::engine::TrainingState;
 use crate::error::{Error, Result};
-use crate::files::TEMPORARY_PREFIX;
+use crate::files::{TEMPORARY_PREFIX, write_atomically};
 use crate::limits;
+use crate::network::Network;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+/// The run's configuration, in its folder.
+pub const CONFIG_FILE: &str = "config.toml";
+/// The run's metrics, in its folder.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+/// The checkpoint that a run continues from, in its folder.
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+/// The checkpoint with the best test accuracy, in the run's folder.
+pub const BEST_FILE: &str = "best.safetensors";
+
+/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
+///
+/// # Errors
+/// A folder without a run, or a damaged `config.toml`.
+pub fn stored_config(folder: &Path) -> Result<RunConfig> {
+    let path = folder.join(CONFIG_FILE);
+    match path.exists() {
+        true => RunConfig::load_whole(&path),
+        false => Err(Error::Config(format!(
+            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
+            folder.display()
+        ))),
+    }
+}
+
+/// Data that are no preset's, in the run's folder.
+pub const DATA_FILE: &str = "data.safetensors";
 
 const LOCK_FILE: &str = ".lock";
 
@@ -13,6 +42,8 @@ const LOCK_FILE: &str = ".lock";
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Whether the run in it is to be continued.
+    resume: bool,
     lock: File,
 }
 
@@ -39,7 +70,7 @@ impl RunFolder {
             )));
         }
         remove_leftovers(path)?;
-        Ok(RunFolder { path: path.into(), lock })
+        Ok(RunFolder { path: path.into(), resume, lock })
     }
 
     /// Refuses to go on where the folder was removed, or another run has begun in one of its name: what is written by
@@ -54,14 +85,77 @@ impl RunFolder {
         }
     }
 
-    /// The folder.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The path of a file in the folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Refuses a configuration that is not the one the run was begun with.
+    fn check_conflicts(&self, begun: &RunConfig, now: &RunConfig) -> Result<()> {
+        let conflicts = begun.resumed_with(now).differences(now)?;
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+        Err(Error::Config(format!(
+            "{}: --resume continues a run as it was begun, but these differ (begun with, now): {}; leave them as they \
+             were, or begin another run with --out",
+            self.path.display(),
+            list.join("; ")
+        )))
+    }
+
+    /// Writes a checkpoint under `name`.
+    fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        let path = self.file(name);
+        let bytes = checkpoint.to_bytes(&path)?;
+        // At the last moment: what is written by name into another run's folder would damage that run.
+        self.check()?;
+        write_atomically(&path, &bytes)
+    }
+}
+
+impl Keeper for RunFolder {
+    fn place(&self) -> PathBuf {
+        self.file(CHECKPOINT_FILE)
+    }
+
+    fn resume(&mut self, config: &RunConfig) -> Result<Option<(Progress, TrainingState)>> {
+        if !self.resume {
+            return Ok(None);
+        }
+        self.check_conflicts(&stored_config(&self.path)?, config)?;
+        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
+        if !self.place().exists() {
+            return Ok(None);
+        }
+        let Checkpoint { config: begun, progress, state } = Checkpoint::load(&self.place(), &config.network)?;
+        self.check_conflicts(&begun, config)?;
+        Ok(Some((progress, state)))
+    }
+
+    fn begin(&mut self, config: &RunConfig, epoch: u64) -> Result<()> {
+        write_atomically(&self.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+        metrics::truncate_after(&self.file(METRICS_FILE), epoch)
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(CHECKPOINT_FILE, checkpoint)
+    }
+
+    fn keep_best(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save(BEST_FILE, checkpoint)
+    }
+
+    fn keep_epoch(&mut self, record: &EpochRecord) -> Result<()> {
+        self.check()?;
+        metrics::append(&self.file(METRICS_FILE), record)
+    }
+
+    fn go_back(&mut self, network: &Network) -> Result<(Progress, TrainingState)> {
+        let Checkpoint { progress, state, .. } = Checkpoint::load(&self.place(), network)?;
+        metrics::truncate_after(&self.file(METRICS_FILE), progress.epoch)?;
+        Ok((progress, state))
     }
 }
 

@@ -4,13 +4,13 @@ use super::testing::{config, events};
 use super::*;
 use crate::data::DataSet;
 use crate::engine::*;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::Network;
 use crate::optimiser::Adam;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// When the device is destroyed.
@@ -137,19 +137,12 @@ struct Trained {
 }
 
 fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
-    let data = DataSet {
-        train: Arc::new(events(18, 0)),
-        validation: None,
-        test: events(7, 1),
-        origin: "random".into(),
-        subset: false,
-        bad: Vec::new(),
-    };
+    let data = DataSet::new(events(18, 0), events(7, 1));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let mut engine = Fragile::new(&config.network, config.method, blows);
     let clock = std::time::Instant::now();
-    let outcome = train(config, &data, &mut engine, &path, false, &AtomicBool::new(false), &mut ());
+    let outcome = Training::new(config, &data).folder(&path).run_on(&mut engine);
     if !path.join(CHECKPOINT_FILE).exists() {
         return Err(Error::Data(format!("lost before the first checkpoint: {}", outcome.unwrap_err())));
     }

@@ -1,22 +1,25 @@
 //! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
 //!
-//! [`train`] is the whole of it. A run lives in a folder:
+//! [`Training`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
+//! folder:
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `config.toml` | everything that decides the run ([`RunConfig`]) |
 //! | `metrics.jsonl` | a line an epoch ([`EpochRecord`]) |
 //! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
+//! | `data.safetensors` | the data, if they are no preset's (`data::own`) |
 //! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
 
 pub mod calibrate;
 pub mod checkpoint;
 mod config;
-mod config_text;
 mod evaluate;
+#[cfg(feature = "runs")]
 mod folder;
 pub mod guard;
-#[cfg(test)]
+mod keeper;
+#[cfg(all(test, feature = "runs", feature = "gpu"))]
 mod lost_tests;
 pub mod metrics;
 pub mod progress;
@@ -24,54 +27,46 @@ pub mod rescue;
 mod run;
 #[cfg(test)]
 mod testing;
+mod training;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use config::checkpoint_seconds;
+#[cfg(feature = "runs")]
+pub(crate) use config::read_text as read_config_text;
+#[cfg(feature = "runs")]
+pub use config::{Difference, network_differences};
 pub use config::{LearningRate, RunConfig};
-pub(crate) use config_text::read_text as read_config_text;
-pub use config_text::{Difference, network_differences};
 pub use evaluate::{TestResult, evaluate};
+#[cfg(feature = "runs")]
 pub(crate) use folder::lock;
+#[cfg(feature = "runs")]
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
 pub use guard::Warning;
+pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};
-pub use run::train;
+pub use training::Training;
 
 use crate::engine::{DeviceInfo, LayerMethod};
-use crate::error::{Error, Result};
-use std::path::Path;
-
-/// The run's configuration, in its folder.
-pub const CONFIG_FILE: &str = "config.toml";
-/// The run's metrics, in its folder.
-pub const METRICS_FILE: &str = "metrics.jsonl";
-/// The checkpoint that a run continues from, in its folder.
-pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The checkpoint with the best test accuracy, in the run's folder.
-pub const BEST_FILE: &str = "best.safetensors";
-
-/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
-///
-/// # Errors
-/// A folder without a run, or a damaged `config.toml`.
-pub fn stored_config(folder: &Path) -> Result<RunConfig> {
-    let path = folder.join(CONFIG_FILE);
-    match path.exists() {
-        true => RunConfig::load_whole(&path),
-        false => Err(Error::Config(format!(
-            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
-            folder.display()
-        ))),
-    }
-}
+use std::ops::ControlFlow;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// All epochs are done.
     Finished(Summary),
+    /// An observer said after an epoch that it is enough; with `resume`, the run continues from there.
+    Stopped(Summary),
     /// The stop flag was seen; the checkpoint continues from there.
     Interrupted(Summary),
+}
+
+impl Outcome {
+    /// What the run has come to.
+    pub fn summary(&self) -> &Summary {
+        match self {
+            Outcome::Finished(summary) | Outcome::Stopped(summary) | Outcome::Interrupted(summary) => summary,
+        }
+    }
 }
 
 /// What a run has come to.
@@ -89,8 +84,10 @@ pub trait Observer {
     fn on_start(&mut self, _start: &Start) {}
     /// The device has finished some more steps.
     fn on_step(&mut self, _step: &StepProgress) {}
-    /// An epoch is trained, tested and saved.
-    fn on_epoch(&mut self, _record: &EpochRecord) {}
+    /// An epoch is trained, tested and saved; [`ControlFlow::Break`] ends the run there.
+    fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
     /// Which layers are computed sparsely and which densely from the next step on: at the beginning, and whenever that
     /// changes. Only where the run's method is `auto`.
     fn on_layer_methods(&mut self, _choice: &LayerChoice) {}
@@ -100,6 +97,24 @@ pub trait Observer {
 
 /// Silence.
 impl Observer for () {}
+
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn on_start(&mut self, start: &Start) {
+        (**self).on_start(start);
+    }
+    fn on_step(&mut self, step: &StepProgress) {
+        (**self).on_step(step);
+    }
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        (**self).on_epoch(record)
+    }
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        (**self).on_layer_methods(choice);
+    }
+    fn on_warning(&mut self, warning: &Warning) {
+        (**self).on_warning(warning);
+    }
+}
 
 /// What a run begins with.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,56 +2,28 @@
 
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
-use super::config::{LearningRate, RunConfig};
 use super::evaluate::{TestResult, evaluate_until};
-use super::folder::RunFolder;
 use super::guard::{self, Warning, WarningKind};
-use super::metrics::{self, EpochRecord, MemoryRecord};
+use super::metrics::{EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
-use super::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE};
-use super::{LayerChoice, Observer, Outcome, Start, StepProgress, Summary, stored_config};
+use super::{Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
-
 use crate::data::DataSet;
 use crate::data::order::{batches, order};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::files::write_atomically;
 use crate::optimiser::Adam;
+use crate::platform::{Instant, sleep};
 use crate::system::resident_memory;
 use crate::weights::Weights;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
-/// epoch it is tested on [`DataSet::measured`], which decides what is best.
-///
-/// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
-/// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
-/// `device` (with a warning: not the same bits), and, under a constant schedule, more `epochs`.
-///
-/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, the checkpoint
-/// is written, and the run returns [`Outcome::Interrupted`].
-///
-/// # Errors
-/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's; a folder that holds a run (or with
-///   `resume`, none), or that another run is writing.
-/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
-/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
-/// - [`Error::Format`] for a damaged checkpoint or metrics; [`Error::Io`]; and what the device says.
-pub fn train(
-    config: &RunConfig,
-    data: &DataSet,
-    engine: &mut dyn Engine,
-    folder: &Path,
-    resume: bool,
-    stop: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome> {
+/// The samples to train on; refuses what cannot be trained.
+pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> Result<Arc<EventSet>> {
     config.check()?;
     if engine.network() != &config.network {
         return Err(Error::Config("the device was made for another network than the configuration's".into()));
@@ -60,17 +32,26 @@ pub fn train(
         Some(limit) if limit < data.train.len() => Arc::new(data.train.head(limit)),
         _ => Arc::clone(&data.train),
     };
-    let measured = data.measured();
-    for (name, set) in [("training", &*train), ("test", measured)] {
+    for (name, set) in [("training", &*train), ("test", data.measured())] {
         if set.is_empty() {
             return Err(Error::Data(format!("the {name} set has no samples")));
         }
         let network = &config.network;
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
-    let folder = RunFolder::open(folder, resume)?;
-    let mut trainer = Trainer::begin(config, train, measured, engine, folder, resume, observer)?;
-    trainer.run(stop, observer)
+    Ok(train)
+}
+
+/// Runs with what [`check`] has passed, and the samples to test on.
+pub(super) fn run(
+    config: &RunConfig,
+    (train, test): (Arc<EventSet>, &EventSet),
+    engine: &mut dyn Engine,
+    keeper: &mut dyn Keeper,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    Trainer::begin(config, (train, test), engine, keeper, observer)?.run(stop, observer)
 }
 
 struct Trainer<'a> {
@@ -78,7 +59,7 @@ struct Trainer<'a> {
     train: Arc<EventSet>,
     test: &'a EventSet,
     engine: &'a mut dyn Engine,
-    folder: RunFolder,
+    keeper: &'a mut dyn Keeper,
     progress: Progress,
     /// What was reported since the session began, whatever came before an interruption.
     session: EpochSums,
@@ -87,6 +68,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Losses of the device since then.
     losses: u32,
+    /// Whether the observer has had enough.
+    enough: bool,
 }
 
 /// Losses of the device without a checkpoint in between that a run puts up with.
@@ -95,11 +78,9 @@ const MOST_LOSSES: u32 = 3;
 impl<'a> Trainer<'a> {
     fn begin(
         config: &'a RunConfig,
-        train: Arc<EventSet>,
-        test: &'a EventSet,
+        (train, test): (Arc<EventSet>, &'a EventSet),
         engine: &'a mut dyn Engine,
-        folder: RunFolder,
-        resume: bool,
+        keeper: &'a mut dyn Keeper,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let info = engine.info();
@@ -109,22 +90,35 @@ impl<'a> Trainer<'a> {
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let saved = Instant::now();
-        let mut trainer =
-            Trainer { config, train, test, engine, folder, progress: fresh, session, last: None, saved, losses: 0 };
+        let mut trainer = Trainer {
+            config,
+            train,
+            test,
+            engine,
+            keeper,
+            progress: fresh,
+            session,
+            last: None,
+            saved,
+            losses: 0,
+            enough: false,
+        };
 
-        if resume {
-            trainer.check_conflicts(&stored_config(trainer.folder.path())?)?;
-        }
         let mut notes = Vec::new();
-        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
-        let resumed = resume && trainer.folder.file(CHECKPOINT_FILE).exists();
-        let state = if resumed { trainer.restore(&mark, &device, observer)? } else { trainer.initial(&mut notes)? };
+        let kept = trainer.keeper.resume(config)?;
+        let resumed = kept.is_some();
+        let state = match kept {
+            Some((progress, state)) => {
+                trainer.restore(progress, &mark, &device, observer)?;
+                state
+            }
+            None => trainer.initial(&mut notes)?,
+        };
         trainer.engine.load(&state)?;
         if !config.augment.is_on() {
             trainer.engine.hold(Arc::clone(&trainer.train))?;
         }
-        write_atomically(&trainer.folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())?;
-        metrics::truncate_after(&trainer.folder.file(METRICS_FILE), trainer.progress.epoch)?;
+        trainer.keeper.begin(config, trainer.progress.epoch)?;
         if !resumed {
             trainer.save_checkpoint(state)?;
         }
@@ -184,32 +178,15 @@ impl<'a> Trainer<'a> {
         Ok(state)
     }
 
-    /// Refuses a configuration that is not the one the run was begun with.
-    fn check_conflicts(&self, begun: &RunConfig) -> Result<()> {
-        let more_epochs = self.config.epochs > begun.epochs && matches!(begun.schedule, LearningRate::Constant {});
-        let mut conflicts = begun.differences(self.config)?;
-        conflicts.retain(|d| match d.field.as_str() {
-            "data" | "device" | "kernels" | "delta_mib" | "checkpoint_seconds" => false,
-            "epochs" => !more_epochs,
-            _ => true,
-        });
-        if conflicts.is_empty() {
-            return Ok(());
-        }
-        let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
-        Err(Error::Config(format!(
-            "{}: --resume continues a run as it was begun, but these differ (begun with, now): {}; leave them as they \
-             were, or begin another run with --out",
-            self.folder.path().display(),
-            list.join("; ")
-        )))
-    }
-
-    /// Reads the checkpoint, and checks that it can be continued here.
-    fn restore(&mut self, mark: &DataMark, device: &str, observer: &mut dyn Observer) -> Result<TrainingState> {
-        let path = self.folder.file(CHECKPOINT_FILE);
-        let Checkpoint { config: begun, mut progress, state } = Checkpoint::load(&path, &self.config.network)?;
-        self.check_conflicts(&begun)?;
+    /// Takes the run's progress over, if it can be continued here.
+    fn restore(
+        &mut self,
+        mut progress: Progress,
+        mark: &DataMark,
+        device: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let path = self.keeper.place();
         if progress.data != *mark {
             let DataMark { train_samples, test_samples, .. } = progress.data;
             return Err(Error::Data(format!(
@@ -242,7 +219,7 @@ impl<'a> Trainer<'a> {
             progress.device = device.into();
         }
         self.progress = progress;
-        Ok(state)
+        Ok(())
     }
 
     /// Runs to the end, over losses of the device.
@@ -259,7 +236,7 @@ impl<'a> Trainer<'a> {
     fn recover(&mut self, mut why: String, observer: &mut dyn Observer) -> Result<()> {
         loop {
             self.losses += 1;
-            let path = self.folder.file(CHECKPOINT_FILE);
+            let path = self.keeper.place();
             if self.losses > MOST_LOSSES {
                 return Err(Error::DeviceLost(format!(
                     "{why}, {} times since {} was written, from which --resume continues; a smaller batch makes shorter \
@@ -269,7 +246,7 @@ impl<'a> Trainer<'a> {
                 )));
             }
             // A driver that has just reset its GPU may need a moment.
-            std::thread::sleep(Duration::from_millis(250) * (self.losses - 1));
+            sleep(Duration::from_millis(250) * (self.losses - 1));
             match self.go_back() {
                 Err(Error::DeviceLost(again)) => why = again,
                 Err(error) => return Err(error),
@@ -284,11 +261,10 @@ impl<'a> Trainer<'a> {
 
     fn go_back(&mut self) -> Result<()> {
         self.engine.reopen()?;
-        let Checkpoint { progress, state, .. } =
-            Checkpoint::load(&self.folder.file(CHECKPOINT_FILE), &self.config.network)?;
+        let (progress, state) = self.keeper.go_back(&self.config.network)?;
         self.engine.load(&state)?;
         self.progress = progress;
-        metrics::truncate_after(&self.folder.file(METRICS_FILE), self.progress.epoch)
+        Ok(())
     }
 
     fn run_on_device(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
@@ -301,6 +277,9 @@ impl<'a> Trainer<'a> {
                 let state = self.engine.store()?;
                 self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
+            }
+            if self.enough && self.progress.epoch < self.config.epochs {
+                return Ok(Outcome::Stopped(self.summary()));
             }
         }
         Ok(Outcome::Finished(self.summary()))
@@ -406,7 +385,8 @@ impl<'a> Trainer<'a> {
 
         if self.progress.best.is_none_or(|best| record.test_accuracy > best.test_accuracy) {
             self.progress.best = Some(Best { epoch: record.epoch, test_accuracy: record.test_accuracy });
-            self.save(BEST_FILE, state.clone())?;
+            let best = self.checkpoint(state.clone())?;
+            self.keeper.keep_best(&best)?;
         }
         record.rescued = self.rescue(&sums, &mut state)?;
         if self.config.method == Method::Auto {
@@ -414,10 +394,9 @@ impl<'a> Trainer<'a> {
             self.choose_layer_methods(densities, false, observer)?;
         }
         // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
-        self.folder.check()?;
-        metrics::append(&self.folder.file(METRICS_FILE), &record)?;
+        self.keeper.keep_epoch(&record)?;
         self.save_checkpoint(state)?;
-        observer.on_epoch(&record);
+        self.enough = observer.on_epoch(&record).is_break();
         self.last = Some(record);
         Ok(true)
     }
@@ -455,24 +434,20 @@ impl<'a> Trainer<'a> {
     }
 
     fn save_checkpoint(&mut self, state: TrainingState) -> Result<()> {
-        self.save(CHECKPOINT_FILE, state)?;
+        let checkpoint = self.checkpoint(state)?;
+        self.keeper.keep(&checkpoint)?;
         (self.saved, self.losses) = (Instant::now(), 0);
         Ok(())
     }
 
-    fn save(&self, name: &str, state: TrainingState) -> Result<()> {
+    fn checkpoint(&self, state: TrainingState) -> Result<Checkpoint> {
         if state.step != self.progress.step {
             return Err(Error::Device(format!(
                 "the device counts {} steps, {} were trained",
                 state.step, self.progress.step
             )));
         }
-        let checkpoint = Checkpoint { config: self.config.clone(), progress: self.progress.clone(), state };
-        let path = self.folder.file(name);
-        let bytes = checkpoint.to_bytes(&path)?;
-        // At the last moment: what is written by name into another run's folder would damage that run.
-        self.folder.check()?;
-        write_atomically(&path, &bytes)
+        Ok(Checkpoint { config: self.config.clone(), progress: self.progress.clone(), state })
     }
 
     fn summary(&self) -> Summary {
@@ -485,6 +460,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "runs"))]
 #[path = "run_tests.rs"]
 mod tests;

@@ -1,19 +1,16 @@
 use super::*;
+use crate::train::folder::RunFolder;
 use crate::train::testing::{FakeEngine, config, events};
-use crate::train::{BEST_FILE, CHECKPOINT_FILE, stored_config};
+use crate::train::{
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, metrics, stored_config,
+};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
 fn data() -> DataSet {
-    DataSet {
-        train: Arc::new(events(18, 0)),
-        validation: None,
-        test: events(7, 1),
-        origin: "random".into(),
-        subset: false,
-        bad: Vec::new(),
-    }
+    DataSet::new(events(18, 0), events(7, 1))
 }
 
 #[derive(Default)]
@@ -32,8 +29,9 @@ impl Observer for Log {
     fn on_step(&mut self, step: &StepProgress) {
         self.steps.push((step.epoch, step.batch, step.sums.samples));
     }
-    fn on_epoch(&mut self, record: &EpochRecord) {
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         self.records.push(record.clone());
+        ControlFlow::Continue(())
     }
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
         self.choices.push(choice.clone());
@@ -63,7 +61,8 @@ impl Run {
 
     fn go(&mut self, engine: &mut FakeEngine, resume: bool) -> Result<Outcome> {
         let stop = engine.stop_after.as_ref().map(|(_, flag)| flag.clone()).unwrap_or_default();
-        train(&self.config, &self.data, engine, &self.path, resume, &stop, &mut self.log)
+        let training = Training::new(&self.config, &self.data).folder(&self.path);
+        training.resume(resume).stop(&stop).observer(&mut self.log).run_on(engine)
     }
 
     fn checkpoint(&self, name: &str) -> Checkpoint {
@@ -217,6 +216,7 @@ fn interrupt_anywhere(config: RunConfig) {
             match run.go(&mut engine, resume).unwrap() {
                 Outcome::Finished(_) => break,
                 Outcome::Interrupted(_) => resume = true,
+                Outcome::Stopped(_) => panic!("nobody stopped it"),
             }
             if every == 1 && sessions == 5 {
                 // The test set takes two calls; stopping after each one would never end it.

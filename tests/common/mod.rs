@@ -53,7 +53,7 @@ pub fn set_conv(network: &mut Network, l: usize, conv: Convolution) {
 /// A network in which a convolution follows a linear layer, another one follows it, and the readout that: windows that
 /// leave a rest, a stride, a padding.
 pub fn stacked_convs(steps: usize) -> Network {
-    let mut network = network(20, &[98, 0, 0], 5, steps);
+    let mut network = network(20, &[98, 1, 1], 5, steps);
     let first = Convolution { channels: 2, height: 7, width: 7, filters: 6, kernel: 3, stride: 1, padding: 1, pool: 2 };
     let second =
         Convolution { channels: 6, height: 3, width: 3, filters: 3, kernel: 2, stride: 2, padding: 1, pool: 1 };
@@ -64,7 +64,7 @@ pub fn stacked_convs(steps: usize) -> Network {
 
 /// A convolution of the input.
 pub fn input_conv(steps: usize) -> Network {
-    let mut network = network(98, &[0], 5, steps);
+    let mut network = network(98, &[1], 5, steps);
     let conv = Convolution { channels: 2, height: 7, width: 7, filters: 5, kernel: 3, stride: 1, padding: 1, pool: 2 };
     set_conv(&mut network, 0, conv);
     network

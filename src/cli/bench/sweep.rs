@@ -95,12 +95,12 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
         sweep.axis.name(),
         "step, ms",
         "min-max",
-        "of",
+        "repeats",
         "spikes + active",
         "products",
         "B T N",
         "memory",
-        "spiking",
+        "density",
         "active",
     ];
     let mut rows = vec![head.map(String::from).to_vec()];
@@ -125,10 +125,10 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
     }
     let exponent = |fit: &Option<Fit>| match fit {
         Some(fit) => format!("{:.2} (r² {:.3})", fit.exponent, fit.r_squared),
-        None => "none, they hardly changed".into(),
+        None => "not fitted (hardly changed)".into(),
     };
     say(format_args!(
-        "time grows with the power of: spikes + active entries {}; products over them {}; B T N {}",
+        "time grows with the power of: spikes + active entries {}; products {}; B T N {}",
         exponent(&sweep.in_events),
         exponent(&sweep.in_synaptic_operations),
         exponent(&sweep.in_slots)
@@ -170,7 +170,7 @@ fn csv(sweeps: &[(&str, Sweep)]) -> String {
 fn draw(folder: &Path, axis: Axis, (title, panel): (String, String), sweeps: &[(&str, Sweep)]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let x = match axis {
-        Axis::Density => "spikes, fraction of slots",
+        Axis::Density => "density (spikes / entries)",
         Axis::Neurons => "neurons of a hidden layer",
         Axis::Steps => "time steps",
         Axis::EmptySteps => "time steps, the same number of spikes",

@@ -1,6 +1,6 @@
 //! A configuration as TOML: written in full beside a run's results, laid over another one, compared.
 
-use super::config::RunConfig;
+use super::RunConfig;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::network::{MAX_LAYERS, Network};
