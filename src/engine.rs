@@ -13,6 +13,7 @@ use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,9 +115,9 @@ pub struct StepReport {
     pub loss: LossTerms,
     /// Samples whose largest logit is their label's.
     pub correct: usize,
-    /// Spikes of the input, then of each hidden layer.
+    /// Spikes of the input, then of each spiking layer: the hidden ones, and a readout that counts spikes last.
     pub spikes: Vec<u64>,
-    /// Active entries of each hidden layer.
+    /// Active entries of each spiking layer.
     pub active: Vec<u64>,
     /// The first layer in which a number became NaN or infinite. The weights are worth nothing then.
     pub not_finite: Option<NotFinite>,
@@ -162,8 +163,30 @@ impl NotFinite {
 pub struct Evaluation {
     /// [B, C], row-major.
     pub logits: Vec<f32>,
-    /// Spikes of each hidden layer.
+    /// Spikes of each spiking layer: the hidden ones, and a readout that counts spikes last.
     pub spikes: Vec<u64>,
+}
+
+/// The outcome of [`Engine::forward`], from which [`Engine::backward`] goes on.
+#[derive(Debug, PartialEq)]
+pub struct Forward {
+    /// [B, C], row-major.
+    pub logits: Vec<f32>,
+    /// The pass's number, of all passes of all engines.
+    number: u64,
+}
+
+impl Forward {
+    /// That of a pass that has just ended.
+    pub(crate) fn new(logits: Vec<f32>) -> Self {
+        static PASSES: AtomicU64 = AtomicU64::new(0);
+        Forward { logits, number: PASSES.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Which pass it was.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 /// One active entry of a spiking layer.
@@ -370,6 +393,34 @@ pub trait Engine: Send {
     /// Logits of a batch of any size.
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation>;
 
+    /// A forward pass from which [`backward`](Engine::backward) can go on, for a loss that the caller computes from the
+    /// logits. Labels have no influence and may be missing.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network, or a method without active entries.
+    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
+        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
+    }
+
+    /// The gradient of Σ logits · `logit_gradient` plus the activity regularisers, as training has them, by the weights of
+    /// the pass. `logit_gradient` is [B, C], the gradient of the caller's loss; a mean over the batch has its 1/B in it.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: since that pass the engine has done another one, or has had its weights changed; or a gradient of
+    /// another size. [`Error::NotFinite`]: a gradient with a NaN or infinity.
+    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
+        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
+    }
+
+    /// One step of Adam with this gradient; the step count goes up by one.
+    ///
+    /// # Errors
+    /// Shapes that are not the network's; [`Error::NotFinite`]: a gradient with a NaN or infinity, with which nothing is
+    /// done, or so large that weights or moments are infinite now.
+    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
+        Err(Error::Unsupported("this device takes no gradient from outside".into()))
+    }
+
     /// Forward and backward without an update, everything kept.
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection>;
 
@@ -426,6 +477,18 @@ pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
             Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks the gradient of `pass`'s logits.
+pub(crate) fn check_logit_gradient(pass: &Forward, gradient: &[f32]) -> Result<()> {
+    if gradient.len() != pass.logits.len() {
+        let (given, logits) = (gradient.len(), pass.logits.len());
+        return Err(Error::Config(format!("a gradient of {given} logits given, the pass has {logits}")));
+    }
+    match gradient.iter().position(|g| !g.is_finite()) {
+        Some(k) => Err(Error::NotFinite(format!("the gradient of logit {k} of the batch is {}", gradient[k]))),
+        None => Ok(()),
     }
 }
 

@@ -102,19 +102,13 @@ impl<'a> DeltaRows<'a> {
             let (row, column) = place(&self.events[left]);
             errors[row][column] += self.e[left];
         }
-        if self.own.is_empty() {
-            match self.adjoint.synapse {
-                None => self.walk::<W, false, false>(begin, rows, errors, &[]),
-                Some(_) => self.walk::<W, true, false>(begin, rows, errors, &[]),
-            }
+        if self.own.is_empty() && self.adjoint.synapse.is_none() {
+            self.walk::<W, false, false>(begin, rows, errors, &[]);
         } else {
             let spikes = self.own_spikes(begin, steps);
             let own = &mut dropped.own.as_chunks_mut::<W>().0[..steps];
             spikes.iter().map(place).for_each(|(row, column)| own[row][column] = 1.0);
-            match self.adjoint.synapse {
-                None => self.walk::<W, false, true>(begin, rows, errors, own),
-                Some(_) => self.walk::<W, true, true>(begin, rows, errors, own),
-            }
+            walk_any(self, begin, rows, errors, own, !spikes.is_empty());
             spikes.iter().map(place).for_each(|(row, column)| own[row][column] = 0.0);
         }
         for event in &self.events[left..] {
@@ -183,6 +177,25 @@ impl<'a> DeltaRows<'a> {
         if CURRENT {
             *through = current;
         }
+    }
+}
+
+/// [`DeltaRows::walk`] of any neurons. Apart from the functions that LIF neurons with a subtracting reset are compiled into,
+/// which stay small.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn walk_any<const W: usize>(
+    delta: &mut DeltaRows,
+    begin: usize,
+    rows: &mut [[f32; W]],
+    errors: &[[f32; W]],
+    own: &[[f32; W]],
+    some_own: bool,
+) {
+    match (delta.adjoint.synapse.is_some(), some_own) {
+        (false, false) => delta.walk::<W, false, false>(begin, rows, errors, own),
+        (false, true) => delta.walk::<W, false, true>(begin, rows, errors, own),
+        (true, false) => delta.walk::<W, true, false>(begin, rows, errors, own),
+        (true, true) => delta.walk::<W, true, true>(begin, rows, errors, own),
     }
 }
 

@@ -3,12 +3,11 @@
 //! Arrays are [B, T, N]. With a finite B_th the gradient equals the sparse one; with an infinite one the surrogate is
 //! unmasked. This is what the sparse step is measured against, so it is built to be fast too.
 
-use super::adam::adam;
 use super::loss::{ActivityLoss, Outcome, task_loss};
 use super::matmul::{Threads, matmul};
 use super::neurons::Neurons;
 use super::readout::IntegratorConstants;
-use super::{Clock, CpuEngine, TiledMatrix, dense_conv, reference};
+use super::{Clock, CpuEngine, dense_conv, reference, update_layers};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, NotFinite, StepReport, layer_bit};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
@@ -16,7 +15,6 @@ use crate::network::{CellConstants, Logits, Network, SpikingLayer};
 use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The arrays of a step, kept from step to step.
 #[derive(Default)]
@@ -355,27 +353,12 @@ fn readout_sample(
 }
 
 /// One training step of the dense method.
-pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) -> StepReport {
+pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: &Adam) -> StepReport {
     pass(engine, batch, clock, false);
-    let broken = AtomicU32::new(0);
-    if let Some(update) = update {
-        engine.step += 1;
-        let constants = update.constants(engine.step);
-        let gradients = &engine.dense.gradient;
-        clock.time(
-            || "adam".into(),
-            || {
-                engine.layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
-                    let gradient = TiledMatrix::cut(gradient);
-                    for (task, gradient) in layer.tiles(0).zip(&gradient.tiles) {
-                        if !adam(gradient, task.weights, task.first, task.second, &constants) {
-                            broken.fetch_or(layer_bit(l), Ordering::Relaxed);
-                        }
-                    }
-                });
-            },
-        );
-    }
+    engine.step += 1;
+    let constants = update.constants(engine.step);
+    let (layers, gradients) = (&mut engine.layers, &engine.dense.gradient);
+    let broken = clock.time(|| "adam".into(), || update_layers(layers, gradients, &constants));
     let d = &engine.dense;
     // What is NaN or infinite once stays so: the last potentials tell.
     let last_row = |v: &Vec<f32>, n: usize| {
@@ -393,7 +376,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
         correct: d.correct,
         spikes: std::iter::once(batch.events().len() as u64).chain(spikes).collect(),
         active: d.active.clone(),
-        not_finite: NotFinite::of((potentials, broken.into_inner())),
+        not_finite: NotFinite::of((potentials, broken)),
     }
 }
 

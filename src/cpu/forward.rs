@@ -19,6 +19,7 @@ type Record<'a> = Option<&'a mut [f32]>;
 impl Group {
     /// From the input to the logits. `records`, if there are any, take the potentials of every layer.
     pub fn forward(&mut self, plan: &Plan, scratch: &mut Scratch, records: Vec<&mut [f32]>) {
+        self.laps.start();
         self.logits.clear();
         self.peaks.clear();
         self.readout_not_finite = false;
@@ -73,7 +74,9 @@ impl Group {
                 let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
                 let input = match method {
                     LayerMethod::Sparse => Input::Events(input(k)),
-                    LayerMethod::Dense => Input::Drive(products::drive(input(k), steps, &tile, dense)),
+                    LayerMethod::Dense => {
+                        Input::Drive(products::drive(input(k), steps, tile.weights, columns.width, dense))
+                    }
                 };
                 lif_forward(input, steps, &tile, bits, active, record, false);
             }

@@ -202,7 +202,6 @@ impl Group {
         if self.errors.is_empty() && network.integrator().is_some() {
             self.errors = active_tiles(network.classes());
         }
-        self.laps.start();
     }
 
     /// The input of layer `l` for the group's sample `k`.

@@ -17,6 +17,7 @@ mod lif_forward;
 mod loss;
 mod matmul;
 mod neurons;
+mod open;
 mod products;
 mod readout;
 mod reference;
@@ -32,10 +33,10 @@ use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;
-use crate::optimiser::Adam;
+use crate::optimiser::{Adam, AdamConstants};
 use crate::platform::Instant;
-use crate::weights::Weights;
-use adam::adam as update;
+use crate::weights::{Matrix, Weights};
+use adam::adam;
 use conv::{Conv, ConvSample};
 use group::{Group, Layer, Plan, Scratch};
 use neurons::Neurons;
@@ -63,6 +64,8 @@ pub struct CpuEngine {
     scratch: Vec<Mutex<Scratch>>,
     dense: dense::Dense,
     reports: Vec<StepReport>,
+    /// The forward pass whose outcome the groups hold, if a backward pass may follow.
+    open: Option<open::Open>,
 }
 
 /// Weights of a layer and their moments.
@@ -160,11 +163,13 @@ impl CpuEngine {
             scratch: Vec::new(),
             dense: dense::Dense::default(),
             reports: Vec::new(),
+            open: None,
         })
     }
 
     fn begin(&mut self, batch: &EventSet) -> Result<()> {
         check_batch(&self.network, batch)?;
+        self.open = None;
         let size = group_size(&self.network);
         self.groups.resize_with(batch.len().div_ceil(size), Group::default);
         for (k, group) in self.groups.iter_mut().enumerate() {
@@ -273,7 +278,7 @@ impl CpuEngine {
                             with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient, bias));
                         }
                         LayerMethod::Dense => {
-                            products::weight_gradient(spikes, delta, steps, width, dense, gradient, bias);
+                            products::weight_gradient(spikes, delta, steps, width, dense, gradient);
                         }
                     }
                 }
@@ -283,16 +288,27 @@ impl CpuEngine {
         clock.time(|| "weight_gradient+adam".into(), || tasks.into_par_iter().with_max_len(1).for_each(work));
     }
 
-    fn step(&mut self, batch: &EventSet, adam: &Adam) -> Result<Clock> {
+    /// Sums the gradients of all layers.
+    fn gradient(&mut self, batch: &EventSet) -> Weights {
+        let zeros = Weights::zeros_of(&self.network).layers;
+        let sums: Mutex<Vec<TiledMatrix>> = Mutex::new(zeros.iter().map(TiledMatrix::cut).collect());
+        self.weight_gradient(batch, &mut Clock::default(), |task, gradient| {
+            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
+        });
+        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Weights { layers: sums.iter().map(TiledMatrix::join).collect() }
+    }
+
+    fn step(&mut self, batch: &EventSet, update: &Adam) -> Result<Clock> {
         let mut clock = Clock::default();
         let report = match self.method {
             Method::Sparse | Method::Auto => {
                 self.begin(batch)?;
                 self.pass(batch, true, &mut clock, None);
-                let constants = adam.constants(self.step + 1);
+                let constants = update.constants(self.step + 1);
                 let broken = AtomicU32::new(0);
                 self.weight_gradient(batch, &mut clock, |task, gradient| {
-                    if !update(gradient, task.weights, task.first, task.second, &constants) {
+                    if !adam(gradient, task.weights, task.first, task.second, &constants) {
                         broken.fetch_or(layer_bit(task.layer), Ordering::Relaxed);
                     }
                 });
@@ -301,7 +317,7 @@ impl CpuEngine {
             }
             Method::Dense | Method::Reference => {
                 check_batch(&self.network, batch)?;
-                dense::step(self, batch, &mut clock, Some(adam))
+                dense::step(self, batch, &mut clock, update)
             }
         };
         self.reports.push(report);
@@ -337,31 +353,23 @@ impl CpuEngine {
         self.groups.iter().fold(0, |bits, group| bits | of_group(group))
     }
 
+    /// Those of all samples, [B, C].
+    fn logits(&self) -> Vec<f32> {
+        self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect()
+    }
+
     fn inspect_sparse(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.begin(batch)?;
         let rows = batch.len() * batch.time_steps();
         let mut v: Vec<Vec<f32>> = self.network.sizes()[1..].iter().map(|neurons| vec![0.0; rows * neurons]).collect();
-        let mut clock = Clock::default();
-        self.pass(batch, true, &mut clock, Some(&mut v));
-        let zeros = Weights::zeros_of(&self.network).layers;
-        let sums: Vec<TiledMatrix> = zeros.iter().map(TiledMatrix::cut).collect();
-        let sums = Mutex::new(sums);
-        self.weight_gradient(batch, &mut clock, |task, gradient| {
-            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
-        });
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.pass(batch, true, &mut Clock::default(), Some(&mut v));
+        let gradient = self.gradient(batch);
         let readout_v = self.network.integrator().and_then(|_| v.pop()).unwrap_or_default();
         let spiking = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         self.groups.iter_mut().flat_map(|group| &mut group.layers).for_each(|layer| layer.conv.kept.clear());
-        Ok(Inspection {
-            spiking,
-            readout_v,
-            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
-            loss,
-            gradient: Weights { layers: sums.iter().map(TiledMatrix::join).collect() },
-        })
+        Ok(Inspection { spiking, readout_v, logits: self.logits(), loss, gradient })
     }
 
     fn inspect_layer(&self, l: usize, v: Vec<f32>) -> LayerInspection {
@@ -429,6 +437,7 @@ impl Engine for CpuEngine {
         for weights in [&state.weights, &state.first, &state.second] {
             weights.check(&self.network)?;
         }
+        self.open = None;
         self.step = state.step;
         for (l, layer) in self.layers.iter_mut().enumerate() {
             layer.weights = TiledMatrix::cut(&state.weights.layers[l]);
@@ -483,6 +492,7 @@ impl Engine for CpuEngine {
     }
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        let batch = &*batch.labelled();
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
         let trained = self.neurons.clone();
@@ -494,10 +504,19 @@ impl Engine for CpuEngine {
         self.pass(batch, false, &mut Clock::default(), None);
         self.neurons = trained;
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
-        Ok(Evaluation {
-            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
-            spikes: (0..self.network.spiking().count()).map(spikes).collect(),
-        })
+        Ok(Evaluation { logits: self.logits(), spikes: (0..self.network.spiking().count()).map(spikes).collect() })
+    }
+
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        self.open_forward(batch)
+    }
+
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
+        self.open_backward(pass, logit_gradient)
+    }
+
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        self.open_update(gradient, adam)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -525,6 +544,20 @@ impl Engine for CpuEngine {
         bytes.retain(|(_, n)| *n > 0);
         bytes
     }
+}
+
+/// Updates the weights of all layers; returns the bits of the layers that are not finite then.
+fn update_layers(layers: &mut [LayerWeights], gradients: &[Matrix], constants: &AdamConstants) -> u32 {
+    let broken = AtomicU32::new(0);
+    layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
+        let gradient = TiledMatrix::cut(gradient);
+        for (task, gradient) in layer.tiles(l).zip(&gradient.tiles) {
+            if !adam(gradient, task.weights, task.first, task.second, constants) {
+                broken.fetch_or(layer_bit(l), Ordering::Relaxed);
+            }
+        }
+    });
+    broken.into_inner()
 }
 
 /// The scratch of the thread that asks.

@@ -161,3 +161,35 @@ fn the_reference_method_refuses_convolutions() {
     let error = CpuEngine::new(&random_conv(1).0, Method::Reference).err().unwrap().to_string();
     assert!(error.contains("hidden[0]") && error.contains("dense"), "{error}");
 }
+
+/// Layers wider than a column tile of the cpu device.
+#[test]
+fn wide_layers_on_the_cpu_equal_the_generalised_formulas() {
+    let (mut compared, mut seen_kinds) = (0, BTreeSet::new());
+    for seed in 0..120 {
+        let (mut network, _, all) = random_cells(seed, false);
+        network.hidden.iter_mut().for_each(|layer| layer.neurons = 129 + 6 * layer.neurons);
+        // Inside of its band no surrogate underflows, and a band without end would make every entry active.
+        network.hidden.iter_mut().for_each(|layer| layer.b_th = layer.b_th.min(0.5));
+        let mut weights = Weights::init(&network, seed);
+        for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
+            matrix.data.iter_mut().for_each(|w| *w += 0.2 * w.abs());
+            let biases = if bias { matrix.cols } else { 0 };
+            matrix.data.iter_mut().rev().take(biases).enumerate().for_each(|(k, b)| *b = 0.002 * (k % 50) as f32);
+        }
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&all, &[0]);
+        let expected = inspect(&mut Reference::new(&network), &weights, &batch);
+        if !clear(&network, &expected) || !single_maxima(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        for layer in network.hidden.iter().zip(&expected.spiking).filter(|(_, seen)| seen.spikes.len() > 50) {
+            let cell = if layer.0.cell == Cell::Lif { "lif" } else { "cuba_lif" };
+            seen_kinds.insert(format!("{cell} {:?} {}", layer.0.reset, layer.0.bias));
+        }
+        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
+        same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}"));
+    }
+    assert!(compared > 20 && seen_kinds.len() == 8, "{compared} compared: {seen_kinds:?}");
+}
