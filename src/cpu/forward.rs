@@ -73,7 +73,9 @@ impl Group {
                 let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
                 let input = match method {
                     LayerMethod::Sparse => Input::Events(input(k)),
-                    LayerMethod::Dense => Input::Drive(products::drive(input(k), steps, &tile, dense)),
+                    LayerMethod::Dense => {
+                        Input::Drive(products::drive(input(k), steps, tile.weights, columns.width, dense))
+                    }
                 };
                 lif_forward(input, steps, &tile, bits, active, record, false);
             }

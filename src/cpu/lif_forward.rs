@@ -89,9 +89,9 @@ impl SpikeBits {
 
 /// Where a sample's drive comes from.
 pub enum Input<'a> {
-    /// Events, sorted by (t, i), each adding its weight row; the bias is added to them.
+    /// Events, sorted by (t, i), each adding its weight row; a bias is added at every time.
     Events(&'a [Event]),
-    /// Rows [T - 1, width] computed beforehand, the bias included: row t arrives at t + 1.
+    /// Rows [T - 1, width] computed beforehand: row t arrives at t + 1.
     Drive(&'a [f32]),
 }
 

@@ -273,7 +273,7 @@ impl CpuEngine {
                             with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient, bias));
                         }
                         LayerMethod::Dense => {
-                            products::weight_gradient(spikes, delta, steps, width, dense, gradient, bias);
+                            products::weight_gradient(spikes, delta, steps, width, dense, gradient);
                         }
                     }
                 }
@@ -483,6 +483,7 @@ impl Engine for CpuEngine {
     }
 
     fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+        let batch = &*batch.labelled();
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
         let trained = self.neurons.clone();

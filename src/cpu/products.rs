@@ -1,11 +1,11 @@
 //! The products with one layer's weights as matrix products over dense rows, a few samples' worth at a time: what
-//! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more.
+//! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more. Layers
+//! with biases have none: [`Network::can_be_dense`](crate::network::Network::can_be_dense).
 //!
 //! Each is the twin of an event-driven operation, with the same input and the same result to rounding:
 //! [`drive`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
 
 use super::delta::{DeltaRows, Dropped};
-use super::lif_forward::Tile;
 use super::matmul::{Threads, matmul};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, LANES, TiledMatrix, with_width};
@@ -65,14 +65,10 @@ fn at_least(vector: &mut AlignedVec, n: usize) -> &mut [f32] {
     &mut vector[..n]
 }
 
-/// The spikes of `times` as zeros and ones [times, inputs]; with a `bias` the last input is 1 at all times.
-fn expand<'a>(spikes: &[Event], times: Range<usize>, inputs: usize, bias: bool, out: &'a mut AlignedVec) -> &'a [f32] {
-    let (begin, rows) = (times.start, times.len());
+/// The spikes of times `begin..begin + rows` as zeros and ones [rows, inputs].
+fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &'a mut AlignedVec) -> &'a [f32] {
     let out = at_least(out, rows * inputs);
     out.fill(0.0);
-    if bias {
-        out.iter_mut().skip(inputs - 1).step_by(inputs).for_each(|one| *one = 1.0);
-    }
     let from = spikes.partition_point(|event| event.t() < begin);
     for event in spikes[from..].iter().take_while(|event| event.t() < begin + rows) {
         out[(event.t() - begin) * inputs + event.i()] = 1.0;
@@ -80,15 +76,19 @@ fn expand<'a>(spikes: &[Event], times: Range<usize>, inputs: usize, bias: bool, 
     out
 }
 
-/// Σ_i W_ij S_i[t] + b_j of one sample in a tile, for t in 0..T-1: rows [T - 1, width].
-pub fn drive<'a>(spikes: &[Event], time_steps: usize, tile: &Tile, dense: &'a mut DenseRows) -> &'a [f32] {
-    let Tile { weights, bias, .. } = *tile;
-    let width = tile.columns.width;
+/// Σ_i W_ij S_i[t] of one sample in a tile [N_in, width], for t in 0..T-1: rows [T - 1, width].
+pub fn drive<'a>(
+    spikes: &[Event],
+    time_steps: usize,
+    weights: &[f32],
+    width: usize,
+    dense: &'a mut DenseRows,
+) -> &'a [f32] {
     let inputs = weights.len() / width;
     let out = at_least(&mut dense.drive, time_steps * width);
     for begin in (0..time_steps - 1).step_by(ROWS) {
         let rows = ROWS.min(time_steps - 1 - begin);
-        let spikes = expand(spikes, begin..begin + rows, inputs, bias, &mut dense.spikes);
+        let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
         let out = &mut out[begin * width..][..rows * width];
         matmul((rows, inputs, width), (spikes, (inputs, 1)), (weights, (width, 1)), out, false, Threads::One);
     }
@@ -132,7 +132,7 @@ pub fn spike_gradient(
     }
 }
 
-/// Adds one sample to the gradient [N_in, width] of a column tile, of a layer with a `bias` [N_in + 1, width].
+/// Adds one sample to the gradient [N_in, width] of a column tile.
 pub fn weight_gradient(
     spikes: &[Event],
     mut delta: DeltaRows,
@@ -140,13 +140,12 @@ pub fn weight_gradient(
     width: usize,
     dense: &mut DenseRows,
     gradient: &mut [f32],
-    bias: bool,
 ) {
     let inputs = gradient.len() / width;
     for begin in (0..time_steps).step_by(ROWS).rev() {
         let rows = ROWS.min(time_steps - begin);
         if let Some(block) = dense.delta.fill(&mut delta, begin, rows, width) {
-            let spikes = expand(spikes, begin..begin + rows, inputs, bias, &mut dense.spikes);
+            let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
             matmul((inputs, rows, width), (spikes, (1, inputs)), (block, (width, 1)), gradient, true, Threads::One);
         }
     }
