@@ -10,7 +10,7 @@ use spikegrad::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::order::order;
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, Method, TrainingState};
+use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{adapter, adapters};
 use spikegrad::network::Network;
@@ -39,9 +39,7 @@ impl Subject {
     }
 
     fn open(&self, device: Device, method: Method) -> Result<Box<dyn Engine>> {
-        let mut engine = device.open(&self.network, method)?;
-        engine.load(&TrainingState::new(self.weights.clone()))?;
-        Ok(engine)
+        device.open(&self.network, method, &self.weights)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::weights::Weights;
@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = presets::ours("fmnist")?;
     let data = data::load(&config.preset, None, &config.network)?;
     println!("{}", data.origin);
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+    let weights = Weights::init(&config.network, config.seed);
+    let mut engine = device.open(&config.network, config.method, &weights)?;
     if !untrained {
         let mut batch = EventSet::new(0, 0);
         for samples in batches(&order(config.seed, 1, data.train.len().min(SAMPLES)), 64) {

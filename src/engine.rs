@@ -323,12 +323,12 @@ pub trait Engine: Send {
         Method::Sparse
     }
 
-    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set; queued
-    /// steps and their reports are forgotten, and all weights are 0 until [`load`](Engine::load).
+    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set, and goes
+    /// on from `state`; queued steps and their reports are forgotten.
     ///
     /// # Errors
-    /// The adapter is gone, or has been lost again.
-    fn reopen(&mut self) -> Result<()> {
+    /// The adapter is gone, or has been lost again; the engine can then be reopened later.
+    fn reopen(&mut self, _state: &TrainingState) -> Result<()> {
         Err(Error::Unsupported("this device is never lost".into()))
     }
 

@@ -479,7 +479,7 @@ impl Case {
         }
         let layers = self.scenario.layers();
         let method = layers.map_or(self.scenario.method(), |_| Method::Auto);
-        let mut gpu = GpuEngine::new(&self.network, method, options)?;
+        let mut gpu = GpuEngine::new(&self.network, method, &self.state.weights, options)?;
         if let Some(layers) = layers {
             gpu.set_layer_methods(&layers)?;
         }
@@ -551,8 +551,8 @@ struct Player {
 }
 
 impl ConformanceDevice for Player {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(GpuEngine::new(network, self.method, self.options.clone())?))
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(GpuEngine::new(network, self.method, weights, self.options.clone())?))
     }
 
     fn delta(&mut self, _: &DeltaInputs) -> Result<Vec<f32>> {

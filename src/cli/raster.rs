@@ -7,7 +7,7 @@ use super::{Usage, device, usage};
 use anyhow::{Result, bail};
 use spikegrad::data::DataSet;
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
@@ -43,10 +43,9 @@ pub struct Arguments {
 
 /// Draws one sample.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject { config, state, device, state_name } = subject(arguments)?;
+    let Subject { config, weights, device, state_name } = subject(arguments)?;
     let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&state)?;
+    let mut engine = device.open(&config.network, config.method, &weights)?;
     let title = title(&config, &data, arguments.sample, &state_name);
     let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
     raster_png(&arguments.out, &raster)?;
@@ -69,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// A network to draw.
 struct Subject {
     config: RunConfig,
-    state: TrainingState,
+    weights: Weights,
     device: Device,
     /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
@@ -80,9 +79,9 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
         let config = presets::ours(word).map_err(usage)?;
-        let state = TrainingState::new(Weights::init(&config.network, config.seed));
+        let weights = Weights::init(&config.network, config.seed);
         let device = arguments.device.unwrap_or_default();
-        return Ok(Subject { config, state, device, state_name: "untrained".into() });
+        return Ok(Subject { config, weights, device, state_name: "untrained".into() });
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
@@ -92,7 +91,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     }
     let run = Run::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
-    Ok(Subject { config: run.config, state: run.checkpoint.state, device, state_name })
+    Ok(Subject { config: run.config, weights: run.checkpoint.state.weights, device, state_name })
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.

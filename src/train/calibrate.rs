@@ -82,8 +82,8 @@ mod tests {
         let mut network = presets::paper("fmnist").unwrap().network;
         network.set_hidden(&[40, 30, 20, 20]).unwrap();
         let batch = images(32);
-        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
         let drawn = Weights::init(&network, 5);
+        let mut engine = Device::Cpu.open(&network, Method::Sparse, &drawn).unwrap();
         for target in [0.3, 2.0] {
             let mut state = TrainingState::new(drawn.clone());
             let factors = calibrate(engine.as_mut(), &batch, target, &mut state).unwrap();
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn what_no_weights_reach_is_refused() {
         let network = presets::paper("fmnist").unwrap().network;
-        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
         let mut state = TrainingState::new(Weights::init(&network, 5));
+        let mut engine = Device::Cpu.open(&network, Method::Sparse, &state.weights).unwrap();
         let error = calibrate(engine.as_mut(), &images(4), 101.0, &mut state).unwrap_err().to_string();
         assert!(error.contains("initial_spikes = 101") && error.contains("hidden[0]"), "{error}");
         let mut silent = EventSet::new(784, 100);

@@ -260,9 +260,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn go_back(&mut self) -> Result<()> {
-        self.engine.reopen()?;
         let (progress, state) = self.keeper.go_back(&self.config.network)?;
-        self.engine.load(&state)?;
+        self.engine.reopen(&state)?;
         self.progress = progress;
         Ok(())
     }
