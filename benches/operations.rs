@@ -87,7 +87,7 @@ fn evaluate(c: &mut Criterion) -> Result<()> {
     group.throughput(Throughput::Elements(100));
     for device in devices() {
         let mut engine = subject.open(device, Method::Sparse)?;
-        group.bench_function(short(device), |b| b.iter(|| engine.evaluate(&subject.batch)));
+        group.bench_function(short(device), |b| b.iter(|| engine.predict(&subject.batch)));
     }
     group.finish();
     Ok(())

@@ -8,7 +8,7 @@
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::Engine;
+use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::weights::Weights;
@@ -77,8 +77,6 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
     // [T, C] to one curve a class.
     let classes = network.classes();
     let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
-    // The first class with the largest logit.
-    let predicted = (0..classes).fold(0, |best, c| if seen.logits[c] > seen.logits[best] { c } else { best });
     let label = sample.labels()[0] as usize;
     Ok(Raster {
         title,
@@ -88,6 +86,6 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
         readout: (0..classes).map(curve).collect(),
         class_names: Some(CLASSES.map(String::from).to_vec()),
         label,
-        predicted,
+        predicted: first_largest(&seen.logits),
     })
 }

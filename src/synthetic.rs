@@ -107,7 +107,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
         for _ in 0..24 {
             let scale = f64::sqrt(low * high);
             engine.load(&TrainingState::new(weights_of(scale)))?;
-            let spikes = engine.evaluate(&input)?.spikes[0] as f64;
+            let spikes = engine.predict(&input)?.spikes[0] as f64;
             if spikes < density * slots { low = scale } else { high = scale }
         }
         // The last scale that was tried.
@@ -173,7 +173,7 @@ mod tests {
         let batch = random_spikes(&network, 16, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, 0.02, 1).unwrap();
         let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
-        let spikes = engine.evaluate(&batch).unwrap().spikes;
+        let spikes = engine.predict(&batch).unwrap().spikes;
         for (layer, n) in network.hidden.iter().zip(spikes) {
             let density = n as f64 / (16 * 60 * layer.neurons) as f64;
             assert!((density - 0.02).abs() < 0.001, "{density}");

@@ -35,7 +35,7 @@ fn logging(network: &Network, method: Method, options: &GpuOptions) -> GpuEngine
 fn all_purposes(engine: &mut GpuEngine, batch: &EventSet) -> Races {
     let adam = Adam::with_lr(1e-3);
     let samples: Vec<u32> = (0..batch.len() as u32).rev().collect();
-    engine.evaluate(batch).unwrap();
+    engine.predict(batch).unwrap();
     engine.inspect(batch).unwrap();
     engine.train(batch, &adam).unwrap();
     engine.hold(batch.clone().into()).unwrap();

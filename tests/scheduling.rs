@@ -42,7 +42,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
         Ok(()) if !noop => {}
         other => panic!("{what}: {other:?}"),
     };
-    ran(engine.evaluate(&batch).map(drop));
+    ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));

@@ -162,7 +162,7 @@ proptest! {
         for bits in [dense, dense >> 8, 0] {
             gpu.set_layer_methods(&of(bits)).unwrap();
             assert_same(&gpu.inspect(&batch).unwrap(), &expected);
-            assert_close("logits", &gpu.evaluate(&batch).unwrap().logits, &expected.logits, 1e-5);
+            assert_close("logits", &gpu.predict(&batch).unwrap().logits, &expected.logits, 1e-5);
         }
     }
 
@@ -645,21 +645,26 @@ fn convolutions_that_the_gpu_refuses() {
     assert!(refused(&network, Method::Sparse).contains("3 filters × 19200 pixels"));
 }
 
-/// Evaluation gives the logits of the training pass, and leaves training as it was.
+/// A prediction gives the logits of the training pass, with labels or without, and leaves training as it was.
 #[test]
-fn evaluation() {
+fn predictions() {
     let network = network(30, &[40, 20], 5, 40);
     let batch = batch(30, 40, 5, 9, 0.1, 4);
+    let mut unlabelled = EventSet::new(30, 40);
+    for b in 0..batch.len() {
+        unlabelled.push_unlabelled(batch.sample(b).iter().map(|event| (event.t(), event.i()))).unwrap();
+    }
     let state = TrainingState::new(strong_weights(&network, 3));
     let engines: [Box<dyn Engine>; 2] = [
         Box::new(cpu(&network, Method::Sparse, &state)),
         Box::new(gpu(&network, Method::Sparse, &state, GpuOptions { density_guess: Some(1e-9), ..Default::default() })),
     ];
     for mut engine in engines {
-        let evaluated = engine.evaluate(&batch).unwrap();
+        let predicted = engine.predict(&batch).unwrap();
+        assert_eq!(engine.predict(&unlabelled).unwrap(), predicted);
         let Inspection { logits, spiking: hidden, .. } = engine.inspect(&batch).unwrap();
-        assert_eq!(evaluated.logits, logits);
-        assert_eq!(evaluated.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
+        assert_eq!(predicted.logits, logits);
+        assert_eq!(predicted.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
         assert_eq!(engine.store().unwrap(), state);
     }
 }
@@ -720,8 +725,8 @@ fn bindings_of_one_mebibyte() {
     assert_eq!(auto.notes(), [""; 0], "the readout's weights are whole");
     let mut part = EventSet::new(0, 0);
     part.gather(&set, &samples[..5]);
-    let by_events = gpu(&network, Method::Sparse, &state, squeezed()).evaluate(&part).unwrap();
-    assert_close("logits", &auto.evaluate(&part).unwrap().logits, &by_events.logits, 1e-5);
+    let by_events = gpu(&network, Method::Sparse, &state, squeezed()).predict(&part).unwrap();
+    assert_close("logits", &auto.predict(&part).unwrap().logits, &by_events.logits, 1e-5);
 
     let refused = refusal(&network, Method::Dense, squeezed());
     assert!(refused.contains("this adapter binds 1048576"), "{refused}");

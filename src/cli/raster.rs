@@ -7,7 +7,7 @@ use super::{Usage, device, usage};
 use anyhow::{Result, bail};
 use spikegrad::data::DataSet;
 use spikegrad::device::Device;
-use spikegrad::engine::Engine;
+use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
@@ -120,8 +120,6 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     });
     let classes = network.classes();
     let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
-    // Of equal logits the first wins, as in the test.
-    let first_largest = |best: usize, c: usize| if inspection.logits[c] > inspection.logits[best] { c } else { best };
     Ok(Raster {
         title,
         time_steps: network.time_steps,
@@ -130,6 +128,6 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         readout: (0..classes).map(potentials).collect(),
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,
-        predicted: (0..classes.min(inspection.logits.len())).fold(0, first_largest),
+        predicted: first_largest(&inspection.logits),
     })
 }

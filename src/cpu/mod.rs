@@ -490,7 +490,7 @@ impl Engine for CpuEngine {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let batch = &*batch.labelled();
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
@@ -503,7 +503,8 @@ impl Engine for CpuEngine {
         self.pass(batch, false, &mut Clock::default(), None);
         self.neurons = trained;
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
-        Ok(Evaluation { logits: self.logits(), spikes: (0..self.network.spiking().count()).map(spikes).collect() })
+        let spikes = (0..self.network.spiking().count()).map(spikes).collect();
+        Ok(Prediction::new(self.logits(), self.network.classes(), spikes))
     }
 
     fn forward(&mut self, batch: &EventSet) -> Result<Forward> {

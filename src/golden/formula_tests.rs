@@ -134,7 +134,7 @@ fn training_computes_what_an_inspection_shows_whatever_the_threads() {
                 let seen = engine.inspect(&batch).unwrap();
                 engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
                 let report = engine.reports(true).unwrap().remove(0);
-                (seen, report, engine.store().unwrap(), engine.evaluate(&batch).unwrap())
+                (seen, report, engine.store().unwrap(), engine.predict(&batch).unwrap())
             })
         };
         let (seen, report, state, evaluation) = run(1);

@@ -3,7 +3,7 @@
 use super::conformance::{CaseReport, ConformanceDevice, run};
 use super::reference::{Reference, ReferenceDevice};
 use super::{Case, Check, DeltaInputs};
-use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, Profile, StepReport, TrainingState};
+use crate::engine::{DeviceInfo, Engine, Inspection, Prediction, Profile, StepReport, TrainingState};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::network::{Network, ReadoutGain};
@@ -115,8 +115,8 @@ impl Engine for BrokenEngine {
         Ok(reports)
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        self.inner.evaluate(batch)
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.inner.predict(batch)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

@@ -3,7 +3,7 @@
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
 use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Evaluation, Inspection, LayerInspection, LossTerms, Profile, StepReport,
+    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LossTerms, Prediction, Profile, StepReport,
     TrainingState, check_batch,
 };
 use crate::error::Result;
@@ -473,12 +473,10 @@ impl Engine for Reference {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        let seen = self.inspect(batch)?;
-        Ok(Evaluation {
-            logits: seen.logits,
-            spikes: seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect(),
-        })
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        let seen = self.inspect(&batch.labelled())?;
+        let spikes = seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect();
+        Ok(Prediction::new(seen.logits, self.network.classes(), spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

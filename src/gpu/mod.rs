@@ -626,15 +626,15 @@ impl Engine for GpuEngine {
         Ok(std::mem::take(&mut self.finished))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let classes = self.network.classes();
         let spiking = self.network.spiking().count();
-        let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
+        let pieces = self.run(&batch.labelled(), Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
             Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
         let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
-        Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
+        Ok(Prediction::new(pieces.into_iter().flat_map(|(logits, _)| logits).collect(), classes, spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

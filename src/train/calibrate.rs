@@ -36,7 +36,7 @@ pub fn calibrate(
                 *w = (f64::from(drawn) * power.exp2()) as f32;
             }
             engine.load(state)?;
-            let counted = engine.evaluate(batch)?.spikes[l];
+            let counted = engine.predict(batch)?.spikes[l];
             Ok(counted as f64 / (batch.len() * neurons) as f64)
         };
         let most = measure(RANGE)?;
@@ -89,7 +89,7 @@ mod tests {
             let factors = calibrate(engine.as_mut(), &batch, target, &mut state).unwrap();
             assert_eq!(factors.len(), 4);
             engine.load(&state).unwrap();
-            let counted = engine.evaluate(&batch).unwrap().spikes;
+            let counted = engine.predict(&batch).unwrap().spikes;
             for (l, layer) in network.hidden.iter().enumerate() {
                 let mean = counted[l] as f64 / (32 * layer.neurons) as f64;
                 assert!((mean - target).abs() < 0.1 * target, "layer {l} spikes {mean} times for {target}");

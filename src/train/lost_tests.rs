@@ -115,8 +115,8 @@ impl Engine for Fragile {
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>> {
         self.call().reports(wait)
     }
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        self.call().evaluate(batch)
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.call().predict(batch)
     }
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.call().inspect(batch)
