@@ -89,8 +89,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             ..network.clone()
         };
         if l == hidden {
-            let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
-            engine.load(&TrainingState::new(Weights { layers: vec![scaled(1.0)] }))?;
+            let mut engine = CpuEngine::new(&alone, Method::Sparse, &Weights { layers: vec![scaled(1.0)] })?;
             let target = match network.integrator().map(|readout| readout.logits) {
                 Some(Logits::Sum | Logits::Mean) => 2.0 / network.time_steps as f64,
                 _ => 0.5,
@@ -100,22 +99,20 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             break;
         }
         let layer = &network.hidden[l];
-        let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
-        let load = |engine: &mut CpuEngine, scale: f64| {
-            let readout = Matrix::zeros(layer.outputs(), network.classes());
-            engine.load(&TrainingState::new(Weights { layers: vec![scaled(scale), readout] }))
-        };
+        let readout = Matrix::zeros(layer.outputs(), network.classes());
+        let weights_of = |scale: f64| Weights { layers: vec![scaled(scale), readout.clone()] };
+        let mut engine = CpuEngine::new(&alone, Method::Sparse, &weights_of(1.0))?;
         let slots = (input.len() * network.time_steps * layer.neurons) as f64;
         let (mut low, mut high) = (1e-2, 1e3);
         for _ in 0..24 {
             let scale = f64::sqrt(low * high);
-            load(&mut engine, scale)?;
-            let spikes = engine.evaluate(&input)?.spikes[0] as f64;
+            engine.load(&TrainingState::new(weights_of(scale)))?;
+            let spikes = engine.predict(&input)?.spikes[0] as f64;
             if spikes < density * slots { low = scale } else { high = scale }
         }
         // The last scale that was tried.
         let scale = f64::sqrt(low * high);
-        load(&mut engine, scale)?;
+        engine.load(&TrainingState::new(weights_of(scale)))?;
         let seen = engine.inspect(&input)?;
         let mut spikes = EventSet::new(layer.outputs(), network.time_steps);
         let mut events = seen.spiking[0].spikes.iter().peekable();
@@ -175,9 +172,8 @@ mod tests {
         let network = network(100, &[60, 50], 60);
         let batch = random_spikes(&network, 16, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, 0.02, 1).unwrap();
-        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
-        engine.load(&TrainingState::new(weights.clone())).unwrap();
-        let spikes = engine.evaluate(&batch).unwrap().spikes;
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        let spikes = engine.predict(&batch).unwrap().spikes;
         for (layer, n) in network.hidden.iter().zip(spikes) {
             let density = n as f64 / (16 * 60 * layer.neurons) as f64;
             assert!((density - 0.02).abs() < 0.001, "{density}");

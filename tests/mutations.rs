@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use rayon::prelude::*;
-use spikegrad::engine::{Engine, Evaluation, Inspection, LayerMethod, Method, StepReport, TrainingState};
+use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, Prediction, StepReport, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
 use spikegrad::gpu::shaders::ALL;
@@ -457,7 +457,7 @@ struct Case {
     state: TrainingState,
     options: GpuOptions,
     inspection: Inspection,
-    evaluation: Evaluation,
+    evaluation: Prediction,
     report: StepReport,
     after: TrainingState,
 }
@@ -534,7 +534,7 @@ impl Case {
         if nearest_threshold(&network, &inspection) < 4e-6 || nearest_tie(&network, &inspection) < 4e-6 {
             return None;
         }
-        let evaluation = cpu.evaluate(&batch).unwrap();
+        let evaluation = cpu.predict(&batch).unwrap();
         cpu.train(&batch, &adam()).unwrap();
         let report = cpu.reports(true).unwrap().remove(0);
         let after = cpu.store().unwrap();
@@ -559,7 +559,7 @@ impl Case {
         }
         let layers = self.scenario.layers();
         let method = layers.map_or(self.scenario.method(), |_| Method::Auto);
-        let mut gpu = GpuEngine::new(&self.network, method, options)?;
+        let mut gpu = GpuEngine::new(&self.network, method, &self.state.weights, options)?;
         if let Some(layers) = layers {
             gpu.set_layer_methods(&layers)?;
         }
@@ -567,7 +567,7 @@ impl Case {
         // An inspection would make room for the step.
         if !matches!(self.scenario, ManyActive | ManySpikes) {
             assert_same(&gpu.inspect(&self.batch)?, &self.inspection);
-            let evaluation = gpu.evaluate(&self.batch)?;
+            let evaluation = gpu.predict(&self.batch)?;
             assert_eq!(evaluation.spikes, self.evaluation.spikes, "spikes of an evaluation");
             assert_close("logits of an evaluation", &evaluation.logits, &self.evaluation.logits, 1e-5);
         }
@@ -631,8 +631,8 @@ struct Player {
 }
 
 impl ConformanceDevice for Player {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(GpuEngine::new(network, self.method, self.options.clone())?))
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(GpuEngine::new(network, self.method, weights, self.options.clone())?))
     }
 
     fn delta(&mut self, _: &DeltaInputs) -> Result<Vec<f32>> {

@@ -121,7 +121,7 @@ fn a_pass_that_did_not_run_is_an_error() {
     let options = GpuOptions { shaders: Some(folder.path().into()), ..GpuOptions::default() };
     let mut engine = gpu(&network, Method::Sparse, &TrainingState::new(strong_weights(&network, 1)), options);
     let cut_short = |error: spikegrad::Error| assert!(error.to_string().contains("did not run to its end"), "{error}");
-    cut_short(engine.evaluate(&batch).map(drop).unwrap_err());
+    cut_short(engine.predict(&batch).map(drop).unwrap_err());
     cut_short(engine.inspect(&batch).map(drop).unwrap_err());
     cut_short(engine.profile(&batch, &Adam::with_lr(1e-3)).map(drop).unwrap_err());
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();

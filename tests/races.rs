@@ -35,7 +35,7 @@ fn logging(network: &Network, method: Method, options: &GpuOptions) -> GpuEngine
 fn all_purposes(engine: &mut GpuEngine, batch: &EventSet) -> Races {
     let adam = Adam::with_lr(1e-3);
     let samples: Vec<u32> = (0..batch.len() as u32).rev().collect();
-    engine.evaluate(batch).unwrap();
+    engine.predict(batch).unwrap();
     engine.inspect(batch).unwrap();
     engine.train(batch, &adam).unwrap();
     engine.hold(batch.clone().into()).unwrap();
@@ -305,7 +305,8 @@ fn a_step_that_logs_has_the_bits_of_a_plain_one() {
 #[test]
 fn an_engine_that_does_not_log_says_so() {
     let network = network(10, &[8], 3, 20);
-    let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
+    let mut engine =
+        GpuEngine::new(&network, Method::Sparse, &strong_weights(&network, 3), GpuOptions::default()).unwrap();
     engine.train(&batch(10, 20, 3, 2, 0.1, 1), &Adam::with_lr(1e-3)).unwrap();
     assert!(matches!(engine.races(), Err(Error::Device(_))));
 }

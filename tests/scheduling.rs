@@ -10,7 +10,7 @@ mod common;
 use cases::{Case, cases};
 use common::*;
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
-use spikegrad::engine::{Engine, Method, TrainingState};
+use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::params::{GemmParams, LossParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
@@ -26,8 +26,8 @@ const SAMPLES: usize = 7;
 fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let network = &case.network;
     let (what, noop) = (case.name, options.backends == Some(wgpu::Backends::NOOP));
-    let mut engine = GpuEngine::new(network, case.method, options).unwrap_or_else(|e| panic!("{what}: {e}"));
-    engine.load(&TrainingState::new(strong_weights(network, 3))).unwrap();
+    let weights = strong_weights(network, 3);
+    let mut engine = GpuEngine::new(network, case.method, &weights, options).unwrap_or_else(|e| panic!("{what}: {e}"));
     if let Some(layers) = &case.layers {
         engine.set_layer_methods(layers).unwrap();
     }
@@ -42,7 +42,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
         Ok(()) if !noop => {}
         other => panic!("{what}: {other:?}"),
     };
-    ran(engine.evaluate(&batch).map(drop));
+    ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));

@@ -1,6 +1,6 @@
 //! The test: every sample of a set, through a forward pass.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +55,7 @@ pub(super) fn evaluate_until(
             break;
         }
         part.gather(set, chunk);
-        let output = engine.evaluate(&part)?;
+        let output = engine.predict(&part)?;
         if output.logits.len() != chunk.len() * classes {
             return Err(Error::Device(format!(
                 "{} logits came back for {} samples of {classes} classes",
@@ -69,7 +69,7 @@ pub(super) fn evaluate_until(
                     "test sample {sample}: a logit is {bad}; the weights are too large. Train with a lower learning rate"
                 )));
             }
-            result.correct += u64::from(argmax(logits) == label as usize);
+            result.correct += u64::from(first_largest(logits) == label as usize);
         }
         result.samples += chunk.len() as u64;
         for (sum, n) in result.spikes.iter_mut().zip(&output.spikes) {
@@ -77,16 +77,6 @@ pub(super) fn evaluate_until(
         }
     }
     Ok(result)
-}
-
-fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (c, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = c;
-        }
-    }
-    best
 }
 
 #[cfg(test)]
@@ -105,12 +95,6 @@ mod tests {
         for batch in 1..7 {
             assert_eq!(evaluate(&mut engine, &set, batch).unwrap(), whole);
         }
-    }
-
-    #[test]
-    fn the_first_of_equal_logits_wins() {
-        assert_eq!(argmax(&[-1.0, 2.0, 2.0]), 1);
-        assert_eq!(argmax(&[-0.0, 0.0]), 0);
     }
 
     #[test]

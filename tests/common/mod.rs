@@ -209,14 +209,14 @@ pub fn batch(inputs: usize, steps: usize, classes: usize, samples: usize, densit
 }
 
 pub fn cpu(network: &Network, method: Method, state: &TrainingState) -> CpuEngine {
-    let mut engine = CpuEngine::new(network, method).unwrap();
+    let mut engine = CpuEngine::new(network, method, &state.weights).unwrap();
     engine.load(state).unwrap();
     engine
 }
 
 /// Fails, and says what to install, where there is no adapter: a GPU test that cannot run is a failure.
 pub fn gpu(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> GpuEngine {
-    let mut engine = GpuEngine::new(network, method, options).unwrap_or_else(|e| panic!("{e}"));
+    let mut engine = GpuEngine::new(network, method, &state.weights, options).unwrap_or_else(|e| panic!("{e}"));
     engine.load(state).unwrap();
     engine
 }
