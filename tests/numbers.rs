@@ -30,13 +30,14 @@ fn steps(network: &Network, weights: Weights, method: Method, adam: &Adam, mut l
     });
 }
 
-fn networks() -> [Network; 2] {
-    [network(30, &[40, 20, 33], 6, 40), stacked_convs(20)]
+fn networks() -> [Network; 4] {
+    [network(30, &[40, 20, 33], 6, 40), stacked_convs(20), other_cells(40), biased(40)]
 }
 
 fn methods_of(network: &Network) -> impl Iterator<Item = Method> {
     let conv = network.hidden.iter().any(|layer| layer.conv().is_some());
-    METHODS.into_iter().filter(move |method| !(conv && *method != Method::Sparse))
+    let sparse = conv || network.beyond_paper().is_some();
+    METHODS.into_iter().filter(move |method| !(sparse && *method != Method::Sparse))
 }
 
 #[test]

@@ -96,8 +96,12 @@ impl Validation {
         }
     }
 
-    /// `set` without the samples held out, and those; `None` where none are.
-    pub(super) fn split(&self, set: EventSet, speakers: &[u32]) -> Result<(EventSet, Option<EventSet>)> {
+    /// `set` without the samples held out, and those; `None` where none are. `speakers` has the speaker of each sample, or
+    /// is empty.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if that is all samples or none, or if speakers are to be held out and the data have none.
+    pub fn split(&self, set: EventSet, speakers: &[u32]) -> Result<(EventSet, Option<EventSet>)> {
         let held = self.held_out(&set, speakers)?;
         if held.is_empty() {
             return Ok((set, None));

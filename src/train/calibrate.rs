@@ -63,7 +63,7 @@ pub fn calibrate(
     Ok(factors)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "data"))]
 mod tests {
     use super::*;
     use crate::data::fashion_mnist;
