@@ -34,7 +34,7 @@ fn random(seed: u64, stream: u64) -> ChaCha8Rng {
 /// A density outside 0..=1, or more than 2³² - 1 events in all.
 pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64) -> Result<EventSet> {
     if !(0.0..=1.0).contains(&density) {
-        return Err(Error::Config(format!("density = {density}: must be 0 to 1")));
+        return Err(Error::field("density", density, "0 to 1"));
     }
     let mut rng = random(seed, SPIKES_STREAM);
     let (neurons, slots) = (network.inputs, network.inputs * network.time_steps);
@@ -163,7 +163,7 @@ mod tests {
         assert_ne!(set, random_spikes(&network, 40, 0.1, 4).unwrap());
         assert!(set.labels().iter().any(|&l| l > 4) && set.labels().iter().all(|&l| l < 10));
         for wrong in [-0.1, 1.5, f64::NAN] {
-            assert!(matches!(random_spikes(&network, 1, wrong, 3), Err(Error::Config(_))));
+            assert!(matches!(random_spikes(&network, 1, wrong, 3), Err(Error::Field { .. })));
         }
     }
 

@@ -101,7 +101,7 @@ pub fn measure(
     on_repeat: &mut dyn FnMut(usize),
 ) -> Result<Vec<Measurement>> {
     if plan.repeat == 0 {
-        return Err(Error::Config("repeat = 0: must be 1 or more".into()));
+        return Err(Error::field("repeat", 0, "1 or more"));
     }
     let state = TrainingState::new(plan.weights.clone());
     for engine in engines.iter_mut() {

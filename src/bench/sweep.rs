@@ -188,7 +188,7 @@ fn place(base: &Base, axis: Axis, at: f64) -> Result<Base> {
     }
     here.network.check()?;
     if whole == 0 && axis != Axis::Density {
-        return Err(Error::Config(format!("{} = {at}: must be 1 or more", axis.name())));
+        return Err(Error::field(axis.name(), at, "1 or more"));
     }
     Ok(here)
 }

@@ -57,8 +57,7 @@ impl Loss {
 
     /// Says which number cannot work.
     pub(super) fn check(&self) -> Result<()> {
-        let bad =
-            |name: &str, value: f64, want: &str| Err(Error::Config(format!("loss.{name} = {value}: must be {want}")));
+        let bad = |name: &str, value: f64, want: &str| Err(Error::field(format!("loss.{name}"), value, want));
         match *self {
             Loss::CrossEntropy { label_smoothing } if !(0.0..1.0).contains(&label_smoothing) => {
                 bad("label_smoothing", label_smoothing, "at least 0 and below 1")
@@ -98,7 +97,7 @@ impl Regulariser {
             ("nu_low", self.nu_low),
         ];
         match fields.into_iter().find(|(_, value)| !(*value >= 0.0 && (*value as f32).is_finite())) {
-            Some((name, value)) => Err(Error::Config(format!("regulariser.{name} = {value}: must be 0 or more"))),
+            Some((name, value)) => Err(Error::field(format!("regulariser.{name}"), value, "0 or more")),
             None => Ok(()),
         }
     }

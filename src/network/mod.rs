@@ -207,7 +207,7 @@ impl Network {
     /// Says which number of the description cannot work, and why.
     ///
     /// # Errors
-    /// [`Error::Config`], which names the field, its value and what it must be.
+    /// [`Error::Field`], or [`Error::Config`] where several numbers do not fit together.
     pub fn check(&self) -> Result<()> {
         extent("inputs", self.inputs)?;
         extent("time_steps", self.time_steps)?;
@@ -253,7 +253,7 @@ impl Network {
 fn extent(name: &str, value: usize) -> Result<()> {
     match value {
         1..=MAX_EXTENT => Ok(()),
-        _ => Err(Error::Config(format!("{name} = {value}: must be 1 to {MAX_EXTENT}"))),
+        _ => Err(Error::field(name, value, format!("1 to {MAX_EXTENT}"))),
     }
 }
 
@@ -261,6 +261,6 @@ fn extent(name: &str, value: usize) -> Result<()> {
 fn number(name: &str, value: f64, fits: bool, want: &str) -> Result<()> {
     match fits && !value.is_nan() {
         true => Ok(()),
-        false => Err(Error::Config(format!("{name} = {value}: must be {want}"))),
+        false => Err(Error::field(name, value, want)),
     }
 }

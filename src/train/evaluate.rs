@@ -26,7 +26,7 @@ impl TestResult {
 /// Tests all samples of `set` in batches of `batch`, the last one as large as what is left.
 ///
 /// # Errors
-/// [`Error::Data`] for an empty set, [`Error::Config`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
+/// [`Error::Data`] for an empty set, [`Error::Field`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
 /// logits are no numbers, and what the device says.
 pub fn evaluate(engine: &mut dyn Engine, set: &EventSet, batch: usize) -> Result<TestResult> {
     let never = AtomicBool::new(false);
@@ -44,7 +44,7 @@ pub(super) fn evaluate_until(
         return Err(Error::Data("the test set has no samples".into()));
     }
     if batch == 0 {
-        return Err(Error::Config("batch = 0: must be 1 or more".into()));
+        return Err(Error::field("batch", 0, "1 or more"));
     }
     let classes = engine.network().classes();
     let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().hidden.len()] };
@@ -102,7 +102,7 @@ mod tests {
         let network = config().network;
         let mut engine = FakeEngine::new(&network);
         assert!(matches!(evaluate(&mut engine, &events(0, 0), 4), Err(Error::Data(_))));
-        assert!(matches!(evaluate(&mut engine, &events(3, 0), 0), Err(Error::Config(_))));
+        assert!(matches!(evaluate(&mut engine, &events(3, 0), 0), Err(Error::Field { .. })));
         engine.state.weights.layers[0].data[0] = f32::NAN;
         let error = evaluate(&mut engine, &events(3, 0), 4).unwrap_err();
         assert!(matches!(&error, Error::NotFinite(_)) && error.to_string().contains("sample 0"), "{error}");

@@ -120,7 +120,7 @@ impl<'a> Training<'a> {
     /// decides what is best.
     ///
     /// # Errors
-    /// - [`Error::Config`](crate::Error::Config): a configuration that cannot work or conflicts with the run's; a folder that
+    /// - [`Error::Field`](crate::Error::Field), [`Error::Config`](crate::Error::Config): a configuration that cannot work or conflicts with the run's; a folder that
     ///   holds a run (or with `resume`, none), or that another run is writing.
     /// - [`Error::Data`](crate::Error::Data): data that do not fit, or on resuming are not those the run began with.
     /// - [`Error::NotFinite`](crate::Error::NotFinite): a loss or weight became NaN or infinite; the last good checkpoint is
