@@ -107,9 +107,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     if is_bias {
         for (var local = 0u; local < p.chunk_samples; local++) {
-            let row = (p.chunk_samples * p.steps + local) * p.shard_quads + q;
+            let behind = (p.chunk_samples * p.steps + local) * p.shard_quads + q;
 #unroll n WIDTH
-                sum[n] += delta[row + min(n, width - 1u)];
+                sum[n] += delta[behind + min(n, width - 1u)];
 #endunroll
         }
     }

@@ -1,9 +1,11 @@
 //! What a device does: the one interface of the `cpu` and `gpu` twins.
 
 mod delta_scratch;
+mod prediction;
 mod variant;
 
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
+pub use prediction::{Prediction, first_largest};
 pub use variant::{VARIANTS, Variant};
 
 use crate::error::{Error, Result};
@@ -158,15 +160,6 @@ impl NotFinite {
     }
 }
 
-/// Outputs of a forward pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
-    /// [B, C], row-major.
-    pub logits: Vec<f32>,
-    /// Spikes of each spiking layer: the hidden ones, and a readout that counts spikes last.
-    pub spikes: Vec<u64>,
-}
-
 /// The outcome of [`Engine::forward`], from which [`Engine::backward`] goes on.
 #[derive(Debug, PartialEq)]
 pub struct Forward {
@@ -298,7 +291,7 @@ pub struct DeviceInfo {
 /// A device with a network loaded on it.
 ///
 /// Training steps are queued and reported later, so that the host never waits in the middle of a step. Everything
-/// that reads state back ([`store`](Engine::store), [`evaluate`](Engine::evaluate), [`inspect`](Engine::inspect))
+/// that reads state back ([`store`](Engine::store), [`predict`](Engine::predict), [`inspect`](Engine::inspect))
 /// first finishes the queued steps.
 pub trait Engine: Send {
     /// What the device is.
@@ -323,12 +316,12 @@ pub trait Engine: Send {
         Method::Sparse
     }
 
-    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set; queued
-    /// steps and their reports are forgotten, and all weights are 0 until [`load`](Engine::load).
+    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set, and goes
+    /// on from `state`; queued steps and their reports are forgotten.
     ///
     /// # Errors
-    /// The adapter is gone, or has been lost again.
-    fn reopen(&mut self) -> Result<()> {
+    /// The adapter is gone, or has been lost again; the engine can then be reopened later.
+    fn reopen(&mut self, _state: &TrainingState) -> Result<()> {
         Err(Error::Unsupported("this device is never lost".into()))
     }
 
@@ -390,8 +383,11 @@ pub trait Engine: Send {
     /// Reports of steps finished since the last call, in order; with `wait`, of all queued steps.
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>>;
 
-    /// Logits of a batch of any size.
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation>;
+    /// Logits of a batch of any size. Labels have no influence and may be missing ([`EventSet::push_unlabelled`]).
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction>;
 
     /// A forward pass from which [`backward`](Engine::backward) can go on, for a loss that the caller computes from the
     /// logits. Labels have no influence and may be missing.

@@ -12,13 +12,16 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod events;
+// Each feature uses a part of this and of `limits`; with all of them, nothing may be left over.
 #[cfg(feature = "files")]
+#[cfg_attr(not(feature = "lab"), allow(dead_code))]
 mod files;
 #[cfg(feature = "lab")]
 pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 #[cfg(feature = "files")]
+#[cfg_attr(not(feature = "lab"), allow(dead_code))]
 mod limits;
 #[cfg(feature = "lab")]
 pub mod memory;

@@ -80,6 +80,7 @@ pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Pa
 }
 
 /// The data of each matrix of `network` from tensors as files hold them, which `read` gives.
+#[cfg(feature = "runs")]
 pub(crate) fn from_file<T: Copy, E>(
     network: &Network,
     mut read: impl FnMut(usize, Part, &[usize]) -> Result<Vec<T>, E>,

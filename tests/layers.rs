@@ -3,7 +3,7 @@
 #[path = "common/modules.rs"]
 mod modules;
 
-use modules::{Graph, faults, graph, graph_of_sources, layers_of_architecture, mermaid};
+use modules::{Graph, faults, graph, graph_of_sources, graphviz, layers_of_architecture, mermaid};
 
 #[test]
 fn modules_use_only_what_lies_below_them() {
@@ -22,6 +22,15 @@ fn the_drawing_in_the_architecture_is_the_graph() {
         text.contains(&format!("```mermaid\n{drawn}```")),
         "replace the drawing in ARCHITECTURE.md by what `cargo run --example modules -- mermaid` prints"
     );
+}
+
+#[test]
+fn drawings_leave_out_what_follows() {
+    let graph = of(&[("top.rs", "use crate::{left, low};"), ("left.rs", "use crate::low;"), ("low.rs", "")]);
+    let layers = ["top", "left", "low"].map(|module| vec![module.to_string()]);
+    assert_eq!(mermaid(&graph, &layers), "graph TD\n    top --> left\n    left --> low\n");
+    let dot = graphviz(&graph, &layers);
+    assert!(dot.contains("top -> left;") && dot.contains("left -> low;") && !dot.contains("top -> low;"), "{dot}");
 }
 
 fn of(files: &[(&str, &str)]) -> Graph {
@@ -64,6 +73,7 @@ fn comments_strings_and_tests_name_nothing() {
         ),
         ("c/mod.rs", "#[cfg(test)]\nmod more;\n#[cfg(test)]\n#[path = \"odd_name.rs\"]\nmod odd;"),
         ("c/more.rs", "use crate::a;"),
+        ("e.rs", "#[cfg(all(test, feature = \"x\"))]\nmod tests {\n    use crate::c;\n}\nuse crate::a;"),
         ("c/odd_name.rs", "use crate::a;"),
         ("d.rs", "const S: &str = r#\"crate::b \" crate::c\"#;\n#[cfg(test)]\nuse crate::b;\nuse crate::a;"),
     ]);
@@ -71,6 +81,7 @@ fn comments_strings_and_tests_name_nothing() {
     assert_eq!(uses(&graph, "b"), ["a"]);
     assert_eq!(uses(&graph, "c"), Vec::<String>::new());
     assert_eq!(uses(&graph, "d"), ["a"]);
+    assert_eq!(uses(&graph, "e"), ["a"]);
 }
 
 /// A module of the top, the middle and the bottom, used as `files` say.

@@ -103,7 +103,7 @@ fn passes_that_are_over_are_refused() {
     let acts: [Act; 6] = [
         Box::new(|engine| drop(engine.forward(&batch).unwrap())),
         Box::new(|engine| engine.train(&batch, &adam).unwrap()),
-        Box::new(|engine| drop(engine.evaluate(&batch).unwrap())),
+        Box::new(|engine| drop(engine.predict(&batch).unwrap())),
         Box::new(|engine| drop(engine.inspect(&batch).unwrap())),
         Box::new(|engine| engine.update(&update, &adam).unwrap()),
         Box::new(|engine| engine.load(&state).unwrap()),
@@ -160,7 +160,7 @@ fn gradients_of_samples_add_up_without_labels() {
         }
         let mut engine = cpu(&network, Method::Sparse, &state);
         let pass = engine.forward(&set).unwrap();
-        assert_eq!(pass.logits, engine.evaluate(&set).unwrap().logits);
+        assert_eq!(pass.logits, engine.predict(&set).unwrap().logits);
         let pass = engine.forward(&set).unwrap();
         let ones = vec![1.0; pass.logits.len()];
         engine.backward(pass, &ones).unwrap()

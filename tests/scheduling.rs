@@ -10,11 +10,11 @@ mod common;
 use cases::{Case, cases};
 use common::*;
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
-use spikegrad::engine::{Engine, Method, TrainingState};
+use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::params::{GemmParams, Params, SumParams};
+use spikegrad::gpu::params::{GemmParams, LossParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
-use spikegrad::gpu::shaders::ALL;
+use spikegrad::gpu::shaders::{ALL, OVERRIDES};
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
 use spikegrad::optimiser::Adam;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,8 @@ const SAMPLES: usize = 7;
 fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let network = &case.network;
     let (what, noop) = (case.name, options.backends == Some(wgpu::Backends::NOOP));
-    let mut engine = GpuEngine::new(network, case.method, options).unwrap_or_else(|e| panic!("{what}: {e}"));
-    engine.load(&TrainingState::new(strong_weights(network, 3))).unwrap();
+    let weights = strong_weights(network, 3);
+    let mut engine = GpuEngine::new(network, case.method, &weights, options).unwrap_or_else(|e| panic!("{what}: {e}"));
     if let Some(layers) = &case.layers {
         engine.set_layer_methods(layers).unwrap();
     }
@@ -42,7 +42,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
         Ok(()) if !noop => {}
         other => panic!("{what}: {other:?}"),
     };
-    ran(engine.evaluate(&batch).map(drop));
+    ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
@@ -118,6 +118,10 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     if let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters) {
         return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
     }
+    if let Ok(p) = bytemuck::try_pod_read_unaligned::<LossParams>(&dispatch.parameters) {
+        let of = |word: &str| u64::from(if word == "B" { p.batch } else { p.quads });
+        return Some(extent(comment.split_once(')').unwrap().0.trim_start_matches('('), &of));
+    }
     let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
         panic!("{}: parameters of an unknown kind", dispatch.program.kernel.name);
     };
@@ -139,6 +143,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "chunk" if comment.contains("samples of it") => p.batch.into(),
             "chunk" => p.chunk_samples.into(),
             "N_in" | "inputs" => p.inputs.into(),
+            "bias" => dispatch.program.constants.iter().any(|&constant| constant == ("BIAS", 1)).into(),
             // What the layer above reads of a convolution is pooled.
             "N" if has("POOL") => filters() * u64::from(p.windows),
             "N" => p.neurons.into(),
@@ -347,6 +352,7 @@ fn layer_by_layer(case: &str, schedule: &Schedule, hidden: usize, integrate: &st
 #[test]
 fn every_step_is_sound() {
     let mut counts = (0, 0, 0, 0);
+    let mut constants_seen = BTreeSet::new();
     for case in cases() {
         let (schedules, mut engine) = on_noop(&case);
         assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
@@ -364,6 +370,8 @@ fn every_step_is_sound() {
                 _ => "lif_forward",
             };
             layer_by_layer(case.name, schedule, case.network.hidden.len(), integrate);
+            let constants = schedule.dispatches.iter().flat_map(|dispatch| &dispatch.program.constants);
+            constants_seen.extend(constants);
         }
         // Nothing ran, and nobody takes that for a step.
         let error = engine.reports(true).unwrap_err().to_string();
@@ -371,6 +379,8 @@ fn every_step_is_sound() {
     }
     println!("{} steps, {} dispatches, {} sizes, {} reads", counts.0, counts.1, counts.2, counts.3);
     assert!(counts.0 > 100 && counts.1 > 2000);
+    let every = OVERRIDES.iter().flat_map(|&(name, most)| (1..=most).map(move |value| (name, value)));
+    assert_eq!(constants_seen, every.collect(), "every value of every constant");
 }
 
 /// The pieces, shards and chunks that the cases are there for are really there.
@@ -393,6 +403,8 @@ fn cases_are_what_they_say() {
         train(&of(name))[0].dispatches.iter().filter(|dispatch| dispatch.label == label).count()
     };
     assert_eq!((count("whole", "delta.0"), count("in chunks", "delta.0")), (1, 4));
+    assert_eq!((count("biases in chunks", "delta.0"), count("other cells, one sample a chunk", "delta.2")), (4, 7));
+    assert_eq!((count("other cells", "spike_count"), count("other cells", "spike_gradient.2")), (1, 1));
     assert!(count("in shards", "lif_forward.0") > 1 && count("in shards", "weight_gradient.2") > 1);
     let narrow = train(&of("in small workgroups"));
     assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.program.defined.contains(&"NARROW")));

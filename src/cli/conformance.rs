@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use spikegrad::device::{Configured, Device};
 use spikegrad::engine::Method;
 use spikegrad::golden::{self, CaseReport};
+use spikegrad::weights::Weights;
 use spikegrad::{Error, presets};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +41,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut device = Configured { device, options: arguments.gpu.options(device)? };
     // Opens the device once with any network, so that a device that cannot be opened is one error, not one per case.
     let network = presets::paper(presets::NAMES[0])?.network;
-    let engine = device.device.open_with(&network, Method::Sparse, device.options.clone())?;
+    let engine =
+        device.device.open_with(&network, Method::Sparse, &Weights::zeros_of(&network), device.options.clone())?;
     let (info, kernels) = (engine.info(), gpu::fields(engine.as_ref(), &device.options));
     drop(engine);
     let mut cases = Vec::new();

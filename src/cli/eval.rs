@@ -124,8 +124,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             bail!("{}: the run has no validation samples; it was trained without --validation", arguments.run.display())
         }
     };
-    let mut engine = run.device(arguments.device)?.open(network, run.config.method)?;
-    engine.load(&run.checkpoint.state)?;
+    let weights = &run.checkpoint.state.weights;
+    let mut engine = run.device(arguments.device)?.open(network, run.config.method, weights)?;
     let result = evaluate(engine.as_mut(), set, run.config.batch)?;
 
     let info = engine.info();

@@ -7,7 +7,7 @@ use super::{Usage, device, usage};
 use anyhow::{Result, bail};
 use spikegrad::data::DataSet;
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
@@ -43,10 +43,9 @@ pub struct Arguments {
 
 /// Draws one sample.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject { config, state, device, state_name } = subject(arguments)?;
+    let Subject { config, weights, device, state_name } = subject(arguments)?;
     let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&state)?;
+    let mut engine = device.open(&config.network, config.method, &weights)?;
     let title = title(&config, &data, arguments.sample, &state_name);
     let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
     raster_png(&arguments.out, &raster)?;
@@ -69,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// A network to draw.
 struct Subject {
     config: RunConfig,
-    state: TrainingState,
+    weights: Weights,
     device: Device,
     /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
@@ -80,9 +79,9 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
         let config = presets::ours(word).map_err(usage)?;
-        let state = TrainingState::new(Weights::init(&config.network, config.seed));
+        let weights = Weights::init(&config.network, config.seed);
         let device = arguments.device.unwrap_or_default();
-        return Ok(Subject { config, state, device, state_name: "untrained".into() });
+        return Ok(Subject { config, weights, device, state_name: "untrained".into() });
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
@@ -92,7 +91,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     }
     let run = Run::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
-    Ok(Subject { config: run.config, state: run.checkpoint.state, device, state_name })
+    Ok(Subject { config: run.config, weights: run.checkpoint.state.weights, device, state_name })
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
@@ -121,8 +120,6 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     });
     let classes = network.classes();
     let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
-    // Of equal logits the first wins, as in the test.
-    let first_largest = |best: usize, c: usize| if inspection.logits[c] > inspection.logits[best] { c } else { best };
     Ok(Raster {
         title,
         time_steps: network.time_steps,
@@ -131,6 +128,6 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         readout: (0..classes).map(potentials).collect(),
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,
-        predicted: (0..classes.min(inspection.logits.len())).fold(0, first_largest),
+        predicted: first_largest(&inspection.logits),
     })
 }

@@ -23,6 +23,7 @@ use spikegrad::train::{
     CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
     stored_config,
 };
+use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -211,11 +212,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of
 /// its own choice.
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
+    let weights = Weights::init(&config.network, config.seed);
     let open = |variant| {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
         let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
         let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
-        device.open_with(&config.network, config.method, options)
+        device.open_with(&config.network, config.method, &weights, options)
     };
     open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
 }

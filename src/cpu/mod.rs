@@ -131,25 +131,24 @@ impl Clock {
 }
 
 impl CpuEngine {
-    /// A network with all weights 0; [`load`](Engine::load) gives it others.
+    /// A network with these weights, before the first step.
     ///
     /// # Errors
-    /// A network that [`Network::check`] refuses.
-    pub fn new(network: &Network, method: Method) -> Result<Self> {
+    /// A network that [`Network::check`] refuses, or weights that do not fit it ([`Weights::check`]).
+    pub fn new(network: &Network, method: Method, weights: &Weights) -> Result<Self> {
         network.check()?;
+        weights.check(network)?;
         check_method(network, method)?;
         if let (Method::Reference, Some(l)) = (method, network.first_conv()) {
             return Err(Error::Unsupported(format!(
                 "hidden[{l}] is a convolution, which the method `reference` does not compute; compare with `dense`"
             )));
         }
-        let zeros = Weights::zeros_of(network);
-        let tiled = || zeros.layers.iter().map(TiledMatrix::cut);
-        let layers = tiled()
-            .zip(tiled())
-            .zip(tiled())
-            .map(|((weights, first), second)| LayerWeights { weights, first, second })
-            .collect();
+        let layer = |weights: &Matrix| {
+            let zeros = Matrix::zeros(weights.rows, weights.cols);
+            let moments = || TiledMatrix::cut(&zeros);
+            LayerWeights { weights: TiledMatrix::cut(weights), first: moments(), second: moments() }
+        };
         Ok(CpuEngine {
             neurons: Neurons::of(&method.network(network)),
             convs: network.hidden.iter().map(|layer| layer.conv().map(Conv::new)).collect(),
@@ -158,7 +157,7 @@ impl CpuEngine {
             layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
             held: None,
             step: 0,
-            layers,
+            layers: weights.layers.iter().map(layer).collect(),
             groups: Vec::new(),
             scratch: Vec::new(),
             dense: dense::Dense::default(),
@@ -491,7 +490,7 @@ impl Engine for CpuEngine {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let batch = &*batch.labelled();
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
@@ -504,7 +503,8 @@ impl Engine for CpuEngine {
         self.pass(batch, false, &mut Clock::default(), None);
         self.neurons = trained;
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
-        Ok(Evaluation { logits: self.logits(), spikes: (0..self.network.spiking().count()).map(spikes).collect() })
+        let spikes = (0..self.network.spiking().count()).map(spikes).collect();
+        Ok(Prediction::new(self.logits(), self.network.classes(), spikes))
     }
 
     fn forward(&mut self, batch: &EventSet) -> Result<Forward> {

@@ -3,11 +3,12 @@
 use super::conformance::{CaseReport, ConformanceDevice, run};
 use super::reference::{Reference, ReferenceDevice};
 use super::{Case, Check, DeltaInputs};
-use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, Profile, StepReport, TrainingState};
+use crate::engine::{DeviceInfo, Engine, Inspection, Prediction, Profile, StepReport, TrainingState};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::network::{Network, ReadoutGain};
 use crate::optimiser::Adam;
+use crate::weights::Weights;
 use std::path::PathBuf;
 
 /// Cases of the generalised model.
@@ -59,12 +60,12 @@ struct BrokenEngine {
 }
 
 impl ConformanceDevice for Broken {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
         let mut network = network.clone();
         if let Mistake::Network(alter) = self.0 {
             alter(&mut network);
         }
-        let mut inner = Reference::new(&network);
+        let mut inner = Reference::new(&network, weights)?;
         if let Mistake::Engine(alter) = self.0 {
             alter(&mut inner);
         }
@@ -114,8 +115,8 @@ impl Engine for BrokenEngine {
         Ok(reports)
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        self.inner.evaluate(batch)
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.inner.predict(batch)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

@@ -3,7 +3,7 @@
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
 use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Evaluation, Inspection, LayerInspection, LossTerms, Profile, StepReport,
+    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LossTerms, Prediction, Profile, StepReport,
     TrainingState, check_batch,
 };
 use crate::error::Result;
@@ -53,11 +53,14 @@ struct Backward {
 }
 
 impl Reference {
-    pub(crate) fn new(network: &Network) -> Self {
+    pub(crate) fn new(network: &Network, weights: &Weights) -> Result<Self> {
         let zeros: Layers = network.weight_shapes().into_iter().map(|(rows, cols)| vec![0.0; rows * cols]).collect();
         let (first, second) = (zeros.clone(), zeros.clone());
         let network = network.clone();
-        Reference { network, step: 0, weights: zeros, first, second, reports: Vec::new(), last_on_ties: false }
+        let mut engine =
+            Reference { network, step: 0, weights: zeros, first, second, reports: Vec::new(), last_on_ties: false };
+        engine.load(&TrainingState::new(weights.clone()))?;
+        Ok(engine)
     }
 
     /// The weights of layer `l` as a matrix [N_in, N], and the biases of its neurons.
@@ -470,12 +473,10 @@ impl Engine for Reference {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        let seen = self.inspect(batch)?;
-        Ok(Evaluation {
-            logits: seen.logits,
-            spikes: seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect(),
-        })
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        let seen = self.inspect(&batch.labelled())?;
+        let spikes = seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect();
+        Ok(Prediction::new(seen.logits, self.network.classes(), spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -497,8 +498,8 @@ impl Engine for Reference {
 pub(crate) struct ReferenceDevice;
 
 impl ConformanceDevice for ReferenceDevice {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(Reference::new(network)))
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(Reference::new(network, weights)?))
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
@@ -649,8 +650,7 @@ mod tests {
             if network.integrator().is_none() {
                 continue;
             }
-            let mut engine = Reference::new(&network);
-            engine.load(&TrainingState::new(weights)).unwrap();
+            let mut engine = Reference::new(&network, &weights).unwrap();
             let (_, gradient, _) = engine.pass(&batch);
             let last = network.hidden.len();
             for (k, slope) in gradient[last].iter().enumerate() {
@@ -671,8 +671,7 @@ mod tests {
     #[test]
     fn training_lowers_the_loss() {
         let (network, weights, batch) = (0..).map(random).find(|(network, ..)| network.classes() > 2).unwrap();
-        let mut engine = Reference::new(&network);
-        engine.load(&TrainingState::new(weights)).unwrap();
+        let mut engine = Reference::new(&network, &weights).unwrap();
         for _ in 0..50 {
             engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
         }

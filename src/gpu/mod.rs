@@ -127,12 +127,25 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
 }
 
 impl GpuEngine {
-    /// A network with all weights 0 on the adapter that `options` ask for.
+    /// A network with these weights, before the first step, on the adapter that `options` ask for.
     ///
     /// # Errors
-    /// A network that [`Network::check`] refuses, or no such adapter.
-    pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
+    /// A network that [`Network::check`] refuses, weights that do not fit it ([`Weights::check`]), or no such adapter.
+    pub fn new(network: &Network, method: Method, weights: &Weights, options: GpuOptions) -> Result<Self> {
         network.check()?;
+        weights.check(network)?;
+        Self::with_state(network, method, &TrainingState::new(weights.clone()), options)
+    }
+
+    /// A network that has been checked, in this state.
+    fn with_state(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> Result<Self> {
+        let mut engine = Self::without_state(network, method, options)?;
+        engine.load(state)?;
+        Ok(engine)
+    }
+
+    /// A network that has been checked, with whatever the buffers of weights and moments begin with.
+    fn without_state(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         check_method(network, method)?;
         check_supported(network, method)?;
         if method == Method::Reference {
@@ -459,7 +472,7 @@ impl Engine for GpuEngine {
         self.method
     }
 
-    fn reopen(&mut self) -> Result<()> {
+    fn reopen(&mut self, state: &TrainingState) -> Result<()> {
         // What is left of the lost device makes room, but for the weights: without them this would be no engine.
         if let Some(held) = &mut self.held {
             held.resident = None;
@@ -472,7 +485,7 @@ impl Engine for GpuEngine {
             tuning: false,
             ..self.options.clone()
         };
-        let fresh = GpuEngine::new(&self.network, self.method, options)?;
+        let fresh = GpuEngine::with_state(&self.network, self.method, state, options)?;
         let (old, new) = (&self.context.adapter, &fresh.context.adapter);
         if old != new {
             return Err(Error::Device(format!("{} is gone, in its place is {}", old.name, new.name)));
@@ -613,15 +626,15 @@ impl Engine for GpuEngine {
         Ok(std::mem::take(&mut self.finished))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let classes = self.network.classes();
         let spiking = self.network.spiking().count();
-        let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
+        let pieces = self.run(&batch.labelled(), Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
             Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
         let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
-        Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
+        Ok(Prediction::new(pieces.into_iter().flat_map(|(logits, _)| logits).collect(), classes, spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

@@ -520,7 +520,7 @@ pub fn part<'a>(batch: &'a EventSet, range: &Range<usize>, pieces: usize) -> Cow
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, Method, TrainingState};
+    use crate::engine::{Engine, Method};
     use crate::gpu::GpuOptions;
     use crate::network::Network;
     use crate::presets;
@@ -546,8 +546,8 @@ mod tests {
 
     fn engine(density: f64) -> GpuEngine {
         let options = GpuOptions { density_guess: Some(density), ..GpuOptions::default() };
-        let mut engine = GpuEngine::new(&network(), Method::Sparse, options).unwrap();
-        engine.load(&TrainingState::new(Weights::init(&network(), 1))).unwrap();
+        let weights = Weights::init(&network(), 1);
+        let mut engine = GpuEngine::new(&network(), Method::Sparse, &weights, options).unwrap();
         engine.hold(Arc::new(set())).unwrap();
         engine
     }

@@ -11,6 +11,7 @@ use crate::train::RunConfig;
 use crate::train::{
     CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, Training, Warning, metrics,
 };
+use crate::weights::Weights;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -51,7 +52,8 @@ pub fn run_folder(job: &Job, config: &RunConfig, key: &Value) -> PathBuf {
 /// A run in its own folder, from where it stopped; the folder and the trained state.
 pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
     let folder = run_folder(job, config, key);
-    let mut engine = job.options.device.open(&config.network, config.method)?;
+    let weights = Weights::init(&config.network, config.seed);
+    let mut engine = job.options.device.open(&config.network, config.method, &weights)?;
     let resume = folder.join(CONFIG_FILE).exists();
     let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
     let training = Training::new(config, &data.set).folder(&folder).resume(resume).stop(job.stop).observer(&mut teller);

@@ -151,11 +151,9 @@ impl RunConfig {
     /// Says which field cannot work.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field, its value and what it must be.
+    /// [`Error::Field`], or [`Error::Config`] where several fields do not fit together.
     pub fn check(&self) -> Result<()> {
-        let bad = |field: &str, value: &dyn fmt::Display, want: &str| {
-            Err(Error::Config(format!("{field} = {value}: must be {want}")))
-        };
+        let bad = |field: &str, value: &dyn fmt::Display, want: &str| Err(Error::field(field, value, want));
         if !is_plain_name(&self.preset) {
             let shown = self.preset.escape_default();
             return bad("preset", &shown, "1 to 64 letters, digits, - and _");
@@ -196,7 +194,7 @@ impl RunConfig {
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
-        self.network.check().map_err(|e| Error::Config(format!("network.{e}")))
+        self.network.check().map_err(|error| error.within("network"))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) use config::read_text as read_config_text;
 pub use config::{Difference, network_differences};
 pub use config::{LearningRate, RunConfig};
 pub use evaluate::{TestResult, evaluate};
-#[cfg(feature = "runs")]
+#[cfg(feature = "lab")]
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
 pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};

@@ -88,6 +88,7 @@ impl Progress {
     }
 
     /// Whether the lists have an entry for each layer, as a file may not.
+    #[cfg(feature = "runs")]
     pub(crate) fn fits(&self, network: &Network) -> bool {
         let hidden = network.hidden.len();
         let methods = self.layer_methods.len();

@@ -145,7 +145,7 @@ impl<'a> Trainer<'a> {
             return self.engine.set_layer_methods(&self.progress.layer_methods);
         }
         let batch = self.train.head(self.config.batch);
-        let mut spikes = self.engine.evaluate(&batch)?.spikes;
+        let mut spikes = self.engine.predict(&batch)?.spikes;
         let active = spikes.clone();
         spikes.insert(0, batch.events().len() as u64);
         self.progress.layer_methods = vec![LayerMethod::Sparse; spikes.len()];
@@ -260,9 +260,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn go_back(&mut self) -> Result<()> {
-        self.engine.reopen()?;
         let (progress, state) = self.keeper.go_back(&self.config.network)?;
-        self.engine.load(&state)?;
+        self.engine.reopen(&state)?;
         self.progress = progress;
         Ok(())
     }

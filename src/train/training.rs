@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuOptions;
+use crate::weights::Weights;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
@@ -119,7 +120,7 @@ impl<'a> Training<'a> {
     /// decides what is best.
     ///
     /// # Errors
-    /// - [`Error::Config`](crate::Error::Config): a configuration that cannot work or conflicts with the run's; a folder that
+    /// - [`Error::Field`](crate::Error::Field), [`Error::Config`](crate::Error::Config): a configuration that cannot work or conflicts with the run's; a folder that
     ///   holds a run (or with `resume`, none), or that another run is writing.
     /// - [`Error::Data`](crate::Error::Data): data that do not fit, or on resuming are not those the run began with.
     /// - [`Error::NotFinite`](crate::Error::NotFinite): a loss or weight became NaN or infinite; the last good checkpoint is
@@ -147,14 +148,15 @@ impl<'a> Training<'a> {
 /// The device that a configuration names, with its network.
 fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
+    let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
         let options = GpuOptions { variant: config.kernels, delta_bytes, ..GpuOptions::default() };
-        device.open_with(&config.network, config.method, options)
+        device.open_with(&config.network, config.method, &weights, options)
     }
     #[cfg(not(feature = "gpu"))]
-    device.open(&config.network, config.method)
+    device.open(&config.network, config.method, &weights)
 }
 
 /// An observer that is told of epochs alone.

@@ -120,8 +120,8 @@ fn test_files(path: &str, text: &str) -> Vec<String> {
     };
     let beside = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let mut found = Vec::new();
-    for (at, mark) in text.match_indices("#[cfg(test)]") {
-        let item = &text[at + mark.len()..];
+    for (_, after) in test_marks(text) {
+        let item = &text[after..];
         let Some(end) = item.find([';', '{']).filter(|&end| item.as_bytes()[end] == b';') else { continue };
         let item = item[..end].trim();
         if let Some(file) = item.strip_prefix("#[path = \"").and_then(|rest| rest.split('"').next()) {
@@ -133,10 +133,19 @@ fn test_files(path: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// Where an attribute begins and ends that leaves the next item to tests: `cfg(test)`, `cfg(all(test, ...))`.
+fn test_marks(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    text.match_indices("#[cfg(").filter_map(|(at, _)| {
+        let condition = text[at..].strip_prefix("#[cfg(")?;
+        let is_test = condition.starts_with("test)") || condition.starts_with("all(test");
+        is_test.then(|| (at, at + text[at..].find(']').map_or(0, |end| end + 1)))
+    })
+}
+
 /// The text without the items that are compiled for tests only.
 fn without_test_items(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find("#[cfg(test)]") {
+    while let Some((at, _)) = test_marks(rest).next() {
         out.push_str(&rest[..at]);
         let item = &rest[at..];
         let mut depth = 0;

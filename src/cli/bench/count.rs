@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use spikegrad::bench::{Facts, Least, least_among};
 use spikegrad::device::Device;
-use spikegrad::engine::{DeviceInfo, Engine, TrainingState};
+use spikegrad::engine::{DeviceInfo, Engine};
 use spikegrad::gpu::count::KernelCount;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier};
 
@@ -36,8 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let weights = case.weights(arguments.seed)?;
         let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;
         for word in &arguments.methods {
-            let mut engine = GpuEngine::new(&case.config.network, word.method(), options.clone())?;
-            engine.load(&TrainingState::new(weights.clone()))?;
+            let mut engine = GpuEngine::new(&case.config.network, word.method(), &weights, options.clone())?;
             engine.train(&case.batch, &case.config.adam)?;
             engine.reports(true)?;
             let kernels = engine.counted()?;

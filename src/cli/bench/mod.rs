@@ -284,7 +284,7 @@ fn measure_case(
     bar: &ProgressBar,
 ) -> Result<(Measured, Option<DeviceInfo>)> {
     let weights = case.weights(arguments.seed)?;
-    let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), options.clone());
+    let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), &weights, options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
     // The tuning may have chosen another size of δ than was expected.
     let deltas: Vec<Option<u64>> = engines.iter().map(|engine| engine.delta_bytes()).collect();

@@ -10,6 +10,7 @@ use spikegrad::bench::TARGET_DENSITY;
 use spikegrad::bench::sweep::{Axis, Base, Budget, Fit, Point, Sweep, sweep};
 use spikegrad::engine::DeviceInfo;
 use spikegrad::plot::{Line, Lines, lines_png};
+use spikegrad::weights::Weights;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
         time: Duration::from_secs(arguments.seconds),
         bytes: arguments.memory.map(|mib| mib << 20),
     };
-    let info = device.open(&base.network, MethodWord::Sparse.method())?.info();
+    let weights = Weights::zeros_of(&base.network);
+    let info = device.open(&base.network, MethodWord::Sparse.method(), &weights)?.info();
     let mut sweeps = Vec::new();
     for word in &arguments.methods {
         let bar = ProgressBar::new_spinner();
