@@ -12,15 +12,14 @@ struct LossParams {
     classes: u32,         // C
     quads: u32,           // Q = ceil(C / 4)
     total: u32,           // samples of the whole step, of which B are computed now
-    squared: u32,         // 1: squared error; 0: cross entropy
-    smoothing: f32,       // share of the target that is spread over all classes
-    on: f32,
-    off: f32,
+    kind: u32,            // CROSS_ENTROPY or SQUARED_ERROR, as Loss::constants numbers them
+    first: f32,           // of cross entropy the smoothing; of squared error `on`
+    second: f32,          // of squared error `off`
     gain: f32,            // what an error is multiplied by where it enters: of the readout's input and of its mean
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
+
+const CROSS_ENTROPY: u32 = 0u;
+const SQUARED_ERROR: u32 = 1u;
 
 @group(0) @binding(0) var<uniform> p: LossParams;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;                 // (B, Q, 4)
@@ -67,8 +66,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let label = labels[select(0u, b, inside)];
     var sum = vec2<f32>(0.0);
     for (var c = lane; c < p.classes; c += LANES) {
-        if p.squared == 1u {
-            let missing = logits[begin + c] - select(p.off, p.on, c == label);
+        if p.kind == SQUARED_ERROR {
+            let missing = logits[begin + c] - select(p.second, p.first, c == label);
             sum.x += missing * missing;
         } else {
             sum.x += exp(logits[begin + c] - top);
@@ -91,12 +90,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let classes = f32(p.classes);
     for (var c = lane; c < stride; c += LANES) {
         var error = 0.0;
-        if c < p.classes && p.squared == 1u {
-            error = 2.0 / classes * (logits[begin + c] - select(p.off, p.on, c == label)) / batch;
+        if c < p.classes && p.kind == SQUARED_ERROR {
+            error = 2.0 / classes * (logits[begin + c] - select(p.second, p.first, c == label)) / batch;
         } else if c < p.classes {
-            error = exp(logits[begin + c] - top) / (total.x * batch) - p.smoothing / classes / batch;
+            error = exp(logits[begin + c] - top) / (total.x * batch) - p.first / classes / batch;
             if c == label {
-                error -= (1.0 - p.smoothing) / batch;
+                error -= (1.0 - p.first) / batch;
             }
         }
         errors[begin + c] = p.gain * error;
@@ -104,10 +103,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if lane == 0u {
         let right = select(0.0, 1.0, where_highest[0] == label);
         var loss = total.x / classes;
-        if p.squared == 0u {
-            loss = log(total.x) - (1.0 - p.smoothing) * (logits[begin + label] - top);
-            if p.smoothing > 0.0 {
-                loss -= p.smoothing * total.y / classes;
+        if p.kind == CROSS_ENTROPY {
+            loss = log(total.x) - (1.0 - p.first) * (logits[begin + label] - top);
+            if p.first > 0.0 {
+                loss -= p.first * total.y / classes;
             }
         }
         sample_loss[b] = vec4<f32>(loss, right, 0.0, 0.0);

@@ -80,14 +80,10 @@ pub struct LossParams {
     pub classes: u32,
     pub quads: u32,
     pub total: u32,
-    pub squared: u32,
-    pub smoothing: f32,
-    pub on: f32,
-    pub off: f32,
+    pub kind: u32,
+    pub first: f32,
+    pub second: f32,
     pub gain: f32,
-    pub pad0: u32,
-    pub pad1: u32,
-    pub pad2: u32,
 }
 
 /// The constants of one Adam update.

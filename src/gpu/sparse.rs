@@ -13,7 +13,7 @@ use super::recording::{Phase, Recorder, Recording, Work};
 use super::shaders::{self as k, Constants, Program};
 use super::variant::Variant;
 use crate::engine::layer_bit;
-use crate::network::{Convolution, Logits, Loss, Network, SpikingLayer};
+use crate::network::{Convolution, Logits, LossConstants, Network, SpikingLayer};
 
 /// What a recording is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -609,19 +609,15 @@ fn of_shard(p: Params, shard: &Shard) -> Params {
 pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p: Params) {
     let out = &s.readout;
     let samples = Work::Groups(u64::from(p.batch));
-    let (squared, smoothing, on, off) = match network.loss {
-        Loss::CrossEntropy { label_smoothing } => (0, label_smoothing, 0.0, 0.0),
-        Loss::MeanSquaredError { on, off } => (1, 0.0, on, off),
-    };
+    let LossConstants { kind, constants: [first, second] } = network.loss.constants();
     let loss = LossParams {
         batch: p.batch,
         classes: p.neurons,
         quads: p.quads,
         total: p.total,
-        squared,
-        smoothing: smoothing as f32,
-        on: on as f32,
-        off: off as f32,
+        kind,
+        first,
+        second,
         gain: gain(network) * logit_scale(network),
         ..LossParams::default()
     };

@@ -30,7 +30,31 @@ impl Default for Loss {
     }
 }
 
+/// A loss as shaders know it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossConstants {
+    /// Its number.
+    pub kind: u32,
+    /// Its constants: label smoothing and 0, or the targets of the label's logit and of the others.
+    pub constants: [f32; 2],
+}
+
 impl Loss {
+    /// The loss as shaders know it: the twin of `shaders/loss.wgsl`.
+    pub fn constants(&self) -> LossConstants {
+        match *self {
+            Loss::CrossEntropy { label_smoothing } => {
+                LossConstants { kind: 0, constants: [label_smoothing as f32, 0.0] }
+            }
+            Loss::MeanSquaredError { on, off } => LossConstants { kind: 1, constants: [on as f32, off as f32] },
+        }
+    }
+
+    /// What the paper's loss, plain cross entropy, does not have.
+    pub(super) fn beyond_paper(&self) -> Option<String> {
+        (*self != Loss::default()).then(|| format!("loss = {self:?}"))
+    }
+
     /// Says which number cannot work.
     pub(super) fn check(&self) -> Result<()> {
         let bad = |name: &str, value: f64, want: &str| Err(Error::field(format!("loss.{name}"), value, want));

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use builder::NetworkBuilder;
 pub use conv::{Connection, Convolution};
 pub use init::Initialisation;
-pub use loss::{Loss, Regulariser};
+pub use loss::{Loss, LossConstants, Regulariser};
 pub use readout::{Integrator, Logits, Readout, ReadoutGain};
 pub use spiking::{Cell, CellConstants, Reset, SpikingLayer};
 pub use surrogate::Surrogate;
@@ -174,9 +174,7 @@ impl Network {
             (Readout::Integrator(Integrator { bias: true, .. }), _) => Some("readout.bias = true".into()),
             (Readout::Integrator(Integrator { logits: Logits::Mean, .. }), _) => Some("readout.logits = mean".into()),
             (Readout::Integrator(Integrator { logits: Logits::Last, .. }), _) => Some("readout.logits = last".into()),
-            (_, Loss::CrossEntropy { label_smoothing: 0.0 }) => None,
-            (_, Loss::CrossEntropy { label_smoothing }) => Some(format!("loss.label_smoothing = {label_smoothing}")),
-            (_, Loss::MeanSquaredError { .. }) => Some("loss.kind = mse".into()),
+            (_, loss) => loss.beyond_paper(),
         }
     }
 
