@@ -108,6 +108,7 @@ impl LossTerms {
 
 /// What a device says of a finished training step.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StepReport {
     /// The update's number, from 1.
     pub step: u64,
@@ -127,6 +128,7 @@ pub struct StepReport {
 
 /// A layer in which numbers became NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotFinite {
     /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
     pub layer: usize,
@@ -136,6 +138,7 @@ pub struct NotFinite {
 
 /// What a layer computes in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Quantity {
     /// Membrane potentials.
     Potential,
@@ -184,6 +187,7 @@ impl Forward {
 
 /// One active entry of a spiking layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ActiveEntry {
     /// Sample.
     pub b: u32,
@@ -206,6 +210,7 @@ impl ActiveEntry {
 
 /// A spiking layer, seen whole.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LayerInspection {
     /// Membrane potentials, [B, T, N].
     pub v: Vec<f32>,
@@ -217,6 +222,7 @@ pub struct LayerInspection {
 
 /// Everything that a step computes, for conformance and pictures: dense where training never is, so for small batches.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Inspection {
     /// The spiking layers, a readout that counts spikes last.
     pub spiking: Vec<LayerInspection>,
@@ -232,6 +238,7 @@ pub struct Inspection {
 
 /// Time and work of one kernel (or one phase, on the cpu device) in a profiled step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct KernelTime {
     /// The operation, with its layer: `lif_forward.0`.
     pub name: String,
@@ -244,6 +251,7 @@ pub struct KernelTime {
 /// When one dispatch of a profiled step ran, by the device's own clock; on the cpu device, whose threads are in
 /// different phases at the same time, the phases one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Slice {
     /// The kernel, as in [`KernelTime`].
     pub kernel: String,
@@ -255,6 +263,7 @@ pub struct Slice {
 
 /// Measured times of one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Profile {
     /// Forward, loss included, ms.
     pub forward_ms: Option<f64>,
@@ -268,6 +277,7 @@ pub struct Profile {
 
 /// What the allocator of a device's memory reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeviceMemory {
     /// Bytes in use.
     pub bytes: u64,
@@ -279,6 +289,7 @@ pub struct DeviceMemory {
 
 /// What a device is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// `cpu` or `gpu`.
     pub kind: &'static str,
@@ -339,9 +350,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// A method other than [`Method::Auto`], or as many methods as the network has no weight layers.
-    fn set_layer_methods(&mut self, _methods: &[LayerMethod]) -> Result<()> {
-        Err(Error::Unsupported("this device has one way to compute a layer".into()))
-    }
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()>;
 
     /// The density of a layer's operands from which [`LayerMethod::Dense`] is the faster way on this device, as
     /// measured (docs/performance.md); see [`crate::auto`].
@@ -354,17 +363,13 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// Samples that do not fit the network.
-    fn hold(&mut self, _set: Arc<EventSet>) -> Result<()> {
-        Err(Error::Unsupported("this device holds no training set".into()))
-    }
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()>;
 
     /// [`train`](Engine::train) on these samples of the set that the device [`hold`](Engine::hold)s, in this order.
     ///
     /// # Errors
     /// No set held, no samples, or a sample that the set does not have.
-    fn train_held(&mut self, _samples: &[u32], _adam: &Adam) -> Result<()> {
-        Err(Error::Unsupported("this device holds no training set".into()))
-    }
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()>;
 
     /// Whether the training set that the device holds lies in its own memory; if not, each batch is uploaded.
     fn is_resident(&self) -> bool {

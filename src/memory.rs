@@ -45,6 +45,7 @@ pub enum Follows {
 
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Part {
     /// What it holds.
     pub name: String,
@@ -58,6 +59,7 @@ pub struct Part {
 
 /// The memory of a run, by part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The parts on the device (which for `cpu` is the machine's memory).
     pub parts: Vec<Part>,

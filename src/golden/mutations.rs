@@ -3,13 +3,14 @@
 use super::conformance::{CaseReport, ConformanceDevice, run};
 use super::reference::{Reference, ReferenceDevice};
 use super::{Case, Check, DeltaInputs};
-use crate::engine::{DeviceInfo, Engine, Inspection, Prediction, Profile, StepReport, TrainingState};
+use crate::engine::{DeviceInfo, Engine, Inspection, LayerMethod, Prediction, Profile, StepReport, TrainingState};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::network::{Network, ReadoutGain};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Cases of the generalised model.
 const CELLS: [&str; 10] =
@@ -100,6 +101,19 @@ impl Engine for BrokenEngine {
             alter(&mut state, self.trained);
         }
         Ok(state)
+    }
+
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        self.inner.set_layer_methods(methods)
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        self.inner.hold(set)
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        self.trained = true;
+        self.inner.train_held(samples, adam)
     }
 
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {

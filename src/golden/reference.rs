@@ -3,8 +3,8 @@
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
 use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LossTerms, Prediction, Profile, StepReport,
-    TrainingState, check_batch,
+    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LayerMethod, LossTerms, Prediction, Profile,
+    StepReport, TrainingState, check_batch, check_held, check_layer_methods, check_samples,
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
@@ -16,6 +16,7 @@ use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 
 /// Numbers of every layer: matrices, or arrays over [T, N].
 type Layers = Vec<Vec<f64>>;
@@ -27,6 +28,7 @@ pub(crate) struct Reference {
     weights: Layers,
     first: Layers,
     second: Layers,
+    held: Option<Arc<EventSet>>,
     reports: Vec<StepReport>,
     /// A known mistake, for the tests of the comparator: the last instead of the first maximum of the readout counts.
     pub(crate) last_on_ties: bool,
@@ -57,8 +59,16 @@ impl Reference {
         let zeros: Layers = network.weight_shapes().into_iter().map(|(rows, cols)| vec![0.0; rows * cols]).collect();
         let (first, second) = (zeros.clone(), zeros.clone());
         let network = network.clone();
-        let mut engine =
-            Reference { network, step: 0, weights: zeros, first, second, reports: Vec::new(), last_on_ties: false };
+        let mut engine = Reference {
+            network,
+            step: 0,
+            weights: zeros,
+            first,
+            second,
+            held: None,
+            reports: Vec::new(),
+            last_on_ties: false,
+        };
         engine.load(&TrainingState::new(weights.clone()))?;
         Ok(engine)
     }
@@ -440,6 +450,22 @@ impl Engine for Reference {
     fn store(&mut self) -> Result<TrainingState> {
         let [weights, first, second] = [&self.weights, &self.first, &self.second].map(|layers| self.weights_of(layers));
         Ok(TrainingState { step: self.step, weights, first, second })
+    }
+
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        check_layer_methods(&self.network, self.method(), methods)
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        check_held(&self.network, &set)?;
+        self.held = Some(set);
+        Ok(())
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&*check_samples(self.held.as_ref(), samples)?, samples);
+        self.train(&batch, adam)
     }
 
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a test of a whole set came to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TestResult {
     /// Samples tested: all of the set.
     pub samples: u64,

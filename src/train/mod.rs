@@ -71,6 +71,7 @@ impl Outcome {
 
 /// What a run has come to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Where the run stands.
     pub progress: Progress,
@@ -118,6 +119,7 @@ impl<O: Observer + ?Sized> Observer for &mut O {
 
 /// What a run begins with.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Start {
     /// The device.
     pub device: DeviceInfo,
@@ -141,6 +143,7 @@ pub struct Start {
 
 /// A method for each weight layer, and why.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LayerChoice {
     /// The methods, the readout's last.
     pub methods: Vec<LayerMethod>,
@@ -152,6 +155,7 @@ pub struct LayerChoice {
 
 /// How far an epoch has come.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StepProgress<'a> {
     /// The epoch, from 1.
     pub epoch: u64,
