@@ -128,7 +128,6 @@ pub struct StepReport {
 
 /// A layer in which numbers became NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NotFinite {
     /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
     pub layer: usize,
@@ -491,6 +490,25 @@ pub(crate) fn check_logit_gradient(pass: &Forward, gradient: &[f32]) -> Result<(
         Some(k) => Err(Error::NotFinite(format!("the gradient of logit {k} of the batch is {}", gradient[k]))),
         None => Ok(()),
     }
+}
+
+/// Refuses methods that compute no gradient of a loss that is not their own.
+pub(crate) fn check_open(method: Method) -> Result<()> {
+    match method {
+        Method::Sparse | Method::Auto => Ok(()),
+        Method::Dense | Method::Reference => {
+            let method = format!("{method:?}").to_lowercase();
+            let what = "computes no gradient of a loss that is not its own; use `sparse`";
+            Err(Error::Unsupported(format!("the method `{method}` {what}")))
+        }
+    }
+}
+
+/// That a forward pass cannot be gone on from.
+pub(crate) fn not_the_last_pass() -> Error {
+    Error::Config(
+        "this forward pass is not the engine's last, or its weights have changed since: run `forward` again".into(),
+    )
 }
 
 /// Checks that `batch` can be the input of `network`.

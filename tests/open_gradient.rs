@@ -1,13 +1,15 @@
 //! A step in pieces (forward, the caller's loss, backward, update) is the step that trains.
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use common::*;
 use proptest::prelude::*;
 use spikegrad::Error;
-use spikegrad::cpu::CpuEngine;
 use spikegrad::engine::{Engine, Method, TrainingState};
 use spikegrad::events::EventSet;
+use spikegrad::gpu::GpuOptions;
 use spikegrad::network::{Loss, Network};
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
@@ -27,7 +29,7 @@ fn cross_entropy(logits: &[f32], batch: &EventSet, classes: usize) -> Vec<f32> {
 }
 
 /// One step in pieces.
-fn step(engine: &mut CpuEngine, batch: &EventSet, adam: &Adam) -> Weights {
+fn step(engine: &mut dyn Engine, batch: &EventSet, adam: &Adam) -> Weights {
     let classes = engine.network().classes();
     let pass = engine.forward(batch).unwrap();
     let gradient = cross_entropy(&pass.logits, batch, classes);
@@ -70,6 +72,42 @@ proptest! {
     }
 }
 
+/// On the gpu device, with lists that overflow, in chunks and in pieces: the gradient of a training step, but for the
+/// rounding of the caller's loss, and the same bits each time.
+#[test]
+fn pieces_equal_the_step_on_the_gpu() {
+    let adam = Adam { weight_decay: 0.1, ..Adam::with_lr(1e-2) };
+    let mut compared = 0;
+    for seed in 0..24 {
+        let mut network = if seed % 4 == 3 { random_convs(seed) } else { network(20, &[30, 17], 5, 40) };
+        if seed % 2 == 0 {
+            generalise(&mut network, seed);
+        }
+        network.loss = Loss::default();
+        let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, seed);
+        let state = TrainingState::new(strong_weights(&network, seed));
+        let options = match seed % 3 {
+            0 => GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..GpuOptions::default() },
+            1 => shapes::in_pieces(&network, GpuOptions::default()),
+            _ => GpuOptions::default(),
+        };
+        let mut whole = gpu(&network, Method::Sparse, &state, GpuOptions::default());
+        let seen = whole.inspect(&batch).unwrap();
+        if !comparable(&network, &batch, &seen) {
+            continue;
+        }
+        compared += 1;
+        let mut pieces = gpu(&network, Method::Sparse, &state, options);
+        let gradient = step(&mut pieces, &batch, &adam);
+        for (l, (a, b)) in gradient.layers.iter().zip(&seen.gradient.layers).enumerate() {
+            assert_close(&format!("gradient {l}"), &a.data, &b.data, 2e-4);
+        }
+        whole.update(&gradient, &adam).unwrap();
+        assert_eq!(pieces.store().unwrap(), whole.store().unwrap());
+    }
+    assert!(compared > 12, "{compared}");
+}
+
 /// Convolutions keep their active entries from the forward pass to the backward pass.
 #[test]
 fn convolutions_too() {
@@ -94,29 +132,35 @@ fn passes_that_are_over_are_refused() {
     let network = network(10, &[8], 3, 12);
     let state = TrainingState::new(strong_weights(&network, 1));
     let batch = batch(10, 12, 3, 4, 0.2, 1);
-    let mut engine = cpu(&network, Method::Sparse, &state);
-    let mut other = cpu(&network, Method::Sparse, &state);
+    let on_cpu = || Box::new(cpu(&network, Method::Sparse, &state)) as Box<dyn Engine>;
+    let on_gpu = || Box::new(gpu(&network, Method::Sparse, &state, GpuOptions::default())) as Box<dyn Engine>;
+    for [mut engine, mut other] in [[on_cpu(), on_cpu()], [on_gpu(), on_cpu()]] {
+        old_passes_are_refused(engine.as_mut(), other.as_mut(), &batch, &state);
+    }
+}
+
+fn old_passes_are_refused(engine: &mut dyn Engine, other: &mut dyn Engine, batch: &EventSet, state: &TrainingState) {
     let adam = Adam::with_lr(1e-2);
     let gradient = vec![0.1; 12];
-    let update = Weights::zeros_of(&network);
-    type Act<'a> = Box<dyn Fn(&mut CpuEngine) + 'a>;
+    let update = state.weights.zeros();
+    type Act<'a> = Box<dyn Fn(&mut dyn Engine) + 'a>;
     let acts: [Act; 6] = [
-        Box::new(|engine| drop(engine.forward(&batch).unwrap())),
-        Box::new(|engine| engine.train(&batch, &adam).unwrap()),
-        Box::new(|engine| drop(engine.predict(&batch).unwrap())),
-        Box::new(|engine| drop(engine.inspect(&batch).unwrap())),
+        Box::new(|engine| drop(engine.forward(batch).unwrap())),
+        Box::new(|engine| engine.train(batch, &adam).unwrap()),
+        Box::new(|engine| drop(engine.predict(batch).unwrap())),
+        Box::new(|engine| drop(engine.inspect(batch).unwrap())),
         Box::new(|engine| engine.update(&update, &adam).unwrap()),
-        Box::new(|engine| engine.load(&state).unwrap()),
+        Box::new(|engine| engine.load(state).unwrap()),
     ];
     for act in acts {
-        let pass = engine.forward(&batch).unwrap();
-        act(&mut engine);
+        let pass = engine.forward(batch).unwrap();
+        act(engine);
         let error = engine.backward(pass, &gradient).unwrap_err();
         assert!(matches!(&error, Error::Config(_)) && error.to_string().contains("run `forward` again"), "{error}");
     }
-    let pass = other.forward(&batch).unwrap();
+    let pass = other.forward(batch).unwrap();
     assert!(engine.backward(pass, &gradient).is_err());
-    let pass = engine.forward(&batch).unwrap();
+    let pass = engine.forward(batch).unwrap();
     engine.backward(pass, &gradient).unwrap();
 }
 
@@ -125,20 +169,29 @@ fn gradients_that_do_not_fit_are_refused() {
     let network = network(10, &[8], 3, 12);
     let state = TrainingState::new(strong_weights(&network, 1));
     let batch = batch(10, 12, 3, 4, 0.2, 1);
+    let on_cpu = Box::new(cpu(&network, Method::Sparse, &state)) as Box<dyn Engine>;
+    let on_gpu = Box::new(gpu(&network, Method::Sparse, &state, GpuOptions::default())) as Box<dyn Engine>;
+    for mut engine in [on_cpu, on_gpu] {
+        wrong_gradients_are_refused(engine.as_mut(), &network, &batch, &state);
+    }
+    let mut dense = cpu(&network, Method::Dense, &state);
+    assert!(dense.forward(&batch).unwrap_err().to_string().contains("`dense`"));
+}
+
+fn wrong_gradients_are_refused(engine: &mut dyn Engine, network: &Network, batch: &EventSet, state: &TrainingState) {
     let adam = Adam::with_lr(1e-2);
-    let mut engine = cpu(&network, Method::Sparse, &state);
-    let pass = engine.forward(&batch).unwrap();
+    let pass = engine.forward(batch).unwrap();
     assert!(engine.backward(pass, &[0.0; 11]).unwrap_err().to_string().contains("11 logits given, the pass has 12"));
-    let pass = engine.forward(&batch).unwrap();
+    let pass = engine.forward(batch).unwrap();
     assert!(matches!(engine.backward(pass, &[f32::NAN; 12]), Err(Error::NotFinite(_))));
 
-    let mut gradient = Weights::zeros_of(&network);
+    let mut gradient = Weights::zeros_of(network);
     gradient.layers.pop();
     assert!(matches!(engine.update(&gradient, &adam), Err(Error::Config(_))));
-    let mut gradient = Weights::zeros_of(&network);
+    let mut gradient = Weights::zeros_of(network);
     gradient.layers[1].data[0] = f32::INFINITY;
     assert!(matches!(engine.update(&gradient, &adam), Err(Error::NotFinite(_))));
-    assert_eq!(engine.store().unwrap(), state, "a gradient that is refused changes nothing");
+    assert_eq!(&engine.store().unwrap(), state, "a gradient that is refused changes nothing");
     gradient.layers[1].data[0] = 1e30;
     assert!(engine.update(&gradient, &adam).unwrap_err().to_string().contains("layer 1"));
 

@@ -5,7 +5,7 @@
 //! active entries for as long as a thread works on a group, keep those of the whole batch.
 
 use super::{CpuEngine, group_size, update_layers};
-use crate::engine::{Forward, Method, NotFinite, check_logit_gradient};
+use crate::engine::{Forward, NotFinite, check_logit_gradient, check_open, not_the_last_pass};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
@@ -20,11 +20,7 @@ pub struct Open {
 impl CpuEngine {
     /// [`Engine::forward`](crate::engine::Engine::forward).
     pub(super) fn open_forward(&mut self, batch: &EventSet) -> Result<Forward> {
-        if matches!(self.method, Method::Dense | Method::Reference) {
-            let method = format!("{:?}", self.method).to_lowercase();
-            let what = "computes no gradient of a loss that is not its own; use `sparse`";
-            return Err(Error::Unsupported(format!("the method `{method}` {what}")));
-        }
+        check_open(self.method)?;
         let batch = batch.labelled().into_owned();
         self.begin(&batch)?;
         let groups = vec![(); self.groups.len()];
@@ -40,12 +36,8 @@ impl CpuEngine {
     /// [`Engine::backward`](crate::engine::Engine::backward).
     pub(super) fn open_backward(&mut self, pass: Forward, gradient: &[f32]) -> Result<Weights> {
         check_logit_gradient(&pass, gradient)?;
-        let Some(Open { batch, .. }) = self.open.take_if(|open| open.number == pass.number()) else {
-            return Err(Error::Config(
-                "this forward pass is not the engine's last, or its weights have changed since: run `forward` again"
-                    .into(),
-            ));
-        };
+        let open = self.open.take_if(|open| open.number == pass.number()).ok_or_else(not_the_last_pass)?;
+        let batch = open.batch;
         let of_groups = gradient.chunks(group_size(&self.network) * self.network.classes()).collect();
         self.over_groups(&batch, true, of_groups, |plan, group, scratch, gradient: &[f32]| {
             group.gradient.clear();

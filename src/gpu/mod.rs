@@ -17,6 +17,7 @@ mod dense_layers;
 mod gemm;
 mod held;
 mod inspect;
+mod open;
 pub mod params;
 mod pieces;
 pub mod plan;
@@ -94,6 +95,10 @@ pub struct GpuEngine {
     notes: Vec<String>,
     /// The number of the last pass that was no training step, which its report must give.
     canary: u32,
+    /// The last forward pass, as long as a backward pass may go on from it.
+    open: Option<open::Open>,
+    /// The errors of a backward pass under way whose loss is the caller's: [B, Q, 4].
+    errors_given: Vec<f32>,
     /// Where an inspection under way keeps the potentials of each layer.
     recorded_v: Vec<wgpu::Buffer>,
 }
@@ -197,6 +202,8 @@ impl GpuEngine {
             words: Vec::new(),
             notes: Vec::new(),
             canary: 0,
+            open: None,
+            errors_given: Vec::new(),
             recorded_v: Vec::new(),
         })
     }
@@ -409,6 +416,7 @@ impl GpuEngine {
     ) -> Result<Vec<T>> {
         check_batch(&self.network, batch)?;
         self.finish_all()?;
+        self.open = None;
         'again: loop {
             self.make_room(batch)?;
             let mut out = Vec::new();
@@ -417,6 +425,7 @@ impl GpuEngine {
                 let part = steps::part(batch, range, pieces.len());
                 self.record(*piece)?;
                 self.write_batch(&part);
+                self.write_errors_given(range);
                 // What the report must say, or the piece did not run to its end.
                 self.canary = self.canary.wrapping_add(1) | 1 << 31;
                 let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
@@ -503,6 +512,7 @@ impl Engine for GpuEngine {
         for weights in [&state.weights, &state.first, &state.second] {
             weights.check(&self.network)?;
         }
+        self.open = None;
         self.step = state.step;
         if let Some(state) = &self.state {
             // Dense layers multiply what a step leaves there with spikes that are 0, which a NaN would outlive.
@@ -637,12 +647,25 @@ impl Engine for GpuEngine {
         Ok(Prediction::new(pieces.into_iter().flat_map(|(logits, _)| logits).collect(), classes, spikes))
     }
 
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        self.open_forward(batch)
+    }
+
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
+        self.open_backward(pass, logit_gradient)
+    }
+
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        self.open_update(gradient, adam)
+    }
+
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
         inspect::inspect(self, batch)
     }
 
     fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile> {
         self.finish_all()?;
+        self.open = None;
         profile::profile(self, batch, adam)
     }
 

@@ -24,6 +24,8 @@ pub enum Purpose {
     Evaluate,
     /// Forward and backward, potentials kept, no update.
     Inspect,
+    /// Forward, and backward from errors that the host has uploaded; no loss, no update.
+    Gradient,
 }
 
 /// Workgroups of 64 lanes for `lanes` lanes.
@@ -159,6 +161,11 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
 /// Factor on the input of a readout's integrators; 1 where there are none.
 fn gain(network: &Network) -> f32 {
     network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32
+}
+
+/// What the gradient of a logit is multiplied by where it enters the readout.
+pub fn error_scale(network: &Network) -> f32 {
+    gain(network) * logit_scale(network)
 }
 
 /// Factor on logits that are sums of potentials.
@@ -450,7 +457,10 @@ impl<'a> Step<'a> {
                 r.add("spike_count", (k::SPIKE_COUNT, &[]), p, &[&h.counts, &out.logits], lanes);
             }
         }
-        record_loss(r, self.network, self.state, p);
+        match self.purpose {
+            Purpose::Gradient => record_report(r, self.state, p),
+            _ => record_loss(r, self.network, self.state, p),
+        }
     }
 
     /// The backward pass of one chunk of samples, from the readout down; of a layer, one shard of its weights after
@@ -618,10 +628,16 @@ pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p:
         kind,
         first,
         second,
-        gain: gain(network) * logit_scale(network),
+        gain: error_scale(network),
         ..LossParams::default()
     };
     r.add("loss", (k::LOSS, &[]), loss, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
+    record_report(r, s, p);
+}
+
+/// What the host reads of a step; `p` is of the last layer.
+fn record_report<'a>(r: &mut Recorder<'a>, s: &'a State, p: Params) {
     let p = Params { report_at: 2, ..p };
-    r.add("report", (k::REPORT, &[]), p, &[&out.sample_loss, &s.status, &s.step, &s.report], Work::Groups(1));
+    let buffers = &[&s.readout.sample_loss, &s.status, &s.step, &s.report];
+    r.add("report", (k::REPORT, &[]), p, buffers, Work::Groups(1));
 }

@@ -169,6 +169,7 @@ impl GpuEngine {
     /// Queues a step, and submits what is queued if the device has nothing to do or a submit is full.
     pub(super) fn enqueue(&mut self, input: Input, adam: Adam) -> Result<()> {
         let batch = matches!(input, Input::Batch(_));
+        self.open = None;
         self.jobs.push_back(Job { step: self.step + 1, input, adam });
         self.step += 1;
         self.context.poll()?;

@@ -1,0 +1,90 @@
+//! A step in pieces, for a loss that the caller computes.
+//!
+//! A forward pass keeps its batch; the backward pass computes it once more, with the errors of the caller in place of those
+//! of the loss kernel. So lists that overflow grow and batches are cut into pieces as in any pass, and nothing of a step
+//! must survive on the device until its gradient comes.
+
+use super::GpuEngine;
+use super::buffers::quads;
+use super::recording::Recorder;
+use super::sparse::{Purpose, error_scale, record_adam};
+use crate::engine::{Engine, Forward, NotFinite, check_logit_gradient, check_open, not_the_last_pass};
+use crate::error::{Error, Result};
+use crate::events::EventSet;
+use crate::optimiser::Adam;
+use crate::weights::Weights;
+use std::ops::Range;
+
+/// A forward pass from which a backward pass may go on.
+pub struct Open {
+    number: u64,
+    batch: EventSet,
+}
+
+impl GpuEngine {
+    /// [`Engine::forward`].
+    pub(super) fn open_forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        check_open(self.method)?;
+        let batch = batch.labelled().into_owned();
+        let forward = Forward::new(self.predict(&batch)?.logits);
+        self.open = Some(Open { number: forward.number(), batch });
+        Ok(forward)
+    }
+
+    /// [`Engine::backward`].
+    pub(super) fn open_backward(&mut self, pass: Forward, gradient: &[f32]) -> Result<Weights> {
+        check_logit_gradient(&pass, gradient)?;
+        let open = self.open.take_if(|open| open.number == pass.number()).ok_or_else(not_the_last_pass)?;
+        let classes = self.network.classes();
+        let scale = error_scale(&self.network);
+        // As the kernels have them: four classes together, times what they enter the readout with.
+        self.errors_given = gradient
+            .chunks(classes)
+            .flat_map(|row| row.iter().map(|g| scale * g).chain(std::iter::repeat(0.0)).take(4 * quads(classes)))
+            .collect();
+        let run = self.run(&open.batch, Purpose::Gradient, |_, _, _, _| Ok(()));
+        self.errors_given = Vec::new();
+        run?;
+        let layers = self.weights.iter().map(|layer| layer.read(&self.context, |shard| &shard.gradient));
+        Ok(Weights { layers: layers.collect::<Result<_>>()? })
+    }
+
+    /// Uploads the errors of samples `range`, where a backward pass is under way that was given them.
+    pub(super) fn write_errors_given(&self, range: &Range<usize>) {
+        let width = 4 * quads(self.network.classes());
+        let given = self.errors_given.get(range.start * width..range.end * width).filter(|given| !given.is_empty());
+        if let (Some(state), Some(given)) = (&self.state, given) {
+            self.context.queue.write_buffer(&state.readout.errors, 0, bytemuck::cast_slice(given));
+        }
+    }
+
+    /// [`Engine::update`].
+    pub(super) fn open_update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        gradient.check(&self.network)?;
+        self.finish_all()?;
+        self.open = None;
+        if self.state.is_none() {
+            self.make_room_of(1, |_, _| 0)?;
+        }
+        for (layer, gradient) in self.weights.iter().zip(&gradient.layers) {
+            layer.write(&self.context, |shard| &shard.gradient, gradient);
+        }
+        self.write_constants(self.step + 1, adam);
+        let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
+        let mut recorder = Recorder::new(&mut self.context);
+        record_adam(&mut recorder, state, &self.weights);
+        let recording = recorder.finish();
+        let mut encoder = self.context.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&state.status, 0, None);
+        recording.encode_parts(1).for_each(|encode| encode(&mut encoder));
+        self.context.submit(encoder)?;
+        let status: Vec<u32> = self.context.read_as(&state.status, 3)?;
+        self.step += 1;
+        match NotFinite::of((0, status[2])) {
+            None => Ok(()),
+            Some(NotFinite { layer, .. }) => Err(Error::NotFinite(format!(
+                "after the update weights or moments of layer {layer} are not finite: its gradient is too large"
+            ))),
+        }
+    }
+}
