@@ -10,7 +10,7 @@ use spikegrad::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::order::order;
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, Method, TrainingState};
+use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{adapter, adapters};
 use spikegrad::network::Network;
@@ -39,9 +39,7 @@ impl Subject {
     }
 
     fn open(&self, device: Device, method: Method) -> Result<Box<dyn Engine>> {
-        let mut engine = device.open(&self.network, method)?;
-        engine.load(&TrainingState::new(self.weights.clone()))?;
-        Ok(engine)
+        device.open(&self.network, method, &self.weights)
     }
 }
 
@@ -89,7 +87,7 @@ fn evaluate(c: &mut Criterion) -> Result<()> {
     group.throughput(Throughput::Elements(100));
     for device in devices() {
         let mut engine = subject.open(device, Method::Sparse)?;
-        group.bench_function(short(device), |b| b.iter(|| engine.evaluate(&subject.batch)));
+        group.bench_function(short(device), |b| b.iter(|| engine.predict(&subject.batch)));
     }
     group.finish();
     Ok(())

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::{Method, TrainingState};
+use spikegrad::engine::Method;
 use spikegrad::events::EventSet;
 use spikegrad::network::{Initialisation, Network, Readout, Regulariser, SpikingLayer, Surrogate};
 use spikegrad::optimiser::Adam;
@@ -29,8 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let test = samples(&patterns, 1000, &mut random)?;
 
     let network = network()?;
-    let mut engine = device.open(&network, Method::Sparse)?;
-    engine.load(&TrainingState::new(Weights::init(&network, 0)))?;
+    let mut engine = device.open(&network, Method::Sparse, &Weights::init(&network, 0))?;
     println!("{:?} on {} ({})", network.sizes(), engine.info().name, engine.info().detail);
 
     let adam = Adam::with_lr(5e-3);

@@ -8,7 +8,7 @@
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::weights::Weights;
@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = presets::ours("fmnist")?;
     let data = data::load(&config.preset, None, &config.network)?;
     println!("{}", data.origin);
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+    let weights = Weights::init(&config.network, config.seed);
+    let mut engine = device.open(&config.network, config.method, &weights)?;
     if !untrained {
         let mut batch = EventSet::new(0, 0);
         for samples in batches(&order(config.seed, 1, data.train.len().min(SAMPLES)), 64) {
@@ -77,8 +77,6 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
     // [T, C] to one curve a class.
     let classes = network.classes();
     let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
-    // The first class with the largest logit.
-    let predicted = (0..classes).fold(0, |best, c| if seen.logits[c] > seen.logits[best] { c } else { best });
     let label = sample.labels()[0] as usize;
     Ok(Raster {
         title,
@@ -88,6 +86,6 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
         readout: (0..classes).map(curve).collect(),
         class_names: Some(CLASSES.map(String::from).to_vec()),
         label,
-        predicted,
+        predicted: first_largest(&seen.logits),
     })
 }

@@ -6,7 +6,7 @@
 //! gaps between kernels do not count, and there are none (n/a) where the platform has no timestamps.
 
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, KernelTime, Method, TrainingState};
+use spikegrad::engine::{Engine, KernelTime, Method};
 use spikegrad::events::EventSet;
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
@@ -25,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = presets::ours("fmnist")?;
     let batch = data::load(&config.preset, None, &config.network)?.train.head(BATCH);
     for method in [Method::Sparse, Method::Dense] {
-        let mut engine = device.open(&config.network, method)?;
-        engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+        let weights = Weights::init(&config.network, config.seed);
+        let mut engine = device.open(&config.network, method, &weights)?;
         let info = engine.info();
         println!("{method:?}: {:?}, batch {BATCH}, on {} ({})", config.network.sizes(), info.name, info.detail);
         table(engine.as_mut(), &batch, &config.adam)?;

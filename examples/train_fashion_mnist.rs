@@ -7,7 +7,6 @@
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::TrainingState;
 use spikegrad::events::EventSet;
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
@@ -20,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = presets::ours("fmnist")?;
     let data = data::load(&config.preset, None, &config.network)?;
 
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&TrainingState::new(Weights::init(&config.network, config.seed)))?;
+    let weights = Weights::init(&config.network, config.seed);
+    let mut engine = device.open(&config.network, config.method, &weights)?;
     println!("{}\non {} ({})", data.origin, engine.info().name, engine.info().detail);
 
     // An epoch of the subset has a twentieth of the steps: more of them, still in seconds on the cpu device.

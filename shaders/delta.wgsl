@@ -1,6 +1,9 @@
-// Sparse delta recurrence of a hidden layer (Proposition 1), for a chunk of samples:
-//   delta[t] = alpha delta[t+1] + e[t+1]
-// A lane owns four neurons of a sample, keeps delta in registers, and walks backwards from the sample's last needed
+// Sparse delta recurrence of a spiking layer (Proposition 1), for a chunk of samples. With P = dL/dV and Q = dL/dI,
+// both 0 at T, and k[t] = 0 where a reset to a value follows t, else 1:
+//   P[t] = alpha k[t] P[t+1] + e[t]                       delta[t] = P[t+1]   (lif)
+//   Q[t] = s Q[t+1] + P[t]                                delta[t] = Q[t+1]   (cuba_lif)
+// delta is the gradient of the drive: an input spike or the bias at t reaches V and I at t + 1.
+// A lane owns four neurons of a sample, keeps P and Q in registers, and walks backwards from the sample's last needed
 // time to its first; e is read from the lane's own stretch of the active list. A row is written only where the layer
 // below spikes or is active; rows later than the lane's last error get 0.
 #ifdef PATCHES
@@ -10,17 +13,24 @@
 #import index
 #import sections
 #import active_entry
+#import cell
+#ifdef PATCHES
+#else
+// BIAS: the sum of delta over all times, which is the bias's gradient of this sample, goes behind the chunk's rows.
+#import bias
+#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
 @group(0) @binding(2) var<storage, read> active_entries: array<ActiveEntry>;  // in the order of b, quad, t
 @group(0) @binding(3) var<storage, read> entry_errors: array<f32>;        // e of each
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, shard_quads)
+@group(0) @binding(5) var<storage, read> spike_words: array<vec4<u32>>;   // (B, words, Q), of the layer itself
 #ifdef PATCHES
-@group(0) @binding(5) var<storage, read> patch_start: array<u32>;         // (B pixels + 1)
-@group(0) @binding(6) var<storage, read> patches: array<u32>;             // t << 16 | row
+@group(0) @binding(6) var<storage, read> patch_start: array<u32>;         // (B pixels + 1)
+@group(0) @binding(7) var<storage, read> patches: array<u32>;             // t << 16 | row
 #else
-@group(0) @binding(5) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
+@group(0) @binding(6) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
 #endif
 
 @compute @workgroup_size(64)
@@ -37,13 +47,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let quad = section + b * p.quads + q;
     let begin = min(offsets[quad] - offsets[section], p.active_capacity);
     var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);
-    var value = vec4<f32>(0.0);
+    // P[now + 1] and Q[now + 1].
+    var potential = vec4<f32>(0.0);
+    var current = vec4<f32>(0.0);
+#ifdef PATCHES
+#else
+    var sum = vec4<f32>(0.0);
+#endif
     // Time of the next error on the way down; 0 when there is none left (an error at 0 reaches no delta).
     var next = 0u;
     if left > begin {
         next = active_entries[left - 1u].row - b * p.steps;
     }
-    // `value` is delta[now].
     var now = p.steps - 1u;
 #ifdef PATCHES
     let list = b * p.rows * p.columns + own / p.filter_quads;
@@ -56,26 +71,50 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     for (var w = p.words; w > 0u; w--) {
         var word = needed[b * p.words + w - 1u];
+        if BIAS && w == 1u {
+            // A bias needs all times down to the first.
+            word |= 1u;
+        }
         while word != 0u {
             let bit = firstLeadingBit(word);
             word &= ~(1u << bit);
             let t = 32u * (w - 1u) + bit;
 #endif
             // Nothing happens above the lane's last error.
-            now = select(max(t, min(now, next)), now, any(value != vec4<f32>(0.0)));
+            now = select(max(t, min(now, next)), now, any(potential != vec4<f32>(0.0)) || any(current != vec4<f32>(0.0)));
             while now > t {
-                value *= p.alpha;
+                potential *= p.alpha;
+                if TO_VALUE {
+                    let words = spike_words[(b * p.words + (now >> 5u)) * p.quads + q];
+                    let fired = (words >> vec4<u32>(now & 31u)) & vec4<u32>(1u);
+                    potential = select(potential, vec4<f32>(0.0), fired == vec4<u32>(1u));
+                }
                 while left > begin && next == now {
                     left--;
-                    value += component(active_entries[left].neuron & 3u, entry_errors[left]);
+                    potential += component(active_entries[left].neuron & 3u, entry_errors[left]);
                     next = 0u;
                     if left > begin {
                         next = active_entries[left - 1u].row - b * p.steps;
                     }
                 }
+                if CUBA {
+                    current = p.synapse * current + potential;
+                }
                 now--;
+#ifdef PATCHES
+#else
+                if BIAS {
+                    sum += drive_gradient(potential, current);
+                }
+#endif
             }
-            delta[(local * p.steps + t) * p.shard_quads + own] = value;
+            delta[(local * p.steps + t) * p.shard_quads + own] = drive_gradient(potential, current);
         }
     }
+#ifdef PATCHES
+#else
+    if BIAS {
+        delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum;
+    }
+#endif
 }

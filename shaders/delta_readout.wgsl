@@ -1,14 +1,16 @@
 // Delta of the readout, for a chunk of samples: delta[t] = alpha_r delta[t+1] + e[t+1], where the error enters at the
-// time of the maximum, or at every time for the sum. A lane owns four classes of a sample; a row is written only
-// where the layer below spikes or is active.
+// time of the maximum (or the last), or at every time for the sum (or mean). A lane owns four classes of a sample; a row
+// is written only where the layer below spikes or is active. BIAS: the sum of delta over all times, which is the bias's
+// gradient of this sample, goes behind the chunk's rows.
 #import params
 #import index
+#import bias
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> errors: array<vec4<f32>>;        // (B, Q)
 @group(0) @binding(2) var<storage, read> peaks: array<vec4<u32>>;         // (B, Q)
 @group(0) @binding(3) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T, shard_quads)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, shard_quads)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -23,9 +25,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let error = errors[b * p.quads + q];
     let peak = peaks[b * p.quads + q];
     var value = vec4<f32>(0.0);
+    var sum = vec4<f32>(0.0);
     var now = p.steps - 1u;
     for (var w = p.words; w > 0u; w--) {
         var word = needed[b * p.words + w - 1u];
+        if BIAS && w == 1u {
+            // A bias needs all times down to the first.
+            word |= 1u;
+        }
         while word != 0u {
             let bit = firstLeadingBit(word);
             word &= ~(1u << bit);
@@ -38,8 +45,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     value += select(vec4<f32>(0.0), error, peak == vec4<u32>(now));
                 }
                 now--;
+                if BIAS {
+                    sum += value;
+                }
             }
             delta[(local * p.steps + t) * p.shard_quads + own] = value;
         }
+    }
+    if BIAS {
+        delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum;
     }
 }

@@ -4,6 +4,7 @@
 #import index
 #import sections
 #import regularisers
+#import surrogate
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> v: array<vec4<f32>>;             // (B T, Q): row t holds V[t+1]
@@ -42,8 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             potential = v[at - p.quads];
         }
         let distance = abs(potential - p.v_th);
-        let x = p.beta * distance + 1.0;
-        let e = select(vec4<f32>(0.0), ds / (x * x), (distance < vec4<f32>(p.band)) & valid);
+        let e = select(vec4<f32>(0.0), ds * surrogates(distance), (distance < vec4<f32>(p.band)) & valid);
         value = p.alpha * value + e;
 #ifdef RECORD
         recorded_e[at] = e;

@@ -1,6 +1,6 @@
-// LIF forward, event-driven, with the surrogate mask:
-//   V[t+1] = V_rest + alpha (V[t] - V_rest) - (V_th - V_r) S[t] + sum_i W_i S_i[t]
-//   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g = 1 / (beta |V - V_th| + 1)^2
+// Spiking layer forward, event-driven, with the surrogate mask:
+//   V[t+1] from V[t], S[t] and the drive sum_i W_i S_i[t] + b (shared/cell.wgsl)
+//   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g the surrogate gradient there (shared/surrogate.wgsl)
 //
 // A lane owns WIDTH quads of neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
 // (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
@@ -18,12 +18,14 @@
 #endif
 #ifdef RECORD
 #else
-// A potential that is NaN or infinite once stays so: looking at the last one suffices.
 #import finite
 #endif
 #import params
 #import index
 #import sections
+#import cell
+#import surrogate
+#import bias
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
@@ -40,7 +42,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1), (B T + 1) or (B pixels + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i, CONV: t << 16 | row
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in, shard_quads), CONV: (patch, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in + bias, shard_quads), CONV: (patch, shard_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -134,8 +136,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         valid[n] = vec4<u32>(j, j + 1u, j + 2u, j + 3u) < vec4<u32>(select(0u, neurons, n < width));
 #endunroll
 
+    // V~: after the reset.
     var v: array<vec4<f32>, WIDTH>;
     var kick: array<vec4<f32>, WIDTH>;
+    // I of a cuba_lif cell.
+    var current: array<vec4<f32>, WIDTH>;
+    var bias: array<vec4<f32>, WIDTH>;
+#ifdef CURRENTS
+#else
+    if BIAS {
+#unroll n WIDTH
+            bias[n] = weights[p.inputs * p.shard_quads + own + min(n, width - 1u)];
+#endunroll
+    }
+#endif
+#ifdef RECORD
+#else
+    // Whether some potential was NaN or infinite before a reset hid it.
+    var strange = false;
+#endif
     var word: array<vec4<u32>, WIDTH>;
     var spikes: array<vec4<u32>, WIDTH>;
     var entries: array<u32, WIDTH>;
@@ -144,7 +163,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CONV
     // A pixel sees few events. In a block that none reaches, potentials that are below threshold and band only fall
     // towards 0, if that is where they rest and lies below too.
-    var calm = p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
+    var calm = !CUBA && p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
 #ifdef RECORD
     calm = false;
 #endif
@@ -183,20 +202,25 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let from_step = begin;
 #endif
         for (var t = from_step; t < stop; t++) {
+            var input = array<vec4<f32>, WIDTH>();
 #unroll n WIDTH
-                v[n] = (p.alpha * v[n] + p.leak) - kick[n];
+                v[n] = decayed(v[n], kick[n]);
+                input[n] = before_input(v[n], current[n]);
+                if BIAS {
+                    input[n] += bias[n];
+                }
 #endunroll
             // What fired at t - 1 arrives now.
 #ifdef CURRENTS
-            v[0] += currents[arriving + (max(t, 1u) - 1u) * p.quads];
+            input[0] += currents[arriving + (max(t, 1u) - 1u) * p.quads];
 #else
 #ifdef AHEAD
             while (ahead.x >> 16u) < t {
                 let rows = arrived(ahead, t, own);
-                v[0] += rows[0];
-                v[0] += rows[1];
-                v[0] += rows[2];
-                v[0] += rows[3];
+                input[0] += rows[0];
+                input[0] += rows[1];
+                input[0] += rows[2];
+                input[0] += rows[3];
                 next += how_many(ahead, t);
                 ahead = upcoming(next, end);
             }
@@ -204,7 +228,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             while (event >> 16u) < t {
                 let row = (event & 0xffffu) * p.shard_quads + own;
 #unroll n WIDTH
-                    v[n] += weights[row + min(n, width - 1u)];
+                    input[n] += weights[row + min(n, width - 1u)];
 #endunroll
                 next++;
                 event = 0xffffffffu;
@@ -215,16 +239,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
 #endif
 #unroll n WIDTH
-                // V[0] is 0, and nothing spikes at 0.
-                v[n] = select(v[n], vec4<f32>(0.0), t == 0u);
+                // V[0] and I[0] are 0, and nothing spikes at 0.
+                current[n] = select(input[n], vec4<f32>(0.0), t == 0u);
+                v[n] = select(with_input(v[n], input[n]), vec4<f32>(0.0), t == 0u);
                 let spike = (v[n] > vec4<f32>(p.v_th)) & valid[n] & vec4<bool>(t > 0u);
                 kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);
+                let distance = abs(v[n] - p.v_th);
 #ifdef RECORD
                 if n < width {
                     recorded_v[(b * p.steps + t) * p.quads + q + n] = v[n];
                 }
+#else
+                if TO_VALUE {
+                    strange = strange || not_finite(v[n]);
+                }
 #endif
-                let distance = abs(v[n] - p.v_th);
+                v[n] = after_spike(v[n], spike);
                 distances[(n * BLOCK + t - begin) * LANES + lane] = distance;
                 let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
                 word[n] |= fired << vec4<u32>(t & 31u);
@@ -258,10 +288,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 while active_bits[n] != 0u {
                     let bit = firstTrailingBit(active_bits[n]);
                     active_bits[n] &= active_bits[n] - 1u;
-                    let x = p.beta * distances[(n * BLOCK + bit / 4u) * LANES + lane][bit & 3u] + 1.0;
+                    let g = surrogate(distances[(n * BLOCK + bit / 4u) * LANES + lane][bit & 3u]);
                     if at < p.active_capacity {
                         let row = b * p.steps + begin + bit / 4u;
-                        staged[at] = vec4<u32>(chain[n], row, 4u * (q + n) + (bit & 3u), bitcast<u32>(1.0 / (x * x)));
+                        staged[at] = vec4<u32>(chain[n], row, 4u * (q + n) + (bit & 3u), bitcast<u32>(g));
                         chain[n] = at + 1u;
                     }
                     at++;
@@ -298,7 +328,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         all += (spikes[n].x + spikes[n].y) + (spikes[n].z + spikes[n].w);
 #ifdef RECORD
 #else
-        if not_finite(v[n]) {
+        // A potential that is NaN or infinite stays so, but for a reset.
+        if strange || not_finite(v[n]) {
             atomicOr(&status[1], p.layer_bit);
         }
 #endif

@@ -1,5 +1,6 @@
-// Readout: V[t+1] = alpha_r V[t] + gain sum_i W_i S_i[t]; no spikes, no reset. Logits are the maximum over
-// t = 0..T-1 (the first time on ties) or the sum. A lane owns four classes of one sample.
+// Readout: V[t+1] = alpha_r V[t] + gain (sum_i W_i S_i[t] + b); no spikes, no reset. Logits are the maximum over
+// t = 0..T-1 (the first time on ties), the last potential, or the sum times a scale: 1, or 1 / T for the mean. A lane owns
+// four classes of one sample.
 // CURRENTS: a matrix product has summed the input already, for a chunk of samples.
 #ifdef AHEAD
 // Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
@@ -7,6 +8,7 @@
 #import params
 #import index
 #import finite
+#import bias
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
@@ -20,7 +22,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in + bias, shard_quads)
 @group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(5) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
 @group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
@@ -63,6 +65,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endif
 #endif
+    var bias = vec4<f32>(0.0);
+#ifdef CURRENTS
+#else
+    if BIAS {
+        bias = weights[p.inputs * p.shard_quads + own];
+    }
+#endif
     var v = vec4<f32>(0.0);
     var logit = vec4<f32>(0.0);
     var peak = vec4<u32>(0u);
@@ -73,7 +82,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CURRENTS
         let current = currents[arriving + (t - 1u) * p.quads];
 #else
-        var current = vec4<f32>(0.0);
+        var current = bias;
 #ifdef AHEAD
         while (ahead.x >> 16u) < t {
             let rows = arrived(ahead, t, own);
@@ -109,6 +118,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     if not_finite(v) {
         atomicOr(&status[1], p.layer_bit);
+    }
+    if p.sum_readout == 1u {
+        logit *= p.logit_scale;
+    } else if p.last_readout == 1u {
+        logit = v;
+        peak = vec4<u32>(p.steps - 1u);
     }
     logits[quad] = logit;
     peaks[quad] = peak;

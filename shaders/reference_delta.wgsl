@@ -4,6 +4,7 @@
 #import index
 #import sections
 #import regularisers
+#import surrogate
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> v: array<vec4<f32>>;           // (B T, Q): row t holds V[t+1]
@@ -38,8 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if p.time > 0u {
         potential = v[at - p.quads];
     }
-    let x = p.beta * abs(potential - p.v_th) + 1.0;
-    let e = valid * (ds[at] + regularised) / (x * x);
+    let e = valid * (ds[at] + regularised) * surrogates(abs(potential - p.v_th));
     var later = vec4<f32>(0.0);
     if p.time + 1u < p.steps {
         later = now[id];

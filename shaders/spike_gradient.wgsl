@@ -16,11 +16,17 @@
 #ifdef GATHER
 // A matrix product has made all of them; the active ones are picked out, by a lane each.
 #endif
+#ifdef COUNT
+// The last layer, whose spike counts are the logits: dS is the loss's gradient, the same at every time. A lane an entry.
+#endif
 #import params
 #import index
 #import sections
 #import active_entry
+#ifdef COUNT
+#else
 #import regularisers
+#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef GATHER
@@ -30,12 +36,19 @@
 @group(0) @binding(4) var<storage, read> active_entries: array<ActiveEntry>;
 @group(0) @binding(5) var<storage, read_write> entry_errors: array<f32>;   // e of each
 #else
+#ifdef COUNT
+@group(0) @binding(1) var<storage, read> errors: array<f32>;               // (B, Q, 4)
+@group(0) @binding(2) var<storage, read> offsets: array<u32>;              // quad section
+@group(0) @binding(3) var<storage, read> active_entries: array<ActiveEntry>;
+@group(0) @binding(4) var<storage, read_write> entry_errors: array<f32>;   // e of each
+#else
 @group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads): columns of the layer above
 @group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
 @group(0) @binding(5) var<storage, read> active_entries: array<ActiveEntry>;
 @group(0) @binding(6) var<storage, read_write> entry_errors: array<f32>;   // e of each
+#endif
 #endif
 
 const LANES: u32 = 64u;
@@ -98,6 +111,9 @@ fn main(
 #ifdef GATHER
             total = products[row * 4u * p.quads + i];
 #else
+#ifdef COUNT
+            total = errors[at / p.steps * 4u * p.quads + i];
+#else
             let w = i * p.shard_quads;
             let d = row * p.shard_quads;
             for (var part = from_part; part < min(PARTS, p.shard_quads); part += next_part) {
@@ -115,6 +131,7 @@ fn main(
                 }
                 total += (sum.x + sum.y) + (sum.z + sum.w);
             }
+#endif
 #endif
         }
 #ifdef COOPERATIVE
@@ -137,6 +154,10 @@ fn main(
 #endif
 #endif
         if inside && first_part == 0u {
+#ifdef COUNT
+            // No regulariser looks at this layer.
+            entry_errors[k] = total * active_entries[k].g;
+#else
             let b = at / p.steps;
             let up = upper_gradient(p, counts[sample_section(p) + b]);
             let low = lower_gradient(p, counts[presynaptic_index(p, b, i)]);
@@ -145,6 +166,7 @@ fn main(
             }
             let e = (total + up + low) * active_entries[k].g;
             entry_errors[k] = select(total, e, p.last_shard == 1u);
+#endif
         }
     }
 }

@@ -11,8 +11,11 @@
 // After the last chunk the sum is whole, and its owner applies Adam on the spot: the gradient is never stored. Withheld
 // while the overflow flag is up: never an update from a wrong gradient.
 #endif
+// BIAS: the last row is the bias's. Its gradient is the sum of delta over all times, which delta and delta_readout leave
+// for each sample behind the chunk's rows.
 #import params
 #import index
+#import bias
 #ifdef ADAM
 #import adam
 #import finite
@@ -21,16 +24,16 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> presynaptic_start: array<u32>;      // where each neuron's rows begin
 @group(0) @binding(2) var<storage, read> presynaptic: array<u32>;            // rows of delta, neuron by neuron
-@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T, shard_quads)
+@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T + bias chunk, shard_quads)
 #ifdef ADAM
-@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in, shard_quads), of the chunks before
+@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in + bias, shard_quads), of the chunks before
 @group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>;   // [0]: some list overflowed; [2]: layers with a weight that is not finite
-@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in, shard_quads)
-@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in, shard_quads)
-@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in, shard_quads)
+@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in + bias, shard_quads)
+@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in + bias, shard_quads)
+@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in + bias, shard_quads)
 @group(0) @binding(9) var<uniform> a: AdamParams;
 #else
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in, shard_quads)
+@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in + bias, shard_quads)
 #endif
 
 const LANES: u32 = 64u;
@@ -44,18 +47,21 @@ const WIDTH: u32 = 1u;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
     let id = linear_group(workgroup) * LANES + lane;
-    if id >= p.inputs * lanes {
+    if id >= (p.inputs + select(0u, 1u, BIAS)) * lanes {
         return;
     }
     let i = id / lanes;
+    let is_bias = BIAS && i == p.inputs;
     let q = id % lanes * WIDTH;
     // Quads of this lane that the shard has, and where they stand.
     let width = min(WIDTH, p.shard_quads - q);
     let own = i * p.shard_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
+    // A bias has no spikes: it begins where the last neuron's end.
     let at = p.presynaptic_at + i * p.presynaptic_stride;
+    let past = select(at + p.presynaptic_stride, at, is_bias);
     var k = min(presynaptic_start[at] - base, p.input_capacity);
-    let end = min(presynaptic_start[at + p.presynaptic_stride] - base, p.input_capacity);
+    let end = min(presynaptic_start[past] - base, p.input_capacity);
     var sum: array<vec4<f32>, WIDTH>;
     if p.first_sample > 0u || p.accumulate != 0u {
 #unroll n WIDTH
@@ -98,6 +104,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #unroll n WIDTH
             sum[n] += delta[row + min(n, width - 1u)];
 #endunroll
+    }
+    if is_bias {
+        for (var local = 0u; local < p.chunk_samples; local++) {
+            let behind = (p.chunk_samples * p.steps + local) * p.shard_quads + q;
+#unroll n WIDTH
+                sum[n] += delta[behind + min(n, width - 1u)];
+#endunroll
+        }
     }
 #ifdef ADAM
     if atomicLoad(&status[0]) != 0u {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, GpuEngine, GpuOptions};
 use crate::network::Network;
+use crate::weights::Weights;
 use std::fmt;
 use std::str::FromStr;
 
@@ -72,38 +73,46 @@ impl Device {
         }
     }
 
-    /// Puts a network on the device.
+    /// Puts a network with these weights on the device.
     ///
     /// # Errors
-    /// No such adapter, or a network that cannot work.
+    /// No such adapter, a network that cannot work, or weights that do not fit it.
     #[cfg(feature = "gpu")]
-    pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
-        self.open_with(network, method, GpuOptions::default())
+    pub fn open(self, network: &Network, method: Method, weights: &Weights) -> Result<Box<dyn Engine>> {
+        self.open_with(network, method, weights, GpuOptions::default())
     }
 
-    /// Puts a network on the device. Built without the feature `gpu`, this library has the CPU alone.
+    /// Puts a network with these weights on the device. Built without the feature `gpu`, this library has the CPU alone.
     ///
     /// # Errors
-    /// A GPU, or a network that cannot work.
+    /// A GPU, a network that cannot work, or weights that do not fit it.
     #[cfg(not(feature = "gpu"))]
-    pub fn open(self, network: &Network, method: Method) -> Result<Box<dyn Engine>> {
+    pub fn open(self, network: &Network, method: Method, weights: &Weights) -> Result<Box<dyn Engine>> {
         match self.resolve() {
             Device::Gpu(_) => Err(Error::Unsupported(format!(
                 "device {self}: spikegrad was built without its feature `gpu`; use cpu, or build it with the feature"
             ))),
-            _ => Ok(Box::new(CpuEngine::new(network, method)?)),
+            _ => Ok(Box::new(CpuEngine::new(network, method, weights)?)),
         }
     }
 
     /// [`open`](Self::open) with what only a gpu device is asked; the adapter is this device's.
     ///
     /// # Errors
-    /// No such adapter, one that cannot do what `options` ask, or a network that cannot work.
+    /// No such adapter, one that cannot do what `options` ask, a network that cannot work, or weights that do not fit it.
     #[cfg(feature = "gpu")]
-    pub fn open_with(self, network: &Network, method: Method, options: GpuOptions) -> Result<Box<dyn Engine>> {
+    pub fn open_with(
+        self,
+        network: &Network,
+        method: Method,
+        weights: &Weights,
+        options: GpuOptions,
+    ) -> Result<Box<dyn Engine>> {
         Ok(match self.resolve_for(network, method) {
-            Device::Gpu(adapter) => Box::new(GpuEngine::new(network, method, GpuOptions { adapter, ..options })?),
-            _ => Box::new(CpuEngine::new(network, method)?),
+            Device::Gpu(adapter) => {
+                Box::new(GpuEngine::new(network, method, weights, GpuOptions { adapter, ..options })?)
+            }
+            _ => Box::new(CpuEngine::new(network, method, weights)?),
         })
     }
 }
@@ -137,8 +146,10 @@ mod tests {
     fn without_the_gpu_feature_there_is_the_cpu() {
         let network = crate::presets::ours("fmnist").unwrap().network;
         assert_eq!(Device::Auto.resolve(), Device::Cpu);
-        assert_eq!(Device::Auto.open(&network, Method::Sparse).unwrap().info().kind, "cpu");
-        let refused = Device::Gpu(Some(1)).open(&network, Method::Sparse).map(|_| ()).unwrap_err().to_string();
+        let weights = Weights::init(&network, 1);
+        assert_eq!(Device::Auto.open(&network, Method::Sparse, &weights).unwrap().info().kind, "cpu");
+        let refused =
+            Device::Gpu(Some(1)).open(&network, Method::Sparse, &weights).map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains("gpu:1") && refused.contains("feature"), "{refused}");
     }
 }

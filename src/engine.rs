@@ -1,9 +1,11 @@
 //! What a device does: the one interface of the `cpu` and `gpu` twins.
 
 mod delta_scratch;
+mod prediction;
 mod variant;
 
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
+pub use prediction::{Prediction, first_largest};
 pub use variant::{VARIANTS, Variant};
 
 use crate::error::{Error, Result};
@@ -13,6 +15,7 @@ use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,7 @@ impl LossTerms {
 
 /// What a device says of a finished training step.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StepReport {
     /// The update's number, from 1.
     pub step: u64,
@@ -114,9 +118,9 @@ pub struct StepReport {
     pub loss: LossTerms,
     /// Samples whose largest logit is their label's.
     pub correct: usize,
-    /// Spikes of the input, then of each hidden layer.
+    /// Spikes of the input, then of each spiking layer: the hidden ones, and a readout that counts spikes last.
     pub spikes: Vec<u64>,
-    /// Active entries of each hidden layer.
+    /// Active entries of each spiking layer.
     pub active: Vec<u64>,
     /// The first layer in which a number became NaN or infinite. The weights are worth nothing then.
     pub not_finite: Option<NotFinite>,
@@ -124,6 +128,7 @@ pub struct StepReport {
 
 /// A layer in which numbers became NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotFinite {
     /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
     pub layer: usize,
@@ -133,6 +138,7 @@ pub struct NotFinite {
 
 /// What a layer computes in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Quantity {
     /// Membrane potentials.
     Potential,
@@ -157,17 +163,31 @@ impl NotFinite {
     }
 }
 
-/// Outputs of a forward pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
+/// The outcome of [`Engine::forward`], from which [`Engine::backward`] goes on.
+#[derive(Debug, PartialEq)]
+pub struct Forward {
     /// [B, C], row-major.
     pub logits: Vec<f32>,
-    /// Spikes of each hidden layer.
-    pub spikes: Vec<u64>,
+    /// The pass's number, of all passes of all engines.
+    number: u64,
+}
+
+impl Forward {
+    /// That of a pass that has just ended.
+    pub(crate) fn new(logits: Vec<f32>) -> Self {
+        static PASSES: AtomicU64 = AtomicU64::new(0);
+        Forward { logits, number: PASSES.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Which pass it was.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 /// One active entry of a spiking layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ActiveEntry {
     /// Sample.
     pub b: u32,
@@ -190,6 +210,7 @@ impl ActiveEntry {
 
 /// A spiking layer, seen whole.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LayerInspection {
     /// Membrane potentials, [B, T, N].
     pub v: Vec<f32>,
@@ -201,6 +222,7 @@ pub struct LayerInspection {
 
 /// Everything that a step computes, for conformance and pictures: dense where training never is, so for small batches.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Inspection {
     /// The spiking layers, a readout that counts spikes last.
     pub spiking: Vec<LayerInspection>,
@@ -216,6 +238,7 @@ pub struct Inspection {
 
 /// Time and work of one kernel (or one phase, on the cpu device) in a profiled step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct KernelTime {
     /// The operation, with its layer: `lif_forward.0`.
     pub name: String,
@@ -228,6 +251,7 @@ pub struct KernelTime {
 /// When one dispatch of a profiled step ran, by the device's own clock; on the cpu device, whose threads are in
 /// different phases at the same time, the phases one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Slice {
     /// The kernel, as in [`KernelTime`].
     pub kernel: String,
@@ -239,6 +263,7 @@ pub struct Slice {
 
 /// Measured times of one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Profile {
     /// Forward, loss included, ms.
     pub forward_ms: Option<f64>,
@@ -252,6 +277,7 @@ pub struct Profile {
 
 /// What the allocator of a device's memory reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeviceMemory {
     /// Bytes in use.
     pub bytes: u64,
@@ -263,6 +289,7 @@ pub struct DeviceMemory {
 
 /// What a device is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// `cpu` or `gpu`.
     pub kind: &'static str,
@@ -275,7 +302,7 @@ pub struct DeviceInfo {
 /// A device with a network loaded on it.
 ///
 /// Training steps are queued and reported later, so that the host never waits in the middle of a step. Everything
-/// that reads state back ([`store`](Engine::store), [`evaluate`](Engine::evaluate), [`inspect`](Engine::inspect))
+/// that reads state back ([`store`](Engine::store), [`predict`](Engine::predict), [`inspect`](Engine::inspect))
 /// first finishes the queued steps.
 pub trait Engine: Send {
     /// What the device is.
@@ -300,12 +327,12 @@ pub trait Engine: Send {
         Method::Sparse
     }
 
-    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set; queued
-    /// steps and their reports are forgotten, and all weights are 0 until [`load`](Engine::load).
+    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set, and goes
+    /// on from `state`; queued steps and their reports are forgotten.
     ///
     /// # Errors
-    /// The adapter is gone, or has been lost again.
-    fn reopen(&mut self) -> Result<()> {
+    /// The adapter is gone, or has been lost again; the engine can then be reopened later.
+    fn reopen(&mut self, _state: &TrainingState) -> Result<()> {
         Err(Error::Unsupported("this device is never lost".into()))
     }
 
@@ -323,9 +350,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// A method other than [`Method::Auto`], or as many methods as the network has no weight layers.
-    fn set_layer_methods(&mut self, _methods: &[LayerMethod]) -> Result<()> {
-        Err(Error::Unsupported("this device has one way to compute a layer".into()))
-    }
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()>;
 
     /// The density of a layer's operands from which [`LayerMethod::Dense`] is the faster way on this device, as
     /// measured (docs/performance.md); see [`crate::auto`].
@@ -338,17 +363,13 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// Samples that do not fit the network.
-    fn hold(&mut self, _set: Arc<EventSet>) -> Result<()> {
-        Err(Error::Unsupported("this device holds no training set".into()))
-    }
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()>;
 
     /// [`train`](Engine::train) on these samples of the set that the device [`hold`](Engine::hold)s, in this order.
     ///
     /// # Errors
     /// No set held, no samples, or a sample that the set does not have.
-    fn train_held(&mut self, _samples: &[u32], _adam: &Adam) -> Result<()> {
-        Err(Error::Unsupported("this device holds no training set".into()))
-    }
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()>;
 
     /// Whether the training set that the device holds lies in its own memory; if not, each batch is uploaded.
     fn is_resident(&self) -> bool {
@@ -367,8 +388,39 @@ pub trait Engine: Send {
     /// Reports of steps finished since the last call, in order; with `wait`, of all queued steps.
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>>;
 
-    /// Logits of a batch of any size.
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation>;
+    /// Logits of a batch of any size. Labels have no influence and may be missing ([`EventSet::push_unlabelled`]).
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction>;
+
+    /// A forward pass from which [`backward`](Engine::backward) can go on, for a loss that the caller computes from the
+    /// logits. Labels have no influence and may be missing.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network, or a method without active entries.
+    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
+        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
+    }
+
+    /// The gradient of Σ logits · `logit_gradient` plus the activity regularisers, as training has them, by the weights of
+    /// the pass. `logit_gradient` is [B, C], the gradient of the caller's loss; a mean over the batch has its 1/B in it.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: since that pass the engine has done another one, or has had its weights changed; or a gradient of
+    /// another size. [`Error::NotFinite`]: a gradient with a NaN or infinity.
+    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
+        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
+    }
+
+    /// One step of Adam with this gradient; the step count goes up by one.
+    ///
+    /// # Errors
+    /// Shapes that are not the network's; [`Error::NotFinite`]: a gradient with a NaN or infinity, with which nothing is
+    /// done, or so large that weights or moments are infinite now.
+    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
+        Err(Error::Unsupported("this device takes no gradient from outside".into()))
+    }
 
     /// Forward and backward without an update, everything kept.
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection>;
@@ -418,14 +470,26 @@ pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Re
     }
 }
 
-/// Refuses what `method` does not compute of `network`.
+/// Refuses what `method` does not compute of `network`, whatever the device: the dense methods are the paper's baselines.
 pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
     match (method, network.beyond_paper()) {
-        (_, Some(what)) => {
+        (Method::Dense | Method::Reference, Some(what)) => {
             let method = format!("{method:?}").to_lowercase();
             Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks the gradient of `pass`'s logits.
+pub(crate) fn check_logit_gradient(pass: &Forward, gradient: &[f32]) -> Result<()> {
+    if gradient.len() != pass.logits.len() {
+        let (given, logits) = (gradient.len(), pass.logits.len());
+        return Err(Error::Config(format!("a gradient of {given} logits given, the pass has {logits}")));
+    }
+    match gradient.iter().position(|g| !g.is_finite()) {
+        Some(k) => Err(Error::NotFinite(format!("the gradient of logit {k} of the batch is {}", gradient[k]))),
+        None => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! a terminal.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Longest text of an error that is about a file, characters.
@@ -30,7 +31,17 @@ pub enum Error {
         /// What was found, what was expected, and what to do about it.
         what: String,
     },
-    /// A network, configuration or argument that cannot work.
+    /// A field of a description, or an argument, with a value that cannot work.
+    #[error("{field} = {value}: must be {want}")]
+    Field {
+        /// Its name, with what it is part of: `hidden[0].tau_ms`, `network.hidden[0].tau_ms` in a run's configuration.
+        field: String,
+        /// The value as text.
+        value: String,
+        /// What it must be: `a positive number`.
+        want: String,
+    },
+    /// Fields or arguments that cannot work together, and whatever else of a configuration cannot work.
     #[error("{0}")]
     Config(String),
     /// Data that does not fit the network it was given to.
@@ -59,6 +70,20 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Field`].
+    pub fn field(field: impl Into<String>, value: impl fmt::Display, want: impl Into<String>) -> Self {
+        Error::Field { field: field.into(), value: value.to_string(), want: want.into() }
+    }
+
+    /// The error of a part as that of the whole, which calls the part `name`: its fields and messages begin with it.
+    pub(crate) fn within(self, name: &str) -> Self {
+        match self {
+            Error::Field { field, value, want } => Error::Field { field: format!("{name}.{field}"), value, want },
+            Error::Config(what) => Error::Config(format!("{name}.{what}")),
+            other => other,
+        }
     }
 
     /// An [`Error::Format`] about `path`.
@@ -95,6 +120,15 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_named_by_the_whole() {
+        let error = Error::field("tau_ms", 0.0, "positive").within("hidden[0]").within("network");
+        assert_eq!(error.to_string(), "network.hidden[0].tau_ms = 0: must be positive");
+        assert!(matches!(error, Error::Field { field, .. } if field == "network.hidden[0].tau_ms"));
+        let error = Error::Config("hidden has 99 layers".into()).within("network");
+        assert_eq!(error.to_string(), "network.hidden has 99 layers");
+    }
 
     #[test]
     fn what_terminals_obey_is_escaped() {

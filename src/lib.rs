@@ -1,5 +1,46 @@
-//! spikegrad trains spiking neural networks with sparse spiking gradient descent
-//! (Perez-Nieves & Goodman, NeurIPS 2021) on any GPU that wgpu reaches, and on the CPU.
+//! Trains spiking neural networks with sparse spiking gradient descent
+//! ([Perez-Nieves & Goodman, NeurIPS 2021](https://arxiv.org/abs/2105.08810)) on the CPU, and on any GPU that
+//! [wgpu](https://wgpu.rs) supports. The time and memory of a training step follow the number of spikes.
+//!
+//! ```
+//! use spikegrad::{device::Device, engine::Method, events::EventSet, optimiser::Adam, weights::Weights};
+//! use spikegrad::network::{Initialisation, Network, Readout, SpikingLayer};
+//!
+//! // 10 input neurons, 20 time steps; class 0 fires the lower half of the inputs, class 1 the upper half.
+//! let layer = SpikingLayer::lif(30).tau_ms(10.0).init(Initialisation::Normal { scale: 20.0 });
+//! let network = Network::new(10, 20).layer(layer).readout(Readout::sum(2)).build()?;
+//! let mut batch = EventSet::new(10, 20);
+//! for k in 0..16 {
+//!     batch.push((0..5).map(|i| ((3 * i + k) % 10, i + 5 * (k % 2))), k as u32 % 2)?;
+//! }
+//!
+//! let mut engine = Device::Cpu.open(&network, Method::Sparse, &Weights::init(&network, 1))?;
+//! for _ in 0..20 {
+//!     engine.train(&batch, &Adam::with_lr(1e-2))?; // queued; a gpu device works on it while the host goes on
+//! }
+//! let reports = engine.reports(true)?;             // waits for all queued steps
+//! assert!(reports[19].loss.total() < reports[0].loss.total());
+//!
+//! let mut unknown = EventSet::new(10, 20);
+//! unknown.push_unlabelled((0..5).map(|i| (3 * i % 10, i + 5)))?;
+//! assert_eq!(engine.predict(&unknown)?.class(0), 1);
+//! # Ok::<(), spikegrad::Error>(())
+//! ```
+//!
+//! # Modules
+//!
+//! - [`network`]: describe a network: layers, cells, surrogate gradients, readouts, losses, regularisers.
+//! - [`events`]: samples as sorted spike events; a data set and a batch alike. [`data`]: readers of published data sets,
+//!   and data of your own.
+//! - [`weights`]: initial weights. [`optimiser`]: Adam.
+//! - [`device`]: choose a device. [`engine`]: what a device with a network on it does: train, predict, inspect, and
+//!   forward, backward and update for a loss of your own. [`cpu`] and `gpu` (feature `gpu`) are the two devices.
+//! - [`train`]: whole training runs: epochs, tests, checkpoints, resuming. [`presets`]: named configurations.
+//! - [`error`]: the one error type.
+//! - With features, measurements and checks: `bench`, `golden`, `memory`, `reproduce`, `selfcheck` (feature `lab`) and
+//!   pictures, `plot`. [`auto`] and [`synthetic`] serve them and the method `auto`; [`system`] asks the operating system.
+//!
+//! The repository's `examples/` folder has programs: your own network, training loop, loss.
 
 #![warn(missing_docs)]
 

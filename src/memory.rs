@@ -45,6 +45,7 @@ pub enum Follows {
 
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Part {
     /// What it holds.
     pub name: String,
@@ -58,6 +59,7 @@ pub struct Part {
 
 /// The memory of a run, by part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The parts on the device (which for `cpu` is the machine's memory).
     pub parts: Vec<Part>,
@@ -316,7 +318,6 @@ fn mib(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::bench::{random_spikes, scaled_weights};
-    use crate::engine::TrainingState;
     use crate::gpu::GpuOptions;
     use crate::network::Connection;
     use crate::optimiser::Adam;
@@ -334,11 +335,9 @@ mod tests {
             network.set_hidden(hidden).unwrap();
             let input = random_spikes(&network, batch, 0.012, 1).unwrap();
             let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
-            let state = TrainingState::new(weights);
             for device in [Device::Cpu, Device::Gpu(None)] {
                 for method in [Method::Sparse, Method::Dense] {
-                    let mut engine = device.open(&network, method).unwrap();
-                    engine.load(&state).unwrap();
+                    let mut engine = device.open(&network, method, &weights).unwrap();
                     engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
                     engine.reports(true).unwrap();
                     let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
@@ -358,13 +357,12 @@ mod tests {
         let mut network = presets::paper("shd").unwrap().network;
         network.set_hidden(&[400]).unwrap();
         let input = random_spikes(&network, 20, 0.012, 1).unwrap();
-        let state = TrainingState::new(scaled_weights(&network, &input, 0.015, 1).unwrap());
+        let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
         let (device, densities) = (Device::Gpu(None), Densities::usual(0.012));
         // 100 quads of 500 steps per sample: 5, 10 and all samples per chunk.
         for (size, samples) in [(DeltaScratch::mib(4), 5), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
             let options = GpuOptions { delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
-            let mut engine = device.open_with(&network, Method::Sparse, options).unwrap();
-            engine.load(&state).unwrap();
+            let mut engine = device.open_with(&network, Method::Sparse, &weights, options).unwrap();
             engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
             engine.reports(true).unwrap();
             assert_eq!(engine.delta_bytes(), Some(size.bytes()));
@@ -386,10 +384,9 @@ mod tests {
         }
         network.set_hidden(&[30]).unwrap();
         let input = random_spikes(&network, 16, 0.006, 1).unwrap();
-        let state = TrainingState::new(scaled_weights(&network, &input, 0.015, 1).unwrap());
+        let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
         for method in [Method::Sparse, Method::Dense] {
-            let mut engine = Device::Cpu.open(&network, method).unwrap();
-            engine.load(&state).unwrap();
+            let mut engine = Device::Cpu.open(&network, method, &weights).unwrap();
             engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
             let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
             let guess = estimate(&network, method, 16, Device::Cpu, &Densities::usual(0.006)).unwrap().step_bytes();

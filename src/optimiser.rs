@@ -40,9 +40,11 @@ impl Adam {
     }
 
     /// Says which constant cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Field`].
     pub fn check(&self) -> Result<()> {
-        let bad =
-            |name: &str, value: f64, want: &str| Err(Error::Config(format!("adam.{name} = {value}: must be {want}")));
+        let bad = |name: &str, value: f64, want: &str| Err(Error::field(format!("adam.{name}"), value, want));
         if !(self.lr.is_finite() && self.lr > 0.0) {
             return bad("lr", self.lr, "a positive number");
         }

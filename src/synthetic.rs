@@ -34,7 +34,7 @@ fn random(seed: u64, stream: u64) -> ChaCha8Rng {
 /// A density outside 0..=1, or more than 2³² - 1 events in all.
 pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64) -> Result<EventSet> {
     if !(0.0..=1.0).contains(&density) {
-        return Err(Error::Config(format!("density = {density}: must be 0 to 1")));
+        return Err(Error::field("density", density, "0 to 1"));
     }
     let mut rng = random(seed, SPIKES_STREAM);
     let (neurons, slots) = (network.inputs, network.inputs * network.time_steps);
@@ -89,8 +89,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             ..network.clone()
         };
         if l == hidden {
-            let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
-            engine.load(&TrainingState::new(Weights { layers: vec![scaled(1.0)] }))?;
+            let mut engine = CpuEngine::new(&alone, Method::Sparse, &Weights { layers: vec![scaled(1.0)] })?;
             let target = match network.integrator().map(|readout| readout.logits) {
                 Some(Logits::Sum | Logits::Mean) => 2.0 / network.time_steps as f64,
                 _ => 0.5,
@@ -100,22 +99,20 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             break;
         }
         let layer = &network.hidden[l];
-        let mut engine = CpuEngine::new(&alone, Method::Sparse)?;
-        let load = |engine: &mut CpuEngine, scale: f64| {
-            let readout = Matrix::zeros(layer.outputs(), network.classes());
-            engine.load(&TrainingState::new(Weights { layers: vec![scaled(scale), readout] }))
-        };
+        let readout = Matrix::zeros(layer.outputs(), network.classes());
+        let weights_of = |scale: f64| Weights { layers: vec![scaled(scale), readout.clone()] };
+        let mut engine = CpuEngine::new(&alone, Method::Sparse, &weights_of(1.0))?;
         let slots = (input.len() * network.time_steps * layer.neurons) as f64;
         let (mut low, mut high) = (1e-2, 1e3);
         for _ in 0..24 {
             let scale = f64::sqrt(low * high);
-            load(&mut engine, scale)?;
-            let spikes = engine.evaluate(&input)?.spikes[0] as f64;
+            engine.load(&TrainingState::new(weights_of(scale)))?;
+            let spikes = engine.predict(&input)?.spikes[0] as f64;
             if spikes < density * slots { low = scale } else { high = scale }
         }
         // The last scale that was tried.
         let scale = f64::sqrt(low * high);
-        load(&mut engine, scale)?;
+        engine.load(&TrainingState::new(weights_of(scale)))?;
         let seen = engine.inspect(&input)?;
         let mut spikes = EventSet::new(layer.outputs(), network.time_steps);
         let mut events = seen.spiking[0].spikes.iter().peekable();
@@ -166,7 +163,7 @@ mod tests {
         assert_ne!(set, random_spikes(&network, 40, 0.1, 4).unwrap());
         assert!(set.labels().iter().any(|&l| l > 4) && set.labels().iter().all(|&l| l < 10));
         for wrong in [-0.1, 1.5, f64::NAN] {
-            assert!(matches!(random_spikes(&network, 1, wrong, 3), Err(Error::Config(_))));
+            assert!(matches!(random_spikes(&network, 1, wrong, 3), Err(Error::Field { .. })));
         }
     }
 
@@ -175,9 +172,8 @@ mod tests {
         let network = network(100, &[60, 50], 60);
         let batch = random_spikes(&network, 16, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, 0.02, 1).unwrap();
-        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
-        engine.load(&TrainingState::new(weights.clone())).unwrap();
-        let spikes = engine.evaluate(&batch).unwrap().spikes;
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        let spikes = engine.predict(&batch).unwrap().spikes;
         for (layer, n) in network.hidden.iter().zip(spikes) {
             let density = n as f64 / (16 * 60 * layer.neurons) as f64;
             assert!((density - 0.02).abs() < 0.001, "{density}");

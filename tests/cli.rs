@@ -1,6 +1,10 @@
 //! The command line as its users and their scripts meet it.
 
 use serde_json::Value;
+use spikegrad::data::DataSet;
+use spikegrad::events::EventSet;
+use spikegrad::network::{Network, Readout, SpikingLayer};
+use spikegrad::train::{RunConfig, Training};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -714,4 +718,31 @@ fn a_closed_pipe_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(run.join("raster.png").exists(), "the run went on to its end");
+}
+
+/// What a program trained on data of its own, `eval` and `raster` understand: classes by name, the data in the folder.
+#[test]
+fn a_run_on_data_of_ones_own_is_tested_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("ramps");
+    let set = |samples: usize| {
+        let mut set = EventSet::new(6, 20);
+        for k in 0..samples {
+            set.push((0..6).map(|i| (if k % 2 == 0 { 2 + i } else { 14 - i }, i)), (k % 2) as u32).unwrap();
+        }
+        set
+    };
+    let data = DataSet::new(set(16), set(8)).named("Ramps").class_names(["up", "down"]);
+    let network = Network::new(6, 20).layer(SpikingLayer::lif(10)).readout(Readout::sum(2)).build().unwrap();
+    let mut config = RunConfig::new(network);
+    (config.epochs, config.device) = (2, "cpu".into());
+    Training::new(&config, &data).folder(&run).run().unwrap();
+
+    let run = run.to_str().unwrap();
+    let tested = json(&succeeds(&["eval", run, "--json"]));
+    assert_eq!((&tested["samples"], &tested["on"]), (&Value::from(8), &Value::from("test")));
+    let picture = folder.path().join("raster.png");
+    let drawn = succeeds(&["raster", run, "--out", picture.to_str().unwrap()]);
+    let said = text(&drawn.stdout).to_string() + text(&drawn.stderr);
+    assert!(picture.exists() && (said.contains("up") || said.contains("down")), "{said}");
 }

@@ -5,6 +5,7 @@ use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{ConformanceDevice, DeltaInputs, run};
 use spikegrad::network::Network;
+use spikegrad::weights::Weights;
 use std::path::PathBuf;
 
 fn cases() -> Vec<PathBuf> {
@@ -36,8 +37,8 @@ fn cases_in(folder: &str) -> Vec<PathBuf> {
 struct By(Device, Method);
 
 impl ConformanceDevice for By {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        self.0.open(network, self.1)
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        self.0.open(network, self.1, weights)
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {

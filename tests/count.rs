@@ -93,7 +93,8 @@ fn the_weight_gradient_adds_a_row_for_every_spike() {
 #[test]
 fn an_engine_that_does_not_count_says_so() {
     let network = network(10, &[8], 3, 20);
-    let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
+    let mut engine =
+        GpuEngine::new(&network, Method::Sparse, &strong_weights(&network, 3), GpuOptions::default()).unwrap();
     engine.train(&batch(10, 20, 3, 2, 0.1, 1), &Adam::with_lr(1e-3)).unwrap();
     assert!(engine.counted().is_err());
 }

@@ -30,18 +30,22 @@ proptest! {
         v_rest in prop_oneof![Just(0.0), Just(0.15)],
         sum in any::<bool>(),
         mixture in any::<u8>(),
+        cells in any::<Option<u64>>(),
         seed in any::<u64>(),
     ) {
         let mut network = network(inputs, &hidden, classes, steps);
         network.hidden.iter_mut().for_each(|layer| (layer.b_th, layer.v_rest) = (b_th, v_rest));
         network.integrator_mut().unwrap().logits = if sum { Logits::Sum } else { Logits::Max };
+        if let Some(cells) = cells {
+            generalise(&mut network, cells);
+        }
         let batch = batch(inputs, steps, classes, 3, density, seed);
         let state = TrainingState::new(strong_weights(&network, seed));
         let expected = cpu(&network, Method::Sparse, &state).inspect(&batch).unwrap();
         prop_assume!(comparable(&network, &batch, &expected));
-        let methods: Vec<LayerMethod> = (0..=hidden.len())
-            .map(|l| if mixture >> l & 1 == 1 { LayerMethod::Dense } else { LayerMethod::Sparse })
-            .collect();
+        let dense = |l: usize| mixture >> l & 1 == 1 && network.can_be_dense(l);
+        let methods: Vec<LayerMethod> =
+            (0..=hidden.len()).map(|l| if dense(l) { LayerMethod::Dense } else { LayerMethod::Sparse }).collect();
         assert_same(&auto(&network, &state, &methods).inspect(&batch).unwrap(), &expected);
     }
 }

@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use rayon::prelude::*;
-use spikegrad::engine::{Engine, Evaluation, Inspection, LayerMethod, Method, StepReport, TrainingState};
+use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, Prediction, StepReport, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
 use spikegrad::gpu::shaders::ALL;
@@ -57,13 +57,25 @@ enum Seen {
     Convs,
     /// A convolution of the input, few events and long pauses between them.
     ConvInput,
+    /// Current-based cells, resets to a value, spike counts, squared error; kernels of software adapters, chunks of 3.
+    OtherCells,
+    /// Biases, a readout of means, smoothed labels; the same kernels and chunks.
+    Biased,
+    /// The same with the last potentials and kernels of hardware adapters.
+    LastReadout,
+    /// A convolution of the input, current-based and reset to a value.
+    ConvCells,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 18] = [
+const SCENARIOS: [Seen; 22] = [
+    OtherCells,
+    Biased,
+    LastReadout,
+    ConvCells,
     Convs,
     ConvInput,
     Sparse,
@@ -152,8 +164,29 @@ const MUTATIONS: &[Mutation] = &[
     ("weight_gradient_conv", "p.rows * p.columns + pixel)", "p.rows * p.columns)", Convs),
     ("weight_gradient_conv", "let kx = entry % p.kernel;", "let kx = ky;", Convs),
     ("lif_forward", "kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);", "kick[n] = vec4<f32>(0.0);", Sparse),
-    ("lif_forward", "p.alpha * v[n] + p.leak", "(p.alpha + 1e-3) * v[n] + p.leak", Sparse),
-    ("lif_forward", "p.alpha * v[n] + p.leak", "p.alpha * v[n]", Sparse),
+    ("shared/cell", "p.alpha * v + p.leak", "(p.alpha + 1e-3) * v + p.leak", Sparse),
+    ("shared/cell", "p.alpha * v + p.leak", "p.alpha * v", Sparse),
+    ("shared/cell", " - kick;", ";", Sparse),
+    ("shared/cell", "p.synapse * current", "current", OtherCells),
+    ("shared/cell", "return v + input;", "return input;", OtherCells),
+    ("shared/cell", "vec4<f32>(p.v_r), spike", "vec4<f32>(0.0), spike", OtherCells),
+    ("shared/cell", "return current;", "return potential;", OtherCells),
+    ("lif_forward", "input[n] += bias[n];", "input[n] += 0.5 * bias[n];", Biased),
+    ("lif_forward", "p.shard_quads + own + min(n, width - 1u)];", "p.shard_quads + own];", Biased),
+    ("lif_forward", "current[n] = select(input[n], vec4<f32>(0.0), t == 0u);", "current[n] = input[n];", OtherCells),
+    ("lif_forward", "v[n] = after_spike(v[n], spike);", "", OtherCells),
+    ("lif_forward", "var calm = !CUBA && ", "var calm = ", ConvCells),
+    ("lif_forward", "let g = surrogate(", "let g = 0.5 * surrogate(", Sparse),
+    ("shared/surrogate", "((x + 1.0) * (x + 1.0))", "(x + 1.0)", Sparse),
+    ("shared/surrogate", "p.beta * z /", "z /", OtherCells),
+    ("shared/surrogate", "1.5707964 * x", "x", OtherCells),
+    ("shared/surrogate", "max(0.0, 1.0 - x)", "max(0.0, 1.0 - 0.5 * x)", Biased),
+    ("shared/surrogate", "shape = 0.5 * p.beta;", "shape = p.beta;", Biased),
+    ("shared/surrogate", "0.3989423", "0.4", OtherCells),
+    ("shared/surrogate", "exp(-0.5 * x * x)", "exp(-x * x)", OtherCells),
+    ("shared/surrogate", "p.surrogate_scale * shape", "shape", Biased),
+    ("shared/surrogate", "surrogate(distances.y)", "surrogate(distances.x)", Dense),
+    ("shared/surrogate", "surrogate(distances.w)", "surrogate(distances.x)", Reference),
     ("lif_forward", "(event >> 16u) < t", "(event >> 16u) + 1u < t", Sparse),
     ("lif_forward", "(v[n] > vec4<f32>(p.v_th))", "(v[n] >= vec4<f32>(p.v_th))", Ties(Method::Sparse)),
     ("lif_forward", "(distance < vec4<f32>(p.band))", "(distance <= vec4<f32>(p.band))", Ties(Method::Sparse)),
@@ -224,10 +257,28 @@ const MUTATIONS: &[Mutation] = &[
     ("readout", "p.gain * current", "current", Sparse),
     ("readout", "vec4<u32>(t), higher", "vec4<u32>(t - 1u), higher", Sparse),
     ("readout", "logit += v;", "logit = v;", Hardware),
-    ("loss", "error -= 1.0 / batch;", "error -= 1.0;", Sparse),
+    ("readout", "bias = weights[p.inputs * p.shard_quads + own];", "bias = 0.5 * weights[p.inputs * p.shard_quads + own];", Biased),
+    ("readout", "logit *= p.logit_scale;", "", Biased),
+    ("readout", "logit = v;", "logit = 0.5 * v;", LastReadout),
+    ("readout", "peak = vec4<u32>(p.steps - 1u);", "", LastReadout),
+    ("spike_count", "presynaptic_index(p, b, first + k)", "presynaptic_index(p, b, first)", OtherCells),
+    ("spike_count", "if first + k < p.neurons {", "if first + k + 1u < p.neurons {", OtherCells),
+    ("loss", "let missing = logits[begin + c] - select(p.second, p.first, c == label);",
+        "let missing = logits[begin + c] - select(p.first, p.second, c == label);", OtherCells),
+    ("loss", "(logits[begin + c] - select(p.second, p.first, c == label))", "(logits[begin + c] - select(p.first, p.second, c == label))",
+        OtherCells),
+    ("loss", "2.0 / classes *", "2.0 *", OtherCells),
+    ("loss", "var loss = total.x / classes;", "var loss = total.x;", OtherCells),
+    ("loss", "sum.x += missing * missing;", "sum.x += missing;", OtherCells),
+    ("loss", "p.first / classes / batch", "p.first / batch", Biased),
+    ("loss", "sum.y += logits[begin + c] - top;", "sum.y += logits[begin + c];", Biased),
+    ("loss", "loss -= p.first * total.y / classes;", "", Biased),
+    ("loss", "error -= (1.0 - p.first) / batch;", "error -= 1.0 / batch;", Biased),
+    ("loss", "error -= (1.0 - p.first) / batch;", "error -= 1.0;", Sparse),
     ("loss", "errors[begin + c] = p.gain * error;", "errors[begin + c] = error;", Sparse),
     ("loss", "where_highest[0] == label", "where_highest[0] != label", Sparse),
-    ("loss", "log(total) - (logits[begin + label] - top)", "log(total)", Sparse),
+    ("loss", "log(total.x) - (1.0 - p.first) * (logits[begin + label] - top)", "log(total.x)", Sparse),
+    ("loss", "log(total.x) - (1.0 - p.first) *", "log(total.x) -", Biased),
     ("shared/regularisers", "p.lambda_up / (f32(p.neurons) * f32(p.total))", "p.lambda_up / f32(p.neurons)", Dense),
     ("activity", "low += missing * missing;", "low += missing;", Dense),
     ("activity", "p.lambda_up * max(0.0, over)", "p.lambda_up * over", Dense),
@@ -241,11 +292,31 @@ const MUTATIONS: &[Mutation] = &[
     ("delta_readout", "peak == vec4<u32>(now)", "peak == vec4<u32>(now - 1u)", Sparse),
     ("delta_readout", "value += error;", "value = error;", Hardware),
     ("delta", "p.first_sample + local", "local", Sparse),
-    ("delta", "value *= p.alpha;", "value *= p.alpha - 1e-3;", Sparse),
+    ("delta", "potential *= p.alpha;", "potential *= p.alpha - 1e-3;", Sparse),
+    ("delta", "if TO_VALUE {", "if false {", OtherCells),
+    ("delta", "if TO_VALUE {", "if false {", ConvCells),
+    ("delta", "(now >> 5u)", "(t >> 5u)", OtherCells),
+    ("delta", "(now & 31u)", "(t & 31u)", OtherCells),
+    ("delta", "current = p.synapse * current + potential;", "current = p.synapse * current;", OtherCells),
+    ("delta", "current = p.synapse * current + potential;", "current += potential;", OtherCells),
+    ("delta", " || any(current != vec4<f32>(0.0))", "", ConvCells),
+    ("delta", "word |= 1u;", "", Biased),
+    ("delta", "sum += drive_gradient(potential, current);", "sum = drive_gradient(potential, current);", Biased),
+    ("delta", "(p.chunk_samples * p.steps + local)", "(p.chunk_samples * p.steps)", Biased),
+    ("delta_readout", "word |= 1u;", "", Biased),
+    ("delta_readout", "sum += value;", "sum = value;", Biased),
+    ("delta_readout", "(p.chunk_samples * p.steps + local)", "(p.chunk_samples * p.steps)", Biased),
+    ("weight_gradient", "(p.inputs + select(0u, 1u, BIAS)) * lanes", "p.inputs * lanes", Biased),
+    ("weight_gradient", "let past = select(at + p.presynaptic_stride, at, is_bias);", "let past = at + p.presynaptic_stride;", Biased),
+    ("weight_gradient", "if is_bias {", "if false {", Biased),
+    ("weight_gradient", "local < p.chunk_samples; local++", "local + 1u < p.chunk_samples; local++", Biased),
+    ("weight_gradient", "delta[behind + min(n, width - 1u)]", "delta[behind]", Biased),
+    ("spike_gradient", "errors[at / p.steps * 4u * p.quads + i]", "errors[i]", OtherCells),
+    ("spike_gradient", "entry_errors[k] = total * active_entries[k].g;", "entry_errors[k] = total;", OtherCells),
     ("delta", "(local * p.steps + t) * p.shard_quads + own", "(local * p.steps + t + 1u) * p.shard_quads + own", Sparse),
     ("delta", "var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);",
         "var left = max(begin + 1u, min(offsets[quad + 1u] - offsets[section], p.active_capacity)) - 1u;", Sparse),
-    ("delta", "any(value != vec4<f32>(0.0))", "false", Sparse),
+    ("delta", "any(potential != vec4<f32>(0.0)) ||", "", Sparse),
     ("spike_gradient", "(total + up + low)", "(total - up + low)", Sparse),
     ("spike_gradient", "(total + up + low)", "(total + up + 0.5 * low)", Sparse),
     ("shared/regularisers", "p.lambda_up / (f32(p.neurons) * f32(p.total))", "p.lambda_up / f32(p.neurons)", Sparse),
@@ -346,7 +417,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/index", "workgroup.y * FOLD + workgroup.x", "workgroup.x", ManyGroups),
     ("shared/index", "== vec4<u32>(k)", "== vec4<u32>(k ^ 1u)", Sparse),
     ("shared/sections", "first * p.slots + i * samples", "first * p.slots + i * p.chunk", Sparse),
-    ("shared/params", "v_th: f32,\n    kick: f32,", "kick: f32,\n    v_th: f32,", Sparse),
+    ("shared/params", "kick: f32,\n    beta: f32,", "beta: f32,\n    kick: f32,", Sparse),
 ];
 
 fn shaders() -> PathBuf {
@@ -386,7 +457,7 @@ struct Case {
     state: TrainingState,
     options: GpuOptions,
     inspection: Inspection,
-    evaluation: Evaluation,
+    evaluation: Prediction,
     report: StepReport,
     after: TrainingState,
 }
@@ -428,18 +499,27 @@ impl Case {
             Reference => (network(30, &[21, 13], 5, 30), software, 6, 0.05),
             ConvInput => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.02),
             Convs => (stacked_convs(30), chunks_of_one(Variant::Plain), 4, 0.15),
+            OtherCells => (other_cells(40), GpuOptions { delta_bytes: rows(3, 10, 41), ..software.clone() }, 7, 0.1),
+            Biased => (biased(40), GpuOptions { delta_bytes: rows(3, 10, 41), ..software.clone() }, 7, 0.1),
+            LastReadout => (biased(40), hardware.clone(), 7, 0.1),
+            ConvCells => (with_other_cells(input_conv(90)), chunks_of_one(Variant::Plain), 4, 0.02),
         };
-        network.integrator_mut().unwrap().gain = ReadoutGain::OneMinusAlpha;
+        if let Some(readout) = network.integrator_mut() {
+            readout.gain = ReadoutGain::OneMinusAlpha;
+            match scenario {
+                Hardware | MixedHardware | Subgroups => readout.logits = Logits::Sum,
+                // Fast, so that the last potential is not the largest.
+                LastReadout => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
+                _ => {}
+            }
+        }
         for layer in &mut network.hidden {
-            layer.v_rest = if scenario == ConvInput { 0.0 } else { 0.05 };
+            layer.v_rest = if matches!(scenario, ConvInput | ConvCells) { 0.0 } else { 0.05 };
             match scenario {
                 ManyActive => layer.b_th = 1.5,
                 ManySpikes => layer.b_th = 0.01,
                 _ => {}
             }
-        }
-        if matches!(scenario, Hardware | MixedHardware | Subgroups) {
-            network.integrator_mut().unwrap().logits = Logits::Sum;
         }
         // Some samples and neurons on either side of both.
         (network.regulariser.nu_up, network.regulariser.nu_low) = (8.5, 4.5);
@@ -454,7 +534,7 @@ impl Case {
         if nearest_threshold(&network, &inspection) < 4e-6 || nearest_tie(&network, &inspection) < 4e-6 {
             return None;
         }
-        let evaluation = cpu.evaluate(&batch).unwrap();
+        let evaluation = cpu.predict(&batch).unwrap();
         cpu.train(&batch, &adam()).unwrap();
         let report = cpu.reports(true).unwrap().remove(0);
         let after = cpu.store().unwrap();
@@ -479,7 +559,7 @@ impl Case {
         }
         let layers = self.scenario.layers();
         let method = layers.map_or(self.scenario.method(), |_| Method::Auto);
-        let mut gpu = GpuEngine::new(&self.network, method, options)?;
+        let mut gpu = GpuEngine::new(&self.network, method, &self.state.weights, options)?;
         if let Some(layers) = layers {
             gpu.set_layer_methods(&layers)?;
         }
@@ -487,7 +567,7 @@ impl Case {
         // An inspection would make room for the step.
         if !matches!(self.scenario, ManyActive | ManySpikes) {
             assert_same(&gpu.inspect(&self.batch)?, &self.inspection);
-            let evaluation = gpu.evaluate(&self.batch)?;
+            let evaluation = gpu.predict(&self.batch)?;
             assert_eq!(evaluation.spikes, self.evaluation.spikes, "spikes of an evaluation");
             assert_close("logits of an evaluation", &evaluation.logits, &self.evaluation.logits, 1e-5);
         }
@@ -551,8 +631,8 @@ struct Player {
 }
 
 impl ConformanceDevice for Player {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(GpuEngine::new(network, self.method, self.options.clone())?))
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(GpuEngine::new(network, self.method, weights, self.options.clone())?))
     }
 
     fn delta(&mut self, _: &DeltaInputs) -> Result<Vec<f32>> {

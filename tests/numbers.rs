@@ -30,13 +30,14 @@ fn steps(network: &Network, weights: Weights, method: Method, adam: &Adam, mut l
     });
 }
 
-fn networks() -> [Network; 2] {
-    [network(30, &[40, 20, 33], 6, 40), stacked_convs(20)]
+fn networks() -> [Network; 4] {
+    [network(30, &[40, 20, 33], 6, 40), stacked_convs(20), other_cells(40), biased(40)]
 }
 
 fn methods_of(network: &Network) -> impl Iterator<Item = Method> {
     let conv = network.hidden.iter().any(|layer| layer.conv().is_some());
-    METHODS.into_iter().filter(move |method| !(conv && *method != Method::Sparse))
+    let sparse = conv || network.beyond_paper().is_some();
+    METHODS.into_iter().filter(move |method| !(sparse && *method != Method::Sparse))
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_pass_that_did_not_run_is_an_error() {
     let options = GpuOptions { shaders: Some(folder.path().into()), ..GpuOptions::default() };
     let mut engine = gpu(&network, Method::Sparse, &TrainingState::new(strong_weights(&network, 1)), options);
     let cut_short = |error: spikegrad::Error| assert!(error.to_string().contains("did not run to its end"), "{error}");
-    cut_short(engine.evaluate(&batch).map(drop).unwrap_err());
+    cut_short(engine.predict(&batch).map(drop).unwrap_err());
     cut_short(engine.inspect(&batch).map(drop).unwrap_err());
     cut_short(engine.profile(&batch, &Adam::with_lr(1e-3)).map(drop).unwrap_err());
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();

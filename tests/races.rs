@@ -35,7 +35,7 @@ fn logging(network: &Network, method: Method, options: &GpuOptions) -> GpuEngine
 fn all_purposes(engine: &mut GpuEngine, batch: &EventSet) -> Races {
     let adam = Adam::with_lr(1e-3);
     let samples: Vec<u32> = (0..batch.len() as u32).rev().collect();
-    engine.evaluate(batch).unwrap();
+    engine.predict(batch).unwrap();
     engine.inspect(batch).unwrap();
     engine.train(batch, &adam).unwrap();
     engine.hold(batch.clone().into()).unwrap();
@@ -206,7 +206,9 @@ const PLANTED: &[Planted] = &[
     ("summarise", &[("if lane != 0u || block > blocks {", "if block > blocks {")], ("whole", With(Plain)), "report", EqualStores),
     ("report", &[("if lane == 0u {", "if lane < 2u {")], ("whole", With(Plain)), "report", EqualStores),
     // Two lanes at one place.
-    ("delta", &[("delta[(local * p.steps + t) * p.shard_quads + own] = value;", "delta[(local * p.steps + t) * p.shard_quads] = value;")], ("whole", With(Plain)), "delta", Race),
+    ("delta", &[("delta[(local * p.steps + t) * p.shard_quads + own] = drive", "delta[(local * p.steps + t) * p.shard_quads] = drive")], ("whole", With(Plain)), "delta", Race),
+    ("delta", &[("delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum", "delta[(p.chunk_samples * p.steps + local) * p.shard_quads] = sum")], ("biases", With(Plain)), "delta", Race),
+    ("spike_count", &[("logits[id] = logit;", "logits[id / 2u] = logit;")], ("other cells", With(Plain)), "logits", Race),
     ("lif_forward", &[("+ t - begin) * LANES + lane] = distance", "+ t - begin) * LANES + lane / 2u] = distance")], ("whole", With(Plain)), "distances", Race),
     ("weight_gradient", &[("let own = i * p.shard_quads + q;", "let own = i / 2u * p.shard_quads + q;")], ("in chunks", With(Plain)), "gradient", Race),
     ("scatter_rows", &[("next[t * LANES + lane] = to + 1u;", "next[t * LANES + lane / 2u] = to + 1u;")], ("whole", With(Plain)), "next", Race),
@@ -303,7 +305,8 @@ fn a_step_that_logs_has_the_bits_of_a_plain_one() {
 #[test]
 fn an_engine_that_does_not_log_says_so() {
     let network = network(10, &[8], 3, 20);
-    let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
+    let mut engine =
+        GpuEngine::new(&network, Method::Sparse, &strong_weights(&network, 3), GpuOptions::default()).unwrap();
     engine.train(&batch(10, 20, 3, 2, 0.1, 1), &Adam::with_lr(1e-3)).unwrap();
     assert!(matches!(engine.races(), Err(Error::Device(_))));
 }

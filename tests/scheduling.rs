@@ -10,11 +10,11 @@ mod common;
 use cases::{Case, cases};
 use common::*;
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
-use spikegrad::engine::{Engine, Method, TrainingState};
+use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::params::{GemmParams, Params, SumParams};
+use spikegrad::gpu::params::{GemmParams, LossParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
-use spikegrad::gpu::shaders::ALL;
+use spikegrad::gpu::shaders::{ALL, OVERRIDES};
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
 use spikegrad::optimiser::Adam;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,8 @@ const SAMPLES: usize = 7;
 fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let network = &case.network;
     let (what, noop) = (case.name, options.backends == Some(wgpu::Backends::NOOP));
-    let mut engine = GpuEngine::new(network, case.method, options).unwrap_or_else(|e| panic!("{what}: {e}"));
-    engine.load(&TrainingState::new(strong_weights(network, 3))).unwrap();
+    let weights = strong_weights(network, 3);
+    let mut engine = GpuEngine::new(network, case.method, &weights, options).unwrap_or_else(|e| panic!("{what}: {e}"));
     if let Some(layers) = &case.layers {
         engine.set_layer_methods(layers).unwrap();
     }
@@ -42,7 +42,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
         Ok(()) if !noop => {}
         other => panic!("{what}: {other:?}"),
     };
-    ran(engine.evaluate(&batch).map(drop));
+    ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
@@ -66,12 +66,12 @@ fn declared(dispatch: &Scheduled) -> Arc<BTreeMap<String, Declared>> {
     type Known = BTreeMap<(&'static str, Vec<&'static str>), Arc<BTreeMap<String, Declared>>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap();
-    let of = known.entry((dispatch.kernel.name, dispatch.defined.clone()));
+    let of = known.entry((dispatch.program.kernel.name, dispatch.program.defined.clone()));
     of.or_insert_with(|| Arc::new(parse(dispatch))).clone()
 }
 
 fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
-    let wgsl = dispatch.kernel.wgsl(&dispatch.defined);
+    let wgsl = dispatch.program.kernel.wgsl(&dispatch.program.defined);
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
     let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
@@ -105,7 +105,7 @@ fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
 /// Elements of a binding that the parameters of a dispatch imply, from the shape in the comment behind it where that
 /// is one, else from what is known of the name. `None`: any number, which the kernel looks up.
 fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64> {
-    let has = |word| dispatch.defined.contains(&word);
+    let has = |word| dispatch.program.defined.contains(&word);
     if let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters) {
         let (rows, cols, depth) = (p.rows.into(), p.cols.into(), p.depth.into());
         let product = |x: u64, y: u32| Some(x * u64::from(y));
@@ -118,10 +118,14 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     if let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters) {
         return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
     }
+    if let Ok(p) = bytemuck::try_pod_read_unaligned::<LossParams>(&dispatch.parameters) {
+        let of = |word: &str| u64::from(if word == "B" { p.batch } else { p.quads });
+        return Some(extent(comment.split_once(')').unwrap().0.trim_start_matches('('), &of));
+    }
     let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
-        panic!("{}: parameters of an unknown kind", dispatch.kernel.name);
+        panic!("{}: parameters of an unknown kind", dispatch.program.kernel.name);
     };
-    if dispatch.kernel.name == "adam" {
+    if dispatch.program.kernel.name == "adam" {
         // A lane a quad, 64 in a workgroup.
         return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 });
     }
@@ -139,6 +143,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "chunk" if comment.contains("samples of it") => p.batch.into(),
             "chunk" => p.chunk_samples.into(),
             "N_in" | "inputs" => p.inputs.into(),
+            "bias" => dispatch.program.constants.iter().any(|&constant| constant == ("BIAS", 1)).into(),
             // What the layer above reads of a convolution is pooled.
             "N" if has("POOL") => filters() * u64::from(p.windows),
             "N" => p.neurons.into(),
@@ -150,9 +155,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "pixels" => (p.rows * p.columns).into(),
             // Of the layer above, in the spike gradient: this layer's maps are its channels.
             "patch" if has("POOL") => kernel * filters(),
-            "patch" if dispatch.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
+            "patch" if dispatch.program.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
             "patch" => kernel * u64::from(p.inputs) / map,
-            _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.kernel.name),
+            _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.program.kernel.name),
         }
     };
     let comment = comment.replace("samples of it", "samples_of_it");
@@ -176,7 +181,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     }
     let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
     let chains = scan + 1 + batch * (1 + u64::from(p.quads));
-    match (dispatch.kernel.name, name) {
+    match (dispatch.program.kernel.name, name) {
         (_, "staged" | "active_entries" | "entry_errors") => Some(p.active_capacity.into()),
         ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
         (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
@@ -199,7 +204,9 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         (_, "samples") => Some(batch + 1),
         // As many as the pixels see of the input's events.
         (_, "held" | "patches") => None,
-        _ => panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.kernel.name),
+        _ => {
+            panic!("{}, binding `{name}`: neither a shape in its comment nor known here", dispatch.program.kernel.name)
+        }
     }
 }
 
@@ -244,7 +251,7 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
 
 /// Whether a dispatch reads what it finds in a binding, or only what it has written itself.
 fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
-    match (dispatch.kernel.name, bound.name.as_str()) {
+    match (dispatch.program.kernel.name, bound.name.as_str()) {
         // Sums of chunks and pieces: the first replaces what stands there.
         ("weight_gradient" | "weight_gradient_conv", "gradient") => {
             let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
@@ -345,6 +352,7 @@ fn layer_by_layer(case: &str, schedule: &Schedule, hidden: usize, integrate: &st
 #[test]
 fn every_step_is_sound() {
     let mut counts = (0, 0, 0, 0);
+    let mut constants_seen = BTreeSet::new();
     for case in cases() {
         let (schedules, mut engine) = on_noop(&case);
         assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
@@ -362,6 +370,8 @@ fn every_step_is_sound() {
                 _ => "lif_forward",
             };
             layer_by_layer(case.name, schedule, case.network.hidden.len(), integrate);
+            let constants = schedule.dispatches.iter().flat_map(|dispatch| &dispatch.program.constants);
+            constants_seen.extend(constants);
         }
         // Nothing ran, and nobody takes that for a step.
         let error = engine.reports(true).unwrap_err().to_string();
@@ -369,6 +379,8 @@ fn every_step_is_sound() {
     }
     println!("{} steps, {} dispatches, {} sizes, {} reads", counts.0, counts.1, counts.2, counts.3);
     assert!(counts.0 > 100 && counts.1 > 2000);
+    let every = OVERRIDES.iter().flat_map(|&(name, most)| (1..=most).map(move |value| (name, value)));
+    assert_eq!(constants_seen, every.collect(), "every value of every constant");
 }
 
 /// The pieces, shards and chunks that the cases are there for are really there.
@@ -391,9 +403,11 @@ fn cases_are_what_they_say() {
         train(&of(name))[0].dispatches.iter().filter(|dispatch| dispatch.label == label).count()
     };
     assert_eq!((count("whole", "delta.0"), count("in chunks", "delta.0")), (1, 4));
+    assert_eq!((count("biases in chunks", "delta.0"), count("other cells, one sample a chunk", "delta.2")), (4, 7));
+    assert_eq!((count("other cells", "spike_count"), count("other cells", "spike_gradient.2")), (1, 1));
     assert!(count("in shards", "lif_forward.0") > 1 && count("in shards", "weight_gradient.2") > 1);
     let narrow = train(&of("in small workgroups"));
-    assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.defined.contains(&"NARROW")));
+    assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.program.defined.contains(&"NARROW")));
 }
 
 /// What is recorded is what the list of variants names, and the other way round: `tests/shaders.rs` translates that list.
@@ -402,7 +416,7 @@ fn recorded_variants_are_the_listed_ones() {
     let mut recorded = BTreeSet::new();
     for case in cases() {
         for schedule in on_noop(&case).0 {
-            recorded.extend(schedule.dispatches.iter().map(|d| (d.kernel.name, d.defined.clone())));
+            recorded.extend(schedule.dispatches.iter().map(|d| (d.program.kernel.name, d.program.defined.clone())));
         }
     }
     // What an inspection records goes with the potentials that it keeps.

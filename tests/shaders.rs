@@ -3,14 +3,15 @@
 //! the uniform structs laid out as their Rust twins. That these variants are the ones that steps are made of, and all
 //! of them, `tests/scheduling.rs` shows.
 
+use naga::back::pipeline_constants::process_overrides;
 use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Function, ShaderStage, Statement, TypeInner};
 use spikegrad::gpu::count::Counted;
-use spikegrad::gpu::params::{AdamParams, GemmParams, Params, SumParams};
+use spikegrad::gpu::params::{AdamParams, GemmParams, LossParams, Params, SumParams};
 use spikegrad::gpu::races::Logged;
-use spikegrad::gpu::shaders::{ALL, MEASURES, NARROW, variants};
+use spikegrad::gpu::shaders::{ALL, Constants, MEASURES, NARROW, Program, variants};
 use std::path::Path;
 use std::process::Command;
 
@@ -27,7 +28,20 @@ fn validator(defined: &[&str]) -> Validator {
     validator
 }
 
-/// Calls `check` with each variant's name, module and validation.
+/// A module with its pipeline-overridable constants replaced, as wgpu replaces them for every backend.
+fn specialised(
+    name: &str,
+    module: &naga::Module,
+    info: &ModuleInfo,
+    constants: &Constants,
+) -> (naga::Module, ModuleInfo) {
+    let values = constants.iter().map(|&(name, value)| (name.to_string(), f64::from(value))).collect();
+    let replaced = process_overrides(module, info, Some((ShaderStage::Compute, "main")), &values);
+    let (module, info) = replaced.unwrap_or_else(|e| panic!("{name}: {e}"));
+    (module.into_owned(), info.into_owned())
+}
+
+/// Calls `check` with each program's name, module and validation: of each variant, every value of its constants.
 fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
     let mut count = 0;
     for (kernel, defined) in variants() {
@@ -37,10 +51,44 @@ fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
         let info =
             validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-        check(&name, &module, &info);
-        count += 1;
+        for program in kernel.programs(defined) {
+            let name = program.name();
+            let (module, info) = specialised(&name, &module, &info, &program.constants);
+            check(&name, &module, &info);
+            count += 1;
+        }
     }
     assert!(count >= ALL.len(), "every kernel has a variant");
+}
+
+/// What wgpu is told of a kernel's constants is what its text declares, with the paper's network as the default.
+#[test]
+fn constants_are_those_that_the_texts_declare() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (kernel, defined) in variants() {
+        let module = naga::front::wgsl::parse_str(&kernel.wgsl(defined)).unwrap();
+        let mut declared = Vec::new();
+        for (_, constant) in module.overrides.iter() {
+            declared.push(constant.name.clone().unwrap());
+            let zero = match module.global_expressions[constant.init.unwrap()] {
+                Expression::Literal(naga::Literal::Bool(value)) => !value,
+                Expression::Literal(naga::Literal::U32(value)) => value == 0,
+                _ => false,
+            };
+            assert!(zero, "{}: {declared:?}", kernel.name);
+        }
+        let mut known: Vec<String> = kernel.overrides(defined).into_iter().map(|(name, _)| name.into()).collect();
+        (declared.sort(), known.sort());
+        assert_eq!(declared, known, "{}", kernel.variant_name(defined));
+        seen.extend(known);
+    }
+    assert_eq!(seen.len(), spikegrad::gpu::shaders::OVERRIDES.len());
+    // A program has what it is asked for, as far as its kernel knows of it.
+    let asked = [("CUBA", 1), ("SURROGATE", 2)];
+    let constants = |kernel| Program::new(kernel, &[], &asked).constants;
+    assert_eq!(constants(spikegrad::gpu::shaders::LIF_FORWARD), asked);
+    assert_eq!(constants(spikegrad::gpu::shaders::DELTA), asked[..1]);
+    assert_eq!(constants(spikegrad::gpu::shaders::ADAM), []);
 }
 
 #[test]
@@ -370,6 +418,9 @@ fn spirv_is_valid() {
             let counted = ("counted", Counted::new(&text).unwrap().module);
             for (how, module) in [counted, ("logged", Logged::new(&text).unwrap().module)] {
                 let info = validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}, {how}: {e:?}"));
+                // All constants at once: what is put into the text must survive their replacement.
+                let constants = kernel.overrides(defined);
+                let (module, info) = specialised(&name, &module, &info, &constants);
                 let words = to_spirv(&name, &module, &info, true).unwrap_or_else(|e| panic!("{name}, {how}: {e}"));
                 spirv_val(folder.path(), &format!("{name}.{how}"), &words);
             }
@@ -472,7 +523,13 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             pool_quads,
             last_shard,
             layer_bit,
+            synapse,
+            v_r,
+            surrogate_scale,
+            last_readout,
+            logit_scale,
         }),
+        rust_layout!(LossParams { batch, classes, quads, total, kind, first, second, gain }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, decay, pad0, pad1 }),
         rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
         rust_layout!(SumParams { quads, parts, accumulate, pad }),

@@ -14,6 +14,11 @@ use spikegrad::network::Network;
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 
+/// Why the gpu device refuses a network.
+fn refusal(network: &Network, method: Method, options: GpuOptions) -> String {
+    gpu::GpuEngine::new(network, method, &Weights::zeros_of(network), options).map(|_| ()).unwrap_err().to_string()
+}
+
 /// Compares everything of a step on both devices; `None` where the case cannot be compared.
 fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
     compare_on(&shape.network(), &shape.batch(), shape.seed, method, options)
@@ -157,7 +162,7 @@ proptest! {
         for bits in [dense, dense >> 8, 0] {
             gpu.set_layer_methods(&of(bits)).unwrap();
             assert_same(&gpu.inspect(&batch).unwrap(), &expected);
-            assert_close("logits", &gpu.evaluate(&batch).unwrap().logits, &expected.logits, 1e-5);
+            assert_close("logits", &gpu.predict(&batch).unwrap().logits, &expected.logits, 1e-5);
         }
     }
 
@@ -431,7 +436,7 @@ fn same_bits_in_shards() {
         assert_close("weights", &a.data, &b.data, 1e-3);
     }
 
-    let refused = gpu::GpuEngine::new(&network, Method::Dense, options.clone()).map(|_| ()).unwrap_err().to_string();
+    let refused = refusal(&network, Method::Dense, options.clone());
     assert!(refused.contains("the weights of layer 0 take"), "{refused}");
     let mut auto = gpu(&network, Method::Auto, &TrainingState::new(strong_weights(&network, 3)), options);
     auto.set_layer_methods(&[LayerMethod::Sparse, LayerMethod::Dense, LayerMethod::Sparse]).unwrap();
@@ -532,8 +537,8 @@ fn layer_methods_change_between_steps() {
 #[test]
 fn reference_refuses_time_loops_without_end() {
     let network = network(3, &[4, 4], 2, 6000);
-    let error = spikegrad::gpu::GpuEngine::new(&network, Method::Reference, GpuOptions::default()).err().unwrap();
-    assert!(error.to_string().contains("36000 passes"), "{error}");
+    let error = refusal(&network, Method::Reference, GpuOptions::default());
+    assert!(error.contains("36000 passes"), "{error}");
 }
 
 /// The cpu device gives the same bits whatever the number of threads.
@@ -619,7 +624,7 @@ fn same_bits_of(network: &Network, densities: [f64; 5]) {
 #[test]
 fn convolutions_that_the_gpu_refuses() {
     let refused = |network: &Network, method| {
-        let error = gpu::GpuEngine::new(network, method, GpuOptions::default()).map(|_| ()).unwrap_err().to_string();
+        let error = refusal(network, method, GpuOptions::default());
         assert!(error.contains("hidden[1]") && error.contains("--device cpu"), "{error}");
         error
     };
@@ -640,21 +645,26 @@ fn convolutions_that_the_gpu_refuses() {
     assert!(refused(&network, Method::Sparse).contains("3 filters × 19200 pixels"));
 }
 
-/// Evaluation gives the logits of the training pass, and leaves training as it was.
+/// A prediction gives the logits of the training pass, with labels or without, and leaves training as it was.
 #[test]
-fn evaluation() {
+fn predictions() {
     let network = network(30, &[40, 20], 5, 40);
     let batch = batch(30, 40, 5, 9, 0.1, 4);
+    let mut unlabelled = EventSet::new(30, 40);
+    for b in 0..batch.len() {
+        unlabelled.push_unlabelled(batch.sample(b).iter().map(|event| (event.t(), event.i()))).unwrap();
+    }
     let state = TrainingState::new(strong_weights(&network, 3));
     let engines: [Box<dyn Engine>; 2] = [
         Box::new(cpu(&network, Method::Sparse, &state)),
         Box::new(gpu(&network, Method::Sparse, &state, GpuOptions { density_guess: Some(1e-9), ..Default::default() })),
     ];
     for mut engine in engines {
-        let evaluated = engine.evaluate(&batch).unwrap();
+        let predicted = engine.predict(&batch).unwrap();
+        assert_eq!(engine.predict(&unlabelled).unwrap(), predicted);
         let Inspection { logits, spiking: hidden, .. } = engine.inspect(&batch).unwrap();
-        assert_eq!(evaluated.logits, logits);
-        assert_eq!(evaluated.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
+        assert_eq!(predicted.logits, logits);
+        assert_eq!(predicted.spikes, hidden.iter().map(|layer| layer.spikes.len() as u64).collect::<Vec<_>>());
         assert_eq!(engine.store().unwrap(), state);
     }
 }
@@ -715,10 +725,10 @@ fn bindings_of_one_mebibyte() {
     assert_eq!(auto.notes(), [""; 0], "the readout's weights are whole");
     let mut part = EventSet::new(0, 0);
     part.gather(&set, &samples[..5]);
-    let by_events = gpu(&network, Method::Sparse, &state, squeezed()).evaluate(&part).unwrap();
-    assert_close("logits", &auto.evaluate(&part).unwrap().logits, &by_events.logits, 1e-5);
+    let by_events = gpu(&network, Method::Sparse, &state, squeezed()).predict(&part).unwrap();
+    assert_close("logits", &auto.predict(&part).unwrap().logits, &by_events.logits, 1e-5);
 
-    let refused = gpu::GpuEngine::new(&network, Method::Dense, squeezed()).map(|_| ()).unwrap_err().to_string();
+    let refused = refusal(&network, Method::Dense, squeezed());
     assert!(refused.contains("this adapter binds 1048576"), "{refused}");
 }
 
@@ -728,7 +738,7 @@ fn limits_that_are_too_low_are_named() {
     let refused = |limits: &str| {
         let options = GpuOptions { limits: Some(limits.parse().unwrap()), ..GpuOptions::default() };
         let network = network(30, &[40, 20], 5, 40);
-        gpu::GpuEngine::new(&network, Method::Sparse, options).map(|_| ()).unwrap_err().to_string()
+        refusal(&network, Method::Sparse, options)
     };
     let error = refused("lanes=32");
     assert!(error.contains("its max_compute_invocations_per_workgroup is 32, the kernels need 64"), "{error}");
@@ -737,8 +747,8 @@ fn limits_that_are_too_low_are_named() {
         variant: Some(Variant::Subgroups),
         ..GpuOptions::default()
     };
-    let error = gpu::GpuEngine::new(&network(3, &[4], 2, 5), Method::Sparse, no_subgroups).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("cannot run the `subgroups` kernels"), "{error}");
+    let error = refusal(&network(3, &[4], 2, 5), Method::Sparse, no_subgroups);
+    assert!(error.contains("cannot run the `subgroups` kernels"), "{error}");
 }
 
 /// Workgroups of 64 lanes leave the weights that wide ones leave; the sums of the regularisers and of the loss are in

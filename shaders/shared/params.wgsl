@@ -18,7 +18,7 @@ struct Params {
     event_capacity: u32,      // entries that a spike list holds
     active_capacity: u32,     // entries that the active list holds
     counts: u32,              // counts of the three sections
-    sum_readout: u32,         // 1: logits are sums over t; 0: maxima
+    sum_readout: u32,         // 1: logits are sums over t; 0: the potential at one time
     report_at: u32,           // where this dispatch writes in the report
     alpha: f32,               // exp(-dt / tau)
     leak: f32,                // (1 - alpha) V_rest
@@ -56,4 +56,9 @@ struct Params {
     pool_quads: u32,          // four filters each
     last_shard: u32,          // 1: no further shard of these columns follows
     layer_bit: u32,           // of this weight layer among those where a number is not finite
+    synapse: f32,             // exp(-dt / tau_syn) of a cuba_lif cell
+    v_r: f32,                 // what a reset to a value sets the potential to
+    surrogate_scale: f32,     // factor on the surrogate gradient
+    last_readout: u32,        // 1: logits are the last potentials
+    logit_scale: f32,         // factor on logits that are sums
 }

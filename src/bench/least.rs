@@ -78,9 +78,8 @@ impl Facts {
     /// A network that cannot work, or a batch or weights that do not fit it.
     pub fn exact(network: &Network, weights: &Weights, batch: &EventSet) -> Result<Self> {
         use crate::cpu::CpuEngine;
-        use crate::engine::{Engine, Method, TrainingState};
-        let mut engine = CpuEngine::new(network, Method::Sparse)?;
-        engine.load(&TrainingState::new(weights.clone()))?;
+        use crate::engine::{Engine, Method};
+        let mut engine = CpuEngine::new(network, Method::Sparse, weights)?;
         let layers = network.hidden.len() + 1;
         let mut facts = Facts {
             convs: network.first_conv().is_some(),
@@ -307,7 +306,7 @@ mod tests {
     use super::*;
     use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
     use crate::cpu::CpuEngine;
-    use crate::engine::{Engine, Method, TrainingState};
+    use crate::engine::{Engine, Method};
     use crate::optimiser::Adam;
     use crate::presets;
 
@@ -371,8 +370,7 @@ mod tests {
         let batch = random_spikes(&network, 11, 0.02, 1).unwrap();
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
         let exact = Facts::exact(&network, &weights, &batch).unwrap();
-        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
-        engine.load(&TrainingState::new(weights)).unwrap();
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
         engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();
         let estimated = Facts::estimated(&network, &engine.reports(true).unwrap()[0]);
         assert_eq!((&exact.spikes, &exact.active), (&estimated.spikes, &estimated.active));

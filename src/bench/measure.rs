@@ -101,7 +101,7 @@ pub fn measure(
     on_repeat: &mut dyn FnMut(usize),
 ) -> Result<Vec<Measurement>> {
     if plan.repeat == 0 {
-        return Err(Error::Config("repeat = 0: must be 1 or more".into()));
+        return Err(Error::field("repeat", 0, "1 or more"));
     }
     let state = TrainingState::new(plan.weights.clone());
     for engine in engines.iter_mut() {
@@ -233,14 +233,13 @@ mod tests {
         let batch = random_spikes(&network, 8, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
         let mut engines: Vec<Box<dyn Engine>> = [Method::Sparse, Method::Dense]
-            .map(|method| Box::new(CpuEngine::new(&network, method).unwrap()) as Box<dyn Engine>)
+            .map(|method| Box::new(CpuEngine::new(&network, method, &weights).unwrap()) as Box<dyn Engine>)
             .into();
         let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
         let mut repeats = Vec::new();
         let measured = measure(&mut engines, &plan, &mut |done| repeats.push(done)).unwrap();
         assert_eq!(repeats, [1, 2, 3]);
-        let mut fresh = CpuEngine::new(&network, Method::Sparse).unwrap();
-        fresh.load(&TrainingState::new(weights.clone())).unwrap();
+        let mut fresh = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
         fresh.train(&batch, &plan.adam).unwrap();
         let first = fresh.reports(true).unwrap().remove(0);
         for m in &measured {

@@ -127,7 +127,7 @@ mod tests {
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
         let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 1 };
         for device in [Device::Cpu, Device::Gpu(None)] {
-            let mut engine = device.open(&network, Method::Sparse).unwrap();
+            let mut engine = device.open(&network, Method::Sparse, &weights).unwrap();
             let steady = steady(engine.as_mut(), &plan, 0.1).unwrap();
             let [least, most] = steady.ms_min_max;
             assert!(least > 0.0 && least <= steady.ms && steady.ms <= most, "{steady:?}");

@@ -188,7 +188,7 @@ fn place(base: &Base, axis: Axis, at: f64) -> Result<Base> {
     }
     here.network.check()?;
     if whole == 0 && axis != Axis::Density {
-        return Err(Error::Config(format!("{} = {at}: must be 1 or more", axis.name())));
+        return Err(Error::field(axis.name(), at, "1 or more"));
     }
     Ok(here)
 }
@@ -287,9 +287,8 @@ fn measure_point(
     let batch = random_spikes(&here.network, here.batch, here.input_density, here.seed)?;
     let weights = scaled_weights(&here.network, &batch, here.hidden_density, here.seed)?;
     let plan = Plan { batch: &batch, weights: &weights, adam: here.adam, repeat: budget.repeat };
-    let mut engine = device.open(&here.network, method)?;
+    let mut engine = device.open(&here.network, method, &weights)?;
     let state = TrainingState::new(weights.clone());
-    engine.load(&state)?;
     step(engine.as_mut(), &plan)?;
     let (mut times, mut report) = (Vec::new(), None);
     // At least one step, and no more than the budget has room for.

@@ -8,39 +8,41 @@ use serde_json::{Value, json};
 use spikegrad::device::{Configured, Device};
 use spikegrad::engine::Method;
 use spikegrad::golden::{self, CaseReport};
+use spikegrad::weights::Weights;
 use spikegrad::{Error, presets};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-A line a case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is no golden
-case. Exit code 1 unless every case passes.
+Prints a line per case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is not a
+golden case. Exit code 1 unless every case passes.
 
 Examples:
   spikegrad conformance tests/golden/*.safetensors --device gpu
   spikegrad conformance tests/golden/*.safetensors --device gpu --kernels subgroups --unchecked")]
 pub struct Arguments {
-    /// Golden cases
+    /// Golden cases: networks with the expected values of all results
     #[arg(required = true, value_name = "FILE.safetensors")]
     files: Vec<PathBuf>,
-    /// auto, cpu, gpu or gpu:N
+    /// Run on this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device)]
     device: Device,
     #[command(flatten)]
     gpu: GpuArguments,
-    /// Print one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Plays every case, whatever came of those before.
+/// Runs every case, even after failures.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let device = arguments.device.resolve();
     let mut device = Configured { device, options: arguments.gpu.options(device)? };
-    // Any network: a device that cannot be opened is one error, not one a case.
+    // Opens the device once with any network, so that a device that cannot be opened is one error, not one per case.
     let network = presets::paper(presets::NAMES[0])?.network;
-    let engine = device.device.open_with(&network, Method::Sparse, device.options.clone())?;
+    let engine =
+        device.device.open_with(&network, Method::Sparse, &Weights::zeros_of(&network), device.options.clone())?;
     let (info, kernels) = (engine.info(), gpu::fields(engine.as_ref(), &device.options));
     drop(engine);
     let mut cases = Vec::new();
@@ -70,7 +72,7 @@ fn name(file: &Path) -> String {
 }
 
 fn line(file: &Path, result: &spikegrad::Result<CaseReport>) -> String {
-    // Most errors name the file; the line does so once.
+    // Most errors name the file, as does the line; name it once.
     let bare = |what: &str| {
         let what = what.strip_prefix(&format!("{}: ", file.display())).unwrap_or(what);
         what.strip_prefix(&format!("case {}: ", name(file))).unwrap_or(what).to_string()

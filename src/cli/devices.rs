@@ -10,12 +10,12 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Print one JSON object
+    /// Print the list as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Lists what there is. That there is no adapter is no error.
+/// Lists the devices. Having no adapter is not an error.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (adapters, cpu) = (adapters(), device_info());
     let auto = best(&adapters, false).map_or(Device::Cpu, |index| Device::Gpu(Some(index))).to_string();
@@ -41,14 +41,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// wgpu does not say which compiler it has taken, but offers subgroups on DX12 only with DXC, on GPUs of the last ten years.
+/// wgpu does not say which compiler it uses. On GPUs of the last ten years, it offers subgroups on DX12 only with DXC.
 fn compiled_by_fxc(a: &AdapterSummary) -> bool {
     a.backend == "Dx12" && a.subgroups.is_none()
 }
 
 const FXC: &str = "
-DX12 without subgroups: its shaders are compiled by FXC, which is slow and old. For Microsoft's newer DXC put dxcompiler.dll
-of https://github.com/microsoft/DirectXShaderCompiler/releases (1.8.2502 or later) beside the program.";
+The shaders of DX12 adapters without subgroups are compiled by FXC, which is old and slow. To use Microsoft's newer DXC, put
+dxcompiler.dll from https://github.com/microsoft/DirectXShaderCompiler/releases (1.8.2502 or later) next to the program.";
 
 fn row(a: &AdapterSummary) -> Vec<String> {
     let yes = |has: bool| if has { "yes" } else { "no" }.to_string();

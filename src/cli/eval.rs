@@ -6,9 +6,10 @@ use super::{device, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
+use spikegrad::data::OWN;
 use spikegrad::device::Device;
 use spikegrad::train::RunConfig;
-use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, evaluate, stored_config};
+use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, DATA_FILE, evaluate, stored_config};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,24 +17,24 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   spikegrad eval runs/fmnist
-  spikegrad eval runs/shd --speakers 4,5    the speakers that no training utterance is of
-  spikegrad eval runs/shd --on validation   the samples that --validation held out")]
+  spikegrad eval runs/shd --speakers 4,5    the two speakers who are not in the training set
+  spikegrad eval runs/shd --on validation   the samples that `train --validation` held out")]
 pub struct Arguments {
-    /// The folder that train wrote
+    /// The run's folder, as written by train
     run: PathBuf,
-    /// Folder of the data's files, if not the one the run was trained on
+    /// Folder with the data set's files [default: the one that the run was trained on]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// auto, cpu, gpu or gpu:N; by default what the run was trained with
+    /// Evaluate on this device: auto, cpu, gpu or gpu:N [default: the run's]
     #[arg(long, value_parser = device)]
     device: Option<Device>,
-    /// best: the epoch with the best test accuracy; last: where the run stands
+    /// Which checkpoint to load. best: the epoch with the best test (or validation) accuracy; last: the latest
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", hide_possible_values = true)]
     checkpoint: Which,
-    /// Test on what these speakers say only (shd)
+    /// Evaluate only test samples of these speakers (shd)
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     speakers: Vec<u32>,
-    /// test, train, or validation: the training samples that the run held out
+    /// Samples to evaluate on: test, train (without those held out), or validation (those held out)
     #[arg(
         long,
         value_enum,
@@ -45,12 +46,12 @@ pub struct Arguments {
     on: On,
     #[command(flatten)]
     reading: Reading,
-    /// Print one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// The samples to test on.
+/// The samples to evaluate on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum On {
     #[default]
@@ -76,9 +77,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the run in `folder`; before its first epoch is done the last checkpoint stands for the best.
+    /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
-        let config = stored_config(folder)?;
+        let mut config = stored_config(folder)?;
+        if config.preset == OWN && config.data.is_none() {
+            config.data = Some(folder.join(DATA_FILE));
+        }
         let file = match which {
             Which::Best if folder.join(BEST_FILE).exists() => BEST_FILE,
             _ => CHECKPOINT_FILE,
@@ -116,10 +120,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (On::Test, _) => (&data.test, "test"),
         (On::Train, _) => (&*data.train, "training"),
         (On::Validation, Some(held_out)) => (held_out, "validation"),
-        (On::Validation, None) => bail!("{}: the run held no samples out for validation", arguments.run.display()),
+        (On::Validation, None) => {
+            bail!("{}: the run has no validation samples; it was trained without --validation", arguments.run.display())
+        }
     };
-    let mut engine = run.device(arguments.device)?.open(network, run.config.method)?;
-    engine.load(&run.checkpoint.state)?;
+    let weights = &run.checkpoint.state.weights;
+    let mut engine = run.device(arguments.device)?.open(network, run.config.method, weights)?;
     let result = evaluate(engine.as_mut(), set, run.config.batch)?;
 
     let info = engine.info();
@@ -143,7 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     complain(format_args!("data: {}; device: {}", data.origin, super::show::device(&info)));
-    complain(format_args!("spikes: {} of the hidden layers' slots", percents(&density)));
+    complain(format_args!("spike density of the hidden layers: {}", percents(&density)));
     say(format_args!(
         "{} ({} of {}) {on} accuracy, {}, {}",
         percent(result.accuracy()),

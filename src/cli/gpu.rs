@@ -1,4 +1,4 @@
-//! Words about how a gpu device runs its kernels, for the commands that measure and check it.
+//! Arguments that say how the gpu device runs its kernels, for the commands that measure and check it.
 
 use super::Usage;
 use anyhow::{Result, bail};
@@ -9,13 +9,13 @@ use spikegrad::gpu::{DeltaScratch, GpuOptions, Variant};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GpuArguments {
-    /// Run the gpu device's sparse kernels in this variant: plain, cooperative or subgroups [default: bench measures which is
-    /// fastest; conformance takes plain on software adapters, cooperative on hardware]
+    /// Variant of the gpu device's sparse kernels: plain, cooperative or subgroups [default: bench measures which is
+    /// fastest; conformance uses plain on software adapters, cooperative on hardware]
     #[arg(long, value_name = "VARIANT")]
     kernels: Option<Variant>,
-    /// Memory that the gpu device's backward pass uses for deltas: N MiB (usually 8, 32, 64 or 256), or whole, as much as all
-    /// samples of the batch need. More memory means fewer and larger dispatches [default: bench measures which is fastest;
-    /// conformance, and bench with --kernels or --no-tuning, take 4 on software adapters, 32 on hardware]
+    /// Size of the gpu device's delta scratch (gradients of the input currents), MiB: usually 8, 32, 64 or 256, or whole, enough
+    /// for all samples of the batch. A larger one means fewer and larger dispatches [default: bench measures which is fastest;
+    /// conformance, and bench with --kernels or --no-tuning, use 4 on software adapters, 32 on hardware]
     #[arg(long, value_name = "N|whole", allow_negative_numbers = true)]
     delta_mib: Option<DeltaScratch>,
     /// Compile the gpu device's shaders with bounds checks [default: only in debug builds]
@@ -27,14 +27,14 @@ pub struct GpuArguments {
 }
 
 impl GpuArguments {
-    /// As options; everything else is the default's.
+    /// The arguments as options; all other options have their defaults.
     ///
     /// # Errors
-    /// Words that mean nothing on the cpu device, if `device` (resolved) is that.
+    /// Any of these arguments, if `device` (resolved) is the cpu device.
     pub fn options(&self, device: Device) -> Result<GpuOptions> {
         if let (Device::Cpu, Some(word)) = (device, self.first()) {
             bail!(Usage(format!(
-                "{word}: is a setting of the gpu device, and this is the cpu device; use --device gpu"
+                "{word}: applies to the gpu device only, but the device is the cpu; use --device gpu"
             )));
         }
         let checked = match (self.checked, self.unchecked) {
@@ -46,12 +46,12 @@ impl GpuArguments {
         Ok(GpuOptions { variant: self.kernels, delta_bytes, checked, ..GpuOptions::default() })
     }
 
-    /// Whether any of the words was given.
+    /// Whether any of the arguments was given.
     pub fn any(&self) -> bool {
         self.first().is_some()
     }
 
-    /// The first of the words that was given.
+    /// The first of the arguments that was given.
     fn first(&self) -> Option<&'static str> {
         let words = [
             ("--kernels", self.kernels.is_some()),

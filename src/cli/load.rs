@@ -1,4 +1,4 @@
-//! Loading data for a command: the options it shares with others, a bar while recordings are read, and what is bad named.
+//! Loads the data for a command: shared options, a progress bar while recordings are read, and a list of damaged ones.
 
 use super::show::{complain, thousands};
 use anyhow::Result;
@@ -7,21 +7,21 @@ use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress};
 use spikegrad::train::RunConfig;
 use std::path::Path;
 
-/// Bad recordings that are listed by name.
+/// How many bad recordings are listed by name.
 const LISTED: usize = 20;
 
 /// How recordings are read.
 #[derive(clap::Args, Default)]
 pub struct Reading {
-    /// Leave out recordings that are damaged, and count and list them, instead of refusing the set
+    /// Skip damaged recordings, and count and list them, instead of rejecting the data set
     #[arg(long)]
     pub skip_bad: bool,
-    /// Read recordings anew, and keep nothing in the user's cache folder
+    /// Neither read nor write the cached events in the user's cache folder
     #[arg(long)]
     pub no_cache: bool,
 }
 
-/// The data of a run, from the folder named or the run's own; tested on what `speakers` say, if there are any.
+/// Loads a run's data from `folder`, or else from the run's own folder; if there are `speakers`, the test set is limited to them.
 pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speakers: &[u32]) -> Result<DataSet> {
     // Shown on terminals only; indicatif sees to that.
     let bar = ProgressBar::new(0);
@@ -48,7 +48,7 @@ pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speake
         complain(format_args!("warning: {} bad recordings are left out:", thousands(set.bad.len() as u64)));
         set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));
         if set.bad.len() > LISTED {
-            complain(format_args!("  and {} more; --json lists all", thousands((set.bad.len() - LISTED) as u64)));
+            complain(format_args!("  and {} more; use --json to list all", thousands((set.bad.len() - LISTED) as u64)));
         }
     }
     Ok(set)

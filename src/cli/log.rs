@@ -1,9 +1,9 @@
-//! What wgpu logs, on standard error: under `WGPU_VALIDATION`, when someone wants to know.
+//! Prints wgpu's log on standard error if `WGPU_VALIDATION` is set.
 
 use super::show::complain;
 use ::log::{LevelFilter, Log, Metadata, Record};
 
-/// The program's own notes begin so; wgpu's are many.
+/// Target prefix of the program's own log messages. Those of wgpu below warnings are not shown; there are too many.
 const OWN: &str = "spikegrad::";
 
 struct Complaints;
@@ -20,8 +20,8 @@ impl Log for Complaints {
     fn flush(&self) {}
 }
 
-/// Shows warnings and errors of the graphics API and of wgpu, where the environment asks for validation as wgpu reads it, and
-/// with `verbose` in any case, with the program's own notes.
+/// Shows warnings and errors of the graphics API and of wgpu if `WGPU_VALIDATION` is set (and not 0, as wgpu reads it). With
+/// `verbose`, shows them in any case, and the program's own messages.
 pub fn begin(verbose: bool) {
     let validation = std::env::var("WGPU_VALIDATION").is_ok_and(|word| word != "0");
     if (validation || verbose) && ::log::set_logger(&Complaints).is_ok() {

@@ -1,4 +1,4 @@
-//! The command line: words in, exit codes out; everything else is the library's.
+//! The command line: parses arguments, prints results and returns exit codes. The work is done by the library.
 
 mod bench;
 mod conformance;
@@ -21,7 +21,7 @@ use spikegrad::device::Device;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// Trains spiking neural networks with sparse spiking gradient descent, on any GPU that wgpu reaches and on the CPU.
+/// Train spiking neural networks with sparse spiking gradient descent, on the CPU and on any GPU that wgpu supports.
 #[derive(Parser)]
 #[command(name = "spikegrad", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -30,49 +30,51 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Presets: fmnist, fmnist-conv, fmnist-deep, nmnist, shd: the paper's three data sets, and its convolutional and deep networks.
---data DIR names the folder of their files as published: four idx.gz; Train.zip and Test.zip or the folders; shd_train.h5
-and shd_test.h5, gzipped or not.
+Presets: fmnist, fmnist-conv and fmnist-deep (Fashion-MNIST), nmnist (N-MNIST), shd (Spiking Heidelberg Digits): the networks
+and data sets of the paper. --data DIR names the folder with the published files: four idx.gz files; Train.zip and Test.zip, or
+the unpacked folders; shd_train.h5 and shd_test.h5, gzipped or not.
 
-Devices: auto takes a hardware GPU if there is one, else the CPU; gpu takes the best adapter, software ones
-included; gpu:N the one with that number in `spikegrad devices`. WGPU_BACKEND=vulkan|metal|dx12|gl restricts them, and
-SPIKEGRAD_LIMITS takes from them what smaller devices lack: webgpu or downlevel, no-timestamps, no-subgroups, lanes=N,
-binding=BYTES, with commas between.
+Devices: auto uses a hardware GPU if there is one, else the CPU. gpu uses the best adapter, including software adapters;
+gpu:N uses adapter N of `spikegrad devices`.
 
-With WGPU_VALIDATION=1 and WGPU_DEBUG=1, what the graphics API's validation layers find is printed on standard error (on Vulkan, Debian's
-vulkan-validationlayers).
+Environment variables:
+  WGPU_BACKEND=vulkan|metal|dx12|gl   restricts the adapters to a graphics API
+  SPIKEGRAD_LIMITS=...                emulates a smaller device; a comma-separated list of webgpu, downlevel, no-timestamps,
+                                      no-subgroups, lanes=N (invocations per workgroup), binding=BYTES
+  WGPU_VALIDATION=1 WGPU_DEBUG=1      print messages of the graphics API's validation layers on standard error (for Vulkan,
+                                      install Debian's vulkan-validationlayers)
 
-Exit codes: 0 done; 1 the work failed, was interrupted, or a check did not hold; 2 the words were off.
+Exit codes: 0 success; 1 failure, failed check or interrupted; 2 invalid arguments.
 
 Examples:
-  spikegrad train fmnist                          trains on Fashion-MNIST, writes runs/fmnist
-  spikegrad eval runs/fmnist                      its test accuracy
-  spikegrad raster runs/fmnist --out sample.png   a test sample's spikes through the network
-  spikegrad bench fmnist --device gpu             sparse against dense, pass by pass
-  spikegrad reproduce all --quick                 the paper's figures, on one page
-  spikegrad selfcheck --out selfcheck.json        what this GPU does, as a file to send";
+  spikegrad train fmnist                          train on Fashion-MNIST, write the run to runs/fmnist
+  spikegrad eval runs/fmnist                      print its test accuracy
+  spikegrad raster runs/fmnist --out sample.png   draw a test sample's spikes in the network
+  spikegrad bench fmnist --device gpu             compare sparse and dense, with times per kernel
+  spikegrad reproduce all --quick                 compute the paper's figures, on one page
+  spikegrad selfcheck --out selfcheck.json        test and measure a GPU, write a file to send to the project";
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the devices: adapters, limits and features that matter, and which one `auto` takes
+    /// List the devices, their relevant limits and features, and which one `auto` uses
     Devices(devices::Arguments),
     /// Train a network and write the run to a folder
     Train(train::Arguments),
-    /// Test a run's checkpoint on all samples of the test set
+    /// Measure the accuracy of a run's checkpoint on the test set
     Eval(eval::Arguments),
-    /// Draw the spikes of a test sample through a network as a PNG
+    /// Draw the spikes of a test sample in a network as a PNG
     Raster(raster::Arguments),
-    /// Play golden cases on a device and compare every value with theirs
+    /// Run golden cases (small networks with known results) on a device and compare all results
     Conformance(conformance::Arguments),
-    /// Measure training steps: each pass, whole steps, memory, densities
+    /// Measure the time and memory of training steps and their kernels
     Bench(bench::Arguments),
-    /// Compute a figure or table of the paper anew: CSV, PNG and settings
+    /// Recompute a figure or table of the paper: CSV, PNG and settings
     Reproduce(reproduce::Arguments),
-    /// Find out in three minutes what a GPU does, and write one file to send to the project
+    /// Test and measure a GPU in three minutes, and write one file to send to the project
     Selfcheck(selfcheck::Arguments),
 }
 
-/// Words that cannot work, whatever the files and devices are.
+/// Invalid arguments, whatever the files and devices are.
 #[derive(Debug)]
 struct Usage(String);
 
@@ -84,12 +86,12 @@ impl Display for Usage {
     }
 }
 
-/// An error of the library that the words alone have caused; for `map_err`.
+/// Turns an error of the library that is caused by the arguments into a usage error; for `map_err`.
 fn usage(error: impl Display) -> anyhow::Error {
     Usage(error.to_string()).into()
 }
 
-/// clap's parser of `--device`.
+/// Parses `--device` for clap.
 fn device(word: &str) -> Result<Device, String> {
     word.parse().map_err(|_| "must be auto, cpu, gpu or gpu:N".into())
 }

@@ -1,27 +1,28 @@
-//! What a training run shows while it works: a bar, a line an epoch, warnings.
+//! Progress of a training run: a bar, a line per epoch, warnings.
 
 use super::show::{self, clock, complain, magnitude, percent, percents, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use spikegrad::engine::LayerMethod;
 use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// How much is said, and where.
+/// How much is printed, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Voice {
     /// Lines on standard output, the bar on standard error.
     Normal,
     /// Everything on standard error: standard output is for one JSON object.
     Aside,
-    /// Warnings alone.
+    /// Warnings only.
     Quiet,
 }
 
 impl Voice {
-    /// Says a line of the run's story.
+    /// Prints a line about the run.
     pub fn tell(self, line: &str) {
         match self {
-            // The run goes on whether or not someone can read about it.
+            // The run continues even if the line cannot be printed.
             Voice::Normal => drop(say(line)),
             Voice::Aside => complain(line),
             Voice::Quiet => {}
@@ -41,11 +42,12 @@ pub struct Reporter {
     measured: &'static str,
 }
 
-/// The bar is drawn anew at most this often.
+/// Minimum time between two redraws of the bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
 impl Reporter {
-    /// `introduction` is told when training begins, `measured` is what epochs are measured on: `test` or `validation`. The bar is shown on terminals only; indicatif sees to that.
+    /// `introduction` is printed when training begins, `measured` is what epochs are measured on: `test` or `validation`. The bar is
+    /// shown on terminals only; indicatif checks that.
     pub fn new(voice: Voice, measured: &'static str, introduction: Vec<String>) -> Self {
         let bar = match voice {
             Voice::Quiet => ProgressBar::hidden(),
@@ -57,12 +59,12 @@ impl Reporter {
         Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction, measured }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Seconds that training the rest will take, the tests not counted.
+    /// Seconds that the rest of the training will take, without the tests.
     fn seconds_left(&self, step: &StepProgress) -> f64 {
         let left = (step.epochs + 1 - step.epoch) * self.samples - step.sums.samples.min(self.samples);
         left as f64 * step.session_seconds / step.session_samples.max(1) as f64
@@ -86,16 +88,16 @@ impl Observer for Reporter {
     }
 
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
-        let layers = choice.methods.iter().zip(&choice.densities).map(|(method, &density)| {
-            let word = match method {
-                LayerMethod::Sparse => "sparse",
-                LayerMethod::Dense => "dense",
-            };
-            format!("{word} ({})", percent(density))
+        let layers = choice.methods.iter().map(|method| match method {
+            LayerMethod::Sparse => "sparse",
+            LayerMethod::Dense => "dense",
         });
-        let layers: Vec<String> = layers.collect();
-        let from = percent(choice.crossover);
-        let line = format!("auto     layers {}; dense pays from a density of {from}", layers.join(", "));
+        let layers: Vec<&str> = layers.collect();
+        let crossover = match choice.crossover {
+            density if density < 1.0 => format!("; dense is faster above {}", percent(density)),
+            _ => String::new(),
+        };
+        let line = format!("method   {} (density {}{crossover})", layers.join(" / "), percents(&choice.densities));
         self.bar.suspend(|| self.voice.tell(&line));
     }
 
@@ -113,9 +115,10 @@ impl Observer for Reporter {
         self.bar.set_position(step.batch);
     }
 
-    fn on_epoch(&mut self, record: &EpochRecord) {
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let line = epoch_line(record, self.epochs, self.measured);
         self.bar.suspend(|| self.voice.tell(&line));
+        ControlFlow::Continue(())
     }
 
     fn on_warning(&mut self, warning: &Warning) {
@@ -143,7 +146,7 @@ fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
         show::three_digits(record.train_seconds + record.test_seconds)
     );
     if let Some(rescue) = &record.rescued {
-        line.push_str(&format!("  (hidden[{}] drawn anew, weights × {:.2})", rescue.layer, rescue.factor));
+        line.push_str(&format!("  (hidden[{}] re-initialised, weights × {:.2})", rescue.layer, rescue.factor));
     }
     line
 }

@@ -1,13 +1,13 @@
-//! `spikegrad raster`, and the raster that train leaves.
+//! `spikegrad raster`, and the raster plot that train writes.
 
 use super::eval::{Run, Which};
 use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, usage};
 use anyhow::{Result, bail};
-use spikegrad::data::{DataSet, data_set, shd};
+use spikegrad::data::DataSet;
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, TrainingState};
+use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
@@ -19,35 +19,34 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  spikegrad raster runs/fmnist --sample 7 --out seven.png   a trained network
-  spikegrad raster fmnist --out untrained.png               the preset's initial weights")]
+  spikegrad raster runs/fmnist --sample 7 --out seven.png   draw a sample in a trained network
+  spikegrad raster fmnist --out untrained.png               draw one with the preset's initial weights")]
 pub struct Arguments {
-    /// The folder that train wrote (its best checkpoint is used), or a preset: the untrained network
+    /// The run's folder, as written by train, for its best checkpoint; or a preset, for its untrained network
     #[arg(value_name = "RUN_DIR|PRESET")]
     what: String,
-    /// Sample of the test set, from 0
+    /// Number of the test sample, from 0
     #[arg(long, value_name = "K", default_value_t = 0)]
     sample: usize,
-    /// The PNG to write
+    /// Write the PNG to this file
     #[arg(long, value_name = "FILE.png")]
     out: PathBuf,
-    /// Folder of the data's files
+    /// Folder with the data set's files [default: as for train, or the one that the run was trained on]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
     reading: Reading,
-    /// auto, cpu, gpu or gpu:N; by default auto, or what the run was trained with
+    /// Run on this device: auto, cpu, gpu or gpu:N [default: auto, or the run's]
     #[arg(long, value_parser = device)]
     device: Option<Device>,
 }
 
 /// Draws one sample.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Subject { config, state, device, state_name } = subject(arguments)?;
+    let Subject { config, weights, device, state_name } = subject(arguments)?;
     let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
-    let mut engine = device.open(&config.network, config.method)?;
-    engine.load(&state)?;
-    let title = title(&config, arguments.sample, &state_name);
+    let mut engine = device.open(&config.network, config.method, &weights)?;
+    let title = title(&config, &data, arguments.sample, &state_name);
     let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
     raster_png(&arguments.out, &raster)?;
     let class = |c: usize| match raster.class_names.as_ref().and_then(|names| names.get(c)) {
@@ -69,9 +68,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// A network to draw.
 struct Subject {
     config: RunConfig,
-    state: TrainingState,
+    weights: Weights,
     device: Device,
-    /// What has become of the weights: `after epoch 7`.
+    /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
 }
 
@@ -80,37 +79,27 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
         let config = presets::ours(word).map_err(usage)?;
-        let state = TrainingState::new(Weights::init(&config.network, config.seed));
+        let weights = Weights::init(&config.network, config.seed);
         let device = arguments.device.unwrap_or_default();
-        return Ok(Subject { config, state, device, state_name: "untrained".into() });
+        return Ok(Subject { config, weights, device, state_name: "untrained".into() });
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
-            "`{word}` is neither a preset ({}) nor a folder that train wrote",
+            "`{word}` is neither a preset ({}) nor a folder written by train",
             presets::NAMES.join(", ")
         )));
     }
     let run = Run::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
-    Ok(Subject { config: run.config, state: run.checkpoint.state, device, state_name })
+    Ok(Subject { config: run.config, weights: run.checkpoint.state.weights, device, state_name })
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
-pub fn title(config: &RunConfig, sample: usize, state: &str) -> String {
-    format!("{} test sample {sample}, {} {state}", data_name(&config.preset), sizes(&config.network.sizes()))
+pub fn title(config: &RunConfig, data: &DataSet, sample: usize, state: &str) -> String {
+    format!("{} test sample {sample}, {} {state}", data.name, sizes(&config.network.sizes()))
 }
 
-/// The data set's name in titles.
-pub fn data_name(preset: &str) -> &str {
-    match data_set(preset) {
-        "fmnist" => "Fashion-MNIST",
-        "nmnist" => "N-MNIST",
-        "shd" => "SHD",
-        other => other,
-    }
-}
-
-/// What the network makes of test sample `k`.
+/// Runs test sample `k` through the network.
 pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: usize, title: String) -> Result<Raster> {
     if k >= data.test.len() {
         bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
@@ -131,26 +120,14 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     });
     let classes = network.classes();
     let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
-    // Of equal logits the first wins, as in the test.
-    let first_largest = |best: usize, c: usize| if inspection.logits[c] > inspection.logits[best] { c } else { best };
     Ok(Raster {
         title,
         time_steps: network.time_steps,
         dt_ms: network.dt_ms,
         panels: std::iter::once(input).chain(hidden).collect(),
         readout: (0..classes).map(potentials).collect(),
-        class_names: class_names(&config.preset),
+        class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,
-        predicted: (0..classes.min(inspection.logits.len())).fold(0, first_largest),
+        predicted: first_largest(&inspection.logits),
     })
-}
-
-fn class_names(preset: &str) -> Option<Vec<String>> {
-    let names =
-        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    match data_set(preset) {
-        "fmnist" => Some(names.map(String::from).to_vec()),
-        "shd" => Some(shd::WORDS.map(String::from).to_vec()),
-        _ => None,
-    }
 }

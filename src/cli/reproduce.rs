@@ -14,42 +14,42 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-WHAT is table-3, fig-6 to fig-23, b-th, appendix-b, accuracy, or all; --list says what each is.
+WHAT is table-3, fig-6 to fig-23, b-th, appendix-b, accuracy, or all; --list describes each.
 
-Each leaves NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) in DIR, and index.html shows all that
-DIR has. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command goes on from there, and figures that
-need the same points share them. To compute anew, use another DIR.
+Writes NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) to DIR, and an index.html with all figures in
+DIR. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command continues from there, and figures that
+need the same points share them. To recompute all points, use another DIR.
 
 Examples:
   spikegrad reproduce fig-10 --quick --out figures
   spikegrad reproduce all --quick --data nmnist=data/nmnist --data shd=data/shd --out figures
   spikegrad reproduce fig-21 --device gpu --merge laptop/fig-21.csv --out figures")]
 pub struct Arguments {
-    /// The figure or table, or all
+    /// The figure or table to compute, or all
     #[arg(required_unless_present = "list")]
     what: Option<String>,
-    /// List the names
+    /// List the figures and tables, and what each measures
     #[arg(long)]
     list: bool,
-    /// Seeds of each point [default: 3, with --quick 2]
+    /// Number of seeds per point [default: 3, or 2 with --quick]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// About a minute each: smaller networks, fewer samples, epochs and repeats
+    /// Use smaller networks, fewer samples, epochs and repeats: about a minute per figure
     #[arg(long)]
     quick: bool,
-    /// Folder of the figures
+    /// Folder to write the figures to
     #[arg(long, value_name = "DIR", default_value = "figures")]
     out: PathBuf,
-    /// Folder of a data set's files, as SET=DIR, or one that holds folders fmnist, nmnist, shd; may be given several times
+    /// Folder with a data set's files, as SET=DIR, or a folder with subfolders fmnist, nmnist and shd; can be repeated
     #[arg(long, value_name = "[SET=]DIR")]
     data: Vec<String>,
-    /// auto, cpu, gpu or gpu:N
+    /// Compute on this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device)]
     device: Device,
-    /// CSV of the same figure from another machine, drawn with this one's; may be given several times
+    /// Add the CSV of the same figure from another machine to the figure; can be repeated
     #[arg(long, value_name = "FILE.csv", num_args = 1..)]
     merge: Vec<PathBuf>,
-    /// Read recordings anew, and keep nothing in the user's cache folder
+    /// Neither read nor write the cached events in the user's cache folder
     #[arg(long)]
     no_cache: bool,
 }
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         name => vec![reproduce::item(name).map_err(usage)?],
     };
     if what == "all" && !arguments.merge.is_empty() {
-        return Err(usage("--merge: the CSV of one figure joins that figure; name it instead of all"));
+        return Err(usage("--merge: cannot be used with all; name the figure that the CSV belongs to"));
     }
     let options = Options {
         out: arguments.out.clone(),
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         merge: arguments.merge.clone(),
     };
     let stop =
-        stop_on_signal("finishing what is at hand; the same command goes on from here. Once more quits at once")?;
+        stop_on_signal("stopping soon; the same command continues from here. Press Ctrl-C again to quit immediately")?;
     let (mut missing, mut failed) = (Vec::new(), false);
     for item in &items {
         let clock_of_item = Instant::now();
@@ -94,9 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                     files.join(" ")
                 ))?;
             }
-            // One of many is noted, and the others go on.
+            // With several figures, the others are still computed.
             Err(e) if items.len() > 1 && !matches!(e, Error::Interrupted) => {
-                complain(format_args!("warning: {} is left out: {e}", item.name));
+                complain(format_args!("warning: skipped {}: {e}", item.name));
                 failed |= !matches!(e, Error::Data(_) | Error::Unsupported(_));
                 missing.push((item.name.to_string(), e.to_string()));
             }
@@ -105,6 +105,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         page::write(&options.out, &missing)?;
     }
     say(options.out.join(page::PAGE_FILE).display())?;
-    // Data that are not at hand are no failure.
+    // Missing data sets are not a failure.
     Ok(if failed || missing.len() == items.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

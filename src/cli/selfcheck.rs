@@ -12,38 +12,38 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Measures and tests one GPU in at most three minutes, without data sets and without the network. Each part runs in a process of
-its own, and the file is rewritten after each: if the driver hangs or crashes, the file says where, and the other parts
-still run.
+Tests and measures one GPU in at most three minutes; needs no data set and no network connection. Each section runs in a
+process of its own, and the file is rewritten after each: if the driver hangs or crashes, the file says where, and the other
+sections still run.
 
-The file holds no user, host or path names. It holds names, versions, limits and features of all adapters and of their drivers;
-results of small tests of arithmetic, atomics and subgroups; golden cases, hashes of trained weights and times of training
-steps and kernels; and error messages.
+The file contains names, versions, limits and features of all adapters and their drivers; results of small tests of
+arithmetic, atomics and subgroups; results of golden cases, hashes of trained weights, and times of training steps and kernels;
+and error messages. It contains no user names, host names or paths.
 
-Ten lines are printed at the end: PASS, DIFFERS (something that may differ from GPU to GPU, such as rounding, does) or FAIL
-for each part. Exit code 1 if a part fails.
+Prints ten lines at the end, with a verdict per section: PASS, DIFFERS (in something that is up to the GPU, such as
+rounding) or FAIL. Exit code 1 if a section fails.
 
 Examples:
   spikegrad selfcheck --out selfcheck.json
-  spikegrad selfcheck --device gpu:1                  the second adapter in `spikegrad devices`
-  WGPU_BACKEND=dx12 spikegrad selfcheck               through another graphics API")]
+  spikegrad selfcheck --device gpu:1                  check adapter gpu:1 of `spikegrad devices`
+  WGPU_BACKEND=dx12 spikegrad selfcheck               use another graphics API")]
 pub struct Arguments {
     /// Write the report to this file, replacing it
     #[arg(long, value_name = "FILE.json", default_value = "selfcheck.json")]
     out: PathBuf,
-    /// gpu (the best adapter, software ones included) or gpu:N
+    /// Check this adapter: gpu (the best one, including software adapters) or gpu:N
     #[arg(long, default_value = "gpu", value_parser = device)]
     device: Device,
     /// Check with small networks, in half a minute
     #[arg(long)]
     quick: bool,
-    /// Multiply all time limits by N, for slow or busy machines; nothing is cut short then
+    /// Multiply all time limits by N, so that nothing is cut short on slow or busy machines
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     patience: u32,
-    /// Run one section and tell what it finds line by line; how the program starts itself
+    /// Run one section and print its findings line by line; the program starts itself this way
     #[arg(long, hide = true, value_name = "NAME")]
     section: Option<Section>,
-    /// With --section: milliseconds after which it begins nothing new
+    /// With --section: milliseconds after which nothing new is started
     #[arg(long, hide = true, value_name = "MS", requires = "section", default_value_t = 10_000)]
     milliseconds: u64,
 }
@@ -70,7 +70,7 @@ fn run_section(section: Section, device: Option<usize>, arguments: &Arguments) -
     let mut emit = |message: Message| {
         let line = serde_json::to_string(&message).unwrap_or_default();
         let mut out = std::io::stdout().lock();
-        // Nobody listens any more: the program that started this one has ended.
+        // The program that started this one has ended.
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
             std::process::exit(1);
         }
@@ -80,20 +80,20 @@ fn run_section(section: Section, device: Option<usize>, arguments: &Arguments) -
 }
 
 fn check(device: Option<usize>, arguments: &Arguments) -> Result<ExitCode> {
-    let program = std::env::current_exe().context("the program's own file")?;
+    let program = std::env::current_exe().context("cannot find the program's own file")?;
     let command = |section: Section, device: Option<usize>, time: Time| {
         let mut command = Command::new(&program);
         let device = Device::Gpu(device).to_string();
         command.args(["selfcheck", "--section", section.name(), "--device", &device]);
         command.args(["--milliseconds", &time.soft.as_millis().to_string()]);
         command.args(arguments.quick.then_some("--quick"));
-        // A panic tells where it came from.
+        // So that a panic says where it came from.
         command.env("RUST_BACKTRACE", "1");
         command
     };
     if !arguments.quick {
         let seconds = MOST_SECONDS * u64::from(arguments.patience);
-        complain(format_args!("at most {seconds} s; close what else uses the GPU for undisturbed times"));
+        complain(format_args!("takes at most {seconds} s; for accurate times, close other programs that use the GPU"));
     }
     let mut number = 0;
     let mut began = |section: Section| {

@@ -1,4 +1,4 @@
-//! What the program says: lines that no closed pipe makes fail, and numbers for people.
+//! Output: lines, without failing on a closed pipe, and numbers in readable form.
 
 use anyhow::{Context, Result};
 use spikegrad::engine::DeviceInfo;
@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// A line on standard output. A reader that has gone away (`| head`) is no error: the work and its exit code matter.
+/// Prints a line on standard output. A closed pipe (`| head`) is not an error; the work and its exit code matter.
 pub fn say(line: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
@@ -15,17 +15,17 @@ pub fn say(line: impl Display) -> Result<()> {
     }
 }
 
-/// A line on standard error. Where even that cannot be written, there is nowhere left to say so.
+/// Prints a line on standard error. If that fails, there is nowhere left to report it.
 pub fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// The one JSON object of `--json`, on one line.
+/// Prints the JSON object of `--json` on one line.
 pub fn say_json(value: &serde_json::Value) -> Result<()> {
     say(value)
 }
 
-/// An error with its causes. Some errors name their cause themselves; it is not said twice.
+/// An error with its causes. Some errors include their cause in their own message; it is not repeated.
 pub fn causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
         true => said,
@@ -125,7 +125,7 @@ fn is_plain(word: &str, others: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
-/// Columns of text, as wide as they need; those of numbers are aligned at the right.
+/// Lines of a table with columns as wide as their content; those from `right_from` on, the numbers, are right-aligned.
 pub fn table(rows: &[Vec<String>], right_from: usize) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Ctrl-C, and a system that asks the program to end.
+//! Ctrl-C, and signals that ask the program to end.
 
 use super::show::complain;
 use anyhow::{Context, Result};
@@ -15,11 +15,11 @@ pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
         }
         complain(format_args!("\n{words}"));
     })
-    .context("Ctrl-C cannot be watched")?;
+    .context("cannot handle Ctrl-C")?;
     Ok(stop)
 }
 
-/// SIGINT, SIGTERM and, unless `nohup` has seen to that, the SIGHUP of a terminal that closes.
+/// Calls `on_signal` on SIGINT, SIGTERM and, unless it is ignored (`nohup`), on the SIGHUP of a closing terminal.
 #[cfg(unix)]
 fn watch(on_signal: impl Fn() + Send + 'static) -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -35,7 +35,7 @@ fn watch(on_signal: impl Fn() + Send + 'static) -> Result<()> {
     Ok(ctrlc::set_handler(on_signal)?)
 }
 
-/// Whether the program was started with this signal ignored, as far as the system says so in a file.
+/// Whether the program was started with this signal ignored; false if `/proc` does not say.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -20,8 +20,10 @@ use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::presets;
 use spikegrad::system::available_memory;
 use spikegrad::train::{
-    self, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, metrics, stored_config,
+    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
+    stored_config,
 };
+use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,105 +35,106 @@ const CURVES_FILE: &str = "curves.png";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Writes to the run's folder: config.toml (everything resolved), metrics.jsonl (a line an epoch),
+Writes these files to the run's folder: config.toml (all settings), metrics.jsonl (a line per epoch),
 checkpoint.safetensors, best.safetensors, raster.png, curves.png.
 
-Ctrl-C finishes the step, writes the checkpoint, says how to resume, and exits with 1; once more quits at
-once. A resumed run ends in the same bits as one that never stopped. With --resume the run's own settings
-hold; any given again must agree, but for --data, --device, kernels, delta_mib, checkpoint_seconds and,
-without a schedule, more --epochs.
+Ctrl-C finishes the current step, writes a checkpoint, prints the command that resumes the run, and exits with 1;
+a second Ctrl-C quits immediately. A resumed run ends with the same bits as an uninterrupted one. It keeps its
+own settings; a setting that is given again must not differ, except --data, --device, kernels, delta_mib and
+checkpoint_seconds. --epochs may be increased if the learning rate has no schedule.
 
 Examples:
   spikegrad train fmnist
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
-  spikegrad train nmnist --data data/nmnist          Train.zip and Test.zip, or the folders Train and Test
+  spikegrad train nmnist --data data/nmnist          reads Train.zip and Test.zip, or the folders Train and Test
   spikegrad train shd --data data/shd --validation speakers:0,1
   spikegrad train runs/wide/config.toml --seed 2
   spikegrad train fmnist --out runs/wide --resume")]
 pub struct Arguments {
-    /// fmnist, fmnist-conv, fmnist-deep, nmnist, shd, or a TOML file with a preset and what differs from it
+    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd), or a TOML file that names a preset and the settings that differ
     #[arg(value_name = "PRESET|CONFIG.toml")]
     what: String,
-    /// Folder of the data's files; by default the one that SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD names;
-    /// else, of Fashion-MNIST, where it is usually installed, or the shipped subset
+    /// Folder with the data set's files [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD; for Fashion-MNIST
+    /// then the folder where it is usually installed, else the shipped subset]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// auto, cpu, gpu or gpu:N
+    /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
     #[arg(long, value_parser = device)]
     device: Option<Device>,
-    /// Neurons of the hidden layers, as many numbers as layers
+    /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     hidden: Option<Vec<usize>>,
-    /// Passes over the training set
+    /// Number of passes over the training set
     #[arg(long, value_name = "E")]
     epochs: Option<u64>,
-    /// Samples in a batch
+    /// Samples per batch
     #[arg(long, value_name = "B")]
     batch: Option<usize>,
     /// Learning rate
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Epochs over which the learning rate rises from 0
+    /// Raise the learning rate linearly from 0 over the first E epochs
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     warmup: Option<f64>,
-    /// Each update shrinks weights by the learning rate times this (AdamW)
+    /// Weight decay (AdamW): each update reduces the weights by the learning rate times X
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// Membrane time constant of the hidden layers, ms: one for all, or as many as layers
+    /// Membrane time constant of the hidden layers, ms: one for all layers, or one per layer
     #[arg(long, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true)]
     tau: Option<Vec<f64>>,
-    /// Slope of every hidden layer's surrogate gradient
+    /// Slope beta of the surrogate gradient of all hidden layers
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     beta: Option<f64>,
-    /// Scale each hidden layer's initial weights until its neurons spike so often in a sample; 0: as they are drawn
+    /// Rescale initial weights so that each hidden neuron spikes X times per sample on average (0: no rescaling)
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     initial_spikes: Option<f64>,
-    /// Any field of config.toml: augment.flip=true, network.readout.logits=sum; may be given several times
+    /// Set a field of config.toml, such as augment.flip=true or network.readout.logits=sum; can be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
-    /// Backward threshold of every hidden layer; inf leaves the surrogate unmasked
+    /// Backward threshold B_th of all hidden layers: the gradient is 0 unless |V - V_th| < B_th (inf: never masked)
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     b_th: Option<f64>,
-    /// Decides initial weights and the order of the samples
+    /// Seed of the initial weights and the order of the samples
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// auto [default]: sparse or dense for each layer, from measured densities; sparse: cost follows the spikes; dense,
-    /// the baseline: matrix products over [B, T, N] arrays; reference: the paper's baseline, unmasked, a time loop
+    /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
+    /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
+    /// surrogate gradient [default: auto]
     #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
     method: Option<MethodWord>,
-    /// Train on the first N samples only; the test set stays whole
+    /// Train on the first N samples only; the test set is not limited
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Training samples to hold out: none, last:N, fraction:F, fraction:F:SEED or speakers:A,B (shd). Epochs are measured
-    /// on them and the best chosen by them; the test set is left for eval
+    /// Hold out training samples: none, last:N, fraction:F, fraction:F:SEED or speakers:A,B (shd). The accuracy after each epoch
+    /// and the best epoch are measured on them instead of the test set, which is left for eval
     #[arg(long, value_name = "WHICH", value_parser = validation)]
     validation: Option<Validation>,
     #[command(flatten)]
     reading: Reading,
-    /// The run's folder [default: runs/PRESET, with a number where that exists]
+    /// The run's folder [default: runs/PRESET, with a number if that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out, or the last one in runs/
+    /// Continue the run in --out [default: the preset's last run in runs/]
     #[arg(long)]
     resume: bool,
-    /// The paper's exact settings (Table 3) where ours are better
+    /// Use the paper's exact settings (Table 3) instead of ours, which reach higher accuracies
     #[arg(long)]
     paper: bool,
-    /// Do not measure which kernels and which memory for deltas are fastest on a GPU; take the usual ones
+    /// Do not measure which kernel variant and size of the delta scratch are fastest on this GPU; use the defaults
     #[arg(long)]
     no_tuning: bool,
-    /// Do not draw a layer anew that has no active entry left
+    /// Do not re-initialise a layer that has no active entry (none within B_th of the threshold)
     #[arg(long)]
     no_rescue: bool,
-    /// Say nothing but warnings, errors and a last line
+    /// Print only warnings, errors and the result
     #[arg(long)]
     quiet: bool,
-    /// Print one JSON object on standard output when done; progress goes to standard error
+    /// Print the result as one JSON object on standard output, and progress on standard error
     #[arg(long)]
     json: bool,
 }
 
-/// clap's parser of `--validation`.
+/// Parses `--validation` for clap.
 fn validation(word: &str) -> Result<Validation, String> {
     word.parse().map_err(|e: Error| e.to_string())
 }
@@ -154,7 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let folder = folder(arguments)?;
     let mut config = config(arguments, &folder)?;
-    let stop = stop_on_signal("finishing the step and writing the checkpoint; once more quits at once")?;
+    let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
@@ -171,8 +174,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let needs = needs_really;
     if data.subset {
         complain(format_args!(
-            "warning: this is a small subset, good for trying things; accuracies on it mean little. For all 70,000 \
-             images: {}",
+            "warning: training on a small subset of Fashion-MNIST, for trying things out; its accuracies mean little. For \
+             all 70,000 images: {}",
             how_to_get()
         ));
     }
@@ -180,10 +183,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let clock = Instant::now();
     let mut reporter =
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
-    let outcome = train::train(&config, &data, engine.as_mut(), &folder, arguments.resume, &stop, &mut reporter);
+    let training =
+        Training::new(&config, &data).folder(&folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
+    let outcome = training.run_on(engine.as_mut());
     reporter.clear();
     let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {
-        Outcome::Finished(summary) => (summary, false),
+        Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
         Outcome::Interrupted(summary) => (summary, true),
     };
     if !interrupted {
@@ -204,14 +209,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The device with the kernels and the memory for δ that the run was begun with; with kernels that it chooses, where it
-/// lacks those.
+/// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of
+/// its own choice.
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
+    let weights = Weights::init(&config.network, config.seed);
     let open = |variant| {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
         let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
         let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
-        device.open_with(&config.network, config.method, options)
+        device.open_with(&config.network, config.method, &weights, options)
     };
     open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
 }
@@ -226,7 +232,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
         // A run's own configuration is called config.toml; the run would be called config.
         (Some(_), Some(stem)) if stem == "config" => presets::load(path, arguments.paper)?.preset,
         (_, Some(stem)) => stem.to_string_lossy().into_owned(),
-        (_, None) => bail!(Usage(format!("`{}` names no preset and no file", arguments.what))),
+        (_, None) => bail!(Usage(format!("`{}` is neither a preset nor a file", arguments.what))),
     };
     let numbered = |n: u64| match n {
         1 => Path::new("runs").join(&stem),
@@ -239,11 +245,11 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
     // A start that was refused leaves a folder without a run.
     match (1..free).rev().map(numbered).find(|folder| folder.join(CONFIG_FILE).exists()) {
         Some(last) => Ok(last),
-        None => bail!("{}: no run to resume; name its folder with --out", numbered(1).display()),
+        None => bail!("{}: no run to resume; pass its folder as --out", numbered(1).display()),
     }
 }
 
-/// What is named, with what the flags change.
+/// The configuration of the named preset, file or run, with the changes of the flags.
 fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
     let word = &arguments.what;
     let file = word.ends_with(".toml");
@@ -255,14 +261,14 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
             let mut stored = stored_config(folder)?;
             if stored.preset != named.preset {
                 bail!(
-                    "{}: holds a run of {}, not of {}; name its preset",
+                    "{}: contains a run of preset {}, not {}; use the run's preset",
                     folder.display(),
                     stored.preset,
                     named.preset
                 );
             }
             if arguments.paper {
-                // Where ours differ: a run that was begun without --paper is not taken for one of the paper's.
+                // Takes the settings in which ours differ from the paper's, so that a run started without --paper is refused.
                 (stored.adam, stored.schedule) = (named.adam, named.schedule);
                 (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
                 stored.augment = named.augment;
@@ -304,7 +310,10 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     if let Some(taus) = &arguments.tau {
         let layers = config.network.hidden.len();
         if taus.len() != 1 && taus.len() != layers {
-            bail!(Usage(format!("--tau names {} time constants; there are {layers} hidden layers", taus.len())));
+            bail!(Usage(format!(
+                "--tau: {} time constants for {layers} hidden layers; give 1 or {layers}",
+                taus.len()
+            )));
         }
         let all = taus.iter().cycle();
         config.network.hidden.iter_mut().zip(all).for_each(|(layer, &tau)| layer.tau_ms = tau);
@@ -334,7 +343,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What the run will take, at the density of its data and usual ones within.
+/// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
 fn needs(config: &RunConfig, data: &DataSet, device: Device, delta_bytes: Option<u64>) -> Result<Estimate> {
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
@@ -361,7 +370,7 @@ fn introduction(
     let epochs = if config.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", thousands(config.epochs)) };
     let schedule = match config.schedule {
         LearningRate::Constant {} => "",
-        LearningRate::Cosine { .. } => " falling as a cosine",
+        LearningRate::Cosine { .. } => " with cosine decay",
     };
     let (batch, lr, seed) = (config.batch, config.adam.lr, config.seed);
     vec![
@@ -399,10 +408,9 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample through the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let name = raster::data_name(&config.preset);
     let best = Run::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
-    let title = raster::title(config, 0, &format!("after {}", best.moment()));
+    let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
     let points: Vec<CurvePoint> = metrics::read(&folder.join(METRICS_FILE))?
         .into_iter()
@@ -416,7 +424,7 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
         })
         .collect();
     let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{name}, {}{on}", network_line(config)), &points)?)
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{}, {}{on}", data.name, network_line(config)), &points)?)
 }
 
 /// The command that continues the run in `folder`.
@@ -425,11 +433,11 @@ fn resume_command(config: &RunConfig, folder: &Path) -> String {
     format!("{} train {} --resume --out {}", shell_word(Path::new(&program)), config.preset, shell_word(folder))
 }
 
-/// Says how to go on after what is not the run's own fault: a full disk, a device that was lost.
+/// Adds the command that continues the run to errors with an external cause: a full disk, a lost device.
 fn with_remedy(error: Error, config: &RunConfig, folder: &Path) -> anyhow::Error {
     match error {
         Error::Io { .. } | Error::Device(_) | Error::DeviceLost(_) if folder.join(CHECKPOINT_FILE).exists() => anyhow!(
-            "{error}\nThe last checkpoint is kept; when that is mended, continue with: {}",
+            "{error}\nThe last checkpoint is kept. Once the problem is fixed, continue with: {}",
             resume_command(config, folder)
         ),
         error => error.into(),
@@ -458,7 +466,7 @@ impl Ended<'_> {
                 let on = measured(self.config);
                 format!("best {on} accuracy {} (epoch {})", percent(best.test_accuracy), best.epoch)
             }
-            None => "no epoch tested yet".into(),
+            None => "no epoch finished yet".into(),
         };
         say(format_args!("{}: {done}, {best}", self.folder.display()))?;
         if !self.interrupted {

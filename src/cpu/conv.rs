@@ -10,7 +10,7 @@
 use super::lif_forward::{Input, SpikeBits, Tile, is_quiet, lif_forward, words_of};
 use super::loss::ActivityLoss;
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{LANES, TiledMatrix, with_width};
+use super::tiles::{LANES, TiledMatrix};
 use crate::events::Event;
 use crate::network::{CellConstants, Convolution};
 use std::ops::Range;
@@ -240,19 +240,13 @@ impl ConvLayer<'_> {
                 let mut first_word = 0;
                 for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(&mut sample.active) {
                     if quiet && events.is_empty() {
-                        active.end_sample(constants.beta);
+                        active.end_sample(constants);
                         continue;
                     }
-                    let tile = Tile { columns, first_word, weights: tile, constants };
+                    let tile = Tile { columns, first_word, weights: tile, bias: false, constants };
                     first_word += words_of(columns.width);
                     let v = record.is_some().then_some((&mut scratch.v[..], weights.cols));
-                    let input = Input::Events(events);
-                    let times = match quiet {
-                        true => with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, v) with true),
-                        false => {
-                            with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, v) with false)
-                        }
-                    };
+                    let times = lif_forward(Input::Events(events), steps, &tile, bits, active, v, quiet);
                     span = span.start.min(times.start)..span.end.max(times.end);
                 }
                 if let Some(record) = record.as_deref_mut() {

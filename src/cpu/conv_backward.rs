@@ -2,7 +2,7 @@
 //! `weight_gradient`, over places in the role of samples.
 
 use super::conv::{Conv, ConvSample, Patches};
-use super::delta::{DeltaRows, Rows};
+use super::delta::{Adjoint, DeltaRows, Rows};
 use super::spike_gradient::{spike_gradient, stretches};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, TiledMatrix, with_width};
@@ -62,7 +62,7 @@ impl Wanted {
         conv: &Conv,
         above: &ConvSample,
         weights: &TiledMatrix,
-        alpha: f32,
+        adjoint: Adjoint,
         time_steps: usize,
         rows: &mut Rows,
     ) {
@@ -75,7 +75,7 @@ impl Wanted {
             self.of_place.one_sample(seen.len()).copy_from_slice(seen);
             for stretch in stretches(weights) {
                 let mut delta: Vec<DeltaRows> =
-                    (stretch.clone()).map(|tile| delta_of(above, place, tile, weights, alpha, time_steps)).collect();
+                    (stretch.clone()).map(|tile| delta_of(above, place, tile, weights, adjoint, time_steps)).collect();
                 let list = std::slice::from_mut(&mut self.of_place);
                 spike_gradient(0, time_steps, weights, stretch, &mut delta, list, rows);
             }
@@ -99,10 +99,10 @@ fn delta_of<'a>(
     place: usize,
     tile: usize,
     weights: &TiledMatrix,
-    alpha: f32,
+    adjoint: Adjoint,
     time_steps: usize,
 ) -> DeltaRows<'a> {
-    DeltaRows::new(sample.active[tile].sample(place), &[], alpha, weights.columns[tile].begin, time_steps)
+    DeltaRows::new(sample.active[tile].sample(place), &[], adjoint, weights.columns[tile].begin, time_steps)
 }
 
 impl ConvSample {
@@ -120,7 +120,7 @@ impl ConvSample {
     pub fn weight_gradient(
         &self,
         weights: &TiledMatrix,
-        alpha: f32,
+        adjoint: Adjoint,
         time_steps: usize,
         rows: &mut Rows,
         gradient: &mut [AlignedVec],
@@ -128,9 +128,9 @@ impl ConvSample {
         for (tile, (columns, gradient)) in weights.columns.iter().zip(gradient).enumerate() {
             for place in 0..self.active[tile].samples() {
                 let spikes = self.patches.of(place);
-                let delta = delta_of(self, place, tile, weights, alpha, time_steps);
+                let delta = delta_of(self, place, tile, weights, adjoint, time_steps);
                 if !spikes.is_empty() && !delta.is_zero() {
-                    with_width!(columns.width, weight_gradient(spikes, delta, time_steps, rows, gradient));
+                    with_width!(columns.width, weight_gradient(spikes, delta, time_steps, rows, gradient, false));
                 }
             }
         }

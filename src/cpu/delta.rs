@@ -1,8 +1,14 @@
-//! The δ recurrence: δ[t] = α δ[t+1] + e[t+1] (Proposition 1).
+//! The δ recurrence, from T-1 down (Proposition 1): δ is the gradient of a neuron's drive.
+//!
+//! ```text
+//! P[t] = α k[t] P[t+1] + e[t]        the gradient of the potential; k[t] = 0 where a spike at t set it, else 1
+//! Q[t] = s Q[t+1] + P[t]             the gradient of the current of a `cuba_lif` cell; its own spikes do not touch it
+//! δ[t] = P[t+1], of a `cuba_lif` cell Q[t+1]
+//! ```
 //!
 //! [`DeltaRows`] is what the passes use: δ of one sample in one column tile, a block of rows at a time from the last one
 //! down. Errors are first dropped into rows of zeros, then α δ passes over the rows: no branch waits for a time to come.
-//! [`delta`] is the recurrence alone, walked over active times only.
+//! [`delta`] is the recurrence of a LIF neuron alone, walked over active times only.
 
 use super::state::ActiveEntries;
 use super::tiles::{Aligned, AlignedVec, WIDEST};
@@ -11,6 +17,15 @@ use crate::events::Event;
 /// Time steps that are dealt with together: their rows stay in the first cache.
 pub const BLOCK: usize = 16;
 
+/// How errors travel back in time through the state of a layer's neurons.
+#[derive(Debug, Clone, Copy)]
+pub struct Adjoint {
+    /// Decay of the potential, α.
+    pub alpha: f32,
+    /// Decay of the current, s; `None` of a cell without one.
+    pub synapse: Option<f32>,
+}
+
 /// δ of one sample in one column tile on its way from T-1 down to 0.
 pub struct DeltaRows<'a> {
     /// Errors, sorted by time.
@@ -18,30 +33,49 @@ pub struct DeltaRows<'a> {
     e: &'a [f32],
     /// Errors that enter at every time; empty if there are none.
     constant: &'a [f32],
-    alpha: f32,
+    /// Spikes that set the potential of these neurons, sorted by time.
+    own: &'a [Event],
+    adjoint: Adjoint,
     /// First column of the tile.
     first: usize,
     /// T.
     time_steps: usize,
-    /// δ at the top of the next block.
+    /// P at the top of the next block, and Q if there is a current.
     carry: Aligned<WIDEST>,
+    current: Aligned<WIDEST>,
     /// Whether δ can be other than 0 in the next block.
     alive: bool,
 }
 
+/// Rows that a block's errors (and own spikes, as ones) are dropped into: all 0 between two blocks.
+pub struct Dropped<'a> {
+    /// Errors.
+    pub errors: &'a mut [f32],
+    /// Own spikes that set the potential.
+    pub own: &'a mut [f32],
+}
+
 impl<'a> DeltaRows<'a> {
     /// Begins at T-1. `constant`, if not empty, has a value for each column of the tile, padding included.
-    pub fn new(errors: ActiveEntries<'a>, constant: &'a [f32], alpha: f32, first: usize, time_steps: usize) -> Self {
+    pub fn new(
+        errors: ActiveEntries<'a>,
+        constant: &'a [f32],
+        adjoint: Adjoint,
+        first: usize,
+        time_steps: usize,
+    ) -> Self {
         // Up to the last error that is not 0, δ is 0.
         let used = errors.e.iter().rposition(|&e| e != 0.0).map_or(0, |last| last + 1);
         DeltaRows {
             events: &errors.events[..used],
             e: &errors.e[..used],
             constant,
-            alpha,
+            own: errors.own,
+            adjoint,
             first,
             time_steps,
             carry: Aligned([0.0; WIDEST]),
+            current: Aligned([0.0; WIDEST]),
             alive: !constant.is_empty(),
         }
     }
@@ -52,28 +86,76 @@ impl<'a> DeltaRows<'a> {
     }
 
     /// Fills `rows` with δ[t] for t in `begin..begin + rows.len()`, which ends where the last call began; `false`, and
-    /// rows left as they are, if all are 0. `errors` is as long as `rows`, all 0, and 0 again afterwards.
+    /// rows left as they are, if all are 0. `dropped` has as many rows.
     #[inline(always)]
-    pub fn fill<const W: usize>(&mut self, begin: usize, rows: &mut [[f32; W]], errors: &mut [[f32; W]]) -> bool {
+    pub fn fill<const W: usize>(&mut self, begin: usize, rows: &mut [[f32; W]], dropped: &mut Dropped) -> bool {
         self.alive |= self.events.last().is_some_and(|event| event.t() > begin);
-        let Some(carry) = self.carry.0.first_chunk_mut::<W>() else { return false };
         if !self.alive {
             return false;
         }
-        let place = |event: &Event| (event.t() - 1 - begin, event.i() - self.first);
+        let (first, steps) = (self.first, rows.len());
+        let place = |event: &Event| (event.t() - 1 - begin, event.i() - first);
+        let errors = &mut dropped.errors.as_chunks_mut::<W>().0[..steps];
         let mut left = self.events.len();
         while left > 0 && self.events[left - 1].t() > begin {
             left -= 1;
             let (row, column) = place(&self.events[left]);
             errors[row][column] += self.e[left];
         }
+        if self.own.is_empty() && self.adjoint.synapse.is_none() {
+            self.walk::<W, false, false>(begin, rows, errors, &[]);
+        } else {
+            let spikes = self.own_spikes(begin, steps);
+            let own = &mut dropped.own.as_chunks_mut::<W>().0[..steps];
+            spikes.iter().map(place).for_each(|(row, column)| own[row][column] = 1.0);
+            walk_any(self, begin, rows, errors, own, !spikes.is_empty());
+            spikes.iter().map(place).for_each(|(row, column)| own[row][column] = 0.0);
+        }
+        for event in &self.events[left..] {
+            let (row, column) = place(event);
+            errors[row][column] = 0.0;
+        }
+        (self.events, self.e) = (&self.events[..left], &self.e[..left]);
+        true
+    }
+
+    /// Takes the own spikes that meet the rows of a block; later ones, of blocks in which all was 0, are dropped.
+    fn own_spikes(&mut self, begin: usize, steps: usize) -> &'a [Event] {
+        let from = self.own.partition_point(|event| event.t() <= begin);
+        let (earlier, block) = self.own.split_at(from);
+        self.own = earlier;
+        &block[..block.partition_point(|event| event.t() <= begin + steps)]
+    }
+
+    /// Runs the recurrence over the rows of a block, with `CURRENT` through a current, with `OWN` past own spikes.
+    #[inline(always)]
+    fn walk<const W: usize, const CURRENT: bool, const OWN: bool>(
+        &mut self,
+        begin: usize,
+        rows: &mut [[f32; W]],
+        errors: &[[f32; W]],
+        own: &[[f32; W]],
+    ) {
+        let (Some(carry), Some(through)) = (self.carry.0.first_chunk_mut::<W>(), self.current.0.first_chunk_mut::<W>())
+        else {
+            return;
+        };
         let constant = self.constant.first_chunk::<W>().unwrap_or(&[0.0; W]);
+        let Adjoint { alpha, synapse } = self.adjoint;
+        let synapse = synapse.unwrap_or(0.0);
         // Whole arrays in and out, so that the compiler sees vectors.
-        let (alpha, mut delta) = (self.alpha, *carry);
-        for (t, (row, errors)) in rows.iter_mut().zip(&*errors).enumerate().rev() {
+        let mut delta = *carry;
+        let mut current = if CURRENT { *through } else { [0.0; W] };
+        for (t, (row, errors)) in rows.iter_mut().zip(errors).enumerate().rev() {
             let mut next = *errors;
-            for j in 0..W {
-                next[j] += alpha * delta[j];
+            if OWN {
+                for j in 0..W {
+                    next[j] += if own[t][j] == 0.0 { alpha * delta[j] } else { 0.0 };
+                }
+            } else {
+                for j in 0..W {
+                    next[j] += alpha * delta[j];
+                }
             }
             // No error enters at T.
             if !self.constant.is_empty() && begin + t + 1 < self.time_steps {
@@ -82,15 +164,38 @@ impl<'a> DeltaRows<'a> {
                 }
             }
             delta = next;
-            *row = next;
+            if CURRENT {
+                for j in 0..W {
+                    current[j] = synapse * current[j] + next[j];
+                }
+                *row = current;
+            } else {
+                *row = next;
+            }
         }
         *carry = delta;
-        for event in &self.events[left..] {
-            let (row, column) = place(event);
-            errors[row][column] = 0.0;
+        if CURRENT {
+            *through = current;
         }
-        (self.events, self.e) = (&self.events[..left], &self.e[..left]);
-        true
+    }
+}
+
+/// [`DeltaRows::walk`] of any neurons. Apart from the functions that LIF neurons with a subtracting reset are compiled into,
+/// which stay small.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn walk_any<const W: usize>(
+    delta: &mut DeltaRows,
+    begin: usize,
+    rows: &mut [[f32; W]],
+    errors: &[[f32; W]],
+    own: &[[f32; W]],
+    some_own: bool,
+) {
+    match (delta.adjoint.synapse.is_some(), some_own) {
+        (false, false) => delta.walk::<W, false, false>(begin, rows, errors, own),
+        (false, true) => delta.walk::<W, false, true>(begin, rows, errors, own),
+        (true, false) => delta.walk::<W, true, false>(begin, rows, errors, own),
+        (true, true) => delta.walk::<W, true, true>(begin, rows, errors, own),
     }
 }
 
@@ -99,22 +204,27 @@ impl<'a> DeltaRows<'a> {
 pub struct Rows {
     delta: AlignedVec,
     errors: AlignedVec,
+    own: AlignedVec,
 }
 
 impl Rows {
-    /// Rows of δ (of any values) and of errors (all 0) for a block of `width` columns.
-    pub fn block(&mut self, width: usize) -> (&mut [f32], &mut [f32]) {
+    /// Rows of δ (of any values) for a block of `width` columns, and what is dropped into one of a tile.
+    pub fn block(&mut self, width: usize) -> (&mut [f32], Dropped<'_>) {
         let n = BLOCK * width;
         if self.delta.len() < n {
             self.delta.resize(n);
-            self.errors.resize(n);
         }
-        (&mut self.delta[..n], &mut self.errors[..n])
+        let tile = BLOCK * WIDEST;
+        if self.errors.len() < tile {
+            self.errors.resize(tile);
+            self.own.resize(tile);
+        }
+        (&mut self.delta[..n], Dropped { errors: &mut self.errors, own: &mut self.own })
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.delta.bytes() + self.errors.bytes()
+        self.delta.bytes() + self.errors.bytes() + self.own.bytes()
     }
 }
 

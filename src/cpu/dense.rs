@@ -3,11 +3,11 @@
 //! Arrays are [B, T, N]. With a finite B_th the gradient equals the sparse one; with an infinite one the surrogate is
 //! unmasked. This is what the sparse step is measured against, so it is built to be fast too.
 
-use super::adam::adam;
-use super::loss::{ActivityLoss, cross_entropy};
+use super::loss::{ActivityLoss, Outcome, task_loss};
 use super::matmul::{Threads, matmul};
-use super::readout::ReadoutConstants;
-use super::{Clock, CpuEngine, TiledMatrix, dense_conv, reference};
+use super::neurons::Neurons;
+use super::readout::IntegratorConstants;
+use super::{Clock, CpuEngine, dense_conv, reference, update_layers};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, LossTerms, Method, NotFinite, StepReport, layer_bit};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
@@ -15,7 +15,6 @@ use crate::network::{CellConstants, Logits, Network, SpikingLayer};
 use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The arrays of a step, kept from step to step.
 #[derive(Default)]
@@ -101,7 +100,7 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
             },
         );
         let n = sizes[l + 1];
-        if let Some(c) = engine.lif.get(l) {
+        if let Some(c) = engine.neurons[l].spiking() {
             let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
             let counts = &mut d.counts[l];
             let active = clock.time(
@@ -132,7 +131,7 @@ fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool)
     d.gradient = Vec::with_capacity(layers);
     for l in (0..layers).rev() {
         let (n_in, n) = (weights[l].rows, sizes[l + 1]);
-        if let Some(c) = engine.lif.get(l) {
+        if let Some(c) = engine.neurons[l].spiking() {
             // ∇S of this layer from δ of the one above.
             let mut this = std::mem::take(&mut d.delta[l % kept]);
             this.resize(rows * n, 0.0);
@@ -282,22 +281,28 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &Cell
 /// Integrates the readout, takes the loss, and leaves δ of the readout in `delta`.
 fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
     let (classes, steps) = (engine.network.classes(), batch.time_steps());
-    let c = &engine.readout;
+    // Other readouts are refused when the engine is made.
+    let Some(Neurons::Integrating(c)) = engine.neurons.last() else { return };
+    let loss = engine.network.loss;
     let d = &mut engine.dense;
     let (Some(v), delta) = (d.v.last_mut(), &mut d.delta[delta]) else { return };
     delta.resize(v.len(), 0.0);
     d.logits.clear();
     d.logits.resize(batch.len() * classes, 0.0);
     let samples = v.par_chunks_mut(steps * classes).zip(delta.par_chunks_mut(steps * classes));
-    let losses: Vec<(f32, bool)> = samples
+    let outcomes: Vec<Outcome> = samples
         .zip(d.logits.par_chunks_mut(classes))
         .zip(batch.labels())
-        .map(|(((v, delta), logits), &label)| readout_sample(v, delta, logits, (label as usize, batch.len()), c))
+        .map(|(((v, delta), logits), &label)| {
+            readout_sample(v, delta, logits, c, |logits, gradient| {
+                task_loss(loss, logits, label as usize, batch.len(), gradient)
+            })
+        })
         .collect();
     // In order, so that the sum is the same whatever the number of threads.
     d.loss = LossTerms::default();
-    d.loss.task = losses.iter().map(|&(loss, _)| f64::from(loss)).sum();
-    d.correct = losses.iter().filter(|&&(_, correct)| correct).count();
+    d.loss.task = outcomes.iter().map(|outcome| f64::from(outcome.loss)).sum();
+    d.correct = outcomes.iter().filter(|outcome| outcome.correct).count();
     for (l, counts) in d.counts.iter().enumerate() {
         let activity = ActivityLoss::new(&engine.network, l, batch.len());
         for counts in counts.chunks(engine.network.hidden[l].neurons) {
@@ -308,15 +313,14 @@ fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
     }
 }
 
-/// One sample of [`readout_and_loss`]: `v` holds its currents, then V; returns its cross entropy and whether it is
-/// classified rightly.
+/// One sample of [`readout_and_loss`]: `v` holds its currents, then V. `loss` turns logits into their gradient.
 fn readout_sample(
     v: &mut [f32],
     delta: &mut [f32],
     logits: &mut [f32],
-    (label, batch): (usize, usize),
-    c: &ReadoutConstants,
-) -> (f32, bool) {
+    c: &IntegratorConstants,
+    loss: impl Fn(&[f32], &mut [f32]) -> Outcome,
+) -> Outcome {
     let classes = logits.len();
     let steps = v.len() / classes;
     let mut peak = vec![0usize; classes];
@@ -330,12 +334,13 @@ fn readout_sample(
                 Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
                 Logits::Max => {}
                 Logits::Sum => logits[j] += x,
-                Logits::Mean | Logits::Last => {}
+                // Refused by `check_method`.
+                _ => {}
             }
         }
     }
     let mut gradient = vec![0.0; classes];
-    let outcome = cross_entropy(logits, label, batch, &mut gradient);
+    let outcome = loss(logits, &mut gradient);
     delta[(steps - 1) * classes..].fill(0.0);
     for j in 0..classes {
         let mut sum = 0.0;
@@ -349,27 +354,12 @@ fn readout_sample(
 }
 
 /// One training step of the dense method.
-pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: Option<&Adam>) -> StepReport {
+pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update: &Adam) -> StepReport {
     pass(engine, batch, clock, false);
-    let broken = AtomicU32::new(0);
-    if let Some(update) = update {
-        engine.step += 1;
-        let constants = update.constants(engine.step);
-        let gradients = &engine.dense.gradient;
-        clock.time(
-            || "adam".into(),
-            || {
-                engine.layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
-                    let gradient = TiledMatrix::cut(gradient);
-                    for (task, gradient) in layer.tiles(0).zip(&gradient.tiles) {
-                        if !adam(gradient, task.weights, task.first, task.second, &constants) {
-                            broken.fetch_or(layer_bit(l), Ordering::Relaxed);
-                        }
-                    }
-                });
-            },
-        );
-    }
+    engine.step += 1;
+    let constants = update.constants(engine.step);
+    let (layers, gradients) = (&mut engine.layers, &engine.dense.gradient);
+    let broken = clock.time(|| "adam".into(), || update_layers(layers, gradients, &constants));
     let d = &engine.dense;
     // What is NaN or infinite once stays so: the last potentials tell.
     let last_row = |v: &Vec<f32>, n: usize| {
@@ -387,7 +377,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
         correct: d.correct,
         spikes: std::iter::once(batch.events().len() as u64).chain(spikes).collect(),
         active: d.active.clone(),
-        not_finite: NotFinite::of((potentials, broken.into_inner())),
+        not_finite: NotFinite::of((potentials, broken)),
     }
 }
 
@@ -403,9 +393,9 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
         }
         out
     };
-    let hidden = (0..engine.lif.len())
-        .map(|l| {
-            let (c, n) = (&engine.lif[l], engine.network.hidden[l].neurons);
+    let hidden = (engine.neurons.iter().filter_map(Neurons::spiking).enumerate())
+        .map(|(l, c)| {
+            let n = engine.network.hidden[l].neurons;
             let v = shifted(&d.v[l], n);
             // ∇S was overwritten by δ; e[t] = δ[t-1] - α δ[t] would lose digits, so it is computed again.
             let above = engine.layers[l + 1].weights.join();

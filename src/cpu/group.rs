@@ -3,19 +3,19 @@
 //! Groups have a fixed size, whatever the number of threads, and nothing is summed across them but in order. Within a
 //! group tiles come first and samples second, so that a tile's weights are in the cache when the next sample wants them.
 
-use super::conv::{Conv, ConvLayer, ConvSample, ConvScratch};
+use super::conv::{Conv, ConvSample, ConvScratch};
 use super::conv_backward::Wanted;
-use super::delta::{DeltaRows, Rows};
-use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
-use super::loss::{ActivityLoss, cross_entropy};
-use super::products::{self, DenseRows};
-use super::readout::{ReadoutConstants, ReadoutResult, readout};
-use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
+use super::delta::{Adjoint, DeltaRows, Rows};
+use super::lif_forward::SpikeBits;
+use super::neurons::Neurons;
+use super::products::DenseRows;
+use super::readout::ReadoutResult;
 use super::state::{ActiveTile, SpikeList, active_tiles};
-use super::tiles::{AlignedVec, TiledMatrix, padded, with_width};
+use super::tiles::{AlignedVec, TiledMatrix};
 use crate::engine::{LayerMethod, LossTerms};
 use crate::events::{Event, EventSet};
-use crate::network::{CellConstants, Logits, Network};
+use crate::network::Network;
+use crate::platform::Instant;
 use std::ops::Range;
 
 /// Samples in a group of a fully connected network, and in one of a network with convolutions, each of whose samples
@@ -28,7 +28,7 @@ pub fn group_size(network: &Network) -> usize {
     if network.first_conv().is_some() { CONV_GROUP } else { GROUP }
 }
 
-/// What a hidden layer leaves behind for a group of samples.
+/// What a spiking layer leaves behind for a group of samples.
 #[derive(Debug, Default)]
 pub struct LayerState {
     /// Its spikes; of a convolution the pooled ones.
@@ -74,17 +74,53 @@ impl LayerState {
     }
 }
 
-/// A hidden or readout layer, as the passes over samples need it.
+/// What the passes over groups of samples read.
+pub struct Plan<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// All samples.
+    pub batch: &'a EventSet,
+    /// The weight layers, the readout's last.
+    pub layers: Vec<Layer<'a>>,
+    /// Whether a backward pass follows the forward pass.
+    pub backward: bool,
+}
+
+/// A weight layer.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     /// Its weights.
     pub weights: &'a TiledMatrix,
+    /// Whether their last row is a bias.
+    pub bias: bool,
     /// How its products are computed.
     pub method: LayerMethod,
     /// Who sees what, if it is a convolution.
     pub conv: Option<&'a Conv>,
-    /// Decay of its potentials.
-    pub alpha: f32,
+    /// What its neurons are.
+    pub neurons: &'a Neurons,
+}
+
+/// Seconds that the phases of a step took.
+#[derive(Debug, Default)]
+pub struct Laps {
+    /// Of each phase that has ended.
+    pub seconds: Vec<f64>,
+    begun: Option<Instant>,
+}
+
+impl Laps {
+    /// The first phase begins.
+    pub fn start(&mut self) {
+        self.seconds.clear();
+        self.begun = Some(Instant::now());
+    }
+
+    /// A phase ends, the next one begins.
+    pub fn lap(&mut self) {
+        let now = Instant::now();
+        self.seconds.extend(self.begun.replace(now).map(|begun| (now - begun).as_secs_f64()));
+    }
 }
 
 /// Per-sample results of one group, kept from step to step.
@@ -92,39 +128,42 @@ pub struct Layer<'a> {
 pub struct Group {
     /// Samples of the batch that this group holds.
     pub samples: Range<usize>,
-    /// The hidden layers.
+    /// The spiking layers, a readout that counts spikes last.
     pub layers: Vec<LayerState>,
-    /// Errors of the readout at the peaks, a list for each column tile; empty lists for the sum.
-    pub peaks: Vec<ActiveTile>,
-    /// Errors of the readout that enter at every time, [samples, padded C]; empty for the maximum.
+    /// Errors of integrators that enter at one time, a list for each column tile; empty lists if they enter at every time.
+    pub errors: Vec<ActiveTile>,
+    /// Errors of integrators that enter at every time, [samples, padded C]; empty if they enter at one time.
     pub constant: Vec<f32>,
     /// [samples, C].
     pub logits: Vec<f32>,
+    /// First times of the largest potentials, [samples, C]; empty unless these are the logits.
+    pub peaks: Vec<u32>,
+    /// Gradient of the logits, [samples, C].
+    pub gradient: Vec<f32>,
     /// Loss of each sample.
     pub loss: Vec<LossTerms>,
     /// Whether each sample was classified rightly.
     pub correct: Vec<bool>,
     /// Whether some potential of the readout was NaN or infinite.
     pub readout_not_finite: bool,
-    /// Seconds that the phases of the step took.
-    pub seconds: Vec<f64>,
+    /// What the phases of the step took.
+    pub laps: Laps,
 }
 
 /// Memory of a thread while it works on a group.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    rows: Rows,
-    dense: DenseRows,
-    bits: Vec<SpikeBits>,
+    pub(super) rows: Rows,
+    pub(super) dense: DenseRows,
+    pub(super) bits: Vec<SpikeBits>,
     tile_gradient: AlignedVec,
-    result: ReadoutResult,
-    gradient: Vec<f32>,
-    counts: Vec<u32>,
-    lower: Vec<f32>,
+    pub(super) result: ReadoutResult,
+    pub(super) counts: Vec<u32>,
+    pub(super) lower: Vec<f32>,
     /// Of each hidden layer that is a convolution, each sample of the group.
-    convs: Vec<Vec<ConvSample>>,
-    conv: ConvScratch,
-    wanted: Wanted,
+    pub(super) convs: Vec<Vec<ConvSample>>,
+    pub(super) conv: ConvScratch,
+    pub(super) wanted: Wanted,
 }
 
 impl Scratch {
@@ -138,7 +177,7 @@ impl Scratch {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let vectors = self.gradient.capacity() + self.counts.capacity() + self.lower.capacity();
+        let vectors = self.counts.capacity() + self.lower.capacity();
         self.rows.bytes()
             + self.dense.bytes()
             + self.tile_gradient.bytes()
@@ -154,16 +193,15 @@ impl Group {
     /// Empties the group for the samples of a new batch.
     pub fn begin(&mut self, samples: Range<usize>, network: &Network) {
         self.samples = samples;
-        self.layers.resize_with(network.hidden.len(), LayerState::default);
-        for (state, layer) in self.layers.iter_mut().zip(&network.hidden) {
+        self.layers.resize_with(network.spiking().count(), LayerState::default);
+        for (state, layer) in self.layers.iter_mut().zip(network.spiking()) {
             if state.active.is_empty() && layer.conv().is_none() {
                 state.active = active_tiles(layer.neurons);
             }
         }
-        if self.peaks.is_empty() {
-            self.peaks = active_tiles(network.classes());
+        if self.errors.is_empty() && network.integrator().is_some() {
+            self.errors = active_tiles(network.classes());
         }
-        self.seconds.clear();
     }
 
     /// The input of layer `l` for the group's sample `k`.
@@ -174,159 +212,18 @@ impl Group {
         }
     }
 
-    /// LIF forward of hidden layer `l`, all samples. `record`, if given, takes V as [samples, T, N].
-    pub fn forward(
-        &mut self,
-        batch: &EventSet,
-        l: usize,
-        Layer { weights, method, .. }: Layer,
-        constants: &CellConstants,
-        scratch: &mut Scratch,
-        mut record: Option<&mut [f32]>,
-    ) {
-        let (samples, steps) = (self.samples.clone(), batch.time_steps());
-        let (below, here) = self.layers.split_at_mut(l);
-        let input = |k: usize| match below.last() {
-            None => batch.sample(samples.start + k),
-            Some(layer) => layer.spikes.sample(k),
-        };
-        let LayerState { spikes, active, .. } = &mut here[0];
-        let Scratch { bits, dense, .. } = scratch;
-        bits.resize_with(samples.len().max(bits.len()), SpikeBits::default);
-        bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
-        let mut first_word = 0;
-        for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
-            active.clear();
-            let tile = Tile { columns, first_word, weights: tile, constants };
-            first_word += words_of(columns.width);
-            for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
-                let size = steps * weights.cols;
-                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
-                let input = match method {
-                    LayerMethod::Sparse => Input::Events(input(k)),
-                    LayerMethod::Dense => {
-                        Input::Currents(products::currents(input(k), steps, tile.weights, columns.width, dense))
-                    }
-                };
-                with_width!(columns.width, lif_forward(input, steps, &tile, bits, active, record) with false);
-            }
-        }
-        spikes.clear();
-        bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
-    }
-
-    /// LIF forward and pooling of hidden layer `l`, a convolution, all samples. `record`, if given, takes V as
-    /// [samples, T, N].
-    pub fn forward_conv(
-        &mut self,
-        batch: &EventSet,
-        l: usize,
-        layer: &ConvLayer,
-        scratch: &mut Scratch,
-        mut record: Option<&mut [f32]>,
-    ) {
-        let samples = self.samples.clone();
-        let (below, here) = self.layers.split_at_mut(l);
-        let LayerState { spikes, conv, .. } = &mut here[0];
-        if scratch.convs.len() <= l {
-            scratch.convs.resize_with(l + 1, Vec::new);
-        }
-        let room = samples.len().max(scratch.convs[l].len());
-        scratch.convs[l].resize_with(room, ConvSample::default);
-        spikes.clear();
-        conv.sums.clear();
-        (conv.active, conv.not_finite) = (0, false);
-        for (k, sample) in scratch.convs[l].iter_mut().enumerate().take(samples.len()) {
-            let input = match below.last() {
-                None => batch.sample(samples.start + k),
-                Some(layer) => layer.spikes.sample(k),
-            };
-            let size = layer.time_steps * layer.conv.shape.neurons();
-            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
-            layer.forward(input, sample, spikes, &mut scratch.conv, record);
-            conv.sums.push((sample.count, sample.low));
-            conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
-            conv.not_finite |= sample.active.iter().any(ActiveTile::not_finite);
-        }
-    }
-
-    /// Readout, loss and its gradient, all samples. `record`, if given, takes V as [samples, T, C].
-    pub fn readout_and_loss(
-        &mut self,
-        batch: &EventSet,
-        network: &Network,
-        weights: &TiledMatrix,
-        constants: &ReadoutConstants,
-        scratch: &mut Scratch,
-        mut record: Option<&mut [f32]>,
-    ) {
-        let (steps, classes) = (batch.time_steps(), network.classes());
-        self.logits.clear();
-        self.loss.clear();
-        self.correct.clear();
-        self.constant.clear();
-        self.readout_not_finite = false;
-        self.peaks.iter_mut().for_each(ActiveTile::clear);
-        scratch.gradient.clear();
-        scratch.gradient.resize(classes, 0.0);
-        for k in 0..self.samples.len() {
-            let result = &mut scratch.result;
-            result.clear(padded(classes));
-            for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-                let size = steps * classes;
-                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], classes));
-                let input = self.input(batch, self.layers.len(), k);
-                with_width!(columns.width, readout(input, steps, columns, tile, constants, result, record));
-            }
-            self.readout_not_finite |= scratch.result.not_finite;
-            let logits = &scratch.result.logits[..classes];
-            self.logits.extend_from_slice(logits);
-            let label = batch.labels()[self.samples.start + k] as usize;
-            let (loss, correct) = cross_entropy(logits, label, batch.len(), &mut scratch.gradient);
-            self.correct.push(correct);
-            let mut terms = LossTerms { task: f64::from(loss), ..LossTerms::default() };
-            for (l, layer) in self.layers.iter().enumerate() {
-                let activity = ActivityLoss::new(network, l, batch.len());
-                let (upper, lower) = match layer.conv.sums.get(k) {
-                    Some(&(total, low)) => activity.terms_of(total, low),
-                    None => {
-                        count(layer.spikes.sample(k), network.hidden[l].neurons, &mut scratch.counts);
-                        activity.terms(&scratch.counts)
-                    }
-                };
-                terms.upper += f64::from(upper);
-                terms.lower += f64::from(lower);
-            }
-            self.loss.push(terms);
-            self.note_errors(&scratch.gradient, &scratch.result.peak, weights, constants);
-        }
-    }
-
-    /// Turns ∇logits of the sample just read out into errors in time.
-    fn note_errors(&mut self, gradient: &[f32], peak: &[u32], weights: &TiledMatrix, constants: &ReadoutConstants) {
-        match constants.logits {
-            Logits::Max => {
-                for (columns, errors) in weights.columns.iter().zip(&mut self.peaks) {
-                    let classes = columns.begin..columns.begin + columns.used;
-                    let mut order: Vec<Event> = classes.map(|c| Event::new(peak[c] as usize, c)).collect();
-                    order.sort_unstable();
-                    order.iter().for_each(|&event| errors.push_error(event, constants.gain * gradient[event.i()]));
-                }
-            }
-            Logits::Mean | Logits::Last => {}
-            Logits::Sum => {
-                let begin = self.constant.len();
-                self.constant.extend(gradient.iter().map(|g| constants.gain * g));
-                self.constant.resize(begin + padded(gradient.len()), 0.0);
-            }
-        }
-        self.peaks.iter_mut().for_each(ActiveTile::close);
-    }
-
     /// δ of sample `k` in column tile `tile`, which begins at column `first`, of layer `l`, the readout included.
-    pub fn delta(&self, l: usize, k: usize, tile: usize, first: usize, alpha: f32, steps: usize) -> DeltaRows<'_> {
+    pub fn delta(
+        &self,
+        l: usize,
+        k: usize,
+        tile: usize,
+        first: usize,
+        adjoint: Adjoint,
+        steps: usize,
+    ) -> DeltaRows<'_> {
         match self.layers.get(l) {
-            Some(layer) => DeltaRows::new(layer.active[tile].sample(k), &[], alpha, first, steps),
+            Some(layer) => DeltaRows::new(layer.active[tile].sample(k), &[], adjoint, first, steps),
             None => {
                 let constant = match self.constant.is_empty() {
                     true => &[][..],
@@ -335,143 +232,9 @@ impl Group {
                         &self.constant[k * width..][first..width]
                     }
                 };
-                DeltaRows::new(self.peaks[tile].sample(k), constant, alpha, first, steps)
+                DeltaRows::new(self.errors[tile].sample(k), constant, adjoint, first, steps)
             }
         }
-    }
-
-    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done;
-    /// of a convolution its weight gradient, too.
-    pub fn spike_gradient(
-        &mut self,
-        batch: &EventSet,
-        network: &Network,
-        l: usize,
-        (here, above): (Layer, Layer),
-        scratch: &mut Scratch,
-    ) {
-        let steps = batch.time_steps();
-        if here.conv.is_some() || above.conv.is_some() {
-            return self.spike_gradient_conv(batch, network, l, (here, above), scratch);
-        }
-        let Layer { weights, method, alpha, .. } = above;
-        let activity = ActivityLoss::new(network, l, batch.len());
-        let mut active = std::mem::take(&mut self.layers[l].active);
-        (0..self.samples.len()).for_each(|k| self.regularise(network, l, k, &activity, &mut active, scratch));
-        for stretch in stretches(weights) {
-            for k in 0..self.samples.len() {
-                let mut delta: Vec<DeltaRows> = (stretch.clone())
-                    .map(|tile| self.delta(l + 1, k, tile, weights.columns[tile].begin, alpha, steps))
-                    .collect();
-                let stretch = stretch.clone();
-                let Scratch { rows, dense, .. } = scratch;
-                match method {
-                    LayerMethod::Sparse => {
-                        spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, rows);
-                    }
-                    LayerMethod::Dense => {
-                        products::spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, dense);
-                    }
-                }
-            }
-        }
-        (0..self.samples.len()).for_each(|k| finish(k, &mut active));
-        self.layers[l].active = active;
-    }
-
-    /// Sets ∇S of sample `k` of fully connected layer `l` to what the regularisers ask for.
-    fn regularise(
-        &self,
-        network: &Network,
-        l: usize,
-        k: usize,
-        activity: &ActivityLoss,
-        active: &mut [ActiveTile],
-        scratch: &mut Scratch,
-    ) {
-        let spikes = self.layers[l].spikes.sample(k);
-        count(spikes, network.hidden[l].neurons, &mut scratch.counts);
-        scratch.lower.clear();
-        scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
-        let shared = activity.upper_gradient(spikes.len() as u32);
-        begin(k, active, &Regularised { shared, own: &scratch.lower });
-    }
-
-    /// [`spike_gradient`](Self::spike_gradient) where this layer or the one above is a convolution: the entries at which
-    /// ∇S is asked for are first sorted by time.
-    fn spike_gradient_conv(
-        &mut self,
-        batch: &EventSet,
-        network: &Network,
-        l: usize,
-        (here, above): (Layer, Layer),
-        scratch: &mut Scratch,
-    ) {
-        let steps = batch.time_steps();
-        let activity = ActivityLoss::new(network, l, batch.len());
-        let mut active = std::mem::take(&mut self.layers[l].active);
-        let mut samples = if here.conv.is_some() { std::mem::take(&mut scratch.convs[l]) } else { Vec::new() };
-        let mut gradient = std::mem::take(&mut self.layers[l].conv.gradient);
-        gradient.resize_with(samples.first().map_or(0, |_| here.weights.tiles.len()), AlignedVec::default);
-        for (sum, tile) in gradient.iter_mut().zip(&here.weights.tiles) {
-            sum.resize(tile.len());
-            sum.fill(0.0);
-        }
-        for k in 0..self.samples.len() {
-            let mut wanted = std::mem::take(&mut scratch.wanted);
-            match samples.get(k) {
-                Some(sample) => wanted.collect(steps, sample.winners.iter().map(|list| list.iter().copied())),
-                None => {
-                    self.regularise(network, l, k, &activity, &mut active, scratch);
-                    let entries = |tile: &'_ ActiveTile| {
-                        let begin = tile.begin_of(k);
-                        let numbered = |(n, event): (usize, &Event)| (*event, begin + n as u32);
-                        tile.sample(k).events.iter().enumerate().map(numbered).collect::<Vec<_>>()
-                    };
-                    let entries: Vec<Vec<(Event, u32)>> = active.iter().map(entries).collect();
-                    wanted.collect(steps, entries.iter().map(|list| list.iter().copied()));
-                }
-            }
-            let Scratch { rows, dense, convs, .. } = scratch;
-            match above.conv {
-                Some(conv) => {
-                    wanted.through_conv(conv, &convs[l + 1][k], above.weights, above.alpha, steps, rows);
-                }
-                None => {
-                    for stretch in stretches(above.weights) {
-                        let delta = |tile: usize| {
-                            self.delta(l + 1, k, tile, above.weights.columns[tile].begin, above.alpha, steps)
-                        };
-                        let mut delta: Vec<DeltaRows> = stretch.clone().map(delta).collect();
-                        let list = std::slice::from_mut(&mut wanted.list);
-                        match above.method {
-                            LayerMethod::Sparse => {
-                                spike_gradient(0, steps, above.weights, stretch, &mut delta, list, rows);
-                            }
-                            LayerMethod::Dense => {
-                                products::spike_gradient(0, steps, above.weights, stretch, &mut delta, list, dense);
-                            }
-                        }
-                    }
-                }
-            }
-            match samples.get_mut(k) {
-                Some(sample) => {
-                    sample.finish(&wanted, activity.upper_gradient(sample.count));
-                    sample.weight_gradient(here.weights, here.alpha, steps, rows, &mut gradient);
-                }
-                None => {
-                    wanted.give_back(&mut active);
-                    finish(k, &mut active);
-                }
-            }
-            scratch.wanted = wanted;
-        }
-        if here.conv.is_some() {
-            scratch.convs[l] = samples;
-        }
-        self.layers[l].active = active;
-        self.layers[l].conv.gradient = gradient;
     }
 
     /// Keeps what the convolutions of this group left in `scratch`.
@@ -481,22 +244,22 @@ impl Group {
         }
     }
 
+    /// Puts what was kept of the convolutions back into `scratch`.
+    pub fn restore_convs(&mut self, scratch: &mut Scratch) {
+        scratch.convs.resize_with(self.layers.len().max(scratch.convs.len()), Vec::new);
+        for (layer, samples) in self.layers.iter_mut().zip(&mut scratch.convs) {
+            *samples = std::mem::take(&mut layer.conv.kept);
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let lists = |tiles: &[ActiveTile]| tiles.iter().map(ActiveTile::bytes).sum::<usize>();
         let convs = self.layers.iter().flat_map(|layer| &layer.conv.gradient).map(AlignedVec::bytes).sum::<usize>();
         let layers = self.layers.iter().map(|layer| layer.spikes.bytes() + lists(&layer.active)).sum::<usize>() + convs;
-        let readout = lists(&self.peaks) + 4 * (self.constant.capacity() + self.logits.capacity());
+        let logits = self.logits.capacity() + self.peaks.capacity() + self.gradient.capacity();
+        let readout = lists(&self.errors) + 4 * (self.constant.capacity() + logits);
         let loss = self.loss.capacity() * size_of::<LossTerms>() + self.correct.capacity();
         layers + readout + loss
-    }
-}
-
-/// Spike counts ζ of one sample.
-fn count(spikes: &[Event], neurons: usize, counts: &mut Vec<u32>) {
-    counts.clear();
-    counts.resize(neurons, 0);
-    for spike in spikes {
-        counts[spike.i()] += 1;
     }
 }

@@ -1,24 +1,63 @@
-//! Cross entropy, the activity regularisers, and their gradients.
+//! The task's losses, the activity regularisers, and their gradients.
 
-use crate::network::{Network, Regulariser};
+use crate::network::{Loss, Network, Regulariser};
 
-/// Softmax cross entropy of one sample; `gradient` takes (softmax - one-hot) / B.
-///
-/// Returns the loss (not divided by B) and whether the first largest logit is the label's.
-pub fn cross_entropy(logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> (f32, bool) {
+/// What the task's loss makes of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// The loss, not divided by B.
+    pub loss: f32,
+    /// Whether the first largest logit is the label's.
+    pub correct: bool,
+}
+
+/// The task's loss of one sample of a batch of `batch`; `gradient` takes that of the batch's mean, [C].
+pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> Outcome {
     let highest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let loss = match loss {
+        Loss::CrossEntropy { label_smoothing } => {
+            cross_entropy(logits, highest, label, label_smoothing as f32, batch, gradient)
+        }
+        Loss::MeanSquaredError { on, off } => {
+            let scale = 1.0 / logits.len() as f32;
+            let mut sum = 0.0;
+            for (c, (g, &x)) in gradient.iter_mut().zip(logits).enumerate() {
+                let miss = x - if c == label { on as f32 } else { off as f32 };
+                sum += miss * miss;
+                *g = 2.0 * miss * scale / batch as f32;
+            }
+            sum * scale
+        }
+    };
+    Outcome { loss, correct: logits.iter().position(|&x| x == highest) == Some(label) }
+}
+
+/// -Σ_c q_c log softmax(logits)_c; its gradient over B is (softmax - q) / B.
+fn cross_entropy(
+    logits: &[f32],
+    highest: f32,
+    label: usize,
+    smoothing: f32,
+    batch: usize,
+    gradient: &mut [f32],
+) -> f32 {
     let mut sum = 0.0f32;
     for (g, &x) in gradient.iter_mut().zip(logits) {
         *g = (x - highest).exp();
         sum += *g;
     }
     let scale = 1.0 / (sum * batch as f32);
+    let everywhere = smoothing / logits.len() as f32;
     for g in gradient.iter_mut() {
-        *g *= scale;
+        *g = *g * scale - everywhere / batch as f32;
     }
-    gradient[label] -= 1.0 / batch as f32;
-    let loss = sum.ln() - (logits[label] - highest);
-    (loss, logits.iter().position(|&x| x == highest) == Some(label))
+    gradient[label] -= (1.0 - smoothing) / batch as f32;
+    let mut aim = (1.0 - smoothing) * (logits[label] - highest);
+    // Not multiplied by 0: a logit may be infinitely far below.
+    if smoothing > 0.0 {
+        aim += everywhere * logits.iter().map(|x| x - highest).sum::<f32>();
+    }
+    sum.ln() - aim
 }
 
 /// The regularisers of one hidden layer, with the batch and layer sizes folded in.

@@ -5,15 +5,19 @@
 //! needs no memory but the owner's scratch).
 
 mod adam;
+mod backward;
 mod conv;
 mod conv_backward;
 mod delta;
 mod dense;
 mod dense_conv;
+mod forward;
 mod group;
 mod lif_forward;
 mod loss;
 mod matmul;
+mod neurons;
+mod open;
 mod products;
 mod readout;
 mod reference;
@@ -28,16 +32,15 @@ pub(crate) use group::group_size;
 use crate::engine::*;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::network::{CellConstants, Logits, Network};
-use crate::optimiser::Adam;
+use crate::network::Network;
+use crate::optimiser::{Adam, AdamConstants};
 use crate::platform::Instant;
-use crate::weights::Weights;
-use adam::adam as update;
-use conv::{Conv, ConvLayer, ConvSample};
-use group::{Group, Layer, Scratch};
-use loss::ActivityLoss;
+use crate::weights::{Matrix, Weights};
+use adam::adam;
+use conv::{Conv, ConvSample};
+use group::{Group, Layer, Plan, Scratch};
+use neurons::Neurons;
 use rayon::prelude::*;
-use readout::ReadoutConstants;
 use state::ActiveEntries;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,8 +53,8 @@ pub struct CpuEngine {
     method: Method,
     layer_methods: Vec<LayerMethod>,
     held: Option<Arc<EventSet>>,
-    lif: Vec<CellConstants>,
-    readout: ReadoutConstants,
+    /// Of each weight layer, the readout's last.
+    neurons: Vec<Neurons>,
     /// Of each hidden layer that is a convolution.
     convs: Vec<Option<Conv>>,
     step: u64,
@@ -61,6 +64,8 @@ pub struct CpuEngine {
     scratch: Vec<Mutex<Scratch>>,
     dense: dense::Dense,
     reports: Vec<StepReport>,
+    /// The forward pass whose outcome the groups hold, if a backward pass may follow.
+    open: Option<open::Open>,
 }
 
 /// Weights of a layer and their moments.
@@ -126,49 +131,44 @@ impl Clock {
 }
 
 impl CpuEngine {
-    /// A network with all weights 0; [`load`](Engine::load) gives it others.
+    /// A network with these weights, before the first step.
     ///
     /// # Errors
-    /// A network that [`Network::check`] refuses.
-    pub fn new(network: &Network, method: Method) -> Result<Self> {
+    /// A network that [`Network::check`] refuses, or weights that do not fit it ([`Weights::check`]).
+    pub fn new(network: &Network, method: Method, weights: &Weights) -> Result<Self> {
         network.check()?;
+        weights.check(network)?;
         check_method(network, method)?;
         if let (Method::Reference, Some(l)) = (method, network.first_conv()) {
             return Err(Error::Unsupported(format!(
                 "hidden[{l}] is a convolution, which the method `reference` does not compute; compare with `dense`"
             )));
         }
-        let zeros = Weights::zeros_of(network);
-        let tiled = || zeros.layers.iter().map(TiledMatrix::cut);
-        let layers = tiled()
-            .zip(tiled())
-            .zip(tiled())
-            .map(|((weights, first), second)| LayerWeights { weights, first, second })
-            .collect();
-        let dt = network.dt_ms;
+        let layer = |weights: &Matrix| {
+            let zeros = Matrix::zeros(weights.rows, weights.cols);
+            let moments = || TiledMatrix::cut(&zeros);
+            LayerWeights { weights: TiledMatrix::cut(weights), first: moments(), second: moments() }
+        };
         Ok(CpuEngine {
-            lif: method.network(network).hidden.iter().map(|layer| layer.constants(dt)).collect(),
-            readout: ReadoutConstants {
-                alpha: network.readout.alpha(dt) as f32,
-                gain: network.integrator().map_or(1.0, |readout| readout.gain_value(dt)) as f32,
-                logits: network.integrator().map_or(Logits::Max, |readout| readout.logits),
-            },
+            neurons: Neurons::of(&method.network(network)),
             convs: network.hidden.iter().map(|layer| layer.conv().map(Conv::new)).collect(),
             network: network.clone(),
             method,
             layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
             held: None,
             step: 0,
-            layers,
+            layers: weights.layers.iter().map(layer).collect(),
             groups: Vec::new(),
             scratch: Vec::new(),
             dense: dense::Dense::default(),
             reports: Vec::new(),
+            open: None,
         })
     }
 
     fn begin(&mut self, batch: &EventSet) -> Result<()> {
         check_batch(&self.network, batch)?;
+        self.open = None;
         let size = group_size(&self.network);
         self.groups.resize_with(batch.len().div_ceil(size), Group::default);
         for (k, group) in self.groups.iter_mut().enumerate() {
@@ -178,70 +178,77 @@ impl CpuEngine {
         Ok(())
     }
 
+    /// What the passes over groups read.
+    fn plan<'a>(&'a self, batch: &'a EventSet, backward: bool) -> Plan<'a> {
+        let biases = self.network.biases();
+        let layer = |(l, layer): (usize, &'a LayerWeights)| Layer {
+            weights: &layer.weights,
+            bias: biases[l],
+            method: self.layer_methods[l],
+            conv: self.convs.get(l).and_then(Option::as_ref),
+            neurons: &self.neurons[l],
+        };
+        let layers = self.layers.iter().enumerate().map(layer).collect();
+        Plan { network: &self.network, batch, layers, backward }
+    }
+
+    /// Does `work` for each group, with what `of_groups` has for it.
+    fn over_groups<T: Send>(
+        &mut self,
+        batch: &EventSet,
+        backward: bool,
+        of_groups: Vec<T>,
+        work: impl Fn(&Plan, &mut Group, &mut Scratch, T) + Sync,
+    ) {
+        let mut groups = std::mem::take(&mut self.groups);
+        let plan = self.plan(batch, backward);
+        let all = groups.par_iter_mut().zip(of_groups).with_max_len(1);
+        all.for_each(|(group, own)| work(&plan, group, &mut own_scratch(&self.scratch), own));
+        self.groups = groups;
+    }
+
     /// Everything that a sample's own thread does: forward through all layers, loss and, with `backward`, the errors of
     /// every layer. `v`, if given, takes the potentials of every layer as [B, T, N].
     fn pass(&mut self, batch: &EventSet, backward: bool, clock: &mut Clock, v: Option<&mut [Vec<f32>]>) {
-        let (network, layers, lif, readout) = (&self.network, &self.layers, &self.lif, &self.readout);
-        let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
-        let hidden = network.hidden.len();
-        let layer = |l: usize| Layer {
-            weights: &layers[l].weights,
-            method: methods[l],
-            conv: convs.get(l).and_then(Option::as_ref),
-            alpha: lif.get(l).map_or(readout.alpha, |c| c.alpha),
-        };
         let keep = v.is_some();
         let mut records: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::new()).collect();
-        for (v, neurons) in v.into_iter().flatten().zip(&network.sizes()[1..]) {
-            let chunks = v.chunks_mut(group_size(network) * batch.time_steps() * neurons);
+        for (v, neurons) in v.into_iter().flatten().zip(&self.network.sizes()[1..]) {
+            let chunks = v.chunks_mut(group_size(&self.network) * batch.time_steps() * neurons);
             chunks.zip(&mut records).for_each(|(chunk, records)| records.push(chunk));
         }
-        self.groups.par_iter_mut().zip(records).with_max_len(1).for_each(|(group, records)| {
-            let scratch = &mut *own_scratch(scratch);
-            let mut records = records.into_iter();
-            let mut now = Instant::now();
-            let mut lap = |group: &mut Group| {
-                let begun = std::mem::replace(&mut now, Instant::now());
-                group.seconds.push((now - begun).as_secs_f64());
-            };
-            for (l, constants) in lif.iter().enumerate() {
-                match &convs[l] {
-                    None => group.forward(batch, l, layer(l), constants, scratch, records.next()),
-                    Some(conv) => {
-                        let activity = backward.then(|| ActivityLoss::new(network, l, batch.len()));
-                        let time_steps = batch.time_steps();
-                        let conv = ConvLayer { conv, weights: &layers[l].weights, constants, activity, time_steps };
-                        group.forward_conv(batch, l, &conv, scratch, records.next());
-                    }
-                }
-                lap(group);
-            }
-            group.readout_and_loss(batch, network, &layers[hidden].weights, readout, scratch, records.next());
-            lap(group);
-            for l in (0..hidden).rev().filter(|_| backward) {
-                group.spike_gradient(batch, network, l, (layer(l), layer(l + 1)), scratch);
-                lap(group);
+        self.over_groups(batch, backward, records, |plan, group, scratch, records| {
+            group.forward(plan, scratch, records);
+            group.loss(plan, scratch);
+            group.laps.lap();
+            if backward {
+                group.backward(plan, scratch);
             }
             if keep {
                 group.keep_convs(scratch);
             }
         });
-        let forward = (0..hidden).map(|l| format!("lif_forward.{l}")).chain(["readout+loss".into()]);
-        let backward = |l: usize| match convs[l] {
+        self.tell(clock);
+    }
+
+    /// Tells the clock what the phases of a pass took, of all threads together.
+    fn tell(&self, clock: &mut Clock) {
+        let hidden = self.network.hidden.len();
+        let spiking = (0..self.network.spiking().count()).map(|l| format!("lif_forward.{l}"));
+        let backward = |l: usize| match self.convs[l] {
             None => format!("spike_gradient.{l}"),
             Some(_) => format!("spike_gradient+weight_gradient.{l}"),
         };
-        let names = forward.chain((0..hidden).rev().map(backward));
+        let names = spiking.chain(["readout+loss".into()]).chain((0..hidden).rev().map(backward));
         let threads = rayon::current_num_threads().min(self.groups.len()) as f64;
         for (phase, name) in names.enumerate() {
-            let seconds: Option<f64> = self.groups.iter().map(|group| group.seconds.get(phase)).sum();
+            let seconds: Option<f64> = self.groups.iter().map(|group| group.laps.seconds.get(phase)).sum();
             clock.add(name, seconds.map(|s| 1e3 * s / threads));
         }
     }
 
     /// Sums every tile's gradient in its owner's scratch, and gives it to `take` while it is in the cache.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
-        let (groups, lif, readout) = (&self.groups, &self.lif, &self.readout);
+        let (groups, neurons, biases) = (&self.groups, &self.neurons, self.network.biases());
         let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
@@ -250,7 +257,7 @@ impl CpuEngine {
         let work = |task: TileTask| {
             let scratch = &mut *own_scratch(scratch);
             let (l, columns) = (task.layer, task.columns);
-            let alpha = lif.get(l).map_or(readout.alpha, |c| c.alpha);
+            let (adjoint, bias) = (neurons[l].adjoint(), biases[l]);
             let (rows, dense, gradient) = scratch.rows_and_gradient(task.weights.len());
             gradient.fill(0.0);
             let (steps, width) = (batch.time_steps(), columns.width);
@@ -264,10 +271,10 @@ impl CpuEngine {
             for group in groups {
                 for k in 0..group.samples.len() {
                     let spikes = group.input(batch, l, k);
-                    let delta = group.delta(l, k, task.tile, columns.begin, alpha, steps);
+                    let delta = group.delta(l, k, task.tile, columns.begin, adjoint, steps);
                     match methods[l] {
                         LayerMethod::Sparse => {
-                            with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient));
+                            with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient, bias));
                         }
                         LayerMethod::Dense => {
                             products::weight_gradient(spikes, delta, steps, width, dense, gradient);
@@ -280,16 +287,27 @@ impl CpuEngine {
         clock.time(|| "weight_gradient+adam".into(), || tasks.into_par_iter().with_max_len(1).for_each(work));
     }
 
-    fn step(&mut self, batch: &EventSet, adam: &Adam) -> Result<Clock> {
+    /// Sums the gradients of all layers.
+    fn gradient(&mut self, batch: &EventSet) -> Weights {
+        let zeros = Weights::zeros_of(&self.network).layers;
+        let sums: Mutex<Vec<TiledMatrix>> = Mutex::new(zeros.iter().map(TiledMatrix::cut).collect());
+        self.weight_gradient(batch, &mut Clock::default(), |task, gradient| {
+            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
+        });
+        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Weights { layers: sums.iter().map(TiledMatrix::join).collect() }
+    }
+
+    fn step(&mut self, batch: &EventSet, update: &Adam) -> Result<Clock> {
         let mut clock = Clock::default();
         let report = match self.method {
             Method::Sparse | Method::Auto => {
                 self.begin(batch)?;
                 self.pass(batch, true, &mut clock, None);
-                let constants = adam.constants(self.step + 1);
+                let constants = update.constants(self.step + 1);
                 let broken = AtomicU32::new(0);
                 self.weight_gradient(batch, &mut clock, |task, gradient| {
-                    if !update(gradient, task.weights, task.first, task.second, &constants) {
+                    if !adam(gradient, task.weights, task.first, task.second, &constants) {
                         broken.fetch_or(layer_bit(task.layer), Ordering::Relaxed);
                     }
                 });
@@ -298,7 +316,7 @@ impl CpuEngine {
             }
             Method::Dense | Method::Reference => {
                 check_batch(&self.network, batch)?;
-                dense::step(self, batch, &mut clock, Some(adam))
+                dense::step(self, batch, &mut clock, update)
             }
         };
         self.reports.push(report);
@@ -309,7 +327,7 @@ impl CpuEngine {
     fn report(&self, batch: &EventSet, broken: u32) -> StepReport {
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
-        let layers = 0..self.network.hidden.len();
+        let layers = 0..self.network.spiking().count();
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
         let active = |l: usize| self.groups.iter().map(|g| g.layers[l].active_count()).sum();
         StepReport {
@@ -325,40 +343,32 @@ impl CpuEngine {
 
     /// Bits of the layers in which some potential is NaN or infinite.
     fn potentials_not_finite(&self) -> u32 {
-        let hidden = self.network.hidden.len();
+        let last = self.network.hidden.len();
         let of_group = |group: &Group| {
             let layers = group.layers.iter().enumerate().filter(|(_, layer)| layer.not_finite());
-            let readout = if group.readout_not_finite { layer_bit(hidden) } else { 0 };
+            let readout = if group.readout_not_finite { layer_bit(last) } else { 0 };
             layers.fold(readout, |bits, (l, _)| bits | layer_bit(l))
         };
         self.groups.iter().fold(0, |bits, group| bits | of_group(group))
+    }
+
+    /// Those of all samples, [B, C].
+    fn logits(&self) -> Vec<f32> {
+        self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect()
     }
 
     fn inspect_sparse(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.begin(batch)?;
         let rows = batch.len() * batch.time_steps();
         let mut v: Vec<Vec<f32>> = self.network.sizes()[1..].iter().map(|neurons| vec![0.0; rows * neurons]).collect();
-        let mut clock = Clock::default();
-        self.pass(batch, true, &mut clock, Some(&mut v));
-        let zeros = Weights::zeros_of(&self.network).layers;
-        let sums: Vec<TiledMatrix> = zeros.iter().map(TiledMatrix::cut).collect();
-        let sums = Mutex::new(sums);
-        self.weight_gradient(batch, &mut clock, |task, gradient| {
-            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
-        });
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let readout_v = v.pop().unwrap_or_default();
-        let hidden = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
+        self.pass(batch, true, &mut Clock::default(), Some(&mut v));
+        let gradient = self.gradient(batch);
+        let readout_v = self.network.integrator().and_then(|_| v.pop()).unwrap_or_default();
+        let spiking = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
         self.groups.iter_mut().flat_map(|group| &mut group.layers).for_each(|layer| layer.conv.kept.clear());
-        Ok(Inspection {
-            spiking: hidden,
-            readout_v,
-            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
-            loss,
-            gradient: Weights { layers: sums.iter().map(TiledMatrix::join).collect() },
-        })
+        Ok(Inspection { spiking, readout_v, logits: self.logits(), loss, gradient })
     }
 
     fn inspect_layer(&self, l: usize, v: Vec<f32>) -> LayerInspection {
@@ -366,7 +376,7 @@ impl CpuEngine {
         let mut active = Vec::new();
         for group in &self.groups {
             let state = &group.layers[l];
-            if let Some(conv) = &self.convs[l] {
+            if let Some(Some(conv)) = self.convs.get(l) {
                 for (sample, b) in state.conv.kept.iter().zip(group.samples.clone()) {
                     spikes.extend(sample.spikes.iter().map(|&event| (b as u32, event)));
                     active.extend(sample.entries(conv, b as u32));
@@ -376,7 +386,7 @@ impl CpuEngine {
             for (k, b) in group.samples.clone().enumerate() {
                 spikes.extend(state.spikes.sample(k).iter().map(|&event| (b as u32, event)));
                 for tile in &state.active {
-                    let ActiveEntries { events, g, e } = tile.sample(k);
+                    let ActiveEntries { events, g, e, .. } = tile.sample(k);
                     active.extend(events.iter().zip(g.iter().zip(e)).map(|(event, (&g, &e))| ActiveEntry {
                         b: b as u32,
                         t: event.t() as u32,
@@ -397,7 +407,7 @@ impl ConvSample {
     fn entries(&self, conv: &Conv, b: u32) -> impl Iterator<Item = ActiveEntry> {
         let places = self.active.iter().flat_map(|tile| (0..tile.samples()).map(move |place| (tile, place)));
         places.flat_map(move |(tile, place)| {
-            let ActiveEntries { events, g, e } = tile.sample(place);
+            let ActiveEntries { events, g, e, .. } = tile.sample(place);
             events.iter().zip(g.iter().zip(e)).map(move |(event, (&g, &e))| ActiveEntry {
                 b,
                 t: event.t() as u32,
@@ -426,6 +436,7 @@ impl Engine for CpuEngine {
         for weights in [&state.weights, &state.first, &state.second] {
             weights.check(&self.network)?;
         }
+        self.open = None;
         self.step = state.step;
         for (l, layer) in self.layers.iter_mut().enumerate() {
             layer.weights = TiledMatrix::cut(&state.weights.layers[l]);
@@ -479,18 +490,33 @@ impl Engine for CpuEngine {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        let batch = &*batch.labelled();
         self.begin(batch)?;
         // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
-        let trained: Vec<f32> = self.lif.iter().map(|c| c.band).collect();
-        self.lif.iter_mut().for_each(|c| c.band = 0.0);
+        let trained = self.neurons.clone();
+        for neurons in &mut self.neurons {
+            if let Neurons::Spiking(constants) = neurons {
+                constants.band = 0.0;
+            }
+        }
         self.pass(batch, false, &mut Clock::default(), None);
-        self.lif.iter_mut().zip(trained).for_each(|(c, b_th)| c.band = b_th);
+        self.neurons = trained;
         let spikes = |l: usize| self.groups.iter().map(|g| g.layers[l].spike_count()).sum();
-        Ok(Evaluation {
-            logits: self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect(),
-            spikes: (0..self.network.hidden.len()).map(spikes).collect(),
-        })
+        let spikes = (0..self.network.spiking().count()).map(spikes).collect();
+        Ok(Prediction::new(self.logits(), self.network.classes(), spikes))
+    }
+
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        self.open_forward(batch)
+    }
+
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
+        self.open_backward(pass, logit_gradient)
+    }
+
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        self.open_update(gradient, adam)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -518,6 +544,20 @@ impl Engine for CpuEngine {
         bytes.retain(|(_, n)| *n > 0);
         bytes
     }
+}
+
+/// Updates the weights of all layers; returns the bits of the layers that are not finite then.
+fn update_layers(layers: &mut [LayerWeights], gradients: &[Matrix], constants: &AdamConstants) -> u32 {
+    let broken = AtomicU32::new(0);
+    layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
+        let gradient = TiledMatrix::cut(gradient);
+        for (task, gradient) in layer.tiles(l).zip(&gradient.tiles) {
+            if !adam(gradient, task.weights, task.first, task.second, constants) {
+                broken.fetch_or(layer_bit(l), Ordering::Relaxed);
+            }
+        }
+    });
+    broken.into_inner()
 }
 
 /// The scratch of the thread that asks.

@@ -1,10 +1,11 @@
 //! The products with one layer's weights as matrix products over dense rows, a few samples' worth at a time: what
-//! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more.
+//! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more. Layers
+//! with biases have none: [`Network::can_be_dense`](crate::network::Network::can_be_dense).
 //!
 //! Each is the twin of an event-driven operation, with the same input and the same result to rounding:
-//! [`currents`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
+//! [`drive`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
 
-use super::delta::DeltaRows;
+use super::delta::{DeltaRows, Dropped};
 use super::matmul::{Threads, matmul};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, LANES, TiledMatrix, with_width};
@@ -19,19 +20,40 @@ const ROWS: usize = 128;
 pub struct DenseRows {
     /// Spikes [ROWS, N_in].
     spikes: AlignedVec,
-    /// Currents [T, width].
-    currents: AlignedVec,
-    /// δ and errors [ROWS, width].
-    delta: AlignedVec,
-    errors: AlignedVec,
+    /// Drive [T, width].
+    drive: AlignedVec,
+    /// δ of a tile.
+    delta: DenseDelta,
     /// ∇S [ROWS, N].
     gradient: AlignedVec,
+}
+
+/// Rows of δ [ROWS, width], and what is dropped into them.
+#[derive(Debug, Default)]
+struct DenseDelta {
+    rows: AlignedVec,
+    errors: AlignedVec,
+    own: AlignedVec,
 }
 
 impl DenseRows {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        [&self.spikes, &self.currents, &self.delta, &self.errors, &self.gradient].map(AlignedVec::bytes).iter().sum()
+        let DenseDelta { rows, errors, own } = &self.delta;
+        [&self.spikes, &self.drive, rows, errors, own, &self.gradient].map(AlignedVec::bytes).iter().sum()
+    }
+}
+
+impl DenseDelta {
+    /// δ of the `rows` times from `begin` on in a tile of `width` columns; `None` if all are 0.
+    fn fill(&mut self, delta: &mut DeltaRows, begin: usize, rows: usize, width: usize) -> Option<&[f32]> {
+        fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], dropped: &mut Dropped) -> bool {
+            delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, dropped)
+        }
+        let n = rows * width;
+        let mut dropped = Dropped { errors: at_least(&mut self.errors, n), own: at_least(&mut self.own, n) };
+        let rows = at_least(&mut self.rows, n);
+        with_width!(width, fill(delta, begin, rows, &mut dropped)).then_some(rows)
     }
 }
 
@@ -55,7 +77,7 @@ fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &
 }
 
 /// Σ_i W_ij S_i[t] of one sample in a tile [N_in, width], for t in 0..T-1: rows [T - 1, width].
-pub fn currents<'a>(
+pub fn drive<'a>(
     spikes: &[Event],
     time_steps: usize,
     weights: &[f32],
@@ -63,7 +85,7 @@ pub fn currents<'a>(
     dense: &'a mut DenseRows,
 ) -> &'a [f32] {
     let inputs = weights.len() / width;
-    let out = at_least(&mut dense.currents, time_steps * width);
+    let out = at_least(&mut dense.drive, time_steps * width);
     for begin in (0..time_steps - 1).step_by(ROWS) {
         let rows = ROWS.min(time_steps - 1 - begin);
         let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
@@ -71,11 +93,6 @@ pub fn currents<'a>(
         matmul((rows, inputs, width), (spikes, (inputs, 1)), (weights, (width, 1)), out, false, Threads::One);
     }
     out
-}
-
-/// δ of times `begin..begin + rows`; `false` if all are 0.
-fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], errors: &mut [f32]) -> bool {
-    delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0)
 }
 
 /// Adds to ∇S of sample `b` what comes through the tiles `stretch` of the weights [N, N_above] to the layer above.
@@ -95,9 +112,7 @@ pub fn spike_gradient(
         let mut some = false;
         for (tile, delta) in stretch.clone().zip(delta.iter_mut()) {
             let width = weights.columns[tile].width;
-            let errors = at_least(&mut dense.errors, rows * width);
-            let block = at_least(&mut dense.delta, rows * width);
-            if with_width!(width, fill(delta, begin, block, errors)) {
+            if let Some(block) = dense.delta.fill(delta, begin, rows, width) {
                 let transposed = (&weights.tiles[tile][..], (1, width));
                 matmul((rows, width, n), (block, (width, 1)), transposed, gradient, some, Threads::One);
                 some = true;
@@ -129,9 +144,7 @@ pub fn weight_gradient(
     let inputs = gradient.len() / width;
     for begin in (0..time_steps).step_by(ROWS).rev() {
         let rows = ROWS.min(time_steps - begin);
-        let errors = at_least(&mut dense.errors, rows * width);
-        let block = at_least(&mut dense.delta, rows * width);
-        if with_width!(width, fill(&mut delta, begin, block, errors)) {
+        if let Some(block) = dense.delta.fill(&mut delta, begin, rows, width) {
             let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
             matmul((inputs, rows, width), (spikes, (1, inputs)), (block, (width, 1)), gradient, true, Threads::One);
         }

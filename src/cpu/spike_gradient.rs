@@ -2,7 +2,7 @@
 //!
 //! δ of the layer above passes from T-1 to 0, a block of rows at a time; nothing more of it is stored.
 
-use super::delta::{BLOCK, DeltaRows, Rows};
+use super::delta::{BLOCK, DeltaRows, Dropped, Rows};
 use super::state::ActiveTile;
 use super::tiles::{LANES, TiledMatrix, with_width};
 use multiversion::{inherit_target, target::match_target};
@@ -124,7 +124,7 @@ pub fn spike_gradient(
 
     let (columns, tiles) = (&weights.columns[stretch.clone()], &weights.tiles[stretch]);
     let width: usize = columns.iter().map(|columns| columns.width).sum();
-    let (rows, errors) = rows.block(width);
+    let (rows, mut dropped) = rows.block(width);
     // Entries of each tile not yet reached, counted from the front.
     let mut left: Vec<usize> = active.iter().map(|tile| tile.sample(b).events.len()).collect();
     for begin in (0..time_steps).step_by(BLOCK).rev() {
@@ -133,7 +133,8 @@ pub fn spike_gradient(
         let mut rest = &mut rows[..];
         for (columns, delta) in columns.iter().zip(delta.iter_mut()) {
             let (rows, others) = rest.split_at_mut(BLOCK * columns.width);
-            alive |= with_width!(columns.width, fill(delta, begin, &mut rows[..steps * columns.width], errors));
+            let rows = &mut rows[..steps * columns.width];
+            alive |= with_width!(columns.width, fill(delta, begin, rows, &mut dropped));
             rest = others;
         }
         for (tile, left) in active.iter_mut().zip(&mut left) {
@@ -160,8 +161,8 @@ pub fn spike_gradient(
 
 /// Rows of δ, zeros where nothing is left of it.
 #[inline(always)]
-fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], errors: &mut [f32]) -> bool {
-    let alive = delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0);
+fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], dropped: &mut Dropped) -> bool {
+    let alive = delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, dropped);
     if !alive {
         rows.fill(0.0);
     }

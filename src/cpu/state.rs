@@ -2,6 +2,7 @@
 
 use super::tiles::tiles_of;
 use crate::events::Event;
+use crate::network::{CellConstants, Surrogate};
 
 /// Entries written for every word of bits, whether they are there or not: most words hold none, one or two, and a
 /// branch on that would be guessed wrongly half of the time.
@@ -67,6 +68,11 @@ impl SpikeList {
         self.len
     }
 
+    /// Samples that are closed.
+    pub fn samples(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
     /// Spikes of sample `b`.
     pub fn sample(&self, b: usize) -> &[Event] {
         &self.events[self.starts[b] as usize..self.starts[b + 1] as usize]
@@ -87,6 +93,8 @@ pub struct ActiveTile {
     /// Surrogate gradient; |V - V_th| until the sample is closed.
     g: Vec<f32>,
     e: Vec<f32>,
+    /// All spikes of the tile's neurons, if a spike sets the potential: errors do not pass them on their way back.
+    own: SpikeList,
     /// Whether some potential was NaN or infinite.
     not_finite: bool,
 }
@@ -100,6 +108,8 @@ pub struct ActiveEntries<'a> {
     pub g: &'a [f32],
     /// e = ∇S g, filled by the spike gradient.
     pub e: &'a [f32],
+    /// All spikes of the neurons, active or not, sorted by time; none unless a spike sets the potential.
+    pub own: &'a [Event],
 }
 
 impl ActiveTile {
@@ -108,10 +118,12 @@ impl ActiveTile {
         self.starts.clear();
         self.starts.push(0);
         self.len = 0;
+        self.own.clear();
         self.not_finite = false;
     }
 
-    /// Looks at a sample's last potentials: what is NaN or infinite once stays so.
+    /// Looks at potentials, a sample's last ones: what is NaN or infinite once stays so. Where a spike sets the potential,
+    /// those of every spike too.
     #[inline(always)]
     pub fn look_at(&mut self, v: &[f32]) {
         self.not_finite |= v.iter().fold(false, |seen, v| seen | !v.is_finite());
@@ -162,13 +174,34 @@ impl ActiveTile {
         self.len += 1;
     }
 
-    /// Closes a sample: distances become surrogate gradients 1 / (β |V - V_th| + 1)².
+    /// Appends the spikes of time `t`, of a layer in which a spike sets the potential: a bit for each of 64 neurons a
+    /// word, from neuron `first` on.
     #[inline(always)]
-    pub fn end_sample(&mut self, beta: f32) {
+    pub fn push_own(&mut self, t: usize, first: usize, words: &[u64]) {
+        self.own.push_row(t, words.iter().enumerate().map(|(k, &word)| (first + 64 * k, word)));
+    }
+
+    /// Closes a sample: distances become surrogate gradients.
+    #[inline(always)]
+    pub fn end_sample(&mut self, c: &CellConstants) {
+        /// With the shape known, the loop is compiled to vectors where the shape has no exponential.
+        #[inline(always)]
+        fn differentiate(distances: &mut [f32], c: &CellConstants, surrogate: Surrogate) {
+            let c = CellConstants { surrogate, ..*c };
+            distances.iter_mut().for_each(|g| *g = c.gradient(*g));
+        }
         let begin = self.starts[self.starts.len() - 1] as usize;
-        for g in &mut self.g[begin..self.len] {
-            let x = beta * *g + 1.0;
-            *g = 1.0 / (x * x);
+        let distances = &mut self.g[begin..self.len];
+        match c.surrogate {
+            Surrogate::FastSigmoid => differentiate(distances, c, Surrogate::FastSigmoid),
+            Surrogate::Sigmoid => differentiate(distances, c, Surrogate::Sigmoid),
+            Surrogate::Arctan => differentiate(distances, c, Surrogate::Arctan),
+            Surrogate::Triangular => differentiate(distances, c, Surrogate::Triangular),
+            Surrogate::Rectangular => differentiate(distances, c, Surrogate::Rectangular),
+            Surrogate::Gaussian => differentiate(distances, c, Surrogate::Gaussian),
+        }
+        if c.to_value {
+            self.own.end_sample();
         }
         self.close();
     }
@@ -214,7 +247,8 @@ impl ActiveTile {
     /// Entries of sample `b`.
     pub fn sample(&self, b: usize) -> ActiveEntries<'_> {
         let range = self.starts[b] as usize..self.starts[b + 1] as usize;
-        ActiveEntries { events: &self.events[range.clone()], g: &self.g[range.clone()], e: &self.e[range] }
+        let own = if b < self.own.samples() { self.own.sample(b) } else { &[] };
+        ActiveEntries { events: &self.events[range.clone()], g: &self.g[range.clone()], e: &self.e[range], own }
     }
 
     /// Entries of sample `b`: times and neurons, surrogate gradients, and errors to fill.
@@ -225,7 +259,8 @@ impl ActiveTile {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        4 * (self.starts.capacity() + self.events.capacity() + self.g.capacity() + self.e.capacity())
+        let lists = self.starts.capacity() + self.events.capacity() + self.g.capacity() + self.e.capacity();
+        4 * lists + self.own.bytes()
     }
 }
 

@@ -9,18 +9,19 @@ pub const LANES: usize = 16;
 /// Widest tile: its rows stay in the first cache while V or δ passes over them, and a thousand of them in the second.
 pub const WIDEST: usize = 128;
 
-/// Calls `$f::<W>($args)` with the tile width as a constant, `$f::<W, C>($args)` where `with C` follows.
+/// Calls `$f::<W>($args)` with the tile width as a constant, `$f::<W, C, D>($args)` where `with C, D` follows.
 macro_rules! with_width {
-    ($width:expr, $f:ident($($arg:expr),* $(,)?) $(with $constant:tt)?) => {
+    ($width:expr, $f:ident($($arg:expr),* $(,)?)) => { with_width!($width, $f($($arg),*) with) };
+    ($width:expr, $f:ident($($arg:expr),* $(,)?) with $($constant:tt),*) => {
         match $width {
-            16 => $f::<16 $(, $constant)?>($($arg),*),
-            32 => $f::<32 $(, $constant)?>($($arg),*),
-            48 => $f::<48 $(, $constant)?>($($arg),*),
-            64 => $f::<64 $(, $constant)?>($($arg),*),
-            80 => $f::<80 $(, $constant)?>($($arg),*),
-            96 => $f::<96 $(, $constant)?>($($arg),*),
-            112 => $f::<112 $(, $constant)?>($($arg),*),
-            128 => $f::<128 $(, $constant)?>($($arg),*),
+            16 => $f::<16 $(, $constant)*>($($arg),*),
+            32 => $f::<32 $(, $constant)*>($($arg),*),
+            48 => $f::<48 $(, $constant)*>($($arg),*),
+            64 => $f::<64 $(, $constant)*>($($arg),*),
+            80 => $f::<80 $(, $constant)*>($($arg),*),
+            96 => $f::<96 $(, $constant)*>($($arg),*),
+            112 => $f::<112 $(, $constant)*>($($arg),*),
+            128 => $f::<128 $(, $constant)*>($($arg),*),
             width => unreachable!("a tile is a multiple of 16 and at most 128 columns wide, not {width}"),
         }
     };

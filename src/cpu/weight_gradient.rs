@@ -1,4 +1,4 @@
-//! Weight gradient ∇W_ij = Σ_t S_i[t] δ_j[t]: driven by presynaptic spikes, no trace stored.
+//! Weight gradient ∇W_ij = Σ_t S_i[t] δ_j[t]: driven by presynaptic spikes, no trace stored; and ∇b_j = Σ_t δ_j[t].
 //!
 //! The owner of a column tile runs δ of those columns through every sample again (cheaper than storing it) and adds
 //! it to the row of each presynaptic spike. One owner, samples in order: the same bits whatever the number of threads.
@@ -6,8 +6,8 @@
 use super::delta::{BLOCK, DeltaRows, Rows};
 use crate::events::Event;
 
-/// Adds one sample to the gradient [N_in, W] of a column tile. `spikes` are the presynaptic ones, sorted by (t, i);
-/// `rows` is scratch.
+/// Adds one sample to the gradient [N_in, W] of a column tile, of a layer with a `bias` [N_in + 1, W]. `spikes` are the
+/// presynaptic ones, sorted by (t, i); `rows` is scratch.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn weight_gradient<const W: usize>(
     mut spikes: &[Event],
@@ -15,26 +15,41 @@ pub fn weight_gradient<const W: usize>(
     time_steps: usize,
     rows: &mut Rows,
     gradient: &mut [f32],
+    bias: bool,
 ) {
-    let (rows, errors) = rows.block(W);
-    let (rows, errors) = (rows.as_chunks_mut::<W>().0, errors.as_chunks_mut::<W>().0);
+    let (rows, mut dropped) = rows.block(W);
+    let (rows, _) = rows.as_chunks_mut::<W>();
     let (gradient, _) = gradient.as_chunks_mut::<W>();
     for begin in (0..time_steps).step_by(BLOCK).rev() {
-        if spikes.is_empty() {
+        if spikes.is_empty() && !bias {
             break;
         }
         let steps = BLOCK.min(time_steps - begin);
-        let alive = delta.fill::<W>(begin, &mut rows[..steps], &mut errors[..steps]);
+        let alive = delta.fill::<W>(begin, &mut rows[..steps], &mut dropped);
+        if alive
+            && bias
+            && let Some(sum) = gradient.last_mut()
+        {
+            // The row of T-1 is 0.
+            rows[..steps].iter().for_each(|row| add(sum, row));
+        }
         while let Some((spike, earlier)) = spikes.split_last()
             && spike.t() >= begin
         {
             if alive {
-                let (gradient, row) = (&mut gradient[spike.i()], &rows[spike.t() - begin]);
-                for j in 0..W {
-                    gradient[j] += row[j];
-                }
+                add(&mut gradient[spike.i()], &rows[spike.t() - begin]);
             }
             spikes = earlier;
         }
     }
+}
+
+/// Adds a row. Whole arrays in and out, so that the compiler sees vectors.
+#[inline(always)]
+fn add<const W: usize>(sum: &mut [f32; W], row: &[f32; W]) {
+    let mut added = *sum;
+    for j in 0..W {
+        added[j] += row[j];
+    }
+    *sum = added;
 }

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Set in the numbers of the streams that augment; those of initial weights and of the order have others.
 const STREAMS: u64 = 1 << 62;
@@ -52,22 +53,24 @@ impl Augment {
     /// Says which field cannot work for the data of `preset`.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field, its value and what it must be.
+    /// [`Error::Field`].
     pub fn check(&self, preset: &str) -> Result<()> {
         let Augment { shift, shift_steps, flip, drop } = *self;
-        let bad = |text: String| Err(Error::Config(format!("augment.{text}")));
+        let bad = |field: &str, value: &dyn fmt::Display, want: String| {
+            Err(Error::field(format!("augment.{field}"), value, want))
+        };
         if !(0.0..1.0).contains(&drop) {
-            return bad(format!("drop = {drop}: must be at least 0 and below 1"));
+            return bad("drop", &drop, "at least 0 and below 1".into());
         }
         if shift_steps > MAX_EXTENT {
-            return bad(format!("shift_steps = {shift_steps}: must be at most {MAX_EXTENT}"));
+            return bad("shift_steps", &shift_steps, format!("at most {MAX_EXTENT}"));
         }
         if flip && data_set(preset) != "fmnist" {
-            return bad(format!("flip = true: must be false, as the samples of {preset} are no images"));
+            return bad("flip", &flip, format!("false, as the samples of {preset} are no images"));
         }
         match frame(preset) {
-            None if shift > 0 => bad(format!("shift = {shift}: must be 0, as {preset} has no known frame")),
-            Some((width, _)) if shift >= width => bad(format!("shift = {shift}: must be below {width}, the width")),
+            None if shift > 0 => bad("shift", &shift, format!("0, as {preset} has no known frame")),
+            Some((width, _)) if shift >= width => bad("shift", &shift, format!("below {width}, the width")),
             _ => Ok(()),
         }
     }

@@ -17,6 +17,10 @@ pub const SYSTEM_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
 /// Classes.
 pub const CLASSES: u8 = 10;
 
+/// What the classes are called.
+pub const CLASS_NAMES: [&str; CLASSES as usize] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+
 /// The published names of the files of the training and of the test half, without `.gz`.
 const TRAIN: Half<&str> = Half { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
 const TEST: Half<&str> = Half { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };

@@ -5,7 +5,7 @@ use super::fashion_mnist::{self, Origin};
 use super::latency::LatencyCode;
 use super::recordings::{Bins, Half, LoadProgress, Recordings, collect};
 use super::split::{self, Validation};
-use super::{DataSet, atis, data_set, nmnist, shd};
+use super::{DataSet, OWN, atis, data_set, nmnist, shd};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -48,6 +48,9 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     network.check()?;
     options.validation.check()?;
     let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms };
+    if data_set(preset) == OWN {
+        return load_own(network, options);
+    }
     let loaded = match data_set(preset) {
         "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" => load_recordings(&NMNIST, &bins, options)?,
@@ -69,7 +72,37 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     });
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
-    Ok(DataSet { train: Arc::new(set), validation, test: test_set, origin, subset, bad })
+    let (name, class_names) = titles(data_set(preset));
+    Ok(DataSet { train: Arc::new(set), validation, test: test_set, name, class_names, origin, subset, bad })
+}
+
+/// A data set's name in titles, and those of its classes.
+fn titles(data_set: &str) -> (String, Vec<String>) {
+    let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
+    match data_set {
+        "fmnist" => ("Fashion-MNIST".into(), names(&fashion_mnist::CLASS_NAMES)),
+        "nmnist" => (NMNIST.name.into(), Vec::new()),
+        "shd" => (SHD.name.into(), names(&shd::WORDS)),
+        other => (other.into(), Vec::new()),
+    }
+}
+
+/// Data of one's own, from the file that the options name.
+#[cfg(feature = "runs")]
+fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
+    let path = options.folder.ok_or_else(|| {
+        Error::Config("data of one's own are read from a file, and none is named; name it with --data".into())
+    })?;
+    let data = super::own::read(path)?;
+    for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
+        half.check_fits(network.inputs, network.time_steps, network.classes())?;
+    }
+    Ok(data)
+}
+
+#[cfg(not(feature = "runs"))]
+fn load_own(_network: &Network, _options: &LoadOptions) -> Result<DataSet> {
+    Err(Error::Unsupported("spikegrad was built without its feature `runs`, which reads data of one's own".into()))
 }
 
 /// Both halves, before they are split.

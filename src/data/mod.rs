@@ -18,6 +18,8 @@ mod load;
 #[cfg(feature = "data")]
 pub mod nmnist;
 pub mod order;
+#[cfg(feature = "runs")]
+pub mod own;
 #[cfg(feature = "data")]
 mod recordings;
 #[cfg(feature = "data")]
@@ -42,8 +44,12 @@ pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
 
-/// The samples of a preset.
+/// The name of data that are no preset's.
+pub const OWN: &str = "own";
+
+/// Samples to train and to test on.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DataSet {
     /// Samples to train on.
     pub train: Arc<EventSet>,
@@ -51,6 +57,10 @@ pub struct DataSet {
     pub validation: Option<EventSet>,
     /// Samples to test on.
     pub test: EventSet,
+    /// The data set's name in titles: `Fashion-MNIST`.
+    pub name: String,
+    /// What each class is called; empty if nobody said.
+    pub class_names: Vec<String>,
     /// What was read and from where, for people.
     pub origin: String,
     /// Whether this is the subset that is part of the program: enough to try things, not to report accuracies.
@@ -60,16 +70,43 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Samples of one's own, to train and to test on.
+    /// Data of one's own.
+    ///
+    /// ```
+    /// # use spikegrad::{data::DataSet, events::EventSet};
+    /// let (mut train, mut test) = (EventSet::new(700, 100), EventSet::new(700, 100));
+    /// train.push([(0, 3), (42, 699)], 1)?; // (time step, input neuron) of each spike, and the class
+    /// test.push([(1, 3)], 0)?;
+    /// let data = DataSet::new(train, test).named("taps").class_names(["left", "right"]);
+    /// # Ok::<(), spikegrad::Error>(())
+    /// ```
     pub fn new(train: EventSet, test: EventSet) -> Self {
+        let origin = format!("{} + {} samples in memory", train.len(), test.len());
         DataSet {
             train: Arc::new(train),
             validation: None,
             test,
-            origin: "samples in memory".into(),
+            name: OWN.into(),
+            class_names: Vec::new(),
+            origin,
             subset: false,
             bad: Vec::new(),
         }
+    }
+
+    /// Sets the data set's name in titles.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        DataSet { name: name.into(), ..self }
+    }
+
+    /// Sets what each class is called.
+    pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the samples that epochs are measured on; the test samples are then left for the end.
+    pub fn validation(self, validation: EventSet) -> Self {
+        DataSet { validation: Some(validation), ..self }
     }
 
     /// What the epochs of a run are measured on: the samples held out, where there are some, else the test samples.

@@ -85,6 +85,7 @@ pub(super) struct Half {
 
 /// How far reading is.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct LoadProgress<'a> {
     /// The file or folder.
     pub path: &'a Path,

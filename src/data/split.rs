@@ -51,18 +51,20 @@ impl Validation {
     /// Says why this can hold nothing out, whatever the data are.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field and its value.
+    /// [`Error::Field`].
     pub fn check(&self) -> Result<()> {
-        let bad = |what: String| Err(Error::Config(format!("validation.{what}")));
+        let bad = |field: &str, value: &dyn fmt::Display, want: &str| {
+            Err(Error::field(format!("validation.{field}"), value, want))
+        };
         match self {
-            Validation::Last { samples: 0 } => bad("samples = 0: must be 1 or more".into()),
+            Validation::Last { samples: 0 } => bad("samples", &0, "1 or more"),
             Validation::Fraction { fraction, .. } if !(*fraction > 0.0 && *fraction < 1.0) => {
-                bad(format!("fraction = {fraction}: must lie between 0 and 1"))
+                bad("fraction", fraction, "between 0 and 1")
             }
             Validation::Fraction { seed, .. } if *seed > i64::MAX as u64 => {
-                bad(format!("seed = {seed}: must be below 2^63, as TOML holds no larger number"))
+                bad("seed", seed, "below 2^63, as TOML holds no larger number")
             }
-            Validation::Speakers { speakers } if speakers.is_empty() => bad("speakers = []: must name one".into()),
+            Validation::Speakers { speakers } if speakers.is_empty() => bad("speakers", &"[]", "a list of one or more"),
             _ => Ok(()),
         }
     }

@@ -64,9 +64,8 @@ impl DeltaScratch {
 }
 
 fn refused(value: &dyn fmt::Display) -> Error {
-    Error::Config(format!(
-        "delta_mib = {value}: must be a number of MiB (more than 0, at most {MOST_MIB}; usually 8, 32, 64 or 256) or whole"
-    ))
+    let want = format!("a number of MiB (more than 0, at most {MOST_MIB}; usually 8, 32, 64 or 256) or whole");
+    Error::field("delta_mib", value, want)
 }
 
 impl fmt::Display for DeltaScratch {

@@ -5,6 +5,7 @@ use super::compare::{Check, Measure, count, exact, length, relative};
 use crate::engine::{ActiveEntry, Engine, Inspection, LayerInspection, StepReport, TrainingState};
 use crate::error::Result;
 use crate::network::Network;
+use crate::weights::Weights;
 use std::fmt;
 use std::path::Path;
 
@@ -17,8 +18,8 @@ const SHOWN_FAILURES: usize = 6;
 
 /// A device that golden cases can be played on.
 pub trait ConformanceDevice {
-    /// The device with `network` loaded; the weights come later.
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>>;
+    /// The device with `network` and these weights, before the first step.
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>>;
 
     /// The δ recurrence alone: `δ_j[t] = Σ_{k>t} e_j[k] α^(k-t-1)` where it is needed and exactly 0 elsewhere, [J, T].
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>>;
@@ -81,7 +82,7 @@ pub fn run(path: &Path, device: &mut dyn ConformanceDevice) -> Result<CaseReport
 /// A device that fails.
 pub fn run_case(case: &Case, device: &mut dyn ConformanceDevice) -> Result<CaseReport> {
     let checks = match case {
-        Case::Network(case) => network_checks(case, &mut *device.engine(&case.network)?)?,
+        Case::Network(case) => network_checks(case, &mut *device.engine(&case.network, &case.weights)?)?,
         Case::Delta(case) => delta_checks(case, device)?,
     };
     Ok(CaseReport { name: case.name().to_owned(), checks })
@@ -100,10 +101,9 @@ fn delta_checks(case: &DeltaCase, device: &mut dyn ConformanceDevice) -> Result<
 }
 
 fn network_checks(case: &NetworkCase, engine: &mut dyn Engine) -> Result<Vec<Check>> {
-    let start = TrainingState::new(case.weights.clone());
-    engine.load(&start)?;
     let inspection = engine.inspect(&case.batch)?;
     let mut checks = inspection_checks(case, &inspection);
+    let start = TrainingState::new(case.weights.clone());
     checks.push(count("weights after inspect", differences(&start, &engine.store()?)));
     for _ in &case.expected.adam_loss {
         engine.train(&case.batch, &case.adam)?;

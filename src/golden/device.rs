@@ -7,10 +7,11 @@ use crate::engine::{Engine, Method};
 use crate::error::Result;
 use crate::gpu::{self, GpuOptions};
 use crate::network::Network;
+use crate::weights::Weights;
 
 impl ConformanceDevice for Device {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Configured { device: *self, ..Configured::default() }.engine(network)
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Configured { device: *self, ..Configured::default() }.engine(network, weights)
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
@@ -19,8 +20,8 @@ impl ConformanceDevice for Device {
 }
 
 impl ConformanceDevice for Configured {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        self.device.open_with(network, Method::Sparse, self.options.clone())
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        self.device.open_with(network, Method::Sparse, weights, self.options.clone())
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {

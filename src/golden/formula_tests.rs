@@ -2,18 +2,13 @@
 
 use super::reference::{Reference, random_cells, random_conv};
 use crate::cpu::CpuEngine;
-use crate::engine::{Engine, Inspection, Method, TrainingState};
+use crate::engine::{Engine, Inspection, Method};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::{Cell, Logits, Network};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::collections::BTreeSet;
-
-fn inspect(engine: &mut dyn Engine, weights: &Weights, batch: &EventSet) -> Inspection {
-    engine.load(&TrainingState::new(weights.clone())).unwrap();
-    engine.inspect(batch).unwrap()
-}
 
 /// Whether no potential is near a threshold, and none so large that its rounding shows.
 fn clear(network: &Network, seen: &Inspection) -> bool {
@@ -74,7 +69,7 @@ fn both_devices_equal_the_generalised_formulas() {
     let (mut compared, mut spikes, mut seen_kinds) = (0, 0, BTreeSet::new());
     for seed in 0..300 {
         let (network, weights, batch) = random_cells(seed, seed % 3 == 0);
-        let expected = inspect(&mut Reference::new(&network), &weights, &batch);
+        let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
         if !clear(&network, &expected) || !single_maxima(&network, &expected) {
             continue;
         }
@@ -85,12 +80,12 @@ fn both_devices_equal_the_generalised_formulas() {
             seen_kinds.insert(format!("{cell} {:?}", layer.reset));
             seen_kinds.insert(format!("{:?}", layer.surrogate));
         }
-        let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
-        same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, cpu"));
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}, cpu"));
         // The gpu device takes longer to open.
         if compared <= 40 {
-            let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
-            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, gpu"));
+            let mut engine = GpuEngine::new(&network, Method::Sparse, &weights, GpuOptions::default()).unwrap();
+            same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}, gpu"));
         }
     }
     assert_eq!(seen_kinds.len(), 10, "{seen_kinds:?}");
@@ -102,7 +97,7 @@ fn both_devices_equal_the_formulas() {
     let (mut compared, mut spikes, mut stacked, mut filters) = (0, 0, 0, [0; 6]);
     for seed in 0..120 {
         let (network, weights, batch) = random_conv(seed);
-        let expected = inspect(&mut Reference::new(&network), &weights, &batch);
+        let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
         if !clear(&network, &expected) {
             continue;
         }
@@ -110,14 +105,14 @@ fn both_devices_equal_the_formulas() {
         stacked += usize::from(network.hidden.iter().filter(|layer| layer.conv().is_some()).count() == 2);
         spikes += expected.spiking.iter().map(|layer| layer.spikes.len()).sum::<usize>();
         for method in [Method::Sparse, Method::Dense] {
-            let mut engine = CpuEngine::new(&network, method).unwrap();
-            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, {method:?}"));
+            let mut engine = CpuEngine::new(&network, method, &weights).unwrap();
+            same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}, {method:?}"));
         }
         // The gpu device takes longer to open.
         if compared <= 25 {
             network.hidden.iter().filter_map(|layer| layer.conv()).for_each(|conv| filters[conv.filters] += 1);
-            let mut engine = GpuEngine::new(&network, Method::Sparse, GpuOptions::default()).unwrap();
-            same(&inspect(&mut engine, &weights, &batch), &expected, &format!("seed {seed}, gpu"));
+            let mut engine = GpuEngine::new(&network, Method::Sparse, &weights, GpuOptions::default()).unwrap();
+            same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}, gpu"));
         }
     }
     assert!(filters[1..].iter().all(|&n| n > 2), "{filters:?} convolutions of so many filters on the gpu device");
@@ -135,11 +130,11 @@ fn training_computes_what_an_inspection_shows_whatever_the_threads() {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut engine = CpuEngine::new(&network, Method::Sparse).unwrap();
-                let seen = inspect(&mut engine, &weights, &batch);
+                let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+                let seen = engine.inspect(&batch).unwrap();
                 engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
                 let report = engine.reports(true).unwrap().remove(0);
-                (seen, report, engine.store().unwrap(), engine.evaluate(&batch).unwrap())
+                (seen, report, engine.store().unwrap(), engine.predict(&batch).unwrap())
             })
         };
         let (seen, report, state, evaluation) = run(1);
@@ -158,6 +153,39 @@ fn training_computes_what_an_inspection_shows_whatever_the_threads() {
 
 #[test]
 fn the_reference_method_refuses_convolutions() {
-    let error = CpuEngine::new(&random_conv(1).0, Method::Reference).err().unwrap().to_string();
+    let (network, weights, _) = random_conv(1);
+    let error = CpuEngine::new(&network, Method::Reference, &weights).err().unwrap().to_string();
     assert!(error.contains("hidden[0]") && error.contains("dense"), "{error}");
+}
+
+/// Layers wider than a column tile of the cpu device.
+#[test]
+fn wide_layers_on_the_cpu_equal_the_generalised_formulas() {
+    let (mut compared, mut seen_kinds) = (0, BTreeSet::new());
+    for seed in 0..120 {
+        let (mut network, _, all) = random_cells(seed, false);
+        network.hidden.iter_mut().for_each(|layer| layer.neurons = 129 + 6 * layer.neurons);
+        // Inside of its band no surrogate underflows, and a band without end would make every entry active.
+        network.hidden.iter_mut().for_each(|layer| layer.b_th = layer.b_th.min(0.5));
+        let mut weights = Weights::init(&network, seed);
+        for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
+            matrix.data.iter_mut().for_each(|w| *w += 0.2 * w.abs());
+            let biases = if bias { matrix.cols } else { 0 };
+            matrix.data.iter_mut().rev().take(biases).enumerate().for_each(|(k, b)| *b = 0.002 * (k % 50) as f32);
+        }
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&all, &[0]);
+        let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
+        if !clear(&network, &expected) || !single_maxima(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        for layer in network.hidden.iter().zip(&expected.spiking).filter(|(_, seen)| seen.spikes.len() > 50) {
+            let cell = if layer.0.cell == Cell::Lif { "lif" } else { "cuba_lif" };
+            seen_kinds.insert(format!("{cell} {:?} {}", layer.0.reset, layer.0.bias));
+        }
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}"));
+    }
+    assert!(compared > 20 && seen_kinds.len() == 8, "{compared} compared: {seen_kinds:?}");
 }

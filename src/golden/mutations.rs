@@ -3,12 +3,14 @@
 use super::conformance::{CaseReport, ConformanceDevice, run};
 use super::reference::{Reference, ReferenceDevice};
 use super::{Case, Check, DeltaInputs};
-use crate::engine::{DeviceInfo, Engine, Evaluation, Inspection, Profile, StepReport, TrainingState};
+use crate::engine::{DeviceInfo, Engine, Inspection, LayerMethod, Prediction, Profile, StepReport, TrainingState};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::network::{Network, ReadoutGain};
 use crate::optimiser::Adam;
+use crate::weights::Weights;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Cases of the generalised model.
 const CELLS: [&str; 10] =
@@ -59,12 +61,12 @@ struct BrokenEngine {
 }
 
 impl ConformanceDevice for Broken {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
         let mut network = network.clone();
         if let Mistake::Network(alter) = self.0 {
             alter(&mut network);
         }
-        let mut inner = Reference::new(&network);
+        let mut inner = Reference::new(&network, weights)?;
         if let Mistake::Engine(alter) = self.0 {
             alter(&mut inner);
         }
@@ -101,6 +103,19 @@ impl Engine for BrokenEngine {
         Ok(state)
     }
 
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        self.inner.set_layer_methods(methods)
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        self.inner.hold(set)
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        self.trained = true;
+        self.inner.train_held(samples, adam)
+    }
+
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
         self.trained = true;
         self.inner.train(batch, adam)
@@ -114,8 +129,8 @@ impl Engine for BrokenEngine {
         Ok(reports)
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        self.inner.evaluate(batch)
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.inner.predict(batch)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

@@ -3,8 +3,8 @@
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
 use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Evaluation, Inspection, LayerInspection, LossTerms, Profile, StepReport,
-    TrainingState, check_batch,
+    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LayerMethod, LossTerms, Prediction, Profile,
+    StepReport, TrainingState, check_batch, check_held, check_layer_methods, check_samples,
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
@@ -16,6 +16,7 @@ use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 
 /// Numbers of every layer: matrices, or arrays over [T, N].
 type Layers = Vec<Vec<f64>>;
@@ -27,6 +28,7 @@ pub(crate) struct Reference {
     weights: Layers,
     first: Layers,
     second: Layers,
+    held: Option<Arc<EventSet>>,
     reports: Vec<StepReport>,
     /// A known mistake, for the tests of the comparator: the last instead of the first maximum of the readout counts.
     pub(crate) last_on_ties: bool,
@@ -53,11 +55,22 @@ struct Backward {
 }
 
 impl Reference {
-    pub(crate) fn new(network: &Network) -> Self {
+    pub(crate) fn new(network: &Network, weights: &Weights) -> Result<Self> {
         let zeros: Layers = network.weight_shapes().into_iter().map(|(rows, cols)| vec![0.0; rows * cols]).collect();
         let (first, second) = (zeros.clone(), zeros.clone());
         let network = network.clone();
-        Reference { network, step: 0, weights: zeros, first, second, reports: Vec::new(), last_on_ties: false }
+        let mut engine = Reference {
+            network,
+            step: 0,
+            weights: zeros,
+            first,
+            second,
+            held: None,
+            reports: Vec::new(),
+            last_on_ties: false,
+        };
+        engine.load(&TrainingState::new(weights.clone()))?;
+        Ok(engine)
     }
 
     /// The weights of layer `l` as a matrix [N_in, N], and the biases of its neurons.
@@ -439,6 +452,22 @@ impl Engine for Reference {
         Ok(TrainingState { step: self.step, weights, first, second })
     }
 
+    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
+        check_layer_methods(&self.network, self.method(), methods)
+    }
+
+    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
+        check_held(&self.network, &set)?;
+        self.held = Some(set);
+        Ok(())
+    }
+
+    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        let mut batch = EventSet::new(0, 0);
+        batch.gather(&*check_samples(self.held.as_ref(), samples)?, samples);
+        self.train(&batch, adam)
+    }
+
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
         check_batch(&self.network, batch)?;
         let (seen, gradient, correct) = self.pass(batch);
@@ -470,12 +499,10 @@ impl Engine for Reference {
         Ok(std::mem::take(&mut self.reports))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        let seen = self.inspect(batch)?;
-        Ok(Evaluation {
-            logits: seen.logits,
-            spikes: seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect(),
-        })
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        let seen = self.inspect(&batch.labelled())?;
+        let spikes = seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect();
+        Ok(Prediction::new(seen.logits, self.network.classes(), spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
@@ -497,8 +524,8 @@ impl Engine for Reference {
 pub(crate) struct ReferenceDevice;
 
 impl ConformanceDevice for ReferenceDevice {
-    fn engine(&mut self, network: &Network) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(Reference::new(network)))
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(Reference::new(network, weights)?))
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
@@ -649,8 +676,7 @@ mod tests {
             if network.integrator().is_none() {
                 continue;
             }
-            let mut engine = Reference::new(&network);
-            engine.load(&TrainingState::new(weights)).unwrap();
+            let mut engine = Reference::new(&network, &weights).unwrap();
             let (_, gradient, _) = engine.pass(&batch);
             let last = network.hidden.len();
             for (k, slope) in gradient[last].iter().enumerate() {
@@ -671,8 +697,7 @@ mod tests {
     #[test]
     fn training_lowers_the_loss() {
         let (network, weights, batch) = (0..).map(random).find(|(network, ..)| network.classes() > 2).unwrap();
-        let mut engine = Reference::new(&network);
-        engine.load(&TrainingState::new(weights)).unwrap();
+        let mut engine = Reference::new(&network, &weights).unwrap();
         for _ in 0..50 {
             engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
         }

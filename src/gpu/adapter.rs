@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// An adapter as users see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Its number in `--device gpu:N`.
     pub index: usize,

@@ -27,6 +27,16 @@ pub fn all_slots(network: &Network) -> impl Iterator<Item = usize> {
     network.hidden.iter().map(slots).chain([network.classes()])
 }
 
+/// Rows of δ that a sample has: one for each time step and, if some layer has biases, one for their gradient.
+pub fn delta_rows(network: &Network) -> usize {
+    network.time_steps + usize::from(network.biases().contains(&true))
+}
+
+/// What messages call spiking layer `l`.
+pub fn layer_name(network: &Network, l: usize) -> String {
+    if l < network.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
+}
+
 /// Lanes of a workgroup of the scan.
 const SCAN_LANES: u64 = 256;
 /// Most blocks of a scan: each sums all blocks before it.
@@ -147,7 +157,7 @@ pub fn shards(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     (0..quads).step_by(even).map(move |first| first..(first + even).min(quads))
 }
 
-/// How large the lists of a hidden layer are, in entries.
+/// How large the lists of a spiking layer are, in entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Spikes.
@@ -156,8 +166,8 @@ pub struct Capacity {
     pub active: u32,
 }
 
-/// What a hidden layer leaves behind in a step.
-pub struct HiddenState<B = wgpu::Buffer> {
+/// What a spiking layer leaves behind in a step.
+pub struct SpikingState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
     /// The three sections and what stands behind them: `shaders/shared/sections.wgsl`.
@@ -242,7 +252,7 @@ pub struct ReadoutState<B = wgpu::Buffer> {
     pub peaks: B,
     /// (B, Q) vec4.
     pub errors: B,
-    /// (B) vec4: cross entropy, rightly classified.
+    /// (B) vec4: loss, rightly classified.
     pub sample_loss: B,
 }
 
@@ -253,7 +263,7 @@ pub struct Sizes {
     pub batch: usize,
     /// Most input events.
     pub input_events: usize,
-    /// The lists of each hidden layer.
+    /// The lists of each spiking layer.
     pub capacity: Vec<Capacity>,
     /// Most bytes for the δ of a chunk; one sample's are taken in any case.
     pub delta_bytes: u64,
@@ -269,8 +279,8 @@ pub struct State<B = wgpu::Buffer> {
     pub chunk: usize,
     /// The batch.
     pub input: InputState<B>,
-    /// The hidden layers.
-    pub hidden: Vec<HiddenState<B>>,
+    /// The hidden layers, then a readout that counts spikes.
+    pub spiking: Vec<SpikingState<B>>,
     /// The readout.
     pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
@@ -299,10 +309,10 @@ pub struct Request {
     pub uniform: bool,
 }
 
-/// Length of the report in words: step, overflow, cross entropy, correct, then per hidden layer spikes, active,
-/// upper and lower term; at last the bits of the layers in which a potential, or a weight, is not finite.
-pub fn report_words(hidden: usize) -> usize {
-    4 + 4 * hidden + 2
+/// Length of the report in words: step, overflow, loss, correct, then per spiking layer spikes, active, upper and lower
+/// term; at last the bits of the layers in which a potential, or a weight, is not finite.
+pub fn report_words(spiking: usize) -> usize {
+    4 + 4 * spiking + 2
 }
 
 /// Words that the host writes for a step of up to `batch` samples: the step's number (4), Adam's constants (8), then
@@ -344,7 +354,7 @@ impl<B: Clone> State<B> {
         let mut m = Maker { make, bytes: Vec::new() };
         let steps = network.time_steps as u64;
         let words = steps.div_ceil(32);
-        let row_bytes = 16 * sizes.widest_shard as u64 * steps;
+        let row_bytes = 16 * (sizes.widest_shard * delta_rows(network)) as u64;
         let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
         let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
@@ -357,16 +367,17 @@ impl<B: Clone> State<B> {
         let scanned = b * pixels.fold(inputs, u64::max);
         let block_sums = m.storage("input spikes by neuron", "block sums", 4 * scanned.div_ceil(1024))?;
 
-        let mut hidden = Vec::new();
-        for (l, (layer, capacity)) in network.hidden.iter().zip(&sizes.capacity).enumerate() {
+        let mut spiking = Vec::new();
+        for (l, (layer, capacity)) in network.spiking().zip(&sizes.capacity).enumerate() {
             let (n, q) = (slots(layer) as u64, quads(slots(layer)) as u64);
             let counts = b * (steps + n + q);
             let most_blocks = most_scan_blocks(counts);
             let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
+            let name = layer_name(network, l);
             let mut make = |purpose: &str, what: &str, bytes: u64| {
-                m.storage(&format!("hidden[{l}] {purpose}"), &format!("{what} of hidden[{l}]"), bytes)
+                m.storage(&format!("{name} {purpose}"), &format!("{what} of {name}"), bytes)
             };
-            hidden.push(HiddenState {
+            spiking.push(SpikingState {
                 spike_words: make("spike masks", "spike masks", 16 * b * words * q)?,
                 needed: make("spike masks", "needed rows", 4 * b * words)?,
                 counts: make("counts and offsets", "counts", 4 * (counts + 1 + b * (1 + q) + 2 * most_blocks))?,
@@ -435,7 +446,7 @@ impl<B: Clone> State<B> {
                 needed: m.storage(sorted, "input needed rows", 4 * b * words)?,
                 block_sums,
             },
-            hidden,
+            spiking,
             readout: ReadoutState {
                 logits: m.storage("readout", "logits", 16 * b * q)?,
                 peaks: m.storage("readout", "peaks", 16 * b * q)?,
@@ -446,7 +457,11 @@ impl<B: Clone> State<B> {
             slots: m.storage("step constants and reports", "steps of a submit", slots)?,
             status: m.storage("step constants and reports", "status", 16)?,
             step: m.storage("step constants and reports", "step", 16)?,
-            report: m.storage("step constants and reports", "report", 4 * report_words(network.hidden.len()) as u64)?,
+            report: m.storage(
+                "step constants and reports",
+                "report",
+                4 * report_words(network.spiking().count()) as u64,
+            )?,
             adam: m.buffer("step constants and reports", "Adam", 32, true)?,
             bytes: m.bytes,
             sizes: sizes.clone(),

@@ -3,7 +3,7 @@
 use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
 use super::races::{AccessLog, Logged, Sites};
-use super::shaders::{Kernel, NARROW};
+use super::shaders::{NARROW, Program};
 use super::signal::Signal;
 use super::variant::Variant;
 use crate::error::{Error, Result};
@@ -38,13 +38,13 @@ pub struct Context {
     pub binding: u64,
     checked: bool,
     shaders: Option<PathBuf>,
-    pipelines: HashMap<(Kernel, Vec<&'static str>), wgpu::ComputePipeline>,
+    pipelines: HashMap<Program, wgpu::ComputePipeline>,
     /// How long each pipeline took to compile, ms.
     pub compile_ms: Vec<(String, f64)>,
     /// What kernels are made to say.
     instrument: Option<Instrument>,
     /// What each of these kernels says.
-    instrumented: HashMap<(Kernel, Vec<&'static str>), Instrumented>,
+    instrumented: HashMap<Program, Instrumented>,
     /// Where kernels log their accesses.
     pub log: Option<AccessLog>,
     trouble: Note,
@@ -112,23 +112,29 @@ impl Context {
         })
     }
 
-    /// The names that a variant is compiled with on this device.
-    pub fn defined(&self, kernel: Kernel, defined: &[&'static str]) -> Vec<&'static str> {
-        let narrow = (self.narrow && kernel.has_narrow()).then_some(NARROW);
-        defined.iter().copied().chain(narrow).collect()
+    /// The program as this device gets it.
+    pub fn adapted(&self, mut program: Program) -> Program {
+        program.defined.extend((self.narrow && program.kernel.has_narrow()).then_some(NARROW));
+        program
     }
 
-    /// The pipeline of a kernel's variant.
-    pub fn pipeline(&mut self, kernel: Kernel, defined: &[&'static str]) -> wgpu::ComputePipeline {
-        let key = (kernel, self.defined(kernel, defined));
-        let defined = &key.1;
-        if let Some(pipeline) = self.pipelines.get(&key) {
+    /// The pipeline of a program that is [`adapted`](Self::adapted).
+    pub fn pipeline(&mut self, program: &Program) -> wgpu::ComputePipeline {
+        if let Some(pipeline) = self.pipelines.get(program) {
             return pipeline.clone();
         }
-        let label = kernel.variant_name(defined);
+        let label = program.name();
         // The last such line names the kernel that a driver crashes or hangs on.
         log::debug!("compiling {label}");
         let clock = Instant::now();
+        let pipeline = self.compile(program, &label);
+        self.compile_ms.push((label, 1e3 * clock.elapsed().as_secs_f64()));
+        self.pipelines.insert(program.clone(), pipeline.clone());
+        pipeline
+    }
+
+    fn compile(&mut self, program: &Program, label: &str) -> wgpu::ComputePipeline {
+        let Program { kernel, defined, constants } = program;
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
@@ -138,7 +144,7 @@ impl Context {
         });
         let source = match instrumented {
             Some(Ok((module, says))) => {
-                self.instrumented.insert(key.clone(), says);
+                self.instrumented.insert(program.clone(), says);
                 wgpu::ShaderSource::Naga(Cow::Owned(module))
             }
             Some(Err(error)) => {
@@ -147,7 +153,7 @@ impl Context {
             }
             None => wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
         let module = match checked {
             true => self.device.create_shader_module(descriptor),
             // SAFETY: the shaders are ours and embedded in the program; they clamp every index that comes from a
@@ -156,25 +162,23 @@ impl Context {
                 self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             },
         };
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
+        let constants: Vec<_> = constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
             layout: None,
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &[],
+                constants: &constants,
                 zero_initialize_workgroup_memory: false,
             },
             cache: None,
-        });
-        self.compile_ms.push((label, 1e3 * clock.elapsed().as_secs_f64()));
-        self.pipelines.insert(key, pipeline.clone());
-        pipeline
+        })
     }
 
-    /// What an instrumented kernel says; `None` where kernels are left as they are.
-    pub fn instrumented(&self, kernel: Kernel, defined: &[&'static str]) -> Option<Instrumented> {
-        self.instrumented.get(&(kernel, self.defined(kernel, defined))).cloned()
+    /// What an instrumented program says; `None` where kernels are left as they are.
+    pub fn instrumented(&self, program: &Program) -> Option<Instrumented> {
+        self.instrumented.get(program).cloned()
     }
 
     /// Submits dispatches. Where kernels log their accesses, waits and looks through them.

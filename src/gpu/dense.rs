@@ -2,7 +2,7 @@
 //! reference's passes for each time step.
 
 use super::adapter::Tier;
-use super::buffers::{HiddenState, LayerWeights, State, quads, read_rows};
+use super::buffers::{LayerWeights, SpikingState, State, quads, read_rows};
 use super::context::Context;
 use super::dense_layers::gradient;
 use super::gemm::{Layout, Product};
@@ -125,7 +125,7 @@ impl<'a> Step<'a> {
         self.batch * self.network.time_steps
     }
 
-    fn layer(&self, l: usize, h: &'a HiddenState) -> Layer<'a> {
+    fn layer(&self, l: usize, h: &'a SpikingState) -> Layer<'a> {
         Layer {
             v: &self.dense.v[l],
             spikes: &self.dense.spikes[l + 1],
@@ -156,7 +156,7 @@ impl<'a> Step<'a> {
                 out,
             );
             let lanes = groups(self.batch * p.quads as usize);
-            match state.hidden.get(l) {
+            match state.spiking.get(l) {
                 Some(h) => {
                     if self.by_steps {
                         self.layer(l, h).forward(r, l, p);
@@ -173,7 +173,7 @@ impl<'a> Step<'a> {
                     let out = &state.readout;
                     let buffers = &[&dense.v[l], &out.logits, &out.peaks, &state.status];
                     r.add("dense_readout", (k::DENSE_READOUT, &[]), p, buffers, lanes);
-                    record_loss(r, state, p);
+                    record_loss(r, self.network, state, p);
                 }
             }
         }
@@ -188,7 +188,7 @@ impl<'a> Step<'a> {
         for l in (0..=self.network.hidden.len()).rev() {
             let p = self.params(l);
             let lanes = groups(self.batch * p.quads as usize);
-            match state.hidden.get(l) {
+            match state.spiking.get(l) {
                 Some(h) => {
                     let layout = Layout::RightTransposed;
                     let product = Product { layout, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l + 2] };

@@ -121,7 +121,7 @@ impl Scratch {
             return;
         };
         let lanes = groups((p.chunk_samples * p.steps) as usize * quads(p.inputs as usize));
-        r.add(format!("expand.{l}"), (k::EXPAND, &[]), p, &[&state.hidden[below].spike_words, &self.spikes], lanes);
+        r.add(format!("expand.{l}"), (k::EXPAND, &[]), p, &[&state.spiking[below].spike_words, &self.spikes], lanes);
     }
 
     /// The input currents of layer `l`, into `products`.

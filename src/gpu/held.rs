@@ -154,7 +154,7 @@ pub fn record<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, Method, TrainingState};
+    use crate::engine::{Engine, Method};
     use crate::gpu::{GpuEngine, GpuOptions};
     use crate::optimiser::Adam;
     use crate::presets;
@@ -205,8 +205,8 @@ mod tests {
         batch.gather(&set, &samples);
         let options = GpuOptions { delta_bytes: Some(16 * 150 * 2 * 3), ..GpuOptions::default() };
         for held in [false, true] {
-            let mut engine = GpuEngine::new(&network, Method::Sparse, options.clone()).unwrap();
-            engine.load(&TrainingState::new(Weights::init(&network, 1))).unwrap();
+            let weights = Weights::init(&network, 1);
+            let mut engine = GpuEngine::new(&network, Method::Sparse, &weights, options.clone()).unwrap();
             engine.hold(Arc::new(set.clone())).unwrap();
             match held {
                 true => engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap(),

@@ -1,6 +1,6 @@
 //! Reading everything back: for conformance, pictures and the twins' tests.
 
-use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, quads, read_rows, slots};
+use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, layer_name, quads, read_rows, slots};
 use super::context::Context;
 use super::params::Params;
 use super::recording::Recorder;
@@ -26,18 +26,12 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
             .collect::<Result<_>>()?;
     }
     let pieces = engine.run(batch, Purpose::Inspect, |engine, state, part, report| {
-        let (hidden, readout_v) = match dense {
+        let (spiking, readout_v) = match dense {
             true => (dense::inspect_hidden(engine, part)?, dense::readout_v(engine, part)?),
             false => inspect_events(engine, state, part, report)?,
         };
         let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.classes())?;
-        Ok(Inspection {
-            spiking: hidden,
-            readout_v,
-            logits,
-            loss: report.loss(),
-            gradient: Weights { layers: Vec::new() },
-        })
+        Ok(Inspection { spiking, readout_v, logits, loss: report.loss(), gradient: Weights { layers: Vec::new() } })
     });
     // The recordings bind these potentials: neither is kept.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
@@ -71,15 +65,15 @@ fn inspect_events(
     report: &Report,
 ) -> Result<(Vec<LayerInspection>, Vec<f32>)> {
     let v = &engine.recorded_v;
-    let hidden = (0..engine.network.hidden.len())
+    let spiking = (0..state.spiking.len())
         .map(|l| inspect_layer(engine, state, part, l, &v[l], report.active(l) as usize))
         .collect::<Result<_>>()?;
     let rows = part.len() * part.time_steps();
-    let readout_v = match v.last() {
+    let readout_v = match v.get(state.spiking.len()) {
         Some(v) => read_rows(&engine.context, v, rows, engine.network.classes())?,
         None => Vec::new(),
     };
-    Ok((hidden, readout_v))
+    Ok((spiking, readout_v))
 }
 
 fn inspect_layer(
@@ -90,7 +84,7 @@ fn inspect_layer(
     v: &wgpu::Buffer,
     entries: usize,
 ) -> Result<LayerInspection> {
-    let (context, h) = (&engine.context, &state.hidden[l]);
+    let (context, h) = (&engine.context, &state.spiking[l]);
     let steps = batch.time_steps();
     let rows = batch.len() * steps;
     let starts: Vec<u32> = context.read_as(&h.offsets, rows + 1)?;
@@ -100,7 +94,8 @@ fn inspect_layer(
         let range = starts[b * steps] as usize..starts[(b + 1) * steps] as usize;
         let sample = events.get(range.clone()).ok_or_else(|| {
             let n = events.len();
-            Error::Device(format!("hidden[{l}]: the spikes of sample {b} are said to be {range:?} of {n}"))
+            let name = layer_name(&engine.network, l);
+            Error::Device(format!("{name}: the spikes of sample {b} are said to be {range:?} of {n}"))
         })?;
         spikes.extend(sample.iter().map(|&event| (b as u32, event)));
     }
@@ -114,7 +109,9 @@ fn inspect_layer(
             ActiveEntry { b, t, j, g: f32::from_bits(g), e }
         })
         .collect();
-    let layer = &engine.network.hidden[l];
+    let Some(layer) = engine.network.spiking_layer(l) else {
+        return Err(Error::Device(format!("layer {l} does not spike")));
+    };
     let mut v = read_rows(context, v, rows, slots(layer))?;
     if let Some(conv) = layer.conv() {
         // From pixel by pixel to map by map.
@@ -173,6 +170,8 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let active = upload("active entries", bytemuck::cast_slice(&active))?;
     let entry_errors = upload("errors of active entries", bytemuck::cast_slice(&entry_errors))?;
     let bits = upload("needed rows", bytemuck::cast_slice(&bits))?;
+    // Only a reset to a value looks at spikes.
+    let spike_words = context.storage("spike masks", 16 * (neurons * words) as u64)?;
     let out = context.storage("delta", 16 * (neurons * steps) as u64)?;
     let params = Params {
         batch: neurons as u32,
@@ -189,7 +188,8 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    r.add("delta", (k::DELTA, &[]), params, &[&offsets, &active, &entry_errors, &out, &bits], groups(neurons));
+    let buffers = [&offsets, &active, &entry_errors, &out, &spike_words, &bits];
+    r.add("delta", (k::DELTA, &[]), params, &buffers, groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

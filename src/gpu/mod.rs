@@ -128,12 +128,25 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
 }
 
 impl GpuEngine {
-    /// A network with all weights 0 on the adapter that `options` ask for.
+    /// A network with these weights, before the first step, on the adapter that `options` ask for.
     ///
     /// # Errors
-    /// A network that [`Network::check`] refuses, or no such adapter.
-    pub fn new(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
+    /// A network that [`Network::check`] refuses, weights that do not fit it ([`Weights::check`]), or no such adapter.
+    pub fn new(network: &Network, method: Method, weights: &Weights, options: GpuOptions) -> Result<Self> {
         network.check()?;
+        weights.check(network)?;
+        Self::with_state(network, method, &TrainingState::new(weights.clone()), options)
+    }
+
+    /// A network that has been checked, in this state.
+    fn with_state(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> Result<Self> {
+        let mut engine = Self::without_state(network, method, options)?;
+        engine.load(state)?;
+        Ok(engine)
+    }
+
+    /// A network that has been checked, with whatever the buffers of weights and moments begin with.
+    fn without_state(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         check_method(network, method)?;
         check_supported(network, method)?;
         if method == Method::Reference {
@@ -144,9 +157,8 @@ impl GpuEngine {
         let usual = Choice { variant: context.variant, delta };
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
-        let layer = |(rows, cols)| {
-            LayerWeights::new(&context, rows, cols, plan::most_quads(rows, network.time_steps, context.binding))
-        };
+        let layer =
+            |(rows, cols)| LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding));
         let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
@@ -316,7 +328,7 @@ impl GpuEngine {
         for (l, has) in state.sizes.capacity.iter().enumerate() {
             let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
             let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
-            for (rate, (needs, has)) in rates.hidden[l].iter_mut().zip(counted) {
+            for (rate, (needs, has)) in rates.spiking[l].iter_mut().zip(counted) {
                 if needs > has {
                     *rate = plan::SLACK * f64::from(needs) / batch as f64;
                 }
@@ -415,7 +427,7 @@ impl GpuEngine {
                     encoder.clear_buffer(&state.report, 0, None);
                 };
                 self.submit_piece(piece, clear, |_| {})?;
-                let words = report_words(self.network.hidden.len());
+                let words = report_words(self.network.spiking().count());
                 let report = Report(self.context.read_as(&state.report, words)?);
                 report.check(&self.context, self.canary)?;
                 // The dense methods keep no lists.
@@ -461,7 +473,7 @@ impl Engine for GpuEngine {
         self.method
     }
 
-    fn reopen(&mut self) -> Result<()> {
+    fn reopen(&mut self, state: &TrainingState) -> Result<()> {
         // What is left of the lost device makes room, but for the weights: without them this would be no engine.
         if let Some(held) = &mut self.held {
             held.resident = None;
@@ -474,7 +486,7 @@ impl Engine for GpuEngine {
             tuning: false,
             ..self.options.clone()
         };
-        let fresh = GpuEngine::new(&self.network, self.method, options)?;
+        let fresh = GpuEngine::with_state(&self.network, self.method, state, options)?;
         let (old, new) = (&self.context.adapter, &fresh.context.adapter);
         if old != new {
             return Err(Error::Device(format!("{} is gone, in its place is {}", old.name, new.name)));
@@ -615,15 +627,15 @@ impl Engine for GpuEngine {
         Ok(std::mem::take(&mut self.finished))
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let classes = self.network.classes();
-        let hidden = self.network.hidden.len();
-        let pieces = self.run(batch, Purpose::Evaluate, |engine, state, part, report| {
+        let spiking = self.network.spiking().count();
+        let pieces = self.run(&batch.labelled(), Purpose::Evaluate, |engine, state, part, report| {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
-            Ok((logits, (0..hidden).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
+            Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
-        let spikes = (0..hidden).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
-        Ok(Evaluation { logits: pieces.into_iter().flat_map(|(logits, _)| logits).collect(), spikes })
+        let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        Ok(Prediction::new(pieces.into_iter().flat_map(|(logits, _)| logits).collect(), classes, spikes))
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

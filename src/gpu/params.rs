@@ -64,6 +64,26 @@ pub struct Params {
     pub pool_quads: u32,
     pub last_shard: u32,
     pub layer_bit: u32,
+    pub synapse: f32,
+    pub v_r: f32,
+    pub surrogate_scale: f32,
+    pub last_readout: u32,
+    pub logit_scale: f32,
+}
+
+/// The task's loss; `shaders/loss.wgsl` says what each field is.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LossParams {
+    pub batch: u32,
+    pub classes: u32,
+    pub quads: u32,
+    pub total: u32,
+    pub kind: u32,
+    pub first: f32,
+    pub second: f32,
+    pub gain: f32,
 }
 
 /// The constants of one Adam update.

@@ -1,6 +1,6 @@
 //! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
 
-use super::buffers::{Capacity, Request, Sizes, State, quads, shards, slots};
+use super::buffers::{Capacity, Request, Sizes, State, delta_rows, layer_name, quads, shards, slots};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use std::ops::Range;
@@ -31,15 +31,15 @@ pub struct Limits {
 pub struct Rates {
     /// Input events.
     pub input: f64,
-    /// Spikes and active entries of each hidden layer.
-    pub hidden: Vec<[f64; 2]>,
+    /// Spikes and active entries of each spiking layer.
+    pub spiking: Vec<[f64; 2]>,
 }
 
 impl Rates {
-    /// A guess: `density` entries per neuron and time step in every hidden layer.
+    /// A guess: `density` entries per neuron and time step in every spiking layer.
     pub fn guess(network: &Network, input: f64, density: f64) -> Self {
         let of = |neurons: usize| (network.time_steps * neurons) as f64 * density;
-        Rates { input, hidden: network.hidden.iter().map(|layer| [of(layer.neurons); 2]).collect() }
+        Rates { input, spiking: network.spiking().map(|layer| [of(layer.neurons); 2]).collect() }
     }
 
     fn sizes(&self, network: &Network, batch: usize, delta_bytes: u64, limits: &Limits) -> Sizes {
@@ -48,12 +48,12 @@ impl Rates {
             let entries = batch as f64 * (network.time_steps * neurons) as f64;
             (rate * batch as f64).ceil().min(entries).max(f64::from(FEWEST)) as u32
         };
-        let hidden = network.hidden.iter().zip(&self.hidden);
+        let spiking = network.spiking().zip(&self.spiking);
         Sizes {
             widest_shard: widest_shard(network, limits.binding),
             batch,
             input_events: list(network.inputs, self.input) as usize,
-            capacity: hidden
+            capacity: spiking
                 .map(|(layer, &[spikes, active])| Capacity {
                     events: list(layer.neurons, spikes),
                     active: list(layer.neurons, active),
@@ -125,14 +125,14 @@ pub fn plan(
 }
 
 /// Most quads of a shard of a matrix with `rows` rows: a binding holds its weights, and its δ of a sample.
-pub fn most_quads(rows: usize, time_steps: usize, binding: u64) -> usize {
-    (binding / (16 * rows.max(time_steps) as u64)).max(1) as usize
+pub fn most_quads(network: &Network, rows: usize, binding: u64) -> usize {
+    (binding / (16 * rows.max(delta_rows(network)) as u64)).max(1) as usize
 }
 
 /// The shards of each weight matrix, as ranges of quads.
 fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range<usize>>> {
     let shapes = network.weight_shapes().into_iter();
-    shapes.map(move |(rows, cols)| shards(quads(cols), most_quads(rows, network.time_steps, binding)).collect())
+    shapes.map(move |(rows, cols)| shards(quads(cols), most_quads(network, rows, binding)).collect())
 }
 
 /// Quads of the widest shard of any weight matrix.
@@ -145,7 +145,7 @@ fn widest_shard(network: &Network, binding: u64) -> usize {
 
 /// Bytes of δ of a sample, of the widest shard.
 pub fn delta_row_bytes(network: &Network, binding: u64) -> u64 {
-    16 * (widest_shard(network, binding) * network.time_steps) as u64
+    16 * (widest_shard(network, binding) * delta_rows(network)) as u64
 }
 
 /// Bytes of a weight matrix, (rows, Q) vec4.
@@ -181,14 +181,16 @@ fn lay_out(network: &Network, sizes: &Sizes) -> Result<Layout> {
 /// Says what does not fit.
 fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     let b = sizes.batch as u64;
-    for (l, layer) in network.hidden.iter().enumerate() {
+    for (l, layer) in network.spiking().enumerate() {
         let neurons = slots(layer);
         let entries = b * (network.time_steps * neurons) as u64;
         let counts = b * (network.time_steps + neurons + quads(neurons)) as u64;
         if counts >= u64::from(u32::MAX) || entries > u64::from(u32::MAX) {
             return Err(Error::Config(format!(
-                "hidden[{l}]: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
-                network.time_steps, layer.neurons
+                "{}: {b} samples of {} steps and {} neurons are more than 32-bit indices hold",
+                layer_name(network, l),
+                network.time_steps,
+                layer.neurons
             )));
         }
     }

@@ -104,7 +104,7 @@ fn run(
             Vec::new()
         }
     };
-    let report = Report(context.read_as(&state.report, report_words(engine.network.hidden.len()))?);
+    let report = Report(context.read_as(&state.report, report_words(engine.network.spiking().count()))?);
     report.check(context, engine.step as u32)?;
     let period = f64::from(context.queue.get_timestamp_period());
     let origin = *origin.get_or_insert(stamps.first().copied().unwrap_or(0));

@@ -4,7 +4,7 @@ use super::context::{Context, Instrumented};
 use super::count::{Counted, KernelCount, Work as Executed};
 use super::races::Logging;
 use super::rewrite::GROUP;
-use super::shaders::Kernel;
+use super::shaders::{Kernel, Program};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -35,9 +35,8 @@ pub struct Dispatch {
     pub label: String,
     /// Its part of the step.
     pub phase: Phase,
-    /// The kernel, and the names that it is compiled with.
-    pub kernel: Kernel,
-    pub defined: Vec<&'static str>,
+    /// What runs.
+    pub program: Program,
     /// Its parameters; empty where they lie in a buffer, which is then the first of `buffers`.
     pub parameters: Vec<u8>,
     /// What it binds, in order.
@@ -100,7 +99,7 @@ pub struct Recording {
 struct Entry<'a> {
     label: String,
     phase: Phase,
-    kernel: (Kernel, Vec<&'static str>),
+    program: Program,
     pipeline: wgpu::ComputePipeline,
     says: Says,
     /// Where its uniform data begin, and how many bytes they are.
@@ -142,7 +141,7 @@ impl<'a> Recorder<'a> {
         self.clears.push(buffer.clone());
     }
 
-    /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
+    /// Appends a dispatch of a kernel that computes the paper's network, or has nothing to do with cells.
     pub fn add<P: bytemuck::Pod>(
         &mut self,
         label: impl Into<String>,
@@ -151,25 +150,37 @@ impl<'a> Recorder<'a> {
         buffers: &[&'a wgpu::Buffer],
         work: Work,
     ) {
+        self.add_program(label, Program::new(kernel, defined, &[]), params, buffers, work);
+    }
+
+    /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
+    pub fn add_program<P: bytemuck::Pod>(
+        &mut self,
+        label: impl Into<String>,
+        program: Program,
+        params: P,
+        buffers: &[&'a wgpu::Buffer],
+        work: Work,
+    ) {
         if work == Work::Groups(0) {
             return;
         }
-        let pipeline = self.context.pipeline(kernel, defined);
+        let program = self.context.adapted(program);
+        let pipeline = self.context.pipeline(&program);
         let (label, phase) = (label.into(), self.phase);
+        const { assert!(size_of::<P>() <= UNIFORM_STRIDE as usize) };
         let uniform = (self.uniform(bytemuck::bytes_of(&params)), size_of::<P>());
-        let instrumented = self.context.instrumented(kernel, defined);
-        let kernel = (kernel, self.context.defined(kernel, defined));
+        let instrumented = self.context.instrumented(&program);
         let says = match (instrumented, &self.context.log) {
             (Some(Instrumented::Counted(segments)), _) => Says::Counts(segments),
             (Some(Instrumented::Logged(sites)), Some(log)) => {
                 let Work::Groups(groups) = work;
-                let name = kernel.0.variant_name(&kernel.1);
-                let number = log.add(Logging::new(label.clone(), name, sites, groups, buffers));
+                let number = log.add(Logging::new(label.clone(), program.name(), sites, groups, buffers));
                 Says::Log(self.uniform(bytemuck::bytes_of(&[number, 0, 0, 0])))
             }
             _ => Says::Nothing,
         };
-        self.entries.push(Entry { label, phase, kernel, pipeline, says, uniform, buffers: buffers.to_vec(), work });
+        self.entries.push(Entry { label, phase, program, pipeline, says, uniform, buffers: buffers.to_vec(), work });
     }
 
     /// Where uniform data begin that are as given.
@@ -251,8 +262,7 @@ impl<'a> Recorder<'a> {
                 Dispatch {
                     buffers: entry.buffers.into_iter().cloned().collect(),
                     parameters: self.uniforms[at as usize..][..bytes].to_vec(),
-                    kernel: entry.kernel.0,
-                    defined: entry.kernel.1,
+                    program: entry.program,
                     label: entry.label,
                     phase: entry.phase,
                     pipeline: entry.pipeline,

@@ -4,7 +4,7 @@
 use super::GpuEngine;
 use super::pieces::Piece;
 use super::recording::{Phase, Recording, Work};
-use super::shaders::Kernel;
+use super::shaders::Program;
 use super::sparse::Purpose;
 use std::collections::HashMap;
 use std::fmt;
@@ -29,10 +29,8 @@ pub struct Scheduled {
     pub label: String,
     /// Its part of the step.
     pub phase: Phase,
-    /// The kernel.
-    pub kernel: Kernel,
-    /// The names that it is compiled with.
-    pub defined: Vec<&'static str>,
+    /// What runs.
+    pub program: Program,
     /// Its parameters as bytes: [`Params`](super::params::Params) of most kernels.
     pub parameters: Vec<u8>,
     /// Its other bindings.
@@ -95,7 +93,7 @@ impl Schedule {
         };
         let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
-            let names = bindings(&dispatch.kernel.wgsl(&dispatch.defined));
+            let names = bindings(&dispatch.program.kernel.wgsl(&dispatch.program.defined));
             // Binding 0 are the parameters.
             let named = names.into_iter().skip(1);
             let Work::Groups(groups) = dispatch.work;
@@ -109,8 +107,7 @@ impl Schedule {
                 bindings: bound.collect(),
                 label: dispatch.label.clone(),
                 phase: dispatch.phase,
-                kernel: dispatch.kernel,
-                defined: dispatch.defined.clone(),
+                program: dispatch.program.clone(),
                 parameters: dispatch.parameters.clone(),
                 groups,
             }
@@ -151,15 +148,8 @@ impl fmt::Display for Schedule {
             writeln!(f, "  clear #{} {} B", bound.number, bound.bytes)?;
         }
         for dispatch in &self.dispatches {
-            let names = dispatch.defined.iter().map(|name| format!("+{name}")).collect::<String>();
-            write!(
-                f,
-                "  {:<8} {:<24} {}{names} x{}:",
-                format!("{:?}", dispatch.phase),
-                dispatch.label,
-                dispatch.kernel.name,
-                dispatch.groups
-            )?;
+            let (phase, program) = (format!("{:?}", dispatch.phase), dispatch.program.name());
+            write!(f, "  {phase:<8} {:<24} {program} x{}:", dispatch.label, dispatch.groups)?;
             for bound in &dispatch.bindings {
                 let mark = if bound.access == "read_write" { "!" } else { "" };
                 write!(f, " {}{mark} #{} {} B,", bound.name, bound.number, bound.bytes)?;

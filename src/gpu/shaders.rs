@@ -1,5 +1,9 @@
 //! The WGSL sources: embedded, with `#import` of shared text, `#ifdef` for variants and `#unroll` for loops written out.
+//!
+//! What lanes do is a matter of text (`#ifdef`); what they compute (cell, reset, surrogate, bias) is a matter of
+//! pipeline-overridable constants, so that the texts stay few. A compiler removes the branches that a constant rules out.
 
+use crate::network::{CellConstants, Surrogate};
 use std::path::Path;
 
 /// One kernel: its name is its file's name and its operation's.
@@ -17,6 +21,60 @@ pub const NARROW: &str = "NARROW";
 /// The name of what needs WebGPU's optional feature `subgroups`.
 pub const SUBGROUPS: &str = "SUBGROUPS";
 
+/// The pipeline-overridable constants of all kernels, and the largest value of each. With 0, the default, a kernel computes
+/// the paper's network.
+pub const OVERRIDES: [(&str, u32); 4] =
+    [("CUBA", 1), ("TO_VALUE", 1), ("BIAS", 1), ("SURROGATE", Surrogate::ALL.len() as u32 - 1)];
+
+/// Values of pipeline-overridable constants, by name; those that are 0 are left out.
+pub type Constants = Vec<(&'static str, u32)>;
+
+/// The constants of a spiking layer's kernels.
+pub fn of_cell(cell: &CellConstants, bias: bool) -> Constants {
+    let surrogate = Surrogate::ALL.iter().position(|&surrogate| surrogate == cell.surrogate).unwrap_or(0);
+    let all = [
+        ("CUBA", u32::from(cell.synapse.is_some())),
+        ("TO_VALUE", u32::from(cell.to_value)),
+        ("BIAS", u32::from(bias)),
+        ("SURROGATE", surrogate as u32),
+    ];
+    all.into_iter().filter(|&(_, value)| value != 0).collect()
+}
+
+/// The constants of the kernels of a readout's integrators.
+pub fn of_readout(bias: bool) -> Constants {
+    bias.then_some(("BIAS", 1)).into_iter().collect()
+}
+
+/// What a pipeline is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Program {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The names that it is compiled with.
+    pub defined: Vec<&'static str>,
+    /// What its pipeline-overridable constants are, where that is not 0.
+    pub constants: Constants,
+}
+
+impl Program {
+    /// A kernel's variant, its constants those of `constants` that it has.
+    pub fn new(kernel: Kernel, defined: &[&'static str], constants: &[(&'static str, u32)]) -> Self {
+        let mut constants = constants.to_vec();
+        if !constants.is_empty() {
+            let has = kernel.overrides(defined);
+            constants.retain(|(name, _)| has.iter().any(|(known, _)| known == name));
+        }
+        Program { kernel, defined: defined.to_vec(), constants }
+    }
+
+    /// Its name in messages: `lif_forward+WIDE+CUBA=1`.
+    pub fn name(&self) -> String {
+        let constants = self.constants.iter().map(|(name, value)| format!("+{name}={value}"));
+        constants.fold(self.kernel.variant_name(&self.defined), |name, constant| name + &constant)
+    }
+}
+
 macro_rules! kernels {
     ($($(#[$doc:meta])* $constant:ident = $name:literal $([$($variant:expr),* $(,)?])?;)*) => {
         $($(#[$doc])* pub const $constant: Kernel = Kernel {
@@ -32,7 +90,7 @@ macro_rules! kernels {
 }
 
 kernels! {
-    /// LIF forward with the surrogate mask.
+    /// A spiking layer forward, with the surrogate mask.
     LIF_FORWARD = "lif_forward" [
         [], ["RECORD"], ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
         ["CONV"], ["CONV", "RECORD"], ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
@@ -65,18 +123,20 @@ kernels! {
     SORT_INPUT = "sort_input";
     /// Readout and logits.
     READOUT = "readout" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
-    /// Cross entropy and its gradient.
+    /// The task's loss and its gradient.
     LOSS = "loss";
+    /// Logits of a last layer that spikes.
+    SPIKE_COUNT = "spike_count";
     /// Activity regularisers.
     ACTIVITY = "activity";
     /// Sums over the batch for the host.
     REPORT = "report" [[], ["NARROW"]];
     /// δ of the readout.
     DELTA_READOUT = "delta_readout";
-    /// δ of a hidden layer.
+    /// δ of a spiking layer.
     DELTA = "delta" [[], ["PATCHES"]];
     /// ∇S at active entries.
-    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["COOPERATIVE", "SUBGROUPS"], ["GATHER"]];
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["COOPERATIVE", "SUBGROUPS"], ["GATHER"], ["COUNT"]];
     /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).
     SPIKE_GRADIENT_CONV = "spike_gradient_conv" [["POOL"], ["CONV"], ["POOL", "CONV"]];
     /// ∇W of a convolution.
@@ -164,6 +224,9 @@ fn shared(name: &str) -> Option<&'static str> {
         "adam" => include_str!("../../shaders/shared/adam.wgsl"),
         "regularisers" => include_str!("../../shaders/shared/regularisers.wgsl"),
         "finite" => include_str!("../../shaders/shared/finite.wgsl"),
+        "cell" => include_str!("../../shaders/shared/cell.wgsl"),
+        "surrogate" => include_str!("../../shaders/shared/surrogate.wgsl"),
+        "bias" => include_str!("../../shaders/shared/bias.wgsl"),
         _ => return None,
     })
 }
@@ -174,6 +237,22 @@ impl Kernel {
     /// Up to the first import or unrolled loop, lines keep their numbers; dropped lines stay empty.
     pub fn wgsl(&self, defined: &[&str]) -> String {
         preprocess(self.source, defined)
+    }
+
+    /// Those of [`OVERRIDES`] that a variant declares.
+    pub fn overrides(&self, defined: &[&str]) -> Vec<(&'static str, u32)> {
+        let text = self.wgsl(defined);
+        let declared = |name: &str| text.lines().any(|line| line.starts_with(&format!("override {name}:")));
+        OVERRIDES.into_iter().filter(|(name, _)| declared(name)).collect()
+    }
+
+    /// Programs of a variant that together have every value of each constant: the paper's, each other value alone, and the
+    /// largest values together.
+    pub fn programs(&self, defined: &[&'static str]) -> Vec<Program> {
+        let has = self.overrides(defined);
+        let alone = has.iter().flat_map(|&(name, most)| (1..=most).map(move |value| vec![(name, value)]));
+        let all = std::iter::once(Vec::new()).chain(alone).chain((has.len() > 1).then(|| has.clone()));
+        all.map(|constants| Program { kernel: *self, defined: defined.to_vec(), constants }).collect()
     }
 
     /// The name of a variant in messages: `lif_forward+WIDE+RECORD`.

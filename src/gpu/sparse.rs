@@ -2,18 +2,18 @@
 
 use super::adapter::Tier;
 use super::buffers::{
-    HiddenState, LayerWeights, PatchState, PooledState, Shard, State, all_slots, quads, scan_blocks, scan_per_lane,
+    LayerWeights, PatchState, PooledState, Shard, SpikingState, State, all_slots, quads, scan_blocks, scan_per_lane,
 };
 use super::context::Context;
 use super::dense_layers::DenseLayers;
 use super::held::{self, Held};
-use super::params::Params;
+use super::params::{LossParams, Params};
 use super::pieces::Piece;
 use super::recording::{Phase, Recorder, Recording, Work};
-use super::shaders as k;
+use super::shaders::{self as k, Constants, Program};
 use super::variant::Variant;
 use crate::engine::layer_bit;
-use crate::network::{Convolution, Logits, Network, SpikingLayer};
+use crate::network::{Convolution, Logits, LossConstants, Network, SpikingLayer};
 
 /// What a recording is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,14 +43,14 @@ pub fn record(
     let Piece { samples: batch, purpose, .. } = *piece;
     let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant, narrow };
     let mut r = Recorder::new(context);
-    for h in &state.hidden {
+    for h in &state.spiking {
         r.clear(&h.counts);
         r.clear(&h.needed);
         h.pooled.iter().for_each(|pooled| r.clear(&pooled.counts));
         h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
-    for l in 0..network.hidden.len() {
+    for l in 0..state.spiking.len() {
         step.forward(&mut r, l);
     }
     step.readout(&mut r);
@@ -105,7 +105,9 @@ pub fn record_scan<'a>(
 pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
     let (inputs, neurons) = (network.fan_in()[l], network.sizes()[l + 1]);
     let slots = all_slots(network).nth(l).unwrap_or(neurons);
-    let r = &network.regulariser;
+    // The regularisers leave out a readout that spikes.
+    let (r, is_hidden) = (&network.regulariser, f32::from(l < network.hidden.len()));
+    let readout = network.integrator().map(|readout| readout.logits);
     let mut p = Params {
         batch: batch as u32,
         steps: network.time_steps as u32,
@@ -120,12 +122,14 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         chunk: state.chunk as u32,
         chunk_samples: batch as u32,
         counts: (batch * (network.time_steps + slots + quads(slots))) as u32,
-        sum_readout: u32::from(network.integrator().is_some_and(|readout| readout.logits == Logits::Sum)),
+        sum_readout: u32::from(matches!(readout, Some(Logits::Sum | Logits::Mean))),
+        last_readout: u32::from(readout == Some(Logits::Last)),
+        logit_scale: logit_scale(network),
         report_at: 4 + 4 * l as u32,
-        lambda_up: r.lambda_up as f32,
+        lambda_up: is_hidden * r.lambda_up as f32,
         nu_up: r.nu_up as f32,
         most_spikes: r.most_spikes(neurons),
-        lambda_low: r.lambda_low as f32,
+        lambda_low: is_hidden * r.lambda_low as f32,
         nu_low: r.nu_low as f32,
         input_capacity: if l == 0 { state.sizes.input_events as u32 } else { state.sizes.capacity[l - 1].events },
         total: batch as u32,
@@ -133,10 +137,11 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         ..Params::default()
     };
     p.scanned = p.counts;
-    match network.hidden.get(l) {
+    match network.spiking_layer(l) {
         Some(layer) => {
             let c = layer.constants(network.dt_ms);
             (p.alpha, p.leak, p.v_th, p.kick, p.beta, p.band) = (c.alpha, c.leak, c.v_th, c.kick, c.beta, c.band);
+            (p.synapse, p.v_r, p.surrogate_scale) = (c.synapse.unwrap_or(0.0), c.v_r, c.surrogate_scale);
             let lists = state.sizes.capacity[l];
             (p.event_capacity, p.active_capacity) = (lists.events, lists.active);
             if let Some(conv) = layer.conv() {
@@ -145,11 +150,31 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         }
         None => {
             p.alpha = network.readout.alpha(network.dt_ms) as f32;
-            p.gain = network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32;
-            p.report_at = 2;
+            p.gain = gain(network);
         }
     }
     p
+}
+
+/// Factor on the input of a readout's integrators; 1 where there are none.
+fn gain(network: &Network) -> f32 {
+    network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32
+}
+
+/// Factor on logits that are sums of potentials.
+fn logit_scale(network: &Network) -> f32 {
+    match network.integrator().map(|readout| readout.logits) {
+        Some(Logits::Mean) => 1.0 / network.time_steps as f32,
+        _ => 1.0,
+    }
+}
+
+/// The pipeline-overridable constants of the kernels of weight layer `l`.
+fn layer_constants(network: &Network, l: usize) -> Constants {
+    match network.spiking_layer(l) {
+        Some(layer) => k::of_cell(&layer.constants(network.dt_ms), layer.bias),
+        None => k::of_readout(network.readout.bias()),
+    }
 }
 
 /// `p` with what a convolution reads.
@@ -194,6 +219,13 @@ struct Step<'a> {
     narrow: bool,
 }
 
+/// What is put in its place, beside being counted.
+#[derive(Clone, Copy)]
+struct Placed {
+    spikes: bool,
+    active: bool,
+}
+
 /// Where the spikes of a layer are counted, and put in their places.
 struct Lists<'a> {
     counts: &'a wgpu::Buffer,
@@ -221,9 +253,9 @@ impl<'a> Step<'a> {
     fn input(&self, l: usize) -> (&'a wgpu::Buffer, &'a wgpu::Buffer) {
         match l {
             0 => (&self.state.input.starts, &self.state.input.events),
-            _ => match &self.state.hidden[l - 1] {
-                HiddenState { pooled: Some(pooled), .. } => (&pooled.offsets, &pooled.events),
-                hidden => (&hidden.offsets, &hidden.events),
+            _ => match &self.state.spiking[l - 1] {
+                SpikingState { pooled: Some(pooled), .. } => (&pooled.offsets, &pooled.events),
+                layer => (&layer.offsets, &layer.events),
             },
         }
     }
@@ -232,13 +264,18 @@ impl<'a> Step<'a> {
         self.network.hidden.get(l).and_then(SpikingLayer::conv)
     }
 
+    /// A variant of a kernel for the cell, reset, surrogate and bias of weight layer `l`.
+    fn program(&self, l: usize, (kernel, defined): (k::Kernel, &[&'static str])) -> Program {
+        Program::new(kernel, defined, &layer_constants(self.network, l))
+    }
+
     fn recording(&self) -> bool {
         self.purpose == Purpose::Inspect
     }
 
     fn forward(&self, r: &mut Recorder<'a>, l: usize) {
         let p = self.params(l);
-        let h = &self.state.hidden[l];
+        let h = &self.state.spiking[l];
         let out = [&h.spike_words, &h.counts, &h.needed, &h.staged];
         self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &out);
 
@@ -254,46 +291,46 @@ impl<'a> Step<'a> {
             presynaptic: &h.presynaptic,
             report: &self.state.report,
         };
-        self.place(r, format!("{l}"), (p, blocks), h, lists, true);
+        // What is pooled is read by no layer, nor is what the last layer spikes; but it is looked at when inspecting.
+        let read = self.recording() || (h.pooled.is_none() && l < self.network.hidden.len());
+        self.place(r, format!("{l}"), (p, blocks), h, lists, Placed { spikes: read, active: true });
         if let Some(pooled) = &h.pooled {
             self.pool(r, l, h, pooled);
         }
     }
 
-    /// Offsets of counted spikes and, with `active`, active entries, and all of them in their places.
+    /// Offsets of counted spikes and active entries, and those of them that are `placed` in their places.
     fn place(
         &self,
         r: &mut Recorder<'a>,
         name: String,
         (p, blocks): (Params, Work),
-        h: &'a HiddenState,
+        h: &'a SpikingState,
         lists: Lists<'a>,
-        active: bool,
+        placed: Placed,
     ) {
         let Lists { counts, offsets, spike_words, events, presynaptic, report } = lists;
         let scan = [counts, offsets, report];
         let label = format!("compact.{name}");
-        // What is pooled is read by no layer, but looked at when inspecting.
-        let read = self.recording() || !active || h.pooled.is_none();
-        if self.variant.places_while_scanning() && read {
+        if self.variant.places_while_scanning() && placed.spikes {
             let lists = [spike_words, &h.staged, events, presynaptic, &h.active];
             r.add(label, (k::COMPACT, &["PLACE"]), p, &[&scan[..], &lists].concat(), blocks);
             return;
         }
         r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
-        if read {
+        if placed.spikes {
             let lanes = groups((p.batch * p.words) as usize);
             r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
         }
         if self.purpose == Purpose::Evaluate {
             return;
         }
-        if read {
+        if placed.spikes {
             let lists = [offsets, spike_words, presynaptic];
             let lanes = groups((p.batch * p.slots) as usize);
             r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
         }
-        if active {
+        if placed.active {
             let lists = [counts, offsets, &h.staged, &h.active];
             let lanes = groups((p.batch * p.quads) as usize);
             r.add(format!("scatter_active.{name}"), (k::SCATTER_ACTIVE, &[]), p, &lists, lanes);
@@ -301,7 +338,7 @@ impl<'a> Step<'a> {
     }
 
     /// Pools the spikes of layer `l` and makes the lists that the layer above reads.
-    fn pool(&self, r: &mut Recorder<'a>, l: usize, h: &'a HiddenState, pooled: &'a PooledState) {
+    fn pool(&self, r: &mut Recorder<'a>, l: usize, h: &'a SpikingState, pooled: &'a PooledState) {
         let mut p = self.params(l);
         let neurons = self.network.hidden[l].outputs();
         let counts = self.batch * (self.network.time_steps + neurons + quads(neurons));
@@ -329,7 +366,7 @@ impl<'a> Step<'a> {
             presynaptic: &pooled.presynaptic,
             report: &pooled.report,
         };
-        self.place(r, format!("pooled.{l}"), (p, blocks), h, lists, false);
+        self.place(r, format!("pooled.{l}"), (p, blocks), h, lists, Placed { spikes: true, active: false });
     }
 
     /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
@@ -346,13 +383,14 @@ impl<'a> Step<'a> {
         // The readout has room for both.
         let status = (kernel == k::READOUT || !self.recording()).then_some(&self.state.status);
         let out: Vec<_> = out.iter().copied().chain(status).chain(recorded).collect();
-        if let (Some(conv), Some(patches)) = (self.conv(l), self.state.hidden.get(l).and_then(|h| h.patches.as_ref())) {
+        let patches = self.state.spiking.get(l).and_then(|h| h.patches.as_ref());
+        if let (Some(conv), Some(patches)) = (self.conv(l), patches) {
             let p = self.patches(r, l, conv, patches);
             let (variant, width) = self.variant.lif_forward_conv(self.recording(), self.narrow);
             let inputs = [&patches.offsets, &patches.events, &self.weights[l].whole().weights];
             let buffers = [&inputs[..], &out].concat();
             let lanes = self.batch * conv.pixels() * quads(conv.filters).div_ceil(width);
-            r.add(label, (kernel, variant), p, &buffers, groups(lanes));
+            r.add_program(label, self.program(l, (kernel, variant)), p, &buffers, groups(lanes));
             return;
         }
         let Some(scratch) = self.dense.of(l) else {
@@ -365,7 +403,8 @@ impl<'a> Step<'a> {
                 let inputs = [starts, events, &shard.weights];
                 let buffers = [&inputs[..], &out].concat();
                 let lanes = groups(self.batch * shard.quads.div_ceil(width));
-                r.add(label.clone(), (kernel, variant), of_shard(p, shard), &buffers, lanes);
+                let program = self.program(l, (kernel, variant));
+                r.add_program(label.clone(), program, of_shard(p, shard), &buffers, lanes);
             }
             return;
         };
@@ -375,7 +414,8 @@ impl<'a> Step<'a> {
             let samples = self.state.chunk.min(self.batch - first);
             let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..p };
             scratch.currents(r, (self.tier, self.state, &self.weights[l]), l, p);
-            r.add(label.clone(), (kernel, variant), p, &buffers, groups(samples * p.quads as usize));
+            let program = self.program(l, (kernel, variant));
+            r.add_program(label.clone(), program, p, &buffers, groups(samples * p.quads as usize));
         }
     }
 
@@ -403,8 +443,14 @@ impl<'a> Step<'a> {
         let l = self.network.hidden.len();
         let p = self.params(l);
         let out = &self.state.readout;
-        self.integrate(r, l, (k::READOUT, "readout".into()), &[&out.logits, &out.peaks]);
-        record_loss(r, self.state, p);
+        match self.state.spiking.get(l) {
+            None => self.integrate(r, l, (k::READOUT, "readout".into()), &[&out.logits, &out.peaks]),
+            Some(h) => {
+                let lanes = groups((p.batch * p.quads) as usize);
+                r.add("spike_count", (k::SPIKE_COUNT, &[]), p, &[&h.counts, &out.logits], lanes);
+            }
+        }
+        record_loss(r, self.network, self.state, p);
     }
 
     /// The backward pass of one chunk of samples, from the readout down; of a layer, one shard of its weights after
@@ -416,25 +462,28 @@ impl<'a> Step<'a> {
             let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
             let needed = match l {
                 0 => &s.input.needed,
-                _ => &s.hidden[l - 1].needed,
+                _ => &s.spiking[l - 1].needed,
             };
+            if l == hidden && s.spiking.len() > hidden {
+                self.spike_count_gradient(r, l, (first, samples));
+            }
             for shard in &self.weights[l].shards {
                 // A convolution's δ is as wide as its maps; its weights are one shard.
                 let p = if self.conv(l).is_some() { p } else { of_shard(p, shard) };
                 let lanes = groups(samples * p.shard_quads as usize);
-                match s.hidden.get(l) {
+                match s.spiking.get(l) {
                     Some(h) => {
-                        let buffers = [&h.offsets, &h.active, &h.errors, &s.delta];
+                        let buffers = [&h.offsets, &h.active, &h.errors, &s.delta, &h.spike_words];
                         let (variant, wanted): (&[&str], Vec<_>) = match &h.patches {
                             Some(patches) if l == 0 => (&["PATCHES"], vec![&patches.offsets, &patches.events]),
                             _ => (&[], vec![needed]),
                         };
                         let buffers = [&buffers[..], &wanted].concat();
-                        r.add(format!("delta.{l}"), (k::DELTA, variant), p, &buffers, lanes);
+                        r.add_program(format!("delta.{l}"), self.program(l, (k::DELTA, variant)), p, &buffers, lanes);
                     }
                     None => {
                         let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
-                        r.add("delta_readout", (k::DELTA_READOUT, &[]), p, buffers, lanes);
+                        r.add_program("delta_readout", self.program(l, (k::DELTA_READOUT, &[])), p, buffers, lanes);
                     }
                 }
                 // The update of these weights comes after their use.
@@ -456,7 +505,7 @@ impl<'a> Step<'a> {
         let (lists, base) = match l {
             0 => ([&s.input.offsets, &s.input.presynaptic], 0),
             _ => {
-                let h: &HiddenState = &s.hidden[l - 1];
+                let h: &SpikingState = &s.spiking[l - 1];
                 let lists = match &h.pooled {
                     Some(pooled) => [&pooled.offsets, &pooled.presynaptic],
                     None => [&h.offsets, &h.presynaptic],
@@ -479,7 +528,8 @@ impl<'a> Step<'a> {
         }
         let (variant, width) = self.variant.weight_gradient(last);
         let lanes = groups(self.weights[l].rows * w.quads.div_ceil(width));
-        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT, variant), p, &buffers, lanes);
+        let program = self.program(l, (k::WEIGHT_GRADIENT, variant));
+        r.add_program(format!("weight_gradient.{l}"), program, p, &buffers, lanes);
     }
 
     fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
@@ -491,7 +541,7 @@ impl<'a> Step<'a> {
 
     /// What one shard of the weights above adds to the spike gradient of layer `l`.
     fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, (first, samples): (usize, usize)) {
-        let h = &self.state.hidden[l];
+        let h = &self.state.spiking[l];
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
         let convs = (self.conv(l), self.conv(l + 1));
@@ -502,12 +552,7 @@ impl<'a> Step<'a> {
             (Some(_), _) => (&["GATHER"], 64),
             (None, _) => self.variant.spike_gradient(),
         };
-        // About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further
-        // sweep, and workgroups without any end at once. A
-        // dispatch of more than one dimension would have surplus ones, which would sweep over others' entries.
-        let active = u64::from(self.state.sizes.capacity[l].active);
-        let expected = active * samples as u64 / (2 * self.batch as u64);
-        let sweep = expected.div_ceil(entries).clamp(1, 65_535);
+        let sweep = self.sweep(l, samples, entries);
         let p = Params {
             first_sample: first as u32,
             chunk_samples: samples as u32,
@@ -532,6 +577,27 @@ impl<'a> Step<'a> {
         }
         r.add(format!("spike_gradient.{l}"), (kernel, variant), p, &buffers, Work::Groups(sweep));
     }
+
+    /// Workgroups that sweep over the active entries of layer `l` in a chunk of so many samples, `entries` at once each.
+    ///
+    /// About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further sweep, and
+    /// workgroups without any end at once. A dispatch of more than one dimension would have surplus ones, which would sweep
+    /// over others' entries.
+    fn sweep(&self, l: usize, samples: usize, entries: u64) -> u64 {
+        let active = u64::from(self.state.sizes.capacity[l].active);
+        let expected = active * samples as u64 / (2 * self.batch as u64);
+        expected.div_ceil(entries).clamp(1, 65_535)
+    }
+
+    /// The spike gradient of a last layer whose spike counts are the logits.
+    fn spike_count_gradient(&self, r: &mut Recorder<'a>, l: usize, (first, samples): (usize, usize)) {
+        let h = &self.state.spiking[l];
+        let sweep = self.sweep(l, samples, 64);
+        let chunk = (first as u32, samples as u32);
+        let p = Params { first_sample: chunk.0, chunk_samples: chunk.1, sweep: sweep as u32, ..self.params(l) };
+        let buffers = [&self.state.readout.errors, &h.offsets, &h.active, &h.errors];
+        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, &["COUNT"]), p, &buffers, Work::Groups(sweep));
+    }
 }
 
 /// `p` for a dispatch that works on one shard.
@@ -539,10 +605,23 @@ fn of_shard(p: Params, shard: &Shard) -> Params {
     Params { first_quad: shard.first_quad as u32, shard_quads: shard.quads as u32, ..p }
 }
 
-/// Loss and its sums, for the sparse and the dense step.
-pub fn record_loss<'a>(r: &mut Recorder<'a>, s: &'a State, p: Params) {
+/// Loss and its sums, for the sparse and the dense step; `p` is of the last layer.
+pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p: Params) {
     let out = &s.readout;
     let samples = Work::Groups(u64::from(p.batch));
-    r.add("loss", (k::LOSS, &[]), p, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
+    let LossConstants { kind, constants: [first, second] } = network.loss.constants();
+    let loss = LossParams {
+        batch: p.batch,
+        classes: p.neurons,
+        quads: p.quads,
+        total: p.total,
+        kind,
+        first,
+        second,
+        gain: gain(network) * logit_scale(network),
+        ..LossParams::default()
+    };
+    r.add("loss", (k::LOSS, &[]), loss, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
+    let p = Params { report_at: 2, ..p };
     r.add("report", (k::REPORT, &[]), p, &[&out.sample_loss, &s.status, &s.step, &s.report], Work::Groups(1));
 }

@@ -134,11 +134,11 @@ impl Report {
     }
 
     pub fn loss(&self) -> LossTerms {
-        let hidden = 0..(self.0.len() - 6) / 4;
+        let spiking = 0..(self.0.len() - 6) / 4;
         LossTerms {
             task: self.float(2),
-            upper: hidden.clone().map(|l| self.float(6 + 4 * l)).sum(),
-            lower: hidden.map(|l| self.float(7 + 4 * l)).sum(),
+            upper: spiking.clone().map(|l| self.float(6 + 4 * l)).sum(),
+            lower: spiking.map(|l| self.float(7 + 4 * l)).sum(),
         }
     }
 }
@@ -261,13 +261,13 @@ impl GpuEngine {
     /// Copies the flags of a step into its report, and that into place `k` of what the host reads.
     fn encode_report(encoder: &mut wgpu::CommandEncoder, state: &State, readback: &wgpu::Buffer, k: usize) {
         Self::encode_flags(encoder, state);
-        let bytes = 4 * report_words(state.hidden.len()) as u64;
+        let bytes = 4 * report_words(state.spiking.len()) as u64;
         encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes);
     }
 
     /// Copies the flags of a step into its report.
     pub(super) fn encode_flags(encoder: &mut wgpu::CommandEncoder, state: &State) {
-        let at = 4 * (report_words(state.hidden.len()) as u64 - 2);
+        let at = 4 * (report_words(state.spiking.len()) as u64 - 2);
         encoder.copy_buffer_to_buffer(&state.status, 4, &state.report, at, 8);
     }
 
@@ -282,7 +282,7 @@ impl GpuEngine {
                 self.record(piece)?;
             }
         }
-        let words = report_words(self.network.hidden.len()) as u64;
+        let words = report_words(self.network.spiking().count()) as u64;
         let reports = jobs.len().max(pieces.len());
         let readback = self.readback(4 * words * reports as u64);
         let began = Instant::now();
@@ -411,7 +411,7 @@ impl GpuEngine {
         match self.spare_readbacks.iter().position(|buffer| buffer.size() >= bytes) {
             Some(k) => self.spare_readbacks.swap_remove(k),
             None => {
-                let usual = 4 * report_words(self.network.hidden.len()) * STEPS_PER_SUBMIT;
+                let usual = 4 * report_words(self.network.spiking().count()) * STEPS_PER_SUBMIT;
                 self.context.readback(bytes.max(usual as u64))
             }
         }
@@ -430,7 +430,7 @@ impl GpuEngine {
         let reports = self.read_reports(&done)?;
         let samples = done.jobs.iter().map(|job| self.job_samples(job)).sum();
         self.pace.saw(done.began, samples);
-        let hidden = self.network.hidden.len();
+        let spiking = self.network.spiking().count();
         for (k, reports) in reports.chunks(done.pieces).enumerate() {
             if reports.iter().any(Report::overflowed) {
                 return self.run_again(done.jobs.drain(k..).collect(), reports);
@@ -438,7 +438,7 @@ impl GpuEngine {
             let job = &done.jobs[k];
             let input = self.job_events(job, 0..self.job_samples(job)) as u64;
             let sum = |of: &dyn Fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-            let spikes = (0..hidden).map(|l| sum(&|r| u64::from(r.spikes(l))));
+            let spikes = (0..spiking).map(|l| sum(&|r| u64::from(r.spikes(l))));
             let mut loss = LossTerms::default();
             reports.iter().for_each(|report| loss.add(&report.loss()));
             self.finished.push(StepReport {
@@ -447,7 +447,7 @@ impl GpuEngine {
                 loss,
                 correct: sum(&|r| r.float(3) as u64) as usize,
                 spikes: std::iter::once(input).chain(spikes).collect(),
-                active: (0..hidden).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
+                active: (0..spiking).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
                 not_finite: reports.iter().find_map(|report| NotFinite::of(report.not_finite())),
             });
         }
@@ -459,7 +459,7 @@ impl GpuEngine {
         if !done.done() {
             return Err(self.context.fault(format!("the report of step {step} could not be read")));
         }
-        let words = report_words(self.network.hidden.len());
+        let words = report_words(self.network.spiking().count());
         let n = done.jobs.len() * done.pieces;
         let all: Vec<u32> = {
             let view = done
@@ -520,7 +520,7 @@ pub fn part<'a>(batch: &'a EventSet, range: &Range<usize>, pieces: usize) -> Cow
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, Method, TrainingState};
+    use crate::engine::{Engine, Method};
     use crate::gpu::GpuOptions;
     use crate::network::Network;
     use crate::presets;
@@ -546,8 +546,8 @@ mod tests {
 
     fn engine(density: f64) -> GpuEngine {
         let options = GpuOptions { density_guess: Some(density), ..GpuOptions::default() };
-        let mut engine = GpuEngine::new(&network(), Method::Sparse, options).unwrap();
-        engine.load(&TrainingState::new(Weights::init(&network(), 1))).unwrap();
+        let weights = Weights::init(&network(), 1);
+        let mut engine = GpuEngine::new(&network(), Method::Sparse, &weights, options).unwrap();
         engine.hold(Arc::new(set())).unwrap();
         engine
     }

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::delta_scratch::{DELTA_SIZES, DeltaScratch};
 use super::variant::{VARIANTS, Variant};
 use super::{GpuEngine, plan};
-use crate::engine::{Engine, Method, TrainingState};
+use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
 use crate::files::{remove_abandoned, write_atomically};
 use crate::limits;
@@ -213,8 +213,7 @@ impl Measured {
     fn new(network: &Network, method: Method, options: &GpuOptions, batch: usize) -> Result<Self> {
         let few = random_spikes(network, FEW.min(batch), DENSITY, 1)?;
         let weights = scaled_weights(network, &few, TARGET_DENSITY, 1)?;
-        let mut engine = GpuEngine::new(network, method, GpuOptions { tuning: false, ..options.clone() })?;
-        engine.load(&TrainingState::new(weights))?;
+        let mut engine = GpuEngine::new(network, method, &weights, GpuOptions { tuning: false, ..options.clone() })?;
         let few = few.len();
         // Weights stay where they are, and so does the activity.
         let adam = Adam { lr: 1e-30, ..Adam::with_lr(1.0) };
@@ -288,6 +287,7 @@ fn measure(network: &Network, method: Method, options: &GpuOptions, context: &Co
 mod tests {
     use super::*;
     use crate::presets;
+    use crate::weights::Weights;
 
     fn network() -> Network {
         let mut network = presets::ours("fmnist").unwrap().network;
@@ -304,7 +304,8 @@ mod tests {
     }
 
     fn open(options: &GpuOptions) -> (String, u64) {
-        let engine = GpuEngine::new(&network(), Method::Sparse, options.clone()).unwrap();
+        let weights = Weights::zeros_of(&network());
+        let engine = GpuEngine::new(&network(), Method::Sparse, &weights, options.clone()).unwrap();
         (engine.kernels().unwrap().into(), engine.delta_bytes().unwrap())
     }
 

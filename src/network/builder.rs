@@ -69,7 +69,7 @@ impl NetworkBuilder {
     /// The network.
     ///
     /// # Errors
-    /// [`Error::Config`]: no readout, or what [`Network::check`] refuses.
+    /// What [`Network::check`] refuses, and [`Error::Config`] without a readout.
     pub fn build(self) -> Result<Network> {
         let NetworkBuilder { inputs, time_steps, dt_ms, hidden, readout, loss, regulariser } = self;
         let readout =

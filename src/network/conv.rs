@@ -121,7 +121,10 @@ impl Convolution {
 
     /// Says which number cannot work. `name` is the layer's, `below` the neurons below, `neurons` what the layer says to have.
     pub(super) fn check(&self, name: &str, below: usize, neurons: usize) -> Result<()> {
-        let bad = |what: String| Err(Error::Config(format!("{name}.connection{what}")));
+        let misfit = |field: &str, value: usize, want: String| {
+            Err(Error::field(format!("{name}.connection.{field}"), value, want))
+        };
+        let bad = |what: String| Err(Error::Config(format!("{name}.connection: {what}")));
         let extents = [
             ("channels", self.channels),
             ("height", self.height),
@@ -133,30 +136,29 @@ impl Convolution {
         ];
         for (field, value) in extents {
             if !(1..=MAX_EXTENT).contains(&value) {
-                return bad(format!(".{field} = {value}: must be 1 to {MAX_EXTENT}"));
+                return misfit(field, value, format!("1 to {MAX_EXTENT}"));
             }
         }
         if self.padding >= self.kernel {
-            let (padding, kernel) = (self.padding, self.kernel);
-            return bad(format!(".padding = {padding}: must be less than the kernel, which is {kernel}"));
+            return misfit("padding", self.padding, format!("less than the kernel, which is {}", self.kernel));
         }
         let maps = format!("{} × {} × {}", self.channels, self.height, self.width);
         if self.inputs() != below {
             return bad(format!(
-                ": its input is {maps} (channels × height × width) = {} neurons, the layer below has {below}",
+                "its input is {maps} (channels × height × width) = {} neurons, the layer below has {below}",
                 self.inputs()
             ));
         }
         if self.pixels() == 0 {
-            return bad(format!(".kernel = {}: must not be larger than the padded maps of {maps}", self.kernel));
+            return misfit("kernel", self.kernel, format!("no larger than the padded maps of {maps}"));
         }
         if self.outputs() == 0 {
             let (rows, columns) = (self.rows(), self.columns());
-            return bad(format!(".pool = {}: must not be larger than the maps of {rows} × {columns}", self.pool));
+            return misfit("pool", self.pool, format!("no larger than the maps of {rows} × {columns}"));
         }
         if self.patch() > MAX_EXTENT {
             let patch = self.patch();
-            return bad(format!(": channels × kernel² = {patch}: must be at most {MAX_EXTENT}"));
+            return bad(format!("channels × kernel² = {patch}: must be at most {MAX_EXTENT}"));
         }
         if self.neurons() != neurons {
             let shape = format!("{} × {} × {}", self.filters, self.rows(), self.columns());

@@ -25,7 +25,7 @@ impl Initialisation {
         let (Initialisation::Uniform { scale } | Initialisation::Normal { scale }) = self;
         match scale.is_finite() && scale > 0.0 {
             true => Ok(()),
-            false => Err(Error::Config(format!("{name}.scale = {scale}: must be a positive number"))),
+            false => Err(Error::field(format!("{name}.scale"), scale, "a positive number")),
         }
     }
 }

@@ -30,11 +30,34 @@ impl Default for Loss {
     }
 }
 
+/// A loss as shaders know it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossConstants {
+    /// Its number.
+    pub kind: u32,
+    /// Its constants: label smoothing and 0, or the targets of the label's logit and of the others.
+    pub constants: [f32; 2],
+}
+
 impl Loss {
+    /// The loss as shaders know it: the twin of `shaders/loss.wgsl`.
+    pub fn constants(&self) -> LossConstants {
+        match *self {
+            Loss::CrossEntropy { label_smoothing } => {
+                LossConstants { kind: 0, constants: [label_smoothing as f32, 0.0] }
+            }
+            Loss::MeanSquaredError { on, off } => LossConstants { kind: 1, constants: [on as f32, off as f32] },
+        }
+    }
+
+    /// What the paper's loss, plain cross entropy, does not have.
+    pub(super) fn beyond_paper(&self) -> Option<String> {
+        (*self != Loss::default()).then(|| format!("loss = {self:?}"))
+    }
+
     /// Says which number cannot work.
     pub(super) fn check(&self) -> Result<()> {
-        let bad =
-            |name: &str, value: f64, want: &str| Err(Error::Config(format!("loss.{name} = {value}: must be {want}")));
+        let bad = |name: &str, value: f64, want: &str| Err(Error::field(format!("loss.{name}"), value, want));
         match *self {
             Loss::CrossEntropy { label_smoothing } if !(0.0..1.0).contains(&label_smoothing) => {
                 bad("label_smoothing", label_smoothing, "at least 0 and below 1")
@@ -74,7 +97,7 @@ impl Regulariser {
             ("nu_low", self.nu_low),
         ];
         match fields.into_iter().find(|(_, value)| !(*value >= 0.0 && (*value as f32).is_finite())) {
-            Some((name, value)) => Err(Error::Config(format!("regulariser.{name} = {value}: must be 0 or more"))),
+            Some((name, value)) => Err(Error::field(format!("regulariser.{name}"), value, "0 or more")),
             None => Ok(()),
         }
     }

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use builder::NetworkBuilder;
 pub use conv::{Connection, Convolution};
 pub use init::Initialisation;
-pub use loss::{Loss, Regulariser};
+pub use loss::{Loss, LossConstants, Regulariser};
 pub use readout::{Integrator, Logits, Readout, ReadoutGain};
 pub use spiking::{Cell, CellConstants, Reset, SpikingLayer};
 pub use surrogate::Surrogate;
@@ -174,9 +174,7 @@ impl Network {
             (Readout::Integrator(Integrator { bias: true, .. }), _) => Some("readout.bias = true".into()),
             (Readout::Integrator(Integrator { logits: Logits::Mean, .. }), _) => Some("readout.logits = mean".into()),
             (Readout::Integrator(Integrator { logits: Logits::Last, .. }), _) => Some("readout.logits = last".into()),
-            (_, Loss::CrossEntropy { label_smoothing: 0.0 }) => None,
-            (_, Loss::CrossEntropy { label_smoothing }) => Some(format!("loss.label_smoothing = {label_smoothing}")),
-            (_, Loss::MeanSquaredError { .. }) => Some("loss.kind = mse".into()),
+            (_, loss) => loss.beyond_paper(),
         }
     }
 
@@ -209,7 +207,7 @@ impl Network {
     /// Says which number of the description cannot work, and why.
     ///
     /// # Errors
-    /// [`Error::Config`], which names the field, its value and what it must be.
+    /// [`Error::Field`], or [`Error::Config`] where several numbers do not fit together.
     pub fn check(&self) -> Result<()> {
         extent("inputs", self.inputs)?;
         extent("time_steps", self.time_steps)?;
@@ -255,7 +253,7 @@ impl Network {
 fn extent(name: &str, value: usize) -> Result<()> {
     match value {
         1..=MAX_EXTENT => Ok(()),
-        _ => Err(Error::Config(format!("{name} = {value}: must be 1 to {MAX_EXTENT}"))),
+        _ => Err(Error::field(name, value, format!("1 to {MAX_EXTENT}"))),
     }
 }
 
@@ -263,6 +261,6 @@ fn extent(name: &str, value: usize) -> Result<()> {
 fn number(name: &str, value: f64, fits: bool, want: &str) -> Result<()> {
     match fits && !value.is_nan() {
         true => Ok(()),
-        false => Err(Error::Config(format!("{name} = {value}: must be {want}"))),
+        false => Err(Error::field(name, value, want)),
     }
 }

@@ -6,16 +6,13 @@ mod file;
 #[cfg(feature = "runs")]
 pub use file::{from_toml, load, resolve};
 
-use crate::data::Validation;
-use crate::data::augment::Augment;
-use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
     SpikingLayer,
 };
 use crate::optimiser::Adam;
-use crate::train::{LearningRate, RunConfig, checkpoint_seconds};
+use crate::train::{LearningRate, RunConfig};
 
 /// The presets' names.
 pub const NAMES: [&str; 5] = ["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"];
@@ -190,25 +187,11 @@ impl Column {
         };
         RunConfig {
             preset: self.name.into(),
-            data: None,
-            limit: None,
-            skip_bad: false,
-            device: "auto".into(),
-            kernels: None,
-            delta_mib: None,
-            method: Method::Auto,
             epochs: EPOCHS,
             batch: 256,
-            seed: 0,
-            checkpoint_seconds: checkpoint_seconds(),
-            rescue: true,
-            warmup_epochs: 0.0,
-            initial_spikes: 0.0,
             schedule: LearningRate::Constant {},
-            augment: Augment::default(),
             adam: Adam::with_lr(self.lr),
-            validation: Validation::default(),
-            network,
+            ..RunConfig::new(network)
         }
     }
 }

@@ -4,7 +4,7 @@ use super::figure::{Content, Figure, Panel, Row};
 use super::job::{Job, numbers};
 use super::paper::SETS;
 use super::training::{Recipe, config, run, run_folder};
-use crate::engine::{Method, TrainingState};
+use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::plot::ChartAxis;
@@ -35,8 +35,8 @@ fn gradient(job: &Job, config: &RunConfig, weights: &Weights, batch: &EventSet, 
     if unmasked {
         network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
     }
-    let mut engine = job.options.device.open(&network, if unmasked { Method::Dense } else { Method::Sparse })?;
-    engine.load(&TrainingState::new(weights.clone()))?;
+    let method = if unmasked { Method::Dense } else { Method::Sparse };
+    let mut engine = job.options.device.open(&network, method, weights)?;
     Ok(engine.inspect(batch)?.gradient)
 }
 

@@ -8,6 +8,7 @@ use crate::engine::{DeviceInfo, Method};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::presets;
+use crate::weights::Weights;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -123,7 +124,7 @@ impl<'a> Job<'a> {
             _ => {
                 let mut small = presets::paper("fmnist")?.network;
                 small.set_hidden(&[8])?;
-                device.open(&small, Method::Sparse)?.info()
+                device.open(&small, Method::Sparse, &Weights::zeros_of(&small))?.info()
             }
         };
         self.infos.insert(name, info.clone());

@@ -5,7 +5,6 @@ use super::job::Job;
 use super::paper::{MEMORY_SAVED, SETS};
 use super::timing::{METHODS, density, fitting};
 use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
-use crate::engine::TrainingState;
 use crate::error::Result;
 use crate::plot::ChartAxis;
 use crate::presets;
@@ -80,12 +79,11 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
         let (hidden, batch, depth, steps) = (place.hidden, place.batch, place.depth, network.time_steps);
         job.tell(&format!("  {preset}: {depth} × {hidden} neurons, batch {batch}, T = {steps}, seed {seed}"));
         let events = random_spikes(&network, place.batch, density(preset), seed)?;
-        let state = TrainingState::new(scaled_weights(&network, &events, TARGET_DENSITY, seed)?);
+        let weights = scaled_weights(&network, &events, TARGET_DENSITY, seed)?;
         let adam = presets::paper(preset)?.adam;
         let mut bytes = serde_json::Map::new();
         for (method, name) in methods {
-            let mut engine = job.options.device.open(&network, method)?;
-            engine.load(&state)?;
+            let mut engine = job.options.device.open(&network, method, &weights)?;
             engine.train(&events, &adam)?;
             engine.reports(true)?;
             bytes.insert(name.into(), json!(engine.state_bytes().iter().map(|(_, bytes)| bytes).sum::<u64>()));

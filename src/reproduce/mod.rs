@@ -149,11 +149,11 @@ pub fn item(name: &str) -> Result<&'static Item> {
 /// with [`Error::Interrupted`]; `tell` hears how far it is.
 ///
 /// # Errors
-/// [`Error::Config`] for options that cannot work, [`Error::Data`] where the data are not there,
+/// [`Error::Field`] for an option that cannot work, [`Error::Data`] where the data are not there,
 /// [`Error::Interrupted`], and what files and devices say.
 pub fn reproduce(item: &Item, options: &Options, stop: &AtomicBool, tell: &mut dyn FnMut(&str)) -> Result<Done> {
     if options.seeds == Some(0) {
-        return Err(Error::Config("seeds = 0: must be 1 or more".into()));
+        return Err(Error::field("seeds", 0, "1 or more"));
     }
     let mut job = Job::new(options, stop, tell)?;
     let figure = (item.compute)(&mut job)?;

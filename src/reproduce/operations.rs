@@ -6,11 +6,12 @@ use super::paper::SETS;
 use super::timing::{density, network};
 use crate::bench::{Facts, TARGET_DENSITY, least_among, random_spikes, scaled_weights};
 use crate::device::Device;
-use crate::engine::{Engine, Method, TrainingState};
+use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
 use crate::gpu::{GpuEngine, GpuOptions, Instrument};
 use crate::plot::ChartAxis;
 use crate::presets;
+use crate::weights::Weights;
 use serde_json::json;
 
 /// Kernels of the forward pass; the others are the backward pass and the update.
@@ -46,7 +47,9 @@ pub fn appendix_b(job: &mut Job) -> Result<Figure> {
             let network = network(preset, hidden)?;
             let here = match &info {
                 Some(info) => info,
-                None => info.insert(GpuEngine::new(&network, Method::Sparse, options.clone())?.info()),
+                None => info.insert(
+                    GpuEngine::new(&network, Method::Sparse, &Weights::zeros_of(&network), options.clone())?.info(),
+                ),
             };
             let here = here.clone();
             for (method, name) in methods {
@@ -58,8 +61,7 @@ pub fn appendix_b(job: &mut Job) -> Result<Figure> {
                         let events = random_spikes(&network, batch, density(preset), seed)?;
                         let weights = scaled_weights(&network, &events, TARGET_DENSITY, seed)?;
                         let facts = Facts::exact(&network, &weights, &events)?;
-                        let mut engine = GpuEngine::new(&network, method, options.clone())?;
-                        engine.load(&TrainingState::new(weights))?;
+                        let mut engine = GpuEngine::new(&network, method, &weights, options.clone())?;
                         engine.train(&events, &presets::paper(preset)?.adam)?;
                         engine.reports(true)?;
                         let kernels = engine.counted()?;

@@ -35,7 +35,7 @@ pub fn b_th(job: &mut Job) -> Result<Figure> {
                 let batch = data.set.train.head(config.batch);
                 let what = format!("train, then {repeat} backward passes");
                 let (records, times) = trained(job, &data, &config, &what, |job, state| {
-                    let open = |method| job.options.device.open(&config.network, method);
+                    let open = |method| job.options.device.open(&config.network, method, &state.weights);
                     let mut engines = vec![open(Method::Sparse)?, open(Method::Dense)?];
                     let plan = Plan { batch: &batch, weights: &state.weights, adam: config.adam, repeat };
                     let measured = measure(&mut engines, &plan, &mut |_| {})?;

@@ -77,7 +77,7 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
     job.point("time", &info, key, |job| {
         job.tell(&format!("  {preset}: {hidden} neurons, batch {batch}, seed {seed}"));
         let weights = scaled_weights(&network, &events, TARGET_DENSITY, seed)?;
-        let open = |(method, _): &(Method, &str)| job.options.device.open(&network, *method);
+        let open = |(method, _): &(Method, &str)| job.options.device.open(&network, *method, &weights);
         let mut engines = methods.iter().map(open).collect::<Result<Vec<_>>>()?;
         let adam = presets::paper(preset)?.adam;
         let plan = Plan { batch: &events, weights: &weights, adam, repeat };

@@ -9,9 +9,11 @@ use crate::plot::ChartAxis;
 use crate::presets;
 use crate::train::RunConfig;
 use crate::train::{
-    CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, Warning, metrics, train,
+    CHECKPOINT_FILE, CONFIG_FILE, Checkpoint, EpochRecord, METRICS_FILE, Observer, Outcome, Training, Warning, metrics,
 };
+use crate::weights::Weights;
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,10 +52,12 @@ pub fn run_folder(job: &Job, config: &RunConfig, key: &Value) -> PathBuf {
 /// A run in its own folder, from where it stopped; the folder and the trained state.
 pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
     let folder = run_folder(job, config, key);
-    let mut engine = job.options.device.open(&config.network, config.method)?;
+    let weights = Weights::init(&config.network, config.seed);
+    let mut engine = job.options.device.open(&config.network, config.method, &weights)?;
     let resume = folder.join(CONFIG_FILE).exists();
     let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
-    let outcome = train(config, &data.set, engine.as_mut(), &folder, resume, job.stop, &mut teller)?;
+    let training = Training::new(config, &data.set).folder(&folder).resume(resume).stop(job.stop).observer(&mut teller);
+    let outcome = training.run_on(engine.as_mut())?;
     if let Outcome::Interrupted(_) = outcome {
         return Err(Error::Interrupted);
     }
@@ -75,10 +79,11 @@ struct Teller<'a> {
 }
 
 impl Observer for Teller<'_> {
-    fn on_epoch(&mut self, record: &EpochRecord) {
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let accuracy = 100.0 * record.test_accuracy;
         let (name, epoch, of) = (&self.name, record.epoch, self.epochs);
         (self.tell)(&format!("  {name}: epoch {epoch}/{of}, loss {:.4}, test {accuracy:.1} %", record.loss));
+        ControlFlow::Continue(())
     }
 
     fn on_warning(&mut self, warning: &Warning) {

@@ -2,7 +2,7 @@
 
 use super::task::Task;
 use super::workloads::Workload;
-use crate::engine::{Engine, TrainingState};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::optimiser::Adam;
 use serde_json::json;
@@ -25,8 +25,7 @@ pub fn run(task: &mut Task) -> Result<()> {
     let workload = if task.is_software()? { workload.smaller() } else { workload.prepare() }?;
     let [idle, busy] = if task.quick { QUICK } else { IDLE_AND_BUSY };
     let series = task.item("steps from idle on", |task| {
-        let mut engine = task.open(&workload.network, task.options())?;
-        engine.load(&TrainingState::new(workload.weights.clone()))?;
+        let mut engine = task.open(&workload.network, &workload.weights, task.options())?;
         engine.hold(Arc::new(workload.batch.clone()))?;
         series(&mut engine, workload.batch.len(), idle, busy)
     });

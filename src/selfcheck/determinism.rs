@@ -138,7 +138,7 @@ fn difference(a: &Weights, b: &Weights) -> f64 {
 pub fn run(task: &mut Task) -> Result<()> {
     task.doing("making the training");
     let training = Training::new()?;
-    let mut cpu = CpuEngine::new(&training.network, Method::Sparse)?;
+    let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights)?;
     cpu.hold(Arc::clone(&training.set))?;
     let reference = training.run(&mut cpu, true)?;
     let variants = task.variants()?;
@@ -147,7 +147,7 @@ pub fn run(task: &mut Task) -> Result<()> {
     task.reserve(FOR_REPEATS);
     for way in ways(&variants) {
         let Some(state) = task.item(&way.name(), |task| {
-            let mut engine = task.open(&training.network, way.options(task))?;
+            let mut engine = task.open(&training.network, &training.state.weights, way.options(task))?;
             engine.hold(Arc::clone(&training.set))?;
             training.run(&mut engine, way.held)
         }) else {
@@ -184,7 +184,7 @@ pub fn run(task: &mut Task) -> Result<()> {
 
 /// Trains again and again in one way, as often as there is time; other bits are a failure.
 fn repeat(task: &mut Task, training: &Training, way: Way, state: &TrainingState, repeats: usize) -> Result<usize> {
-    let mut engine = task.open(&training.network, way.options(task))?;
+    let mut engine = task.open(&training.network, &training.state.weights, way.options(task))?;
     engine.hold(Arc::clone(&training.set))?;
     let (mut done, mut other) = (0, Vec::new());
     for k in 0..repeats {
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn bits_and_differences() {
         let training = Training::new().unwrap();
-        let mut cpu = CpuEngine::new(&training.network, Method::Sparse).unwrap();
+        let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights).unwrap();
         cpu.hold(Arc::clone(&training.set)).unwrap();
         let held = training.run(&mut cpu, true).unwrap();
         let uploaded = training.run(&mut cpu, false).unwrap();

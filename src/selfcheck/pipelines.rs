@@ -3,7 +3,7 @@
 use super::task::Task;
 use super::workloads::small_conv;
 use crate::bench::random_spikes;
-use crate::engine::{Engine, TrainingState};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::gpu::GpuOptions;
 use crate::optimiser::Adam;
@@ -45,8 +45,7 @@ fn compile(task: &Task, options: &GpuOptions) -> Result<Vec<(String, f64)>> {
     let mut seen = HashSet::new();
     for network in [linear, small_conv()?] {
         let set = random_spikes(&network, 4, 0.05, 1)?;
-        let mut engine = task.open(&network, options.clone())?;
-        engine.load(&TrainingState::new(Weights::init(&network, 1)))?;
+        let mut engine = task.open(&network, &Weights::init(&network, 1), options.clone())?;
         engine.train(&set, &Adam::with_lr(1e-3))?;
         engine.hold(Arc::new(set))?;
         engine.train_held(&[0, 1, 2], &Adam::with_lr(1e-3))?;

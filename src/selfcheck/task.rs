@@ -6,6 +6,7 @@ use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterSummary, GpuEngine, GpuOptions, VARIANTS, Variant};
 use crate::network::Network;
+use crate::weights::Weights;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -75,12 +76,12 @@ impl<'a> Task<'a> {
         Ok(self.summary()?.kind == "software")
     }
 
-    /// An engine for `network`.
+    /// An engine for `network` with these weights.
     ///
     /// # Errors
     /// As [`GpuEngine::new`].
-    pub fn open(&self, network: &Network, options: GpuOptions) -> Result<GpuEngine> {
-        let engine = GpuEngine::new(network, Method::Sparse, options)?;
+    pub fn open(&self, network: &Network, weights: &Weights, options: GpuOptions) -> Result<GpuEngine> {
+        let engine = GpuEngine::new(network, Method::Sparse, weights, options)?;
         #[cfg(debug_assertions)]
         match std::env::var(FAULT).as_deref() {
             Ok("lost") => engine.wgpu_device().destroy(),

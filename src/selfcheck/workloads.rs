@@ -180,7 +180,7 @@ pub fn run(task: &mut Task) -> Result<()> {
 /// About how long a step takes, with the usual kernels; the second of two.
 fn probe_ms(task: &mut Task, workload: &Prepared) -> Option<f64> {
     task.item(&format!("{}: a step", workload.name), |task| {
-        let mut engine = task.open(&workload.network, task.options())?;
+        let mut engine = task.open(&workload.network, &workload.weights, task.options())?;
         Ok(steady_after(&mut engine, &workload.plan(), 0.0, 1, 1e-3)?.ms)
     })
 }
@@ -200,7 +200,7 @@ fn time(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), firs
     let (warm_up, measured) =
         if task.quick { (0.02, 0.05) } else { (if first { FIRST_WARM_UP } else { WARM_UP }, MEASURED) };
     let steady = task.item(&item, |task| {
-        let mut engine = task.open(&workload.network, options(task, way))?;
+        let mut engine = task.open(&workload.network, &workload.weights, options(task, way))?;
         steady_after(&mut engine, &workload.plan(), warm_up, FEWEST_GROUPS, measured)
     });
     let Some(steady) = steady else { return false };
@@ -216,7 +216,8 @@ fn kernels(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), b
     let (variant, size) = way;
     let item = format!("{}, {variant}: kernels", workload.name);
     let measured = task.item(&item, |task| {
-        let mut engines: [Box<dyn Engine>; 1] = [Box::new(task.open(&workload.network, options(task, way))?)];
+        let mut engines: [Box<dyn Engine>; 1] =
+            [Box::new(task.open(&workload.network, &workload.weights, options(task, way))?)];
         Ok(measure(&mut engines, &workload.plan(), &mut |_| {})?.swap_remove(0))
     });
     let Some(measured) = measured else { return };
@@ -225,8 +226,7 @@ fn kernels(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), b
     if verdict != "ok" && by_cuts {
         let most = Duration::from_secs(6).min(task.left());
         let cut = task.item(&format!("{item} by cuts"), |task| {
-            let mut engine = task.open(&workload.network, options(task, way))?;
-            engine.load(&crate::engine::TrainingState::new(workload.weights.clone()))?;
+            let mut engine = task.open(&workload.network, &workload.weights, options(task, way))?;
             cuts(&mut engine, &workload.batch, &Adam::with_lr(1e-30), most)
         });
         if let Some(cut) = cut {
@@ -289,7 +289,8 @@ mod tests {
 
     fn measured(kernels: &[Option<f64>]) -> Measurement {
         let workload = Workload::first(true).unwrap().prepare().unwrap();
-        let engine = crate::cpu::CpuEngine::new(&workload.network, crate::engine::Method::Sparse).unwrap();
+        let method = crate::engine::Method::Sparse;
+        let engine = crate::cpu::CpuEngine::new(&workload.network, method, &workload.weights).unwrap();
         let mut measured = measure(&mut [Box::new(engine)], &workload.plan(), &mut |_| {}).unwrap().swap_remove(0);
         let kernel = measured.kernels[0].clone();
         measured.kernels = kernels.iter().map(|&ms| crate::bench::KernelFigures { ms, ..kernel.clone() }).collect();

@@ -36,7 +36,7 @@ pub fn calibrate(
                 *w = (f64::from(drawn) * power.exp2()) as f32;
             }
             engine.load(state)?;
-            let counted = engine.evaluate(batch)?.spikes[l];
+            let counted = engine.predict(batch)?.spikes[l];
             Ok(counted as f64 / (batch.len() * neurons) as f64)
         };
         let most = measure(RANGE)?;
@@ -82,14 +82,14 @@ mod tests {
         let mut network = presets::paper("fmnist").unwrap().network;
         network.set_hidden(&[40, 30, 20, 20]).unwrap();
         let batch = images(32);
-        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
         let drawn = Weights::init(&network, 5);
+        let mut engine = Device::Cpu.open(&network, Method::Sparse, &drawn).unwrap();
         for target in [0.3, 2.0] {
             let mut state = TrainingState::new(drawn.clone());
             let factors = calibrate(engine.as_mut(), &batch, target, &mut state).unwrap();
             assert_eq!(factors.len(), 4);
             engine.load(&state).unwrap();
-            let counted = engine.evaluate(&batch).unwrap().spikes;
+            let counted = engine.predict(&batch).unwrap().spikes;
             for (l, layer) in network.hidden.iter().enumerate() {
                 let mean = counted[l] as f64 / (32 * layer.neurons) as f64;
                 assert!((mean - target).abs() < 0.1 * target, "layer {l} spikes {mean} times for {target}");
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn what_no_weights_reach_is_refused() {
         let network = presets::paper("fmnist").unwrap().network;
-        let mut engine = Device::Cpu.open(&network, Method::Sparse).unwrap();
         let mut state = TrainingState::new(Weights::init(&network, 5));
+        let mut engine = Device::Cpu.open(&network, Method::Sparse, &state.weights).unwrap();
         let error = calibrate(engine.as_mut(), &images(4), 101.0, &mut state).unwrap_err().to_string();
         assert!(error.contains("initial_spikes = 101") && error.contains("hidden[0]"), "{error}");
         let mut silent = EventSet::new(784, 100);

@@ -8,8 +8,8 @@ pub(crate) use text::read_text;
 #[cfg(feature = "runs")]
 pub use text::{Difference, network_differences};
 
-use crate::data::Validation;
 use crate::data::augment::Augment;
+use crate::data::{OWN, Validation};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -106,6 +106,33 @@ impl LearningRate {
 }
 
 impl RunConfig {
+    /// A run on data of one's own, on the best device: 10 epochs of batches of 64, Adam with a learning rate of 2e-3 that
+    /// falls to nothing.
+    pub fn new(network: Network) -> Self {
+        RunConfig {
+            preset: OWN.into(),
+            data: None,
+            limit: None,
+            skip_bad: false,
+            device: "auto".into(),
+            kernels: None,
+            delta_mib: None,
+            method: Method::Auto,
+            epochs: 10,
+            batch: 64,
+            seed: 0,
+            checkpoint_seconds: checkpoint_seconds(),
+            rescue: true,
+            warmup_epochs: 0.0,
+            initial_spikes: 0.0,
+            schedule: LearningRate::Cosine { final_fraction: 0.0 },
+            augment: Augment::default(),
+            adam: Adam::with_lr(2e-3),
+            validation: Validation::default(),
+            network,
+        }
+    }
+
     /// This configuration with what a resumed run may have changed, as `now` has it: equal to `now` where a run that was
     /// begun with it may go on.
     pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
@@ -124,11 +151,9 @@ impl RunConfig {
     /// Says which field cannot work.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field, its value and what it must be.
+    /// [`Error::Field`], or [`Error::Config`] where several fields do not fit together.
     pub fn check(&self) -> Result<()> {
-        let bad = |field: &str, value: &dyn fmt::Display, want: &str| {
-            Err(Error::Config(format!("{field} = {value}: must be {want}")))
-        };
+        let bad = |field: &str, value: &dyn fmt::Display, want: &str| Err(Error::field(field, value, want));
         if !is_plain_name(&self.preset) {
             let shown = self.preset.escape_default();
             return bad("preset", &shown, "1 to 64 letters, digits, - and _");
@@ -169,7 +194,7 @@ impl RunConfig {
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
-        self.network.check().map_err(|e| Error::Config(format!("network.{e}")))
+        self.network.check().map_err(|error| error.within("network"))
     }
 }
 

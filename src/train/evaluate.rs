@@ -1,12 +1,13 @@
 //! The test: every sample of a set, through a forward pass.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a test of a whole set came to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TestResult {
     /// Samples tested: all of the set.
     pub samples: u64,
@@ -26,7 +27,7 @@ impl TestResult {
 /// Tests all samples of `set` in batches of `batch`, the last one as large as what is left.
 ///
 /// # Errors
-/// [`Error::Data`] for an empty set, [`Error::Config`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
+/// [`Error::Data`] for an empty set, [`Error::Field`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
 /// logits are no numbers, and what the device says.
 pub fn evaluate(engine: &mut dyn Engine, set: &EventSet, batch: usize) -> Result<TestResult> {
     let never = AtomicBool::new(false);
@@ -44,7 +45,7 @@ pub(super) fn evaluate_until(
         return Err(Error::Data("the test set has no samples".into()));
     }
     if batch == 0 {
-        return Err(Error::Config("batch = 0: must be 1 or more".into()));
+        return Err(Error::field("batch", 0, "1 or more"));
     }
     let classes = engine.network().classes();
     let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().hidden.len()] };
@@ -55,7 +56,7 @@ pub(super) fn evaluate_until(
             break;
         }
         part.gather(set, chunk);
-        let output = engine.evaluate(&part)?;
+        let output = engine.predict(&part)?;
         if output.logits.len() != chunk.len() * classes {
             return Err(Error::Device(format!(
                 "{} logits came back for {} samples of {classes} classes",
@@ -69,7 +70,7 @@ pub(super) fn evaluate_until(
                     "test sample {sample}: a logit is {bad}; the weights are too large. Train with a lower learning rate"
                 )));
             }
-            result.correct += u64::from(argmax(logits) == label as usize);
+            result.correct += u64::from(first_largest(logits) == label as usize);
         }
         result.samples += chunk.len() as u64;
         for (sum, n) in result.spikes.iter_mut().zip(&output.spikes) {
@@ -77,16 +78,6 @@ pub(super) fn evaluate_until(
         }
     }
     Ok(result)
-}
-
-fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (c, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = c;
-        }
-    }
-    best
 }
 
 #[cfg(test)]
@@ -108,17 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_equal_logits_wins() {
-        assert_eq!(argmax(&[-1.0, 2.0, 2.0]), 1);
-        assert_eq!(argmax(&[-0.0, 0.0]), 0);
-    }
-
-    #[test]
     fn what_cannot_be_tested_is_refused() {
         let network = config().network;
         let mut engine = FakeEngine::new(&network);
         assert!(matches!(evaluate(&mut engine, &events(0, 0), 4), Err(Error::Data(_))));
-        assert!(matches!(evaluate(&mut engine, &events(3, 0), 0), Err(Error::Config(_))));
+        assert!(matches!(evaluate(&mut engine, &events(3, 0), 0), Err(Error::Field { .. })));
         engine.state.weights.layers[0].data[0] = f32::NAN;
         let error = evaluate(&mut engine, &events(3, 0), 4).unwrap_err();
         assert!(matches!(&error, Error::NotFinite(_)) && error.to_string().contains("sample 0"), "{error}");

@@ -1,15 +1,13 @@
 //! The folder of a run: locked while it is written, and no file in it ever half-written.
 
-use super::{Checkpoint, EpochRecord, Keeper, Observer, Outcome, Progress, RunConfig, metrics, run};
-use crate::data::DataSet;
-use crate::engine::{Engine, TrainingState};
+use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
+use crate::engine::TrainingState;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY_PREFIX, write_atomically};
 use crate::limits;
 use crate::network::Network;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 /// The run's configuration, in its folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -35,35 +33,8 @@ pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     }
 }
 
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and writes the run to `folder`. After each
-/// epoch it is tested on [`DataSet::measured`], which decides what is best.
-///
-/// With `resume`, the run in `folder` continues as if it had never stopped: to the same bits on the same device. Its
-/// configuration is [`stored_config`]; a `config` that differs is refused, except for `data` (the same files elsewhere),
-/// `device` (with a warning: not the same bits), and, under a constant schedule, more `epochs`.
-///
-/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, the checkpoint
-/// is written, and the run returns [`Outcome::Interrupted`].
-///
-/// # Errors
-/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's; a folder that holds a run (or with
-///   `resume`, none), or that another run is writing.
-/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
-/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
-/// - [`Error::Format`] for a damaged checkpoint or metrics; [`Error::Io`]; and what the device says.
-pub fn train(
-    config: &RunConfig,
-    data: &DataSet,
-    engine: &mut dyn Engine,
-    folder: &Path,
-    resume: bool,
-    stop: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome> {
-    let train = run::check(config, data, engine)?;
-    let mut folder = RunFolder::open(folder, resume)?;
-    run::run(config, (train, data.measured()), engine, &mut folder, stop, observer)
-}
+/// Data that are no preset's, in the run's folder.
+pub const DATA_FILE: &str = "data.safetensors";
 
 const LOCK_FILE: &str = ".lock";
 

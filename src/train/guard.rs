@@ -10,6 +10,7 @@ pub const SATURATED: f64 = 1.0 / 3.0;
 
 /// What the guard saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WarningKind {
     /// No entry of the layer was active: its gradient is exactly 0.
     Dead,
@@ -25,6 +26,7 @@ pub enum WarningKind {
 
 /// Something the user should know and may change.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Warning {
     /// What was seen.
     pub kind: WarningKind,

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::data::DataSet;
     use crate::train::testing::{FakeEngine, config, events};
-    use crate::train::{LearningRate, Outcome, train_into};
+    use crate::train::{LearningRate, Outcome, Training};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
@@ -126,7 +126,7 @@ mod tests {
         let mut engine = FakeEngine::new(&config.network);
         let stop = Arc::new(AtomicBool::new(false));
         engine.stop_after = stop_after.map(|calls| (calls, stop.clone()));
-        train_into(config, &data(), &mut engine, kept, &stop, &mut ())
+        Training::new(config, &data()).keeper(kept).stop(&stop).run_on(&mut engine)
     }
 
     /// Without the times, which differ from run to run.

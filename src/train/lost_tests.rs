@@ -9,9 +9,9 @@ use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::Network;
 use crate::optimiser::Adam;
+use crate::weights::Weights;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// When the device is destroyed.
@@ -34,7 +34,7 @@ struct Fragile {
 
 impl Fragile {
     fn new(network: &Network, method: Method, blows: &[Blow]) -> Self {
-        let engine = GpuEngine::new(network, method, GpuOptions::default()).unwrap();
+        let engine = GpuEngine::new(network, method, &Weights::zeros_of(network), GpuOptions::default()).unwrap();
         let mut fragile =
             Fragile { engine, blows: blows.iter().copied().collect(), calls: 0, reopened: 0, destroyed: false };
         fragile.arm();
@@ -87,8 +87,8 @@ impl Engine for Fragile {
         // Some layers dense, some not.
         0.03
     }
-    fn reopen(&mut self) -> Result<()> {
-        self.engine.reopen()?;
+    fn reopen(&mut self, state: &TrainingState) -> Result<()> {
+        self.engine.reopen(state)?;
         self.reopened += 1;
         self.destroyed = false;
         self.arm();
@@ -115,8 +115,8 @@ impl Engine for Fragile {
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>> {
         self.call().reports(wait)
     }
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
-        self.call().evaluate(batch)
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.call().predict(batch)
     }
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.call().inspect(batch)
@@ -143,7 +143,7 @@ fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
     let path = folder.path().join("run");
     let mut engine = Fragile::new(&config.network, config.method, blows);
     let clock = std::time::Instant::now();
-    let outcome = train(config, &data, &mut engine, &path, false, &AtomicBool::new(false), &mut ());
+    let outcome = Training::new(config, &data).folder(&path).run_on(&mut engine);
     if !path.join(CHECKPOINT_FILE).exists() {
         return Err(Error::Data(format!("lost before the first checkpoint: {}", outcome.unwrap_err())));
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// An epoch: a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EpochRecord {
     /// The epoch, from 1.
     pub epoch: u64,
@@ -42,6 +43,7 @@ pub struct EpochRecord {
 
 /// What a run takes: the same, epoch after epoch, or something is leaking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MemoryRecord {
     /// Bytes of the process in the machine's memory; left out where the system does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

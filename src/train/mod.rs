@@ -1,13 +1,14 @@
 //! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
 //!
-//! [`train_into`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
-//! folder (`train`):
+//! [`Training`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
+//! folder:
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `config.toml` | everything that decides the run ([`RunConfig`]) |
 //! | `metrics.jsonl` | a line an epoch ([`EpochRecord`]) |
 //! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
+//! | `data.safetensors` | the data, if they are no preset's (`data::own`) |
 //! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
 
 pub mod calibrate;
@@ -26,9 +27,9 @@ pub mod rescue;
 mod run;
 #[cfg(test)]
 mod testing;
+mod training;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use config::checkpoint_seconds;
 #[cfg(feature = "runs")]
 pub(crate) use config::read_text as read_config_text;
 #[cfg(feature = "runs")]
@@ -38,26 +39,39 @@ pub use evaluate::{TestResult, evaluate};
 #[cfg(feature = "lab")]
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
-pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, METRICS_FILE, stored_config, train};
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
 pub use guard::Warning;
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};
-pub use run::train_into;
+pub use training::Training;
 
 use crate::engine::{DeviceInfo, LayerMethod};
+use std::ops::ControlFlow;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// All epochs are done.
     Finished(Summary),
+    /// An observer said after an epoch that it is enough; with `resume`, the run continues from there.
+    Stopped(Summary),
     /// The stop flag was seen; the checkpoint continues from there.
     Interrupted(Summary),
 }
 
+impl Outcome {
+    /// What the run has come to.
+    pub fn summary(&self) -> &Summary {
+        match self {
+            Outcome::Finished(summary) | Outcome::Stopped(summary) | Outcome::Interrupted(summary) => summary,
+        }
+    }
+}
+
 /// What a run has come to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Where the run stands.
     pub progress: Progress,
@@ -71,8 +85,10 @@ pub trait Observer {
     fn on_start(&mut self, _start: &Start) {}
     /// The device has finished some more steps.
     fn on_step(&mut self, _step: &StepProgress) {}
-    /// An epoch is trained, tested and saved.
-    fn on_epoch(&mut self, _record: &EpochRecord) {}
+    /// An epoch is trained, tested and saved; [`ControlFlow::Break`] ends the run there.
+    fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
     /// Which layers are computed sparsely and which densely from the next step on: at the beginning, and whenever that
     /// changes. Only where the run's method is `auto`.
     fn on_layer_methods(&mut self, _choice: &LayerChoice) {}
@@ -83,8 +99,27 @@ pub trait Observer {
 /// Silence.
 impl Observer for () {}
 
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn on_start(&mut self, start: &Start) {
+        (**self).on_start(start);
+    }
+    fn on_step(&mut self, step: &StepProgress) {
+        (**self).on_step(step);
+    }
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        (**self).on_epoch(record)
+    }
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        (**self).on_layer_methods(choice);
+    }
+    fn on_warning(&mut self, warning: &Warning) {
+        (**self).on_warning(warning);
+    }
+}
+
 /// What a run begins with.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Start {
     /// The device.
     pub device: DeviceInfo,
@@ -108,6 +143,7 @@ pub struct Start {
 
 /// A method for each weight layer, and why.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LayerChoice {
     /// The methods, the readout's last.
     pub methods: Vec<LayerMethod>,
@@ -119,6 +155,7 @@ pub struct LayerChoice {
 
 /// How far an epoch has come.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct StepProgress<'a> {
     /// The epoch, from 1.
     pub epoch: u64,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// the seed and of these numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Progress {
     /// Updates made.
     pub step: u64,
@@ -56,6 +57,7 @@ pub struct DataMark {
 /// Sums over the steps of an epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct EpochSums {
     /// Samples counted.
     pub samples: u64,

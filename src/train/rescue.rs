@@ -26,6 +26,7 @@ const MAX_POWER: i32 = 8;
 
 /// A layer drawn anew.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rescue {
     /// The hidden layer, from 0.
     pub layer: usize,

@@ -9,7 +9,6 @@ use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
-
 use crate::data::DataSet;
 use crate::data::order::{batches, order};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
@@ -22,32 +21,6 @@ use crate::weights::Weights;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Trains `config` on `data` with `engine`, which has the configuration's network, and keeps the run in `keeper`. After each
-/// epoch it is tested on [`DataSet::measured`], which decides what is best.
-///
-/// A run that `keeper` [holds already](Keeper::resume) continues as if it had never stopped: to the same bits on the same
-/// device.
-///
-/// `stop` is looked at before each step and each test batch: when set, the queued steps are finished, a checkpoint is
-/// kept, and the run returns [`Outcome::Interrupted`].
-///
-/// # Errors
-/// - [`Error::Config`]: a configuration that cannot work or conflicts with the run's.
-/// - [`Error::Data`]: data that do not fit, or on resuming are not those the run began with.
-/// - [`Error::NotFinite`]: a loss or weight became NaN or infinite; the last good checkpoint is kept.
-/// - What `keeper` and the device say.
-pub fn train_into(
-    config: &RunConfig,
-    data: &DataSet,
-    engine: &mut dyn Engine,
-    keeper: &mut dyn Keeper,
-    stop: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome> {
-    let train = check(config, data, engine)?;
-    run(config, (train, data.measured()), engine, keeper, stop, observer)
-}
 
 /// The samples to train on; refuses what cannot be trained.
 pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> Result<Arc<EventSet>> {
@@ -69,7 +42,7 @@ pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> 
     Ok(train)
 }
 
-/// [`train_into`] with what [`check`] has passed, and the samples to test on.
+/// Runs with what [`check`] has passed, and the samples to test on.
 pub(super) fn run(
     config: &RunConfig,
     (train, test): (Arc<EventSet>, &EventSet),
@@ -95,6 +68,8 @@ struct Trainer<'a> {
     saved: Instant,
     /// Losses of the device since then.
     losses: u32,
+    /// Whether the observer has had enough.
+    enough: bool,
 }
 
 /// Losses of the device without a checkpoint in between that a run puts up with.
@@ -115,8 +90,19 @@ impl<'a> Trainer<'a> {
         let session = EpochSums::new(&config.network);
         let fresh = Progress::new(&config.network, mark.clone(), device.clone());
         let saved = Instant::now();
-        let mut trainer =
-            Trainer { config, train, test, engine, keeper, progress: fresh, session, last: None, saved, losses: 0 };
+        let mut trainer = Trainer {
+            config,
+            train,
+            test,
+            engine,
+            keeper,
+            progress: fresh,
+            session,
+            last: None,
+            saved,
+            losses: 0,
+            enough: false,
+        };
 
         let mut notes = Vec::new();
         let kept = trainer.keeper.resume(config)?;
@@ -159,7 +145,7 @@ impl<'a> Trainer<'a> {
             return self.engine.set_layer_methods(&self.progress.layer_methods);
         }
         let batch = self.train.head(self.config.batch);
-        let mut spikes = self.engine.evaluate(&batch)?.spikes;
+        let mut spikes = self.engine.predict(&batch)?.spikes;
         let active = spikes.clone();
         spikes.insert(0, batch.events().len() as u64);
         self.progress.layer_methods = vec![LayerMethod::Sparse; spikes.len()];
@@ -274,9 +260,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn go_back(&mut self) -> Result<()> {
-        self.engine.reopen()?;
         let (progress, state) = self.keeper.go_back(&self.config.network)?;
-        self.engine.load(&state)?;
+        self.engine.reopen(&state)?;
         self.progress = progress;
         Ok(())
     }
@@ -291,6 +276,9 @@ impl<'a> Trainer<'a> {
                 let state = self.engine.store()?;
                 self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
+            }
+            if self.enough && self.progress.epoch < self.config.epochs {
+                return Ok(Outcome::Stopped(self.summary()));
             }
         }
         Ok(Outcome::Finished(self.summary()))
@@ -407,7 +395,7 @@ impl<'a> Trainer<'a> {
         // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
         self.keeper.keep_epoch(&record)?;
         self.save_checkpoint(state)?;
-        observer.on_epoch(&record);
+        self.enough = observer.on_epoch(&record).is_break();
         self.last = Some(record);
         Ok(true)
     }

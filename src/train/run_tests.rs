@@ -2,8 +2,9 @@ use super::*;
 use crate::train::folder::RunFolder;
 use crate::train::testing::{FakeEngine, config, events};
 use crate::train::{
-    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, metrics, stored_config, train,
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, metrics, stored_config,
 };
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ impl Observer for Log {
     fn on_step(&mut self, step: &StepProgress) {
         self.steps.push((step.epoch, step.batch, step.sums.samples));
     }
-    fn on_epoch(&mut self, record: &EpochRecord) {
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         self.records.push(record.clone());
+        ControlFlow::Continue(())
     }
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
         self.choices.push(choice.clone());
@@ -59,7 +61,8 @@ impl Run {
 
     fn go(&mut self, engine: &mut FakeEngine, resume: bool) -> Result<Outcome> {
         let stop = engine.stop_after.as_ref().map(|(_, flag)| flag.clone()).unwrap_or_default();
-        train(&self.config, &self.data, engine, &self.path, resume, &stop, &mut self.log)
+        let training = Training::new(&self.config, &self.data).folder(&self.path);
+        training.resume(resume).stop(&stop).observer(&mut self.log).run_on(engine)
     }
 
     fn checkpoint(&self, name: &str) -> Checkpoint {
@@ -213,6 +216,7 @@ fn interrupt_anywhere(config: RunConfig) {
             match run.go(&mut engine, resume).unwrap() {
                 Outcome::Finished(_) => break,
                 Outcome::Interrupted(_) => resume = true,
+                Outcome::Stopped(_) => panic!("nobody stopped it"),
             }
             if every == 1 && sessions == 5 {
                 // The test set takes two calls; stopping after each one would never end it.

@@ -65,7 +65,7 @@ pub(super) struct FakeEngine {
     /// The learning rate of each step.
     pub(super) rates: Vec<f64>,
     pub(super) evaluations: usize,
-    /// Sets the flag after so many calls of `train` and `evaluate`.
+    /// Sets the flag after so many calls of `train` and `predict`.
     pub(super) stop_after: Option<(usize, Arc<AtomicBool>)>,
     /// The step whose loss is NaN.
     pub(super) nan_loss_at: Option<u64>,
@@ -200,7 +200,7 @@ impl Engine for FakeEngine {
         Ok(self.queued.drain(..ready).collect())
     }
 
-    fn evaluate(&mut self, batch: &EventSet) -> Result<Evaluation> {
+    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let n = batch.len();
         let logits = (0..n).flat_map(|b| {
             let bits = batch.sample(b).iter().fold(self.state.step, |h, e| mix(h ^ u64::from(e.0)));
@@ -209,7 +209,7 @@ impl Engine for FakeEngine {
         let logits = logits.collect();
         self.evaluations += 1;
         self.count_call();
-        Ok(Evaluation { logits, spikes: vec![n as u64; 2] })
+        Ok(Prediction::new(logits, 2, vec![n as u64; 2]))
     }
 
     fn inspect(&mut self, _: &EventSet) -> Result<Inspection> {

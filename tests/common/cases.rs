@@ -1,7 +1,7 @@
 //! Ways to record steps which together use every kernel in every variant.
 #![allow(dead_code)]
 
-use crate::common::{input_conv, network, stacked_convs};
+use crate::common::{biased, input_conv, network, other_cells, stacked_convs, with_other_cells};
 use spikegrad::engine::{LayerMethod, Method};
 use spikegrad::gpu::{GpuOptions, Tier, VARIANTS};
 use spikegrad::network::Network;
@@ -36,7 +36,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for variant in VARIANTS {
         let options = GpuOptions { variant: Some(variant), ..roomy.clone() };
-        let chunked = GpuOptions { delta_bytes: Some(40 * 40 * 4 * 2), ..options.clone() };
+        let chunked = GpuOptions { delta_bytes: Some(41 * 40 * 4 * 2), ..options.clone() };
+        let one_a_chunk = GpuOptions { delta_bytes: Some(1), ..options.clone() };
         let pieces = GpuOptions { max_binding: Some(64 * 40 * 10 * 2), ..options.clone() };
         let shards = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
         let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
@@ -46,15 +47,16 @@ pub fn cases() -> Vec<Case> {
         cases.push(case("in pieces", &plain, Method::Sparse, &pieces));
         cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
         cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
+        cases.push(case("other cells", &other_cells(40), Method::Sparse, &options));
+        cases.push(case("other cells, one sample a chunk", &other_cells(40), Method::Sparse, &one_a_chunk));
+        cases.push(case("other cells in small workgroups", &other_cells(40), Method::Sparse, &narrow));
+        cases.push(case("biases", &biased(40), Method::Sparse, &options));
+        cases.push(case("biases in chunks", &biased(40), Method::Sparse, &chunked));
+        cases.push(case("convolutions of other cells", &with_other_cells(stacked_convs(30)), Method::Sparse, &options));
         cases.push(case("convolutions", &stacked_convs(30), Method::Sparse, &options));
         cases.push(case("a convolution of the input", &input_conv(30), Method::Sparse, &options));
         cases.push(case("convolutions in small workgroups", &stacked_convs(30), Method::Sparse, &narrow));
-        cases.push(case(
-            "convolutions, one sample a chunk",
-            &stacked_convs(30),
-            Method::Sparse,
-            &GpuOptions { delta_bytes: Some(1), ..options.clone() },
-        ));
+        cases.push(case("convolutions, one sample a chunk", &stacked_convs(30), Method::Sparse, &one_a_chunk));
     }
     for tier in [Tier::Software, Tier::Hardware] {
         let options = GpuOptions { tier: Some(tier), ..roomy.clone() };

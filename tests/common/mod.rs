@@ -53,7 +53,7 @@ pub fn set_conv(network: &mut Network, l: usize, conv: Convolution) {
 /// A network in which a convolution follows a linear layer, another one follows it, and the readout that: windows that
 /// leave a rest, a stride, a padding.
 pub fn stacked_convs(steps: usize) -> Network {
-    let mut network = network(20, &[98, 0, 0], 5, steps);
+    let mut network = network(20, &[98, 1, 1], 5, steps);
     let first = Convolution { channels: 2, height: 7, width: 7, filters: 6, kernel: 3, stride: 1, padding: 1, pool: 2 };
     let second =
         Convolution { channels: 6, height: 3, width: 3, filters: 3, kernel: 2, stride: 2, padding: 1, pool: 1 };
@@ -64,9 +64,59 @@ pub fn stacked_convs(steps: usize) -> Network {
 
 /// A convolution of the input.
 pub fn input_conv(steps: usize) -> Network {
-    let mut network = network(98, &[0], 5, steps);
+    let mut network = network(98, &[1], 5, steps);
     let conv = Convolution { channels: 2, height: 7, width: 7, filters: 5, kernel: 3, stride: 1, padding: 1, pool: 2 };
     set_conv(&mut network, 0, conv);
+    network
+}
+
+/// Three layers of current-based cells, the last of which counts spikes; each reset, biases, three surrogates.
+pub fn other_cells(steps: usize) -> Network {
+    let init = Initialisation::Uniform { scale: 1.0 };
+    let last = SpikingLayer::cuba_lif(5, 3.0).v_th(6.0).b_th(2.0).surrogate(Surrogate::Sigmoid, 1.5).bias().init(init);
+    Network::new(30, steps)
+        .layer(
+            SpikingLayer::cuba_lif(40, 4.0)
+                .reset(Reset::ToValue)
+                .v_th(5.0)
+                .v_r(0.2)
+                .b_th(1.5)
+                .surrogate(Surrogate::Arctan, 3.0)
+                .bias(),
+        )
+        .layer(SpikingLayer::lif(20).reset(Reset::ToValue).v_th(3.0).b_th(0.6).surrogate(Surrogate::Gaussian, 2.0))
+        .readout(Readout::spike_count(last))
+        .loss(Loss::MeanSquaredError { on: 12.0, off: 4.0 })
+        .regulariser(Regulariser { lambda_up: 0.06, nu_up: 8.5, lambda_low: 0.1, nu_low: 4.5 })
+        .build()
+        .unwrap()
+}
+
+/// Biases in hidden layers and a readout of means.
+pub fn biased(steps: usize) -> Network {
+    Network::new(30, steps)
+        .layer(SpikingLayer::lif(40).surrogate(Surrogate::Triangular, 4.0).b_th(0.3).bias())
+        .layer(
+            SpikingLayer::cuba_lif(20, 6.0)
+                .v_th(20.0)
+                .b_th(f64::INFINITY)
+                .surrogate(Surrogate::Rectangular, 0.4)
+                .surrogate_scale(0.5)
+                .bias(),
+        )
+        .readout(Readout::mean(5).tau_ms(15.0).bias())
+        .loss(Loss::CrossEntropy { label_smoothing: 0.1 })
+        .regulariser(Regulariser { lambda_up: 0.06, nu_up: 8.5, lambda_low: 0.1, nu_low: 4.5 })
+        .build()
+        .unwrap()
+}
+
+/// The same network of current-based cells that are reset to a value.
+pub fn with_other_cells(mut network: Network) -> Network {
+    for layer in &mut network.hidden {
+        (layer.cell, layer.reset, layer.v_r) = (Cell::CubaLif { tau_syn_ms: 3.0 }, Reset::ToValue, 0.1);
+        (layer.surrogate, layer.beta) = (Surrogate::Arctan, 4.0);
+    }
     network
 }
 
@@ -159,14 +209,14 @@ pub fn batch(inputs: usize, steps: usize, classes: usize, samples: usize, densit
 }
 
 pub fn cpu(network: &Network, method: Method, state: &TrainingState) -> CpuEngine {
-    let mut engine = CpuEngine::new(network, method).unwrap();
+    let mut engine = CpuEngine::new(network, method, &state.weights).unwrap();
     engine.load(state).unwrap();
     engine
 }
 
 /// Fails, and says what to install, where there is no adapter: a GPU test that cannot run is a failure.
 pub fn gpu(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> GpuEngine {
-    let mut engine = GpuEngine::new(network, method, options).unwrap_or_else(|e| panic!("{e}"));
+    let mut engine = GpuEngine::new(network, method, &state.weights, options).unwrap_or_else(|e| panic!("{e}"));
     engine.load(state).unwrap();
     engine
 }

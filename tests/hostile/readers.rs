@@ -12,6 +12,7 @@ use spikegrad::network::Network;
 use spikegrad::presets;
 use spikegrad::reproduce;
 use spikegrad::train::{Checkpoint, metrics};
+use spikegrad::weights::Weights;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -213,8 +214,8 @@ fn read_golden(bytes: &[u8], folder: &Path) {
 struct Cpu(Method);
 
 impl ConformanceDevice for Cpu {
-    fn engine(&mut self, network: &Network) -> spikegrad::Result<Box<dyn Engine>> {
-        Device::Cpu.open(network, self.0)
+    fn engine(&mut self, network: &Network, weights: &Weights) -> spikegrad::Result<Box<dyn Engine>> {
+        Device::Cpu.open(network, self.0, weights)
     }
 
     fn delta(&mut self, inputs: &DeltaInputs) -> spikegrad::Result<Vec<f32>> {

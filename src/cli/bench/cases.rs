@@ -51,7 +51,7 @@ impl Case {
         }
     }
 
-    /// What each method takes on engines on which δ may take `deltas`.
+    /// Estimates the memory of each method; `deltas` are the sizes of the δ scratch of its engine.
     pub fn estimates(&self, arguments: &Arguments, device: Device, deltas: &[Option<u64>]) -> Result<Vec<Estimate>> {
         estimates(arguments, &self.config, device, (self.input_density, self.target), deltas)
     }
@@ -62,7 +62,7 @@ impl Case {
     }
 }
 
-/// A number without needless zeros.
+/// A number without trailing zeros.
 pub fn trim(x: f64) -> String {
     let text = format!("{x:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
@@ -96,7 +96,7 @@ pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
         (widths, Some(depth)) if widths.len() != depth => {
-            bail!(super::Usage(format!("--depth {depth}: --hidden names {} layers", widths.len())))
+            bail!(super::Usage(format!("--depth {depth}: --hidden has {} layers", widths.len())))
         }
         (widths, _) => widths.to_vec(),
     };
@@ -132,8 +132,8 @@ pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
 }
 
 impl Plan {
-    /// Says what each of the methods will take, and refuses what will not fit beside each other: before anything large
-    /// is made.
+    /// Prints the estimated memory of each method, and refuses methods that will not fit at the same time, before anything
+    /// large is allocated.
     pub fn estimates(&self, arguments: &Arguments, device: Device, delta_bytes: Option<u64>) -> Result<()> {
         let input = self.density.or(arguments.density).unwrap_or(usual_density(&arguments.preset));
         let deltas = vec![delta_bytes; arguments.methods.len()];
@@ -163,7 +163,7 @@ impl Plan {
     }
 }
 
-/// What each method takes, with what δ may take on the device.
+/// Estimates the memory of each method, with the size of its δ scratch.
 fn estimates(
     arguments: &Arguments,
     config: &RunConfig,

@@ -6,7 +6,7 @@ use spikegrad::bench::Measurement;
 use spikegrad::plot::{Bars, Line, Lines, bars_png, crossings, lines_png};
 use std::path::Path;
 
-/// Draws into `folder`, which is made where it is not there.
+/// Draws into `folder`, and creates it if it does not exist.
 pub fn draw(folder: &Path, report: &Report) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let preset = &report.measured[0].case.config.preset;
@@ -41,7 +41,7 @@ pub fn draw(folder: &Path, report: &Report) -> Result<()> {
         let chart = Lines {
             title: of("Dense step / sparse step"),
             panel: "Speed-up by density".into(),
-            x: "spikes in the input and in hidden layers, % of slots",
+            x: "density of the input and the hidden layers, %",
             y: "time of dense / time of sparse",
             level: Some(1.0),
             marks: (speed_ups.iter().flat_map(|(_, points)| crossing(points)))

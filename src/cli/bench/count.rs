@@ -1,4 +1,4 @@
-//! `bench --count`: what the kernels of the gpu device execute, beside the least that they need.
+//! `bench --count`: what the kernels of the gpu device execute, compared with the theoretical minimum.
 
 use super::super::show::{self, say, say_json, table, three_digits};
 use super::cases::{self, Case};
@@ -8,13 +8,13 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use spikegrad::bench::{Facts, Least, least_among};
 use spikegrad::device::Device;
-use spikegrad::engine::{DeviceInfo, Engine, TrainingState};
+use spikegrad::engine::{DeviceInfo, Engine};
 use spikegrad::gpu::count::KernelCount;
 use spikegrad::gpu::{GpuEngine, GpuOptions, Instrument, Tier};
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let adapter = match arguments.device {
-        Device::Cpu => bail!(Usage("--count: the kernels of the gpu device are counted; use --device gpu".into())),
+        Device::Cpu => bail!(Usage("--count: only the gpu device has kernels to count; use --device gpu".into())),
         Device::Auto => None,
         Device::Gpu(adapter) => adapter,
     };
@@ -36,8 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let weights = case.weights(arguments.seed)?;
         let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;
         for word in &arguments.methods {
-            let mut engine = GpuEngine::new(&case.config.network, word.method(), options.clone())?;
-            engine.load(&TrainingState::new(weights.clone()))?;
+            let mut engine = GpuEngine::new(&case.config.network, word.method(), &weights, options.clone())?;
             engine.train(&case.batch, &case.config.adam)?;
             engine.reports(true)?;
             let kernels = engine.counted()?;
@@ -102,8 +101,18 @@ impl Run<'_> {
         ))?;
         say(format_args!("counted on {}", show::device(info)))?;
         say("")?;
-        let head =
-            ["MiB", "dispatches", "issued", "least", "ratio", "operands", "ratio", "M multiply-adds", "least", "ratio"];
+        let head = [
+            "MiB",
+            "dispatches",
+            "executed",
+            "minimum",
+            "ratio",
+            "operands",
+            "ratio",
+            "M multiply-adds",
+            "minimum",
+            "ratio",
+        ];
         let mut rows = vec![head.map(String::from).to_vec()];
         let mut total = [0.0; 5];
         for kernel in &self.kernels {
@@ -124,11 +133,9 @@ impl Run<'_> {
         rows.push(row("all with a least", None, [bytes, multiply_adds], Some([least, operands, least_multiply_adds])));
         table(&rows, 1).iter().try_for_each(say)?;
         say("")?;
-        say(
-            "issued: storage-buffer loads and stores as the WGSL executes them, lane by lane; what lanes share and caches",
-        )?;
-        say("keep is not taken off. least: every input read once, every output written once (src/bench/least.rs).")?;
-        say("operands: every event reads its own row of weights or deltas, nothing kept from one to the next.")?;
+        say("executed: loads and stores of storage buffers as the WGSL executes them, summed over lanes; caches and")?;
+        say("sharing between lanes are ignored. minimum: every input read once, every output written once.")?;
+        say("operands: the minimum if every spike reads its own row of weights or deltas, with nothing reused.")?;
         say("")
     }
 }

@@ -26,58 +26,59 @@ const MOST_STEADY_SECONDS: f64 = 3600.0;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The network and Adam are Table 3's. Input: the first B training samples for fmnist, and with --data for nmnist and
-shd; else random spikes. Weights are random, scaled until each hidden layer spikes in 1.5 % of its slots (--target), and put back
-before each repeat; the methods take turns within a repeat. With --densities, input and hidden layers alike spike
-at each density in turn; with --sizes, every hidden layer has each width in turn.
+The network and the settings of Adam are those of Table 3 of the paper. The input is the first B training samples for fmnist, and
+for nmnist and shd with --data; otherwise random spikes. Weights are random, scaled until each hidden layer has a
+density (fraction of its (sample, time step, neuron) entries with a spike) of 1.5 % (--target), and restored before each repeat.
+The methods take turns within a repeat. --densities measures each density in turn, for input and hidden layers alike; --sizes
+measures each width of the hidden layers in turn.
 
-sparse computes what the spikes ask for; dense is the same gradient by matrix products and linear-time scans
-over [B, T, N] arrays; reference is the dense baseline that the paper measured against; auto chooses for each
-layer. A time that the platform cannot measure is n/a (null in JSON).
+Methods: sparse does work only for spikes and active entries (those with a non-zero surrogate gradient); dense computes the
+same gradient with matrix products and linear-time scans over [B, T, N] arrays; reference is the paper's dense baseline; auto
+chooses sparse or dense per layer. A time that the platform cannot measure is n/a (null in JSON).
 
-The rates of a kernel are what its mathematics needs at least (every input read once, every output written
-once) by its time, beside what the device was measured to do at most. --count shows what the gpu device's
-kernels really execute beside that least.
+The rates of a kernel are the theoretical minimum of loads, stores and multiply-adds (every input read once, every output
+written once) divided by its time, also as % of the peak rate measured on the device. --count compares what the gpu device's
+kernels execute with that minimum.
 
---sweep measures ever larger points of one axis and fits the power by which the step's time grows. Its base is
-random input of the preset's size; a point that would take more than --seconds or more memory than there is,
-is skipped and named. empty-steps lengthens T without adding spikes.
+--sweep measures increasing values of one parameter with random input, and fits the exponent with which the time of a step
+grows. It skips and lists values that would take more than --seconds or more memory than available. The axis empty-steps
+increases T without adding spikes.
 
 Examples:
   spikegrad bench fmnist --hidden 1000 --device gpu
-  spikegrad bench fmnist --device gpu --steady          single steps, then 3 s of queued ones
+  spikegrad bench fmnist --device gpu --steady          single steps, then queued steps for 3 s
   spikegrad bench nmnist --device gpu --methods sparse --kernels cooperative --delta-mib whole --steady 5
   spikegrad bench fmnist --sizes 200,400,1000 --densities 0.003,0.01,0.03,0.1 --charts charts
-  spikegrad bench shd --batch 64 --trace step.json      open it in ui.perfetto.dev
+  spikegrad bench shd --batch 64 --trace step.json      open the trace in ui.perfetto.dev
   spikegrad bench fmnist --count --device gpu
   spikegrad bench fmnist --sweep neurons --charts charts")]
 pub struct Arguments {
-    /// The network and what it reads
+    /// Preset: the network and the kind of input
     #[arg(value_parser = presets::NAMES)]
     preset: String,
-    /// Neurons of every hidden layer, or of each: N or N,N
+    /// Neurons per hidden layer: one value for all, or one per layer
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200")]
     hidden: Vec<usize>,
-    /// Several widths, one after the other: all hidden layers are that wide
+    /// Measure several widths in turn, each for all hidden layers
     #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "hidden")]
     sizes: Vec<usize>,
-    /// Hidden layers [default: the preset's, or as many as --hidden names]
+    /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
     #[arg(long, value_name = "L")]
     depth: Option<usize>,
-    /// Samples in the batch
+    /// Samples per batch
     #[arg(long, value_name = "B", default_value_t = 256)]
     batch: usize,
-    /// auto, cpu, gpu or gpu:N
+    /// Measure this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device)]
     device: Device,
-    /// What to measure
+    /// Methods to measure
     #[arg(long, value_enum, value_delimiter = ',', value_name = "METHODS", default_value = "sparse,dense")]
     methods: Vec<MethodWord>,
-    /// Measured steps of each method
+    /// Measured steps per method
     #[arg(long, value_name = "R", default_value_t = 10)]
     repeat: usize,
-    /// Then measure steps as a long training queues them, for SECONDS after a warm-up of one second: the batch lies in device
-    /// memory and the host does not wait between steps. Shown beside the time of single steps [default without a value: 3]
+    /// Also measure steady steps for SECONDS, after a warm-up of one second. They are queued as in a long training run: the batch
+    /// is in device memory and the host does not wait between steps [default without a value: 3]
     #[arg(
         long,
         value_name = "SECONDS",
@@ -88,13 +89,13 @@ pub struct Arguments {
         conflicts_with_all = ["count", "sweep"]
     )]
     steady: Option<f64>,
-    /// Random input of this spike density instead [default: 0.012 for nmnist, 0.016 for shd]
+    /// Use random input of this density [default without data: 0.012 for nmnist, 0.016 for shd]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     density: Option<f64>,
-    /// Spike density that the hidden layers' weights are scaled for [default: 0.015]
+    /// Density of the hidden layers, which the weights are scaled for [default: 0.015]
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     target: Option<f64>,
-    /// Several densities, one after the other, of random input and hidden layers alike
+    /// Measure several densities in turn, for random input and hidden layers alike
     #[arg(
         long,
         value_name = "D,D",
@@ -103,34 +104,34 @@ pub struct Arguments {
         conflicts_with_all = ["density", "target"]
     )]
     densities: Vec<f64>,
-    /// Folder of the data's files
+    /// Folder with the data set's files
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Decides random input and weights
+    /// Seed of random input and weights
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Count what the gpu device's kernels execute in one step, beside the least that they need
+    /// Count loads, stores and arithmetic of the gpu device's kernels in one step, compared with the theoretical minimum
     #[arg(long, conflicts_with_all = ["sweep", "trace", "charts"])]
     count: bool,
-    /// With --count: the kernels for software adapters or those for hardware, whatever the adapter is
+    /// With --count: use the kernels for software or for hardware adapters, whatever the adapter is
     #[arg(long, value_enum, requires = "count")]
     tier: Option<TierWord>,
-    /// Measure how a step's time grows along this axis
+    /// Measure how the time of a step grows along this axis
     #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["sizes", "densities", "trace"])]
     sweep: Option<AxisWord>,
-    /// Points of the sweep [default: six from small to as large as the project promises]
+    /// Points of the sweep [default: five or six values, from small to large]
     #[arg(long, value_name = "X,X", value_delimiter = ',', requires = "sweep")]
     points: Vec<f64>,
-    /// With --sweep: most seconds for a point
+    /// With --sweep: time limit per point, s
     #[arg(long, value_name = "S", default_value_t = 30, requires = "sweep")]
     seconds: u64,
-    /// With --sweep: most memory for a point, MiB [default: what the machine has to spare]
+    /// With --sweep: memory limit per point, MiB [default: the available memory]
     #[arg(long, value_name = "MIB", requires = "sweep")]
     memory: Option<u64>,
-    /// With --sweep: write the points to this file
+    /// With --sweep: write the points to this CSV file
     #[arg(long, value_name = "FILE.csv", requires = "sweep")]
     csv: Option<PathBuf>,
-    /// Write the kernels of a step as a Chrome trace (JSON), for ui.perfetto.dev
+    /// Write the kernels of a step as a Chrome trace (JSON), which ui.perfetto.dev can show
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Draw charts (PNG) into this folder
@@ -138,19 +139,19 @@ pub struct Arguments {
     charts: Option<PathBuf>,
     #[command(flatten)]
     gpu: GpuArguments,
-    /// Do not measure which kernels and which memory for deltas are fastest on a GPU; take the usual ones
+    /// Do not measure which kernel variant and size of the delta scratch are fastest on this GPU; use the defaults
     #[arg(long)]
     no_tuning: bool,
-    /// Print one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// clap's parser of `--steady`.
+/// Parses `--steady` for clap.
 fn seconds(word: &str) -> Result<f64, String> {
     let seconds = word.parse().ok().filter(|&seconds| seconds > 0.0 && seconds <= MOST_STEADY_SECONDS);
     seconds.ok_or(format!(
-        "must be a number of seconds, more than 0 and at most {MOST_STEADY_SECONDS}; a preset stands before --steady"
+        "must be a number of seconds, more than 0 and at most {MOST_STEADY_SECONDS}; put the preset before --steady"
     ))
 }
 
@@ -212,7 +213,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Words that cannot work.
+/// Refuses invalid arguments.
 fn check(arguments: &Arguments) -> Result<()> {
     if arguments.repeat == 0 {
         bail!(Usage("--repeat 0: must be 1 or more".into()));
@@ -228,14 +229,16 @@ fn check(arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.data.is_some() && (!cases::samples(arguments) || arguments.sweep.is_some()) {
-        bail!(Usage("--data: this bench takes random spikes, no data; leave --data out".into()));
+        bail!(Usage("--data: cannot be used here, as the input is random spikes; remove it".into()));
     }
     if arguments.sweep.is_some() && arguments.gpu.any() {
-        bail!(Usage("--sweep: measures each point as the device would run it by default; leave out --kernels, --delta-mib, --checked and --unchecked".into()));
+        bail!(Usage(
+            "--sweep: uses the default kernels; remove --kernels, --delta-mib, --checked and --unchecked".into()
+        ));
     }
     let words = &arguments.methods;
     if (1..words.len()).any(|k| words[..k].contains(&words[k])) {
-        bail!(Usage("--methods: each method once".into()));
+        bail!(Usage("--methods: name each method only once".into()));
     }
     Ok(())
 }
@@ -281,7 +284,7 @@ fn measure_case(
     bar: &ProgressBar,
 ) -> Result<(Measured, Option<DeviceInfo>)> {
     let weights = case.weights(arguments.seed)?;
-    let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), options.clone());
+    let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), &weights, options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
     // The tuning may have chosen another size of δ than was expected.
     let deltas: Vec<Option<u64>> = engines.iter().map(|engine| engine.delta_bytes()).collect();

@@ -96,7 +96,7 @@ impl Report<'_> {
             ),
             format!("device: {}", show::device(&self.info)),
             format!(
-                "  measured to move at most {}B/s and to do {} multiply-adds/s",
+                "  measured peak: {}B/s, {} multiply-adds/s",
                 magnitude(self.ceilings.bytes_per_second),
                 magnitude(self.ceilings.multiply_adds_per_second)
             ),
@@ -108,12 +108,12 @@ impl Report<'_> {
         let Measured { case, measurements, .. } = measured;
         let first = &measurements[0];
         let mut lines = self.head(case, &format!(": {}", show::sizes(&case.config.network.sizes())));
-        lines.push(format!("input: {}; spiking {}", case.input, show::percent(case.input_density)));
+        lines.push(format!("input: {}; density {}", case.input, show::percent(case.input_density)));
         lines.push(format!(
-            "hidden layers: spiking {}, active {} (weights scaled for {})",
+            "hidden layers: density {} (weights scaled for {}), active {}",
             percents(&first.spike_density),
-            percents(&first.activity),
-            show::percent(case.target)
+            show::percent(case.target),
+            percents(&first.activity)
         ));
         for (method, m) in self.names().zip(measurements) {
             lines.push(String::new());
@@ -126,7 +126,7 @@ impl Report<'_> {
 
     /// Every kernel of a method, and its memory.
     fn passes(&self, method: &str, m: &Measurement) -> Vec<String> {
-        let head = [method, "calls", "ms", "min-max", "B/s", "of most", "multiply-adds/s", "of most"];
+        let head = [method, "calls", "ms", "min-max", "B/s", "% of peak", "multiply-adds/s", "% of peak"];
         let mut rows = vec![head.map(String::from).to_vec()];
         let part = |rate: Option<f64>, most: f64| match rate {
             Some(rate) => [magnitude(rate), format!("{:.1} %", 100.0 * rate / most)],
@@ -197,19 +197,20 @@ impl Report<'_> {
             ));
         }
         if !steady.is_empty() {
-            lines.push("A single step includes waiting for the device; steady steps are queued, groups of them are waited for.".into());
+            lines.push(
+                "Single steps include waiting for the device; steady steps are queued and waited for in groups.".into(),
+            );
             if steady.iter().any(|steady| !steady.resident) {
-                lines.push(
-                    "Steady steps of the dense methods take their batch from the host: it is uploaded for each.".into(),
-                );
+                lines.push("Steady steps of the dense methods upload the batch from the host for each step.".into());
             }
         }
         lines.push(format!(
-            "dense is this program's own fused baseline (matrix products, linear-time scans) on the same {} device,",
+            "dense is this program's own fused baseline (matrix products, linear-time scans) on the same {} device, with the",
             self.info.kind
         ));
         lines.push(
-            "its surrogate masked as sparse's. Memory is what a step needs beyond weights, moments and input.".into(),
+            "same masked surrogate gradient as sparse. Memory is what a step needs beyond weights, moments and input."
+                .into(),
         );
         lines
     }
@@ -221,8 +222,8 @@ impl Report<'_> {
         let head = [
             "sizes",
             "method",
-            "input",
-            "spiking",
+            "input density",
+            "density",
             "active",
             "forward",
             "backward",
@@ -262,7 +263,7 @@ impl Report<'_> {
         for (name, points) in self.speed_ups() {
             for density in crossings(&points, 1.0) {
                 let density = three_digits(100.0 * density);
-                lines.push(format!("{name}: dense and sparse take the same time at about {density} % spikes"));
+                lines.push(format!("{name}: dense and sparse take the same time at a density of about {density} %"));
             }
         }
         lines
@@ -286,13 +287,13 @@ impl Report<'_> {
     }
 }
 
-/// What a gpu device uses for δ at most, with a name for it.
+/// The size of a gpu device's δ scratch, and the name of its row.
 fn delta_mib(fields: &[(&'static str, Value); 3]) -> Option<(&'static str, String)> {
     let (_, value) = fields.iter().find(|(name, _)| *name == "delta_mib")?;
     match value {
         Value::Null => None,
-        Value::String(word) => Some(("  deltas at most, MiB", word.clone())),
-        number => Some(("  deltas at most, MiB", number.to_string())),
+        Value::String(word) => Some(("  delta scratch, MiB", word.clone())),
+        number => Some(("  delta scratch, MiB", number.to_string())),
     }
 }
 

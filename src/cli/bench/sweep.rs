@@ -10,6 +10,7 @@ use spikegrad::bench::TARGET_DENSITY;
 use spikegrad::bench::sweep::{Axis, Base, Budget, Fit, Point, Sweep, sweep};
 use spikegrad::engine::DeviceInfo;
 use spikegrad::plot::{Line, Lines, lines_png};
+use spikegrad::weights::Weights;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
         time: Duration::from_secs(arguments.seconds),
         bytes: arguments.memory.map(|mib| mib << 20),
     };
-    let info = device.open(&base.network, MethodWord::Sparse.method())?.info();
+    let weights = Weights::zeros_of(&base.network);
+    let info = device.open(&base.network, MethodWord::Sparse.method(), &weights)?.info();
     let mut sweeps = Vec::new();
     for word in &arguments.methods {
         let bar = ProgressBar::new_spinner();
@@ -95,12 +97,12 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
         sweep.axis.name(),
         "step, ms",
         "min-max",
-        "of",
+        "repeats",
         "spikes + active",
         "products",
         "B T N",
         "memory",
-        "spiking",
+        "density",
         "active",
     ];
     let mut rows = vec![head.map(String::from).to_vec()];
@@ -125,10 +127,10 @@ fn print(method: &str, sweep: &Sweep) -> Result<()> {
     }
     let exponent = |fit: &Option<Fit>| match fit {
         Some(fit) => format!("{:.2} (r² {:.3})", fit.exponent, fit.r_squared),
-        None => "none, they hardly changed".into(),
+        None => "not fitted (hardly changed)".into(),
     };
     say(format_args!(
-        "time grows with the power of: spikes + active entries {}; products over them {}; B T N {}",
+        "time grows with the power of: spikes + active entries {}; products {}; B T N {}",
         exponent(&sweep.in_events),
         exponent(&sweep.in_synaptic_operations),
         exponent(&sweep.in_slots)
@@ -170,7 +172,7 @@ fn csv(sweeps: &[(&str, Sweep)]) -> String {
 fn draw(folder: &Path, axis: Axis, (title, panel): (String, String), sweeps: &[(&str, Sweep)]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let x = match axis {
-        Axis::Density => "spikes, fraction of slots",
+        Axis::Density => "density (spikes / entries)",
         Axis::Neurons => "neurons of a hidden layer",
         Axis::Steps => "time steps",
         Axis::EmptySteps => "time steps, the same number of spikes",

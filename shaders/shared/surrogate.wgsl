@@ -1,0 +1,30 @@
+// The surrogate gradients: the twin of src/network/surrogate.rs, where the formulas are named.
+// Which one it is stands in the order of `Surrogate::ALL` there; 0 is the paper's, the derivative of the fast sigmoid.
+override SURROGATE: u32 = 0u;
+
+// The surrogate gradient of an active entry at distance |V - V_th| from the threshold.
+fn surrogate(distance: f32) -> f32 {
+    let x = p.beta * distance;
+    var shape = 0.0;
+    if SURROGATE == 0u {
+        shape = 1.0 / ((x + 1.0) * (x + 1.0));
+    } else if SURROGATE == 1u {
+        // sigma (1 - sigma) without a difference of nearly equal numbers.
+        let z = exp(-x);
+        shape = p.beta * z / ((1.0 + z) * (1.0 + z));
+    } else if SURROGATE == 2u {
+        let y = 1.5707964 * x;
+        shape = 0.5 * p.beta / (1.0 + y * y);
+    } else if SURROGATE == 3u {
+        shape = p.beta * max(0.0, 1.0 - x);
+    } else if SURROGATE == 4u {
+        shape = 0.5 * p.beta;
+    } else {
+        shape = p.beta * 0.3989423 * exp(-0.5 * x * x);
+    }
+    return p.surrogate_scale * shape;
+}
+
+fn surrogates(distances: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(surrogate(distances.x), surrogate(distances.y), surrogate(distances.z), surrogate(distances.w));
+}

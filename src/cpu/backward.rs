@@ -1,0 +1,210 @@
+//! The backward pass of a group of samples: from the gradient of the logits to the errors of every layer.
+
+use super::conv_backward::Wanted;
+use super::delta::DeltaRows;
+use super::forward::count;
+use super::group::{Group, Layer, Plan, Scratch};
+use super::loss::ActivityLoss;
+use super::neurons::Neurons;
+use super::products;
+use super::readout::IntegratorConstants;
+use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
+use super::state::ActiveTile;
+use super::tiles::{AlignedVec, Columns, padded};
+use crate::engine::LayerMethod;
+use crate::events::Event;
+use crate::network::Logits;
+use std::ops::Range;
+
+impl Group {
+    /// Turns the gradient of the logits into the errors of all layers, and finishes the weight gradient of convolutions.
+    pub fn backward(&mut self, plan: &Plan, scratch: &mut Scratch) {
+        if let Some((l, layer)) = plan.layers.iter().enumerate().next_back() {
+            match layer.neurons {
+                Neurons::Integrating(constants) => self.enter_integrators(plan, layer, constants),
+                Neurons::Spiking(_) => self.enter_counted(plan, l),
+            }
+        }
+        for l in (0..plan.network.hidden.len()).rev() {
+            match plan.layers[l].conv.is_some() || plan.layers[l + 1].conv.is_some() {
+                false => self.spike_gradient(plan, l, scratch),
+                true => self.spike_gradient_conv(plan, l, scratch),
+            }
+            self.laps.lap();
+        }
+    }
+
+    /// The gradient of a sample's logits enters the integrators where their potentials became logits.
+    fn enter_integrators(&mut self, plan: &Plan, layer: &Layer, constants: &IntegratorConstants) {
+        let classes = plan.network.classes();
+        let last = plan.batch.time_steps() - 1;
+        let IntegratorConstants { gain, logits, share, .. } = *constants;
+        let columns = &layer.weights.columns;
+        self.errors.iter_mut().for_each(ActiveTile::clear);
+        self.constant.clear();
+        for (k, gradient) in self.gradient.chunks(classes).enumerate() {
+            match logits {
+                Logits::Sum => enter_always(&mut self.constant, gradient, gain),
+                Logits::Mean => enter_always(&mut self.constant, gradient, gain * share),
+                Logits::Max => {
+                    let peaks = &self.peaks[k * classes..][..classes];
+                    enter_once(&mut self.errors, columns, gradient, gain, |c| peaks[c] as usize);
+                }
+                Logits::Last => enter_once(&mut self.errors, columns, gradient, gain, |_| last),
+            }
+            self.errors.iter_mut().for_each(ActiveTile::close);
+        }
+    }
+
+    /// The gradient of a sample's logits is ∇S of layer `l`, whose spikes are counted, at every time.
+    fn enter_counted(&mut self, plan: &Plan, l: usize) {
+        let active = &mut self.layers[l].active;
+        for (k, gradient) in self.gradient.chunks(plan.network.classes()).enumerate() {
+            begin(k, active, &Regularised { shared: 0.0, own: gradient });
+            finish(k, active);
+        }
+    }
+
+    /// δ of sample `k` in each of these tiles of weight layer `l`.
+    fn deltas(&self, plan: &Plan, l: usize, k: usize, tiles: Range<usize>) -> Vec<DeltaRows<'_>> {
+        let Layer { weights, neurons, .. } = plan.layers[l];
+        let steps = plan.batch.time_steps();
+        let delta = |tile: usize| self.delta(l, k, tile, weights.columns[tile].begin, neurons.adjoint(), steps);
+        tiles.map(delta).collect()
+    }
+
+    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done.
+    fn spike_gradient(&mut self, plan: &Plan, l: usize, scratch: &mut Scratch) {
+        let steps = plan.batch.time_steps();
+        let Layer { weights, method, .. } = plan.layers[l + 1];
+        let activity = ActivityLoss::new(plan.network, l, plan.batch.len());
+        let mut active = std::mem::take(&mut self.layers[l].active);
+        (0..self.samples.len()).for_each(|k| self.regularise(plan, l, k, &activity, &mut active, scratch));
+        for stretch in stretches(weights) {
+            for k in 0..self.samples.len() {
+                let mut delta = self.deltas(plan, l + 1, k, stretch.clone());
+                let stretch = stretch.clone();
+                let Scratch { rows, dense, .. } = scratch;
+                match method {
+                    LayerMethod::Sparse => {
+                        spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, rows);
+                    }
+                    LayerMethod::Dense => {
+                        products::spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, dense);
+                    }
+                }
+            }
+        }
+        (0..self.samples.len()).for_each(|k| finish(k, &mut active));
+        self.layers[l].active = active;
+    }
+
+    /// Sets ∇S of sample `k` of fully connected layer `l` to what the regularisers ask for.
+    fn regularise(
+        &self,
+        plan: &Plan,
+        l: usize,
+        k: usize,
+        activity: &ActivityLoss,
+        active: &mut [ActiveTile],
+        scratch: &mut Scratch,
+    ) {
+        let spikes = self.layers[l].spikes.sample(k);
+        count(spikes, plan.network.hidden[l].neurons, &mut scratch.counts);
+        scratch.lower.clear();
+        scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
+        let shared = activity.upper_gradient(spikes.len() as u32);
+        begin(k, active, &Regularised { shared, own: &scratch.lower });
+    }
+
+    /// Adds to the wanted entries of sample `k` what comes through weight layer `above`, whose errors are done.
+    fn through(&self, plan: &Plan, above: usize, k: usize, wanted: &mut Wanted, scratch: &mut Scratch) {
+        let steps = plan.batch.time_steps();
+        let Layer { weights, method, conv, neurons, .. } = plan.layers[above];
+        let Scratch { rows, dense, convs, .. } = scratch;
+        if let Some(conv) = conv {
+            return wanted.through_conv(conv, &convs[above][k], weights, neurons.adjoint(), steps, rows);
+        }
+        for stretch in stretches(weights) {
+            let mut delta = self.deltas(plan, above, k, stretch.clone());
+            let list = std::slice::from_mut(&mut wanted.list);
+            match method {
+                LayerMethod::Sparse => spike_gradient(0, steps, weights, stretch, &mut delta, list, rows),
+                LayerMethod::Dense => products::spike_gradient(0, steps, weights, stretch, &mut delta, list, dense),
+            }
+        }
+    }
+
+    /// [`spike_gradient`](Self::spike_gradient) where this layer or the one above is a convolution: the entries at which
+    /// ∇S is asked for are first sorted by time. Of a convolution its weight gradient, too.
+    fn spike_gradient_conv(&mut self, plan: &Plan, l: usize, scratch: &mut Scratch) {
+        let steps = plan.batch.time_steps();
+        let here = plan.layers[l];
+        let activity = ActivityLoss::new(plan.network, l, plan.batch.len());
+        let mut active = std::mem::take(&mut self.layers[l].active);
+        let mut samples = if here.conv.is_some() { std::mem::take(&mut scratch.convs[l]) } else { Vec::new() };
+        let mut gradient = std::mem::take(&mut self.layers[l].conv.gradient);
+        gradient.resize_with(samples.first().map_or(0, |_| here.weights.tiles.len()), AlignedVec::default);
+        for (sum, tile) in gradient.iter_mut().zip(&here.weights.tiles) {
+            sum.resize(tile.len());
+            sum.fill(0.0);
+        }
+        for k in 0..self.samples.len() {
+            let mut wanted = std::mem::take(&mut scratch.wanted);
+            match samples.get(k) {
+                Some(sample) => wanted.collect(steps, sample.winners.iter().map(|list| list.iter().copied())),
+                None => {
+                    self.regularise(plan, l, k, &activity, &mut active, scratch);
+                    let entries = |tile: &'_ ActiveTile| {
+                        let begin = tile.begin_of(k);
+                        let numbered = |(n, event): (usize, &Event)| (*event, begin + n as u32);
+                        tile.sample(k).events.iter().enumerate().map(numbered).collect::<Vec<_>>()
+                    };
+                    let entries: Vec<Vec<(Event, u32)>> = active.iter().map(entries).collect();
+                    wanted.collect(steps, entries.iter().map(|list| list.iter().copied()));
+                }
+            }
+            self.through(plan, l + 1, k, &mut wanted, scratch);
+            match samples.get_mut(k) {
+                Some(sample) => {
+                    sample.finish(&wanted, activity.upper_gradient(sample.count));
+                    let adjoint = here.neurons.adjoint();
+                    sample.weight_gradient(here.weights, adjoint, steps, &mut scratch.rows, &mut gradient);
+                }
+                None => {
+                    wanted.give_back(&mut active);
+                    finish(k, &mut active);
+                }
+            }
+            scratch.wanted = wanted;
+        }
+        if here.conv.is_some() {
+            scratch.convs[l] = samples;
+        }
+        self.layers[l].active = active;
+        self.layers[l].conv.gradient = gradient;
+    }
+}
+
+/// A sample's errors at every time, padded to whole lanes.
+fn enter_always(constant: &mut Vec<f32>, gradient: &[f32], factor: f32) {
+    let begin = constant.len();
+    constant.extend(gradient.iter().map(|g| factor * g));
+    constant.resize(begin + padded(gradient.len()), 0.0);
+}
+
+/// A sample's errors, each at its class's own time.
+fn enter_once(
+    errors: &mut [ActiveTile],
+    columns: &[Columns],
+    gradient: &[f32],
+    factor: f32,
+    time: impl Fn(usize) -> usize,
+) {
+    for (columns, errors) in columns.iter().zip(errors) {
+        let classes = columns.begin..columns.begin + columns.used;
+        let mut order: Vec<Event> = classes.map(|c| Event::new(time(c), c)).collect();
+        order.sort_unstable();
+        order.iter().for_each(|&event| errors.push_error(event, factor * gradient[event.i()]));
+    }
+}

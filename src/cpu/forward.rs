@@ -1,0 +1,203 @@
+//! The forward pass of a group of samples: through all layers to the logits, then the loss and its gradient there.
+
+use super::conv::{Conv, ConvLayer, ConvSample};
+use super::group::{Group, Layer, LayerState, Plan, Scratch};
+use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
+use super::loss::{ActivityLoss, task_loss};
+use super::neurons::Neurons;
+use super::products;
+use super::readout::{IntegratorConstants, ReadoutTile, readout};
+use super::state::ActiveTile;
+use super::tiles::{padded, with_width};
+use crate::engine::{LayerMethod, LossTerms};
+use crate::events::Event;
+use crate::network::{CellConstants, Logits};
+
+/// Where a group leaves the potentials of a layer, [samples, T, N], if they are asked for.
+type Record<'a> = Option<&'a mut [f32]>;
+
+impl Group {
+    /// From the input to the logits. `records`, if there are any, take the potentials of every layer.
+    pub fn forward(&mut self, plan: &Plan, scratch: &mut Scratch, records: Vec<&mut [f32]>) {
+        self.laps.start();
+        self.logits.clear();
+        self.peaks.clear();
+        self.readout_not_finite = false;
+        let mut records = records.into_iter();
+        for (l, layer) in plan.layers.iter().enumerate() {
+            let record = records.next();
+            match (layer.neurons, layer.conv) {
+                (Neurons::Spiking(constants), None) => self.forward_linear(plan, l, constants, scratch, record),
+                (Neurons::Spiking(constants), Some(conv)) => {
+                    self.forward_conv(plan, l, conv, constants, scratch, record);
+                }
+                // Timed together with the loss.
+                (Neurons::Integrating(constants), _) => {
+                    self.integrate(plan, l, constants, scratch, record);
+                    continue;
+                }
+            }
+            self.laps.lap();
+        }
+        if self.layers.len() == plan.layers.len() {
+            self.count_spikes(plan, scratch);
+        }
+    }
+
+    /// Fully connected layer `l`, all samples.
+    fn forward_linear(
+        &mut self,
+        plan: &Plan,
+        l: usize,
+        constants: &CellConstants,
+        scratch: &mut Scratch,
+        mut record: Record,
+    ) {
+        let Layer { weights, bias, method, .. } = plan.layers[l];
+        let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
+        let (below, here) = self.layers.split_at_mut(l);
+        let input = |k: usize| match below.last() {
+            None => plan.batch.sample(samples.start + k),
+            Some(layer) => layer.spikes.sample(k),
+        };
+        let LayerState { spikes, active, .. } = &mut here[0];
+        let Scratch { bits, dense, .. } = scratch;
+        bits.resize_with(samples.len().max(bits.len()), SpikeBits::default);
+        bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
+        let mut first_word = 0;
+        for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
+            active.clear();
+            let tile = Tile { columns, first_word, weights: tile, bias, constants };
+            first_word += words_of(columns.width);
+            for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
+                let size = steps * weights.cols;
+                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
+                let input = match method {
+                    LayerMethod::Sparse => Input::Events(input(k)),
+                    LayerMethod::Dense => {
+                        Input::Drive(products::drive(input(k), steps, tile.weights, columns.width, dense))
+                    }
+                };
+                lif_forward(input, steps, &tile, bits, active, record, false);
+            }
+        }
+        spikes.clear();
+        bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
+    }
+
+    /// Layer `l`, a convolution, and its pooling, all samples.
+    fn forward_conv(
+        &mut self,
+        plan: &Plan,
+        l: usize,
+        conv: &Conv,
+        constants: &CellConstants,
+        scratch: &mut Scratch,
+        mut record: Record,
+    ) {
+        let activity = plan.backward.then(|| ActivityLoss::new(plan.network, l, plan.batch.len()));
+        let time_steps = plan.batch.time_steps();
+        let layer = ConvLayer { conv, weights: plan.layers[l].weights, constants, activity, time_steps };
+        let samples = self.samples.clone();
+        let (below, here) = self.layers.split_at_mut(l);
+        let LayerState { spikes, conv, .. } = &mut here[0];
+        if scratch.convs.len() <= l {
+            scratch.convs.resize_with(l + 1, Vec::new);
+        }
+        let room = samples.len().max(scratch.convs[l].len());
+        scratch.convs[l].resize_with(room, ConvSample::default);
+        spikes.clear();
+        conv.sums.clear();
+        (conv.active, conv.not_finite) = (0, false);
+        for (k, sample) in scratch.convs[l].iter_mut().enumerate().take(samples.len()) {
+            let input = match below.last() {
+                None => plan.batch.sample(samples.start + k),
+                Some(layer) => layer.spikes.sample(k),
+            };
+            let size = time_steps * layer.conv.shape.neurons();
+            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
+            layer.forward(input, sample, spikes, &mut scratch.conv, record);
+            conv.sums.push((sample.count, sample.low));
+            conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
+            conv.not_finite |= sample.active.iter().any(ActiveTile::not_finite);
+        }
+    }
+
+    /// Layer `l`, a readout of integrators, all samples: potentials and logits.
+    fn integrate(
+        &mut self,
+        plan: &Plan,
+        l: usize,
+        constants: &IntegratorConstants,
+        scratch: &mut Scratch,
+        mut record: Record,
+    ) {
+        let Layer { weights, bias, .. } = plan.layers[l];
+        let (steps, classes) = (plan.batch.time_steps(), weights.cols);
+        let result = &mut scratch.result;
+        for k in 0..self.samples.len() {
+            result.clear(padded(classes));
+            let input = self.input(plan.batch, l, k);
+            for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
+                let size = steps * classes;
+                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], classes));
+                let tile = ReadoutTile { columns, weights: tile, bias };
+                with_width!(columns.width, readout(input, steps, &tile, constants, result, record));
+            }
+            self.readout_not_finite |= result.not_finite;
+            self.logits.extend_from_slice(&result.logits[..classes]);
+            if constants.logits == Logits::Max {
+                self.peaks.extend_from_slice(&result.peak[..classes]);
+            }
+        }
+    }
+
+    /// The spikes of the last layer as logits.
+    fn count_spikes(&mut self, plan: &Plan, scratch: &mut Scratch) {
+        let Some(last) = self.layers.last() else { return };
+        for k in 0..self.samples.len() {
+            count(last.spikes.sample(k), plan.network.classes(), &mut scratch.counts);
+            self.logits.extend(scratch.counts.iter().map(|&n| n as f32));
+        }
+    }
+
+    /// The loss of every sample, and the gradient of the logits.
+    pub fn loss(&mut self, plan: &Plan, scratch: &mut Scratch) {
+        let (network, batch) = (plan.network, plan.batch);
+        let classes = network.classes();
+        self.loss.clear();
+        self.correct.clear();
+        self.gradient.clear();
+        self.gradient.resize(self.logits.len(), 0.0);
+        let activity: Vec<ActivityLoss> =
+            (0..network.hidden.len()).map(|l| ActivityLoss::new(network, l, batch.len())).collect();
+        let logits = self.logits.chunks(classes).zip(self.gradient.chunks_mut(classes));
+        for (k, (logits, gradient)) in logits.enumerate() {
+            let label = batch.labels()[self.samples.start + k] as usize;
+            let outcome = task_loss(network.loss, logits, label, batch.len(), gradient);
+            self.correct.push(outcome.correct);
+            let mut terms = LossTerms { task: f64::from(outcome.loss), ..LossTerms::default() };
+            for ((activity, layer), state) in activity.iter().zip(&network.hidden).zip(&self.layers) {
+                let (upper, lower) = match state.conv.sums.get(k) {
+                    Some(&(total, low)) => activity.terms_of(total, low),
+                    None => {
+                        count(state.spikes.sample(k), layer.neurons, &mut scratch.counts);
+                        activity.terms(&scratch.counts)
+                    }
+                };
+                terms.upper += f64::from(upper);
+                terms.lower += f64::from(lower);
+            }
+            self.loss.push(terms);
+        }
+    }
+}
+
+/// Spike counts ζ of one sample.
+pub fn count(spikes: &[Event], neurons: usize, counts: &mut Vec<u32>) {
+    counts.clear();
+    counts.resize(neurons, 0);
+    for spike in spikes {
+        counts[spike.i()] += 1;
+    }
+}
