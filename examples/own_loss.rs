@@ -91,7 +91,10 @@ fn samples(n: usize, seed: u64) -> Result<EventSet> {
     let mut set = EventSet::new(INPUTS, STEPS);
     for k in 0..n {
         let mut spikes = Vec::new();
-        for i in (0..INPUTS).filter(|_| random.random::<f64>() < 0.8) {
+        for i in 0..INPUTS {
+            if random.random::<f64>() < 0.2 {
+                continue;
+            }
             let time = 25.0 + SPEEDS[k % CLASSES] * (i as f64 - 20.0) + random.random_range(-2.0..2.0);
             spikes.push((time.clamp(0.0, STEPS as f64 - 1.0) as usize, i));
         }

@@ -3,6 +3,7 @@
 use super::squeeze::{Squeeze, lacking, narrow};
 use super::variant::{VARIANTS, Variant};
 use crate::error::{Error, Result};
+use crate::platform::block_on;
 use crate::system::is_debian;
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
@@ -148,8 +149,8 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
 }
 
 /// The adapters of some backends.
-fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
-    pollster::block_on(instance(backends).enumerate_adapters(backends))
+async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    instance(backends).enumerate_adapters(backends).await
 }
 
 /// What to do to get an adapter on this system.
@@ -214,20 +215,25 @@ fn summary(index: usize, adapter: &wgpu::Adapter, squeeze: &Squeeze) -> AdapterS
 
 /// Vulkan, Metal and DX12 adapters; those of GL only where there are no others, since opening GL is slow and noisy.
 /// `wanted`, or `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`), decides otherwise.
-fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
-    match wanted.or_else(wgpu::Backends::from_env) {
-        Some(backends) => adapters_of(backends),
-        None => Some(adapters_of(wgpu::Backends::PRIMARY))
-            .filter(|found| !found.is_empty())
-            .unwrap_or_else(|| adapters_of(wgpu::Backends::GL)),
+async fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
+    if let Some(backends) = wanted.or_else(wgpu::Backends::from_env) {
+        return adapters_of(backends).await;
     }
+    let found = adapters_of(wgpu::Backends::PRIMARY).await;
+    if found.is_empty() { adapters_of(wgpu::Backends::GL).await } else { found }
 }
 
 /// Every adapter of this machine, in the order of `gpu:N`, within the limits of `SPIKEGRAD_LIMITS`.
 pub fn adapters() -> Vec<AdapterSummary> {
+    // Listing never fails; where it cannot be waited for, there is nothing to see.
+    block_on(async { Ok(list_adapters().await) }).unwrap_or_default()
+}
+
+/// [`adapters`], to be awaited.
+pub async fn list_adapters() -> Vec<AdapterSummary> {
     // What is wrong with the variable, opening an adapter says.
     let squeeze = Squeeze::from_env().unwrap_or_default();
-    enumerate(None).iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect()
+    enumerate(None).await.iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect()
 }
 
 /// Everything about an adapter that tells one kind from another, for a report; nothing that tells one machine from another.
@@ -288,7 +294,8 @@ pub fn describe() -> Vec<Description> {
             ),
         }
     };
-    enumerate(None).iter().enumerate().map(one).collect()
+    let found = block_on(async { Ok(enumerate(None).await) }).unwrap_or_default();
+    found.iter().enumerate().map(one).collect()
 }
 
 /// Nanoseconds of a tick of the timestamps of the adapter that `options` ask for; `None` where it has none.
@@ -296,7 +303,7 @@ pub fn describe() -> Vec<Description> {
 /// # Errors
 /// As those of [`open`].
 pub fn timestamp_period(options: &GpuOptions) -> Result<Option<f32>> {
-    let opened = open(options)?;
+    let opened = block_on(open(options))?;
     Ok(opened.summary.timestamps.then(|| opened.queue.get_timestamp_period()))
 }
 
@@ -334,9 +341,9 @@ pub struct Opened {
 ///
 /// # Errors
 /// No adapter, none with that number, or one that cannot run the kernels.
-pub fn open(options: &GpuOptions) -> Result<Opened> {
+pub async fn open(options: &GpuOptions) -> Result<Opened> {
     let squeeze = options.limits.map_or_else(Squeeze::from_env, Ok)?;
-    let found = enumerate(options.backends);
+    let found = enumerate(options.backends).await;
     let summaries: Vec<_> = found.iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect();
     let index = match options.adapter {
         Some(index) if index < found.len() => index,
@@ -359,13 +366,14 @@ pub fn open(options: &GpuOptions) -> Result<Opened> {
         // What kernels write it to is one more storage buffer beside their eight.
         limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+    let descriptor = wgpu::DeviceDescriptor {
         label: Some("spikegrad"),
         required_features: squeeze.features(adapter.features()),
         required_limits: limits.clone(),
         ..Default::default()
-    }))
-    .map_err(|e| Error::Device(format!("{} ({}): {e}", summary.name, summary.backend)))?;
+    };
+    let (device, queue) = (adapter.request_device(&descriptor).await)
+        .map_err(|e| Error::Device(format!("{} ({}): {e}", summary.name, summary.backend)))?;
     let tier = options.tier.unwrap_or(summary.tier());
     let variant = options.variant.unwrap_or(Variant::usual(tier));
     if !variant.runs_on(&summary) {

@@ -4,9 +4,10 @@ use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
 use super::races::{AccessLog, Logged, Sites};
 use super::shaders::{NARROW, Program};
+use super::signal::Signal;
 use super::variant::Variant;
 use crate::error::{Error, Result};
-use crate::platform::Instant;
+use crate::platform::{Instant, block_on};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longest wait for the device before it counts as hung.
+#[cfg(not(target_family = "wasm"))]
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Longest wait for the reason of a failure.
 const HEARING: Duration = Duration::from_secs(2);
@@ -62,9 +64,14 @@ pub enum Instrumented {
 type Note = Arc<Mutex<Option<String>>>;
 
 impl Context {
-    /// Opens an adapter.
+    /// Opens an adapter, and waits for it.
     pub fn open(options: &GpuOptions) -> Result<Self> {
-        let opened = open(options)?;
+        block_on(Self::request(options))
+    }
+
+    /// Opens an adapter.
+    pub async fn request(options: &GpuOptions) -> Result<Self> {
+        let opened = open(options).await?;
         let (trouble, lost) = (Note::default(), Note::default());
         let note = |into: &Note| {
             let into = Arc::clone(into);
@@ -202,9 +209,14 @@ impl Context {
 
     /// [`storage`](Self::storage), or `None` where the device has no memory left for it.
     pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+        block_on(self.request_storage(label, bytes))
+    }
+
+    /// [`storage_if_it_fits`](Self::storage_if_it_fits), to be awaited.
+    pub async fn request_storage(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.storage(label, bytes);
-        let trouble = pollster::block_on(scope.pop());
+        let trouble = scope.pop().await;
         Ok(Some(buffer?).filter(|_| trouble.is_none()))
     }
 
@@ -260,6 +272,23 @@ impl Context {
 
     /// Waits for a submission, or for all of them.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        block_on(self.finished(submission))
+    }
+
+    /// Until a submission, or all of them, are done. In a browser, which does not say how long something takes, it is all
+    /// of them, however long.
+    #[cfg(target_family = "wasm")]
+    pub async fn finished(&self, _submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let done = Signal::default();
+        let told = done.clone();
+        self.queue.on_submitted_work_done(move || told.tell());
+        done.await;
+        self.check()
+    }
+
+    /// Until a submission, or all of them, are done. wgpu lets nobody wait for that but by polling, which blocks.
+    #[cfg(not(target_family = "wasm"))]
+    pub async fn finished(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let outcome = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) });
         self.check()?;
         // What was submitted to a device that had just been lost has no number to wait for.
@@ -272,8 +301,13 @@ impl Context {
         })
     }
 
-    /// Copies the first `bytes` of a buffer to the host. Waits.
+    /// Copies the first `bytes` of a buffer to the host, and waits for them.
     pub fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
+        block_on(self.fetch(buffer, bytes))
+    }
+
+    /// [`read`](Self::read), to be awaited.
+    pub async fn fetch(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
         if bytes == 0 {
             return Ok(Vec::new());
         }
@@ -283,10 +317,24 @@ impl Context {
         encoder.copy_buffer_to_buffer(buffer, 0, &target, 0, bytes_padded);
         let submission = self.queue.submit([encoder.finish()]);
         let slice = target.slice(..bytes);
-        slice.map_async(wgpu::MapMode::Read, |_| {});
-        self.wait(Some(submission))?;
+        self.mapped(&slice, submission).await?;
         let view = slice.get_mapped_range().map_err(|e| self.fault(format!("reading back: {e}")))?;
         Ok(view.to_vec())
+    }
+
+    /// Until a buffer that a submission writes can be read by the host.
+    pub async fn mapped(&self, slice: &wgpu::BufferSlice<'_>, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let done = Signal::default();
+        let told = done.clone();
+        slice.map_async(wgpu::MapMode::Read, move |_| told.tell());
+        // Where somebody must poll, the callback has come by the end of it, unless the device was lost.
+        self.finished(Some(submission)).await?;
+        #[cfg(target_family = "wasm")]
+        {
+            done.await;
+            self.check()?;
+        }
+        Ok(())
     }
 
     /// [`read`](Self::read) as numbers.

@@ -29,6 +29,7 @@ mod reference;
 mod rewrite;
 pub mod schedule;
 pub mod shaders;
+mod signal;
 mod sparse;
 pub mod squeeze;
 mod steps;
