@@ -334,7 +334,8 @@ fn readout_sample(
                 Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
                 Logits::Max => {}
                 Logits::Sum => logits[j] += x,
-                Logits::Mean | Logits::Last => {}
+                // Refused by `check_method`.
+                _ => {}
             }
         }
     }

@@ -15,8 +15,8 @@ use super::tiles::{AlignedVec, TiledMatrix};
 use crate::engine::{LayerMethod, LossTerms};
 use crate::events::{Event, EventSet};
 use crate::network::Network;
+use crate::platform::Instant;
 use std::ops::Range;
-use std::time::Instant;
 
 /// Samples in a group of a fully connected network, and in one of a network with convolutions, each of whose samples
 /// has as many entries as many of the others.

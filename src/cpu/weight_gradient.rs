@@ -31,22 +31,25 @@ pub fn weight_gradient<const W: usize>(
             && let Some(sum) = gradient.last_mut()
         {
             // The row of T-1 is 0.
-            for row in &rows[..steps] {
-                for j in 0..W {
-                    sum[j] += row[j];
-                }
-            }
+            rows[..steps].iter().for_each(|row| add(sum, row));
         }
         while let Some((spike, earlier)) = spikes.split_last()
             && spike.t() >= begin
         {
             if alive {
-                let (gradient, row) = (&mut gradient[spike.i()], &rows[spike.t() - begin]);
-                for j in 0..W {
-                    gradient[j] += row[j];
-                }
+                add(&mut gradient[spike.i()], &rows[spike.t() - begin]);
             }
             spikes = earlier;
         }
     }
+}
+
+/// Adds a row. Whole arrays in and out, so that the compiler sees vectors.
+#[inline(always)]
+fn add<const W: usize>(sum: &mut [f32; W], row: &[f32; W]) {
+    let mut added = *sum;
+    for j in 0..W {
+        added[j] += row[j];
+    }
+    *sum = added;
 }

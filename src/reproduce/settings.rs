@@ -37,8 +37,7 @@ const SETTINGS: [Setting; 24] = [
         of_readout(c, |readout| match readout.logits {
             Logits::Max => "max over t".into(),
             Logits::Sum => "sum over t".into(),
-            Logits::Mean => "mean over t".into(),
-            Logits::Last => "at the last t".into(),
+            other => format!("{other:?}").to_lowercase(),
         })
     }),
     ("λ_up, ν_up", |c| format!("{}, {}", c.network.regulariser.lambda_up, c.network.regulariser.nu_up)),
