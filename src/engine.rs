@@ -128,7 +128,6 @@ pub struct StepReport {
 
 /// A layer in which numbers became NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NotFinite {
     /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
     pub layer: usize,
