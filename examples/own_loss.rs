@@ -4,7 +4,8 @@
 //!
 //! `Engine::train` computes the losses that a network can name (`network::Loss`). For any other one, a step is made of its pieces:
 //! `forward` gives the logits, you compute the gradient of your loss by them, `backward` turns it into the gradient of the
-//! weights, and `update` makes a step of Adam with it. The pieces cost about as much as a step of `train`.
+//! weights, and `update` makes a step of Adam with it. On the cpu device the pieces cost about as much as a step of `train`; the gpu device
+//! computes the forward pass twice.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
     let mut engine = device.open(&network, Method::Sparse, &Weights::init(&network, 1))?;
     println!("{:?} on {} ({})", network.sizes(), engine.info().name, engine.info().detail);
     let batch = samples(256, 1)?;
-    for (step, loss) in train(engine.as_mut(), &batch, 60)?.into_iter().enumerate() {
+    for (step, loss) in train(engine.as_mut(), &batch, 100)?.into_iter().enumerate() {
         if step % 10 == 0 {
             println!("step {step}: hinge loss {loss:.3}");
         }
@@ -45,7 +46,7 @@ fn network() -> Result<Network> {
 
 /// Trains and returns the loss before each step.
 fn train(engine: &mut dyn Engine, batch: &EventSet, steps: usize) -> Result<Vec<f32>> {
-    let adam = Adam::with_lr(5e-3);
+    let adam = Adam::with_lr(2e-2);
     let mut losses = Vec::new();
     for _ in 0..steps {
         let pass = engine.forward(batch)?;
@@ -92,11 +93,10 @@ fn samples(n: usize, seed: u64) -> Result<EventSet> {
     for k in 0..n {
         let mut spikes = Vec::new();
         for i in 0..INPUTS {
-            if random.random::<f64>() < 0.2 {
-                continue;
-            }
             let time = 25.0 + SPEEDS[k % CLASSES] * (i as f64 - 20.0) + random.random_range(-2.0..2.0);
-            spikes.push((time.clamp(0.0, STEPS as f64 - 1.0) as usize, i));
+            if random.random::<f64>() < 0.8 {
+                spikes.push((time.clamp(0.0, STEPS as f64 - 1.0) as usize, i));
+            }
         }
         set.push(spikes, (k % CLASSES) as u32)?;
     }
@@ -126,8 +126,8 @@ mod tests {
     fn the_loss_falls_and_other_samples_are_recognised() {
         let network = network().unwrap();
         let mut engine = Device::Cpu.open(&network, Method::Sparse, &Weights::init(&network, 1)).unwrap();
-        let losses = train(engine.as_mut(), &samples(64, 1).unwrap(), 60).unwrap();
-        assert!(losses[59] < 0.2 * losses[0], "{losses:?}");
+        let losses = train(engine.as_mut(), &samples(64, 1).unwrap(), 100).unwrap();
+        assert!(losses[99] < 0.2 * losses[0], "{losses:?}");
         let accuracy = accuracy(engine.as_mut(), &samples(64, 2).unwrap()).unwrap();
         assert!(accuracy > 0.9, "{accuracy}");
     }
