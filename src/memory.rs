@@ -8,7 +8,7 @@ use crate::engine::Method;
 use crate::error::{Error, Result};
 use crate::gpu::plan::{self, Limits};
 use crate::gpu::{self, AdapterSummary, DeltaScratch};
-use crate::network::Network;
+use crate::network::{Network, Reset, SpikingLayer};
 use serde::Serialize;
 
 /// How dense a step is expected to be, as fractions of the (time step, neuron) slots.
@@ -145,9 +145,11 @@ impl Estimate {
     /// Lists grow by doubling as they fill: on average they hold half as much again.
     fn cpu_lists(&mut self, network: &Network, batch: usize, densities: &Densities) {
         let rows = (batch * network.time_steps) as f64;
-        let lists: f64 = (network.hidden.iter())
+        // Spikes that set the potential are kept beside the active entries, too.
+        let spikes = |layer: &SpikingLayer| if layer.reset == Reset::ToValue { 8.0 } else { 4.0 };
+        let lists: f64 = (network.spiking())
             .map(|layer| match layer.conv() {
-                None => layer.neurons as f64 * (4.0 * densities.spikes + 12.0 * densities.active),
+                None => layer.neurons as f64 * (spikes(layer) * densities.spikes + 12.0 * densities.active),
                 // Of a convolution the pooled spikes alone, each of which stands for one or two.
                 Some(_) => layer.neurons as f64 * 2.5 * densities.spikes,
             })

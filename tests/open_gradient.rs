@@ -78,7 +78,7 @@ proptest! {
 fn pieces_equal_the_step_on_the_gpu() {
     let adam = Adam { weight_decay: 0.1, ..Adam::with_lr(1e-2) };
     let mut compared = 0;
-    for seed in 0..24 {
+    for seed in 0..36 {
         let mut network = if seed % 4 == 3 { random_convs(seed) } else { network(20, &[30, 17], 5, 40) };
         if seed % 2 == 0 {
             generalise(&mut network, seed);
@@ -194,9 +194,6 @@ fn wrong_gradients_are_refused(engine: &mut dyn Engine, network: &Network, batch
     assert_eq!(&engine.store().unwrap(), state, "a gradient that is refused changes nothing");
     gradient.layers[1].data[0] = 1e30;
     assert!(engine.update(&gradient, &adam).unwrap_err().to_string().contains("layer 1"));
-
-    let mut dense = cpu(&network, Method::Dense, &state);
-    assert!(dense.forward(&batch).unwrap_err().to_string().contains("`dense`"));
 }
 
 /// Without labels, and with the gradient of a sum: each sample's is its own, whatever the batch.

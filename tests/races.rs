@@ -37,6 +37,12 @@ fn all_purposes(engine: &mut GpuEngine, batch: &EventSet) -> Races {
     let samples: Vec<u32> = (0..batch.len() as u32).rev().collect();
     engine.predict(batch).unwrap();
     engine.inspect(batch).unwrap();
+    if matches!(engine.method(), Method::Sparse | Method::Auto) {
+        let pass = engine.forward(batch).unwrap();
+        let errors = vec![0.1; pass.logits.len()];
+        let gradient = engine.backward(pass, &errors).unwrap();
+        engine.update(&gradient, &adam).unwrap();
+    }
     engine.train(batch, &adam).unwrap();
     engine.hold(batch.clone().into()).unwrap();
     engine.train_held(&samples, &adam).unwrap();

@@ -44,6 +44,12 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     };
     ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
+    // On noop there is no forward pass to go on from.
+    if !noop && matches!(case.method, Method::Sparse | Method::Auto) {
+        let pass = engine.forward(&batch).unwrap();
+        let errors = vec![0.1; pass.logits.len()];
+        engine.backward(pass, &errors).unwrap();
+    }
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
     (engine.schedules(), engine)
@@ -106,7 +112,11 @@ fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
 /// is one, else from what is known of the name. `None`: any number, which the kernel looks up.
 fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64> {
     let has = |word| dispatch.program.defined.contains(&word);
-    if let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters) {
+    // Parameters of other kernels have the same size.
+    let kernel = dispatch.program.kernel.name;
+    if kernel == "gemm"
+        && let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters)
+    {
         let (rows, cols, depth) = (p.rows.into(), p.cols.into(), p.depth.into());
         let product = |x: u64, y: u32| Some(x * u64::from(y));
         return match name {
@@ -115,10 +125,14 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             _ => product(u64::from(p.depth.div_ceil(p.part_depth)) * rows, p.out_quads),
         };
     }
-    if let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters) {
+    if kernel == "gemm_sum"
+        && let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters)
+    {
         return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
     }
-    if let Ok(p) = bytemuck::try_pod_read_unaligned::<LossParams>(&dispatch.parameters) {
+    if kernel == "loss"
+        && let Ok(p) = bytemuck::try_pod_read_unaligned::<LossParams>(&dispatch.parameters)
+    {
         let of = |word: &str| u64::from(if word == "B" { p.batch } else { p.quads });
         return Some(extent(comment.split_once(')').unwrap().0.trim_start_matches('('), &of));
     }
@@ -241,6 +255,9 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
     // The constants of Adam.
     let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
     host.extend(bindings.filter(|bound| bound.access == "uniform").map(|bound| bound.number));
+    if schedule.purpose == Purpose::Gradient {
+        host.extend(bound("errors").map(|bound| bound.number));
+    }
     if schedule.held {
         // A set in several buffers.
         let held = schedule.dispatches.iter().flat_map(|d| &d.bindings).filter(|bound| bound.name == "held");
@@ -324,6 +341,12 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
     reads
 }
 
+/// Shards of weights: they have the first numbers, four buffers each.
+fn shards_of(schedules: &[Schedule]) -> usize {
+    let bound = schedules.iter().flat_map(|s| &s.dispatches).flat_map(|d| &d.bindings);
+    1 + bound.filter(|b| b.name == "weights").map(|b| b.number).max().unwrap() / 4
+}
+
 /// First and last place of the dispatches with this label.
 fn places(schedule: &Schedule, label: &str) -> Option<(usize, usize)> {
     let labels = || schedule.dispatches.iter().map(|dispatch| &dispatch.label);
@@ -356,9 +379,7 @@ fn every_step_is_sound() {
     for case in cases() {
         let (schedules, mut engine) = on_noop(&case);
         assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
-        let bound = schedules.iter().flat_map(|s| &s.dispatches).flat_map(|d| &d.bindings);
-        // The weights have the first numbers, four buffers a shard.
-        let shards = 1 + bound.filter(|b| b.name == "weights").map(|b| b.number).max().unwrap() / 4;
+        let shards = shards_of(&schedules);
         for schedule in &schedules {
             counts.0 += 1;
             counts.1 += schedule.dispatches.len();
@@ -446,6 +467,15 @@ fn same_schedules_as_a_real_adapter() {
         for (a, b) in expected.iter().map(|s| (counterpart(s), s)) {
             assert!(a == b, "{}: a real adapter gets\n{a}\nthe noop backend\n{b}", case.name);
         }
+        // What only the real one records.
+        let gradients = real.iter().filter(|s| s.purpose == Purpose::Gradient);
+        let mut sound = 0;
+        for schedule in gradients {
+            large_enough(case.name, schedule);
+            in_order(case.name, schedule, shards_of(&real));
+            sound += 1;
+        }
+        assert_eq!(sound > 0, matches!(case.method, Method::Sparse | Method::Auto), "{}", case.name);
     }
 }
 

@@ -56,8 +56,10 @@ impl Facts {
         let (batch, steps) = (report.samples as f64, network.time_steps as f64);
         let rows = batch * steps;
         let occupied = |n: f64| rows * -(-n / rows).exp_m1();
-        let spikes: Vec<f64> = report.spikes.iter().map(|&n| n as f64).collect();
-        let active: Vec<f64> = report.active.iter().map(|&n| n as f64).collect();
+        // What has weights above it: not the spikes of a readout that counts them.
+        let of_hidden = |counts: &[u64], layers: usize| counts.iter().take(layers).map(|&n| n as f64).collect();
+        let spikes: Vec<f64> = of_hidden(&report.spikes, network.weight_layers());
+        let active: Vec<f64> = of_hidden(&report.active, network.hidden.len());
         let above_input = || std::iter::once(0.0).chain(active.iter().copied());
         Facts {
             convs: network.first_conv().is_some(),
@@ -307,6 +309,7 @@ mod tests {
     use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
     use crate::cpu::CpuEngine;
     use crate::engine::{Engine, Method};
+    use crate::network::{Readout, SpikingLayer};
     use crate::optimiser::Adam;
     use crate::presets;
 
@@ -367,12 +370,19 @@ mod tests {
         let mut network = presets::paper("nmnist").unwrap().network;
         (network.inputs, network.time_steps) = (50, 40);
         network.set_hidden(&[30, 20]).unwrap();
-        let batch = random_spikes(&network, 11, 0.02, 1).unwrap();
-        let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
-        let exact = Facts::exact(&network, &weights, &batch).unwrap();
-        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        facts_agree(&network);
+        network.readout = Readout::spike_count(SpikingLayer::lif(10));
+        facts_agree(&network);
+    }
+
+    fn facts_agree(network: &Network) {
+        let batch = random_spikes(network, 11, 0.02, 1).unwrap();
+        let weights = scaled_weights(network, &batch, TARGET_DENSITY, 1).unwrap();
+        let exact = Facts::exact(network, &weights, &batch).unwrap();
+        let mut engine = CpuEngine::new(network, Method::Sparse, &weights).unwrap();
         engine.train(&batch, &Adam::with_lr(1e-3)).unwrap();
-        let estimated = Facts::estimated(&network, &engine.reports(true).unwrap()[0]);
+        let estimated = Facts::estimated(network, &engine.reports(true).unwrap()[0]);
+        assert_eq!(exact.synaptic_operations(), estimated.synaptic_operations());
         assert_eq!((&exact.spikes, &exact.active), (&estimated.spikes, &estimated.active));
         for l in 0..3 {
             assert!(exact.needed_rows[l] <= exact.spiking_rows[l] + exact.active_rows[l]);

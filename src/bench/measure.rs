@@ -108,7 +108,7 @@ pub fn measure(
         engine.load(&state)?;
         let (_, report) = step(engine.as_mut(), plan)?;
         if engine.method() == Method::Auto {
-            let sparse = vec![LayerMethod::Sparse; report.spikes.len()];
+            let sparse = vec![LayerMethod::Sparse; engine.network().weight_layers()];
             let densities = densities(engine.network(), report.samples as u64, &report.spikes, &report.active);
             engine.set_layer_methods(&choose(&sparse, &densities, engine.crossover()))?;
         }

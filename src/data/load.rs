@@ -295,7 +295,8 @@ mod tests {
             assert!(matches!(error, Error::Data(_)), "{error}");
         }
         let nothing = Network { inputs: 0, ..network(784, 10) };
-        assert!(matches!(load("fmnist", Some(folder.path()), &nothing), Err(Error::Config(_))));
+        let refused = load("fmnist", Some(folder.path()), &nothing).unwrap_err();
+        assert!(matches!(&refused, Error::Field { field, .. } if field == "inputs"), "{refused}");
     }
 
     fn assets(name: &str) -> PathBuf {

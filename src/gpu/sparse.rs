@@ -629,7 +629,6 @@ pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p:
         first,
         second,
         gain: error_scale(network),
-        ..LossParams::default()
     };
     r.add("loss", (k::LOSS, &[]), loss, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
     record_report(r, s, p);

@@ -148,7 +148,7 @@ impl<'a> Trainer<'a> {
         let mut spikes = self.engine.predict(&batch)?.spikes;
         let active = spikes.clone();
         spikes.insert(0, batch.events().len() as u64);
-        self.progress.layer_methods = vec![LayerMethod::Sparse; spikes.len()];
+        self.progress.layer_methods = vec![LayerMethod::Sparse; self.config.network.weight_layers()];
         let densities = auto::densities(&self.config.network, batch.len() as u64, &spikes, &active);
         self.choose_layer_methods(densities, true, observer)
     }

@@ -201,7 +201,7 @@ fn names_used(text: &str, path: &str) -> BTreeSet<String> {
             continue;
         }
         let chain = text[at..].split("super::").take_while(|part| part.is_empty()).count();
-        if chain - 1 >= depth {
+        if chain > depth {
             found.extend(first_names(&text[at + (chain - 1) * "super::".len()..]));
         }
     }
