@@ -157,7 +157,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             "chunk" if comment.contains("samples of it") => p.batch.into(),
             "chunk" => p.chunk_samples.into(),
             "N_in" | "inputs" => p.inputs.into(),
-            "bias" => dispatch.program.constants.iter().any(|&constant| constant == ("BIAS", 1)).into(),
+            "bias" => dispatch.program.constants.contains(&("BIAS", 1)).into(),
             // What the layer above reads of a convolution is pooled.
             "N" if has("POOL") => filters() * u64::from(p.windows),
             "N" => p.neurons.into(),

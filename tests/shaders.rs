@@ -78,7 +78,8 @@ fn constants_are_those_that_the_texts_declare() {
             assert!(zero, "{}: {declared:?}", kernel.name);
         }
         let mut known: Vec<String> = kernel.overrides(defined).into_iter().map(|(name, _)| name.into()).collect();
-        (declared.sort(), known.sort());
+        declared.sort();
+        known.sort();
         assert_eq!(declared, known, "{}", kernel.variant_name(defined));
         seen.extend(known);
     }
