@@ -257,6 +257,9 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
     host.extend(bindings.filter(|bound| bound.access == "uniform").map(|bound| bound.number));
     if schedule.purpose == Purpose::Gradient {
         host.extend(bound("errors").map(|bound| bound.number));
+        // There is no loss but zeros.
+        let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
+        host.extend(bound("per_sample").map(|bound| bound.number).filter(|number| cleared.contains(number)));
     }
     if schedule.held {
         // A set in several buffers.

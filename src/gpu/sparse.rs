@@ -51,6 +51,10 @@ pub fn record(
         h.pooled.iter().for_each(|pooled| r.clear(&pooled.counts));
         h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
+    if purpose == Purpose::Gradient {
+        // Nobody computes the loss that the report sums up.
+        r.clear(&state.readout.sample_loss);
+    }
     held::record(&mut r, network, state, piece, held, step.params(0));
     for l in 0..state.spiking.len() {
         step.forward(&mut r, l);

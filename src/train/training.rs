@@ -60,6 +60,7 @@ pub struct Training<'a> {
     config: &'a RunConfig,
     data: &'a DataSet,
     place: Place<'a>,
+    #[cfg(feature = "runs")]
     resume: bool,
     stop: &'a AtomicBool,
     observer: Box<dyn Observer + 'a>,
@@ -68,7 +69,15 @@ pub struct Training<'a> {
 impl<'a> Training<'a> {
     /// Trains `config` on `data`, kept in memory alone unless a folder or a keeper is named.
     pub fn new(config: &'a RunConfig, data: &'a DataSet) -> Self {
-        Training { config, data, place: Place::Memory, resume: false, stop: &NEVER, observer: Box::new(()) }
+        Training {
+            config,
+            data,
+            place: Place::Memory,
+            #[cfg(feature = "runs")]
+            resume: false,
+            stop: &NEVER,
+            observer: Box::new(()),
+        }
     }
 
     /// Writes the run to this folder, which must hold no run unless it is [resumed](Self::resume).
@@ -85,6 +94,7 @@ impl<'a> Training<'a> {
     /// Whether to continue the run in the folder as if it had never stopped: to the same bits on the same device. Its
     /// configuration is `stored_config`; one that differs is refused, except for `data` (the same files elsewhere), `device`
     /// (with a warning: not the same bits), and, with a constant learning rate, more `epochs`.
+    #[cfg(feature = "runs")]
     pub fn resume(self, resume: bool) -> Self {
         Training { resume, ..self }
     }
