@@ -59,7 +59,7 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for a file that is cut off or holds other tensors, naming the tensor.
