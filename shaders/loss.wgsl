@@ -1,5 +1,5 @@
 // The task's loss of each sample and its gradient, as the error that enters the last layer's recurrence.
-//   cross entropy:  -sum_c q_c log softmax_c,  q_c = (1 - smoothing) [c is the label] + smoothing / C
+//   cross entropy:  -sum_c q_c log softmax_c,  q_c = `on` where c is the label, else `off`
 //                   error = gain (softmax - q) / samples of the step
 //   squared error:  (1 / C) sum_c (logit_c - target_c)^2,  target_c = `on` where c is the label, else `off`
 //                   error = gain 2 / C (logit - target) / samples of the step
@@ -13,8 +13,8 @@ struct LossParams {
     quads: u32,           // Q = ceil(C / 4)
     total: u32,           // samples of the whole step, of which B are computed now
     kind: u32,            // CROSS_ENTROPY or SQUARED_ERROR, as Loss::constants numbers them
-    first: f32,           // of cross entropy the smoothing; of squared error `on`
-    second: f32,          // of squared error `off`
+    on: f32,              // target of the label
+    off: f32,             // target of each other class
     gain: f32,            // what an error is multiplied by where it enters: of the readout's input and of its mean
 }
 
@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sum = vec2<f32>(0.0);
     for (var c = lane; c < p.classes; c += LANES) {
         if p.kind == SQUARED_ERROR {
-            let missing = logits[begin + c] - select(p.second, p.first, c == label);
+            let missing = logits[begin + c] - select(p.off, p.on, c == label);
             sum.x += missing * missing;
         } else {
             sum.x += exp(logits[begin + c] - top);
@@ -90,13 +90,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let classes = f32(p.classes);
     for (var c = lane; c < stride; c += LANES) {
         var error = 0.0;
+        let aim = select(p.off, p.on, c == label);
         if c < p.classes && p.kind == SQUARED_ERROR {
-            error = 2.0 / classes * (logits[begin + c] - select(p.second, p.first, c == label)) / batch;
+            error = 2.0 / classes * (logits[begin + c] - aim) / batch;
         } else if c < p.classes {
-            error = exp(logits[begin + c] - top) / (total.x * batch) - p.first / classes / batch;
-            if c == label {
-                error -= (1.0 - p.first) / batch;
-            }
+            error = exp(logits[begin + c] - top) / (total.x * batch) - aim / batch;
         }
         errors[begin + c] = p.gain * error;
     }
@@ -104,9 +102,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let right = select(0.0, 1.0, where_highest[0] == label);
         var loss = total.x / classes;
         if p.kind == CROSS_ENTROPY {
-            loss = log(total.x) - (1.0 - p.first) * (logits[begin + label] - top);
-            if p.first > 0.0 {
-                loss -= p.first * total.y / classes;
+            loss = log(total.x) - (p.on - p.off) * (logits[begin + label] - top);
+            // Not multiplied by 0: a logit may be infinitely far below.
+            if p.off > 0.0 {
+                loss -= p.off * total.y;
             }
         }
         sample_loss[b] = vec4<f32>(loss, right, 0.0, 0.0);

@@ -530,7 +530,7 @@ fn uniform_structs_are_laid_out_as_in_rust() {
             last_readout,
             logit_scale,
         }),
-        rust_layout!(LossParams { batch, classes, quads, total, kind, first, second, gain }),
+        rust_layout!(LossParams { batch, classes, quads, total, kind, on, off, gain }),
         rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, decay, pad0, pad1 }),
         rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
         rust_layout!(SumParams { quads, parts, accumulate, pad }),

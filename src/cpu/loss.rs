@@ -1,6 +1,6 @@
 //! The task's losses, the activity regularisers, and their gradients.
 
-use crate::network::{Loss, Network, Regulariser};
+use crate::network::{Loss, LossConstants, Network, Regulariser};
 
 /// What the task's loss makes of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,15 +14,32 @@ pub struct Outcome {
 /// The task's loss of one sample of a batch of `batch`; `gradient` takes that of the batch's mean, [C].
 pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> Outcome {
     let highest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let LossConstants { on, off, .. } = loss.constants(logits.len());
+    let target = |c| if c == label { on } else { off };
     let loss = match loss {
-        Loss::CrossEntropy { label_smoothing } => {
-            cross_entropy(logits, highest, label, label_smoothing as f32, batch, gradient)
+        Loss::CrossEntropy { .. } => {
+            // -Σ_c q_c log softmax(logits)_c; its gradient over B is (softmax - q) / B.
+            let mut sum = 0.0f32;
+            for (g, &x) in gradient.iter_mut().zip(logits) {
+                *g = (x - highest).exp();
+                sum += *g;
+            }
+            let scale = 1.0 / (sum * batch as f32);
+            for (c, g) in gradient.iter_mut().enumerate() {
+                *g = *g * scale - target(c) / batch as f32;
+            }
+            let mut aim = (on - off) * (logits[label] - highest);
+            // Not multiplied by 0: a logit may be infinitely far below.
+            if off > 0.0 {
+                aim += off * logits.iter().map(|x| x - highest).sum::<f32>();
+            }
+            sum.ln() - aim
         }
-        Loss::MeanSquaredError { on, off } => {
+        Loss::MeanSquaredError { .. } => {
             let scale = 1.0 / logits.len() as f32;
             let mut sum = 0.0;
             for (c, (g, &x)) in gradient.iter_mut().zip(logits).enumerate() {
-                let miss = x - if c == label { on as f32 } else { off as f32 };
+                let miss = x - target(c);
                 sum += miss * miss;
                 *g = 2.0 * miss * scale / batch as f32;
             }
@@ -30,34 +47,6 @@ pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradien
         }
     };
     Outcome { loss, correct: logits.iter().position(|&x| x == highest) == Some(label) }
-}
-
-/// -Σ_c q_c log softmax(logits)_c; its gradient over B is (softmax - q) / B.
-fn cross_entropy(
-    logits: &[f32],
-    highest: f32,
-    label: usize,
-    smoothing: f32,
-    batch: usize,
-    gradient: &mut [f32],
-) -> f32 {
-    let mut sum = 0.0f32;
-    for (g, &x) in gradient.iter_mut().zip(logits) {
-        *g = (x - highest).exp();
-        sum += *g;
-    }
-    let scale = 1.0 / (sum * batch as f32);
-    let everywhere = smoothing / logits.len() as f32;
-    for g in gradient.iter_mut() {
-        *g = *g * scale - everywhere / batch as f32;
-    }
-    gradient[label] -= (1.0 - smoothing) / batch as f32;
-    let mut aim = (1.0 - smoothing) * (logits[label] - highest);
-    // Not multiplied by 0: a logit may be infinitely far below.
-    if smoothing > 0.0 {
-        aim += everywhere * logits.iter().map(|x| x - highest).sum::<f32>();
-    }
-    sum.ln() - aim
 }
 
 /// The regularisers of one hidden layer, with the batch and layer sizes folded in.

@@ -81,8 +81,8 @@ pub struct LossParams {
     pub quads: u32,
     pub total: u32,
     pub kind: u32,
-    pub first: f32,
-    pub second: f32,
+    pub on: f32,
+    pub off: f32,
     pub gain: f32,
 }
 

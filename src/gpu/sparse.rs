@@ -623,15 +623,15 @@ fn of_shard(p: Params, shard: &Shard) -> Params {
 pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p: Params) {
     let out = &s.readout;
     let samples = Work::Groups(u64::from(p.batch));
-    let LossConstants { kind, constants: [first, second] } = network.loss.constants();
+    let LossConstants { kind, on, off } = network.loss.constants(network.classes());
     let loss = LossParams {
         batch: p.batch,
         classes: p.neurons,
         quads: p.quads,
         total: p.total,
         kind,
-        first,
-        second,
+        on,
+        off,
         gain: error_scale(network),
     };
     r.add("loss", (k::LOSS, &[]), loss, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);

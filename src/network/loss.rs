@@ -30,23 +30,30 @@ impl Default for Loss {
     }
 }
 
-/// A loss as shaders know it.
+/// A loss as the kernels of both devices know it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossConstants {
-    /// Its number.
+    /// 0: cross entropy; 1: mean squared error.
     pub kind: u32,
-    /// Its constants: label smoothing and 0, or the targets of the label's logit and of the others.
-    pub constants: [f32; 2],
+    /// Target of the label: of its probability q_label (cross entropy) or its logit (squared error).
+    pub on: f32,
+    /// Target of each other class.
+    pub off: f32,
 }
 
 impl Loss {
-    /// The loss as shaders know it: the twin of `shaders/loss.wgsl`.
-    pub fn constants(&self) -> LossConstants {
+    /// Its constants for `classes` classes.
+    ///
+    /// The targets of cross entropy are computed here, once: devices whose divisions round differently agree on them, and the
+    /// gradient of a network with one class is exactly 0.
+    pub fn constants(&self, classes: usize) -> LossConstants {
         match *self {
             Loss::CrossEntropy { label_smoothing } => {
-                LossConstants { kind: 0, constants: [label_smoothing as f32, 0.0] }
+                let off = label_smoothing / classes as f64;
+                let on = 1.0 - off * (classes - 1) as f64;
+                LossConstants { kind: 0, on: on as f32, off: off as f32 }
             }
-            Loss::MeanSquaredError { on, off } => LossConstants { kind: 1, constants: [on as f32, off as f32] },
+            Loss::MeanSquaredError { on, off } => LossConstants { kind: 1, on: on as f32, off: off as f32 },
         }
     }
 
@@ -127,6 +134,17 @@ impl Regulariser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_sum_to_one() {
+        for classes in [1, 2, 3, 10, 35] {
+            for label_smoothing in [0.0, 0.1, 0.9] {
+                let LossConstants { on, off, .. } = Loss::CrossEntropy { label_smoothing }.constants(classes);
+                let sum = f64::from(on) + f64::from(off) * (classes - 1) as f64;
+                assert!((sum - 1.0).abs() < 1e-7 && (classes > 1 || on == 1.0), "{classes}, {label_smoothing}: {sum}");
+            }
+        }
+    }
 
     #[test]
     fn most_spikes_are_where_the_mean_passes_nu_up() {
