@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of the log, if the device binds as many.
-const LOG_BYTES: u64 = 64 << 20;
+const LOG_BYTES: u64 = 128 << 20;
 /// Bytes of a record; the log's header takes as many.
 const RECORD: u64 = 16;
 /// What the second word of a record is that begins a dispatch.
