@@ -667,6 +667,33 @@ fn a_convolution_is_trained_tested_and_drawn() {
 }
 
 #[test]
+fn a_readout_that_counts_spikes_is_trained_tested_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["cpu", "gpu"] {
+        let counting = ["--set", "network.readout.kind=spike_count", "--epochs", "1"];
+        let (run, output) = train(&folder, device, &[&counting[..], &["--json"]].concat());
+        assert_eq!(json(&output)["outcome"], "finished");
+        let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let record: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        let density = record["spike_density"].as_array().unwrap();
+        assert!(density.len() == 3 && density.iter().all(|layer| layer.as_f64() > Some(0.0)), "{record}");
+        let png = folder.path().join("raster.png");
+        succeeds(&["raster", run.to_str().unwrap(), "--out", png.to_str().unwrap()]);
+        picture(&png);
+        std::fs::remove_dir_all(&run).unwrap();
+    }
+}
+
+#[test]
+fn a_silent_readout_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = ["--set", "network.readout.kind=spike_count", "--set", "network.readout.init.scale=0.01"];
+    let (_, output) = train(&folder, "cpu", &[&silent[..], &["--epochs", "2"]].concat());
+    let said = text(&output.stderr);
+    assert!(said.contains("readout (10 neurons) is dead") && said.contains("spiking layer 2 re-initialised"), "{said}");
+}
+
+#[test]
 fn devices_are_listed() {
     let said = json(&succeeds(&["devices", "--json"]));
     assert_eq!(said["cpu"]["kind"], "cpu");

@@ -131,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;
     let density: Vec<f64> =
-        network.hidden.iter().zip(&result.spikes).map(|(layer, &n)| n as f64 / slots(layer.neurons)).collect();
+        network.spiking().zip(&result.spikes).map(|(layer, &n)| n as f64 / slots(layer.neurons)).collect();
     if arguments.json {
         say_json(&json!({
             "run": arguments.run,
@@ -149,7 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     complain(format_args!("data: {}; device: {}", data.origin, super::show::device(&info)));
-    complain(format_args!("spike density of the hidden layers: {}", percents(&density)));
+    complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
     say(format_args!(
         "{} ({} of {}) {on} accuracy, {}, {}",
         percent(result.accuracy()),

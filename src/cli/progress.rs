@@ -146,7 +146,7 @@ fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
         show::three_digits(record.train_seconds + record.test_seconds)
     );
     if let Some(rescue) = &record.rescued {
-        line.push_str(&format!("  (hidden[{}] re-initialised, weights × {:.2})", rescue.layer, rescue.factor));
+        line.push_str(&format!("  (spiking layer {} re-initialised, weights × {:.2})", rescue.layer, rescue.factor));
     }
     line
 }

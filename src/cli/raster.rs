@@ -113,18 +113,22 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         neurons: network.inputs,
         spikes: batch.sample(0).iter().map(|e| (e.t(), e.i())).collect(),
     };
-    let hidden = network.hidden.iter().zip(&inspection.spiking).enumerate().map(|(l, (layer, seen))| RasterPanel {
-        name: format!("Hidden layer {}", l + 1),
+    let spiking = network.spiking().zip(&inspection.spiking).enumerate().map(|(l, (layer, seen))| RasterPanel {
+        name: if l < network.hidden.len() { format!("Hidden layer {}", l + 1) } else { "Readout spikes".into() },
         neurons: layer.neurons,
         spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
     });
     let classes = network.classes();
-    let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
+    let readout_v = match inspection.spiking.get(network.hidden.len()) {
+        Some(counted) => &counted.v,
+        None => &inspection.readout_v,
+    };
+    let potentials = |class: usize| readout_v.iter().skip(class).step_by(classes).copied().collect();
     Ok(Raster {
         title,
         time_steps: network.time_steps,
         dt_ms: network.dt_ms,
-        panels: std::iter::once(input).chain(hidden).collect(),
+        panels: std::iter::once(input).chain(spiking).collect(),
         readout: (0..classes).map(potentials).collect(),
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,

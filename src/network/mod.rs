@@ -85,6 +85,11 @@ impl Network {
         self.spiking().nth(l)
     }
 
+    /// What the configuration calls layer `l`: `hidden[0]`, or `readout` behind the hidden ones.
+    pub fn layer_name(&self, l: usize) -> String {
+        if l < self.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
+    }
+
     /// The readout's integrators, unless it counts spikes.
     pub fn integrator(&self) -> Option<&Integrator> {
         match &self.readout {

@@ -58,6 +58,9 @@ pub enum Logits {
 }
 
 impl Readout {
+    /// The fields of either kind that mean the same in the other.
+    pub(crate) const COMMON_FIELDS: [&str; 3] = ["classes", "tau_ms", "bias"];
+
     /// Integrators whose logits are their largest potentials: τ_r = 10 ms, gain 1 - α_r, no bias, uniform initial weights.
     pub fn max(classes: usize) -> Integrator {
         Integrator {
@@ -228,22 +231,21 @@ impl TryFrom<Fields> for Readout {
             ("b_th", f.b_th.is_some()),
         ];
         let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
-        let missing = |name: &str| format!("the readout lacks `{name}`");
         let others = |fields: &[(&str, bool)], kind: &str| match fields.iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(format!("`{name}` is no field of a readout of kind `{kind}`")),
             None => Ok(()),
         };
-        let init = f.init.ok_or_else(|| missing("init"))?;
         match f.kind {
             Kind::Integrator => {
                 others(&spiking, "integrator")?;
+                let usual = Readout::max(f.classes);
                 Ok(Readout::Integrator(Integrator {
-                    classes: f.classes,
                     tau_ms: f.tau_ms,
-                    gain: f.gain.ok_or_else(|| missing("gain"))?,
-                    logits: f.logits.ok_or_else(|| missing("logits"))?,
+                    gain: f.gain.unwrap_or(usual.gain),
+                    logits: f.logits.unwrap_or(usual.logits),
                     bias: f.bias,
-                    init,
+                    init: f.init.unwrap_or(usual.init),
+                    ..usual
                 }))
             }
             Kind::SpikeCount => {
@@ -261,7 +263,7 @@ impl TryFrom<Fields> for Readout {
                     surrogate_scale: f.surrogate_scale.unwrap_or(usual.surrogate_scale),
                     b_th: f.b_th.unwrap_or(usual.b_th),
                     bias: f.bias,
-                    init,
+                    init: f.init.unwrap_or(usual.init),
                     ..usual
                 }))
             }
@@ -318,6 +320,6 @@ mod tests {
         let error = |text: &str| toml::from_str::<Readout>(text).unwrap_err().to_string();
         assert!(error(&format!("{old}v_th = 1.0")).contains("`v_th` is no field of a readout of kind `integrator`"));
         assert!(error(&format!("kind = 'spike_count'\n{old}")).contains("`gain` is no field"));
-        assert!(error(&old.replace("gain = 'one'\n", "")).contains("lacks `gain`"));
+        assert_eq!(toml::from_str::<Readout>("classes = 3\ntau_ms = 10.0").unwrap(), Readout::max(3).into());
     }
 }

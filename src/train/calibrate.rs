@@ -2,7 +2,7 @@
 //!
 //! How much a layer spikes depends on its input more than on any formula for its weights: on how many neurons spike
 //! below, when, and how long potentials remember. In deep networks a small lack adds up, and the upper layers begin
-//! silent, without a gradient. So, from the lowest hidden layer to the highest, the weights into a layer are multiplied by the
+//! silent, without a gradient. So, from the lowest spiking layer to the highest, the weights into a layer are multiplied by the
 //! factor with which the first batch makes its neurons spike [`initial_spikes`](super::RunConfig::initial_spikes)
 //! times on average. The factor is searched by bisection; it is the same for the same seed, data and device.
 
@@ -17,7 +17,7 @@ const CLOSE: f64 = 0.02;
 /// Halvings at most: the factor is then known to 2^(24 / 2^20), and no better one will come.
 const HALVINGS: usize = 20;
 
-/// Scales the hidden layers' weights in `state`, and says by which factors.
+/// Scales the spiking layers' weights in `state`, and says by which factors.
 ///
 /// # Errors
 /// [`Error::Config`] where a layer spikes less whatever its weights are, and what the device says.
@@ -27,7 +27,7 @@ pub fn calibrate(
     spikes: f64,
     state: &mut TrainingState,
 ) -> Result<Vec<f64>> {
-    let widths: Vec<usize> = engine.network().hidden.iter().map(|layer| layer.neurons).collect();
+    let widths: Vec<usize> = engine.network().spiking().map(|layer| layer.neurons).collect();
     let mut factors = Vec::with_capacity(widths.len());
     for (l, &neurons) in widths.iter().enumerate() {
         let drawn = state.weights.layers[l].clone();
@@ -42,8 +42,9 @@ pub fn calibrate(
         let most = measure(RANGE)?;
         if most < spikes {
             return Err(Error::Config(format!(
-                "initial_spikes = {spikes}: hidden[{l}] spikes {most} times at most, whatever its weights are; ask for \
-                 fewer, or 0 to leave the weights as they are drawn"
+                "initial_spikes = {spikes}: {} spikes {most} times at most, whatever its weights are; ask for fewer, or \
+                 0 to leave the weights as they are drawn",
+                engine.network().layer_name(l)
             )));
         }
         let (mut low, mut high) = (-RANGE, RANGE);

@@ -13,7 +13,7 @@ pub struct TestResult {
     pub samples: u64,
     /// Samples whose largest logit is their label's; the first counts on ties.
     pub correct: u64,
-    /// Spikes of each hidden layer.
+    /// Spikes of each spiking layer.
     pub spikes: Vec<u64>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn evaluate_until(
         return Err(Error::field("batch", 0, "1 or more"));
     }
     let classes = engine.network().classes();
-    let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().hidden.len()] };
+    let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().spiking().count()] };
     let samples: Vec<u32> = (0..set.len() as u32).collect();
     let mut part = EventSet::new(0, 0);
     for chunk in samples.chunks(batch) {

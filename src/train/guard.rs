@@ -30,7 +30,7 @@ pub enum WarningKind {
 pub struct Warning {
     /// What was seen.
     pub kind: WarningKind,
-    /// The hidden layer, from 0, as in the configuration.
+    /// The spiking layer, from 0.
     pub layer: Option<usize>,
     /// For people: the layer, what is wrong, and what to change.
     pub text: String,
@@ -41,12 +41,13 @@ pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
     let activity = sums.activity(network);
     let density = sums.spike_density(network);
     let mut warnings = Vec::new();
-    for (l, layer) in network.hidden.iter().enumerate() {
+    for (l, layer) in network.spiking().enumerate() {
+        let name = format!("{} ({} neurons)", network.layer_name(l), layer.neurons);
         let spikes = density[l] > 0.0;
         let seen = match activity[l] {
-            0.0 => Some((WarningKind::Dead, dead(l, layer, spikes))),
-            _ if !spikes => Some((WarningKind::Silent, silent(l, layer))),
-            a if a > SATURATED && layer.b_th.is_finite() => Some((WarningKind::Saturated, saturated(l, layer, a))),
+            0.0 => Some((WarningKind::Dead, dead(&name, layer, spikes))),
+            _ if !spikes => Some((WarningKind::Silent, silent(&name, layer, l < network.hidden.len()))),
+            a if a > SATURATED && layer.b_th.is_finite() => Some((WarningKind::Saturated, saturated(&name, layer, a))),
             _ => None,
         };
         warnings.extend(seen.map(|(kind, text)| Warning { kind, layer: Some(l), text }));
@@ -54,11 +55,7 @@ pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
     warnings
 }
 
-fn name(l: usize, layer: &SpikingLayer) -> String {
-    format!("hidden[{l}] ({} neurons)", layer.neurons)
-}
-
-fn dead(l: usize, layer: &SpikingLayer, spikes: bool) -> String {
+fn dead(name: &str, layer: &SpikingLayer, spikes: bool) -> String {
     let SpikingLayer { v_th, b_th, .. } = layer;
     let why = match spikes {
         false => format!("no potential came within b_th = {b_th} of v_th = {v_th}. Raise its init.scale or b_th"),
@@ -66,23 +63,24 @@ fn dead(l: usize, layer: &SpikingLayer, spikes: bool) -> String {
             "potentials jump over the band b_th = {b_th} around v_th = {v_th}. Raise its b_th, or lower its init.scale"
         ),
     };
-    format!("{} is dead: not one active entry in the epoch, so its gradient is exactly 0; {why}", name(l, layer))
+    format!("{name} is dead: not one active entry in the epoch, so its gradient is exactly 0; {why}")
 }
 
-fn silent(l: usize, layer: &SpikingLayer) -> String {
+fn silent(name: &str, layer: &SpikingLayer, hidden: bool) -> String {
+    let (effect, also) = match hidden {
+        true => ("the layers above it see nothing", ", or raise network.regulariser.lambda_low"),
+        false => ("every logit is 0", ""),
+    };
     format!(
-        "{} is silent: no spike in the epoch, so the layers above it see nothing. Raise its init.scale, lower its \
-         v_th = {}, or raise network.regulariser.lambda_low",
-        name(l, layer),
+        "{name} is silent: no spike in the epoch, so {effect}. Raise its init.scale, lower its v_th = {}{also}",
         layer.v_th
     )
 }
 
-fn saturated(l: usize, layer: &SpikingLayer, activity: f64) -> String {
+fn saturated(name: &str, layer: &SpikingLayer, activity: f64) -> String {
     format!(
-        "{} is saturated: {:.0} % of its entries are active, so sparse descent saves little. Lower its b_th = {} or \
+        "{name} is saturated: {:.0} % of its entries are active, so sparse descent saves little. Lower its b_th = {} or \
          its init.scale, or raise network.regulariser.lambda_up",
-        name(l, layer),
         100.0 * activity,
         layer.b_th
     )
@@ -99,10 +97,7 @@ pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -
     );
     let step = format!("step {} (epoch {epoch})", report.step);
     if let Some(NotFinite { layer, what }) = report.not_finite {
-        let layer = match layer < network.hidden.len() {
-            true => format!("hidden[{layer}]"),
-            false => "the readout".into(),
-        };
+        let layer = network.layer_name(layer);
         let what = match what {
             Quantity::Potential => "membrane potentials",
             Quantity::Gradient => "weight gradients",
@@ -194,7 +189,7 @@ mod tests {
         check_step(&report, &network, 3, 0.5).unwrap();
         for (layer, what, words) in [
             (1, Quantity::Potential, "membrane potentials of hidden[1]"),
-            (2, Quantity::Gradient, "weight gradients of the readout"),
+            (2, Quantity::Gradient, "weight gradients of readout"),
         ] {
             report.not_finite = Some(NotFinite { layer, what });
             let error = check_step(&report, &network, 3, 0.5).unwrap_err().to_string();

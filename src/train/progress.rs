@@ -17,7 +17,7 @@ pub struct Progress {
     pub epoch: u64,
     /// Batches done in the epoch that has begun.
     pub batches: u64,
-    /// Rescues of each hidden layer.
+    /// Rescues of each spiking layer.
     pub rescues: Vec<u64>,
     /// The method of each layer, where the run's method is `auto`; else empty.
     #[serde(default)]
@@ -63,9 +63,9 @@ pub struct EpochSums {
     pub samples: u64,
     /// Samples whose largest logit was their label's.
     pub correct: u64,
-    /// Spikes of the input, then of each hidden layer.
+    /// Spikes of the input, then of each spiking layer.
     pub spikes: Vec<u64>,
-    /// Active entries of each hidden layer.
+    /// Active entries of each spiking layer.
     pub active: Vec<u64>,
     /// Seconds spent training.
     pub seconds: f64,
@@ -80,7 +80,7 @@ impl Progress {
             step: 0,
             epoch: 0,
             batches: 0,
-            rescues: vec![0; network.hidden.len()],
+            rescues: vec![0; network.spiking().count()],
             layer_methods: Vec::new(),
             device,
             best: None,
@@ -92,12 +92,12 @@ impl Progress {
     /// Whether the lists have an entry for each layer, as a file may not.
     #[cfg(feature = "runs")]
     pub(crate) fn fits(&self, network: &Network) -> bool {
-        let hidden = network.hidden.len();
+        let spiking = network.spiking().count();
         let methods = self.layer_methods.len();
-        (methods == 0 || methods == hidden + 1)
-            && self.rescues.len() == hidden
-            && self.sums.active.len() == hidden
-            && self.sums.spikes.len() == hidden + 1
+        (methods == 0 || methods == network.hidden.len() + 1)
+            && self.rescues.len() == spiking
+            && self.sums.active.len() == spiking
+            && self.sums.spikes.len() == spiking + 1
     }
 }
 
@@ -133,8 +133,8 @@ impl Fnv {
 impl EpochSums {
     /// Nothing counted yet.
     pub fn new(network: &Network) -> Self {
-        let hidden = network.hidden.len();
-        EpochSums { spikes: vec![0; hidden + 1], active: vec![0; hidden], ..EpochSums::default() }
+        let spiking = network.spiking().count();
+        EpochSums { spikes: vec![0; spiking + 1], active: vec![0; spiking], ..EpochSums::default() }
     }
 
     /// Counts a step.
@@ -160,19 +160,19 @@ impl EpochSums {
         self.correct as f64 / self.samples as f64
     }
 
-    /// Active entries / (samples · T · N) of each hidden layer.
+    /// Active entries / (samples · T · N) of each spiking layer.
     pub fn activity(&self, network: &Network) -> Vec<f64> {
         self.densities(network, &self.active)
     }
 
-    /// Spikes / (samples · T · N) of each hidden layer.
+    /// Spikes / (samples · T · N) of each spiking layer.
     pub fn spike_density(&self, network: &Network) -> Vec<f64> {
         self.densities(network, self.spikes.get(1..).unwrap_or_default())
     }
 
     fn densities(&self, network: &Network, counts: &[u64]) -> Vec<f64> {
         let rows = self.samples as f64 * network.time_steps as f64;
-        network.hidden.iter().zip(counts).map(|(layer, &n)| n as f64 / (rows * layer.neurons as f64)).collect()
+        network.spiking().zip(counts).map(|(layer, &n)| n as f64 / (rows * layer.neurons as f64)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rescue of dead layers.
 //!
-//! A hidden layer without an active entry has a gradient of exactly 0: no number of epochs brings it back, and nothing
+//! A spiking layer without an active entry has a gradient of exactly 0: no number of epochs brings it back, and nothing
 //! reaches the layers below it (three of the paper's published runs ended so, with a loss of ln 10). The rule:
 //!
 //! - It is looked at the end of each epoch but the last, where new weights would never be trained.
@@ -28,7 +28,7 @@ const MAX_POWER: i32 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rescue {
-    /// The hidden layer, from 0.
+    /// The spiking layer, from 0.
     pub layer: usize,
     /// How often it has been rescued, this time included.
     pub draw: u64,
@@ -36,12 +36,12 @@ pub struct Rescue {
     pub factor: f64,
 }
 
-/// The lowest hidden layer that had no active entry in the epoch.
+/// The lowest spiking layer that had no active entry in the epoch.
 pub fn lowest_dead(sums: &EpochSums) -> Option<usize> {
     sums.active.iter().position(|&n| n == 0)
 }
 
-/// Draws the weights into hidden layer `layer` anew, for the `draw`th time (from 1); `spiked` says whether it spiked.
+/// Draws the weights into spiking layer `layer` anew, for the `draw`th time (from 1); `spiked` says whether it spiked.
 pub fn redraw(
     network: &Network,
     seed: u64,

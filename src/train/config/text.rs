@@ -3,7 +3,7 @@
 use super::RunConfig;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::network::{MAX_LAYERS, Network};
+use crate::network::{MAX_LAYERS, Network, Readout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -155,12 +155,18 @@ fn from_table<T: DeserializeOwned>(table: Table) -> Result<T, String> {
 }
 
 /// Lays `over` on `base`: tables key by key, everything else replaces. An array of tables decides the number of
-/// entries; each is laid on the base's entry of that index, or its last one.
+/// entries; each is laid on the base's entry of that index, or its last one. Where a table becomes another variant of a tagged
+/// enum, only the fields remain that both kinds of readout have.
 fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         let merged = match (base.remove(&key), value) {
             (Some(Value::Table(mut below)), Value::Table(above)) if same_kind(&below, &above) => {
                 merge(&mut below, above);
+                Value::Table(below)
+            }
+            (Some(Value::Table(mut below)), Value::Table(above)) => {
+                below.retain(|field, _| Readout::COMMON_FIELDS.iter().any(|common| *common == field));
+                below.extend(above);
                 Value::Table(below)
             }
             (Some(Value::Array(below)), Value::Array(above)) => Value::Array(merge_entries(&below, above)),
@@ -182,7 +188,7 @@ fn merge_entries(below: &[Value], above: Vec<Value>) -> Vec<Value> {
     above.into_iter().enumerate().map(entry).collect()
 }
 
-/// Whether two tables are the same variant of a tagged enum, or no enum: fields of another variant must not remain.
+/// Whether two tables are the same variant of a tagged enum, or no enum.
 fn same_kind(below: &Table, above: &Table) -> bool {
     above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
 }
@@ -216,7 +222,7 @@ fn differences(left: &Value, right: &Value) -> Vec<Difference> {
 
 #[cfg(test)]
 mod tests {
-    use crate::network::Logits;
+    use crate::network::{Logits, Readout};
     use crate::presets;
     use crate::train::LearningRate;
 
@@ -236,6 +242,10 @@ mod tests {
         assert_eq!(config.network.integrator().unwrap().logits, Logits::Max);
         assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
         assert_eq!(config.schedule, LearningRate::Cosine { final_fraction: 0.25 });
+        config.set("network.readout.kind=spike_count").unwrap();
+        assert_eq!((config.network.classes(), config.network.integrator()), (10, None));
+        config.set("network.readout.kind=integrator").unwrap();
+        assert_eq!(config.network.readout, Readout::max(10).into());
         let before = config.clone();
         for (assignment, part) in [
             ("adam.lr", "FIELD=VALUE"),
