@@ -398,9 +398,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// A batch that does not fit the network, or a method without active entries.
-    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
-        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
-    }
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward>;
 
     /// The gradient of Σ logits · `logit_gradient` plus the activity regularisers, as training has them, by the weights of
     /// the pass. `logit_gradient` is [B, C], the gradient of the caller's loss; a mean over the batch has its 1/B in it.
@@ -408,18 +406,14 @@ pub trait Engine: Send {
     /// # Errors
     /// [`Error::Config`]: since that pass the engine has done another one, or has had its weights changed; or a gradient of
     /// another size. [`Error::NotFinite`]: a gradient with a NaN or infinity.
-    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
-        Err(Error::Unsupported("this device computes no gradient of a loss that is not its own".into()))
-    }
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights>;
 
     /// One step of Adam with this gradient; the step count goes up by one.
     ///
     /// # Errors
     /// Shapes that are not the network's; [`Error::NotFinite`]: a gradient with a NaN or infinity, with which nothing is
     /// done, or so large that weights or moments are infinite now.
-    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
-        Err(Error::Unsupported("this device takes no gradient from outside".into()))
-    }
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()>;
 
     /// Forward and backward without an update, everything kept.
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection>;

@@ -3,7 +3,9 @@
 use super::conformance::{CaseReport, ConformanceDevice, run};
 use super::reference::{Reference, ReferenceDevice};
 use super::{Case, Check, DeltaInputs};
-use crate::engine::{DeviceInfo, Engine, Inspection, LayerMethod, Prediction, Profile, StepReport, TrainingState};
+use crate::engine::{
+    DeviceInfo, Engine, Forward, Inspection, LayerMethod, Prediction, Profile, StepReport, TrainingState,
+};
 use crate::error::Result;
 use crate::events::{Event, EventSet};
 use crate::network::{Network, ReadoutGain};
@@ -131,6 +133,18 @@ impl Engine for BrokenEngine {
 
     fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         self.inner.predict(batch)
+    }
+
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        self.inner.forward(batch)
+    }
+
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
+        self.inner.backward(pass, logit_gradient)
+    }
+
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        self.inner.update(gradient, adam)
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

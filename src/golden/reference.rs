@@ -3,7 +3,7 @@
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
 use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Inspection, LayerInspection, LayerMethod, LossTerms, Prediction, Profile,
+    ActiveEntry, DeviceInfo, Engine, Forward, Inspection, LayerInspection, LayerMethod, LossTerms, Prediction, Profile,
     StepReport, TrainingState, check_batch, check_held, check_layer_methods, check_samples,
 };
 use crate::error::Result;
@@ -503,6 +503,18 @@ impl Engine for Reference {
         let seen = self.inspect(&batch.labelled())?;
         let spikes = seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect();
         Ok(Prediction::new(seen.logits, self.network.classes(), spikes))
+    }
+
+    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
+        unimplemented!("no test asks for it")
+    }
+
+    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
+        unimplemented!("no test asks for it")
+    }
+
+    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
+        unimplemented!("no test asks for it")
     }
 
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {

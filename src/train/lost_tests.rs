@@ -118,6 +118,15 @@ impl Engine for Fragile {
     fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         self.call().predict(batch)
     }
+    fn forward(&mut self, batch: &EventSet) -> Result<Forward> {
+        self.call().forward(batch)
+    }
+    fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
+        self.call().backward(pass, logit_gradient)
+    }
+    fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
+        self.call().update(gradient, adam)
+    }
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
         self.call().inspect(batch)
     }

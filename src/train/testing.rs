@@ -212,6 +212,18 @@ impl Engine for FakeEngine {
         Ok(Prediction::new(logits, 2, vec![n as u64; 2]))
     }
 
+    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
+        unimplemented!("no test asks for it")
+    }
+
+    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
+        unimplemented!("no test asks for it")
+    }
+
+    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
+        unimplemented!("no test asks for it")
+    }
+
     fn inspect(&mut self, _: &EventSet) -> Result<Inspection> {
         Err(Error::Unsupported("the fake device cannot inspect".into()))
     }
