@@ -640,7 +640,7 @@ pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSe
         let tau_syn_ms = rng.random_range(1.0..15.0);
         layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][rng.random_range(0..2)];
         layer.reset = [Reset::Subtract, Reset::ToValue][rng.random_range(0..2)];
-        layer.surrogate = Surrogate::ALL[rng.random_range(0..6)];
+        layer.surrogate = Surrogate::ALL[rng.random_range(0..Surrogate::ALL.len())];
         // So gentle that no sigmoid or Gaussian underflows inside of its band.
         layer.beta = rng.random_range(0.5..6.0);
         layer.surrogate_scale = [1.0, 0.3][rng.random_range(0..2)];

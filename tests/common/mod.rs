@@ -191,7 +191,7 @@ fn generalise_layer(layer: &mut SpikingLayer, random: &mut Random) {
     layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][random.below(2)];
     layer.reset = [Reset::Subtract, Reset::ToValue][random.below(2)];
     layer.v_r = [0.0, 0.2][random.below(2)];
-    layer.surrogate = Surrogate::ALL[random.below(6)];
+    layer.surrogate = Surrogate::ALL[random.below(Surrogate::ALL.len())];
     layer.beta = 0.5 + 6.0 * random.unit();
     layer.surrogate_scale = [1.0, 0.5][random.below(2)];
     layer.bias = layer.conv().is_none() && random.below(2) == 0;
