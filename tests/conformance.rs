@@ -66,7 +66,7 @@ fn dense_and_reference_refuse_other_cells() {
                 let error = run(&case, &mut By(device, method)).unwrap_err().to_string();
                 let method = format!("{method:?}").to_lowercase();
                 assert!(
-                    error.contains(&format!("`{method}` does not compute")),
+                    error.contains(&format!("`{method}` does not support")),
                     "{device} {}: {error}",
                     case.display()
                 );

@@ -125,7 +125,7 @@ fn files_that_cannot_be_read_at_all() {
         Case::read(&large)
             .unwrap_err()
             .to_string()
-            .contains("more than 268435456 bytes, the most that a golden case has")
+            .contains("more than 268435456 bytes, the limit for a golden case")
     );
 }
 

@@ -181,7 +181,7 @@ fn gradients_that_do_not_fit_are_refused() {
 fn wrong_gradients_are_refused(engine: &mut dyn Engine, network: &Network, batch: &EventSet, state: &TrainingState) {
     let adam = Adam::with_lr(1e-2);
     let pass = engine.forward(batch).unwrap();
-    assert!(engine.backward(pass, &[0.0; 11]).unwrap_err().to_string().contains("11 logits given, the pass has 12"));
+    assert!(engine.backward(pass, &[0.0; 11]).unwrap_err().to_string().contains("11 values, the pass has 12 logits"));
     let pass = engine.forward(batch).unwrap();
     assert!(matches!(engine.backward(pass, &[f32::NAN; 12]), Err(Error::NotFinite(_))));
 

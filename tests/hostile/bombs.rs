@@ -148,7 +148,7 @@ fn endless_files_are_not_read_to_their_end() {
         refused_path(path.clone(), MIB, Case::read),
         refused_path(path.clone(), MIB, metrics::read),
     ] {
-        says(&message, &["endless.toml: has more than", "the most that"]);
+        says(&message, &["endless.toml: has more than", "the limit for"]);
     }
     says(&refused_path(path, MIB, idx::read_images), &["magic number 0x0"]);
 }
