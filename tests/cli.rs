@@ -309,9 +309,9 @@ fn a_damaged_checkpoint_is_named() {
         let bytes = std::fs::read(run.join(file)).unwrap();
         std::fs::write(run.join(file), &bytes[..bytes.len() / 2]).unwrap();
     }
-    fails(1, &["eval", run_word], &["best.safetensors", "cut off"]);
+    fails(1, &["eval", run_word], &["best.safetensors", "truncated"]);
     fails(1, &["raster", run_word, "--out", "x.png"], &["best.safetensors"]);
-    fails(1, &["train", "fmnist", "--resume", "--out", run_word], &["checkpoint.safetensors", "cut off"]);
+    fails(1, &["train", "fmnist", "--resume", "--out", run_word], &["checkpoint.safetensors", "truncated"]);
 }
 
 #[test]

@@ -220,7 +220,7 @@ impl Network {
         number("dt_ms", self.dt_ms, self.dt_ms.is_finite() && self.dt_ms > 0.0, "a positive number")?;
         if self.hidden.len() > MAX_LAYERS {
             let n = self.hidden.len();
-            return Err(Error::Config(format!("hidden has {n} layers: must be {MAX_LAYERS} at most")));
+            return Err(Error::Config(format!("hidden has {n} layers: must be at most {MAX_LAYERS}")));
         }
         for (l, layer) in self.hidden.iter().enumerate() {
             let name = format!("hidden[{l}]");

@@ -113,7 +113,7 @@ mod tests {
         {
             let other = tempfile::tempdir().unwrap();
             std::os::unix::fs::symlink(&path, other.path().join(POINTS_FILE)).unwrap();
-            assert!(Store::open(other.path()).unwrap_err().to_string().contains("is a link"));
+            assert!(Store::open(other.path()).unwrap_err().to_string().contains("is a symbolic link"));
         }
     }
 

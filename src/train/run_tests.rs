@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
+/// 18 samples in batches of 4: 5 batches per epoch, the last of 2; the test set takes 2 batches.
 fn data() -> DataSet {
     DataSet::new(events(18, 0), events(7, 1))
 }
@@ -89,7 +89,7 @@ impl Run {
     }
 }
 
-/// Everything on that depends on the step, the epoch or the sample.
+/// Enables all options that depend on the step, the epoch or the sample.
 fn options() -> RunConfig {
     let mut config = RunConfig { warmup_epochs: 1.5, ..cosine() };
     config.augment.drop = 0.3;
@@ -158,7 +158,7 @@ fn the_rate_rises_over_the_first_epochs() {
     }
 }
 
-/// Each epoch trains every sample once, otherwise than the epoch before, and tests what was never changed.
+/// Each epoch trains every sample once, differently augmented, and tests on unchanged samples.
 #[test]
 fn augmented_samples_are_others_each_epoch() {
     let mut config = config();
@@ -203,7 +203,7 @@ fn interrupt_anywhere(config: RunConfig) {
     whole.go(&mut engine, false).unwrap();
     let calls = engine.trained.len() + engine.evaluations;
     assert_eq!(calls, 21);
-    // Stopped after each call, and in one run after every few calls.
+    // Stopped after every `every` calls.
     for every in 1..=calls {
         let mut run = Run::new(config.clone());
         let mut resume = false;
@@ -219,7 +219,7 @@ fn interrupt_anywhere(config: RunConfig) {
                 Outcome::Stopped(_) => panic!("nobody stopped it"),
             }
             if every == 1 && sessions == 5 {
-                // The test set takes two calls; stopping after each one would never end it.
+                // The test set takes two calls, so a run stopped after each call would never finish it.
                 break;
             }
         }
@@ -397,7 +397,7 @@ fn a_dead_layer_is_rescued_until_it_wakes() {
     assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.rescues, [0, draws as u64]);
     assert_eq!(run.log.warnings.len(), draws);
 
-    // Interrupted in between, it rescues the same.
+    // An interrupted run rescues the same layers.
     let mut other = Run::new(config);
     for (resume, stop_after) in [(false, 6), (true, 9), (true, 1000)] {
         let mut engine = other.engine();
@@ -425,7 +425,7 @@ fn nothing_is_rescued_after_the_last_epoch_or_against_the_users_will() {
     assert_eq!(run.log.warnings.iter().filter(|w| w.kind == WarningKind::Dead).count(), 3);
 }
 
-/// With `auto`, layers are chosen by the first batch and again after each epoch; nothing is told unless it changes.
+/// With `auto`, methods are chosen by the first batch and after each epoch, and only reported if they change.
 #[test]
 fn auto_chooses_for_each_layer_and_keeps_to_it() {
     use LayerMethod::{Dense, Sparse};
@@ -433,8 +433,8 @@ fn auto_chooses_for_each_layer_and_keeps_to_it() {
     config.method = Method::Auto;
     let mut run = Run::new(config);
     let mut engine = run.engine();
-    // The fake device spikes in 1/24 of the first hidden layer's slots while evaluating and in at most 5 of 48 to 96
-    // slots while training; the input's density is higher.
+    // In the fake device, 1/24 of the first hidden layer's entries spike during evaluation, and at most 5 of 48 to 96
+    // during training; the input's density is higher.
     engine.crossover = 0.08;
     run.go(&mut engine, false).unwrap();
     let densities = &run.log.choices[0].densities;
@@ -444,7 +444,7 @@ fn auto_chooses_for_each_layer_and_keeps_to_it() {
     assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.layer_methods, [Dense, Sparse, Sparse]);
 }
 
-/// A resumed run goes on with the methods it had, whatever the device would choose now, so to the same bits.
+/// A resumed run continues with its previous methods, so the results are the same bits.
 #[test]
 fn auto_resumes_with_its_methods() {
     let mut config = config();
@@ -459,7 +459,7 @@ fn auto_resumes_with_its_methods() {
     resumed.crossover = 1e9;
     run.go(&mut resumed, true).unwrap();
     assert_eq!(run.log.choices[0].methods, methods);
-    // After an epoch the new device's crossover counts: the choice is made anew, and told.
+    // After an epoch, methods are chosen with the new device's crossover.
     assert_eq!(run.log.choices.len(), 2);
     assert_eq!(resumed.layer_methods, [LayerMethod::Sparse; 3]);
 }
@@ -480,7 +480,7 @@ fn epochs_are_measured_on_what_was_held_out() {
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     assert_eq!(run.log.starts[0].test_samples, 3);
-    // With a test set that cannot be tested on, which nothing looks at.
+    // The test set is invalid, but not used.
     run.data.test = events(0, 0);
     run.path = run.path.with_file_name("again");
     run.go(&mut engine, false).unwrap();

@@ -91,7 +91,7 @@ pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
     let layers = arguments.depth.unwrap_or(linear);
     if layers > MAX_LAYERS {
-        bail!(super::Usage(format!("--depth {layers}: must be {MAX_LAYERS} at most")));
+        bail!(super::Usage(format!("--depth {layers}: must be at most {MAX_LAYERS}")));
     }
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
