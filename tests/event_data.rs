@@ -147,7 +147,7 @@ fn a_bad_recording_is_named_or_skipped_and_counted() {
     let said: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     let listed = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(
-        listed.contains("warning: 2 bad recordings are left out:") && slashes(&listed).contains(&slashes(&name)),
+        listed.contains("warning: skipped 2 damaged recordings:") && slashes(&listed).contains(&slashes(&name)),
         "{listed}"
     );
     assert_eq!(

@@ -105,7 +105,7 @@ impl Run {
         }
     }
 
-    /// The device asked for, or the one of the run.
+    /// The requested device, or the run's.
     pub fn device(&self, asked: Option<Device>) -> Result<Device> {
         asked.map_or_else(|| self.config.device.parse().map_err(usage), Ok)
     }

@@ -1,4 +1,4 @@
-//! Figures of memory: what a training step needs beyond weights, moments and the batch.
+//! Figures 15 to 19: memory that a training step requires in addition to weights, moments and the batch.
 
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::Job;
@@ -10,7 +10,7 @@ use crate::plot::ChartAxis;
 use crate::presets;
 use serde_json::{Value, json};
 
-/// What changes along the axis.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Along {
     Hidden,
@@ -66,7 +66,7 @@ impl Along {
     }
 }
 
-/// Bytes of a step of each method that fits: `{"sparse": bytes, ..}`.
+/// Bytes of a step of each method that fits into memory: `{"sparse": bytes, ..}`.
 fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> {
     let mut network = presets::paper(preset)?.network;
     network.set_hidden(&vec![place.hidden; place.depth])?;
@@ -92,10 +92,10 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
     })
 }
 
-/// What is drawn of a point: the curve, and the value where the method fitted.
+/// A curve's name and its value at a point; `None` if the method did not fit into memory.
 type Drawn = (&'static str, Option<f64>);
 
-/// A figure of memory; `curves` says of a point what is drawn of it.
+/// A figure of memory. `curves` gives the values of a point.
 fn figure(
     job: &mut Job,
     along: Along,
@@ -131,8 +131,8 @@ fn figure(
         fixed.push(format!("batch {}", base.batch));
     }
     let caption = format!(
-        "{what}: what is allocated for a training step beyond weights, moments and the batch, {}; random spikes of the data \
-         sets' densities, hidden layers spike in 1.5 % of slots; mean ± standard error over {} seeds.",
+        "{what} allocated for a training step in addition to weights, moments and the batch, {}; random spikes with the \
+         data sets' densities, hidden layers with a spike density of 1.5 %; mean ± standard error over {} seeds.",
         fixed.join(", "),
         job.seeds().len()
     );
@@ -175,7 +175,7 @@ pub fn fig_19(job: &mut Job) -> Result<Figure> {
     let y = ChartAxis { range: Some((0.0, 100.0)), ..ChartAxis::linear("memory saved, %") };
     let [least, most] = MEMORY_SAVED;
     let what = format!(
-        "1 - sparse/dense (the paper's figures come to {least} to {most} % so computed; it prints dense/sparse - 1, 85 %)"
+        "1 - sparse/dense (the paper's data give {least} to {most} %; its 85 % are dense/sparse - 1): memory"
     );
     figure(job, Along::Hidden, y, &what, &|point| {
         let saved = |name: &str| Some(100.0 * (1.0 - point["sparse"].as_f64()? / point[name].as_f64()?));

@@ -1,4 +1,4 @@
-//! The backward threshold B_th: what it costs and what it gains.
+//! Speed-up, activity and accuracy as functions of the backward threshold B_th.
 
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::{Job, numbers};
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::plot::ChartAxis;
 use serde_json::json;
 
-/// Speed-up, activity and accuracy over B_th.
+/// Computes the figure.
 pub fn b_th(job: &mut Job) -> Result<Figure> {
     let thresholds = job.pick(
         vec![1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.15, 0.2, 0.25],
@@ -57,7 +57,7 @@ pub fn b_th(job: &mut Job) -> Result<Figure> {
         }
         let axes = [
             ChartAxis::linear("times as fast"),
-            ChartAxis::log("active, % of (t, neuron) slots"),
+            ChartAxis::log("active entries, %"),
             ChartAxis::linear("test accuracy, %"),
         ];
         for (title, y) in titles.into_iter().zip(axes) {

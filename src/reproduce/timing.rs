@@ -1,4 +1,5 @@
-//! Figures of time: forward, backward, whole steps, and what sparse gains over both baselines.
+//! Figures 11 to 14, 20 and 21: times of the forward pass, the backward pass and the step, and speed-ups over both dense
+//! baselines.
 
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::Job;
@@ -16,7 +17,7 @@ use crate::presets;
 use crate::system::available_memory;
 use serde_json::{Value, json};
 
-/// What is compared, with the names in figures and points.
+/// The compared methods, with their names in figures and points.
 pub const METHODS: [(Method, &str); 3] =
     [(Method::Sparse, "sparse"), (Method::Dense, "fused dense"), (Method::Reference, "reference-style dense")];
 
@@ -36,7 +37,7 @@ pub fn network(preset: &str, hidden: usize) -> Result<Network> {
     Ok(network)
 }
 
-/// The methods whose step fits into the memory that there is; the others are noted.
+/// The methods whose step fits into memory; the others are noted.
 pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Result<Vec<(Method, &'static str)>> {
     let densities = Densities { input, spikes: TARGET_DENSITY, active: 2.0 * TARGET_DENSITY };
     let device = job.options.device.resolve_for(network, Method::Sparse);
@@ -45,19 +46,19 @@ pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Re
         let needs = memory::estimate(network, method, batch, device, &densities)?;
         match needs.check(available_memory()) {
             Ok(()) => fit.push((method, name)),
-            Err(e) => job.note(format!("{name} of {:?} at batch {batch} is left out: {e}", network.sizes())),
+            Err(e) => job.note(format!("{name} of {:?} at batch {batch} is omitted: {e}", network.sizes())),
         }
     }
     Ok(fit)
 }
 
-/// The first training samples, or random spikes of the data's density where there are none.
+/// The first training samples, or random spikes with the data set's density if it is missing.
 fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64) -> Result<(EventSet, String)> {
     match job.data(preset, usize::MAX, usize::MAX) {
         Ok(data) if data.set.train.len() >= batch => Ok((data.set.train.head(batch), data.name.clone())),
         Ok(_) | Err(Error::Data(_)) => {
             let density = density(preset);
-            let name = format!("random spikes of {}'s density ({} %)", usual_name(preset), 100.0 * density);
+            let name = format!("random spikes with the density of {} ({} %)", usual_name(preset), 100.0 * density);
             job.note(format!("{preset}: {name}"));
             Ok((random_spikes(network, batch, density, seed)?, name))
         }
@@ -65,7 +66,7 @@ fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64
     }
 }
 
-/// Times of all methods, measured in turns: `{"sparse": [forward, backward, step], ..}`, ms.
+/// Times of all methods, which take turns: `{"sparse": [forward, backward, step], ..}`, ms.
 fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) -> Result<Value> {
     let network = network(preset, hidden)?;
     let info = job.info(&network)?;
@@ -98,12 +99,12 @@ enum Part {
     Step = 2,
 }
 
-/// The time of a part; `None` where it was not measured.
+/// The time of a part; `None` if it was not measured.
 fn time(point: &Value, method: &str, part: Part) -> Option<f64> {
     point[method][part as usize].as_f64()
 }
 
-/// What changes along the axis.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Along {
     Hidden,
@@ -121,10 +122,10 @@ fn places(job: &Job, along: Along) -> Vec<(usize, usize)> {
     }
 }
 
-/// What is drawn of a point: the curve, the value where it was measured, the paper's where it is known.
+/// A curve's name, its value at a point if it was measured, and the paper's value if it is known.
 type Drawn = (&'static str, Option<f64>, Option<f64>);
 
-/// A figure of times: `curves` says of a point what is drawn of it, by name, with the paper's value.
+/// A figure of times. `curves` gives the values of a point.
 fn figure(
     job: &mut Job,
     along: Along,
@@ -143,7 +144,7 @@ fn figure(
             let mut at: Vec<Row> = Vec::new();
             for seed in job.seeds() {
                 let point = timed(job, preset, hidden, batch, seed)?;
-                // The paper has batches of 256: along the batch, only that one is comparable.
+                // The paper's values are for batches of 256.
                 let known = paper::at(preset, hidden).filter(|_| along == Along::Hidden || batch == 256);
                 for (name, value, paper) in curves(&point, known) {
                     let x = if along == Along::Hidden { hidden } else { batch } as f64;
@@ -163,8 +164,8 @@ fn figure(
         Along::Batch => format!("two hidden layers of {}", places[0].0),
     };
     let caption = format!(
-        "{what}, {fixed}; networks of Table 3, both hidden layers and the readout, weights scaled until hidden layers spike \
-         in 1.5 % of slots; median of {} steps, mean ± standard error over {} seeds.",
+        "{what}, {fixed}; networks of Table 3, both hidden layers and the readout, weights scaled so that hidden layers have \
+         a spike density of 1.5 %; median of {} steps, mean ± standard error over {} seeds.",
         job.pick(10, 3, 1),
         job.seeds().len()
     );
@@ -177,8 +178,8 @@ fn figure(
 
 fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
     let what = match part {
-        Part::Forward => "Time of the forward pass, loss included",
-        Part::Backward => "Time of the backward pass, without the update (on the cpu device with it)",
+        Part::Forward => "Time of the forward pass, including the loss",
+        Part::Backward => "Time of the backward pass, without the update (on the cpu device including it)",
         Part::Step => "Time of a step",
     };
     figure(job, along, ChartAxis::log("time, ms"), None, what, &|point, paper| {
@@ -188,7 +189,7 @@ fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
             Part::Step => None,
         };
         let curve = |(_, name): &(Method, &'static str)| {
-            // The paper's dense is its eager time loop.
+            // The paper's dense baseline is a loop over time in eager mode.
             let known = match *name {
                 "sparse" => paper.and_then(|m| of_paper(m, 1)),
                 "reference-style dense" => paper.and_then(|m| of_paper(m, 0)),
@@ -203,7 +204,7 @@ fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
 fn speed_ups(job: &mut Job, part: Part) -> Result<Figure> {
     let what = match part {
         Part::Backward => "Time of the dense backward pass / time of the sparse one",
-        _ => "Time of a dense training step / time of a sparse one, the update included",
+        _ => "Time of a dense training step / time of a sparse one, including the update",
     };
     figure(job, Along::Hidden, ChartAxis::log("times as fast"), Some(1.0), what, &|point, paper| {
         let over = |name: &str| Some(time(point, name, part)? / time(point, "sparse", part)?);

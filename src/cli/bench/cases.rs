@@ -1,4 +1,4 @@
-//! What is measured: networks, batches, densities.
+//! The cases of a measurement: networks, batches, densities.
 
 use super::super::show::{self, complain};
 use super::super::usage;
@@ -22,7 +22,7 @@ pub struct Case {
     pub config: RunConfig,
     /// The batch.
     pub batch: EventSet,
-    /// What the batch is.
+    /// Description of the batch.
     pub input: String,
     /// Spikes / (B · T · N₀).
     pub input_density: f64,
@@ -33,7 +33,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// The widths of the hidden layers, as one number where they are the same.
+    /// The widths of the hidden layers, as one number if they are equal.
     pub fn hidden(&self) -> Value {
         let widths: Vec<usize> = self.config.network.hidden.iter().map(|layer| layer.neurons).collect();
         match widths.iter().all(|&width| width == widths[0]) {
@@ -42,7 +42,7 @@ impl Case {
         }
     }
 
-    /// `784-200-200-10`, with its density where that differs from case to case.
+    /// `784-200-200-10`, with the density if `--densities` was given.
     pub fn name(&self) -> String {
         let sizes = show::sizes(&self.config.network.sizes());
         match self.density {
@@ -56,7 +56,7 @@ impl Case {
         estimates(arguments, &self.config, device, (self.input_density, self.target), deltas)
     }
 
-    /// The weights of every method.
+    /// The weights, the same for all methods.
     pub fn weights(&self, seed: u64) -> Result<Weights> {
         Ok(scaled_weights(&self.config.network, &self.batch, self.target, seed)?)
     }
@@ -68,14 +68,14 @@ pub fn trim(x: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// Whether the input is training samples rather than random spikes: images always, recordings where there is a folder.
+/// Whether the input is training samples rather than random spikes: always for images, with `--data` for recordings.
 pub fn samples(arguments: &Arguments) -> bool {
     (data::data_set(&arguments.preset) == "fmnist" || arguments.data.is_some())
         && arguments.density.is_none()
         && arguments.densities.is_empty()
 }
 
-/// The spike density of random input where none is given: the data sets'.
+/// The default spike density of random input: that of the data set.
 pub fn usual_density(preset: &str) -> f64 {
     match data::data_set(preset) {
         "fmnist" => 0.0043,
@@ -87,7 +87,7 @@ pub fn usual_density(preset: &str) -> f64 {
 /// The preset with hidden layers of these widths.
 pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let mut config = presets::paper(&arguments.preset).map_err(usage)?;
-    // Convolutions stay as they are.
+    // Convolutions are not counted.
     let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
     let layers = arguments.depth.unwrap_or(linear);
     if layers > MAX_LAYERS {
@@ -152,7 +152,7 @@ impl Plan {
         self.density.or(arguments.target).unwrap_or(TARGET_DENSITY)
     }
 
-    /// Makes the batch.
+    /// Creates the batch.
     pub fn build(self, arguments: &Arguments) -> Result<Case> {
         let target = self.target(arguments);
         let Plan { config, density } = self;
@@ -178,7 +178,7 @@ fn estimates(
     Ok(arguments.methods.iter().zip(deltas).map(one).collect::<spikegrad::Result<_>>()?)
 }
 
-/// The batch, and what it is.
+/// The batch and its description.
 fn input(arguments: &Arguments, config: &RunConfig, density: Option<f64>) -> Result<(EventSet, String)> {
     if samples(arguments) {
         let data = data::load(&config.preset, arguments.data.as_deref(), &config.network)?;

@@ -1,4 +1,4 @@
-//! `--charts`: the figures of a measurement.
+//! `--charts`: draws the results as charts.
 
 use super::report::Report;
 use anyhow::{Context, Result};

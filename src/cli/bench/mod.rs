@@ -243,7 +243,7 @@ fn check(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Every method at every size and density.
+/// Measures all methods at all sizes and densities.
 fn compare(arguments: &Arguments) -> Result<()> {
     let device = arguments.device.resolve();
     let options = arguments.gpu.options(device)?;
@@ -275,7 +275,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     report.print()
 }
 
-/// A case with every method, and what the device is.
+/// Measures a case with all methods; also returns the device's description.
 fn measure_case(
     arguments: &Arguments,
     device: Device,
@@ -286,7 +286,7 @@ fn measure_case(
     let weights = case.weights(arguments.seed)?;
     let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), &weights, options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
-    // The tuning may have chosen another size of δ than was expected.
+    // Tuning may have chosen another size of the δ scratch than expected.
     let deltas: Vec<Option<u64>> = engines.iter().map(|engine| engine.delta_bytes()).collect();
     let estimates = case.estimates(arguments, device, &deltas)?;
     let plan = Plan { batch: &case.batch, weights: &weights, adam: case.config.adam, repeat: arguments.repeat };

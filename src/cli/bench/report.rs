@@ -1,4 +1,4 @@
-//! What was measured, as tables and as JSON.
+//! Prints the results as tables or JSON.
 
 use super::super::show::{self, bytes, magnitude, percents, say, say_json, table, three_digits};
 use super::cases::Case;
@@ -10,7 +10,7 @@ use spikegrad::engine::DeviceInfo;
 use spikegrad::memory::Estimate;
 use spikegrad::plot::crossings;
 
-/// A case with the figures of each method.
+/// A case with the results of each method.
 pub struct Measured {
     pub case: Case,
     pub measurements: Vec<Measurement>,
@@ -22,7 +22,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Time of a dense step by that of a sparse one, where both were measured.
+    /// Time of a dense step / time of a sparse step, if both were measured.
     pub fn speed_up(&self, methods: &[MethodWord]) -> Option<f64> {
         let of = |word| methods.iter().position(|&w| w == word).map(|k| self.measurements[k].step_ms);
         Some(of(MethodWord::Dense)? / of(MethodWord::Sparse)?)
@@ -103,7 +103,7 @@ impl Report<'_> {
         ]
     }
 
-    /// Everything about one case.
+    /// The full report of a single case.
     fn one(&self, measured: &Measured) -> Vec<String> {
         let Measured { case, measurements, .. } = measured;
         let first = &measurements[0];
@@ -124,7 +124,7 @@ impl Report<'_> {
         lines
     }
 
-    /// Every kernel of a method, and its memory.
+    /// Times of a method's kernels, and its memory.
     fn passes(&self, method: &str, m: &Measurement) -> Vec<String> {
         let head = [method, "calls", "ms", "min-max", "B/s", "% of peak", "multiply-adds/s", "% of peak"];
         let mut rows = vec![head.map(String::from).to_vec()];
@@ -215,7 +215,7 @@ impl Report<'_> {
         lines
     }
 
-    /// A row for each case and method.
+    /// One row per case and method.
     fn many(&self) -> Vec<String> {
         let mut lines = self.head(&self.measured[0].case, "");
         lines.push(String::new());
