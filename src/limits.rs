@@ -44,7 +44,10 @@ pub(crate) fn refuse_special(path: &Path) -> Result<u64> {
 /// Refuses symbolic links before a file is appended to or locked, since the target may be outside the folder.
 pub(crate) fn refuse_link(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        true => Err(Error::format(path, "is a symbolic link and will not be written to; remove it or choose another folder")),
+        true => Err(Error::format(
+            path,
+            "is a symbolic link and will not be written to; remove it or choose another folder",
+        )),
         false => Ok(()),
     }
 }

@@ -122,10 +122,7 @@ fn files_that_cannot_be_read_at_all() {
     let large = folder.path().join("large.safetensors");
     std::fs::File::create(&large).unwrap().set_len(300 << 20).unwrap();
     assert!(
-        Case::read(&large)
-            .unwrap_err()
-            .to_string()
-            .contains("more than 268435456 bytes, the limit for a golden case")
+        Case::read(&large).unwrap_err().to_string().contains("more than 268435456 bytes, the limit for a golden case")
     );
 }
 

@@ -209,96 +209,161 @@ const PLACE: f64 = 8.0;
 /// Bytes of an element of a mask.
 const BIT: f64 = 0.125;
 
-/// One operation at weight layer `l`, between `n_in` neurons below and `n` of its own; the readout's is the last.
-fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
-    let readout = f.spikes.len() - 1;
-    if l > readout {
-        return None;
-    }
-    let (n_in, n) = (f.sizes[l], f.sizes[l + 1]);
-    let (below, rows) = (f.spikes[l], f.batch * f.steps);
-    let weights = n_in * n;
-    // What the layer itself leaves behind, for hidden layers.
-    let own = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
-    let (spikes, active) = (own(&f.spikes, l + 1), own(&f.active, l));
-    let hidden = l < readout;
-    // Rows of δ of this layer that anyone below asks for.
-    let delta_rows = if l == 0 { f.spiking_rows[0] } else { f.needed_rows[l] };
-    let counts = f.batch * (f.steps + n + (n / 4.0).ceil());
-    // bytes, multiply-adds; operands are the same bytes unless said.
-    let plain = |bytes: f64, multiply_adds: f64| {
-        Some(Least { least_bytes: bytes, operand_bytes: bytes, least_multiply_adds: multiply_adds })
-    };
-    // A part that is read once at least, and `uses` times where every use reads it anew.
-    let with_rows = |bytes: f64, once: f64, uses: f64, multiply_adds: f64| {
-        Some(Least {
-            least_bytes: bytes + once.min(uses),
-            operand_bytes: bytes + uses,
-            least_multiply_adds: multiply_adds,
+/// The minimum of an operation at weight layer `l`; the readout's is the last.
+fn of_layer(operation: &str, l: usize, facts: &Facts) -> Option<Least> {
+    let layer = LayerFacts::new(l, facts)?;
+    layer.lists(operation).or_else(|| layer.sparse(operation)).or_else(|| layer.dense(operation))
+}
+
+/// A minimum whose operands are the same bytes.
+fn plain(bytes: f64, multiply_adds: f64) -> Option<Least> {
+    Some(Least { least_bytes: bytes, operand_bytes: bytes, least_multiply_adds: multiply_adds })
+}
+
+/// The minimum of `bytes` and of rows that take `once` bytes if each is read once, `uses` if every use reads them again.
+fn with_rows(bytes: f64, once: f64, uses: f64, multiply_adds: f64) -> Option<Least> {
+    Some(Least { least_bytes: bytes + once.min(uses), operand_bytes: bytes + uses, least_multiply_adds: multiply_adds })
+}
+
+/// The sizes and counts of a weight layer.
+struct LayerFacts<'a> {
+    facts: &'a Facts,
+    l: usize,
+    /// Whether it is a hidden layer, not the readout.
+    hidden: bool,
+    batch: f64,
+    /// Neurons of the layer below, and of this layer.
+    n_in: f64,
+    n: f64,
+    /// Rows (b, t).
+    rows: f64,
+    weights: f64,
+    /// Spikes of the layer below.
+    below: f64,
+    /// Spikes and active entries of this layer; 0 for the readout.
+    spikes: f64,
+    active: f64,
+    /// Rows of this layer's δ that the layer below requires.
+    delta_rows: f64,
+}
+
+impl<'a> LayerFacts<'a> {
+    /// `None` if the network has no weight layer `l`.
+    fn new(l: usize, facts: &'a Facts) -> Option<Self> {
+        let readout = facts.spikes.len() - 1;
+        if l > readout {
+            return None;
+        }
+        let (n_in, n) = (facts.sizes[l], facts.sizes[l + 1]);
+        let own = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
+        Some(LayerFacts {
+            facts,
+            l,
+            hidden: l < readout,
+            batch: facts.batch,
+            n_in,
+            n,
+            rows: facts.batch * facts.steps,
+            weights: n_in * n,
+            below: facts.spikes[l],
+            spikes: own(&facts.spikes, l + 1),
+            active: own(&facts.active, l),
+            delta_rows: if l == 0 { facts.spiking_rows[0] } else { facts.needed_rows[l] },
         })
-    };
-    match (operation, hidden) {
-        // Events and weights in; masks of spikes and active entries out. An addition a weight, a decay a slot.
-        ("lif_forward", true) => {
-            let bytes = WORD * below + rows * n * BIT + (PLACE + WORD) * active;
-            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+    }
+
+    /// Neurons of the layer above.
+    fn above(&self) -> f64 {
+        self.facts.sizes[self.l + 2]
+    }
+
+    /// Kernels that build lists of spikes and active entries.
+    fn lists(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { batch, n_in, n, rows, below, spikes, active, .. } = self;
+        let counts = batch * (self.facts.steps + n + (n / 4.0).ceil());
+        match (operation, self.hidden) {
+            // The input's events are counted, then sorted by neuron. The block sums of the scan are not part of the minimum.
+            ("scan_reduce.input", _) if self.l == 0 => plain(WORD * batch * n_in, 0.0),
+            ("scan_apply.input", _) if self.l == 0 => plain(2.0 * WORD * batch * n_in, 0.0),
+            ("gather", _) if self.l == 0 => plain(WORD * below + WORD * batch * n_in + rows * BIT, 0.0),
+            ("scatter_input", _) if self.l == 0 => plain(2.0 * WORD * below + WORD * batch * n_in, 0.0),
+            ("sort_input", _) if self.l == 0 => plain(2.0 * WORD * below + WORD * batch * n_in, 0.0),
+            // Converts counts, masks and staged entries to offsets and lists.
+            ("compact", true) => {
+                let entries = 2.0 * (PLACE + WORD) * active;
+                plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
+            }
+            ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
+            ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
+            // Does not read the masks of neurons without spikes.
+            ("scatter_presynaptic", true) => plain(WORD * batch * n + WORD * spikes, 0.0),
+            ("scatter_active", true) => {
+                plain(2.0 * WORD * batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0)
+            }
+            _ => None,
         }
-        ("readout", false) => {
-            let bytes = WORD * below + 2.0 * WORD * f.batch * n;
-            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+    }
+
+    /// The other kernels of a sparse step, some of which dense steps have as well.
+    fn sparse(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { batch, n, rows, weights, below, active, delta_rows, .. } = self;
+        match (operation, self.hidden) {
+            // Reads events and weights, writes masks of spikes and active entries. One addition per weight of a spike, one
+            // decay per entry.
+            ("lif_forward", true) => {
+                let bytes = WORD * below + rows * n * BIT + (PLACE + WORD) * active;
+                with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+            }
+            ("readout", false) => {
+                let bytes = WORD * below + 2.0 * WORD * batch * n;
+                with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+            }
+            ("activity", true) => plain(WORD * batch * n + 3.0 * WORD * batch, batch * n),
+            ("report", _) => plain(2.0 * WORD * batch, 2.0 * batch),
+            ("loss", false) => plain(WORD * batch * (2.0 * n + 3.0), 2.0 * batch * n),
+            // Reads errors and the mask of required rows, writes these rows of δ. The minimum of arithmetic is one addition
+            // per error: the number of decays in between depends on the gaps.
+            ("delta_readout", false) => plain(2.0 * WORD * batch * n + rows * BIT + WORD * delta_rows * n, batch * n),
+            ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, active),
+            // Reads this layer's active entries, and the weights and δ rows of the layer above.
+            ("spike_gradient", true) => {
+                let above = self.above();
+                let once = WORD * (n * above + self.facts.active_rows[self.l + 1] * above);
+                with_rows((PLACE + 2.0 * WORD) * active, once, 2.0 * WORD * active * above, active * above)
+            }
+            // Reads the spikes of the layer below and the δ rows at their times, writes the gradient.
+            ("weight_gradient", _) => {
+                let once = WORD * self.facts.spiking_rows[self.l] * n;
+                with_rows(WORD * below + WORD * weights, once, WORD * below * n, below * n)
+            }
+            // Reads ∇W, W and two moments, writes W and the moments.
+            ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
+            _ => None,
         }
-        // The input's events: counted, their rows noted; and put neuron by neuron, in order. How many sums of blocks a
-        // scan goes through is its own affair.
-        ("scan_reduce.input", _) if l == 0 => plain(WORD * f.batch * n_in, 0.0),
-        ("scan_apply.input", _) if l == 0 => plain(2.0 * WORD * f.batch * n_in, 0.0),
-        ("gather", _) if l == 0 => plain(WORD * below + WORD * f.batch * n_in + rows * BIT, 0.0),
-        ("scatter_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
-        ("sort_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
-        // Counts, masks and staged entries to offsets and lists, all at once.
-        ("compact", true) => {
-            let entries = 2.0 * (PLACE + WORD) * active;
-            plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
+    }
+
+    /// Kernels of dense steps.
+    fn dense(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { n_in, n, rows, weights, below, .. } = self;
+        match (operation, self.hidden) {
+            ("dense_input", _) if self.l == 0 => plain(2.0 * WORD * below, 0.0),
+            ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
+            ("dense_lif" | "reference_lif" | "dense_forward.scan", true) => {
+                plain(3.0 * WORD * rows * n, 2.0 * rows * n)
+            }
+            ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
+            ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
+            ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
+                let above = self.above();
+                plain(WORD * (rows * (above + n) + n * above), rows * above * n)
+            }
+            ("dense_delta" | "reference_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
+            ("dense_delta" | "reference_delta", false) => plain(WORD * rows * n, rows * n),
+            ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
+                plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
+            }
+            _ => None,
         }
-        ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
-        ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
-        // Nobody reads the mask of a neuron that is known to be silent.
-        ("scatter_presynaptic", true) => plain(WORD * f.batch * n + WORD * spikes, 0.0),
-        ("scatter_active", true) => plain(2.0 * WORD * f.batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0),
-        ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
-        ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
-        ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),
-        // Errors and the rows asked for in; those rows of δ out. Of arithmetic only that each error is taken in is sure:
-        // how often δ decays between them depends on their gaps, and before the first there is nothing to decay.
-        ("delta_readout", false) => plain(2.0 * WORD * f.batch * n + rows * BIT + WORD * delta_rows * n, f.batch * n),
-        ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, active),
-        // Active entries of this layer, weights and δ rows of the layer above.
-        ("spike_gradient", true) => {
-            let above = f.sizes[l + 2];
-            let once = WORD * (n * above + f.active_rows[l + 1] * above);
-            with_rows((PLACE + 2.0 * WORD) * active, once, 2.0 * WORD * active * above, active * above)
-        }
-        // Spikes below and the δ rows at their times; the gradient out.
-        ("weight_gradient", _) => {
-            let once = WORD * f.spiking_rows[l] * n;
-            with_rows(WORD * below + WORD * weights, once, WORD * below * n, below * n)
-        }
-        // ∇W, W and two moments in; all but ∇W out.
-        ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
-        ("dense_input", _) if l == 0 => plain(2.0 * WORD * below, 0.0),
-        ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
-        ("dense_lif" | "reference_lif" | "dense_forward.scan", true) => plain(3.0 * WORD * rows * n, 2.0 * rows * n),
-        ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
-        ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
-        ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
-            let above = f.sizes[l + 2];
-            plain(WORD * (rows * (above + n) + n * above), rows * above * n)
-        }
-        ("dense_delta" | "reference_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
-        ("dense_delta" | "reference_delta", false) => plain(WORD * rows * n, rows * n),
-        ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
-            plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
-        }
-        _ => None,
     }
 }
 

@@ -86,12 +86,8 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
     let chosen = if origin == Origin::Environment { format!("this folder, given by {VARIABLE},") } else { "".into() };
     Err(Error::format(
         folder,
-        format!(
-            "{chosen} lacks {} (with or without .gz); for the full data set: {}",
-            missing.join(", "),
-            how_to_get()
-        )
-        .trim_start(),
+        format!("{chosen} lacks {} (with or without .gz); for the full data set: {}", missing.join(", "), how_to_get())
+            .trim_start(),
     ))
 }
 

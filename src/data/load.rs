@@ -91,9 +91,7 @@ fn titles(data_set: &str) -> (String, Vec<String>) {
 /// Loads custom data from the file given by the options.
 #[cfg(feature = "runs")]
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    let path = options.folder.ok_or_else(|| {
-        Error::Config("custom data require a file; give it with --data".into())
-    })?;
+    let path = options.folder.ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
     let data = super::own::read(path)?;
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
         half.check_fits(network.inputs, network.time_steps, network.classes())?;
@@ -180,10 +178,8 @@ fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Lo
     let (late, recorded) = (train.late + test.late, train.recorded + test.recorded);
     if late > 0 {
         let percent = 100.0 * late as f64 / recorded as f64;
-        origin.push_str(&format!(
-            "; {percent:.2} % of their events are after step {} and are ignored",
-            bins.time_steps
-        ));
+        origin
+            .push_str(&format!("; {percent:.2} % of their events are after step {} and are ignored", bins.time_steps));
     }
     let bad = train.bad.len() + test.bad.len();
     if bad > 0 {
@@ -231,7 +227,10 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded>
             format!("Fashion-MNIST, {all}{sizes}, from {}", shown(folder))
         }
         None => {
-            format!("the built-in subset of Fashion-MNIST ({sizes}); for the full data set: {}", fashion_mnist::how_to_get())
+            format!(
+                "the built-in subset of Fashion-MNIST ({sizes}); for the full data set: {}",
+                fashion_mnist::how_to_get()
+            )
         }
     };
     let half = |set: EventSet| Half { set, speakers: Vec::new(), recorded: 0, late: 0, bad: Vec::new() };

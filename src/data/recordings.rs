@@ -126,7 +126,10 @@ pub(super) fn collect(
                 }
                 Err(error) if skip_bad => half.bad.push(error.to_string()),
                 Err(Error::Format { path, what }) => {
-                    return Err(Error::Format { path, what: format!("{what}; use --skip-bad to skip such recordings") });
+                    return Err(Error::Format {
+                        path,
+                        what: format!("{what}; use --skip-bad to skip such recordings"),
+                    });
                 }
                 Err(error) => return Err(error),
             }

@@ -60,8 +60,9 @@ impl Seek for SharedFile {
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
-        self.at =
-            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "seek to a position before the beginning of the file"))?;
+        self.at = at.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "seek to a position before the beginning of the file")
+        })?;
         Ok(self.at)
     }
 }

@@ -318,8 +318,9 @@ fn check_collections(file: &Hdf5File, lists: [&Lists; 2], path: &Path, length: u
 
 /// Opens a one-dimensional data set.
 fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
-    let dataset = guarded(|| file.dataset(name))
-        .map_err(|e| Error::format(path, format!("has no readable data set {name} ({e}); expected the layout of SHD")))?;
+    let dataset = guarded(|| file.dataset(name)).map_err(|e| {
+        Error::format(path, format!("has no readable data set {name} ({e}); expected the layout of SHD"))
+    })?;
     // Checked before reading, since a data set without stored bytes may have any extents.
     let claim = dataset.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent));
     match dataset.ndim() {

@@ -91,9 +91,7 @@ impl Validation {
         };
         match held.len() {
             0 => Err(Error::Data(format!("validation {self}: selects none of the {n} training samples"))),
-            all if all == n => {
-                Err(Error::Data(format!("validation {self}: leaves none of {n} samples for training")))
-            }
+            all if all == n => Err(Error::Data(format!("validation {self}: leaves none of {n} samples for training"))),
             _ => Ok(held),
         }
     }

@@ -49,10 +49,7 @@ fn read_neurons(path: &Path, case: &str, layer: &Fields, neurons: usize) -> Resu
     };
     layer.only(&[NEURON, extents].concat())?;
     if layer.get("recurrent")? {
-        return Err(Error::Unsupported(format!(
-            "{}: case {case}: recurrent layers are not supported",
-            path.display()
-        )));
+        return Err(Error::Unsupported(format!("{}: case {case}: recurrent layers are not supported", path.display())));
     }
     let cell = layer.object("cell")?;
     let surrogate = layer.object("surrogate")?;

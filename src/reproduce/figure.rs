@@ -135,7 +135,10 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
         }
         rows.extend(merged.iter().cloned());
     } else if !job.options.merge.is_empty() {
-        return Err(Error::Config(format!("--merge: {} has no curves to merge with those of another machine", item.name)));
+        return Err(Error::Config(format!(
+            "--merge: {} has no curves to merge with those of another machine",
+            item.name
+        )));
     }
     write_atomically(&file("csv"), &csv(&content)?)?;
     let title = job.title(item.title);

@@ -164,8 +164,7 @@ pub fn fig_9(job: &mut Job) -> Result<Figure> {
                 rows.push(row.paper(paper.map(|active| active[l])));
             }
         }
-        let (x, y) =
-            (ChartAxis::linear("neurons of each hidden layer"), ChartAxis::linear("active entries, %"));
+        let (x, y) = (ChartAxis::linear("neurons of each hidden layer"), ChartAxis::linear("active entries, %"));
         panels.push(Panel { title, x, y, level: None });
     }
     let epochs = recipe.epochs.unwrap_or(0);

@@ -149,7 +149,13 @@ mod tests {
     fn each_fault_names_layer_and_remedy() {
         let network = testing::config().network;
         let checks = [
-            ([0.1, 0.0], [0.1, 0.0], WarningKind::Dead, 1, ["hidden[1] (3 neurons) is dead", "Increase its init.scale"]),
+            (
+                [0.1, 0.0],
+                [0.1, 0.0],
+                WarningKind::Dead,
+                1,
+                ["hidden[1] (3 neurons) is dead", "Increase its init.scale"],
+            ),
             ([0.1, 0.1], [0.0, 0.1], WarningKind::Dead, 0, ["hidden[0] (4 neurons) is dead", "Increase its b_th"]),
             ([0.1, 0.0], [0.1, 0.1], WarningKind::Silent, 1, ["hidden[1] (3 neurons) is silent", "lambda_low"]),
             ([0.1, 0.1], [0.4, 0.1], WarningKind::Saturated, 0, ["40 %", "Decrease its b_th = 0.2"]),

@@ -68,8 +68,7 @@ impl Keeper for InMemory {
     fn resume(&mut self, config: &RunConfig) -> Result<Option<(Progress, TrainingState)>> {
         match &self.last {
             Some(last) if last.config.resumed_with(config) != *config => Err(Error::Config(
-                "the run in memory has another configuration; leave it unchanged, or start another run"
-                    .into(),
+                "the run in memory has another configuration; leave it unchanged, or start another run".into(),
             )),
             Some(last) => Ok(Some((last.progress.clone(), last.state.clone()))),
             None => Ok(None),

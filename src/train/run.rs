@@ -251,7 +251,8 @@ impl<'a> Trainer<'a> {
                 Err(Error::DeviceLost(again)) => why = again,
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let text = format!("{why}; it was reopened and training continues from step {}", self.progress.step);
+                    let text =
+                        format!("{why}; it was reopened and training continues from step {}", self.progress.step);
                     observer.on_warning(&Warning { kind: WarningKind::DeviceLost, layer: None, text });
                     return Ok(());
                 }

@@ -88,9 +88,7 @@ impl Checkpoint {
             )));
         }
         if let Some(what) = unusable_progress(&progress) {
-            return Err(format(format!(
-                "its progress has the invalid value {what}; use another checkpoint"
-            )));
+            return Err(format(format!("its progress has the invalid value {what}; use another checkpoint")));
         }
         if !progress.fits(network) {
             return Err(format("its progress does not match the network's layers".into()));

@@ -53,7 +53,10 @@ fn read_lines(path: &Path) -> Result<Vec<(String, EpochRecord)>> {
         match serde_json::from_str(line) {
             Ok(record) => out.push((line.to_string(), record)),
             Err(e) => {
-                return Err(Error::format(path, format!("line {} is not the record of an epoch ({e}); remove it", k + 1)));
+                return Err(Error::format(
+                    path,
+                    format!("line {} is not the record of an epoch ({e}); remove it", k + 1),
+                ));
             }
         }
     }
