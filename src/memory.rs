@@ -46,7 +46,7 @@ pub enum Follows {
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Part {
+pub struct MemoryPart {
     /// Its contents.
     pub name: String,
     /// Size in bytes.
@@ -63,7 +63,7 @@ pub struct Part {
 #[non_exhaustive]
 pub struct Estimate {
     /// The parts in device memory; for the cpu device, in the machine's memory.
-    pub parts: Vec<Part>,
+    pub parts: Vec<MemoryPart>,
     /// Bytes on the host: the data set, and copies of weights and moments during initialisation and saving.
     pub host_bytes: u64,
     /// Whether the device uses the machine's memory.
@@ -140,7 +140,7 @@ fn adapter(device: Device) -> Option<AdapterSummary> {
 
 impl Estimate {
     fn add(&mut self, name: &str, bytes: u64, follows: Follows, of_step: bool) {
-        self.parts.push(Part { name: name.into(), bytes, follows, of_step });
+        self.parts.push(MemoryPart { name: name.into(), bytes, follows, of_step });
     }
 
     /// Lists grow by doubling, so on average their capacity is 1.5 times their length.

@@ -54,29 +54,29 @@ pub(crate) struct FileTensor<T> {
 
 /// Contents of a weight layer's tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum TensorPart {
     /// Weights: `w.l`.
     Weights,
     /// Biases: `b.l`.
     Biases,
 }
 
-impl Part {
+impl TensorPart {
     /// `w` or `b`.
     pub fn letter(self) -> char {
         match self {
-            Part::Weights => 'w',
-            Part::Biases => 'b',
+            TensorPart::Weights => 'w',
+            TensorPart::Biases => 'b',
         }
     }
 }
 
 /// Layer index, part and file extents of each tensor of `network`.
-pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Part, Vec<usize>)> {
+pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, TensorPart, Vec<usize>)> {
     let layers = network.weight_extents().into_iter().zip(network.biases()).enumerate();
     layers.flat_map(|(l, (extents, bias))| {
-        let biases = bias.then(|| (l, Part::Biases, extents[1..].to_vec()));
-        [(l, Part::Weights, extents)].into_iter().chain(biases)
+        let biases = bias.then(|| (l, TensorPart::Biases, extents[1..].to_vec()));
+        [(l, TensorPart::Weights, extents)].into_iter().chain(biases)
     })
 }
 
@@ -84,14 +84,14 @@ pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Pa
 #[cfg(feature = "runs")]
 pub(crate) fn from_file<T: Copy, E>(
     network: &Network,
-    mut read: impl FnMut(usize, Part, &[usize]) -> Result<Vec<T>, E>,
+    mut read: impl FnMut(usize, TensorPart, &[usize]) -> Result<Vec<T>, E>,
 ) -> Result<Vec<Vec<T>>, E> {
     let mut layers: Vec<Vec<T>> = Vec::new();
     for (l, part, extents) in file_tensors(network) {
         let data = read(l, part, &extents)?;
         match (part, extents.as_slice(), layers.last_mut()) {
             // Biases are the matrix's last row.
-            (Part::Biases, _, Some(layer)) => layer.extend(data),
+            (TensorPart::Biases, _, Some(layer)) => layer.extend(data),
             (_, [filters, patch @ ..], _) if patch.len() > 1 => {
                 layers.push(transposed(&data, *filters, patch.iter().product()));
             }
@@ -124,14 +124,14 @@ impl Weights {
     }
 
     /// The tensors in the layout of files, each with its layer and part.
-    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, Part, FileTensor<f32>)> {
-        let tensor = |(l, part, extents): (usize, Part, Vec<usize>)| {
+    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, TensorPart, FileTensor<f32>)> {
+        let tensor = |(l, part, extents): (usize, TensorPart, Vec<usize>)| {
             let Matrix { rows, cols, data } = &self.layers[l];
             let weights = extents.iter().product::<usize>().min(data.len());
             let data = match part {
-                Part::Biases => data[data.len() - cols..].to_vec(),
-                Part::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
-                Part::Weights => data[..weights].to_vec(),
+                TensorPart::Biases => data[data.len() - cols..].to_vec(),
+                TensorPart::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
+                TensorPart::Weights => data[..weights].to_vec(),
             };
             (l, part, FileTensor { extents, data })
         };

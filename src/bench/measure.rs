@@ -15,7 +15,7 @@ const WARM_UP: usize = 3;
 
 /// The steps to measure.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub struct MeasurementPlan<'a> {
     /// The batch of every step.
     pub batch: &'a EventSet,
     /// The weights before every measured step.
@@ -97,7 +97,7 @@ pub struct Memory {
 /// A device error, a loss that is not finite, or 0 repeats.
 pub fn measure(
     engines: &mut [Box<dyn Engine>],
-    plan: &Plan,
+    plan: &MeasurementPlan,
     on_repeat: &mut dyn FnMut(usize),
 ) -> Result<Vec<Measurement>> {
     if plan.repeat == 0 {
@@ -137,7 +137,7 @@ struct Repeat {
 }
 
 /// One training step and its time in ms.
-pub(super) fn step(engine: &mut dyn Engine, plan: &Plan) -> Result<(f64, StepReport)> {
+pub(super) fn step(engine: &mut dyn Engine, plan: &MeasurementPlan) -> Result<(f64, StepReport)> {
     let clock = Instant::now();
     engine.train(plan.batch, &plan.adam)?;
     let report = engine.reports(true)?.pop();
@@ -235,7 +235,7 @@ mod tests {
         let mut engines: Vec<Box<dyn Engine>> = [Method::Sparse, Method::Dense]
             .map(|method| Box::new(CpuEngine::new(&network, method, &weights).unwrap()) as Box<dyn Engine>)
             .into();
-        let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
+        let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
         let mut repeats = Vec::new();
         let measured = measure(&mut engines, &plan, &mut |done| repeats.push(done)).unwrap();
         assert_eq!(repeats, [1, 2, 3]);
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(m.state_bytes, m.memory.iter().map(|m| m.bytes).sum::<u64>());
         }
         assert_ne!(measured[0].kernels[0].name, measured[1].kernels[0].name);
-        assert!(measure(&mut engines, &Plan { repeat: 0, ..plan }, &mut |_| {}).is_err());
+        assert!(measure(&mut engines, &MeasurementPlan { repeat: 0, ..plan }, &mut |_| {}).is_err());
     }
 
     #[test]

@@ -14,5 +14,5 @@ pub mod trace;
 pub use crate::synthetic::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use ceilings::{Ceilings, ceilings};
 pub use least::{Facts, Least, least, least_among};
-pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};
+pub use measure::{KernelFigures, Measurement, MeasurementPlan, Memory, measure};
 pub use steady::{Steady, steady, steady_after};

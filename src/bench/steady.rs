@@ -1,6 +1,6 @@
 //! Measures steps that are queued without waiting in between, as in training.
 
-use super::measure::{Plan, median, min_max};
+use super::measure::{MeasurementPlan, median, min_max};
 use crate::engine::{Engine, TrainingState};
 use crate::error::{Error, Result};
 use crate::optimiser::Adam;
@@ -45,7 +45,7 @@ pub struct Steady {
 ///
 /// # Errors
 /// `seconds` is not a positive number, a device error, or a loss that is not finite.
-pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Steady> {
+pub fn steady(engine: &mut dyn Engine, plan: &MeasurementPlan, seconds: f64) -> Result<Steady> {
     steady_after(engine, plan, WARM_UP_SECONDS, FEWEST_GROUPS, seconds)
 }
 
@@ -54,7 +54,13 @@ pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Stea
 ///
 /// # Errors
 /// As [`steady`].
-pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: usize, seconds: f64) -> Result<Steady> {
+pub fn steady_after(
+    engine: &mut dyn Engine,
+    plan: &MeasurementPlan,
+    warm_up: f64,
+    fewest: usize,
+    seconds: f64,
+) -> Result<Steady> {
     if !(seconds > 0.0 && seconds.is_finite()) {
         return Err(Error::Config(format!("{seconds} seconds: must be more than 0")));
     }
@@ -125,7 +131,7 @@ mod tests {
         network.set_hidden(&[30, 30]).unwrap();
         let batch = random_spikes(&network, 8, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
-        let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 1 };
+        let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 1 };
         for device in [Device::Cpu, Device::Gpu(None)] {
             let mut engine = device.open(&network, Method::Sparse, &weights).unwrap();
             let steady = steady(engine.as_mut(), &plan, 0.1).unwrap();

@@ -2,7 +2,7 @@
 
 use super::least::Facts;
 use super::measure::{median, step};
-use super::{Plan, random_spikes, scaled_weights};
+use super::{MeasurementPlan, random_spikes, scaled_weights};
 use crate::device::Device;
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ const LEAST_RANGE: f64 = 2.0;
 /// The parameter that changes from point to point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Axis {
+pub enum SweepAxis {
     /// Spike density of the input and of the hidden layers.
     Density,
     /// Neurons per hidden layer.
@@ -34,34 +34,34 @@ pub enum Axis {
     Depth,
 }
 
-impl Axis {
+impl SweepAxis {
     /// The axis as a word of the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Axis::Density => "density",
-            Axis::Neurons => "neurons",
-            Axis::Steps => "steps",
-            Axis::EmptySteps => "empty-steps",
-            Axis::Batch => "batch",
-            Axis::Depth => "depth",
+            SweepAxis::Density => "density",
+            SweepAxis::Neurons => "neurons",
+            SweepAxis::Steps => "steps",
+            SweepAxis::EmptySteps => "empty-steps",
+            SweepAxis::Batch => "batch",
+            SweepAxis::Depth => "depth",
         }
     }
 
     /// The default points.
     pub fn usual_points(self) -> &'static [f64] {
         match self {
-            Axis::Density => &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
-            Axis::Neurons => &[64.0, 256.0, 1024.0, 4096.0, 16384.0],
-            Axis::Steps | Axis::EmptySteps => &[50.0, 150.0, 500.0, 1500.0, 5000.0],
-            Axis::Batch => &[4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0],
-            Axis::Depth => &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0],
+            SweepAxis::Density => &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
+            SweepAxis::Neurons => &[64.0, 256.0, 1024.0, 4096.0, 16384.0],
+            SweepAxis::Steps | SweepAxis::EmptySteps => &[50.0, 150.0, 500.0, 1500.0, 5000.0],
+            SweepAxis::Batch => &[4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0],
+            SweepAxis::Depth => &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0],
         }
     }
 }
 
 /// The values of all parameters except the one that changes.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub struct SweepBase {
     /// The network.
     pub network: Network,
     /// Samples per batch.
@@ -78,7 +78,7 @@ pub struct Base {
 
 /// Limits per point.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub struct PointBudget {
     /// Maximum number of measured steps.
     pub repeat: usize,
     /// Maximum time including preparation. A point that is expected to exceed it is skipped, and measuring stops when it
@@ -135,7 +135,7 @@ pub struct Fit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sweep {
     /// The axis.
-    pub axis: Axis,
+    pub axis: SweepAxis,
     /// The method.
     pub method: Method,
     /// The measured points.
@@ -165,30 +165,30 @@ pub fn fit(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Fit> {
 }
 
 /// The base with the parameter of `axis` replaced by `at`.
-fn place(base: &Base, axis: Axis, at: f64) -> Result<Base> {
+fn place(base: &SweepBase, axis: SweepAxis, at: f64) -> Result<SweepBase> {
     let mut here = base.clone();
     let whole = at.round() as usize;
     match axis {
-        Axis::Density => (here.input_density, here.hidden_density) = (at, at),
-        Axis::Neurons => {
+        SweepAxis::Density => (here.input_density, here.hidden_density) = (at, at),
+        SweepAxis::Neurons => {
             let widths = vec![whole; base.network.hidden.len()];
             here.network.set_hidden(&widths)?;
         }
-        Axis::Steps => here.network.time_steps = whole,
-        Axis::EmptySteps => {
+        SweepAxis::Steps => here.network.time_steps = whole,
+        SweepAxis::EmptySteps => {
             let thinner = base.network.time_steps as f64 / at;
             here.network.time_steps = whole;
             here.input_density = (base.input_density * thinner).min(1.0);
             here.hidden_density = (base.hidden_density * thinner).min(1.0);
         }
-        Axis::Batch => here.batch = whole,
-        Axis::Depth => {
+        SweepAxis::Batch => here.batch = whole,
+        SweepAxis::Depth => {
             let width = base.network.hidden.first().map_or(0, |layer| layer.neurons);
             here.network.set_hidden(&vec![width; whole])?;
         }
     }
     here.network.check()?;
-    if whole == 0 && axis != Axis::Density {
+    if whole == 0 && axis != SweepAxis::Density {
         return Err(Error::field(axis.name(), at, "1 or more"));
     }
     Ok(here)
@@ -201,10 +201,10 @@ fn place(base: &Base, axis: Axis, at: f64) -> Result<Base> {
 pub fn sweep(
     device: Device,
     method: Method,
-    base: &Base,
-    axis: Axis,
+    base: &SweepBase,
+    axis: SweepAxis,
     points: &[f64],
-    budget: &Budget,
+    budget: &PointBudget,
     tell: &mut dyn FnMut(f64),
 ) -> Result<Sweep> {
     let mut done = Sweep {
@@ -244,7 +244,7 @@ pub fn sweep(
 }
 
 /// A rough measure of a point's time: its entries, weights and products.
-fn expected_work(here: &Base, method: Method) -> f64 {
+fn expected_work(here: &SweepBase, method: Method) -> f64 {
     let sizes: Vec<f64> = here.network.sizes().iter().map(|&n| n as f64).collect();
     let rows = (here.batch * here.network.time_steps) as f64;
     let density = |l: usize| match method {
@@ -259,9 +259,9 @@ fn expected_work(here: &Base, method: Method) -> f64 {
 fn measure_point(
     device: Device,
     method: Method,
-    here: &Base,
+    here: &SweepBase,
     at: f64,
-    budget: &Budget,
+    budget: &PointBudget,
     last: &mut Option<(f64, f64)>,
 ) -> Result<std::result::Result<Point, String>> {
     let densities = Densities {
@@ -287,7 +287,7 @@ fn measure_point(
     let clock = Instant::now();
     let batch = random_spikes(&here.network, here.batch, here.input_density, here.seed)?;
     let weights = scaled_weights(&here.network, &batch, here.hidden_density, here.seed)?;
-    let plan = Plan { batch: &batch, weights: &weights, adam: here.adam, repeat: budget.repeat };
+    let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: here.adam, repeat: budget.repeat };
     let mut engine = device.open(&here.network, method, &weights)?;
     let state = TrainingState::new(weights.clone());
     step(engine.as_mut(), &plan)?;
@@ -328,15 +328,15 @@ mod tests {
     use super::*;
     use crate::presets;
 
-    fn base() -> Base {
+    fn base() -> SweepBase {
         let mut network = presets::paper("nmnist").unwrap().network;
         (network.inputs, network.time_steps) = (40, 30);
         network.set_hidden(&[30, 30]).unwrap();
-        Base { network, batch: 8, input_density: 0.03, hidden_density: 0.02, adam: Adam::with_lr(1e-3), seed: 1 }
+        SweepBase { network, batch: 8, input_density: 0.03, hidden_density: 0.02, adam: Adam::with_lr(1e-3), seed: 1 }
     }
 
-    fn budget(seconds: u64) -> Budget {
-        Budget { repeat: 2, time: Duration::from_secs(seconds), bytes: Some(1 << 30) }
+    fn budget(seconds: u64) -> PointBudget {
+        PointBudget { repeat: 2, time: Duration::from_secs(seconds), bytes: Some(1 << 30) }
     }
 
     #[test]
@@ -351,12 +351,12 @@ mod tests {
     #[test]
     fn every_axis_moves_what_it_names_and_counts_it() {
         let cases = [
-            (Axis::Density, [0.01, 0.1]),
-            (Axis::Neurons, [20.0, 80.0]),
-            (Axis::Steps, [20.0, 80.0]),
-            (Axis::EmptySteps, [30.0, 240.0]),
-            (Axis::Batch, [4.0, 16.0]),
-            (Axis::Depth, [1.0, 3.0]),
+            (SweepAxis::Density, [0.01, 0.1]),
+            (SweepAxis::Neurons, [20.0, 80.0]),
+            (SweepAxis::Steps, [20.0, 80.0]),
+            (SweepAxis::EmptySteps, [30.0, 240.0]),
+            (SweepAxis::Batch, [4.0, 16.0]),
+            (SweepAxis::Depth, [1.0, 3.0]),
         ];
         for (axis, points) in cases {
             let mut told = Vec::new();
@@ -368,8 +368,8 @@ mod tests {
             let events = second.events / first.events;
             let slots = second.slots / first.slots;
             match axis {
-                Axis::Density => assert!(events > 5.0 && slots == 1.0, "{events}"),
-                Axis::EmptySteps => assert!((0.5..2.0).contains(&events) && slots == 8.0, "{events}"),
+                SweepAxis::Density => assert!(events > 5.0 && slots == 1.0, "{events}"),
+                SweepAxis::EmptySteps => assert!((0.5..2.0).contains(&events) && slots == 8.0, "{events}"),
                 _ => assert!(events > 1.5 && slots > 1.5, "{axis:?}: {events} {slots}"),
             }
         }
@@ -377,17 +377,17 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named_and_the_rest_goes_on() {
-        let small = Budget { bytes: Some(8 << 20), ..budget(60) };
+        let small = PointBudget { bytes: Some(8 << 20), ..budget(60) };
         let points = [8.0, 60000.0, 0.0];
-        let done = sweep(Device::Cpu, Method::Sparse, &base(), Axis::Batch, &points, &small, &mut |_| {}).unwrap();
+        let done = sweep(Device::Cpu, Method::Sparse, &base(), SweepAxis::Batch, &points, &small, &mut |_| {}).unwrap();
         assert_eq!((done.points.len(), done.skipped.len()), (1, 2), "{done:?}");
         assert!(done.skipped[0].reason.contains("MiB") && done.skipped[1].reason.contains("1 or more"), "{done:?}");
         // The second point has a thousand times the work of the first, which uses up the budget.
         let mut hurried = budget(60);
         hurried.time = Duration::from_micros(1);
         hurried.bytes = Some(1 << 40);
-        let done =
-            sweep(Device::Cpu, Method::Sparse, &base(), Axis::Batch, &[8.0, 8000.0], &hurried, &mut |_| {}).unwrap();
+        let done = sweep(Device::Cpu, Method::Sparse, &base(), SweepAxis::Batch, &[8.0, 8000.0], &hurried, &mut |_| {})
+            .unwrap();
         assert_eq!((done.points[0].steps, done.skipped[0].at), (1, 8000.0), "{done:?}");
         assert!(done.skipped[0].reason.contains("would take"), "{done:?}");
     }

@@ -1,6 +1,6 @@
 //! `spikegrad train`.
 
-use super::eval::{Run, Which};
+use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
 use super::progress::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
@@ -408,7 +408,7 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample through the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let best = Run::read(folder, Which::Best)?;
+    let best = StoredRun::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
     let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;

@@ -45,7 +45,7 @@ impl AtisEvent {
 
 /// An error in a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct AtisFault {
     /// Its byte offset.
     pub byte: usize,
     /// What was found and what was expected.
@@ -67,14 +67,14 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    fn fault(&mut self, byte: usize, what: String) -> Option<Result<AtisEvent, Fault>> {
+    fn fault(&mut self, byte: usize, what: String) -> Option<Result<AtisEvent, AtisFault>> {
         self.at = self.bytes.len();
-        Some(Err(Fault { byte, what }))
+        Some(Err(AtisFault { byte, what }))
     }
 }
 
 impl Iterator for Events<'_> {
-    type Item = Result<AtisEvent, Fault>;
+    type Item = Result<AtisEvent, AtisFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -117,7 +117,7 @@ pub(super) mod tests {
         [x, y, (u8::from(polarity) << 7) | (t_us >> 16) as u8, (t_us >> 8) as u8, t_us as u8]
     }
 
-    fn all(parts: &[[u8; 5]]) -> Result<Vec<AtisEvent>, Fault> {
+    fn all(parts: &[[u8; 5]]) -> Result<Vec<AtisEvent>, AtisFault> {
         events(parts.as_flattened()).collect()
     }
 
@@ -150,7 +150,7 @@ pub(super) mod tests {
         assert_eq!((back.byte, back.what.as_str()), (7, "time 999 µs found, not before 2000 µs expected"));
         let cut: Vec<_> = events(&[good.as_slice(), &good[..3]].concat()).collect();
         assert!(
-            matches!(&cut[..], [Ok(_), Err(Fault { byte: 5, what })] if what == "3 bytes are left, an event has 5")
+            matches!(&cut[..], [Ok(_), Err(AtisFault { byte: 5, what })] if what == "3 bytes are left, an event has 5")
         );
     }
 

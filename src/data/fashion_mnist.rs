@@ -22,20 +22,22 @@ pub const CLASS_NAMES: [&str; CLASSES as usize] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// The published file names of the training and test halves, without `.gz`.
-const TRAIN: Half<&str> = Half { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
-const TEST: Half<&str> = Half { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
+const TRAIN: ImagesAndLabels<&str> =
+    ImagesAndLabels { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
+const TEST: ImagesAndLabels<&str> =
+    ImagesAndLabels { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
 
-const SUBSET_TRAIN: Half<&[u8]> = Half {
+const SUBSET_TRAIN: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     images: include_bytes!("../../assets/fashion-mnist/train-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../assets/fashion-mnist/train-labels-idx1-ubyte.gz"),
 };
-const SUBSET_TEST: Half<&[u8]> = Half {
+const SUBSET_TEST: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     images: include_bytes!("../../assets/fashion-mnist/t10k-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
 };
 
 /// Images and labels of the training or test half: file names, files or bytes.
-struct Half<T> {
+struct ImagesAndLabels<T> {
     images: T,
     labels: T,
 }
@@ -123,9 +125,9 @@ fn file(folder: &Path, name: &str) -> Option<PathBuf> {
 /// As [`idx::read_images`]; also [`Error::Format`] if the numbers of images and labels differ, a label is not below
 /// [`CLASSES`], or the sizes of training and test images differ.
 pub fn load(folder: &Path, code: &LatencyCode) -> Result<(EventSet, EventSet)> {
-    let half = |names: Half<&str>| {
+    let half = |names: ImagesAndLabels<&str>| {
         let path = |name| file(folder, name).unwrap_or_else(|| folder.join(format!("{name}.gz")));
-        let paths = Half { images: path(names.images), labels: path(names.labels) };
+        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
         encode(idx::read_images(&paths.images)?, &idx::read_labels(&paths.labels)?, &paths, code)
     };
     both(folder, || half(TRAIN), || half(TEST))
@@ -137,9 +139,9 @@ pub fn load(folder: &Path, code: &LatencyCode) -> Result<(EventSet, EventSet)> {
 /// Only if the program was built with damaged files.
 pub fn load_subset(code: &LatencyCode) -> Result<(EventSet, EventSet)> {
     let folder = Path::new("assets/fashion-mnist");
-    let half = |names: Half<&str>, bytes: Half<&[u8]>| {
+    let half = |names: ImagesAndLabels<&str>, bytes: ImagesAndLabels<&[u8]>| {
         let path = |name| folder.join(format!("{name}.gz"));
-        let paths = Half { images: path(names.images), labels: path(names.labels) };
+        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
         let images = idx::images_from(bytes.images, &paths.images)?;
         encode(images, &idx::labels_from(bytes.labels, &paths.labels)?, &paths, code)
     };
@@ -167,7 +169,7 @@ fn both(
     Ok((train, test))
 }
 
-fn encode(images: Images, labels: &[u8], paths: &Half<PathBuf>, code: &LatencyCode) -> Result<EventSet> {
+fn encode(images: Images, labels: &[u8], paths: &ImagesAndLabels<PathBuf>, code: &LatencyCode) -> Result<EventSet> {
     if images.len() != labels.len() {
         return Err(Error::format(
             &paths.labels,
@@ -209,7 +211,7 @@ mod tests {
         folder
     }
 
-    fn write(folder: &Path, names: Half<&str>, width: usize, pixels: &[u8], labels: &[u8]) {
+    fn write(folder: &Path, names: ImagesAndLabels<&str>, width: usize, pixels: &[u8], labels: &[u8]) {
         let images = Images { height: 1, width, pixels: pixels.to_vec() };
         idx::write_images(File::create(folder.join(names.images)).unwrap(), &images).unwrap();
         idx::write_labels(File::create(folder.join(names.labels)).unwrap(), labels).unwrap();

@@ -16,14 +16,14 @@ pub(crate) fn inflated(compressed: u64) -> u64 {
 /// Decompresses a gzip file, which may have several streams. Exceeding [`inflated`] is an error of kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub(crate) struct Gunzip<R> {
-    decoder: MultiGzDecoder<Counted<R>>,
+    decoder: MultiGzDecoder<CountingReader<R>>,
     inflated: u64,
 }
 
 impl<R: BufRead> Gunzip<R> {
     pub(crate) fn new(source: R) -> Self {
         // The single-stream decoder would ignore data after the first stream.
-        Gunzip { decoder: MultiGzDecoder::new(Counted { source, bytes: 0 }), inflated: 0 }
+        Gunzip { decoder: MultiGzDecoder::new(CountingReader { source, bytes: 0 }), inflated: 0 }
     }
 }
 
@@ -46,12 +46,12 @@ impl<R: BufRead> Read for Gunzip<R> {
 }
 
 /// Counts the bytes read from `source`.
-struct Counted<R> {
+struct CountingReader<R> {
     source: R,
     bytes: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(out)?;
         self.bytes += n as u64;
@@ -59,7 +59,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Counted<R> {
+impl<R: BufRead> BufRead for CountingReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.source.fill_buf()
     }

@@ -113,7 +113,7 @@ struct Loaded {
 }
 
 /// A data set of recordings: how its halves are found and opened.
-struct Kind {
+struct RecordedSet {
     name: &'static str,
     variable: &'static str,
     remedy: &'static str,
@@ -125,7 +125,7 @@ struct Kind {
     checksum: fn(&Path) -> Result<String>,
 }
 
-const NMNIST: Kind = Kind {
+const NMNIST: RecordedSet = RecordedSet {
     name: "N-MNIST",
     variable: nmnist::VARIABLE,
     remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
@@ -137,7 +137,7 @@ const NMNIST: Kind = Kind {
     checksum: nmnist::NMnist::checksum,
 };
 
-const SHD: Kind = Kind {
+const SHD: RecordedSet = RecordedSet {
     name: "SHD",
     variable: shd::VARIABLE,
     remedy: "shd_train.h5 and shd_test.h5 of SHD",
@@ -149,14 +149,14 @@ const SHD: Kind = Kind {
     checksum: cache::checksum_of_file,
 };
 
-impl Kind {
+impl RecordedSet {
     /// Whether cached samples are plausible for this data set. The cache is not trusted.
     fn could_hold(&self, set: &EventSet) -> bool {
         !set.is_empty() && set.neurons() == self.neurons && set.labels().iter().all(|&label| label < self.classes)
     }
 }
 
-fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+fn load_recordings(kind: &RecordedSet, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let Some(folder) = options.folder.map(Path::to_path_buf).or(variable) else {
         return Err(Error::Data(format!(
@@ -189,7 +189,7 @@ fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Lo
 }
 
 /// Reads a half from the cache or from its source.
-fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
+fn load_half(kind: &RecordedSet, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
     let facts = std::fs::metadata(path).map_err(Error::io(path))?;
     // The size of a folder is not known before it is read; it is treated as large.
     let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };

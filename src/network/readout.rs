@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The last layer, with one neuron and one logit per class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
+#[serde(try_from = "ReadoutFields", into = "ReadoutFields")]
 #[non_exhaustive]
 pub enum Readout {
     /// Leaky integrators, which neither spike nor reset.
@@ -184,7 +184,7 @@ impl Integrator {
 /// The field `kind` of a readout in files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum ReadoutKind {
     #[default]
     Integrator,
     SpikeCount,
@@ -194,9 +194,9 @@ enum Kind {
 /// integrators.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct ReadoutFields {
     #[serde(default)]
-    kind: Kind,
+    kind: ReadoutKind,
     classes: usize,
     tau_ms: f64,
     init: Option<Initialisation>,
@@ -215,10 +215,10 @@ struct Fields {
     b_th: Option<f64>,
 }
 
-impl TryFrom<Fields> for Readout {
+impl TryFrom<ReadoutFields> for Readout {
     type Error = String;
 
-    fn try_from(f: Fields) -> std::result::Result<Self, String> {
+    fn try_from(f: ReadoutFields) -> std::result::Result<Self, String> {
         let spiking = [
             ("cell", f.cell.is_some()),
             ("v_th", f.v_th.is_some()),
@@ -236,7 +236,7 @@ impl TryFrom<Fields> for Readout {
             None => Ok(()),
         };
         match f.kind {
-            Kind::Integrator => {
+            ReadoutKind::Integrator => {
                 others(&spiking, "integrator")?;
                 let usual = Readout::max(f.classes);
                 Ok(Readout::Integrator(Integrator {
@@ -248,7 +248,7 @@ impl TryFrom<Fields> for Readout {
                     ..usual
                 }))
             }
-            Kind::SpikeCount => {
+            ReadoutKind::SpikeCount => {
                 others(&integrating, "spike_count")?;
                 let usual = SpikingLayer::lif(f.classes);
                 Ok(Readout::SpikeCount(SpikingLayer {
@@ -271,18 +271,20 @@ impl TryFrom<Fields> for Readout {
     }
 }
 
-impl From<Readout> for Fields {
+impl From<Readout> for ReadoutFields {
     fn from(readout: Readout) -> Self {
-        let common = Fields {
+        let common = ReadoutFields {
             classes: readout.classes(),
             bias: readout.bias(),
             init: Some(readout.init()),
-            ..Fields::default()
+            ..ReadoutFields::default()
         };
         match readout {
-            Readout::Integrator(r) => Fields { tau_ms: r.tau_ms, gain: Some(r.gain), logits: Some(r.logits), ..common },
-            Readout::SpikeCount(layer) => Fields {
-                kind: Kind::SpikeCount,
+            Readout::Integrator(r) => {
+                ReadoutFields { tau_ms: r.tau_ms, gain: Some(r.gain), logits: Some(r.logits), ..common }
+            }
+            Readout::SpikeCount(layer) => ReadoutFields {
+                kind: ReadoutKind::SpikeCount,
                 tau_ms: layer.tau_ms,
                 cell: Some(layer.cell),
                 v_th: Some(layer.v_th),

@@ -1,6 +1,6 @@
 //! The curves of a training run: loss, accuracy, activity and spike density over epochs.
 
-use super::panel::{Axis, Entry, LEFT, draw_line, draw_remark, drawable, extent, panel};
+use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_remark, drawable, extent, panel};
 use super::{Area, BLUE, Drawn, VERMILLION, draw, draw_title, layer_colour, px, save};
 use crate::error::Result;
 use image::RgbImage;
@@ -96,9 +96,14 @@ fn loss_axis(loss: &Curve) -> Axis {
 
 fn draw_panel(cell: &Area, title: &str, curves: &[Curve], epochs: &Axis, y: &Axis) -> Drawn {
     let known: Vec<&Curve> = curves.iter().filter(|c| c.points.iter().any(|p| drawable(p.1))).collect();
-    let entry =
-        |curve: &&Curve| Entry { name: curve.name.clone(), role: "", colour: curve.colour, stroke: 3.0, marker: false };
-    let legend: Vec<Entry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
+    let entry = |curve: &&Curve| LegendEntry {
+        name: curve.name.clone(),
+        role: "",
+        colour: curve.colour,
+        stroke: 3.0,
+        marker: false,
+    };
+    let legend: Vec<LegendEntry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
     let cell = cell.margin(0, px(14.0), px(MARGIN), px(36.0));
     let plot = panel(&cell, (title, "", &legend), (epochs, y), true)?;
     if known.is_empty() {

@@ -1,6 +1,6 @@
 //! Curves on two logarithmic axes, with marked points.
 
-use super::panel::{Axis, Entry, LEFT, draw_line, draw_marker, draw_remark, drawable, extent, panel};
+use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_marker, draw_remark, drawable, extent, panel};
 use super::{Drawn, FAINT, INK, draw, draw_title, layer_colour, px, save, text, width, write};
 use crate::error::Result;
 use image::RgbImage;
@@ -73,14 +73,14 @@ fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
         draw_title(area, &lines.title, MARGIN + LEFT, TITLE)?;
         let (_, body) = area.split_vertically(px(TITLE));
         let cell = body.margin(0, px(14.0), px(MARGIN), px(36.0));
-        let entry = |(k, line): (usize, &Line)| Entry {
+        let entry = |(k, line): (usize, &Line)| LegendEntry {
             name: line.name.clone(),
             role: "",
             colour: layer_colour(k),
             stroke: 3.0,
             marker: false,
         };
-        let legend: Vec<Entry> = lines.lines.iter().enumerate().map(entry).collect();
+        let legend: Vec<LegendEntry> = lines.lines.iter().enumerate().map(entry).collect();
         let plot = panel(&cell, (&lines.panel, "", &legend), (&axes.0, &axes.1), true)?;
         if points().next().is_none() {
             return draw_remark(&plot, "no values");

@@ -145,7 +145,7 @@ fn round_ticks(range: &Range<f64>, most: usize, least_step: f64) -> (Vec<f64>, f
 }
 
 /// A line of a legend: a sample of the curve and its name.
-pub struct Entry {
+pub struct LegendEntry {
     /// The curve's name, truncated if there is no room.
     pub name: String,
     /// Text after the name, never truncated.
@@ -163,7 +163,7 @@ pub struct Entry {
 /// `note` is written in small type at the right of the head if there is no `legend`.
 pub fn panel<'a>(
     area: &Area<'a>,
-    (title, note, legend): (&str, &str, &[Entry]),
+    (title, note, legend): (&str, &str, &[LegendEntry]),
     (x, y): (&Axis, &Axis),
     x_written: bool,
 ) -> Drawn<Plot<'a>> {
@@ -197,7 +197,7 @@ pub fn panel<'a>(
     Ok(plot)
 }
 
-fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
+fn draw_head(head: &Area, title: &str, note: &str, legend: &[LegendEntry]) -> Drawn {
     let (right, height) = head.dim_in_pixel();
     let (right, middle) = (right as i32, height as i32 - px(HEAD_LINE));
     let style = text(29.0, INK, HPos::Left, VPos::Center);

@@ -1,6 +1,6 @@
 //! The spike raster of a sample: each layer's spikes over time, and the readout's potentials below.
 
-use super::panel::{self, Axis, BOTTOM, Entry, HEAD, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
+use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{Area, Drawn, FAINT, GREEN, INK, VERMILLION, draw, draw_title, layer_colour, px, save};
 use crate::error::Result;
 use image::RgbImage;
@@ -127,7 +127,7 @@ fn draw_readout(area: &Area, raster: &Raster, dt: f64, time: &Axis) -> Drawn {
         Some(name) => name.clone(),
         None => format!("class {class}"),
     };
-    let entry = |name, role, colour, stroke, marker| Entry { name, role, colour, stroke, marker };
+    let entry = |name, role, colour, stroke, marker| LegendEntry { name, role, colour, stroke, marker };
     let mut legend = Vec::new();
     if right {
         legend.push(entry(name(label), " (label, predicted)", GREEN, 5.0, true));

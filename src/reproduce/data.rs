@@ -1,7 +1,7 @@
 //! Figures 6 to 8: samples of the data sets as dots.
 
 use super::figure::{Content, Figure};
-use super::job::Job;
+use super::job::FigureJob;
 use crate::error::Result;
 use crate::plot::{ChartAxis, ChartPanel, Colour, Series, Style};
 use crate::presets;
@@ -15,7 +15,7 @@ type Spike = (f64, f64, f64, usize);
 
 /// Draws the first test samples of a preset: one per seed, up to 4. Images of `side` × `side` pixels are shown from the
 /// front and from the side, other samples as unit over time.
-fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
+fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figure> {
     let samples = job.seeds().len().min(4);
     let data = job.data(preset, usize::MAX, usize::MAX)?;
     let network = presets::paper(preset)?.network;
@@ -93,16 +93,16 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
 }
 
 /// Fashion-MNIST.
-pub fn fig_6(job: &mut Job) -> Result<Figure> {
+pub fn fig_6(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "fmnist", Some(28))
 }
 
 /// N-MNIST.
-pub fn fig_7(job: &mut Job) -> Result<Figure> {
+pub fn fig_7(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "nmnist", Some(34))
 }
 
 /// SHD.
-pub fn fig_8(job: &mut Job) -> Result<Figure> {
+pub fn fig_8(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "shd", None)
 }

@@ -1,6 +1,6 @@
 //! Finished figures and the files written for them.
 
-use super::job::Job;
+use super::job::FigureJob;
 use super::machine::Machine;
 use super::{Item, Scale};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ pub const COLUMNS: [&str; 11] =
     ["machine", "adapter", "panel", "series", "x_name", "x", "y_name", "mean", "standard_error", "values", "paper"];
 
 /// Writes CSV, PNG and the settings of a figure into the folder, and returns their paths.
-pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
+pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
     let machine = Machine::here();
     let folder = &job.options.out;
     let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));

@@ -1,7 +1,7 @@
 //! Figure 23: differences between the masked and the unmasked gradient.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Job, numbers};
+use super::job::{FigureJob, numbers};
 use super::paper::SETS;
 use super::training::{Recipe, config, run, run_folder};
 use crate::engine::Method;
@@ -30,7 +30,13 @@ fn differences(sparse: &Matrix, dense: &Matrix) -> [f64; 3] {
 }
 
 /// The gradient of every layer with this method and backward threshold.
-fn gradient(job: &Job, config: &RunConfig, weights: &Weights, batch: &EventSet, unmasked: bool) -> Result<Weights> {
+fn gradient(
+    job: &FigureJob,
+    config: &RunConfig,
+    weights: &Weights,
+    batch: &EventSet,
+    unmasked: bool,
+) -> Result<Weights> {
     let mut network = config.network.clone();
     if unmasked {
         network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
@@ -41,7 +47,7 @@ fn gradient(job: &Job, config: &RunConfig, weights: &Weights, batch: &EventSet, 
 }
 
 /// The differences of each layer during training.
-pub fn fig_23(job: &mut Job) -> Result<Figure> {
+pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
     let epochs = job.pick(20, 4, 2);
     let hidden = job.pick(200, 100, 12);
     let (limit, tested) = (job.pick(usize::MAX, 1000, 64), job.pick(usize::MAX, 100, 40));

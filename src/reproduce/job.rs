@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The computation of a figure.
-pub struct Job<'a> {
+pub struct FigureJob<'a> {
     /// The options.
     pub options: &'a Options,
     pub(super) stop: &'a AtomicBool,
@@ -48,11 +48,11 @@ impl Data {
     }
 }
 
-impl<'a> Job<'a> {
+impl<'a> FigureJob<'a> {
     pub(super) fn new(options: &'a Options, stop: &'a AtomicBool, tell: &'a mut dyn FnMut(&str)) -> Result<Self> {
         let store = Store::open(&options.out)?;
         let (data, infos) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Job { options, stop, tell, store, data, infos, notes: Vec::new(), computed: 0, reused: 0 })
+        Ok(FigureJob { options, stop, tell, store, data, infos, notes: Vec::new(), computed: 0, reused: 0 })
     }
 
     /// Selects a value by the scale.

@@ -1,7 +1,7 @@
 //! Figures 15 to 19: memory that a training step requires in addition to weights, moments and the batch.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::Job;
+use super::job::FigureJob;
 use super::paper::{MEMORY_SAVED, SETS};
 use super::timing::{METHODS, density, fitting};
 use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
@@ -30,7 +30,7 @@ struct Place {
 }
 
 impl Along {
-    fn places(self, job: &Job) -> Vec<Place> {
+    fn places(self, job: &FigureJob) -> Vec<Place> {
         let base = Place { hidden: job.pick(200, 100, 8), batch: job.pick(256, 16, 4), steps: None, depth: 2 };
         let points = match self {
             Along::Hidden => job.pick(vec![200, 400, 600, 800, 1000], vec![50, 100, 200, 400], vec![8, 16]),
@@ -67,7 +67,7 @@ impl Along {
 }
 
 /// Bytes of a step of each method that fits into memory: `{"sparse": bytes, ..}`.
-fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> {
+fn point(job: &mut FigureJob, preset: &str, place: Place, seed: u64) -> Result<Value> {
     let mut network = presets::paper(preset)?.network;
     network.set_hidden(&vec![place.hidden; place.depth])?;
     network.time_steps = place.steps.unwrap_or(network.time_steps);
@@ -97,7 +97,7 @@ type Drawn = (&'static str, Option<f64>);
 
 /// A figure of memory. `curves` gives the values of a point.
 fn figure(
-    job: &mut Job,
+    job: &mut FigureJob,
     along: Along,
     y: ChartAxis,
     what: &str,
@@ -143,7 +143,7 @@ fn figure(
     Ok(Figure { caption, content: Content::Curves { panels, rows, paper: String::new() }, settings, adapter })
 }
 
-fn memory(job: &mut Job, along: Along) -> Result<Figure> {
+fn memory(job: &mut FigureJob, along: Along) -> Result<Figure> {
     figure(job, along, ChartAxis::log("memory of a step, MiB"), "Memory", &|point| {
         let mib = |name: &str| Some(point[name].as_f64()? / f64::from(1 << 20));
         METHODS.iter().map(|(_, name)| (*name, mib(name))).collect()
@@ -151,27 +151,27 @@ fn memory(job: &mut Job, along: Along) -> Result<Figure> {
 }
 
 /// Memory by hidden neurons.
-pub fn fig_15(job: &mut Job) -> Result<Figure> {
+pub fn fig_15(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Hidden)
 }
 
 /// Memory by batch.
-pub fn fig_16(job: &mut Job) -> Result<Figure> {
+pub fn fig_16(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Batch)
 }
 
 /// Memory by time steps.
-pub fn fig_17(job: &mut Job) -> Result<Figure> {
+pub fn fig_17(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Steps)
 }
 
 /// Memory by hidden layers.
-pub fn fig_18(job: &mut Job) -> Result<Figure> {
+pub fn fig_18(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Depth)
 }
 
 /// Memory saved.
-pub fn fig_19(job: &mut Job) -> Result<Figure> {
+pub fn fig_19(job: &mut FigureJob) -> Result<Figure> {
     let y = ChartAxis { range: Some((0.0, 100.0)), ..ChartAxis::linear("memory saved, %") };
     let [least, most] = MEMORY_SAVED;
     let what =

@@ -33,7 +33,7 @@ use crate::data::{Cache, data_set};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use figure::Figure;
-use job::Job;
+use job::FigureJob;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct Item {
     pub title: &'static str,
     /// What it measures.
     pub measures: &'static str,
-    compute: fn(&mut Job) -> Result<Figure>,
+    compute: fn(&mut FigureJob) -> Result<Figure>,
 }
 
 macro_rules! items {
@@ -154,7 +154,7 @@ pub fn reproduce(item: &Item, options: &Options, stop: &AtomicBool, tell: &mut d
     if options.seeds == Some(0) {
         return Err(Error::field("seeds", 0, "1 or more"));
     }
-    let mut job = Job::new(options, stop, tell)?;
+    let mut job = FigureJob::new(options, stop, tell)?;
     let figure = (item.compute)(&mut job)?;
     let files = figure::write(item, figure, &job)?;
     Ok(Done { files, computed: job.computed, reused: job.reused, notes: job.notes })

@@ -1,7 +1,7 @@
 //! Appendix B: multiply-adds that the gpu device's kernels execute, compared with the predicted complexity.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Job, numbers};
+use super::job::{FigureJob, numbers};
 use super::paper::SETS;
 use super::timing::{density, network};
 use crate::bench::{Facts, TARGET_DENSITY, least_among, random_spikes, scaled_weights};
@@ -80,7 +80,7 @@ fn adapter(device: Device) -> Result<Option<usize>> {
 }
 
 /// Counted and predicted multiply-adds over hidden neurons.
-pub fn appendix_b(job: &mut Job) -> Result<Figure> {
+pub fn appendix_b(job: &mut FigureJob) -> Result<Figure> {
     let sizes = job.pick(vec![100, 200, 400, 800], vec![50, 100, 200], vec![16, 32]);
     let batch = job.pick(64, 8, 2);
     let adapter = adapter(job.options.device)?;

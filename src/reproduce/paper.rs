@@ -10,7 +10,7 @@ pub const SETS: [&str; 3] = ["fmnist", "nmnist", "shd"];
 pub const TIMES_SOURCE: &str = "hollow: the paper's (RTX 6000, B 256, layer 2)";
 
 /// The values of a preset with a given layer size.
-pub struct Measured {
+pub struct PaperValues {
     /// The preset.
     pub preset: &'static str,
     /// Neurons of both hidden layers.
@@ -35,12 +35,12 @@ const fn measured(
     backward_speed_up: f64,
     overall_speed_up: f64,
     active: [f64; 2],
-) -> Measured {
-    Measured { preset, hidden, forward_ms, backward_ms, backward_speed_up, overall_speed_up, active }
+) -> PaperValues {
+    PaperValues { preset, hidden, forward_ms, backward_ms, backward_speed_up, overall_speed_up, active }
 }
 
 /// All values that depend on the layer size.
-pub const MEASURED: [Measured; 6] = [
+pub const MEASURED: [PaperValues; 6] = [
     measured("fmnist", 200, [57.0, 56.0], [31.0, 5.1], 6.1, 1.45, [1.06, 0.87]),
     measured("fmnist", 1000, [56.0, 58.0], [135.0, 23.0], 5.9, 2.36, [1.08, 0.71]),
     measured("nmnist", 200, [171.0, 186.0], [236.0, 6.8], 35.0, 2.11, [1.12, 0.75]),
@@ -50,7 +50,7 @@ pub const MEASURED: [Measured; 6] = [
 ];
 
 /// The values of the preset with this layer size, if they are known.
-pub fn at(preset: &str, hidden: usize) -> Option<&'static Measured> {
+pub fn at(preset: &str, hidden: usize) -> Option<&'static PaperValues> {
     MEASURED.iter().find(|m| m.preset == preset && m.hidden == hidden)
 }
 

@@ -1,7 +1,7 @@
 //! Table 3: settings of the presets.
 
 use super::figure::{Content, Figure};
-use super::job::Job;
+use super::job::FigureJob;
 use crate::error::Result;
 use crate::network::{Initialisation, Integrator, Logits, ReadoutGain};
 use crate::presets;
@@ -68,7 +68,7 @@ fn of_hidden(config: &RunConfig, value: fn(&crate::network::SpikingLayer) -> f64
 }
 
 /// All settings of all presets, the paper's and ours. Ours are highlighted if they differ.
-pub fn table_3(job: &mut Job) -> Result<Figure> {
+pub fn table_3(job: &mut FigureJob) -> Result<Figure> {
     let mut head = vec!["setting".to_string()];
     let mut columns = Vec::new();
     for preset in presets::NAMES {

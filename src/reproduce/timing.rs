@@ -2,10 +2,10 @@
 //! baselines.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::Job;
-use super::paper::{self, Measured, SETS, TIMES_SOURCE};
+use super::job::FigureJob;
+use super::paper::{self, PaperValues, SETS, TIMES_SOURCE};
 use super::usual_name;
-use crate::bench::{Plan, TARGET_DENSITY, measure, random_spikes, scaled_weights};
+use crate::bench::{MeasurementPlan, TARGET_DENSITY, measure, random_spikes, scaled_weights};
 use crate::data::data_set;
 use crate::engine::Method;
 use crate::error::{Error, Result};
@@ -38,7 +38,12 @@ pub fn network(preset: &str, hidden: usize) -> Result<Network> {
 }
 
 /// The methods whose step fits into memory; the others are noted.
-pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Result<Vec<(Method, &'static str)>> {
+pub fn fitting(
+    job: &mut FigureJob,
+    network: &Network,
+    batch: usize,
+    input: f64,
+) -> Result<Vec<(Method, &'static str)>> {
     let densities = Densities { input, spikes: TARGET_DENSITY, active: 2.0 * TARGET_DENSITY };
     let device = job.options.device.resolve_for(network, Method::Sparse);
     let mut fit = Vec::new();
@@ -53,7 +58,7 @@ pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Re
 }
 
 /// The first training samples, or random spikes with the data set's density if it is missing.
-fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64) -> Result<(EventSet, String)> {
+fn input(job: &mut FigureJob, preset: &str, network: &Network, batch: usize, seed: u64) -> Result<(EventSet, String)> {
     match job.data(preset, usize::MAX, usize::MAX) {
         Ok(data) if data.set.train.len() >= batch => Ok((data.set.train.head(batch), data.name.clone())),
         Ok(_) | Err(Error::Data(_)) => {
@@ -67,7 +72,7 @@ fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64
 }
 
 /// Times of all methods, which take turns: `{"sparse": [forward, backward, step], ..}`, ms.
-fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) -> Result<Value> {
+fn timed(job: &mut FigureJob, preset: &str, hidden: usize, batch: usize, seed: u64) -> Result<Value> {
     let network = network(preset, hidden)?;
     let info = job.info(&network)?;
     let repeat = job.pick(10, 3, 1);
@@ -81,7 +86,7 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
         let open = |(method, _): &(Method, &str)| job.options.device.open(&network, *method, &weights);
         let mut engines = methods.iter().map(open).collect::<Result<Vec<_>>>()?;
         let adam = presets::paper(preset)?.adam;
-        let plan = Plan { batch: &events, weights: &weights, adam, repeat };
+        let plan = MeasurementPlan { batch: &events, weights: &weights, adam, repeat };
         let measured = measure(&mut engines, &plan, &mut |_| {})?;
         let times = methods.iter().zip(measured).map(|((_, name), m)| {
             let times = json!([m.forward_ms, m.backward_ms, m.step_ms]);
@@ -93,14 +98,14 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
 
 /// A part of a step.
 #[derive(Clone, Copy)]
-enum Part {
+enum StepPart {
     Forward = 0,
     Backward = 1,
     Step = 2,
 }
 
 /// The time of a part; `None` if it was not measured.
-fn time(point: &Value, method: &str, part: Part) -> Option<f64> {
+fn time(point: &Value, method: &str, part: StepPart) -> Option<f64> {
     point[method][part as usize].as_f64()
 }
 
@@ -112,7 +117,7 @@ enum Along {
 }
 
 /// The points of an axis: (neurons, batch).
-fn places(job: &Job, along: Along) -> Vec<(usize, usize)> {
+fn places(job: &FigureJob, along: Along) -> Vec<(usize, usize)> {
     let hidden = job.pick(vec![200, 400, 600, 800, 1000], vec![50, 100, 200], vec![8, 16]);
     let batches = job.pick(vec![32, 64, 128, 256, 512], vec![8, 16, 32], vec![2, 4]);
     let (fixed_hidden, fixed_batch) = (job.pick(200, 100, 8), job.pick(256, 32, 4));
@@ -127,12 +132,12 @@ type Drawn = (&'static str, Option<f64>, Option<f64>);
 
 /// A figure of times. `curves` gives the values of a point.
 fn figure(
-    job: &mut Job,
+    job: &mut FigureJob,
     along: Along,
     y: ChartAxis,
     level: Option<f64>,
     what: &str,
-    curves: &dyn Fn(&Value, Option<&Measured>) -> Vec<Drawn>,
+    curves: &dyn Fn(&Value, Option<&PaperValues>) -> Vec<Drawn>,
 ) -> Result<Figure> {
     let places = places(job, along);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
@@ -176,17 +181,17 @@ fn figure(
     Ok(Figure { caption, content, settings, adapter })
 }
 
-fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
+fn times(job: &mut FigureJob, along: Along, part: StepPart) -> Result<Figure> {
     let what = match part {
-        Part::Forward => "Time of the forward pass, including the loss",
-        Part::Backward => "Time of the backward pass, without the update (on the cpu device including it)",
-        Part::Step => "Time of a step",
+        StepPart::Forward => "Time of the forward pass, including the loss",
+        StepPart::Backward => "Time of the backward pass, without the update (on the cpu device including it)",
+        StepPart::Step => "Time of a step",
     };
     figure(job, along, ChartAxis::log("time, ms"), None, what, &|point, paper| {
-        let of_paper = |m: &Measured, k: usize| match part {
-            Part::Forward => Some(m.forward_ms[k]),
-            Part::Backward => Some(m.backward_ms[k]),
-            Part::Step => None,
+        let of_paper = |m: &PaperValues, k: usize| match part {
+            StepPart::Forward => Some(m.forward_ms[k]),
+            StepPart::Backward => Some(m.backward_ms[k]),
+            StepPart::Step => None,
         };
         let curve = |(_, name): &(Method, &'static str)| {
             // The paper's dense baseline is a loop over time in eager mode.
@@ -201,15 +206,15 @@ fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
     })
 }
 
-fn speed_ups(job: &mut Job, part: Part) -> Result<Figure> {
+fn speed_ups(job: &mut FigureJob, part: StepPart) -> Result<Figure> {
     let what = match part {
-        Part::Backward => "Time of the dense backward pass / time of the sparse one",
+        StepPart::Backward => "Time of the dense backward pass / time of the sparse one",
         _ => "Time of a dense training step / time of a sparse one, including the update",
     };
     figure(job, Along::Hidden, ChartAxis::log("times as fast"), Some(1.0), what, &|point, paper| {
         let over = |name: &str| Some(time(point, name, part)? / time(point, "sparse", part)?);
         let known =
-            paper.map(|m| if matches!(part, Part::Backward) { m.backward_speed_up } else { m.overall_speed_up });
+            paper.map(|m| if matches!(part, StepPart::Backward) { m.backward_speed_up } else { m.overall_speed_up });
         vec![
             ("over fused dense", over("fused dense"), None),
             ("over reference-style dense", over("reference-style dense"), known),
@@ -218,31 +223,31 @@ fn speed_ups(job: &mut Job, part: Part) -> Result<Figure> {
 }
 
 /// Forward time by hidden neurons.
-pub fn fig_11(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Hidden, Part::Forward)
+pub fn fig_11(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Hidden, StepPart::Forward)
 }
 
 /// Forward time by batch.
-pub fn fig_12(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Batch, Part::Forward)
+pub fn fig_12(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Batch, StepPart::Forward)
 }
 
 /// Backward time by hidden neurons.
-pub fn fig_13(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Hidden, Part::Backward)
+pub fn fig_13(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Hidden, StepPart::Backward)
 }
 
 /// Backward time by batch.
-pub fn fig_14(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Batch, Part::Backward)
+pub fn fig_14(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Batch, StepPart::Backward)
 }
 
 /// Speed-up of the backward pass.
-pub fn fig_20(job: &mut Job) -> Result<Figure> {
-    speed_ups(job, Part::Backward)
+pub fn fig_20(job: &mut FigureJob) -> Result<Figure> {
+    speed_ups(job, StepPart::Backward)
 }
 
 /// Speed-up of the whole step.
-pub fn fig_21(job: &mut Job) -> Result<Figure> {
-    speed_ups(job, Part::Step)
+pub fn fig_21(job: &mut FigureJob) -> Result<Figure> {
+    speed_ups(job, StepPart::Step)
 }

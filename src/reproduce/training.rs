@@ -1,7 +1,7 @@
 //! Figures 9, 10 and 22, and test accuracy: results of training runs.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Data, Job};
+use super::job::{Data, FigureJob};
 use super::paper::{self, SETS};
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
@@ -23,11 +23,11 @@ use std::sync::Arc;
 /// # Errors
 /// As [`train`], and errors of `finish`.
 pub fn trained(
-    job: &mut Job,
+    job: &mut FigureJob,
     data: &Data,
     config: &RunConfig,
     what: &str,
-    finish: impl FnOnce(&mut Job, &TrainingState) -> Result<Value>,
+    finish: impl FnOnce(&mut FigureJob, &TrainingState) -> Result<Value>,
 ) -> Result<(Vec<EpochRecord>, Value)> {
     let info = job.info(&config.network)?;
     let key = json!([data.key(), config.to_toml()?]);
@@ -44,13 +44,13 @@ pub fn trained(
 }
 
 /// The folder of an unfinished run.
-pub fn run_folder(job: &Job, config: &RunConfig, key: &Value) -> PathBuf {
+pub fn run_folder(job: &FigureJob, config: &RunConfig, key: &Value) -> PathBuf {
     let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
     job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset))
 }
 
 /// Runs to the end, continuing an interrupted run; returns the run's folder and the trained state.
-pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
+pub fn run(job: &mut FigureJob, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
     let folder = run_folder(job, config, key);
     let weights = Weights::init(&config.network, config.seed);
     let mut engine = job.options.device.open(&config.network, config.method, &weights)?;
@@ -106,7 +106,7 @@ pub struct Recipe {
 ///
 /// # Errors
 /// An unknown preset.
-pub fn config(job: &Job, preset: &str, recipe: Recipe, unmasked: bool, seed: u64) -> Result<RunConfig> {
+pub fn config(job: &FigureJob, preset: &str, recipe: Recipe, unmasked: bool, seed: u64) -> Result<RunConfig> {
     let mut config = if recipe.ours { presets::ours(preset)? } else { presets::paper(preset)? };
     config.method = Method::Sparse;
     if unmasked {
@@ -121,11 +121,11 @@ pub fn config(job: &Job, preset: &str, recipe: Recipe, unmasked: bool, seed: u64
 }
 
 /// Maximum numbers of training and test samples.
-pub fn limits(job: &Job) -> (usize, usize) {
+pub fn limits(job: &FigureJob) -> (usize, usize) {
     (job.pick(usize::MAX, 1500, 64), job.pick(usize::MAX, 400, 40))
 }
 
-fn adapter(job: &mut Job, preset: &str) -> Result<String> {
+fn adapter(job: &mut FigureJob, preset: &str) -> Result<String> {
     let info = job.info(&presets::paper(preset)?.network)?;
     Ok(format!("{}: {} ({})", info.kind, info.name, info.detail))
 }
@@ -135,13 +135,13 @@ fn percent(fraction: f64) -> f64 {
 }
 
 /// A figure of curves, with the paper's values as hollow marks.
-fn curves(job: &mut Job, caption: String, panels: Vec<Panel>, rows: Vec<Row>, settings: Value) -> Result<Figure> {
+fn curves(job: &mut FigureJob, caption: String, panels: Vec<Panel>, rows: Vec<Row>, settings: Value) -> Result<Figure> {
     let content = Content::Curves { panels, rows, paper: "hollow: the paper's".into() };
     Ok(Figure { caption, content, settings, adapter: adapter(job, "fmnist")? })
 }
 
 /// Activity of both hidden layers over their size.
-pub fn fig_9(job: &mut Job) -> Result<Figure> {
+pub fn fig_9(job: &mut FigureJob) -> Result<Figure> {
     let sizes = job.pick(vec![200, 400, 600, 800, 1000], vec![100, 200, 400], vec![10, 20]);
     let recipe =
         Recipe { ours: false, epochs: job.pick(Some(20), Some(3), Some(1)), batch: job.pick(None, Some(64), Some(32)) };
@@ -181,7 +181,7 @@ pub fn fig_9(job: &mut Job) -> Result<Figure> {
 const GRADIENTS: [(&str, bool); 2] = [("sparse (B_th = 0.2)", false), ("dense, unmasked", true)];
 
 /// Loss over epochs.
-pub fn fig_10(job: &mut Job) -> Result<Figure> {
+pub fn fig_10(job: &mut FigureJob) -> Result<Figure> {
     let hidden = job.pick(200, 100, 12);
     let recipe =
         Recipe { ours: false, epochs: job.pick(Some(20), Some(5), Some(2)), batch: job.pick(None, Some(50), Some(32)) };
@@ -212,7 +212,7 @@ pub fn fig_10(job: &mut Job) -> Result<Figure> {
 
 /// The epochs of the runs of all seeds.
 fn over_seeds(
-    job: &mut Job,
+    job: &mut FigureJob,
     preset: &str,
     data: &Arc<Data>,
     recipe: Recipe,
@@ -247,7 +247,7 @@ fn by_epoch(
 }
 
 /// The deep network over epochs.
-pub fn fig_22(job: &mut Job) -> Result<Figure> {
+pub fn fig_22(job: &mut FigureJob) -> Result<Figure> {
     let preset = "fmnist-deep";
     let recipe =
         Recipe { ours: true, epochs: job.pick(None, Some(6), Some(2)), batch: job.pick(None, Some(64), Some(32)) };
@@ -281,7 +281,7 @@ pub fn fig_22(job: &mut Job) -> Result<Figure> {
 }
 
 /// Test accuracy of all presets.
-pub fn accuracy(job: &mut Job) -> Result<Figure> {
+pub fn accuracy(job: &mut FigureJob) -> Result<Figure> {
     let (limit, tested) = limits(job);
     let batch = job.pick(None, Some(50), Some(32));
     let ours = Recipe { ours: true, epochs: job.pick(None, Some(5), Some(1)), batch };

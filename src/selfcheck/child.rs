@@ -59,7 +59,7 @@ pub fn check(
     let whole = patience * Duration::from_secs(MOST_SECONDS);
     let asked = device.map_or("gpu".into(), |index| format!("gpu:{index}"));
     let report = Report::new(SECTIONS.map(Section::name), &asked, quick);
-    let mut check = Check { path, scrubber, report, begun: Instant::now(), written: Instant::now(), device };
+    let mut check = RunningCheck { path, scrubber, report, begun: Instant::now(), written: Instant::now(), device };
     check.write()?;
     for (k, section) in SECTIONS.into_iter().enumerate() {
         let (soft, hard) = section.seconds(quick);
@@ -79,7 +79,7 @@ pub fn check(
     Ok((check.report, check.scrubber))
 }
 
-struct Check<'a> {
+struct RunningCheck<'a> {
     path: &'a Path,
     scrubber: Scrubber,
     report: Report,
@@ -89,7 +89,7 @@ struct Check<'a> {
     device: Option<usize>,
 }
 
-impl Check<'_> {
+impl RunningCheck<'_> {
     fn write(&mut self) -> Result<()> {
         self.report.seconds = (self.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         self.written = Instant::now();
@@ -354,7 +354,7 @@ mod tests {
         let path = folder.path().join("report.json");
         let report = Report::new(["adapters"], "gpu", true);
         let (scrubber, now) = (Scrubber::default(), Instant::now());
-        let mut check = Check { path: &path, scrubber, report, begun: now, written: now, device: None };
+        let mut check = RunningCheck { path: &path, scrubber, report, begun: now, written: now, device: None };
         let time = Time { soft: Duration::ZERO, hard: Duration::from_millis(300) };
         let stopped = shell(r#"echo '{"doing":"waiting for the GPU"}'; kill -STOP $$"#);
         check.section(0, time, stopped).unwrap();

@@ -34,7 +34,7 @@ const DELTA_BYTES: [u64; 3] = [16 << 10, 128 << 10, 256 << 20];
 const ROUNDING: f64 = 1e-2;
 
 /// A short run.
-struct Training {
+struct ShortRun {
     network: Network,
     set: Arc<EventSet>,
     state: TrainingState,
@@ -85,7 +85,7 @@ fn ways(variants: &[Variant]) -> Vec<Way> {
     ways
 }
 
-impl Training {
+impl ShortRun {
     fn new() -> Result<Self> {
         let mut network = presets::ours("fmnist")?.network;
         (network.inputs, network.time_steps) = (70, 60);
@@ -93,7 +93,7 @@ impl Training {
         network.set_hidden(&[48, 36])?;
         let set = random_spikes(&network, SAMPLES, 0.03, 1)?;
         let weights = scaled_weights(&network, &set, 0.03, 1)?;
-        Ok(Training { network, set: Arc::new(set), state: TrainingState::new(weights) })
+        Ok(ShortRun { network, set: Arc::new(set), state: TrainingState::new(weights) })
     }
 
     /// Trains from the initial weights; returns the final state.
@@ -138,7 +138,7 @@ fn difference(a: &Weights, b: &Weights) -> f64 {
 /// Runs the section.
 pub fn run(task: &mut Task) -> Result<()> {
     task.doing("making the training");
-    let training = Training::new()?;
+    let training = ShortRun::new()?;
     let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights)?;
     cpu.hold(Arc::clone(&training.set))?;
     let reference = training.run(&mut cpu, true)?;
@@ -184,7 +184,7 @@ pub fn run(task: &mut Task) -> Result<()> {
 }
 
 /// Repeats one run as often as there is time; different bits are a failure.
-fn repeat(task: &mut Task, training: &Training, way: Way, state: &TrainingState, repeats: usize) -> Result<usize> {
+fn repeat(task: &mut Task, training: &ShortRun, way: Way, state: &TrainingState, repeats: usize) -> Result<usize> {
     let mut engine = task.open(&training.network, &training.state.weights, way.options(task))?;
     engine.hold(Arc::clone(&training.set))?;
     let (mut done, mut other) = (0, Vec::new());
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn bits_and_differences() {
-        let training = Training::new().unwrap();
+        let training = ShortRun::new().unwrap();
         let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights).unwrap();
         cpu.hold(Arc::clone(&training.set)).unwrap();
         let held = training.run(&mut cpu, true).unwrap();

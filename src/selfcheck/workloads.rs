@@ -2,7 +2,9 @@
 //! scratch, and times of their kernels.
 
 use super::task::Task;
-use crate::bench::{Measurement, Plan, TARGET_DENSITY, measure, random_spikes, scaled_weights, steady_after};
+use crate::bench::{
+    Measurement, MeasurementPlan, TARGET_DENSITY, measure, random_spikes, scaled_weights, steady_after,
+};
 use crate::engine::{Engine, KernelTime};
 use crate::error::Result;
 use crate::events::EventSet;
@@ -108,8 +110,8 @@ pub fn small_conv() -> Result<Network> {
 }
 
 impl Prepared {
-    fn plan(&self) -> Plan<'_> {
-        Plan { batch: &self.batch, weights: &self.weights, adam: Adam::with_lr(1e-3), repeat: PROFILED }
+    fn plan(&self) -> MeasurementPlan<'_> {
+        MeasurementPlan { batch: &self.batch, weights: &self.weights, adam: Adam::with_lr(1e-3), repeat: PROFILED }
     }
 }
 

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::weights::{FileTensor, Part};
+use crate::weights::{FileTensor, TensorPart};
 
 /// The complete state of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,11 +67,11 @@ const FIRST_MOMENTS: &str = "adam.m";
 const SECOND_MOMENTS: &str = "adam.v";
 
 /// The name of a tensor: `w.0` for weights, `b.0` for biases, `adam.m.0` and `adam.m.b.0` for their moments.
-fn name(moments: &str, l: usize, part: Part) -> String {
+fn name(moments: &str, l: usize, part: TensorPart) -> String {
     match (moments, part) {
         ("", part) => format!("{}.{l}", part.letter()),
-        (moments, Part::Weights) => format!("{moments}.{l}"),
-        (moments, Part::Biases) => format!("{moments}.b.{l}"),
+        (moments, TensorPart::Weights) => format!("{moments}.{l}"),
+        (moments, TensorPart::Biases) => format!("{moments}.b.{l}"),
     }
 }
 

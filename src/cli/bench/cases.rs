@@ -17,7 +17,7 @@ use spikegrad::train::RunConfig;
 use spikegrad::weights::Weights;
 
 /// One network at one density.
-pub struct Case {
+pub struct BenchCase {
     /// The preset with the case's widths.
     pub config: RunConfig,
     /// The batch.
@@ -32,7 +32,7 @@ pub struct Case {
     pub density: Option<f64>,
 }
 
-impl Case {
+impl BenchCase {
     /// The widths of the hidden layers, as one number if they are equal.
     pub fn hidden(&self) -> Value {
         let widths: Vec<usize> = self.config.network.hidden.iter().map(|layer| layer.neurons).collect();
@@ -107,13 +107,13 @@ pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
 }
 
 /// A case before its batch is made.
-pub struct Plan {
+pub struct CasePlan {
     config: RunConfig,
     density: Option<f64>,
 }
 
 /// Every size at every density, sizes outermost.
-pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
+pub fn plans(arguments: &Arguments) -> Result<Vec<CasePlan>> {
     let sizes: Vec<Vec<usize>> = match arguments.sizes.is_empty() {
         true => vec![arguments.hidden.clone()],
         false => arguments.sizes.iter().map(|&n| vec![n]).collect(),
@@ -125,13 +125,13 @@ pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for widths in &sizes {
         for &density in &densities {
-            plans.push(Plan { config: config(arguments, widths)?, density });
+            plans.push(CasePlan { config: config(arguments, widths)?, density });
         }
     }
     Ok(plans)
 }
 
-impl Plan {
+impl CasePlan {
     /// Prints the estimated memory of each method, and refuses methods that will not fit at the same time, before anything
     /// large is allocated.
     pub fn estimates(&self, arguments: &Arguments, device: Device, delta_bytes: Option<u64>) -> Result<()> {
@@ -153,13 +153,13 @@ impl Plan {
     }
 
     /// Creates the batch.
-    pub fn build(self, arguments: &Arguments) -> Result<Case> {
+    pub fn build(self, arguments: &Arguments) -> Result<BenchCase> {
         let target = self.target(arguments);
-        let Plan { config, density } = self;
+        let CasePlan { config, density } = self;
         let (batch, input) = input(arguments, &config, density)?;
         let slots = batch.len() * config.network.inputs * config.network.time_steps;
         let input_density = batch.events().len() as f64 / slots as f64;
-        Ok(Case { input, input_density, target, density, config, batch })
+        Ok(BenchCase { input, input_density, target, density, config, batch })
     }
 }
 
