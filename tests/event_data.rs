@@ -1,5 +1,5 @@
-//! N-MNIST and SHD from their files to a trained network, through the program. The recordings are the small synthetic
-//! stand-ins in assets/: enough to see that everything works, not to learn from.
+//! Trains the program on files in the formats of N-MNIST and SHD: the small synthetic recordings in assets/, which suffice
+//! for testing, but not for learning.
 
 use serde_json::Value;
 use std::fs;
@@ -154,7 +154,7 @@ fn a_bad_recording_is_named_or_skipped_and_counted() {
         (said["data"]["train_samples"].as_u64(), said["data"]["bad"].as_array().map(Vec::len)),
         (Some(19), Some(2))
     );
-    // The run remembers that it was so.
+    // The run's configuration stores this.
     assert_eq!(json(&format!("eval {}", out.display()))["samples"], 10);
 }
 

@@ -1,4 +1,4 @@
-//! Files that are made to take all memory, to never end, or to be another's.
+//! Files that are designed to exhaust memory, to be endless, or to overwrite files of others.
 
 use super::{ALONE, peak, readers, seeds_of};
 use flate2::Compression;
