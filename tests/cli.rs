@@ -326,7 +326,7 @@ fn wrong_words_exit_with_two() {
         (&["train", "fmnist", "--epochs", "0"], &["epochs = 0"]),
         (&["train", "fmnist", "--epochs", "4611686018427387904"], &["epochs = 4611686018427387904"]),
         (&["bench", "fmnist", "--batch", "1152921504606846976"], &["batch = 1152921504606846976"]),
-        (&["bench", "fmnist", "--depth", "18446744073709551615"], &["--depth", "1024 at most"]),
+        (&["bench", "fmnist", "--depth", "18446744073709551615"], &["--depth", "at most 1024"]),
         (&["train", "fmnist", "--limit", "0"], &["limit = 0"]),
         (&["train", "fmnist", "--lr", "-1"], &["lr = -1"]),
         (&["train", "fmnist", "--b-th", "-0.5"], &["b_th = -0.5"]),

@@ -529,7 +529,7 @@ fn layer_methods_change_between_steps() {
     assert_eq!(train(GpuOptions::default()), plain);
     assert_eq!(train(GpuOptions { density_guess: Some(1e-9), ..Default::default() }), plain, "grown in the middle");
     let mut engine = gpu(&network, Method::Auto, &plain, GpuOptions::default());
-    assert!(engine.set_layer_methods(&[D, D]).unwrap_err().to_string().contains("3 layers"));
+    assert!(engine.set_layer_methods(&[D, D]).unwrap_err().to_string().contains("3 weight layers"));
     let mut engine = gpu(&network, Method::Sparse, &plain, GpuOptions::default());
     assert!(engine.set_layer_methods(&[D, D, D]).is_err());
 }

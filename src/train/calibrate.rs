@@ -1,4 +1,4 @@
-//! Rescales initial weights so that each hidden neuron spikes
+//! Rescales initial weights so that each spiking neuron spikes
 //! [`initial_spikes`](super::RunConfig::initial_spikes) times per sample on average.
 //!
 //! How often a layer spikes depends on its input: how many neurons of the layer below spike, when, and how that relates to

@@ -337,7 +337,7 @@ fn a_run_is_neither_overwritten_nor_written_twice() {
     let mut engine = run.engine();
     run.error(true, &["nothing to resume"]);
     run.go(&mut engine, false).unwrap();
-    run.error(false, &["already holds a run", "--resume"]);
+    run.error(false, &["already contains a run", "--resume"]);
     let _held = RunFolder::open(&run.path, true).unwrap();
     run.error(true, &["another run"]);
 }
