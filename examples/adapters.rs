@@ -1,4 +1,4 @@
-//! Lists the GPU adapters of this machine; exit code 1 where none can run the kernels.
+//! Lists the GPU adapters of this machine. Exit code 1 if none can run the kernels.
 //!
 //!     cargo run --release --example adapters
 

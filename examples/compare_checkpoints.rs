@@ -1,5 +1,5 @@
-//! Whether two checkpoints, or any two safetensors files, hold the same tensors bit for bit. Metadata do not count: they
-//! hold paths and times. Exit code 1 where a tensor differs; it is named with how many of its numbers do and by how much.
+//! Compares the tensors of two checkpoints, or of any two safetensors files, bit for bit. Metadata are ignored, since they
+//! contain paths and times. Exit code 1 if a tensor differs; prints how many of its numbers differ and by how much.
 //!
 //!     cargo run --release --example compare_checkpoints -- a/checkpoint.safetensors b/checkpoint.safetensors
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The number of tensors, and what is to be said of those that differ.
+/// Returns the number of tensors, and descriptions of those that differ.
 fn compare_files(a: &str, b: &str) -> Result<(usize, Vec<String>), String> {
     let read = |path: &str| std::fs::read(path).map_err(|e| format!("{path}: {e}"));
     let (bytes_a, bytes_b) = (read(a)?, read(b)?);
@@ -55,7 +55,7 @@ fn compare(a: &SafeTensors, b: &SafeTensors) -> Vec<String> {
     names.iter().filter_map(difference).collect()
 }
 
-/// Of two tensors of one type and shape.
+/// Describes the difference of two tensors of the same type and shape.
 fn how_much(a: &TensorView, b: &TensorView) -> String {
     if a.dtype() != Dtype::F32 {
         return "other bytes".into();

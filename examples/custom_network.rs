@@ -1,9 +1,9 @@
-//! A network and data of your own: spatio-temporal spike patterns, told apart by nothing but *when* neurons fire.
+//! A custom network and custom data: spatio-temporal spike patterns that differ only in *when* neurons spike.
 //!
 //!     cargo run --release --example custom_network [-- auto|cpu|gpu|gpu:N]
 //!
-//! Every class fires each of 60 input neurons once, at a time of its own: spike counts carry no information. Samples are
-//! noisy: each spike is late or early by up to 6 ms, one in four is lost, and ten come from nowhere.
+//! In each class, each of 60 input neurons spikes once, at a time that depends on the class, so spike counts carry no
+//! information. Samples are noisy: spikes are shifted by up to 6 ms, one in four is missing, and ten random ones are added.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -64,12 +64,12 @@ fn network() -> spikegrad::Result<Network> {
         .layer(fast)
         .layer(slow)
         .readout(Readout::max(CLASSES).tau_ms(20.0).init(init))
-        // Keeps neurons from firing much more than twice a sample, and from never firing.
+        // Penalises neurons that spike much more than twice per sample, or never.
         .regulariser(Regulariser { lambda_up: 0.05, nu_up: 2.0, lambda_low: 1.0, nu_low: 0.01 })
         .build()
 }
 
-/// When each input neuron fires.
+/// The spike time of each input neuron.
 struct Pattern(Vec<f64>);
 
 impl Pattern {
@@ -77,7 +77,7 @@ impl Pattern {
         Pattern((0..INPUTS).map(|_| random.random_range(6.0..65.0)).collect())
     }
 
-    /// A noisy copy, as (time step, neuron) pairs in any order.
+    /// A noisy sample, as (time step, neuron) pairs in any order.
     fn copy(&self, random: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
         let mut spikes = Vec::new();
         for (i, time) in self.0.iter().enumerate() {
@@ -96,7 +96,7 @@ fn samples(patterns: &[Pattern], n: usize, random: &mut ChaCha8Rng) -> Result<Ev
     let mut set = EventSet::new(INPUTS, STEPS);
     for k in 0..n {
         let label = k % patterns.len();
-        // Sorts the spikes, drops duplicates, and refuses what lies outside of INPUTS × STEPS.
+        // Sorts the spikes, removes duplicates, and returns an error for spikes outside of INPUTS × STEPS.
         set.push(patterns[label].copy(random), label as u32)?;
     }
     Ok(set)

@@ -1,6 +1,6 @@
 //! Compares the output of `cargo test` on standard input with tests/expected_failures.toml, for the adapter that the
-//! environment names (`WGPU_BACKEND`, `VK_DRIVER_FILES`, `SPIKEGRAD_LIMITS`): what fails must be expected to, and what
-//! is expected to fail must fail. `scripts/adapters` uses it.
+//! environment selects (`WGPU_BACKEND`, `VK_DRIVER_FILES`, `SPIKEGRAD_LIMITS`). Exactly the expected tests must fail.
+//! `scripts/adapters` uses it.
 //!
 //!     cargo test --no-fail-fast 2>&1 | cargo run --example judge
 
@@ -17,11 +17,11 @@ struct Failure {
     test: String,
     /// `vulkan`, `gl`, `metal` or `dx12`.
     backend: String,
-    /// Part of the adapter's name, which says the vendor.
+    /// Part of the adapter's name.
     adapter: String,
     /// Part of the driver's name and version.
     driver: String,
-    /// What `SPIKEGRAD_LIMITS` says; any, where it is missing.
+    /// Value of `SPIKEGRAD_LIMITS`; any if missing.
     limits: Option<String>,
     /// Why.
     reason: String,
@@ -33,7 +33,7 @@ struct Expected {
     failure: Vec<Failure>,
 }
 
-/// Whether each test passed, by file and name; a file that did not end is one that failed.
+/// Whether each test passed, by file and name. A file that did not finish counts as failed.
 fn outcomes(output: &str) -> BTreeMap<String, bool> {
     let (mut outcomes, mut file) = (BTreeMap::new(), String::new());
     for line in output.lines() {
@@ -58,7 +58,7 @@ fn outcomes(output: &str) -> BTreeMap<String, bool> {
     outcomes
 }
 
-/// What is not as expected, a line each.
+/// Describes unexpected results, one line each.
 fn complaints(outcomes: &BTreeMap<String, bool>, expected: &[Failure]) -> Vec<String> {
     let expected_of = |test: &str| expected.iter().find(|failure| failure.test == test);
     let mut lines = Vec::new();
@@ -156,7 +156,7 @@ test result: ok. 1 passed";
         let unexpected = complaints(&outcomes, &[failure("twins::extremes"), failure("twins::same_bits")]);
         assert_eq!(unexpected, ["twins::same_bits passed, and is expected to fail (it is so): take the entry out"]);
         assert_eq!(complaints(&BTreeMap::new(), &[]), ["no test ran"]);
-        // The driver brought the process down.
+        // The driver crashed the process.
         let cut = super::outcomes(OUTPUT.split("test extremes").next().unwrap_or_default());
         assert_eq!(complaints(&cut, &[]), ["twins to its end failed"]);
     }

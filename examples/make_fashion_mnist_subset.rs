@@ -1,9 +1,9 @@
-//! Remakes the subset of Fashion-MNIST in `assets/fashion-mnist/` from the whole set: the first 300 training and 100
+//! Creates the subset of Fashion-MNIST in `assets/fashion-mnist/` from the full data set: the first 300 training and 100
 //! test images of each class, in the order of the files.
 //!
 //!     cargo run --release --example make_fashion_mnist_subset -- /usr/share/datasets/fashion-mnist assets/fashion-mnist
 //!
-//! With `--check` it writes nothing and says whether the files in the second folder hold just those images.
+//! With `--check` it writes nothing, and checks that the files in the second folder contain these images.
 
 use anyhow::{Result, bail};
 use flate2::{Compression, write::GzEncoder};
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
             }
             println!("{half}: {} images, as they should be", images.len());
         } else {
-            // An encoder made so writes neither a name nor a time: the same images give the same bytes.
+            // This encoder writes neither a name nor a time, so that the same images give the same bytes.
             let mut out = GzEncoder::new(File::create(&images_path)?, Compression::best());
             idx::write_images(&mut out, &images)?;
             out.finish()?;

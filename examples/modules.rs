@@ -1,4 +1,4 @@
-//! Prints which module uses which: a line for each, or a drawing.
+//! Prints the modules that each module uses, as text or as a graph.
 //!
 //!     cargo run --example modules [-- mermaid | dot]
 

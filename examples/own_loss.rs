@@ -1,11 +1,11 @@
-//! Trains a network with a loss of your own: a hinge loss on the logits.
+//! Trains a network with a custom loss: a hinge loss on the logits.
 //!
 //!     cargo run --release --example own_loss [-- auto|cpu|gpu|gpu:N]
 //!
-//! `Engine::train` computes the losses that a network can name (`network::Loss`). For any other one, a step is made of its pieces:
-//! `forward` gives the logits, you compute the gradient of your loss by them, `backward` turns it into the gradient of the
-//! weights, and `update` makes a step of Adam with it. On the cpu device the pieces cost about as much as a step of `train`; the gpu device
-//! computes the forward pass twice.
+//! `Engine::train` computes the losses in `network::Loss`. For any other loss, call the parts of a step: `forward` returns
+//! the logits, you compute the gradient of your loss with respect to them, `backward` returns the gradient of the weights,
+//! and `update` makes a step of Adam. On the cpu device this takes about as long as `train`; the gpu device computes the
+//! forward pass twice.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,7 @@ use spikegrad::weights::Weights;
 const INPUTS: usize = 40;
 const STEPS: usize = 50;
 const CLASSES: usize = 4;
-/// The logit of the right class is to be larger than every other one by this much.
+/// The logit of the correct class should exceed all others by this much.
 const MARGIN: f32 = 1.0;
 
 fn main() -> Result<()> {
@@ -58,7 +58,7 @@ fn train(engine: &mut dyn Engine, batch: &EventSet, steps: usize) -> Result<Vec<
     Ok(losses)
 }
 
-/// The mean over the batch of Σ_{c ≠ label} max(0, margin + logit_c - logit_label), and its gradient by the logits, [B, C].
+/// The mean over the batch of Σ_{c ≠ label} max(0, margin + logit_c - logit_label), and its gradient with respect to the logits.
 fn hinge(logits: &[f32], labels: &[u32]) -> (f32, Vec<f32>) {
     let share = 1.0 / labels.len() as f32;
     let mut loss = 0.0;
@@ -84,8 +84,8 @@ fn accuracy(engine: &mut dyn Engine, set: &EventSet) -> Result<f64> {
     Ok(right as f64 / set.len() as f64)
 }
 
-/// Each class is a wave that travels over the inputs with its own speed and direction; each spike is early or late by up to
-/// two time steps, and one in five is lost.
+/// Each class is a wave that travels over the inputs with its own speed and direction. Spikes are shifted by up to two time
+/// steps, and one in five is missing.
 fn samples(n: usize, seed: u64) -> Result<EventSet> {
     const SPEEDS: [f64; CLASSES] = [1.0, 0.5, -1.0, -0.5];
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -1,10 +1,9 @@
-//! Draws one sample's way through a network: the spikes of the input and of every hidden layer, and the readout's
-//! potentials.
+//! Draws a sample's spikes in the input and all hidden layers, and the readout's potentials.
 //!
 //!     cargo run --release --example raster [-- --untrained] [auto|cpu|gpu|gpu:N] [SAMPLE] [FILE.png]
 //!
-//! The network is trained for a few seconds first, or with `--untrained` shown as it begins. `Engine::inspect` gives
-//! everything that a step computes, for any batch: here a batch of one.
+//! The network is trained for a few seconds first, except with `--untrained`. `Engine::inspect` returns everything that a
+//! step computes, here for a batch of one sample.
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
@@ -15,9 +14,9 @@ use spikegrad::weights::Weights;
 use spikegrad::{data, presets};
 use std::error::Error;
 
-/// Training samples: enough to recognise most images.
+/// Number of training samples, enough to recognise most images.
 const SAMPLES: usize = 6000;
-/// The test image that is drawn where none is named.
+/// The default test image.
 const SAMPLE: usize = 96;
 
 const CLASSES: [&str; 10] =
@@ -62,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Everything the picture needs, from a batch of one.
+/// The contents of the plot, for a batch of one sample.
 fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Raster, Box<dyn Error>> {
     let network = engine.network().clone();
     let seen = engine.inspect(sample)?;
@@ -74,7 +73,7 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
         panels.push(RasterPanel { name: format!("Hidden layer {}", l + 1), neurons: layer.neurons, spikes });
     }
 
-    // [T, C] to one curve a class.
+    // Converts [T, C] to one curve per class.
     let classes = network.classes();
     let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
     let label = sample.labels()[0] as usize;

@@ -1,9 +1,9 @@
-//! Reads recorded events with the library: of N-MNIST where the path is a zip or a folder, of SHD where it is an HDF5 file.
+//! Reads recorded events: N-MNIST from a zip or a folder, SHD from an HDF5 file.
 //!
 //!     cargo run --example read_events [-- PATH]
 //!
-//! Without a path it reads the synthetic stand-ins in assets/. Shows the recordings as they are in their files, and as the
-//! events of time steps that a network reads.
+//! Without a path it reads the synthetic recordings in assets/. Shows the recordings as they are in the files, and binned
+//! into the time steps of a network.
 
 use spikegrad::data::nmnist::NMnist;
 use spikegrad::data::shd::{Shd, WORDS};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Events of a camera: pixels that became brighter or darker.
+/// Camera events: pixels that became brighter or darker.
 fn camera(path: &Path) -> Result<(), Box<dyn Error>> {
     println!("{}", path.display());
     for recording in NMnist::open(path)?.iter() {
@@ -44,7 +44,7 @@ fn camera(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Spikes of an ear.
+/// Spikes of cochlea channels.
 fn ear(path: &Path) -> Result<(), Box<dyn Error>> {
     println!("{}", path.display());
     for utterance in Shd::open(path)?.iter() {
@@ -60,7 +60,7 @@ fn ear(path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Both halves as events of time steps, as a network of a preset reads them.
+/// Both halves, binned for the network of a preset.
 fn binned(folder: &Path) -> Result<(), Box<dyn Error>> {
     let network = presets::ours("shd")?.network;
     let options = LoadOptions { folder: Some(folder), validation: "last:4".parse()?, ..LoadOptions::default() };

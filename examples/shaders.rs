@@ -1,5 +1,5 @@
-//! Writes every variant of every kernel as JSON to standard output: an array of `{"name", "defined", "wgsl"}`, the text
-//! as browsers require it. `scripts/browser` compiles them in Chromium.
+//! Writes all variants of all kernels to standard output as a JSON array of `{"name", "defined", "wgsl"}`, with the WGSL
+//! that browsers require. `scripts/browser` compiles them in Chromium.
 //!
 //!     cargo run --example shaders > shaders.json
 

@@ -1,9 +1,9 @@
-//! Where the time of a training step goes: a table of kernels for the sparse and for the dense method.
+//! Prints the times of the kernels of a training step, for the sparse and the dense method.
 //!
 //!     cargo run --release --example timings [-- auto|cpu|gpu|gpu:N]
 //!
-//! `Engine::profile` runs one step with a clock on each kernel; on the gpu device the clocks are the GPU's own, so the
-//! gaps between kernels do not count, and there are none (n/a) where the platform has no timestamps.
+//! `Engine::profile` runs one step and measures each kernel. On the gpu device it uses the GPU's timestamps, so gaps
+//! between kernels are not included; times are n/a if the platform has no timestamps.
 
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, KernelTime, Method};
@@ -16,7 +16,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 const BATCH: usize = 64;
-/// Steps measured: five, or fewer where two seconds have passed.
+/// Number of measured steps: five, or fewer if they take more than two seconds.
 const STEPS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -36,20 +36,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn table(engine: &mut dyn Engine, batch: &EventSet, adam: &Adam) -> Result<(), Box<dyn Error>> {
-    // The first step builds pipelines and finds out how long its lists get.
+    // The first step compiles pipelines and determines the sizes of lists.
     engine.train(batch, adam)?;
     engine.reports(true)?;
     let mut steps = 0;
     let clock = Instant::now();
     while steps < STEPS && clock.elapsed() < PATIENCE {
         engine.train(batch, adam)?;
-        // Waiting for every step; training does not, and so is a little faster.
+        // Waits for each step. Training does not, so it is slightly faster.
         engine.reports(true)?;
         steps += 1;
     }
     let step_ms = 1e3 * clock.elapsed().as_secs_f64() / f64::from(steps);
 
-    // The shortest of a few runs of each kernel: other programs only ever make it longer.
+    // The minimum of a few runs of each kernel, since other programs can only make it slower.
     let mut kernels: BTreeMap<String, KernelTime> = BTreeMap::new();
     let clock = Instant::now();
     for _ in 0..steps {

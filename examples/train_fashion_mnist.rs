@@ -1,9 +1,9 @@
-//! Trains the paper's network, 784-200-200-10, on Fashion-MNIST with a training loop of your own.
+//! Trains the paper's network, 784-200-200-10, on Fashion-MNIST with a custom training loop.
 //!
 //!     cargo run --release --example train_fashion_mnist [-- auto|cpu|gpu|gpu:N]
 //!
-//! Finds the images as `spikegrad train fmnist` does; without any it takes the subset that is part of the library.
-//! `spikegrad::train::train` is this loop with checkpoints, resuming, metrics, and a guard against layers that die.
+//! Finds the images as `spikegrad train fmnist` does; if there are none, it uses the subset built into the library.
+//! `spikegrad::train` has this loop with checkpoints, resuming, metrics, and detection of dead layers.
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut engine = device.open(&config.network, config.method, &weights)?;
     println!("{}\non {} ({})", data.origin, engine.info().name, engine.info().detail);
 
-    // An epoch of the subset has a twentieth of the steps: more of them, still in seconds on the cpu device.
+    // An epoch of the subset has a twentieth of the steps, so train for more epochs; this still takes seconds on the CPU.
     let epochs = if data.subset { 20 } else { 3 };
     let steps = epochs * data.train.len().div_ceil(config.batch) as u64;
     let mut step = 0;

@@ -1,10 +1,10 @@
-//! `--method auto`: sparse or dense for each layer, from the densities that training measures.
+//! `--method auto`: chooses sparse or dense for each layer, from the densities measured during training.
 //!
-//! A layer computes three products with its weights: input currents and weight gradient, which cost the sparse way what
-//! the spikes below it cost, and the spike gradient of the hidden layer below, which costs what that layer's active
-//! entries cost. The dense way costs what all their slots cost. So the mean density of the three is what decides:
-//! where it passes the device's [`Engine::crossover`](crate::engine::Engine::crossover), the layer becomes dense. A
-//! margin on both sides keeps it from going to and fro.
+//! A layer computes three products with its weights. The sparse cost of the input currents and of the weight gradient is
+//! proportional to the spikes of the layer below, that of the spike gradient to the active entries of the layer below.
+//! The dense cost is proportional to all entries. So the choice follows the mean density of the three: the layer becomes
+//! dense above the device's [`Engine::crossover`](crate::engine::Engine::crossover). A margin on both sides keeps it from
+//! switching back and forth.
 
 use crate::engine::LayerMethod;
 use crate::network::Network;
@@ -12,13 +12,13 @@ use crate::network::Network;
 /// A layer becomes dense above `crossover * MARGIN`, and sparse again below `crossover / MARGIN`.
 pub const MARGIN: f64 = 1.15;
 
-/// How full the operands of each weight layer's products are: mean over the products, 0 to 1.
+/// Mean density, 0 to 1, of the operands of each weight layer's products.
 ///
-/// A layer that cannot be dense within a sparse step ([`Network::can_be_dense`]) is given as 0. Above one, spikes are counted before
-/// pooling, which joins some.
+/// It is 0 for a layer that cannot be dense within a sparse step ([`Network::can_be_dense`]). For a layer above a
+/// convolution, spikes are counted before pooling, so the density is slightly overestimated.
 ///
-/// `spikes` are those of the input and of each hidden layer, `active` the active entries of each hidden layer, both
-/// summed over `samples` samples.
+/// `spikes` counts the spikes of the input and of each hidden layer, `active` the active entries of each hidden layer,
+/// both summed over `samples` samples.
 pub fn densities(network: &Network, samples: u64, spikes: &[u64], active: &[u64]) -> Vec<f64> {
     let sizes = network.sizes();
     let slots = |n: usize| (samples.max(1) as f64) * (network.time_steps * n) as f64;
@@ -32,7 +32,7 @@ pub fn densities(network: &Network, samples: u64, spikes: &[u64], active: &[u64]
         .collect()
 }
 
-/// The methods for layers of these densities, which had the methods `before`.
+/// Chooses the methods of layers with these densities. `before` are their current methods.
 pub fn choose(before: &[LayerMethod], densities: &[f64], crossover: f64) -> Vec<LayerMethod> {
     before
         .iter()
@@ -55,7 +55,7 @@ mod tests {
         let mut network = crate::presets::paper("fmnist").unwrap().network;
         (network.inputs, network.time_steps) = (10, 5);
         network.set_hidden(&[4, 2]).unwrap();
-        // 2 samples: 100, 40 and 20 slots.
+        // 2 samples: 100, 40 and 20 entries.
         let seen = densities(&network, 2, &[90, 20, 0], &[40, 10]);
         assert_eq!(seen, [0.9, (2.0 * 0.5 + 1.0) / 3.0, 0.5 / 3.0]);
         assert_eq!(choose(&[Sparse; 3], &seen, 0.5), [Dense, Dense, Sparse]);

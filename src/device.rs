@@ -18,7 +18,7 @@ pub enum Device {
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU adapter: the one of this number, or the best, software adapters included. Needs the feature `gpu`.
+    /// The GPU adapter with this number, by default the best one, software adapters included. Requires the feature `gpu`.
     Gpu(Option<usize>),
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Device {
 }
 
 impl Device {
-    /// What `auto` stands for on this machine; the others stand for themselves.
+    /// Replaces `Auto` by the device it selects on this machine; other devices are returned unchanged.
     pub fn resolve(self) -> Device {
         match self {
             #[cfg(feature = "gpu")]
@@ -64,7 +64,7 @@ impl Device {
         }
     }
 
-    /// [`resolve`](Self::resolve) for this network: `auto` takes the CPU for what the gpu device refuses.
+    /// [`resolve`](Self::resolve) for this network: `Auto` selects the CPU if the gpu device does not support it.
     #[cfg(feature = "gpu")]
     pub fn resolve_for(self, network: &Network, method: Method) -> Device {
         match self {
@@ -73,19 +73,19 @@ impl Device {
         }
     }
 
-    /// Puts a network with these weights on the device.
+    /// Opens the device with a network and its weights.
     ///
     /// # Errors
-    /// No such adapter, a network that cannot work, or weights that do not fit it.
+    /// No such adapter, an invalid network, or weights whose shapes are not the network's.
     #[cfg(feature = "gpu")]
     pub fn open(self, network: &Network, method: Method, weights: &Weights) -> Result<Box<dyn Engine>> {
         self.open_with(network, method, weights, GpuOptions::default())
     }
 
-    /// Puts a network with these weights on the device. Built without the feature `gpu`, this library has the CPU alone.
+    /// Opens the device with a network and its weights. Without the feature `gpu`, the only device is the CPU.
     ///
     /// # Errors
-    /// A GPU, a network that cannot work, or weights that do not fit it.
+    /// A gpu device, an invalid network, or weights whose shapes are not the network's.
     #[cfg(not(feature = "gpu"))]
     pub fn open(self, network: &Network, method: Method, weights: &Weights) -> Result<Box<dyn Engine>> {
         match self.resolve() {
@@ -96,10 +96,11 @@ impl Device {
         }
     }
 
-    /// [`open`](Self::open) with what only a gpu device is asked; the adapter is this device's.
+    /// [`open`](Self::open) with options that only apply to the gpu device. `self` selects the adapter.
     ///
     /// # Errors
-    /// No such adapter, one that cannot do what `options` ask, a network that cannot work, or weights that do not fit it.
+    /// No such adapter, one that does not support `options`, an invalid network, or weights whose shapes are not the
+    /// network's.
     #[cfg(feature = "gpu")]
     pub fn open_with(
         self,
@@ -117,13 +118,13 @@ impl Device {
     }
 }
 
-/// A device with what only a gpu device is asked.
+/// A device, and the options that apply if it is a gpu device.
 #[cfg(feature = "gpu")]
 #[derive(Debug, Clone, Default)]
 pub struct Configured {
-    /// The device. It decides the adapter.
+    /// The device; it selects the adapter.
     pub device: Device,
-    /// How a gpu device is opened.
+    /// Options of the gpu device.
     pub options: GpuOptions,
 }
 

@@ -1,4 +1,4 @@
-//! What a device does: the one interface of the `cpu` and `gpu` twins.
+//! The interface that the cpu and gpu devices implement.
 
 mod delta_scratch;
 mod prediction;
@@ -21,20 +21,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Events forward, active entries backward: cost follows the spikes.
+    /// Follows spikes in the forward pass and active entries in the backward pass, so the cost is proportional to them.
     Sparse,
-    /// The baseline: matrix products and a linear-time scan over [B, T, N] arrays. With a finite B_th it computes
-    /// the same gradient as `Sparse`; with an infinite one the unmasked surrogate.
+    /// Matrix products and linear-time scans over [B, T, N] arrays. Computes the same gradient as `Sparse`.
     Dense,
-    /// The baseline that the paper measured against: surrogate unmasked, every trace stored, a loop over time of
-    /// separate passes.
+    /// The baseline that the paper measured against: the surrogate is unmasked, all traces are stored, and each time
+    /// step is a separate pass.
     Reference,
-    /// The sparse step in which each layer is told how to compute its products: [`Engine::set_layer_methods`].
+    /// The sparse step, with a method per layer for the products: [`Engine::set_layer_methods`].
     Auto,
 }
 
 impl Method {
-    /// The network as this method computes it: [`Method::Reference`] masks no surrogate, whatever B_th is.
+    /// The network as this method computes it: [`Method::Reference`] ignores B_th and masks no surrogate.
     pub(crate) fn network(self, network: &Network) -> Network {
         let mut network = network.clone();
         if self == Method::Reference {
@@ -49,13 +48,13 @@ impl Method {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerMethod {
-    /// Event by event, active entry by active entry.
+    /// Iterates over events and active entries.
     Sparse,
-    /// As matrix products over dense arrays of a few samples at a time.
+    /// Uses matrix products over dense arrays of a few samples at a time.
     Dense,
 }
 
-/// Weights and what Adam remembers: all that training changes.
+/// Everything that training changes: the weights and Adam's moments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingState {
     /// Updates made so far.
@@ -69,16 +68,16 @@ pub struct TrainingState {
 }
 
 impl TrainingState {
-    /// Fresh moments beside the given weights.
+    /// The given weights with zero moments, at step 0.
     pub fn new(weights: Weights) -> Self {
         TrainingState { step: 0, first: weights.zeros(), second: weights.zeros(), weights }
     }
 }
 
-/// The terms of the loss; sums over the samples counted, in f64.
+/// The terms of the loss, each summed over samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossTerms {
-    /// Cross entropy.
+    /// The task's loss ([`Loss`](crate::network::Loss)).
     #[serde(alias = "cross_entropy")]
     pub task: f64,
     /// Upper activity regulariser, over all hidden layers.
@@ -88,7 +87,7 @@ pub struct LossTerms {
 }
 
 impl LossTerms {
-    /// What is minimised.
+    /// The sum of all terms, which training minimises.
     pub fn total(&self) -> f64 {
         self.task + self.upper + self.lower
     }
@@ -106,7 +105,7 @@ impl LossTerms {
     }
 }
 
-/// What a device says of a finished training step.
+/// The results of a finished training step.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct StepReport {
@@ -116,20 +115,20 @@ pub struct StepReport {
     pub samples: usize,
     /// Loss terms, summed over the batch.
     pub loss: LossTerms,
-    /// Samples whose largest logit is their label's.
+    /// Correctly classified samples: the largest logit is that of the label.
     pub correct: usize,
-    /// Spikes of the input, then of each spiking layer: the hidden ones, and a readout that counts spikes last.
+    /// Spikes of the input, then of each spiking layer: the hidden layers, then a readout that counts spikes.
     pub spikes: Vec<u64>,
     /// Active entries of each spiking layer.
     pub active: Vec<u64>,
-    /// The first layer in which a number became NaN or infinite. The weights are worth nothing then.
+    /// The first layer in which a number became NaN or infinite. The weights are then unusable.
     pub not_finite: Option<NotFinite>,
 }
 
 /// A layer in which numbers became NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotFinite {
-    /// The weight layer, the readout's last (from the 32nd on, devices tell no layers apart).
+    /// Index of the weight layer, the readout being the last. Layers from the 32nd on are all reported as 31.
     pub layer: usize,
     /// Where it was seen first.
     pub what: Quantity,
@@ -145,14 +144,14 @@ pub enum Quantity {
     Gradient,
 }
 
-/// The bit of weight layer `l` in a word of what is not finite; from the 32nd on they share one.
+/// The bit of weight layer `l` in a bit mask of layers that are not finite; layers from the 32nd on share the last bit.
 pub(crate) fn layer_bit(l: usize) -> u32 {
     1 << l.min(31)
 }
 
 impl NotFinite {
-    /// From bits of the layers in which potentials, and of those in which gradients are not finite: the lowest of the
-    /// former, else the highest of the latter, which is where the backward pass met it first.
+    /// Finds the layer where the first non-finite number arose, from the bit masks of layers with non-finite potentials
+    /// and gradients: the lowest for potentials, which the forward pass reaches first, else the highest for gradients.
     pub(crate) fn of((potentials, gradients): (u32, u32)) -> Option<Self> {
         match (potentials, gradients) {
             (0, 0) => None,
@@ -162,23 +161,23 @@ impl NotFinite {
     }
 }
 
-/// The outcome of [`Engine::forward`], from which [`Engine::backward`] goes on.
+/// The result of [`Engine::forward`], which [`Engine::backward`] continues.
 #[derive(Debug, PartialEq)]
 pub struct Forward {
     /// [B, C], row-major.
     pub logits: Vec<f32>,
-    /// The pass's number, of all passes of all engines.
+    /// A number unique among the passes of all engines.
     number: u64,
 }
 
 impl Forward {
-    /// That of a pass that has just ended.
+    /// A new pass with these logits.
     pub(crate) fn new(logits: Vec<f32>) -> Self {
         static PASSES: AtomicU64 = AtomicU64::new(0);
         Forward { logits, number: PASSES.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Which pass it was.
+    /// The pass's unique number.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -207,7 +206,7 @@ impl ActiveEntry {
     }
 }
 
-/// A spiking layer, seen whole.
+/// All values of a spiking layer.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LayerInspection {
@@ -219,11 +218,12 @@ pub struct LayerInspection {
     pub active: Vec<ActiveEntry>,
 }
 
-/// Everything that a step computes, for conformance and pictures: dense where training never is, so for small batches.
+/// All intermediate values of a training step, for conformance checks and plots. It holds dense arrays, so use small
+/// batches.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The spiking layers, a readout that counts spikes last.
+    /// The spiking layers: the hidden layers, then a readout that counts spikes.
     pub spiking: Vec<LayerInspection>,
     /// Potentials of the readout's integrators, [B, T, C]; empty if it counts spikes.
     pub readout_v: Vec<f32>,
@@ -231,7 +231,7 @@ pub struct Inspection {
     pub logits: Vec<f32>,
     /// Loss terms, summed over the batch.
     pub loss: LossTerms,
-    /// ∇W of every layer, as the weights.
+    /// ∇W of every layer, in the shapes of the weights.
     pub gradient: Weights,
 }
 
@@ -243,20 +243,20 @@ pub struct KernelTime {
     pub name: String,
     /// Dispatches (or calls) in the step.
     pub calls: u32,
-    /// Milliseconds; `None` where the platform has no timestamps.
+    /// Milliseconds; `None` if the platform has no timestamps.
     pub ms: Option<f64>,
 }
 
-/// When one dispatch of a profiled step ran, by the device's own clock; on the cpu device, whose threads are in
-/// different phases at the same time, the phases one after the other.
+/// When one dispatch of a profiled step ran, by the device's clock. On the cpu device, whose threads may be in different
+/// phases at the same time, the phases are listed one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Slice {
     /// The kernel, as in [`KernelTime`].
     pub kernel: String,
-    /// Milliseconds since the first of the step began.
+    /// Milliseconds since the first dispatch of the step began.
     pub begin_ms: f64,
-    /// How long it ran, ms.
+    /// Duration, ms.
     pub ms: f64,
 }
 
@@ -266,27 +266,28 @@ pub struct Slice {
 pub struct Profile {
     /// Forward, loss included, ms.
     pub forward_ms: Option<f64>,
-    /// Backward, without the update, ms. On the cpu device the weight gradient and the update are one pass; it is counted here.
+    /// Backward without the update, ms. On the cpu device it includes the update, which is one pass with the weight
+    /// gradient.
     pub backward_ms: Option<f64>,
     /// Per kernel.
     pub kernels: Vec<KernelTime>,
-    /// Each dispatch, in order; empty where the platform has no timestamps.
+    /// Each dispatch, in order; empty if the platform has no timestamps.
     pub slices: Vec<Slice>,
 }
 
-/// What the allocator of a device's memory reports.
+/// Statistics of a device's memory allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeviceMemory {
     /// Bytes in use.
     pub bytes: u64,
-    /// Pieces that they are in.
+    /// Number of allocations.
     pub allocations: u64,
-    /// Bytes taken from the driver, those not in use included.
+    /// Bytes reserved from the driver, including unused ones.
     pub reserved: u64,
 }
 
-/// What a device is.
+/// Description of a device.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DeviceInfo {
@@ -304,16 +305,16 @@ pub struct DeviceInfo {
 /// that reads state back ([`store`](Engine::store), [`predict`](Engine::predict), [`inspect`](Engine::inspect))
 /// first finishes the queued steps.
 pub trait Engine: Send {
-    /// What the device is.
+    /// Describes the device.
     fn info(&self) -> DeviceInfo;
 
-    /// The variant of its kernels, where it has several.
+    /// The variant of its kernels, if it has several.
     fn kernels(&self) -> Option<&'static str> {
         None
     }
 
-    /// Bytes that δ may take, on a device that computes the backward pass in chunks of samples; the step takes fewer if
-    /// the batch is small, or its memory.
+    /// Size limit of the δ scratch in bytes, on a device that computes the backward pass in chunks. A step uses less if
+    /// the batch or the device's memory is small.
     fn delta_bytes(&self) -> Option<u64> {
         None
     }
@@ -321,62 +322,61 @@ pub trait Engine: Send {
     /// The network.
     fn network(&self) -> &Network;
 
-    /// How it computes a step.
+    /// The method by which it computes a step.
     fn method(&self) -> Method {
         Method::Sparse
     }
 
-    /// Opens a device anew that was lost ([`Error::DeviceLost`]), with the same kernels and the same training set, and goes
-    /// on from `state`; queued steps and their reports are forgotten.
+    /// Reopens a lost device ([`Error::DeviceLost`]) with the same kernels and training set, and loads `state`. Queued
+    /// steps and their reports are discarded.
     ///
     /// # Errors
-    /// The adapter is gone, or has been lost again; the engine can then be reopened later.
+    /// The adapter is gone or was lost again. `reopen` can be called again later.
     fn reopen(&mut self, _state: &TrainingState) -> Result<()> {
-        Err(Error::Unsupported("this device is never lost".into()))
+        Err(Error::Unsupported("this device cannot be reopened".into()))
     }
 
     /// Replaces weights, moments and step count.
     ///
     /// # Errors
-    /// Shapes that are not the network's.
+    /// The shapes are not the network's.
     fn load(&mut self, state: &TrainingState) -> Result<()>;
 
-    /// Copies weights, moments and step count out.
+    /// Returns a copy of weights, moments and step count.
     fn store(&mut self) -> Result<TrainingState>;
 
-    /// Chooses how each weight layer (the readout's last) computes its products, from the next step on. All are
-    /// [`LayerMethod::Sparse`] in the beginning. The gradients agree to rounding.
+    /// Sets how each weight layer, the readout being the last, computes its products from the next step on. The default
+    /// is [`LayerMethod::Sparse`] for all. Gradients of the two methods differ only by rounding.
     ///
     /// # Errors
-    /// A method other than [`Method::Auto`], or as many methods as the network has no weight layers.
+    /// The engine's method is not [`Method::Auto`], or `methods` does not have one method per weight layer.
     fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()>;
 
-    /// The density of a layer's operands from which [`LayerMethod::Dense`] is the faster way on this device, as
-    /// measured (docs/performance.md); see [`crate::auto`].
+    /// The density of a layer's operands above which [`LayerMethod::Dense`] is faster on this device, as measured
+    /// (docs/performance.md); see [`crate::auto`].
     fn crossover(&self) -> f64 {
         1.0
     }
 
-    /// Hands over a training set, from which [`train_held`](Engine::train_held) takes its batches; it replaces the
-    /// one before. The gpu device keeps it in its own memory as compact events.
+    /// Sets the training set from which [`train_held`](Engine::train_held) takes its batches, replacing any previous one.
+    /// The gpu device keeps it in device memory as compact events.
     ///
     /// # Errors
     /// Samples that do not fit the network.
     fn hold(&mut self, set: Arc<EventSet>) -> Result<()>;
 
-    /// [`train`](Engine::train) on these samples of the set that the device [`hold`](Engine::hold)s, in this order.
+    /// [`train`](Engine::train) on a batch of the training set set by [`hold`](Engine::hold), given as sample indices.
     ///
     /// # Errors
-    /// No set held, no samples, or a sample that the set does not have.
+    /// No training set, no samples, or an index out of range.
     fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()>;
 
-    /// Whether the training set that the device holds lies in its own memory; if not, each batch is uploaded.
+    /// Whether the training set is in device memory. If not, each batch is uploaded.
     fn is_resident(&self) -> bool {
         true
     }
 
-    /// What a user should know and the log should say, since the last call: that the training set did not fit the
-    /// device's memory, say.
+    /// Messages for the user since the last call, e.g. that the training set does not fit into the device's memory.
     fn notes(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -387,55 +387,56 @@ pub trait Engine: Send {
     /// Reports of steps finished since the last call, in order; with `wait`, of all queued steps.
     fn reports(&mut self, wait: bool) -> Result<Vec<StepReport>>;
 
-    /// Logits of a batch of any size. Labels have no influence and may be missing ([`EventSet::push_unlabelled`]).
+    /// Logits of a batch of any size. Labels are ignored and may be missing ([`EventSet::push_unlabelled`]).
     ///
     /// # Errors
     /// A batch that does not fit the network.
     fn predict(&mut self, batch: &EventSet) -> Result<Prediction>;
 
-    /// A forward pass from which [`backward`](Engine::backward) can go on, for a loss that the caller computes from the
-    /// logits. Labels have no influence and may be missing.
+    /// A forward pass that [`backward`](Engine::backward) can continue, for a loss that the caller computes from the
+    /// logits. Labels are ignored and may be missing.
     ///
     /// # Errors
-    /// A batch that does not fit the network, or a method without active entries.
+    /// A batch that does not fit the network, or a method other than `Sparse` and `Auto`.
     fn forward(&mut self, batch: &EventSet) -> Result<Forward>;
 
-    /// The gradient of Σ logits · `logit_gradient` plus the activity regularisers, as training has them, by the weights of
-    /// the pass. `logit_gradient` is [B, C], the gradient of the caller's loss; a mean over the batch has its 1/B in it.
+    /// The gradient of the caller's loss plus the network's activity regularisers with respect to the weights.
+    /// `logit_gradient`, [B, C], is the gradient of the caller's loss with respect to the logits, including the factor 1/B
+    /// if the loss is a mean over the batch.
     ///
     /// # Errors
-    /// [`Error::Config`]: since that pass the engine has done another one, or has had its weights changed; or a gradient of
-    /// another size. [`Error::NotFinite`]: a gradient with a NaN or infinity.
+    /// [`Error::Config`]: `pass` is not the engine's last pass, the weights have changed since, or `logit_gradient` has
+    /// another size. [`Error::NotFinite`]: `logit_gradient` has a NaN or infinity.
     fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights>;
 
-    /// One step of Adam with this gradient; the step count goes up by one.
+    /// One step of Adam with this gradient; increments the step count.
     ///
     /// # Errors
-    /// Shapes that are not the network's; [`Error::NotFinite`]: a gradient with a NaN or infinity, with which nothing is
-    /// done, or so large that weights or moments are infinite now.
+    /// The shapes are not the network's. [`Error::NotFinite`]: the gradient has a NaN or infinity (the weights are left
+    /// unchanged), or is so large that weights or moments have become infinite.
     fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()>;
 
-    /// Forward and backward without an update, everything kept.
+    /// Forward and backward pass without an update; returns all intermediate values.
     fn inspect(&mut self, batch: &EventSet) -> Result<Inspection>;
 
-    /// Runs one training step with a clock on each kernel. The step counts: weights change.
+    /// Runs one training step and measures the time of each kernel. The step updates the weights.
     fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile>;
 
-    /// Bytes allocated by name for what a step needs beyond weights, moments and the batch.
+    /// Names and sizes in bytes of the buffers that a step requires in addition to weights, moments and the batch.
     fn state_bytes(&self) -> Vec<(String, u64)>;
 
-    /// What the allocator of the device's own memory has handed out; `None` where there is none or it does not say.
+    /// Statistics of the device's memory allocator; `None` if not available.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None
     }
 }
 
-/// Checks what a device [`hold`](Engine::hold)s.
+/// Checks the argument of [`Engine::hold`].
 pub(crate) fn check_held(network: &Network, set: &EventSet) -> Result<()> {
     set.check_fits(network.inputs, network.time_steps, network.classes())
 }
 
-/// Checks the words of [`Engine::set_layer_methods`].
+/// Checks the arguments of [`Engine::set_layer_methods`].
 pub(crate) fn check_layer_methods(network: &Network, method: Method, layers: &[LayerMethod]) -> Result<()> {
     let weight_layers = network.hidden.len() + 1;
     let dense = |l: usize| layers.get(l) == Some(&LayerMethod::Dense);
@@ -447,38 +448,38 @@ pub(crate) fn check_layer_methods(network: &Network, method: Method, layers: &[L
     match (method, layers.len()) {
         (Method::Auto, n) if n == weight_layers => Ok(()),
         (Method::Auto, n) => {
-            Err(Error::Config(format!("{n} layer methods given, the network has {weight_layers} layers")))
+            Err(Error::Config(format!("{n} layer methods given, the network has {weight_layers} weight layers")))
         }
-        _ => Err(Error::Config("only the method `auto` takes a method for each layer".into())),
+        _ => Err(Error::Config("layer methods require the method `auto`".into())),
     }
 }
 
-/// The samples of a step on the set held.
+/// The training set, if it has these samples.
 pub(crate) fn check_samples(held: Option<&Arc<EventSet>>, samples: &[u32]) -> Result<Arc<EventSet>> {
-    let Some(set) = held else { return Err(Error::Data("the device holds no training set".into())) };
+    let Some(set) = held else { return Err(Error::Data("the device holds no training set; call `hold` first".into())) };
     match samples.iter().find(|&&k| k as usize >= set.len()) {
-        Some(k) => Err(Error::Data(format!("sample {k} asked for, the set held has {}", set.len()))),
+        Some(k) => Err(Error::Data(format!("sample {k} does not exist: the training set has {} samples", set.len()))),
         None if samples.is_empty() => Err(Error::Data("the batch has no samples".into())),
         None => Ok(Arc::clone(set)),
     }
 }
 
-/// Refuses what `method` does not compute of `network`, whatever the device: the dense methods are the paper's baselines.
+/// Refuses networks that `method` does not support on any device. The dense methods only support the paper's networks.
 pub(crate) fn check_method(network: &Network, method: Method) -> Result<()> {
     match (method, network.beyond_paper()) {
         (Method::Dense | Method::Reference, Some(what)) => {
             let method = format!("{method:?}").to_lowercase();
-            Err(Error::Unsupported(format!("the method `{method}` does not compute {what}; use `sparse`")))
+            Err(Error::Unsupported(format!("the method `{method}` does not support {what}; use `sparse`")))
         }
         _ => Ok(()),
     }
 }
 
-/// Checks the gradient of `pass`'s logits.
+/// Checks the size of a gradient with respect to the logits of `pass`, and that it is finite.
 pub(crate) fn check_logit_gradient(pass: &Forward, gradient: &[f32]) -> Result<()> {
     if gradient.len() != pass.logits.len() {
         let (given, logits) = (gradient.len(), pass.logits.len());
-        return Err(Error::Config(format!("a gradient of {given} logits given, the pass has {logits}")));
+        return Err(Error::Config(format!("the gradient has {given} values, the pass has {logits} logits")));
     }
     match gradient.iter().position(|g| !g.is_finite()) {
         Some(k) => Err(Error::NotFinite(format!("the gradient of logit {k} of the batch is {}", gradient[k]))),
@@ -486,26 +487,26 @@ pub(crate) fn check_logit_gradient(pass: &Forward, gradient: &[f32]) -> Result<(
     }
 }
 
-/// Refuses methods that compute no gradient of a loss that is not their own.
+/// Refuses methods that do not support custom losses ([`Engine::forward`], [`Engine::backward`]).
 pub(crate) fn check_open(method: Method) -> Result<()> {
     match method {
         Method::Sparse | Method::Auto => Ok(()),
         Method::Dense | Method::Reference => {
             let method = format!("{method:?}").to_lowercase();
-            let what = "computes no gradient of a loss that is not its own; use `sparse`";
+            let what = "does not support custom losses; use `sparse`";
             Err(Error::Unsupported(format!("the method `{method}` {what}")))
         }
     }
 }
 
-/// That a forward pass cannot be gone on from.
+/// The error of [`Engine::backward`] for an outdated forward pass.
 pub(crate) fn not_the_last_pass() -> Error {
     Error::Config(
         "this forward pass is not the engine's last, or its weights have changed since: run `forward` again".into(),
     )
 }
 
-/// Checks that `batch` can be the input of `network`.
+/// Checks that `batch` is valid input for `network`.
 pub(crate) fn check_batch(network: &Network, batch: &EventSet) -> Result<()> {
     if batch.is_empty() {
         return Err(Error::Data("the batch has no samples".into()));

@@ -1,11 +1,11 @@
-//! The library's one error type. Messages name the file or value and the remedy; what they quote of a file is harmless to
-//! a terminal.
+//! The library's error type. Messages name the file or value and what to do. Text quoted from files is escaped, so that
+//! it cannot control the terminal.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Longest text of an error that is about a file, characters.
+/// Maximum length of quoted text, in characters.
 const MOST_CHARS: usize = 4000;
 
 /// Result with the library's [`Error`].
@@ -20,10 +20,10 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file was read but does not hold what its format demands.
+    /// A file does not conform to its format.
     #[error("{}: {what}", shown(path))]
     Format {
         /// The file.
@@ -31,37 +31,36 @@ pub enum Error {
         /// What was found, what was expected, and what to do about it.
         what: String,
     },
-    /// A field of a description, or an argument, with a value that cannot work.
+    /// A field or argument with an invalid value.
     #[error("{field} = {value}: must be {want}")]
     Field {
-        /// Its name, with what it is part of: `hidden[0].tau_ms`, `network.hidden[0].tau_ms` in a run's configuration.
+        /// Its full name: `hidden[0].tau_ms`, or `network.hidden[0].tau_ms` in a run's configuration.
         field: String,
         /// The value as text.
         value: String,
-        /// What it must be: `a positive number`.
+        /// What is valid, e.g. `a positive number`.
         want: String,
     },
-    /// Fields or arguments that cannot work together, and whatever else of a configuration cannot work.
+    /// Fields or arguments that contradict each other, or any other invalid configuration.
     #[error("{0}")]
     Config(String),
-    /// Data that does not fit the network it was given to.
+    /// Data that does not fit the network, or is missing.
     #[error("{0}")]
     Data(String),
     /// Something this version does not support.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// The device refused, or did not answer.
+    /// The device failed or did not respond.
     #[error("device: {0}")]
     Device(String),
-    /// The device was lost, and with it all that was on it; [`Engine::reopen`](crate::engine::Engine::reopen) makes it
-    /// anew.
+    /// The device was lost with all its buffers; [`Engine::reopen`](crate::engine::Engine::reopen) opens it again.
     #[error("device: {0}")]
     DeviceLost(String),
     /// A number became NaN or infinite.
     #[error("{0}")]
     NotFinite(String),
-    /// The work was told to end; what is finished is kept.
-    #[error("interrupted; the same command goes on from here")]
+    /// The work was interrupted; finished parts are kept.
+    #[error("interrupted; run the same command again to continue")]
     Interrupted,
 }
 
@@ -77,7 +76,7 @@ impl Error {
         Error::Field { field: field.into(), value: value.to_string(), want: want.into() }
     }
 
-    /// The error of a part as that of the whole, which calls the part `name`: its fields and messages begin with it.
+    /// Prefixes field names and messages with `name`, the name of the part within the whole.
     pub(crate) fn within(self, name: &str) -> Self {
         match self {
             Error::Field { field, value, want } => Error::Field { field: format!("{name}.{field}"), value, want },
@@ -92,13 +91,12 @@ impl Error {
     }
 }
 
-/// A path for people: it may be a stranger's, as the `data` of a configuration is.
+/// A path for display. It may come from an untrusted file, such as the `data` of a configuration.
 pub(crate) fn shown(path: &Path) -> String {
     harmless(&path.to_string_lossy()).into_owned()
 }
 
-/// A stranger's words as they may be shown: control characters, which terminals obey, are escaped, all but the end of a
-/// line; long texts are cut.
+/// Makes untrusted text safe to display: escapes control characters other than newlines and truncates long text.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let bad = |c: char| c.is_control() && c != '\n';
     if !text.contains(bad) && text.len() <= MOST_CHARS {

@@ -1,4 +1,4 @@
-//! Spikes as events: what the network reads instead of a dense [B, T, N] array.
+//! Spikes as sorted lists of events, in place of dense [B, T, N] arrays.
 
 use crate::error::{Error, Result};
 use crate::network::MAX_EXTENT;
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 pub struct Event(pub u32);
 
 impl Event {
-    /// A spike of neuron `i` at time step `t`; both below [`MAX_EXTENT`].
+    /// A spike of neuron `i` at time step `t`; both must be below [`MAX_EXTENT`].
     #[inline(always)]
     pub fn new(t: usize, i: usize) -> Self {
         debug_assert!(t < MAX_EXTENT && i < MAX_EXTENT);
@@ -31,7 +31,7 @@ impl Event {
     }
 }
 
-/// Samples as spike events, each with a label or without one: a data set, or a batch of one.
+/// Samples as spike events, with or without labels: a data set or a batch.
 ///
 /// The events of sample `b` are `events[starts[b]..starts[b + 1]]`, sorted by (t, i), each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +44,10 @@ pub struct EventSet {
 }
 
 impl EventSet {
-    /// The label of a sample that has none.
+    /// The label that marks an unlabelled sample.
     pub const UNLABELLED: u32 = u32::MAX;
 
-    /// An empty set for events of `neurons` neurons in `time_steps` steps.
+    /// An empty set for samples of `neurons` neurons and `time_steps` time steps.
     pub fn new(neurons: usize, time_steps: usize) -> Self {
         EventSet { neurons, time_steps, starts: vec![0], events: Vec::new(), labels: Vec::new() }
     }
@@ -55,14 +55,14 @@ impl EventSet {
     /// Appends a sample given as (t, i) pairs in any order. Duplicates count once.
     ///
     /// # Errors
-    /// A time step or neuron outside the set's extents, or more than 2³² - 1 events in all.
+    /// A time step or neuron out of range, or more than 2³² - 1 events in total.
     pub fn push(&mut self, spikes: impl IntoIterator<Item = (usize, usize)>, label: u32) -> Result<()> {
         let begin = self.events.len();
         for (t, i) in spikes {
             if t >= self.time_steps || i >= self.neurons {
                 self.events.truncate(begin);
                 return Err(Error::Data(format!(
-                    "sample {}: spike of neuron {i} at step {t} lies outside {} neurons × {} steps",
+                    "sample {}: spike of neuron {i} at time step {t} is outside the range of {} neurons × {} time steps",
                     self.len(),
                     self.neurons,
                     self.time_steps
@@ -91,18 +91,18 @@ impl EventSet {
         Ok(())
     }
 
-    /// [`push`](Self::push) of a sample without a label, which can be predicted and not trained.
+    /// [`push`](Self::push) of an unlabelled sample, which can be used for prediction only.
     ///
     /// # Errors
-    /// As those of [`push`](Self::push).
+    /// As [`push`](Self::push).
     pub fn push_unlabelled(&mut self, spikes: impl IntoIterator<Item = (usize, usize)>) -> Result<()> {
         self.push(spikes, Self::UNLABELLED)
     }
 
-    /// Empties the set and fills it with the given samples of `source`, in that order; memory is reused.
+    /// Replaces the set's samples with the given samples of `source`, in that order. Memory is reused.
     ///
     /// # Panics
-    /// Where an index is not below `source.len()`, or samples taken several times give 2^32 events and more.
+    /// If an index is not below `source.len()`, or the total exceeds 2³² - 1 events.
     pub fn gather(&mut self, source: &EventSet, samples: &[u32]) {
         self.neurons = source.neurons;
         self.time_steps = source.time_steps;
@@ -118,7 +118,7 @@ impl EventSet {
         assert!(u32::try_from(self.events.len()).is_ok(), "a set holds at most 2^32 - 1 events");
     }
 
-    /// The first `n` samples (all, if there are fewer).
+    /// The first `n` samples, or all if there are fewer.
     pub fn head(&self, n: usize) -> EventSet {
         let mut out = EventSet::new(self.neurons, self.time_steps);
         let samples: Vec<u32> = (0..n.min(self.len()) as u32).collect();
@@ -126,11 +126,11 @@ impl EventSet {
         out
     }
 
-    /// A set from its parts, as the methods of the same names give them.
+    /// A set from its parts, as returned by the methods of the same names.
     ///
     /// # Errors
-    /// [`Error::Data`] for parts that no set has: starts that do not begin at 0, descend, or do not end at the number of
-    /// events; events outside the extents, out of order or twice; extents beyond [`MAX_EXTENT`].
+    /// [`Error::Data`]: `starts` does not begin at 0, is not ascending, or does not end at the number of events; events
+    /// are out of range, unsorted or duplicate; extents exceed [`MAX_EXTENT`].
     pub fn from_parts(
         neurons: usize,
         time_steps: usize,
@@ -138,16 +138,16 @@ impl EventSet {
         events: Vec<Event>,
         labels: Vec<u32>,
     ) -> Result<Self> {
-        let wrong = |what: &str| Err(Error::Data(format!("these are no parts of a set of events: {what}")));
+        let wrong = |what: &str| Err(Error::Data(format!("invalid event set: {what}")));
         if neurons > MAX_EXTENT || time_steps > MAX_EXTENT {
-            return wrong("the extents are too large");
+            return wrong("its extents are too large");
         }
         if starts.first() != Some(&0)
             || starts.last().map(|&end| end as usize) != Some(events.len())
             || !starts.is_sorted()
             || starts.len() != labels.len() + 1
         {
-            return wrong("the samples' starts do not fit the events and labels");
+            return wrong("the samples' start indices do not match the events and labels");
         }
         let set = EventSet { neurons, time_steps, starts, events, labels };
         let sound = |(_, events): (u32, &[Event])| {
@@ -155,12 +155,12 @@ impl EventSet {
                 && events.iter().all(|event| event.i() < neurons && event.t() < time_steps)
         };
         if !set.iter().all(sound) {
-            return wrong("the events are out of order or lie outside");
+            return wrong("events are unsorted, duplicate or out of range");
         }
         Ok(set)
     }
 
-    /// Sample after sample: its label, and its events sorted by (t, i).
+    /// Iterates over the samples: label, and events sorted by (t, i).
     ///
     /// ```
     /// # use spikegrad::events::EventSet;
@@ -176,22 +176,22 @@ impl EventSet {
         (0..self.len()).map(|b| (self.labels[b], self.sample(b)))
     }
 
-    /// Samples in the set.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no sample.
+    /// Whether the set has no samples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Input neurons.
+    /// Number of input neurons.
     pub fn neurons(&self) -> usize {
         self.neurons
     }
 
-    /// Time steps.
+    /// Number of time steps.
     pub fn time_steps(&self) -> usize {
         self.time_steps
     }
@@ -201,7 +201,7 @@ impl EventSet {
         &self.events[self.starts[b] as usize..self.starts[b + 1] as usize]
     }
 
-    /// Where each sample's events begin, and the end of the last: `len() + 1` numbers.
+    /// The start index of each sample's events, and the end of the last: `len() + 1` numbers.
     pub fn starts(&self) -> &[u32] {
         &self.starts
     }
@@ -211,12 +211,12 @@ impl EventSet {
         &self.events
     }
 
-    /// The class of each sample; [`UNLABELLED`](Self::UNLABELLED) where it has none.
+    /// The label of each sample, or [`UNLABELLED`](Self::UNLABELLED).
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The set with class 0 in place of labels that are missing, for a forward pass, on which labels have no influence.
+    /// The set with missing labels replaced by class 0, for forward passes, which ignore labels.
     pub(crate) fn labelled(&self) -> Cow<'_, EventSet> {
         match self.labels.contains(&Self::UNLABELLED) {
             false => Cow::Borrowed(self),
@@ -228,20 +228,20 @@ impl EventSet {
         }
     }
 
-    /// Says why a network with these extents cannot be trained on this set.
+    /// Checks that a network with these extents can be trained on this set.
     ///
     /// # Errors
-    /// [`Error::Data`]: other extents, a label that is no class, or a sample without a label.
+    /// [`Error::Data`]: the extents differ, a label is out of range, or a sample has no label.
     pub fn check_fits(&self, inputs: usize, time_steps: usize, classes: usize) -> Result<()> {
         if self.neurons != inputs || self.time_steps != time_steps {
             return Err(Error::Data(format!(
-                "the data have {} neurons and {} time steps, the network takes {inputs} and {time_steps}",
+                "the data have {} neurons and {} time steps, the network requires {inputs} and {time_steps}",
                 self.neurons, self.time_steps
             )));
         }
         match self.labels.iter().position(|&label| label as usize >= classes) {
             Some(b) if self.labels[b] == Self::UNLABELLED => {
-                Err(Error::Data(format!("sample {b} has no label; without one it can only be predicted")))
+                Err(Error::Data(format!("sample {b} has no label; training requires one")))
             }
             Some(b) => Err(Error::Data(format!(
                 "sample {b} has label {}, the readout has {classes} classes (0 to {})",

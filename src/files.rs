@@ -1,4 +1,4 @@
-//! Writing files whole or not at all: the one way in which this program replaces a file.
+//! Atomic file writes. All files that the program replaces are written here.
 
 use crate::error::{Error, Result};
 use crate::platform::{Instant, sleep};
@@ -7,22 +7,21 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// The beginning of the names of files that are not whole yet.
+/// Prefix of the names of temporary files.
 pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
-/// How long to wait for another program to let go of a file. Virus scanners and search indexes hold a new file for a
-/// moment.
+/// How long to wait for another program to close a file. Virus scanners and search indexers briefly open new files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Replaces the file at `path`: after a crash at any time there is the old file or the new one.
+/// Replaces the file at `path` atomically: after a crash, either the old or the new file exists.
 ///
 /// # Errors
-/// [`Error::Io`]. On Windows, where a file that another program holds open cannot be replaced, only after five seconds
-/// of trying.
+/// [`Error::Io`]. On Windows, where open files cannot be replaced, it retries for five seconds if another program has the
+/// file open.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_parts_atomically(path, &[bytes])
 }
 
-/// [`write_atomically`] for a file in several parts, which need not be copied together.
+/// [`write_atomically`] of the concatenation of `parts`, without copying them.
 pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -32,14 +31,14 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
     builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     {
-        // As for any file (the umask still holds), not private as temporary files are by default.
+        // Temporary files are private by default; this gives the usual permissions, subject to the umask.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(Error::io(path))?;
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.as_file().sync_all());
     written.map_err(Error::io(path))?;
-    // A temporary file that could not be renamed is tried again, and removed when this gives up.
+    // Holds the temporary file between attempts to rename it; dropping it removes the file.
     let mut whole = Some(file);
     when_let_go(path, PATIENCE, || match whole.take().map(|file| file.persist(path)) {
         Some(Err(e)) => {
@@ -48,13 +47,13 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
         }
         _ => Ok(()),
     })?;
-    // The rename itself lasts only when the folder is on the disk. Windows has no such call, and needs none.
+    // A rename is durable only after the folder is synced. Windows has no such call and does not need it.
     #[cfg(unix)]
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
     Ok(())
 }
 
-/// Adds `bytes` at the end of the file at `path`, which is made if it is missing, and waits until they are on the disk.
+/// Appends `bytes` to the file at `path`, creating it if missing, and syncs it to disk.
 ///
 /// # Errors
 /// As [`write_atomically`].
@@ -63,8 +62,8 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).and_then(|()| file.sync_data()).map_err(Error::io(path))
 }
 
-/// Removes what killed programs left in a folder that several may be writing to, as the user's cache: temporary files that
-/// nobody has touched for a day. Should the clock be wrong, what is lost can be computed again.
+/// Removes temporary files left by killed processes from a shared folder such as the user's cache. Files modified less
+/// than a day ago are kept, since another process may be writing them.
 pub(crate) fn remove_abandoned(folder: &Path) {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -76,12 +75,12 @@ pub(crate) fn remove_abandoned(folder: &Path) {
     }
 }
 
-/// Does `work` on the file at `path`; while another program holds the file open, tries again for up to `patience`.
+/// Runs `work` on the file at `path`, and retries for up to `patience` while another program has the file open.
 fn when_let_go<T>(path: &Path, patience: Duration, work: impl FnMut() -> io::Result<T>) -> Result<T> {
     retry(path, patience, |error| is_held(path, error), work)
 }
 
-/// Whether `error` says that another program holds the file at `path` open. Elsewhere than on Windows that is no error.
+/// Whether `error` means that another program has the file at `path` open. This only occurs on Windows.
 fn is_held(path: &Path, error: &io::Error) -> bool {
     const ERROR_ACCESS_DENIED: i32 = 5;
     const ERROR_SHARING_VIOLATION: i32 = 32;
@@ -90,14 +89,14 @@ fn is_held(path: &Path, error: &io::Error) -> bool {
     cfg!(windows)
         && match error.raw_os_error() {
             Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION) => true,
-            // Windows says the same of files that cannot be written at all; waiting does not help there.
+            // Windows returns the same error for files that can never be written, where waiting does not help.
             Some(ERROR_ACCESS_DENIED) => !refused(),
             _ => false,
         }
 }
 
-/// Does `work` until it succeeds, fails for another reason than one that `passing` takes for a passing one, or `patience`
-/// is over.
+/// Runs `work` until it succeeds, fails with an error that is not transient according to `passing`, or `patience` is
+/// over.
 fn retry<T>(
     path: &Path,
     patience: Duration,
@@ -113,7 +112,7 @@ fn retry<T>(
             Err(error) if began.elapsed() >= patience => {
                 let why = format!(
                     "cannot be written: another program has kept it open for {:.0} s ({error}); close the program that \
-                     shows or scans this file",
+                     uses this file",
                     began.elapsed().as_secs_f64()
                 );
                 return Err(Error::io(path)(io::Error::new(error.kind(), why)));
@@ -154,7 +153,7 @@ mod tests {
         let began = Instant::now();
         assert!(write_atomically(&path, b"one").is_err());
         assert!(append(&path, b"one").is_err());
-        assert!(began.elapsed() < PATIENCE, "waited for what does not change");
+        assert!(began.elapsed() < PATIENCE, "retried a permanent error");
         assert_eq!(names(temp.path()), ["folder"]);
     }
 
@@ -182,7 +181,7 @@ mod tests {
         remove_abandoned(&temp.path().join("nowhere"));
     }
 
-    /// What an operating system says that lets nobody replace an open file.
+    /// The error of an operating system that does not allow replacing open files.
     fn held() -> io::Error {
         io::ErrorKind::PermissionDenied.into()
     }
@@ -217,7 +216,7 @@ mod tests {
         assert_eq!((error.to_string().as_str(), tries), ("a.png: disk full", 1));
     }
 
-    /// Another program's handle that lets nobody replace or extend the file, as most programs on Windows open files.
+    /// Opens the file exclusively, as most programs on Windows do, so that it cannot be replaced or extended.
     #[cfg(windows)]
     fn hold(path: &Path) -> File {
         use std::os::windows::fs::OpenOptionsExt;

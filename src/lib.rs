@@ -16,7 +16,7 @@
 //!
 //! let mut engine = Device::Cpu.open(&network, Method::Sparse, &Weights::init(&network, 1))?;
 //! for _ in 0..20 {
-//!     engine.train(&batch, &Adam::with_lr(1e-2))?; // queued; a gpu device works on it while the host goes on
+//!     engine.train(&batch, &Adam::with_lr(1e-2))?; // queues a step; a gpu device runs it asynchronously
 //! }
 //! let reports = engine.reports(true)?;             // waits for all queued steps
 //! assert!(reports[19].loss.total() < reports[0].loss.total());
@@ -29,18 +29,18 @@
 //!
 //! # Modules
 //!
-//! - [`network`]: describe a network: layers, cells, surrogate gradients, readouts, losses, regularisers.
-//! - [`events`]: samples as sorted spike events; a data set and a batch alike. [`data`]: readers of published data sets,
-//!   and data of your own.
-//! - [`weights`]: initial weights. [`optimiser`]: Adam.
-//! - [`device`]: choose a device. [`engine`]: what a device with a network on it does: train, predict, inspect, and
-//!   forward, backward and update for a loss of your own. [`cpu`] and `gpu` (feature `gpu`) are the two devices.
-//! - [`train`]: whole training runs: epochs, tests, checkpoints, resuming. [`presets`]: named configurations.
-//! - [`error`]: the one error type.
-//! - With features, measurements and checks: `bench`, `golden`, `memory`, `reproduce`, `selfcheck` (feature `lab`) and
-//!   pictures, `plot`. [`auto`] and [`synthetic`] serve them and the method `auto`; [`system`] asks the operating system.
+//! - [`network`]: describes a network: layers, cells, surrogate gradients, readouts, losses, regularisers.
+//! - [`events`]: data sets and batches of samples, stored as sorted spike events. [`data`]: readers for published data
+//!   sets and for your own data.
+//! - [`weights`]: weight matrices and their initialisation. [`optimiser`]: Adam.
+//! - [`device`]: chooses a device. [`engine`]: the interface of a device with a network on it: train, predict, inspect,
+//!   and forward, backward and update for a custom loss. [`cpu`] and `gpu` (feature `gpu`) are the two devices.
+//! - [`train`]: training runs with epochs, tests, checkpoints and resuming. [`presets`]: named configurations.
+//! - [`error`]: the error type.
+//! - Feature `lab`: the measurements and checks `bench`, `golden`, `memory`, `reproduce` and `selfcheck`. Feature `plot`:
+//!   charts. [`auto`] (method selection), [`synthetic`] (random input) and [`system`] (operating system) are helpers.
 //!
-//! The repository's `examples/` folder has programs: your own network, training loop, loss.
+//! The repository's `examples/` folder has complete programs: a custom network, training loop and loss.
 
 #![warn(missing_docs)]
 
@@ -53,7 +53,7 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod events;
-// Each feature uses a part of this and of `limits`; with all of them, nothing may be left over.
+// Each feature uses only some functions of this module and of `limits`; `lab` uses all of them.
 #[cfg(feature = "files")]
 #[cfg_attr(not(feature = "lab"), allow(dead_code))]
 mod files;

@@ -1,7 +1,7 @@
-//! How much memory a run takes, before anything is allocated.
+//! Estimates how much memory a run requires before anything is allocated.
 //!
-//! An [`Estimate`] follows the formulas by which the engines allocate, at densities that are expected; how near it
-//! comes is tested against the bytes that they then really hold ([`Engine::state_bytes`](crate::engine::Engine::state_bytes)).
+//! An [`Estimate`] applies the engines' allocation formulas to expected densities. Tests compare it with the bytes that
+//! are allocated in the end ([`Engine::state_bytes`](crate::engine::Engine::state_bytes)).
 
 use crate::device::Device;
 use crate::engine::Method;
@@ -11,7 +11,7 @@ use crate::gpu::{self, AdapterSummary, DeltaScratch};
 use crate::network::{Network, Reset, SpikingLayer};
 use serde::Serialize;
 
-/// How dense a step is expected to be, as fractions of the (time step, neuron) slots.
+/// Expected densities of a step, as fractions of a layer's entries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Densities {
     /// Spikes of the input.
@@ -23,37 +23,38 @@ pub struct Densities {
 }
 
 impl Densities {
-    /// Those of trained networks, on the safe side, with an input of the given density.
+    /// Conservative values for trained networks, with an input of the given density.
     pub fn usual(input: f64) -> Self {
         Densities { input, spikes: 0.02, active: 0.03 }
     }
 }
 
-/// What a part's size follows, so that a remedy can be named.
+/// What a part's size is proportional to; decides the advice in error messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Follows {
-    /// The weights: layers' widths.
+    /// The number of weights.
     Weights,
-    /// The batch and its spikes.
+    /// The number of spikes and active entries in a batch.
     Events,
-    /// The batch and all slots of [B, T, N] arrays.
+    /// The number of entries in a batch, i.e. elements of [B, T, N] arrays.
     Slots,
-    /// The data set.
+    /// The size of the data set.
     Data,
 }
 
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Part {
-    /// What it holds.
+pub struct MemoryPart {
+    /// Its contents.
     pub name: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// What they follow.
+    /// What the size is proportional to.
     pub follows: Follows,
-    /// Whether [`Engine::state_bytes`](crate::engine::Engine::state_bytes) counts it: needed beyond weights, moments and batch.
+    /// Whether [`Engine::state_bytes`](crate::engine::Engine::state_bytes) counts it, i.e. it is neither weights, moments
+    /// nor batch.
     pub of_step: bool,
 }
 
@@ -61,18 +62,18 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The parts on the device (which for `cpu` is the machine's memory).
-    pub parts: Vec<Part>,
-    /// Bytes on the host while a run is prepared and saved: copies of weights and moments, the data set.
+    /// The parts in device memory; for the cpu device, in the machine's memory.
+    pub parts: Vec<MemoryPart>,
+    /// Bytes on the host: the data set, and copies of weights and moments during initialisation and saving.
     pub host_bytes: u64,
-    /// Whether the device's memory is the machine's.
+    /// Whether the device uses the machine's memory.
     pub shared: bool,
 }
 
-/// Estimates a run of `network` in batches of `batch` samples on the device that `device` stands for.
+/// Estimates a run of `network` in batches of `batch` samples on `device`.
 ///
 /// # Errors
-/// A network of which not even one sample fits what the adapter binds.
+/// A network for which even a batch of one sample exceeds the adapter's largest binding.
 pub fn estimate(
     network: &Network,
     method: Method,
@@ -83,8 +84,8 @@ pub fn estimate(
     estimate_with(network, method, batch, device, densities, None)
 }
 
-/// [`estimate`] for a gpu device on which δ may take `delta_bytes` bytes ([`Engine::delta_bytes`](crate::engine::Engine::delta_bytes)
-/// says how many); `None` is the usual size.
+/// [`estimate`] for a gpu device with a δ scratch of `delta_bytes` bytes
+/// ([`Engine::delta_bytes`](crate::engine::Engine::delta_bytes)); `None` is the default size.
 ///
 /// # Errors
 /// As [`estimate`].
@@ -126,7 +127,7 @@ pub fn estimate_with(
     Ok(e)
 }
 
-/// The adapter that `device` stands for; `None` for the CPU.
+/// The adapter of `device`; `None` for the CPU.
 fn adapter(device: Device) -> Option<AdapterSummary> {
     let index = match device.resolve() {
         Device::Gpu(index) => index,
@@ -139,18 +140,18 @@ fn adapter(device: Device) -> Option<AdapterSummary> {
 
 impl Estimate {
     fn add(&mut self, name: &str, bytes: u64, follows: Follows, of_step: bool) {
-        self.parts.push(Part { name: name.into(), bytes, follows, of_step });
+        self.parts.push(MemoryPart { name: name.into(), bytes, follows, of_step });
     }
 
-    /// Lists grow by doubling as they fill: on average they hold half as much again.
+    /// Lists grow by doubling, so on average their capacity is 1.5 times their length.
     fn cpu_lists(&mut self, network: &Network, batch: usize, densities: &Densities) {
         let rows = (batch * network.time_steps) as f64;
-        // Spikes that set the potential are kept beside the active entries, too.
+        // With `to_value`, spikes are also stored with the active entries.
         let spikes = |layer: &SpikingLayer| if layer.reset == Reset::ToValue { 8.0 } else { 4.0 };
         let lists: f64 = (network.spiking())
             .map(|layer| match layer.conv() {
                 None => layer.neurons as f64 * (spikes(layer) * densities.spikes + 12.0 * densities.active),
-                // Of a convolution the pooled spikes alone, each of which stands for one or two.
+                // A convolution only stores pooled spikes, each from one or two neurons on average.
                 Some(_) => layer.neurons as f64 * 2.5 * densities.spikes,
             })
             .sum();
@@ -160,8 +161,8 @@ impl Estimate {
             let group = crate::cpu::group_size(network);
             let threads = rayon::current_num_threads().min(batch.div_ceil(group));
             let rows = (threads * group * network.time_steps) as f64;
-            // Few events drive a place, and potentials pass the band in few steps: measured, an eighth to a third of the
-            // usual density.
+            // A convolution's neurons have few inputs, and their potentials cross the active range in few steps: measured
+            // 1/8 to 1/3 of the activity of other layers.
             let active = densities.active / 5.0;
             let entries: f64 = convs().map(|conv| rows * conv.neurons() as f64 * 16.0 * active).sum();
             self.add("active entries of convolutions", (1.5 * entries) as u64, Follows::Slots, true);
@@ -169,8 +170,8 @@ impl Estimate {
             let groups = 4 * batch.div_ceil(group) * weights;
             self.add("weight gradients of convolutions", groups as u64, Follows::Slots, true);
         }
-        // Each thread has the gradient and the rows of δ of one tile of up to 64 columns, and the spikes of a sample as
-        // bits.
+        // Each thread holds the gradient and the δ rows of one tile of up to 64 columns, and a sample's spikes as a bit
+        // array.
         let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
         let sizes: Vec<usize> = network.fan_in().into_iter().chain([network.classes()]).collect();
         let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
@@ -179,7 +180,7 @@ impl Estimate {
         self.add("scratch of all threads", scratch, Follows::Slots, true);
     }
 
-    /// As the gpu device plans it; with that, `batch` too.
+    /// Buffers as the gpu device plans them, including the batch.
     fn gpu_state(
         &mut self,
         network: &Network,
@@ -191,7 +192,7 @@ impl Estimate {
     ) -> Result<()> {
         gpu::check_supported(network, if of_step { Method::Sparse } else { Method::Dense })?;
         let events = d.input * (network.inputs * network.time_steps) as f64;
-        // A list that overflows its first guess gets the room that it needs, and some more.
+        // A list that overflows its initial size is reallocated with some slack.
         let lists = plan::SLACK * d.spikes.max(d.active);
         let density = if d.spikes.max(d.active) > plan::DENSITY_GUESS { lists } else { plan::DENSITY_GUESS };
         let limits = Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX };
@@ -213,7 +214,8 @@ impl Estimate {
         let sum = |sizes: &[usize]| sizes.iter().map(|&n| wide(n)).sum::<u64>();
         self.add("dense spikes", sum(&sizes[..sizes.len() - 1]), Follows::Slots, true);
         self.add("dense membrane potentials", sum(&sizes[1..]), Follows::Slots, true);
-        // δ of a layer needs that of the layer above alone; the cpu device's reference sums in an array of its own.
+        // The δ of a layer depends only on the δ of the layer above; the cpu device's reference method needs one more
+        // array for sums.
         let widest = sizes[1..].iter().map(|&n| wide(n)).max().unwrap_or(0);
         let kept = sizes[1..].len().min(2) as u64 + u64::from(method == Method::Reference && !gpu);
         self.add("dense spike gradients and deltas", kept * widest, Follows::Slots, true);
@@ -223,14 +225,14 @@ impl Estimate {
         }
     }
 
-    /// This run and another one at the same time.
+    /// Adds another run that is executed at the same time.
     pub fn beside(mut self, other: Estimate) -> Self {
         self.parts.extend(other.parts);
         self.host_bytes = self.host_bytes.max(other.host_bytes);
         self
     }
 
-    /// Adds a data set that the run keeps on the host.
+    /// Adds a data set of `events` events on the host.
     pub fn with_data(mut self, events: usize) -> Self {
         self.host_bytes += 4 * events as u64;
         self
@@ -241,38 +243,38 @@ impl Estimate {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// Bytes that a step needs beyond weights, moments and the batch.
+    /// Bytes that a step requires in addition to weights, moments and the batch.
     pub fn step_bytes(&self) -> u64 {
         self.parts.iter().filter(|part| part.of_step).map(|part| part.bytes).sum()
     }
 
-    /// Bytes of the machine's memory: the host's, and the device's where that is the same.
+    /// Bytes in the machine's memory, including the device's if it shares it.
     pub fn machine_bytes(&self) -> u64 {
         self.host_bytes + if self.shared { self.device_bytes() } else { 0 }
     }
 
-    /// What to change, by what the largest share follows.
+    /// Advice on how to reduce memory, depending on the largest part.
     fn remedy(&self) -> &'static str {
         let of = |kind: Follows| self.parts.iter().filter(|p| p.follows == kind).map(|p| p.bytes).sum::<u64>();
         let largest = [Follows::Weights, Follows::Events, Follows::Slots].into_iter().max_by_key(|&kind| of(kind));
         match largest {
-            Some(Follows::Weights) => "the weights are the most of it: make the layers narrower (--hidden)",
+            Some(Follows::Weights) => "most of it is for weights: make the layers narrower (--hidden)",
             Some(Follows::Slots) if self.parts.iter().any(|p| p.name.starts_with("dense")) => {
-                "the dense arrays are the most of it: use a smaller --batch, or the sparse method, which needs none"
+                "most of it is for dense arrays: use a smaller --batch, or the sparse method"
             }
-            _ => "it grows with the batch: use a smaller --batch, or narrower layers (--hidden)",
+            _ => "use a smaller --batch or narrower layers (--hidden)",
         }
     }
 
-    /// Refuses what `available` bytes do not hold; `None` refuses nothing.
+    /// Checks that `available` bytes suffice; `None` if unknown, which passes.
     ///
     /// # Errors
-    /// The numbers, and what to change.
+    /// Too little memory; the message says how much is required, for what, and what to change.
     pub fn check(&self, available: Option<u64>) -> Result<()> {
         let needs = self.machine_bytes();
         match available {
             Some(available) if needs > available => Err(Error::Config(format!(
-                "this run needs about {} of memory ({}), the machine has {} to spare; {}",
+                "this run requires about {} of memory ({}), but {} are available; {}",
                 mib(needs),
                 self.largest_parts(),
                 mib(available),
@@ -282,7 +284,7 @@ impl Estimate {
         }
     }
 
-    /// The three largest parts, for a message.
+    /// The three largest parts, as text.
     fn largest_parts(&self) -> String {
         let mut parts: Vec<(&str, u64)> = Vec::new();
         for part in &self.parts {
@@ -296,7 +298,7 @@ impl Estimate {
         named.collect::<Vec<_>>().join(", ")
     }
 
-    /// One line: `about 12 MiB on the device (weights and moments 5 MiB, ...), 3 MiB on the host`.
+    /// Summary on one line: `about 12 MiB on the device (weights and moments 5 MiB, ...), 3 MiB on the host`.
     pub fn line(&self) -> String {
         format!(
             "about {} on the device ({}), {} on the host",
@@ -307,7 +309,7 @@ impl Estimate {
     }
 }
 
-/// Bytes for a message.
+/// Bytes as text, with a unit.
 fn mib(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{} KiB", bytes.div_ceil(1024)),
@@ -325,7 +327,7 @@ mod tests {
     use crate::optimiser::Adam;
     use crate::presets;
 
-    /// An estimate is right within this factor.
+    /// Estimates must be within this factor of the allocated bytes.
     const FACTOR: f64 = 2.0;
 
     #[test]
@@ -353,7 +355,7 @@ mod tests {
         }
     }
 
-    /// An estimate has the size of δ that was chosen, not the usual one.
+    /// Estimates follow the chosen size of the δ scratch.
     #[test]
     fn estimates_follow_the_memory_for_delta() {
         let mut network = presets::paper("shd").unwrap().network;
@@ -361,7 +363,7 @@ mod tests {
         let input = random_spikes(&network, 20, 0.012, 1).unwrap();
         let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
         let (device, densities) = (Device::Gpu(None), Densities::usual(0.012));
-        // 100 quads of 500 steps per sample: 5, 10 and all samples per chunk.
+        // 100 neurons in groups of four and 500 time steps per sample: 5, 10 and all samples per chunk.
         for (size, samples) in [(DeltaScratch::mib(4), 5), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
             let options = GpuOptions { delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
             let mut engine = device.open_with(&network, Method::Sparse, &weights, options).unwrap();
@@ -407,7 +409,7 @@ mod tests {
             e.unwrap_err().to_string()
         };
         let said = refusal(&network, Method::Dense, 1 << 20, 8 << 30);
-        for part in ["GiB", "8192 MiB to spare", "smaller --batch", "sparse"] {
+        for part in ["GiB", "8192 MiB are available", "smaller --batch", "sparse"] {
             assert!(said.contains(part), "`{part}` is not in: {said}");
         }
         network.set_hidden(&[20_000, 20_000]).unwrap();

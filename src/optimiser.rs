@@ -1,9 +1,9 @@
-//! Adam, the optimiser of both devices.
+//! Adam, the optimiser.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Adam with bias correction, and AdamW's decay of the weights, which does not pass through the moments.
+/// Adam with bias correction and the decoupled weight decay of AdamW.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adam {
@@ -13,9 +13,9 @@ pub struct Adam {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// ε, added to the square root of the second moment.
     pub epsilon: f64,
-    /// Each update shrinks every weight by `lr` times this (times the schedule's factor); 0 for plain Adam.
+    /// Weight decay: each update subtracts `lr` · `weight_decay` · W from the weights W. 0 for plain Adam.
     #[serde(default)]
     pub weight_decay: f64,
 }
@@ -26,7 +26,7 @@ impl Adam {
         Adam { lr, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
     }
 
-    /// The constants of update `step` (from 1), with the bias corrections folded in, as both devices use them.
+    /// The constants of update `step` (from 1), including the bias corrections.
     pub fn constants(&self, step: u64) -> AdamConstants {
         let n = step as f64;
         AdamConstants {
@@ -39,7 +39,7 @@ impl Adam {
         }
     }
 
-    /// Says which constant cannot work.
+    /// Checks the constants.
     ///
     /// # Errors
     /// [`Error::Field`].
@@ -63,7 +63,7 @@ impl Adam {
     }
 }
 
-/// What one Adam update needs: W -= step_size m / (√v · inv_sqrt_correction + ε) + decay W.
+/// Constants of one update: W -= step_size m / (√v · inv_sqrt_correction + ε) + decay W.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamConstants {
     /// Decay of the first moment.

@@ -1,4 +1,4 @@
-//! What a browser does otherwise than an operating system: clocks and waiting. Nothing else asks which of them it is on.
+//! Clocks and waiting, which differ between browsers and operating systems. No other module depends on the difference.
 
 use std::time::Duration;
 #[cfg(not(target_family = "wasm"))]
@@ -6,7 +6,7 @@ pub(crate) use std::time::Instant;
 #[cfg(target_family = "wasm")]
 pub(crate) use web_time::Instant;
 
-/// Lets some time go by. In a browser, whose one thread must not stop, this does nothing.
+/// Sleeps. Does nothing in a browser, whose only thread must not block.
 pub(crate) fn sleep(time: Duration) {
     #[cfg(not(target_family = "wasm"))]
     std::thread::sleep(time);
@@ -14,10 +14,10 @@ pub(crate) fn sleep(time: Duration) {
     let _ = time;
 }
 
-/// Waits for what a device answers later: the one place that does.
+/// Waits for a future. All waiting for devices happens here.
 ///
-/// In a browser nothing can be waited for here, since answers come only when this program returns; there the future is
-/// polled once, and what is not ready then is an error.
+/// A browser completes futures only after the program returns to it, so waiting is impossible there: the future is polled
+/// once, and it is an error if it is not ready.
 ///
 /// # Errors
 /// [`Error::Unsupported`](crate::Error::Unsupported) in a browser.
@@ -31,6 +31,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = crate::Result<T>>) -> cra
     use std::task::{Context, Poll, Waker};
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => Err(crate::Error::Unsupported("a browser cannot wait; call the async function".into())),
+        Poll::Pending => Err(crate::Error::Unsupported("cannot wait in a browser; call the async function".into())),
     }
 }

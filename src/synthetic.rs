@@ -1,4 +1,4 @@
-//! What is measured with: random spikes, and weights of a known activity.
+//! Input for measurements: random spikes, and weights that give a chosen spike density.
 
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method, TrainingState};
@@ -10,14 +10,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// Spikes / (B · T · N) of every hidden layer that weights are scaled for: that of the paper's trained networks.
+/// Spike density of hidden layers to which weights are scaled: that of the paper's trained networks.
 pub const TARGET_DENSITY: f64 = 0.015;
 
-/// Samples that weights are scaled on.
+/// Number of samples on which weights are scaled.
 const SCALING_SAMPLES: usize = 32;
-/// Potentials that may be kept to find the spikes of a scaled layer: of fewer samples where layers are large.
+/// Maximum number of potentials stored during scaling. Large layers are scaled on fewer samples.
 const SCALING_POTENTIALS: usize = 1 << 26;
-/// Streams of the seed, apart from those of [`Weights::init`] and of the order of samples.
+/// Random number stream, distinct from those of [`Weights::init`] and of the sample order.
 const SPIKES_STREAM: u64 = 1 << 62;
 const WEIGHTS_STREAM: u64 = SPIKES_STREAM + 1;
 
@@ -27,11 +27,11 @@ fn random(seed: u64, stream: u64) -> ChaCha8Rng {
     rng
 }
 
-/// `samples` samples in which each (time step, input) slot of `network` has a spike with probability `density`; labels
+/// `samples` samples in which each (time step, input neuron) of `network` has a spike with probability `density`. Labels
 /// are random. The same seed gives the same samples on every machine.
 ///
 /// # Errors
-/// A density outside 0..=1, or more than 2³² - 1 events in all.
+/// A density outside 0 to 1, or more than 2³² - 1 events in total.
 pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64) -> Result<EventSet> {
     if !(0.0..=1.0).contains(&density) {
         return Err(Error::field("density", density, "0 to 1"));
@@ -39,14 +39,14 @@ pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64)
     let mut rng = random(seed, SPIKES_STREAM);
     let (neurons, slots) = (network.inputs, network.inputs * network.time_steps);
     let mut set = EventSet::new(neurons, network.time_steps);
-    // The gap to the next spike is geometric: as many random numbers as spikes, not as slots.
+    // The gap to the next spike is geometrically distributed, so one random number per spike suffices.
     let none = (-density).ln_1p();
     for _ in 0..samples {
         let mut spikes = Vec::new();
         let mut slot = 0;
         while slot < slots && density > 0.0 {
             let u: f64 = rng.random();
-            // The cast saturates; a gap beyond all slots stays beyond them.
+            // The cast saturates, so a gap beyond the end stays beyond the end.
             slot += (((-u).ln_1p() / none) as usize).min(slots);
             if slot < slots {
                 spikes.push((slot / neurons, slot % neurons));
@@ -59,12 +59,12 @@ pub fn random_spikes(network: &Network, samples: usize, density: f64, seed: u64)
     Ok(set)
 }
 
-/// Normal weights, each hidden layer scaled by bisection until it spikes at `density` on the first samples of `batch`,
-/// the readout until its potentials deviate by 0.5 (for maxima; 2/T for sums). Computed on the CPU, a layer at a time,
-/// so that every device is measured with the same weights.
+/// Normal weights. Each hidden layer is scaled by bisection until its spike density on the first samples of `batch` is
+/// `density`; the readout is scaled until the standard deviation of its potentials is 0.5 (2/T if the logits are sums).
+/// They are computed on the CPU, so that all devices are measured with the same weights.
 ///
 /// # Errors
-/// A network that cannot work, or a batch that does not fit it.
+/// An invalid network, or a batch that does not fit it.
 pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u64) -> Result<Weights> {
     network.check()?;
     let widest = network.sizes()[1..].iter().copied().max().unwrap_or(1);
@@ -82,7 +82,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             })
             .collect();
         let scaled = |scale: f64| Matrix { rows, cols, data: normal.iter().map(|w| (w * scale) as f32).collect() };
-        // The layer alone; a hidden one with a readout that no one looks at.
+        // A network of this layer alone. A hidden layer gets a readout whose output is ignored.
         let alone = Network {
             inputs: network.fan_in()[l],
             hidden: network.hidden.iter().skip(l).take(1).cloned().collect(),
@@ -110,7 +110,7 @@ pub fn scaled_weights(network: &Network, batch: &EventSet, density: f64, seed: u
             let spikes = engine.predict(&input)?.spikes[0] as f64;
             if spikes < density * slots { low = scale } else { high = scale }
         }
-        // The last scale that was tried.
+        // The last scale tried.
         let scale = f64::sqrt(low * high);
         engine.load(&TrainingState::new(weights_of(scale)))?;
         let seen = engine.inspect(&input)?;

@@ -1,19 +1,17 @@
-//! What the machine and its operating system are: memory to spare, how packages are installed.
+//! Queries the operating system: available memory, package manager.
 
-/// Whether packages are installed with apt-get here: Debian, Ubuntu and their kin.
+/// Whether the system uses apt-get: Debian, Ubuntu and derivatives.
 #[cfg(any(feature = "data", feature = "gpu"))]
 pub(crate) fn is_debian() -> bool {
     cfg!(target_os = "linux") && std::path::Path::new("/etc/debian_version").exists()
 }
 
-/// Bytes of memory that the machine has to spare, within the limits of the process's control group; `None` where the
-/// system does not say.
+/// Available memory in bytes, within the limits of the process's control group; `None` if unknown.
 #[cfg(feature = "runs")]
 pub fn available_memory() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    // Without a limit of its own a group says what the machine has; and what is "free" leaves out the files that the
-    // system keeps in memory while nobody wants it.
+    // A group without a limit reports the machine's total. "Free" memory excludes the page cache, which is available.
     let of_group = (system.cgroup_limits())
         .filter(|group| group.total_memory < system.total_memory())
         .map(|group| group.total_memory.saturating_sub(group.rss));
@@ -21,7 +19,7 @@ pub fn available_memory() -> Option<u64> {
     of_machine.map(|bytes| of_group.map_or(bytes, |group| group.min(bytes)))
 }
 
-/// Bytes of this process that are in memory now; `None` where the system does not say, and without the feature `runs`.
+/// Resident memory of this process in bytes; `None` if unknown or without the feature `runs`.
 #[cfg(feature = "runs")]
 pub fn resident_memory() -> Option<u64> {
     let pid = sysinfo::get_current_pid().ok()?;
@@ -31,7 +29,7 @@ pub fn resident_memory() -> Option<u64> {
     system.process(pid).map(sysinfo::Process::memory)
 }
 
-/// As with the feature `runs`, without which nobody is asked.
+/// Resident memory; always `None` without the feature `runs`.
 #[cfg(not(feature = "runs"))]
 pub fn resident_memory() -> Option<u64> {
     None

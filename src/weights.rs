@@ -1,4 +1,4 @@
-//! Weight matrices on the host, and how they begin.
+//! Weight matrices on the host and their initialisation.
 
 use crate::error::{Error, Result};
 use crate::network::{Initialisation, Network};
@@ -6,8 +6,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// One row-major [N_in, N_out] matrix per layer, the readout's last; of a convolution [channels · kernel², filters]
-/// ([`Convolution`](crate::network::Convolution)). Biases are one row more, the last.
+/// One row-major [N_in, N_out] matrix per layer, the readout's last. The matrix of a
+/// [`Convolution`](crate::network::Convolution) is [channels · kernel², filters]. A layer with biases has them in an
+/// additional last row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The matrices.
@@ -36,61 +37,61 @@ impl Matrix {
         &self.data[i * self.cols..][..self.cols]
     }
 
-    /// Rows become columns. A convolution's matrix turns into what files hold, and back.
+    /// The transpose. Converts a convolution's matrix to the layout of files and back.
     pub fn transposed(&self) -> Matrix {
         Matrix { rows: self.cols, cols: self.rows, data: transposed(&self.data, self.rows, self.cols) }
     }
 }
 
-/// A tensor of a weight layer as files hold it.
+/// A tensor of a weight layer in the layout of files.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FileTensor<T> {
-    /// Extents, row-major: [N_in, N_out], of a convolution [filters, channels, kernel, kernel], of biases [N_out].
+    /// Row-major extents: [N_in, N_out], [filters, channels, kernel, kernel] for a convolution, or [N_out] for biases.
     pub extents: Vec<usize>,
     /// The numbers.
     pub data: Vec<T>,
 }
 
-/// What a tensor of a weight layer holds.
+/// Contents of a weight layer's tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum TensorPart {
     /// Weights: `w.l`.
     Weights,
     /// Biases: `b.l`.
     Biases,
 }
 
-impl Part {
+impl TensorPart {
     /// `w` or `b`.
     pub fn letter(self) -> char {
         match self {
-            Part::Weights => 'w',
-            Part::Biases => 'b',
+            TensorPart::Weights => 'w',
+            TensorPart::Biases => 'b',
         }
     }
 }
 
-/// The parts of each weight layer of `network`, with the extents that they have in files.
-pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Part, Vec<usize>)> {
+/// Layer index, part and file extents of each tensor of `network`.
+pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, TensorPart, Vec<usize>)> {
     let layers = network.weight_extents().into_iter().zip(network.biases()).enumerate();
     layers.flat_map(|(l, (extents, bias))| {
-        let biases = bias.then(|| (l, Part::Biases, extents[1..].to_vec()));
-        [(l, Part::Weights, extents)].into_iter().chain(biases)
+        let biases = bias.then(|| (l, TensorPart::Biases, extents[1..].to_vec()));
+        [(l, TensorPart::Weights, extents)].into_iter().chain(biases)
     })
 }
 
-/// The data of each matrix of `network` from tensors as files hold them, which `read` gives.
+/// The data of each matrix of `network`, from file tensors returned by `read`.
 #[cfg(feature = "runs")]
 pub(crate) fn from_file<T: Copy, E>(
     network: &Network,
-    mut read: impl FnMut(usize, Part, &[usize]) -> Result<Vec<T>, E>,
+    mut read: impl FnMut(usize, TensorPart, &[usize]) -> Result<Vec<T>, E>,
 ) -> Result<Vec<Vec<T>>, E> {
     let mut layers: Vec<Vec<T>> = Vec::new();
     for (l, part, extents) in file_tensors(network) {
         let data = read(l, part, &extents)?;
         match (part, extents.as_slice(), layers.last_mut()) {
-            // They are the matrix's last row.
-            (Part::Biases, _, Some(layer)) => layer.extend(data),
+            // Biases are the matrix's last row.
+            (TensorPart::Biases, _, Some(layer)) => layer.extend(data),
             (_, [filters, patch @ ..], _) if patch.len() > 1 => {
                 layers.push(transposed(&data, *filters, patch.iter().product()));
             }
@@ -100,7 +101,7 @@ pub(crate) fn from_file<T: Copy, E>(
     Ok(layers)
 }
 
-/// A row-major matrix of `rows` × `cols` numbers, rows turned into columns.
+/// The transpose of a row-major matrix of `rows` × `cols` numbers.
 pub(crate) fn transposed<T: Copy>(data: &[T], rows: usize, cols: usize) -> Vec<T> {
     (0..cols).flat_map(|j| (0..rows).map(move |i| data[i * cols + j])).collect()
 }
@@ -112,35 +113,35 @@ impl Weights {
         Weights { layers: (0..layers).map(|l| init_layer(network, l, seed, 0, 1.0)).collect() }
     }
 
-    /// Zeros of the same shapes.
+    /// Zeros, in the same shapes.
     pub fn zeros(&self) -> Self {
         Weights { layers: self.layers.iter().map(|m| Matrix::zeros(m.rows, m.cols)).collect() }
     }
 
-    /// Zeros of the network's shapes.
+    /// Zeros, in the network's shapes.
     pub fn zeros_of(network: &Network) -> Self {
         Weights { layers: network.weight_shapes().into_iter().map(|(rows, cols)| Matrix::zeros(rows, cols)).collect() }
     }
 
-    /// The tensors as files hold them, with the layer and the part that each is.
-    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, Part, FileTensor<f32>)> {
-        let tensor = |(l, part, extents): (usize, Part, Vec<usize>)| {
+    /// The tensors in the layout of files, each with its layer and part.
+    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, TensorPart, FileTensor<f32>)> {
+        let tensor = |(l, part, extents): (usize, TensorPart, Vec<usize>)| {
             let Matrix { rows, cols, data } = &self.layers[l];
             let weights = extents.iter().product::<usize>().min(data.len());
             let data = match part {
-                Part::Biases => data[data.len() - cols..].to_vec(),
-                Part::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
-                Part::Weights => data[..weights].to_vec(),
+                TensorPart::Biases => data[data.len() - cols..].to_vec(),
+                TensorPart::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
+                TensorPart::Weights => data[..weights].to_vec(),
             };
             (l, part, FileTensor { extents, data })
         };
         file_tensors(network).map(tensor).collect()
     }
 
-    /// Says which matrix does not have the network's shape or holds a NaN or infinity.
+    /// Checks that the shapes are the network's and all weights are finite.
     ///
     /// # Errors
-    /// [`Error::Config`] for a shape, [`Error::NotFinite`] for a number.
+    /// [`Error::Config`] for a wrong shape, [`Error::NotFinite`] for a NaN or infinity.
     pub fn check(&self, network: &Network) -> Result<()> {
         self.check_shapes(network)?;
         for (l, matrix) in self.layers.iter().enumerate() {
@@ -156,7 +157,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Says which matrix does not have the network's shape.
+    /// Checks that the shapes are the network's.
     pub(crate) fn check_shapes(&self, network: &Network) -> Result<()> {
         let shapes = network.weight_shapes();
         if shapes.len() != self.layers.len() {
@@ -169,7 +170,7 @@ impl Weights {
         for (l, (matrix, shape)) in self.layers.iter().zip(shapes).enumerate() {
             if (matrix.rows, matrix.cols) != shape || matrix.data.len() != matrix.rows * matrix.cols {
                 return Err(Error::Config(format!(
-                    "weights of layer {l} are {} × {}, the network's are {} × {}",
+                    "weights of layer {l} are {} × {}, the network requires {} × {}",
                     matrix.rows, matrix.cols, shape.0, shape.1
                 )));
             }
@@ -178,7 +179,8 @@ impl Weights {
     }
 }
 
-/// The weights of layer `l` drawn anew, times `factor`; `draw` 0 is the network's beginning, others a rescue's.
+/// Random weights of layer `l`, multiplied by `factor`. `draw` selects the random numbers: 0 for the network's initial
+/// weights, others for re-initialised layers.
 pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64) -> Matrix {
     let (rows, cols) = network.weight_shapes()[l];
     let (init, alpha) = match network.hidden.get(l) {
@@ -186,7 +188,7 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
         None => (network.readout.init(), network.readout.alpha(network.dt_ms)),
     };
     let inputs = rows - usize::from(network.biases()[l]);
-    // A stream of its own for each layer and draw: the width of one layer does not change the weights of the next.
+    // Each layer and draw has its own stream, so that the width of one layer does not affect the weights of the next.
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(1 + l as u64 + (draw << 16));
     let root = (inputs as f64).sqrt();

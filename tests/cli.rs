@@ -1,4 +1,4 @@
-//! The command line as its users and their scripts meet it.
+//! Tests of the command line.
 
 use serde_json::Value;
 use spikegrad::data::DataSet;
@@ -15,12 +15,12 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn spikegrad(arguments: &[&str]) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(PROGRAM);
     command.args(arguments).env("SPIKEGRAD_FASHION_MNIST", data()).current_dir(ROOT);
-    // Where the outcome of tuning is kept, on Linux.
+    // Where results of tuning are cached, on Linux.
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
-/// The shipped images, as a folder of data.
+/// A data folder with the built-in subset of Fashion-MNIST.
 fn data() -> PathBuf {
     Path::new(ROOT).join("assets/fashion-mnist")
 }
@@ -45,12 +45,12 @@ fn succeeds(arguments: &[&str]) -> Output {
     spikegrad(arguments).assert().code(0).get_output().clone()
 }
 
-/// A text with the paths in it as they are on Unix.
+/// Replaces path separators by those of Unix.
 fn slashes(text: &str) -> String {
     text.replace('\\', "/")
 }
 
-/// Standard error of a command that exits with `code`, which names all `parts` and is no panic.
+/// Checks that a command exits with `code` and that its standard error contains all `parts` and no panic; returns it.
 fn fails(code: i32, arguments: &[&str], parts: &[&str]) -> String {
     let output = spikegrad(arguments).assert().code(code).get_output().clone();
     let said = text(&output.stderr).to_string();
@@ -126,13 +126,13 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
     let nowhere = folder.path().join("no/such.png");
     fails(1, &["raster", run_word, "--out", nowhere.to_str().unwrap()], &["no/such.png"]);
 
-    // Nothing is overwritten, and a finished run stays as it is.
+    // Nothing is overwritten, and a finished run is unchanged.
     let before = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
     fails(1, &["train", "fmnist", "--device", "cpu", "--out", run_word], &[run_word, "--resume", "--out"]);
     succeeds(&["train", "fmnist", "--resume", "--out", run_word]);
     assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
 
-    // A run's configuration is one to begin another with.
+    // A run's configuration can be used to start another run.
     let second = folder.path().join("second");
     let toml = run.join("config.toml");
     let again = ["train", toml.to_str().unwrap(), "--epochs", "1", "--quiet", "--out", second.to_str().unwrap()];
@@ -154,7 +154,7 @@ fn the_gpu_trains_too() {
     picture(&run.join("raster.png"));
 }
 
-/// A run writes down the memory for δ that it was begun with, and keeps it, also where it is not the usual one.
+/// A run stores the size of the δ scratch with which it was started, and keeps it when resumed.
 #[test]
 fn a_resumed_run_keeps_its_memory_for_deltas() {
     let folder = TempDir::new().unwrap();
@@ -170,7 +170,7 @@ fn a_resumed_run_keeps_its_memory_for_deltas() {
     assert!(written().contains("delta_mib = \"whole\""), "{}", written());
     resume("3", &[]);
     assert!(written().contains("delta_mib = \"whole\""), "{}", written());
-    // A run of a version that knew no such setting was begun with the usual size: nothing is tuned.
+    // A run of a version without this setting used the default size, so nothing is tuned.
     let old = written().replace("delta_mib = \"whole\"\n", "");
     std::fs::write(&config, old).unwrap();
     resume("4", &[]);
@@ -178,7 +178,7 @@ fn a_resumed_run_keeps_its_memory_for_deltas() {
     fails(2, &["train", "fmnist", "--set", "delta_mib=-1"], &["delta_mib", "whole"]);
 }
 
-/// A run keeps the kernels that it was begun with, also where tuning or another default would choose others.
+/// A run keeps the kernels with which it was started, even if tuning or another default would choose others.
 #[test]
 fn a_resumed_run_keeps_its_kernels() {
     let begun = |kernels: &str| {
@@ -225,7 +225,7 @@ fn without_out_no_run_is_overwritten() {
     };
     assert_eq!([run(&[]), run(&[]), run(&[])], ["runs/fmnist", "runs/fmnist-2", "runs/fmnist-3"]);
     assert_eq!(run(&["--resume"]), "runs/fmnist-3");
-    // A start that is refused leaves no run behind, and does not hide the last one.
+    // A failed start leaves no run, and does not hide the last one.
     let words = ["train", "fmnist", "--limit", "20", "--device", "cpu", "--set", "initial_spikes=1000"];
     spikegrad(&words).current_dir(folder.path()).assert().code(1);
     assert_eq!(run(&["--resume"]), "runs/fmnist-3");
@@ -237,7 +237,7 @@ fn without_out_no_run_is_overwritten() {
     spikegrad(&["train", "shd", "--resume"]).current_dir(folder.path()).assert().code(1);
 }
 
-/// Ctrl-C, then the command that the program says, ends in the bytes of a run that was never stopped.
+/// After Ctrl-C, the command that the program prints continues the run to the same bytes as an uninterrupted run.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_resumes_to_the_same_bytes() {
@@ -251,7 +251,7 @@ fn an_interrupted_run_resumes_to_the_same_bytes() {
     let whole = folder.path().join("whole");
     spikegrad(&[]).args(words(&whole)).assert().code(0);
 
-    // The name has to survive a shell.
+    // The name must be quoted for a shell.
     let run = folder.path().join("it's a run");
     let child = Command::new(PROGRAM)
         .args(words(&run))
@@ -266,7 +266,7 @@ fn an_interrupted_run_resumes_to_the_same_bytes() {
         assert!(begun.elapsed().as_secs() < 60, "no epoch in a minute");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    // The shell's own `kill`: a minimal system has no program of that name.
+    // The shell's built-in `kill`, since minimal systems do not have the program.
     let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
@@ -309,9 +309,9 @@ fn a_damaged_checkpoint_is_named() {
         let bytes = std::fs::read(run.join(file)).unwrap();
         std::fs::write(run.join(file), &bytes[..bytes.len() / 2]).unwrap();
     }
-    fails(1, &["eval", run_word], &["best.safetensors", "cut off"]);
+    fails(1, &["eval", run_word], &["best.safetensors", "truncated"]);
     fails(1, &["raster", run_word, "--out", "x.png"], &["best.safetensors"]);
-    fails(1, &["train", "fmnist", "--resume", "--out", run_word], &["checkpoint.safetensors", "cut off"]);
+    fails(1, &["train", "fmnist", "--resume", "--out", run_word], &["checkpoint.safetensors", "truncated"]);
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn wrong_words_exit_with_two() {
         (&["train", "fmnist", "--epochs", "0"], &["epochs = 0"]),
         (&["train", "fmnist", "--epochs", "4611686018427387904"], &["epochs = 4611686018427387904"]),
         (&["bench", "fmnist", "--batch", "1152921504606846976"], &["batch = 1152921504606846976"]),
-        (&["bench", "fmnist", "--depth", "18446744073709551615"], &["--depth", "1024 at most"]),
+        (&["bench", "fmnist", "--depth", "18446744073709551615"], &["--depth", "at most 1024"]),
         (&["train", "fmnist", "--limit", "0"], &["limit = 0"]),
         (&["train", "fmnist", "--lr", "-1"], &["lr = -1"]),
         (&["train", "fmnist", "--b-th", "-0.5"], &["b_th = -0.5"]),
@@ -408,7 +408,7 @@ fn conformance_says_pass_fail_unsupported_and_error() {
     assert!(said["cases"][1]["failures"][0].as_str().unwrap().contains("dw.0"));
 }
 
-/// The file with the first f64 of one tensor made ten times as large, or 1 where it is 0.
+/// The file with the first f64 of one tensor multiplied by ten, or replaced by 1 if it is 0.
 fn with_another_number(path: &str, tensor: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(path).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -611,7 +611,7 @@ fn what_cannot_fit_is_refused_at_once() {
     let out = folder.path().join("run");
     for words in [&["train", "fmnist", "--out", out.to_str().unwrap()][..], &["bench", "shd"]] {
         let clock = std::time::Instant::now();
-        fails(1, &[words, &hopeless].concat(), &["GiB", "to spare", "smaller --batch"]);
+        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "smaller --batch"]);
         assert!(clock.elapsed().as_secs() < 60, "{words:?} took {:?}", clock.elapsed());
         assert!(!out.exists(), "nothing was begun");
     }
@@ -719,7 +719,7 @@ fn help_and_version_are_no_errors() {
     }
 }
 
-/// A reader that has gone away is no reason to panic, nor to fail.
+/// A closed pipe causes neither a panic nor a failure.
 #[cfg(unix)]
 #[test]
 fn a_closed_pipe_is_no_failure() {
@@ -747,7 +747,7 @@ fn a_closed_pipe_is_no_failure() {
     assert!(run.join("raster.png").exists(), "the run went on to its end");
 }
 
-/// What a program trained on data of its own, `eval` and `raster` understand: classes by name, the data in the folder.
+/// `eval` and `raster` can read a run that a program trained on custom data, with its class names and data.
 #[test]
 fn a_run_on_data_of_ones_own_is_tested_and_drawn() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The golden cases, from an independent float64 oracle, on both devices.
+//! Golden cases, from an independent float64 implementation, on both devices.
 
 use spikegrad::Result;
 use spikegrad::device::Device;
@@ -14,7 +14,7 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// Cases of the generalised model, but for the recurrent one that is refused.
+/// Cases of kind "cells", except the recurrent one, which is refused.
 fn cells() -> Vec<PathBuf> {
     let mut cases = cases_in("golden_cells");
     cases.retain(|case| !case.ends_with("rec_lif.safetensors"));
@@ -57,7 +57,7 @@ fn recurrent_weights_are_refused_by_name() {
     assert!(error.contains("rec_lif") && error.contains("recurrent"), "{error}");
 }
 
-/// What the paper's network does not have is refused by name.
+/// The dense methods refuse what the paper's networks do not have, and name it.
 #[test]
 fn dense_and_reference_refuse_other_cells() {
     for device in [Device::Cpu, Device::Gpu(None)] {
@@ -66,7 +66,7 @@ fn dense_and_reference_refuse_other_cells() {
                 let error = run(&case, &mut By(device, method)).unwrap_err().to_string();
                 let method = format!("{method:?}").to_lowercase();
                 assert!(
-                    error.contains(&format!("`{method}` does not compute")),
+                    error.contains(&format!("`{method}` does not support")),
                     "{device} {}: {error}",
                     case.display()
                 );
@@ -104,7 +104,7 @@ fn gpu() {
     all_pass(Device::Gpu(None));
 }
 
-/// The dense method masks as the sparse one does; the reference never masks, which one case expects.
+/// The method `dense` masks like `sparse`; `reference` does not mask, as one case expects.
 #[test]
 fn dense_and_reference() {
     for device in [Device::Cpu, Device::Gpu(None)] {

@@ -1,4 +1,4 @@
-//! Counting what the kernels execute changes nothing of what they compute, and counts what a hand counts.
+//! Counting what kernels execute does not change their results, and agrees with counts by hand.
 
 mod common;
 
@@ -68,7 +68,7 @@ fn counts_are_those_of_the_step_and_never_below_its_least() {
                 let (done, needed) = (kernel.work.multiply_adds as f64, least.least_multiply_adds);
                 assert!(done >= 0.99 * needed, "{method:?} {tier:?} {}: {done} < {needed} multiply-adds", kernel.name);
             }
-            // Counters begin anew with every step, and a step that puts the weights back is the same step.
+            // Counters start at 0 in each step, and a repeated step with restored weights has the same counts.
             engine.load(&state).unwrap();
             engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
             assert_eq!(engine.counted().unwrap(), first);

@@ -1,7 +1,7 @@
-//! kill -9 at any moment: what is resumed ends in the bits of a run that was never killed.
+//! A run that is killed at any moment (kill -9) and resumed gives the same bits as a run that was never killed.
 //!
-//! `SPIKEGRAD_KILLS=200` kills so often on the cpu device (10 is the short form), and a quarter as often on the gpu device;
-//! `SPIKEGRAD_SEED` chooses other moments. `--nocapture` shows where the kills fell.
+//! `SPIKEGRAD_KILLS` sets the number of kills on the cpu device (default: 10); on the gpu device it is a quarter.
+//! `SPIKEGRAD_SEED` chooses other moments. `--nocapture` shows when the runs were killed.
 #![cfg(unix)]
 
 mod program;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// A checkpoint after every step, five of them an epoch.
+/// A checkpoint after every step, with five steps per epoch.
 const SETTINGS: &str = "--hidden 40,30 --limit 300 --batch 60 --seed 5 --set checkpoint_seconds=1e-9";
 /// Files written in an epoch.
 const WRITTEN: u64 = 6;
@@ -24,9 +24,9 @@ const WRITTEN: u64 = 6;
 enum Moment {
     /// At any time.
     After(Duration),
-    /// So long after the n-th temporary file was seen: in the middle of writing, or just behind.
+    /// A time after the n-th temporary file was seen, i.e. during or just after writing.
     Writing { nth: u64, delay: Duration },
-    /// So long after the metrics grew: between them and the checkpoint.
+    /// A time after the metrics grew, i.e. between writing them and the checkpoint.
     Metrics { nth: u64, delay: Duration },
 }
 
@@ -89,7 +89,7 @@ impl Moment {
     }
 }
 
-/// What a kill left, for the table: which moment it really met.
+/// Describes the files left by a kill, which show when it happened.
 fn found(run: &Path) -> &'static str {
     let names = names(run);
     let has = |name: &str| names.iter().any(|n| n == name);
@@ -113,7 +113,7 @@ fn checkpoint_epoch(run: &Path) -> usize {
     rest.split_once('\\').unwrap().0.parse().unwrap()
 }
 
-/// Kills runs `kills` times, and compares each, once it ended, with one that was never killed.
+/// Kills runs `kills` times, and compares each finished run with one that was never killed.
 fn kill(device: &str, epochs: u64, kills: u64, seed: u64) {
     let (_folder, folder) = folder();
     let settings = format!("{SETTINGS} --epochs {epochs}");
@@ -173,7 +173,7 @@ fn a_killed_run_on_the_gpu_does_too() {
     kill("gpu", 4, number("SPIKEGRAD_KILLS", 12) / 4, number("SPIKEGRAD_SEED", 2));
 }
 
-/// Before every single system call by which the run's files change: by strace, which the long suite installs.
+/// Kills the run before each system call that changes its files, with strace, which the long suite installs.
 #[test]
 #[ignore = "long: scripts/long-suite"]
 fn killed_before_each_call_that_changes_the_folder() {

@@ -1,5 +1,5 @@
-//! A driver that is loaded stays loaded: NVIDIA's cannot be loaded again and again in one process. A test program of its own,
-//! so that no other test keeps the driver.
+//! A loaded driver stays loaded, since NVIDIA's cannot be loaded repeatedly in one process. This is a separate test program,
+//! so that no other test keeps the driver loaded.
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! What a file system and other programs do to a run: full disks, folders that cannot be written or go away, a second run in
-//! the same folder, signals. Nothing may be lost, and every message says what to do.
+//! Faults of file systems and interference of other programs: full disks, folders that cannot be written or are removed, a
+//! second run in the same folder, signals. Nothing may be lost, and every message says what to do.
 #![cfg(unix)]
 
 mod program;
@@ -19,14 +19,14 @@ fn names_all(said: &str, parts: &[&str]) {
     }
 }
 
-/// Ends with the whole run's bytes when it is resumed.
+/// Resumes the run, which must give the same bytes as the uninterrupted run.
 fn resumes(run: &Path, whole: &Path) {
     ends(resume(run), 0);
     let differences = Ended::read(whole).differences(&Ended::read(run));
     assert!(differences.is_empty(), "{differences:?}");
 }
 
-/// A file may not grow beyond 16 KiB: the checkpoint fits, a line of the metrics is torn.
+/// Limits files to 16 KiB: the checkpoint fits, but a line of the metrics is incomplete.
 #[test]
 fn a_line_of_metrics_torn_by_a_full_disk_is_no_loss() {
     let (_folder, folder) = folder();
@@ -42,7 +42,7 @@ fn a_line_of_metrics_torn_by_a_full_disk_is_no_loss() {
     let said = ends(limited, 1);
     names_all(&said, &["error: ", "metrics.jsonl: ", "last checkpoint is kept", "--resume --out"]);
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    // A line that ends just at the limit is not torn: once in some hundred runs, as the clock's digits will have it.
+    // Rarely, depending on the digits of times, a line ends exactly at the limit and is complete.
     assert!(!metrics.ends_with('\n') || metrics.len() == 32 * 512, "the limit is meant to tear a line");
     assert!(epochs(&run) > 20 && epochs(&run) < 60, "{}", epochs(&run));
     assert!(!names(&run).iter().any(|name| is_temporary(name)));
@@ -75,7 +75,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// A disk with room for two checkpoints and a half: the third, written beside the first, does not fit.
+/// A disk with room for two and a half checkpoints: a third, written before an old one is removed, does not fit.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_the_checkpoint_before() {
@@ -136,7 +136,7 @@ fn a_folder_that_cannot_be_written_is_named_and_can_be_read() {
     names_all(&read(&folder.join("eval.said")), &["test accuracy"]);
 }
 
-/// Its folder is gone; or, if it was about to write a file then, that file.
+/// The run's folder is removed, or a file in it, if the run is just writing one.
 fn ended_by_loss(run: std::process::Child) {
     let said = said(&run.wait_with_output().unwrap(), 1);
     assert!(said.contains("error: ") && said.contains("/run"), "{said}");
@@ -184,7 +184,7 @@ fn one_run_writes_a_folder_and_everyone_may_read_it() {
         eval.arg(&run);
         names_all(&ends(eval, 0), &["test accuracy"]);
     }
-    // A request to terminate is heard like Ctrl-C, and a killed run's lock is nobody's.
+    // SIGTERM acts like Ctrl-C, and the lock of a killed run is released.
     signal(&first, "TERM");
     names_all(&said(&first.wait_with_output().unwrap(), 1), &["interrupted", "continue with: ", "--resume"]);
     let mut again = resume(&run).spawn().unwrap();
@@ -199,14 +199,14 @@ fn one_run_writes_a_folder_and_everyone_may_read_it() {
     names_all(&said(&again.wait_with_output().unwrap(), 1), &["interrupted"]);
 }
 
-/// Whether these tests run under `nohup` or the like: what they start ignores that signal, too.
+/// Whether these tests run under `nohup` or similar: the programs that they start then ignore SIGHUP, too.
 fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// A run begun under `nohup` goes on when its terminal is closed.
+/// A run started under `nohup` continues when its terminal is closed.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hang_up_that_is_to_be_ignored_is() {

@@ -1,4 +1,4 @@
-//! Golden files that are not what they should be: each is refused, with the file and the field named.
+//! Invalid golden files are refused, with an error that names the file and the field.
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn read(bytes: &[u8]) -> Result<Case, Error> {
     Case::read(&path)
 }
 
-/// The message with which `bytes` are refused as badly formed; it names the file.
+/// The error message for invalid `bytes`; it names the file.
 fn refusal(bytes: &[u8]) -> String {
     let error = read(bytes).expect_err("the file was taken");
     assert!(matches!(error, Error::Format { .. }), "{error:?}");
@@ -122,10 +122,7 @@ fn files_that_cannot_be_read_at_all() {
     let large = folder.path().join("large.safetensors");
     std::fs::File::create(&large).unwrap().set_len(300 << 20).unwrap();
     assert!(
-        Case::read(&large)
-            .unwrap_err()
-            .to_string()
-            .contains("more than 268435456 bytes, the most that a golden case has")
+        Case::read(&large).unwrap_err().to_string().contains("more than 268435456 bytes, the limit for a golden case")
     );
 }
 

@@ -1,4 +1,4 @@
-//! A method for each layer: whatever the mixture, a step computes what the sparse step computes.
+//! With any combination of layer methods, a step computes the same as the sparse step.
 
 mod common;
 
@@ -50,7 +50,7 @@ proptest! {
     }
 }
 
-/// Changed between steps, the methods change what the next step does, and nothing else.
+/// Changing the methods between steps only affects the following steps.
 #[test]
 fn methods_can_change_between_steps() {
     use LayerMethod::{Dense, Sparse};
@@ -84,7 +84,7 @@ fn words_that_do_not_fit_are_refused() {
     assert!(engine.set_layer_methods(&[LayerMethod::Dense; 2]).unwrap_err().to_string().contains("auto"));
 }
 
-/// A held set gives the batches that the host would have gathered.
+/// Batches from a training set on the device are the same as those gathered on the host.
 #[test]
 fn held_sets_train_as_gathered_batches_do() {
     let network = network(20, &[15], 4, 30);

@@ -1,4 +1,4 @@
-//! Modules use what lies below them: no circles, no arrows up. The order of the layers stands in ARCHITECTURE.md.
+//! Modules only use modules of lower layers, without cycles. ARCHITECTURE.md defines the layers.
 
 #[path = "common/modules.rs"]
 mod modules;

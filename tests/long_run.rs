@@ -1,6 +1,6 @@
-//! Training for long: memory stays as it is after the first epochs, on the host and on the device.
+//! In a long run, memory use stays constant after the first epochs, on the host and on the device.
 //!
-//! `SPIKEGRAD_MINUTES=60` trains so long on each device (6 s is the short form); `--nocapture` shows the figures.
+//! `SPIKEGRAD_MINUTES` sets the duration per device (default: 6 s); `--nocapture` shows the results.
 #![cfg(unix)]
 
 mod program;
@@ -9,11 +9,12 @@ use program::*;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// What the process may grow by between the first quarter of the epochs and the last, whatever the time: the allocator's
-/// pools and the text of the program settle in the first minutes. A leak of 1 KiB an epoch shows within minutes.
+/// Maximum growth of the process between the first and the last quarter of the epochs, regardless of their number: the
+/// allocator's pools and the program's code reach a constant size in the first minutes. A leak of 1 KiB per epoch is noticed
+/// within minutes.
 const GROWTH: u64 = 4 << 20;
 
-/// Bytes that the last quarter of a series lies above the second one, by their medians.
+/// Difference in bytes between the medians of the last and the second quarter of a series.
 fn growth(series: &[u64]) -> u64 {
     let median = |part: &[u64]| {
         let mut sorted = part.to_vec();
@@ -35,7 +36,7 @@ fn a_leak_is_seen() {
     assert!(growth(&leaking) > GROWTH, "{}", growth(&leaking));
 }
 
-/// Trains, stops, and looks at the memory that the metrics tell of.
+/// Trains and checks the memory use in the metrics.
 fn train_long(device: &str) {
     let (_folder, folder) = folder();
     let run = folder.join("run");

@@ -1,7 +1,7 @@
-//! The tests are worth what they catch: each single mistake, written into a shader, is noticed by the comparisons of
-//! `twins.rs` and `conformance.rs`, and the shaders themselves pass them.
+//! Tests of the tests: the comparisons of `twins.rs` and `conformance.rs` must notice each single mistake that is inserted
+//! into a shader.
 //!
-//! Whoever changes a kernel changes its mutations with it: a text that is not found exactly once fails.
+//! If you change a kernel, adapt its mutations: it is an error if their text does not occur exactly once.
 
 mod common;
 
@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-/// File, text that occurs in it once, what stands there instead, and who must notice.
+/// File, text that occurs in it once, its replacement, and the scenarios that must notice it.
 type Mutation = (&'static str, &'static str, &'static str, Seen);
 
 #[rustfmt::skip]
@@ -643,7 +643,7 @@ thread_local! {
     static COMPARING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the comparison noticed; `None` where it passed.
+/// The difference that the comparison noticed; `None` if it passed.
 fn noticed(case: &Case, shaders: &Path) -> Option<String> {
     COMPARING.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(|| case.compare(shaders)));
@@ -659,7 +659,7 @@ fn noticed(case: &Case, shaders: &Path) -> Option<String> {
     }
 }
 
-/// Tells the scenarios that the adapter can run: all, or all but the one of subgroups.
+/// The scenarios that the adapter can run: all, or all without subgroups.
 fn runnable() -> impl Fn(&Seen) -> bool + Sync {
     let adapters = gpu::adapters();
     let adapter = gpu::adapter::best(&adapters, true).expect("an adapter");
@@ -718,7 +718,7 @@ fn validator(defined: &[&str]) -> Validator {
     validator
 }
 
-/// A mutation that does not compile would be noticed for nothing.
+/// All mutated shaders compile; otherwise they would be noticed without any comparison.
 #[test]
 fn every_shader_has_mutations_and_all_of_them_are_valid() {
     for kernel in ALL {

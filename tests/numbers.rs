@@ -1,5 +1,5 @@
-//! Numbers at their ends: what becomes NaN or infinite is reported by layer in the step where it does, and constants that
-//! are odd, but numbers, give the same spikes and masks on both devices.
+//! Extreme numbers: NaN and infinity are reported by layer in the step in which they arise, and unusual constants give the
+//! same spikes and masks on both devices.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn finite_numbers_are_not_reported() {
     }
 }
 
-/// Sums of weights at the end of the range of f32 leave it, in whichever layer they are.
+/// Sums of very large weights overflow f32, in any layer.
 #[test]
 fn potentials_beyond_f32_are_reported_with_their_layer_and_step() {
     for network in networks() {
@@ -68,7 +68,7 @@ fn potentials_beyond_f32_are_reported_with_their_layer_and_step() {
     }
 }
 
-/// A regulariser that asks for gradients whose squares no f32 holds.
+/// A regulariser with gradients whose squares overflow f32.
 #[test]
 fn gradients_beyond_f32_are_reported_where_they_begin() {
     for mut network in networks() {
@@ -83,7 +83,7 @@ fn gradients_beyond_f32_are_reported_where_they_begin() {
     }
 }
 
-/// A step so long that the weights leave f32, in the step that takes it; what is good is not reported again after it.
+/// A learning rate so large that weights overflow f32 is reported in that step, and not again after weights are restored.
 #[test]
 fn weights_beyond_f32_are_reported_in_the_step_that_makes_them() {
     for network in networks() {
@@ -108,7 +108,7 @@ fn weights_beyond_f32_are_reported_in_the_step_that_makes_them() {
     });
 }
 
-/// A report that the kernel never wrote, as a driver leaves it that cuts a pass short and calls it success.
+/// A report that was never written, as with a driver that aborts a pass and reports success.
 #[test]
 fn a_pass_that_did_not_run_is_an_error() {
     let network = network(30, &[40], 6, 40);
@@ -128,7 +128,7 @@ fn a_pass_that_did_not_run_is_an_error() {
     cut_short(engine.reports(true).map(drop).unwrap_err());
 }
 
-/// Constants at which a formula could break, in each hidden layer for itself and in all.
+/// Constants for which a formula might fail, in each hidden layer and in all at once.
 #[test]
 fn odd_constants_give_the_same_spikes_on_both_devices() {
     type Set = fn(&mut SpikingLayer);

@@ -1,4 +1,4 @@
-//! A step in pieces (forward, the caller's loss, backward, update) is the step that trains.
+//! A step of separate calls (forward, the caller's loss, backward, update) computes the same as a training step.
 
 mod common;
 #[path = "common/shapes.rs"]
@@ -28,7 +28,7 @@ fn cross_entropy(logits: &[f32], batch: &EventSet, classes: usize) -> Vec<f32> {
     logits.chunks(classes).zip(batch.labels()).flat_map(of_sample).collect()
 }
 
-/// One step in pieces.
+/// One step of separate calls.
 fn step(engine: &mut dyn Engine, batch: &EventSet, adam: &Adam) -> Weights {
     let classes = engine.network().classes();
     let pass = engine.forward(batch).unwrap();
@@ -126,7 +126,7 @@ fn convolutions_too() {
     }
 }
 
-/// Only the last forward pass can be gone on from, once, and with the weights that it had.
+/// Only the last forward pass can be continued, once, and with unchanged weights.
 #[test]
 fn passes_that_are_over_are_refused() {
     let network = network(10, &[8], 3, 12);
@@ -181,7 +181,7 @@ fn gradients_that_do_not_fit_are_refused() {
 fn wrong_gradients_are_refused(engine: &mut dyn Engine, network: &Network, batch: &EventSet, state: &TrainingState) {
     let adam = Adam::with_lr(1e-2);
     let pass = engine.forward(batch).unwrap();
-    assert!(engine.backward(pass, &[0.0; 11]).unwrap_err().to_string().contains("11 logits given, the pass has 12"));
+    assert!(engine.backward(pass, &[0.0; 11]).unwrap_err().to_string().contains("11 values, the pass has 12 logits"));
     let pass = engine.forward(batch).unwrap();
     assert!(matches!(engine.backward(pass, &[f32::NAN; 12]), Err(Error::NotFinite(_))));
 

@@ -1,5 +1,5 @@
-//! No kernel has a data race: every kernel in every variant logs what it accesses while steps of all kinds run over the
-//! shapes of the twins, and the logs are looked through. Races written into the shaders are found by name.
+//! No kernel has a data race: all kernels in all variants log their memory accesses during steps with the shapes of the
+//! twin tests, and the logs are analysed. Races inserted into the shaders must be found.
 
 #[path = "common/cases.rs"]
 mod cases;
@@ -229,7 +229,7 @@ fn source(kernel: &str) -> String {
     std::fs::read_to_string(folder.join(kernel).with_extension("wgsl")).unwrap()
 }
 
-/// What was found with the change, if it is what must be found.
+/// The finding with the change, if it is the expected one.
 fn noticed(&(kernel, edits, (name, how), variable, fault): &Planted) -> Result<Finding, String> {
     let mut text = source(kernel);
     for (from, to) in edits {
@@ -253,7 +253,7 @@ fn noticed(&(kernel, edits, (name, how), variable, fault): &Planted) -> Result<F
     }
     let network = &case.network;
     let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, 1);
-    // What a broken kernel leaves may make the step fail; what was logged until then counts.
+    // A broken kernel may make the step fail; the log until then is analysed.
     let outcome = engine.train(&batch, &Adam::with_lr(1e-3)).and_then(|()| engine.reports(true).map(drop));
     let found = engine.races().map_err(|error| format!("{error}, {outcome:?}"))?.found;
     let fits = |found: &&Finding| {

@@ -1,4 +1,4 @@
-//! Every figure in its smallest form: what it leaves, that nothing is computed twice, interruption, merging.
+//! Computes the smallest version of every figure: files, reuse of points, interruption, merging.
 
 use serde_json::Value;
 use spikegrad::Error;
@@ -97,7 +97,7 @@ fn an_interrupted_figure_goes_on_where_it_stopped() {
     let kept = std::fs::read_to_string(parts.path().join(POINTS_FILE)).unwrap().lines().count();
     assert!(kept >= 1 && kept < all && !parts.path().join("fig-10.csv").exists(), "{kept} of {all}");
     assert_eq!(run("fig-10", &options).unwrap(), (all - kept, kept));
-    // Training is the same to the bit, so the figure is.
+    // Training gives the same bits, so the figure is identical.
     assert_eq!(csv(parts.path(), "fig-10"), csv(whole.path(), "fig-10"));
 }
 

@@ -1,7 +1,7 @@
-//! Recorded steps without a GPU: on wgpu's `noop` backend, which checks every binding and computes nothing, steps of
-//! all methods are recorded and submitted, and what was recorded is looked at: each binding as large as the parameters
-//! say, nothing read before it is written, no weight read after its update, forward before backward before update, and
-//! the same dispatches as on a real adapter.
+//! Checks recorded steps without a GPU. Steps of all methods are recorded and submitted on wgpu's `noop` backend, which
+//! validates bindings and computes nothing. Each binding must have the size that the parameters imply, nothing may be read
+//! before it is written, no weight after its update; forward, backward and update must be in order, and the dispatches must
+//! be those of a real adapter.
 
 #[path = "common/cases.rs"]
 mod cases;
@@ -36,7 +36,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     let mut batch = EventSet::new(0, 0);
     batch.gather(&set, &samples);
     engine.hold(set.into()).unwrap();
-    // Nothing runs on noop, and the report says so; recorded and submitted it is all the same.
+    // Nothing runs on noop, so the step is an error, but it is recorded and submitted.
     let ran = |done: spikegrad::Result<()>| match done {
         Err(error) if noop && error.to_string().contains("did not run") => {}
         Ok(()) if !noop => {}
@@ -44,7 +44,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
     };
     ran(engine.predict(&batch).map(drop));
     ran(engine.inspect(&batch).map(drop));
-    // On noop there is no forward pass to go on from.
+    // On noop there is no forward pass to continue.
     if !noop && matches!(case.method, Method::Sparse | Method::Auto) {
         let pass = engine.forward(&batch).unwrap();
         let errors = vec![0.1; pass.logits.len()];
@@ -397,7 +397,7 @@ fn every_step_is_sound() {
             let constants = schedule.dispatches.iter().flat_map(|dispatch| &dispatch.program.constants);
             constants_seen.extend(constants);
         }
-        // Nothing ran, and nobody takes that for a step.
+        // Nothing ran, which must be an error.
         let error = engine.reports(true).unwrap_err().to_string();
         assert!(error.contains("did not run"), "{}: {error}", case.name);
     }
@@ -407,7 +407,7 @@ fn every_step_is_sound() {
     assert_eq!(constants_seen, every.collect(), "every value of every constant");
 }
 
-/// The pieces, shards and chunks that the cases are there for are really there.
+/// The cases have the pieces, shards and chunks that they are intended to have.
 #[test]
 fn cases_are_what_they_say() {
     let of = |name: &str| {
@@ -434,7 +434,7 @@ fn cases_are_what_they_say() {
     assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.program.defined.contains(&"NARROW")));
 }
 
-/// What is recorded is what the list of variants names, and the other way round: `tests/shaders.rs` translates that list.
+/// The recorded variants are exactly those in the list of variants, which `tests/shaders.rs` translates.
 #[test]
 fn recorded_variants_are_the_listed_ones() {
     let mut recorded = BTreeSet::new();
@@ -455,7 +455,7 @@ fn recorded_variants_are_the_listed_ones() {
     assert_eq!(never, [], "listed, but never recorded");
 }
 
-/// The noop backend gets what a real adapter gets: dispatch by dispatch, binding by binding, byte by byte.
+/// The noop backend gets the same dispatches, bindings and bytes as a real adapter.
 #[test]
 fn same_schedules_as_a_real_adapter() {
     for case in cases().into_iter().filter(|case| case.options.variant != Some(Variant::Subgroups)) {
@@ -482,7 +482,7 @@ fn same_schedules_as_a_real_adapter() {
     }
 }
 
-/// The checks check: a recorded step that is changed in one place is no longer sound.
+/// The checks notice any single change of a recorded step.
 #[test]
 fn mistakes_are_noticed() {
     let case = cases().into_iter().find(|case| case.name == "in chunks").unwrap();

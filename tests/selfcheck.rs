@@ -1,4 +1,4 @@
-//! `spikegrad selfcheck` as a stranger runs it, and with drivers that hang, crash and lose their device.
+//! `spikegrad selfcheck`, with working drivers and with drivers that hang, crash or lose the device.
 
 mod program;
 
@@ -56,7 +56,7 @@ fn lines(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
 }
 
-/// Anything that looks like an absolute path.
+/// Finds text that looks like an absolute path.
 fn absolute_path(text: &str) -> Option<&str> {
     let words = text.split(|c: char| c.is_whitespace() || "\"'`(),;=".contains(c));
     let root = std::fs::read_dir("/").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -160,7 +160,7 @@ fn struck(machine: &Machine, name: &str, signal: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The other sections did what they do, whatever came of section `name`.
+/// The failure of section `name` does not affect other sections.
 fn others_went_on(report: &Value, name: &str) {
     for other in SECTIONS.iter().filter(|other| **other != name) {
         let verdict = section(report, other)["verdict"].as_str().unwrap();
@@ -189,7 +189,7 @@ fn a_driver_that_hangs_costs_its_section() {
     others_went_on(&machine.json(), "determinism");
 }
 
-/// Whoever ends the check itself finds what was found before, and where it stood.
+/// If the check itself is killed, the file has the previous results and the current item.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_check_that_is_killed_leaves_its_file() {
@@ -237,7 +237,7 @@ fn a_panic_is_kept_word_for_word() {
         clocks["failures"][0].as_str().unwrap().contains("ended with exit code 101 at: steps from idle on"),
         "{clocks:#}"
     );
-    assert!(clocks["stderr"].to_string().contains("as SPIKEGRAD_SELFCHECK_FAULT asks"), "{clocks:#}");
+    assert!(clocks["stderr"].to_string().contains("injected by SPIKEGRAD_SELFCHECK_FAULT"), "{clocks:#}");
     assert_eq!(absolute_path(&clocks.to_string()), None);
 }
 

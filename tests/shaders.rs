@@ -1,7 +1,7 @@
-//! Every variant of every shader, without a GPU: valid WGSL under no capabilities, translated to SPIR-V (which
-//! spirv-val then reads), MSL, HLSL, GLSL ES and WGSL again, and looked through for what is known to break there; and
-//! the uniform structs laid out as their Rust twins. That these variants are the ones that steps are made of, and all
-//! of them, `tests/scheduling.rs` shows.
+//! Checks all variants of all shaders without a GPU: they are valid WGSL without capabilities, can be translated to SPIR-V
+//! (validated with spirv-val), MSL, HLSL, GLSL ES and back to WGSL, and do not contain constructs known to fail there.
+//! Uniform structs have the layout of their Rust counterparts. `tests/scheduling.rs` checks that these are exactly the
+//! variants that steps use.
 
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{glsl, hlsl, msl, spv, wgsl};
@@ -429,7 +429,7 @@ fn spirv_is_valid() {
     }
 }
 
-/// The check checks: what is no SPIR-V is refused, and a capability beyond the plain tier.
+/// The check refuses invalid SPIR-V, and capabilities beyond the plain tier.
 #[test]
 fn what_is_not_portable_is_noticed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The gpu device against the cpu device, over random networks and batches: every number that a step computes.
+//! Compares all numbers that a step computes on the gpu device and on the cpu device, for random networks and batches.
 
 mod common;
 #[path = "common/shapes.rs"]
@@ -19,7 +19,7 @@ fn refusal(network: &Network, method: Method, options: GpuOptions) -> String {
     gpu::GpuEngine::new(network, method, &Weights::zeros_of(network), options).map(|_| ()).unwrap_err().to_string()
 }
 
-/// Compares everything of a step on both devices; `None` where the case cannot be compared.
+/// Compares a step on both devices; `None` if the case cannot be compared.
 fn compare(shape: &Shape, method: Method, options: GpuOptions) -> Option<()> {
     compare_on(&shape.network(), &shape.batch(), shape.seed, method, options)
 }
@@ -373,7 +373,7 @@ fn train(options: GpuOptions, batches: &[EventSet], network: &Network) -> Traini
     engine.store().unwrap()
 }
 
-/// Same seed, same device, same bits: run twice, in chunks, with lists that overflow in the middle of queued steps.
+/// The same seed on the same device gives the same bits: two runs, in chunks, with lists that overflow during queued steps.
 #[test]
 fn same_bits() {
     let network = network(30, &[40, 20], 5, 40);
@@ -529,7 +529,7 @@ fn layer_methods_change_between_steps() {
     assert_eq!(train(GpuOptions::default()), plain);
     assert_eq!(train(GpuOptions { density_guess: Some(1e-9), ..Default::default() }), plain, "grown in the middle");
     let mut engine = gpu(&network, Method::Auto, &plain, GpuOptions::default());
-    assert!(engine.set_layer_methods(&[D, D]).unwrap_err().to_string().contains("3 layers"));
+    assert!(engine.set_layer_methods(&[D, D]).unwrap_err().to_string().contains("3 weight layers"));
     let mut engine = gpu(&network, Method::Sparse, &plain, GpuOptions::default());
     assert!(engine.set_layer_methods(&[D, D, D]).is_err());
 }

@@ -1,7 +1,7 @@
-//! The gpu device under Vulkan's validation layers: not one message.
+//! Vulkan's validation layers have no messages about the gpu device.
 //!
-//! Wants a Vulkan adapter and the layer VK_LAYER_KHRONOS_validation (Debian package vulkan-validationlayers), both of which
-//! scripts/long-suite installs where they are missing.
+//! Requires a Vulkan adapter and the layer VK_LAYER_KHRONOS_validation (Debian package vulkan-validationlayers), which
+//! scripts/long-suite installs if missing.
 #![cfg(target_os = "linux")]
 
 mod program;

@@ -1,4 +1,4 @@
-//! What a device can do at most, measured by work that does nothing else.
+//! Peak memory bandwidth and arithmetic rate of a device, measured with loops that do nothing else.
 
 use crate::device::Device;
 use crate::error::Result;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Measures the device that `device` stands for, in about a second.
+/// Measures `device`, which takes about a second.
 ///
 /// # Errors
 /// No such adapter, or one that fails.
@@ -19,9 +19,9 @@ pub fn ceilings(device: Device) -> Result<Ceilings> {
     }
 }
 
-/// Floats of each of the two arrays that are copied: beyond every cache.
+/// Number of floats in each of the two arrays for copying; larger than any cache.
 const ARRAY: usize = 32 << 20;
-/// Floats that a thread copies at a time.
+/// Number of floats that a thread copies at a time.
 const PIECE: usize = 1 << 16;
 const ROUNDS: usize = 5;
 
@@ -44,7 +44,7 @@ fn cpu_bytes() -> f64 {
     (2 * 4 * ARRAY) as f64 / seconds
 }
 
-/// Independent chains of a thread, enough to fill the pipelines of the widest instruction set.
+/// Number of independent chains of multiply-adds per thread, enough to fill the pipelines of the widest instruction set.
 const CHAINS: usize = 16 * 10;
 const TURNS: usize = 1 << 17;
 
@@ -76,7 +76,7 @@ mod tests {
     fn both_devices_have_ceilings_of_this_world() {
         for device in [Device::Cpu, Device::Gpu(None)] {
             let Ceilings { bytes_per_second, multiply_adds_per_second } = ceilings(device).unwrap();
-            // From a slow laptop under load to the largest accelerator.
+            // The range from a slow, busy laptop to the largest accelerator.
             assert!((1e7..1e14).contains(&bytes_per_second), "{device}: {bytes_per_second:e} B/s");
             assert!((1e6..1e16).contains(&multiply_adds_per_second), "{device}: {multiply_adds_per_second:e} /s");
         }

@@ -1,13 +1,12 @@
-//! The least that each kernel's mathematics needs: every input read once, every output written once.
+//! The theoretical minimum of each kernel: every input read once, every output written once, no superfluous arithmetic.
 //!
-//! This is the table that `bench --count` and the rates of `bench` are held against. It knows the numbers of a step
-//! ([`Facts`]) and nothing of how kernels are written: arrays count without padding, a spike of a list as 4 bytes, one
-//! of a mask as a bit, an active entry as 8 bytes of place and 4 of value. A kernel cannot move less, however it is
-//! written, unless it is fused with its neighbours.
+//! `bench --count` and the rates of `bench` compare kernels with this table. It depends on the numbers of a step
+//! ([`Facts`]), not on how kernels are implemented: arrays have no padding, a spike is 4 bytes in a list and a bit in a
+//! mask, an active entry is 8 bytes of position and 4 of value. No kernel can move less, unless it is fused with others.
 //!
-//! Beside it stand the *operands*: what moves if nothing is kept in registers or shared memory from one event to the
-//! next, so that every event reads its own row of weights and every entry its own two rows. Where the least is far
-//! below the operands, caches decide.
+//! *Operands* are the bytes that are moved if nothing is kept in registers or shared memory from one event to the next,
+//! so that every spike reads its own row of weights and every active entry its own two rows. If they are much more than
+//! the minimum, performance depends on caches.
 
 use crate::engine::StepReport;
 use crate::error::Result;
@@ -19,44 +18,44 @@ use serde::Serialize;
 /// The sizes and counts of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// Neurons of the input, the hidden layers, the readout.
+    /// Number of neurons of the input, the hidden layers and the readout.
     pub sizes: Vec<f64>,
-    /// B.
+    /// Samples per batch, B.
     pub batch: f64,
-    /// T.
+    /// Time steps, T.
     pub steps: f64,
     /// Spikes of the input and each hidden layer.
     pub spikes: Vec<f64>,
     /// Active entries of each hidden layer.
     pub active: Vec<f64>,
-    /// Rows (b, t) in which the input or hidden layer has a spike.
+    /// Number of rows (b, t) in which the input or hidden layer has a spike.
     pub spiking_rows: Vec<f64>,
-    /// Rows in which the hidden layer has an active entry; none for the input.
+    /// Number of rows in which the hidden layer has an active entry; 0 for the input.
     pub active_rows: Vec<f64>,
-    /// Rows in which it has either.
+    /// Number of rows in which the layer has either.
     pub needed_rows: Vec<f64>,
-    /// Whether some layer is a convolution, whose least the table does not know.
+    /// Whether the network has a convolution, for which no minimum is known.
     pub convs: bool,
 }
 
-/// What must move and be computed.
+/// The minimum of loads, stores and arithmetic of a kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Least {
-    /// Bytes, every input and output once.
+    /// Bytes, if every input is read and every output written once.
     pub least_bytes: f64,
-    /// Bytes where every event reads its own rows.
+    /// Bytes, if every event reads its own rows.
     pub operand_bytes: f64,
-    /// Multiply-adds, or the additions and multiplications that are none.
+    /// Multiply-adds, including single additions and multiplications.
     pub least_multiply_adds: f64,
 }
 
 impl Facts {
-    /// From a report; rows that are occupied, as if spikes and entries fell on them independently.
+    /// From a step's report. The numbers of rows are estimated, assuming that spikes and active entries are independent.
     pub fn estimated(network: &Network, report: &StepReport) -> Self {
         let (batch, steps) = (report.samples as f64, network.time_steps as f64);
         let rows = batch * steps;
         let occupied = |n: f64| rows * -(-n / rows).exp_m1();
-        // What has weights above it: not the spikes of a readout that counts them.
+        // The spikes of a readout that counts spikes are not an input of weights.
         let of_hidden = |counts: &[u64], layers: usize| counts.iter().take(layers).map(|&n| n as f64).collect();
         let spikes: Vec<f64> = of_hidden(&report.spikes, network.weight_layers());
         let active: Vec<f64> = of_hidden(&report.active, network.hidden.len());
@@ -74,10 +73,10 @@ impl Facts {
         }
     }
 
-    /// Counted by running the forward pass of `weights` on the CPU, a few samples at a time.
+    /// Counts exactly, by running the forward pass on the CPU, a few samples at a time.
     ///
     /// # Errors
-    /// A network that cannot work, or a batch or weights that do not fit it.
+    /// An invalid network, or a batch or weights that do not fit it.
     pub fn exact(network: &Network, weights: &Weights, batch: &EventSet) -> Result<Self> {
         use crate::cpu::CpuEngine;
         use crate::engine::{Engine, Method};
@@ -128,12 +127,12 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Spikes of all layers that have weights above them, and all active entries.
+    /// Number of spikes that are input of weights, plus the number of active entries.
     pub fn events(&self) -> f64 {
         self.spikes.iter().chain(&self.active).sum()
     }
 
-    /// Multiply-adds of the sparse products: each spike and each active entry with a row of weights.
+    /// Multiply-adds of the sparse products: a row of weights for each spike and each active entry.
     pub fn synaptic_operations(&self) -> f64 {
         let products = |l: usize| {
             let entries = if l > 0 { self.active[l - 1] } else { 0.0 };
@@ -142,15 +141,15 @@ impl Facts {
         (0..self.spikes.len()).map(products).sum()
     }
 
-    /// B · T · N over the hidden layers: what a dense step walks through.
+    /// B · T · N summed over the hidden layers, which a dense step processes.
     pub fn slots(&self) -> f64 {
         let neurons: f64 = self.sizes[1..self.sizes.len() - 1].iter().sum();
         self.batch * self.steps * neurons
     }
 }
 
-/// The least of a kernel by its name (`lif_forward.0`), or of several fused (`weight_gradient+adam`); without a
-/// layer's number, of all layers that have it. `None` for a name that the table does not know.
+/// The minimum of a kernel by its name (`lif_forward.0`), or of several fused kernels (`weight_gradient+adam`). Without a
+/// layer's number, the sum over all layers that have the kernel. `None` for an unknown name.
 pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
     if facts.convs {
         return None;
@@ -163,7 +162,7 @@ pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
     for operation in operations.split('+') {
         let parts: Vec<Least> = match layer {
             Some(l) => vec![of_layer(operation, l, facts)?],
-            // The hidden layers' sums bear their number; this one is of the loss.
+            // Without a number, this is the readout's; those of the hidden layers have a number.
             None if operation == "report" => vec![of_layer(operation, facts.spikes.len() - 1, facts)?],
             None => (0..facts.spikes.len()).filter_map(|l| of_layer(operation, l, facts)).collect(),
         };
@@ -179,8 +178,8 @@ pub fn least(kernel: &str, facts: &Facts) -> Option<Least> {
     Some(sum)
 }
 
-/// [`least`] of a kernel that runs among `all` in its step: where no kernel of its own updates the weights of a layer,
-/// the weight gradient does, and never stores it; where kernels of their own fill the lists, `compact` does not.
+/// [`least`] of a kernel whose step consists of the kernels `all`. If a layer has no kernel `adam`, its weight gradient
+/// kernel includes the update and does not store the gradient. If other kernels fill the lists, `compact` does not.
 pub fn least_among<'a>(kernel: &str, mut all: impl Iterator<Item = &'a str>, facts: &Facts) -> Option<Least> {
     if let Some(l) = kernel.strip_prefix("compact.") {
         let scatter = format!("scatter_rows.{l}");
@@ -195,7 +194,7 @@ pub fn least_among<'a>(kernel: &str, mut all: impl Iterator<Item = &'a str>, fac
     });
     let Some(layer) = fused else { return least(kernel, facts) };
     let mut both = least(&format!("weight_gradient+adam.{layer}"), facts)?;
-    // Neither written nor read again.
+    // The fused kernel neither writes nor reads the gradient.
     let l: usize = layer.parse().ok()?;
     let unstored = 2.0 * WORD * facts.sizes[l] * facts.sizes[l + 1];
     both.least_bytes -= unstored;
@@ -203,103 +202,168 @@ pub fn least_among<'a>(kernel: &str, mut all: impl Iterator<Item = &'a str>, fac
     Some(both)
 }
 
-/// Bytes of a float, an index, a spike of a list.
+/// Bytes of a float, an index, or a spike in a list.
 const WORD: f64 = 4.0;
-/// Bytes of an active entry's place (row and neuron).
+/// Bytes of an active entry's position (row and neuron).
 const PLACE: f64 = 8.0;
-/// Bytes of a slot in a mask.
+/// Bytes of an element of a mask.
 const BIT: f64 = 0.125;
 
-/// One operation at weight layer `l`, between `n_in` neurons below and `n` of its own; the readout's is the last.
-fn of_layer(operation: &str, l: usize, f: &Facts) -> Option<Least> {
-    let readout = f.spikes.len() - 1;
-    if l > readout {
-        return None;
-    }
-    let (n_in, n) = (f.sizes[l], f.sizes[l + 1]);
-    let (below, rows) = (f.spikes[l], f.batch * f.steps);
-    let weights = n_in * n;
-    // What the layer itself leaves behind, for hidden layers.
-    let own = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
-    let (spikes, active) = (own(&f.spikes, l + 1), own(&f.active, l));
-    let hidden = l < readout;
-    // Rows of δ of this layer that anyone below asks for.
-    let delta_rows = if l == 0 { f.spiking_rows[0] } else { f.needed_rows[l] };
-    let counts = f.batch * (f.steps + n + (n / 4.0).ceil());
-    // bytes, multiply-adds; operands are the same bytes unless said.
-    let plain = |bytes: f64, multiply_adds: f64| {
-        Some(Least { least_bytes: bytes, operand_bytes: bytes, least_multiply_adds: multiply_adds })
-    };
-    // A part that is read once at least, and `uses` times where every use reads it anew.
-    let with_rows = |bytes: f64, once: f64, uses: f64, multiply_adds: f64| {
-        Some(Least {
-            least_bytes: bytes + once.min(uses),
-            operand_bytes: bytes + uses,
-            least_multiply_adds: multiply_adds,
+/// The minimum of an operation at weight layer `l`; the readout's is the last.
+fn of_layer(operation: &str, l: usize, facts: &Facts) -> Option<Least> {
+    let layer = LayerFacts::new(l, facts)?;
+    layer.lists(operation).or_else(|| layer.sparse(operation)).or_else(|| layer.dense(operation))
+}
+
+/// A minimum whose operands are the same bytes.
+fn plain(bytes: f64, multiply_adds: f64) -> Option<Least> {
+    Some(Least { least_bytes: bytes, operand_bytes: bytes, least_multiply_adds: multiply_adds })
+}
+
+/// The minimum of `bytes` and of rows that take `once` bytes if each is read once, `uses` if every use reads them again.
+fn with_rows(bytes: f64, once: f64, uses: f64, multiply_adds: f64) -> Option<Least> {
+    Some(Least { least_bytes: bytes + once.min(uses), operand_bytes: bytes + uses, least_multiply_adds: multiply_adds })
+}
+
+/// The sizes and counts of a weight layer.
+struct LayerFacts<'a> {
+    facts: &'a Facts,
+    l: usize,
+    /// Whether it is a hidden layer, not the readout.
+    hidden: bool,
+    batch: f64,
+    /// Neurons of the layer below, and of this layer.
+    n_in: f64,
+    n: f64,
+    /// Rows (b, t).
+    rows: f64,
+    weights: f64,
+    /// Spikes of the layer below.
+    below: f64,
+    /// Spikes and active entries of this layer; 0 for the readout.
+    spikes: f64,
+    active: f64,
+    /// Rows of this layer's δ that the layer below requires.
+    delta_rows: f64,
+}
+
+impl<'a> LayerFacts<'a> {
+    /// `None` if the network has no weight layer `l`.
+    fn new(l: usize, facts: &'a Facts) -> Option<Self> {
+        let readout = facts.spikes.len() - 1;
+        if l > readout {
+            return None;
+        }
+        let (n_in, n) = (facts.sizes[l], facts.sizes[l + 1]);
+        let own = |list: &[f64], at: usize| list.get(at).copied().unwrap_or(0.0);
+        Some(LayerFacts {
+            facts,
+            l,
+            hidden: l < readout,
+            batch: facts.batch,
+            n_in,
+            n,
+            rows: facts.batch * facts.steps,
+            weights: n_in * n,
+            below: facts.spikes[l],
+            spikes: own(&facts.spikes, l + 1),
+            active: own(&facts.active, l),
+            delta_rows: if l == 0 { facts.spiking_rows[0] } else { facts.needed_rows[l] },
         })
-    };
-    match (operation, hidden) {
-        // Events and weights in; masks of spikes and active entries out. An addition a weight, a decay a slot.
-        ("lif_forward", true) => {
-            let bytes = WORD * below + rows * n * BIT + (PLACE + WORD) * active;
-            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+    }
+
+    /// Neurons of the layer above.
+    fn above(&self) -> f64 {
+        self.facts.sizes[self.l + 2]
+    }
+
+    /// Kernels that build lists of spikes and active entries.
+    fn lists(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { batch, n_in, n, rows, below, spikes, active, .. } = self;
+        let counts = batch * (self.facts.steps + n + (n / 4.0).ceil());
+        match (operation, self.hidden) {
+            // The input's events are counted, then sorted by neuron. The block sums of the scan are not part of the minimum.
+            ("scan_reduce.input", _) if self.l == 0 => plain(WORD * batch * n_in, 0.0),
+            ("scan_apply.input", _) if self.l == 0 => plain(2.0 * WORD * batch * n_in, 0.0),
+            ("gather", _) if self.l == 0 => plain(WORD * below + WORD * batch * n_in + rows * BIT, 0.0),
+            ("scatter_input", _) if self.l == 0 => plain(2.0 * WORD * below + WORD * batch * n_in, 0.0),
+            ("sort_input", _) if self.l == 0 => plain(2.0 * WORD * below + WORD * batch * n_in, 0.0),
+            // Converts counts, masks and staged entries to offsets and lists.
+            ("compact", true) => {
+                let entries = 2.0 * (PLACE + WORD) * active;
+                plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
+            }
+            ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
+            ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
+            // Does not read the masks of neurons without spikes.
+            ("scatter_presynaptic", true) => plain(WORD * batch * n + WORD * spikes, 0.0),
+            ("scatter_active", true) => {
+                plain(2.0 * WORD * batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0)
+            }
+            _ => None,
         }
-        ("readout", false) => {
-            let bytes = WORD * below + 2.0 * WORD * f.batch * n;
-            with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+    }
+
+    /// The other kernels of a sparse step, some of which dense steps have as well.
+    fn sparse(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { batch, n, rows, weights, below, active, delta_rows, .. } = self;
+        match (operation, self.hidden) {
+            // Reads events and weights, writes masks of spikes and active entries. One addition per weight of a spike, one
+            // decay per entry.
+            ("lif_forward", true) => {
+                let bytes = WORD * below + rows * n * BIT + (PLACE + WORD) * active;
+                with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+            }
+            ("readout", false) => {
+                let bytes = WORD * below + 2.0 * WORD * batch * n;
+                with_rows(bytes, WORD * weights, WORD * below * n, below * n + rows * n)
+            }
+            ("activity", true) => plain(WORD * batch * n + 3.0 * WORD * batch, batch * n),
+            ("report", _) => plain(2.0 * WORD * batch, 2.0 * batch),
+            ("loss", false) => plain(WORD * batch * (2.0 * n + 3.0), 2.0 * batch * n),
+            // Reads errors and the mask of required rows, writes these rows of δ. The minimum of arithmetic is one addition
+            // per error: the number of decays in between depends on the gaps.
+            ("delta_readout", false) => plain(2.0 * WORD * batch * n + rows * BIT + WORD * delta_rows * n, batch * n),
+            ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, active),
+            // Reads this layer's active entries, and the weights and δ rows of the layer above.
+            ("spike_gradient", true) => {
+                let above = self.above();
+                let once = WORD * (n * above + self.facts.active_rows[self.l + 1] * above);
+                with_rows((PLACE + 2.0 * WORD) * active, once, 2.0 * WORD * active * above, active * above)
+            }
+            // Reads the spikes of the layer below and the δ rows at their times, writes the gradient.
+            ("weight_gradient", _) => {
+                let once = WORD * self.facts.spiking_rows[self.l] * n;
+                with_rows(WORD * below + WORD * weights, once, WORD * below * n, below * n)
+            }
+            // Reads ∇W, W and two moments, writes W and the moments.
+            ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
+            _ => None,
         }
-        // The input's events: counted, their rows noted; and put neuron by neuron, in order. How many sums of blocks a
-        // scan goes through is its own affair.
-        ("scan_reduce.input", _) if l == 0 => plain(WORD * f.batch * n_in, 0.0),
-        ("scan_apply.input", _) if l == 0 => plain(2.0 * WORD * f.batch * n_in, 0.0),
-        ("gather", _) if l == 0 => plain(WORD * below + WORD * f.batch * n_in + rows * BIT, 0.0),
-        ("scatter_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
-        ("sort_input", _) if l == 0 => plain(2.0 * WORD * below + WORD * f.batch * n_in, 0.0),
-        // Counts, masks and staged entries to offsets and lists, all at once.
-        ("compact", true) => {
-            let entries = 2.0 * (PLACE + WORD) * active;
-            plain(2.0 * WORD * counts + rows * n * BIT + 2.0 * WORD * spikes + entries, 0.0)
+    }
+
+    /// Kernels of dense steps.
+    fn dense(&self, operation: &str) -> Option<Least> {
+        let &LayerFacts { n_in, n, rows, weights, below, .. } = self;
+        match (operation, self.hidden) {
+            ("dense_input", _) if self.l == 0 => plain(2.0 * WORD * below, 0.0),
+            ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
+            ("dense_lif" | "reference_lif" | "dense_forward.scan", true) => {
+                plain(3.0 * WORD * rows * n, 2.0 * rows * n)
+            }
+            ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
+            ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
+            ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
+                let above = self.above();
+                plain(WORD * (rows * (above + n) + n * above), rows * above * n)
+            }
+            ("dense_delta" | "reference_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
+            ("dense_delta" | "reference_delta", false) => plain(WORD * rows * n, rows * n),
+            ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
+                plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
+            }
+            _ => None,
         }
-        ("offsets", true) => plain(2.0 * WORD * counts, 0.0),
-        ("scatter_rows", true) => plain(WORD * rows + rows * n * BIT + WORD * spikes, 0.0),
-        // Nobody reads the mask of a neuron that is known to be silent.
-        ("scatter_presynaptic", true) => plain(WORD * f.batch * n + WORD * spikes, 0.0),
-        ("scatter_active", true) => plain(2.0 * WORD * f.batch * (n / 4.0).ceil() + 2.0 * (PLACE + WORD) * active, 0.0),
-        ("activity", true) => plain(WORD * f.batch * n + 3.0 * WORD * f.batch, f.batch * n),
-        ("report", _) => plain(2.0 * WORD * f.batch, 2.0 * f.batch),
-        ("loss", false) => plain(WORD * f.batch * (2.0 * n + 3.0), 2.0 * f.batch * n),
-        // Errors and the rows asked for in; those rows of δ out. Of arithmetic only that each error is taken in is sure:
-        // how often δ decays between them depends on their gaps, and before the first there is nothing to decay.
-        ("delta_readout", false) => plain(2.0 * WORD * f.batch * n + rows * BIT + WORD * delta_rows * n, f.batch * n),
-        ("delta", true) => plain((PLACE + WORD) * active + rows * BIT + WORD * delta_rows * n, active),
-        // Active entries of this layer, weights and δ rows of the layer above.
-        ("spike_gradient", true) => {
-            let above = f.sizes[l + 2];
-            let once = WORD * (n * above + f.active_rows[l + 1] * above);
-            with_rows((PLACE + 2.0 * WORD) * active, once, 2.0 * WORD * active * above, active * above)
-        }
-        // Spikes below and the δ rows at their times; the gradient out.
-        ("weight_gradient", _) => {
-            let once = WORD * f.spiking_rows[l] * n;
-            with_rows(WORD * below + WORD * weights, once, WORD * below * n, below * n)
-        }
-        // ∇W, W and two moments in; all but ∇W out.
-        ("adam", _) => plain(7.0 * WORD * weights, 8.0 * weights),
-        ("dense_input", _) if l == 0 => plain(2.0 * WORD * below, 0.0),
-        ("gemm_forward" | "dense_forward.gemm", _) => plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n),
-        ("dense_lif" | "reference_lif" | "dense_forward.scan", true) => plain(3.0 * WORD * rows * n, 2.0 * rows * n),
-        ("dense_readout" | "dense_forward.readout", false) => plain(2.0 * WORD * rows * n, rows * n),
-        ("dense_delta_readout", false) => plain(WORD * rows * n, rows * n),
-        ("gemm_spike_gradient" | "dense_spike_gradient", true) => {
-            let above = f.sizes[l + 2];
-            plain(WORD * (rows * (above + n) + n * above), rows * above * n)
-        }
-        ("dense_delta" | "reference_delta", true) => plain(3.0 * WORD * rows * n, 4.0 * rows * n),
-        ("dense_delta" | "reference_delta", false) => plain(WORD * rows * n, rows * n),
-        ("gemm_weight_gradient" | "dense_weight_gradient", _) => {
-            plain(WORD * (rows * (n_in + n) + weights), rows * n_in * n)
-        }
-        _ => None,
     }
 }
 
@@ -361,7 +425,7 @@ mod tests {
         let alone = least("weight_gradient.1", &f).unwrap();
         assert_eq!(least_among("weight_gradient.1", ["adam.1"].into_iter(), &f), Some(alone));
         let fused = least_among("weight_gradient.1", ["adam.0"].into_iter(), &f).unwrap();
-        // The gradient's store and load are gone; six floats a weight remain.
+        // Without the gradient's store and load, five more floats per weight remain.
         assert_eq!(fused.least_bytes - alone.least_bytes, 4.0 * 100.0 * (7.0 - 2.0));
     }
 

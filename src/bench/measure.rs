@@ -1,4 +1,4 @@
-//! Medians over repeats of a profiled and a whole step, engine by engine in turn.
+//! Measures single training steps: medians over repeats, with engines taking turns.
 
 use super::least::{Facts, Least, least_among};
 use crate::auto::{choose, densities};
@@ -10,46 +10,46 @@ use crate::weights::Weights;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Steps before the first that is measured.
+/// Number of warm-up steps before the first measured step.
 const WARM_UP: usize = 3;
 
-/// What is measured.
+/// The steps to measure.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub struct MeasurementPlan<'a> {
     /// The batch of every step.
     pub batch: &'a EventSet,
     /// The weights before every measured step.
     pub weights: &'a Weights,
     /// The optimiser.
     pub adam: Adam,
-    /// Measured steps of each engine.
+    /// Number of measured steps per engine.
     pub repeat: usize,
 }
 
-/// Figures of one engine; times are medians over the repeats, in ms.
+/// Results of one engine; times are medians over the repeats, in ms.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measurement {
-    /// Forward, loss included; `None` where the platform has no timestamps.
+    /// Forward pass and loss; `None` if the platform has no timestamps.
     pub forward_ms: Option<f64>,
-    /// Backward, as in [`Profile::backward_ms`].
+    /// Backward pass, as in [`Profile::backward_ms`].
     pub backward_ms: Option<f64>,
-    /// A whole training step as the clock on the wall sees it, waiting for the device included.
+    /// Wall-clock time of a training step, including waiting for the device.
     pub step_ms: f64,
     /// The fastest and the slowest of these steps.
     pub step_ms_min_max: [f64; 2],
-    /// What a step needs beyond weights, moments and input, bytes.
+    /// Memory that a step requires in addition to weights, moments and input, bytes.
     pub state_bytes: u64,
-    /// The same by name.
+    /// The same memory by name.
     pub memory: Vec<Memory>,
     /// Spikes / (B · T · N) of each hidden layer.
     pub spike_density: Vec<f64>,
     /// Active entries / (B · T · N) of each hidden layer.
     pub activity: Vec<f64>,
-    /// Mean loss of a sample.
+    /// Mean loss per sample.
     pub loss: f64,
-    /// Each kernel, or phase on the CPU.
+    /// Results per kernel, or per phase on the CPU.
     pub kernels: Vec<KernelFigures>,
-    /// Each repeat's whole step, ms.
+    /// Time of the step of each repeat, ms.
     #[serde(skip)]
     pub steps_ms: Vec<f64>,
     /// When each dispatch of the last profiled step ran.
@@ -57,47 +57,47 @@ pub struct Measurement {
     pub slices: Vec<Slice>,
 }
 
-/// Figures of one kernel.
+/// Results of one kernel.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KernelFigures {
     /// The operation, with its layer.
     pub name: String,
     /// Dispatches (or calls) in the step.
     pub calls: u32,
-    /// Their time in a step, ms; `None` where the platform has no timestamps.
+    /// Total time in a step, ms; `None` if the platform has no timestamps.
     pub ms: Option<f64>,
-    /// Its least and greatest over the repeats.
+    /// Minimum and maximum of the time over the repeats.
     pub ms_min_max: Option<[f64; 2]>,
-    /// The least that its mathematics needs, at the step's own counts; `None` for a kernel that the table
-    /// ([`least`](super::least::least)) does not have.
+    /// The theoretical minimum for the step's spikes and active entries; `None` if [`least`](super::least::least) does
+    /// not know the kernel.
     #[serde(flatten)]
     pub least: Option<Least>,
-    /// That least of bytes by the time: comparable to the device's ceiling.
+    /// Minimum bytes / time, to be compared with the device's peak bandwidth.
     pub bytes_per_second: Option<f64>,
-    /// That least of multiply-adds by the time.
+    /// Minimum multiply-adds / time.
     pub multiply_adds_per_second: Option<f64>,
 }
 
-/// A named piece of memory.
+/// A named part of the memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// What it holds.
+    /// Its contents.
     pub name: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// Measures training steps of all `engines`, in turn within each repeat, so that a machine which slows down for a
-/// while slows all of them. `on_repeat` is told how many repeats are done.
+/// Measures training steps of all `engines`. They take turns within each repeat, so that a temporary slowdown of the
+/// machine affects all of them. `on_repeat` is called with the number of finished repeats.
 ///
-/// A repeat of an engine is: weights put back, a profiled step, then the step whose whole time is taken. The profiled
-/// step moves no weights, as the learning rate is vanishing; the other one does everything that training does.
+/// In each repeat, an engine's weights are restored, then a step is profiled with a learning rate so small that weights do
+/// not change, then the wall-clock time of an ordinary step is measured.
 ///
 /// # Errors
-/// A device that fails, or a loss that is no number; 0 repeats.
+/// A device error, a loss that is not finite, or 0 repeats.
 pub fn measure(
     engines: &mut [Box<dyn Engine>],
-    plan: &Plan,
+    plan: &MeasurementPlan,
     on_repeat: &mut dyn FnMut(usize),
 ) -> Result<Vec<Measurement>> {
     if plan.repeat == 0 {
@@ -137,12 +137,12 @@ struct Repeat {
 }
 
 /// One training step and its time in ms.
-pub(super) fn step(engine: &mut dyn Engine, plan: &Plan) -> Result<(f64, StepReport)> {
+pub(super) fn step(engine: &mut dyn Engine, plan: &MeasurementPlan) -> Result<(f64, StepReport)> {
     let clock = Instant::now();
     engine.train(plan.batch, &plan.adam)?;
     let report = engine.reports(true)?.pop();
     let ms = clock.elapsed().as_secs_f64() * 1e3;
-    let report = report.ok_or_else(|| Error::Device("a step was trained, but never reported".into()))?;
+    let report = report.ok_or_else(|| Error::Device("the device did not report a training step".into()))?;
     if !report.loss.total().is_finite() {
         return Err(Error::NotFinite(format!("the loss of the measured step is {}", report.loss.total())));
     }
@@ -196,7 +196,7 @@ fn summarise(engine: &dyn Engine, repeats: &[Repeat]) -> Result<Measurement> {
     })
 }
 
-/// The median; `None` where one is missing or there is none.
+/// The median; `None` if there are no values or one is missing.
 pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect::<Option<_>>()?;
     values.sort_by(f64::total_cmp);
@@ -204,7 +204,7 @@ pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     Some(if values.len() % 2 == 1 { upper } else { 0.5 * (values[values.len() / 2 - 1] + upper) })
 }
 
-/// The least and the greatest; `None` where one is missing or there is none.
+/// Minimum and maximum; `None` if there are no values or one is missing.
 pub(super) fn min_max(values: impl Iterator<Item = Option<f64>>) -> Option<[f64; 2]> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     let least = values.iter().copied().min_by(f64::total_cmp)?;
@@ -235,7 +235,7 @@ mod tests {
         let mut engines: Vec<Box<dyn Engine>> = [Method::Sparse, Method::Dense]
             .map(|method| Box::new(CpuEngine::new(&network, method, &weights).unwrap()) as Box<dyn Engine>)
             .into();
-        let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
+        let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 3 };
         let mut repeats = Vec::new();
         let measured = measure(&mut engines, &plan, &mut |done| repeats.push(done)).unwrap();
         assert_eq!(repeats, [1, 2, 3]);
@@ -243,7 +243,7 @@ mod tests {
         fresh.train(&batch, &plan.adam).unwrap();
         let first = fresh.reports(true).unwrap().remove(0);
         for m in &measured {
-            // A rate of 0.1 would have moved the spikes of any later step.
+            // With the learning rate of 0.1, spikes would change if weights were not restored.
             assert_eq!(m.spike_density[1], first.spikes[2] as f64 / (8.0 * 30.0 * 30.0));
             assert!((m.loss - first.loss.total() / 8.0).abs() < 1e-5, "{m:?}");
             assert!(m.step_ms > 0.0 && m.step_ms_min_max[0] <= m.step_ms && m.step_ms <= m.step_ms_min_max[1]);
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(m.state_bytes, m.memory.iter().map(|m| m.bytes).sum::<u64>());
         }
         assert_ne!(measured[0].kernels[0].name, measured[1].kernels[0].name);
-        assert!(measure(&mut engines, &Plan { repeat: 0, ..plan }, &mut |_| {}).is_err());
+        assert!(measure(&mut engines, &MeasurementPlan { repeat: 0, ..plan }, &mut |_| {}).is_err());
     }
 
     #[test]

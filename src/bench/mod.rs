@@ -1,9 +1,8 @@
-//! Measuring whole training steps: random input, weights of a known activity, medians over repeats, and what the
-//! figures are to be held against.
+//! Measures training steps, and compares them with the theoretical minimum and the device's peak rates.
 //!
-//! What a step costs follows its spikes and active entries, so figures mean something only at a known activity. Batch
-//! and weights are therefore made the same way for every device and method: [`scaled_weights`] lets each hidden layer
-//! spike at a given density, and [`measure`] puts the weights back before every measured step.
+//! The cost of a step depends on its spikes and active entries, so results are only meaningful at a known activity. Batch
+//! and weights are therefore the same for all devices and methods: [`scaled_weights`] gives each hidden layer a chosen
+//! spike density, and [`measure`] restores the weights before each measured step.
 
 mod ceilings;
 pub mod least;
@@ -15,5 +14,5 @@ pub mod trace;
 pub use crate::synthetic::{TARGET_DENSITY, random_spikes, scaled_weights};
 pub use ceilings::{Ceilings, ceilings};
 pub use least::{Facts, Least, least, least_among};
-pub use measure::{KernelFigures, Measurement, Memory, Plan, measure};
+pub use measure::{KernelFigures, Measurement, MeasurementPlan, Memory, measure};
 pub use steady::{Steady, steady, steady_after};

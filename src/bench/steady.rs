@@ -1,6 +1,6 @@
-//! Steps as a long training queues them.
+//! Measures steps that are queued without waiting in between, as in training.
 
-use super::measure::{Plan, median, min_max};
+use super::measure::{MeasurementPlan, median, min_max};
 use crate::engine::{Engine, TrainingState};
 use crate::error::{Error, Result};
 use crate::optimiser::Adam;
@@ -8,53 +8,59 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Seconds of steps before the first that is measured: an idle GPU runs at a fraction of its clock.
+/// Seconds of warm-up, since an idle GPU runs at a fraction of its clock rate.
 const WARM_UP_SECONDS: f64 = 1.0;
-/// Groups that the measured time is divided into.
+/// Number of groups into which the measured time is divided.
 const GROUPS: f64 = 20.0;
-/// Fewest groups, however long a step takes.
+/// Minimum number of groups, regardless of how long a step takes.
 const FEWEST_GROUPS: usize = 5;
-/// Most steps that are queued before the host waits.
+/// Maximum number of steps that are queued before the host waits.
 const MOST_STEPS: usize = 100_000;
 
-/// Time per step of many queued ones.
+/// Time per step of queued steps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Steady {
-    /// Milliseconds per step: the median over groups of steps, each queued without waiting in between.
+    /// Milliseconds per step: the median over groups of steps queued without waiting in between.
     pub ms: f64,
-    /// The fastest and the slowest group.
+    /// Milliseconds per step of the fastest and the slowest group.
     pub ms_min_max: [f64; 2],
-    /// Measured groups.
+    /// Number of measured groups.
     pub groups: usize,
-    /// Measured steps in all.
+    /// Total number of measured steps.
     pub steps: usize,
-    /// Steps before them.
+    /// Number of warm-up steps.
     pub warm_up_steps: usize,
-    /// How long those took, seconds.
+    /// Duration of the warm-up, s.
     pub warm_up_seconds: f64,
-    /// Whether the batch lay in the device's memory. If not, it was uploaded for each step.
+    /// Whether the batch was in device memory. If not, it was uploaded for each step.
     pub resident: bool,
 }
 
-/// Measures steps of `plan`'s batch for about `seconds`, from its weights, as training queues them: the batch is held by the
-/// device, if it can hold one, and the host waits once for a whole group of steps. Weights do not move, as the learning rate
-/// is vanishing, and neither does the activity; everything is computed all the same.
+/// Measures steps of `plan`'s batch and weights for about `seconds`, queued as in training: the batch is in device memory,
+/// if the device supports it, and the host waits once per group of steps. The learning rate is so small that neither
+/// weights nor activity change, but all computations are done.
 ///
-/// Steps of the gpu device that are waited for one by one ([`measure`](super::measure)) include the way to the GPU and back;
-/// these do not, as in training.
+/// In contrast to [`measure`](super::measure), which waits for each step, times do not include the latency of
+/// communication with the GPU.
 ///
 /// # Errors
-/// `seconds` that are no positive number, a device that fails, or a loss that is no number.
-pub fn steady(engine: &mut dyn Engine, plan: &Plan, seconds: f64) -> Result<Steady> {
+/// `seconds` is not a positive number, a device error, or a loss that is not finite.
+pub fn steady(engine: &mut dyn Engine, plan: &MeasurementPlan, seconds: f64) -> Result<Steady> {
     steady_after(engine, plan, WARM_UP_SECONDS, FEWEST_GROUPS, seconds)
 }
 
-/// [`steady`] with `warm_up` seconds of steps before those that are measured, and `fewest` groups of these: less suffices on
-/// a device that has just been busy, and where steps are slow there may be no time for more.
+/// [`steady`] with `warm_up` seconds of warm-up and at least `fewest` groups. A device that has just been busy requires less
+/// warm-up, and for slow steps there may be time for few groups only.
 ///
 /// # Errors
-/// As those of [`steady`].
-pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: usize, seconds: f64) -> Result<Steady> {
+/// As [`steady`].
+pub fn steady_after(
+    engine: &mut dyn Engine,
+    plan: &MeasurementPlan,
+    warm_up: f64,
+    fewest: usize,
+    seconds: f64,
+) -> Result<Steady> {
     if !(seconds > 0.0 && seconds.is_finite()) {
         return Err(Error::Config(format!("{seconds} seconds: must be more than 0")));
     }
@@ -72,7 +78,7 @@ pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: 
         match reports.last().map(|report| report.loss.total()) {
             Some(loss) if loss.is_finite() && reports.len() == n => Ok(seconds),
             Some(loss) if reports.len() == n => Err(Error::NotFinite(format!("the loss of a measured step is {loss}"))),
-            _ => Err(Error::Device(format!("{n} steps were trained, {} were reported", reports.len()))),
+            _ => Err(Error::Device(format!("the device reported {} of {n} training steps", reports.len()))),
         }
     };
     let (mut warm_up_steps, mut warm_up_seconds, mut group) = (0, 0.0, 1);
@@ -80,7 +86,7 @@ pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: 
         let took = run(group)?;
         warm_up_steps += group;
         warm_up_seconds += took;
-        // The first step may be a slow one, so groups grow by doubling.
+        // The first step may be slow, so the size of a group at most doubles.
         group = group_size(group, took, seconds).min(2 * group);
     }
     let mut ms = Vec::new();
@@ -104,7 +110,7 @@ pub fn steady_after(engine: &mut dyn Engine, plan: &Plan, warm_up: f64, fewest: 
     })
 }
 
-/// Steps that take a group's share of `seconds`, if `n` steps took `took`.
+/// Number of steps per group, if `n` steps took `took` and all groups are to take `seconds`.
 fn group_size(n: usize, took: f64, seconds: f64) -> usize {
     let share = seconds / GROUPS;
     ((share * n as f64 / took.max(1e-9)).round() as usize).clamp(1, MOST_STEPS)
@@ -125,7 +131,7 @@ mod tests {
         network.set_hidden(&[30, 30]).unwrap();
         let batch = random_spikes(&network, 8, 0.03, 1).unwrap();
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 1).unwrap();
-        let plan = Plan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 1 };
+        let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: Adam::with_lr(0.1), repeat: 1 };
         for device in [Device::Cpu, Device::Gpu(None)] {
             let mut engine = device.open(&network, Method::Sparse, &weights).unwrap();
             let steady = steady(engine.as_mut(), &plan, 0.1).unwrap();
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn groups_share_the_time() {
-        // 0.3 ms a step, 3 s in 20 groups.
+        // 0.3 ms per step, 3 s in 20 groups.
         assert_eq!(group_size(100, 0.03, 3.0), 500);
         assert_eq!(group_size(1, 1.7, 3.0), 1);
         assert_eq!(group_size(1, 0.0, 3.0), MOST_STEPS);

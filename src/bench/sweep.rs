@@ -1,8 +1,8 @@
-//! How the time of a step grows along one axis, and by which power of what it grows.
+//! Measures how the time of a step grows with one parameter, and fits power laws.
 
 use super::least::Facts;
 use super::measure::{median, step};
-use super::{Plan, random_spikes, scaled_weights};
+use super::{MeasurementPlan, random_spikes, scaled_weights};
 use crate::device::Device;
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
@@ -13,98 +13,99 @@ use crate::system::available_memory;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// A fit wants its abscissa to change by this factor at least.
+/// Minimum ratio between the largest and smallest abscissa of a fit.
 const LEAST_RANGE: f64 = 2.0;
 
-/// What changes from point to point.
+/// The parameter that changes from point to point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Axis {
+pub enum SweepAxis {
     /// Spike density of the input and of the hidden layers.
     Density,
-    /// Neurons of every hidden layer.
+    /// Neurons per hidden layer.
     Neurons,
-    /// T, at the same density.
+    /// Time steps T, with constant density.
     Steps,
-    /// T, with as many spikes a sample as at the base: the same events, ever more empty slots.
+    /// Time steps T, with a constant number of spikes per sample, i.e. decreasing density.
     EmptySteps,
-    /// B.
+    /// Samples per batch, B.
     Batch,
-    /// Hidden layers.
+    /// Number of hidden layers.
     Depth,
 }
 
-impl Axis {
-    /// Its word.
+impl SweepAxis {
+    /// The axis as a word of the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Axis::Density => "density",
-            Axis::Neurons => "neurons",
-            Axis::Steps => "steps",
-            Axis::EmptySteps => "empty-steps",
-            Axis::Batch => "batch",
-            Axis::Depth => "depth",
+            SweepAxis::Density => "density",
+            SweepAxis::Neurons => "neurons",
+            SweepAxis::Steps => "steps",
+            SweepAxis::EmptySteps => "empty-steps",
+            SweepAxis::Batch => "batch",
+            SweepAxis::Depth => "depth",
         }
     }
 
-    /// The points where none are given.
+    /// The default points.
     pub fn usual_points(self) -> &'static [f64] {
         match self {
-            Axis::Density => &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
-            Axis::Neurons => &[64.0, 256.0, 1024.0, 4096.0, 16384.0],
-            Axis::Steps | Axis::EmptySteps => &[50.0, 150.0, 500.0, 1500.0, 5000.0],
-            Axis::Batch => &[4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0],
-            Axis::Depth => &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0],
+            SweepAxis::Density => &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
+            SweepAxis::Neurons => &[64.0, 256.0, 1024.0, 4096.0, 16384.0],
+            SweepAxis::Steps | SweepAxis::EmptySteps => &[50.0, 150.0, 500.0, 1500.0, 5000.0],
+            SweepAxis::Batch => &[4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0],
+            SweepAxis::Depth => &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0],
         }
     }
 }
 
-/// The point that all others differ from in one number.
+/// The values of all parameters except the one that changes.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub struct SweepBase {
     /// The network.
     pub network: Network,
-    /// B.
+    /// Samples per batch.
     pub batch: usize,
     /// Spike density of the input.
     pub input_density: f64,
-    /// Spike density that the hidden layers are scaled for.
+    /// Spike density to which the hidden layers are scaled.
     pub hidden_density: f64,
     /// The optimiser.
     pub adam: Adam,
-    /// Decides input and weights.
+    /// Seed of input and weights.
     pub seed: u64,
 }
 
-/// How far a point may go.
+/// Limits per point.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    /// Steps measured at each point, at most.
+pub struct PointBudget {
+    /// Maximum number of measured steps.
     pub repeat: usize,
-    /// Time of a point, preparation included. A point that would take longer is skipped; one that does is cut short.
+    /// Maximum time including preparation. A point that is expected to exceed it is skipped, and measuring stops when it
+    /// is reached.
     pub time: Duration,
-    /// Bytes of a point; `None` is what the machine has to spare.
+    /// Maximum memory in bytes; `None` is the available memory.
     pub bytes: Option<u64>,
 }
 
 /// A measured point.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Point {
-    /// Where on the axis.
+    /// Value on the axis.
     pub at: f64,
     /// Median time of a step, ms.
     pub step_ms: f64,
-    /// The fastest and the slowest.
+    /// Minimum and maximum time, ms.
     pub step_ms_min_max: [f64; 2],
-    /// Steps measured.
+    /// Number of measured steps.
     pub steps: usize,
-    /// Spikes of all layers and active entries of the hidden ones.
+    /// Number of spikes that are input of weights, plus the number of active entries.
     pub events: f64,
-    /// Multiply-adds of the products over those events.
+    /// Multiply-adds of the sparse products.
     pub synaptic_operations: f64,
-    /// B · T · N of the hidden layers.
+    /// B · T · N summed over the hidden layers.
     pub slots: f64,
-    /// Bytes that the step needed beyond weights, moments and input.
+    /// Memory that the step requires in addition to weights, moments and input, bytes.
     pub state_bytes: u64,
     /// Spike density of each hidden layer.
     pub spike_density: Vec<f64>,
@@ -115,9 +116,9 @@ pub struct Point {
 /// A point that was not measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Skipped {
-    /// Where on the axis.
+    /// Value on the axis.
     pub at: f64,
-    /// Why.
+    /// Why it was skipped.
     pub reason: String,
 }
 
@@ -126,7 +127,7 @@ pub struct Skipped {
 pub struct Fit {
     /// p.
     pub exponent: f64,
-    /// Fraction of the variance of ln y that the line explains.
+    /// Fraction of the variance of ln y that the fit explains.
     pub r_squared: f64,
 }
 
@@ -134,22 +135,22 @@ pub struct Fit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sweep {
     /// The axis.
-    pub axis: Axis,
+    pub axis: SweepAxis,
     /// The method.
     pub method: Method,
-    /// Measured.
+    /// The measured points.
     pub points: Vec<Point>,
-    /// Not measured.
+    /// The points that were not measured.
     pub skipped: Vec<Skipped>,
-    /// Exponent of the step's time in spikes and active entries; `None` where these change less than twofold.
+    /// Time as a power of [`Point::events`]; `None` if these change by less than a factor of two.
     pub in_events: Option<Fit>,
-    /// Exponent of the step's time in the multiply-adds over those.
+    /// Time as a power of [`Point::synaptic_operations`].
     pub in_synaptic_operations: Option<Fit>,
-    /// Exponent of the step's time in B · T · N.
+    /// Time as a power of [`Point::slots`].
     pub in_slots: Option<Fit>,
 }
 
-/// The line through (ln x, ln y); `None` where fewer than two different x are positive.
+/// Fits a power law; `None` if fewer than two different x are positive.
 pub fn fit(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Fit> {
     let logs: Vec<(f64, f64)> =
         points.into_iter().filter(|&(x, y)| x > 0.0 && y > 0.0).map(|(x, y)| (x.ln(), y.ln())).collect();
@@ -163,47 +164,47 @@ pub fn fit(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Fit> {
     Some(Fit { exponent: xy / xx, r_squared: if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 } })
 }
 
-/// The base with `at` in place of one of its numbers.
-fn place(base: &Base, axis: Axis, at: f64) -> Result<Base> {
+/// The base with the parameter of `axis` replaced by `at`.
+fn place(base: &SweepBase, axis: SweepAxis, at: f64) -> Result<SweepBase> {
     let mut here = base.clone();
     let whole = at.round() as usize;
     match axis {
-        Axis::Density => (here.input_density, here.hidden_density) = (at, at),
-        Axis::Neurons => {
+        SweepAxis::Density => (here.input_density, here.hidden_density) = (at, at),
+        SweepAxis::Neurons => {
             let widths = vec![whole; base.network.hidden.len()];
             here.network.set_hidden(&widths)?;
         }
-        Axis::Steps => here.network.time_steps = whole,
-        Axis::EmptySteps => {
+        SweepAxis::Steps => here.network.time_steps = whole,
+        SweepAxis::EmptySteps => {
             let thinner = base.network.time_steps as f64 / at;
             here.network.time_steps = whole;
             here.input_density = (base.input_density * thinner).min(1.0);
             here.hidden_density = (base.hidden_density * thinner).min(1.0);
         }
-        Axis::Batch => here.batch = whole,
-        Axis::Depth => {
+        SweepAxis::Batch => here.batch = whole,
+        SweepAxis::Depth => {
             let width = base.network.hidden.first().map_or(0, |layer| layer.neurons);
             here.network.set_hidden(&vec![width; whole])?;
         }
     }
     here.network.check()?;
-    if whole == 0 && axis != Axis::Density {
+    if whole == 0 && axis != SweepAxis::Density {
         return Err(Error::field(axis.name(), at, "1 or more"));
     }
     Ok(here)
 }
 
-/// Measures `points` in their order; `tell` hears of each before it is begun.
+/// Measures `points` in order; `tell` is called before each.
 ///
 /// # Errors
-/// A device that fails. What does not fit the budget is skipped, not an error.
+/// A device error. Points that exceed the budget are skipped, which is not an error.
 pub fn sweep(
     device: Device,
     method: Method,
-    base: &Base,
-    axis: Axis,
+    base: &SweepBase,
+    axis: SweepAxis,
     points: &[f64],
-    budget: &Budget,
+    budget: &PointBudget,
     tell: &mut dyn FnMut(f64),
 ) -> Result<Sweep> {
     let mut done = Sweep {
@@ -215,7 +216,7 @@ pub fn sweep(
         in_synaptic_operations: None,
         in_slots: None,
     };
-    // Seconds of the last point and the work they were for.
+    // Time in s of the last point, and its expected work.
     let mut last: Option<(f64, f64)> = None;
     for &at in points {
         tell(at);
@@ -234,7 +235,7 @@ pub fn sweep(
     let fit_in = |of: fn(&Point) -> f64| {
         let (least, most) =
             done.points.iter().map(of).fold((f64::INFINITY, 0.0f64), |(least, most), x| (least.min(x), most.max(x)));
-        // A power of what hardly changes says nothing.
+        // A fit over a small range would be meaningless.
         fit(done.points.iter().map(|p| (of(p), p.step_ms))).filter(|_| most >= LEAST_RANGE * least)
     };
     (done.in_events, done.in_synaptic_operations, done.in_slots) =
@@ -242,8 +243,8 @@ pub fn sweep(
     Ok(done)
 }
 
-/// What a point's time is expected to follow, roughly: its slots, its weights, its products.
-fn expected_work(here: &Base, method: Method) -> f64 {
+/// A rough measure of a point's time: its entries, weights and products.
+fn expected_work(here: &SweepBase, method: Method) -> f64 {
     let sizes: Vec<f64> = here.network.sizes().iter().map(|&n| n as f64).collect();
     let rows = (here.batch * here.network.time_steps) as f64;
     let density = |l: usize| match method {
@@ -254,19 +255,19 @@ fn expected_work(here: &Base, method: Method) -> f64 {
     (0..sizes.len() - 1).map(|l| (rows * (3.0 * density(l) * sizes[l] + 1.0) + 10.0 * sizes[l]) * sizes[l + 1]).sum()
 }
 
-/// The point, or why it was skipped.
+/// Measures a point, or returns why it was skipped.
 fn measure_point(
     device: Device,
     method: Method,
-    here: &Base,
+    here: &SweepBase,
     at: f64,
-    budget: &Budget,
+    budget: &PointBudget,
     last: &mut Option<(f64, f64)>,
 ) -> Result<std::result::Result<Point, String>> {
     let densities = Densities {
         input: here.input_density,
         spikes: here.hidden_density,
-        // At least as many entries as spikes come near the threshold.
+        // An estimate: twice as many active entries as spikes.
         active: (2.0 * here.hidden_density).min(1.0),
     };
     let needs = memory::estimate(&here.network, method, here.batch, device, &densities);
@@ -278,7 +279,7 @@ fn measure_point(
         let expected = seconds * work / before;
         if expected > budget.time.as_secs_f64() {
             return Ok(Err(format!(
-                "would take about {expected:.0} s by the point before, the budget is {} s",
+                "would take about {expected:.0} s, judging by the previous point; the limit is {} s",
                 budget.time.as_secs()
             )));
         }
@@ -286,12 +287,12 @@ fn measure_point(
     let clock = Instant::now();
     let batch = random_spikes(&here.network, here.batch, here.input_density, here.seed)?;
     let weights = scaled_weights(&here.network, &batch, here.hidden_density, here.seed)?;
-    let plan = Plan { batch: &batch, weights: &weights, adam: here.adam, repeat: budget.repeat };
+    let plan = MeasurementPlan { batch: &batch, weights: &weights, adam: here.adam, repeat: budget.repeat };
     let mut engine = device.open(&here.network, method, &weights)?;
     let state = TrainingState::new(weights.clone());
     step(engine.as_mut(), &plan)?;
     let (mut times, mut report) = (Vec::new(), None);
-    // At least one step, and no more than the budget has room for.
+    // At least one step, even if it exceeds the budget.
     while times.len() < budget.repeat && (times.is_empty() || clock.elapsed() < budget.time) {
         engine.load(&state)?;
         let (ms, this) = step(engine.as_mut(), &plan)?;
@@ -327,15 +328,15 @@ mod tests {
     use super::*;
     use crate::presets;
 
-    fn base() -> Base {
+    fn base() -> SweepBase {
         let mut network = presets::paper("nmnist").unwrap().network;
         (network.inputs, network.time_steps) = (40, 30);
         network.set_hidden(&[30, 30]).unwrap();
-        Base { network, batch: 8, input_density: 0.03, hidden_density: 0.02, adam: Adam::with_lr(1e-3), seed: 1 }
+        SweepBase { network, batch: 8, input_density: 0.03, hidden_density: 0.02, adam: Adam::with_lr(1e-3), seed: 1 }
     }
 
-    fn budget(seconds: u64) -> Budget {
-        Budget { repeat: 2, time: Duration::from_secs(seconds), bytes: Some(1 << 30) }
+    fn budget(seconds: u64) -> PointBudget {
+        PointBudget { repeat: 2, time: Duration::from_secs(seconds), bytes: Some(1 << 30) }
     }
 
     #[test]
@@ -350,12 +351,12 @@ mod tests {
     #[test]
     fn every_axis_moves_what_it_names_and_counts_it() {
         let cases = [
-            (Axis::Density, [0.01, 0.1]),
-            (Axis::Neurons, [20.0, 80.0]),
-            (Axis::Steps, [20.0, 80.0]),
-            (Axis::EmptySteps, [30.0, 240.0]),
-            (Axis::Batch, [4.0, 16.0]),
-            (Axis::Depth, [1.0, 3.0]),
+            (SweepAxis::Density, [0.01, 0.1]),
+            (SweepAxis::Neurons, [20.0, 80.0]),
+            (SweepAxis::Steps, [20.0, 80.0]),
+            (SweepAxis::EmptySteps, [30.0, 240.0]),
+            (SweepAxis::Batch, [4.0, 16.0]),
+            (SweepAxis::Depth, [1.0, 3.0]),
         ];
         for (axis, points) in cases {
             let mut told = Vec::new();
@@ -367,8 +368,8 @@ mod tests {
             let events = second.events / first.events;
             let slots = second.slots / first.slots;
             match axis {
-                Axis::Density => assert!(events > 5.0 && slots == 1.0, "{events}"),
-                Axis::EmptySteps => assert!((0.5..2.0).contains(&events) && slots == 8.0, "{events}"),
+                SweepAxis::Density => assert!(events > 5.0 && slots == 1.0, "{events}"),
+                SweepAxis::EmptySteps => assert!((0.5..2.0).contains(&events) && slots == 8.0, "{events}"),
                 _ => assert!(events > 1.5 && slots > 1.5, "{axis:?}: {events} {slots}"),
             }
         }
@@ -376,17 +377,17 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named_and_the_rest_goes_on() {
-        let small = Budget { bytes: Some(8 << 20), ..budget(60) };
+        let small = PointBudget { bytes: Some(8 << 20), ..budget(60) };
         let points = [8.0, 60000.0, 0.0];
-        let done = sweep(Device::Cpu, Method::Sparse, &base(), Axis::Batch, &points, &small, &mut |_| {}).unwrap();
+        let done = sweep(Device::Cpu, Method::Sparse, &base(), SweepAxis::Batch, &points, &small, &mut |_| {}).unwrap();
         assert_eq!((done.points.len(), done.skipped.len()), (1, 2), "{done:?}");
         assert!(done.skipped[0].reason.contains("MiB") && done.skipped[1].reason.contains("1 or more"), "{done:?}");
-        // A point a thousand times the work of one that took all the time there is.
+        // The second point has a thousand times the work of the first, which uses up the budget.
         let mut hurried = budget(60);
         hurried.time = Duration::from_micros(1);
         hurried.bytes = Some(1 << 40);
-        let done =
-            sweep(Device::Cpu, Method::Sparse, &base(), Axis::Batch, &[8.0, 8000.0], &hurried, &mut |_| {}).unwrap();
+        let done = sweep(Device::Cpu, Method::Sparse, &base(), SweepAxis::Batch, &[8.0, 8000.0], &hurried, &mut |_| {})
+            .unwrap();
         assert_eq!((done.points[0].steps, done.skipped[0].at), (1, 8000.0), "{done:?}");
         assert!(done.skipped[0].reason.contains("would take"), "{done:?}");
     }

@@ -1,19 +1,19 @@
-//! A measured step in the Chrome trace event format, which Perfetto and `chrome://tracing` show.
+//! Writes a measured step in the Chrome trace event format, which Perfetto and `chrome://tracing` can show.
 
 use super::Measurement;
 use crate::engine::DeviceInfo;
 use serde_json::{Value, json};
 
-/// One row of the trace: a device doing a step by one method.
+/// The measurement of one method.
 pub struct Track<'a> {
-    /// What is done: method, sizes.
+    /// Method and layer sizes.
     pub name: String,
-    /// Its figures.
+    /// The measurement.
     pub measurement: &'a Measurement,
 }
 
-/// The trace: a process for the device, for each track one thread with the kernels of the last profiled step, each a slice at
-/// its own time, and one with the whole steps of all repeats, one after the other. Microseconds.
+/// The trace as JSON. It has one process for the device, and for each track two threads: the kernels of the last profiled
+/// step, and the steps of all repeats, one after the other. Times are in µs.
 pub fn trace(device: &DeviceInfo, tracks: &[Track]) -> Value {
     let name = |what: &str, thread: usize, name: &str| json!({"ph": "M", "pid": 1, "tid": thread, "name": what, "args": {"name": name}});
     let mut events = vec![name("process_name", 0, &format!("{} {}, {}", device.kind, device.name, device.detail))];

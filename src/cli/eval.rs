@@ -69,14 +69,14 @@ pub enum Which {
 }
 
 /// A run's configuration and one of its checkpoints.
-pub struct Run {
+pub struct StoredRun {
     pub config: RunConfig,
     pub checkpoint: Checkpoint,
     /// The checkpoint's file name.
     pub file: &'static str,
 }
 
-impl Run {
+impl StoredRun {
     /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
         let mut config = stored_config(folder)?;
@@ -88,7 +88,7 @@ impl Run {
             _ => CHECKPOINT_FILE,
         };
         let checkpoint = Checkpoint::load(&folder.join(file), &config.network)?;
-        Ok(Run { config, checkpoint, file })
+        Ok(StoredRun { config, checkpoint, file })
     }
 
     /// `best.safetensors of epoch 7`.
@@ -105,7 +105,7 @@ impl Run {
         }
     }
 
-    /// The device asked for, or the one of the run.
+    /// The requested device, or the run's.
     pub fn device(&self, asked: Option<Device>) -> Result<Device> {
         asked.map_or_else(|| self.config.device.parse().map_err(usage), Ok)
     }
@@ -113,7 +113,7 @@ impl Run {
 
 /// Tests the checkpoint on every sample of the test set.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let run = Run::read(&arguments.run, arguments.checkpoint)?;
+    let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let network = &run.config.network;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
     let (set, on) = match (arguments.on, &data.validation) {

@@ -45,7 +45,7 @@ pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speake
     bar.finish_and_clear();
     let set = loaded?;
     if !set.bad.is_empty() {
-        complain(format_args!("warning: {} bad recordings are left out:", thousands(set.bad.len() as u64)));
+        complain(format_args!("warning: skipped {} damaged recordings:", thousands(set.bad.len() as u64)));
         set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));
         if set.bad.len() > LISTED {
             complain(format_args!("  and {} more; use --json to list all", thousands((set.bad.len() - LISTED) as u64)));

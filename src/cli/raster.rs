@@ -1,6 +1,6 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
-use super::eval::{Run, Which};
+use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, usage};
@@ -89,7 +89,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
             presets::NAMES.join(", ")
         )));
     }
-    let run = Run::read(path, Which::Best)?;
+    let run = StoredRun::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
     Ok(Subject { config: run.config, weights: run.checkpoint.state.weights, device, state_name })
 }

@@ -1,6 +1,6 @@
 //! `spikegrad train`.
 
-use super::eval::{Run, Which};
+use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
 use super::progress::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
@@ -55,7 +55,7 @@ pub struct Arguments {
     #[arg(value_name = "PRESET|CONFIG.toml")]
     what: String,
     /// Folder with the data set's files [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD; for Fashion-MNIST
-    /// then the folder where it is usually installed, else the shipped subset]
+    /// then the folder where it is usually installed, else the built-in subset]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
@@ -166,7 +166,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     let mut needs_really = needs(&config, &data, device, engine.delta_bytes())?;
     if given.is_none() && needs_really.check(available_memory()).is_err() {
-        // The tuning has chosen more memory for δ than there is: with given kernels nothing is tuned.
+        // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
         engine = open(device, &config, data.train.len(), false)?;
         needs_really = needs(&config, &data, device, engine.delta_bytes())?;
     }
@@ -242,7 +242,7 @@ fn folder(arguments: &Arguments) -> Result<PathBuf> {
     if !arguments.resume {
         return Ok(numbered(free));
     }
-    // A start that was refused leaves a folder without a run.
+    // A failed start may leave a folder without a run.
     match (1..free).rev().map(numbered).find(|folder| folder.join(CONFIG_FILE).exists()) {
         Some(last) => Ok(last),
         None => bail!("{}: no run to resume; pass its folder as --out", numbered(1).display()),
@@ -408,7 +408,7 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample through the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let best = Run::read(folder, Which::Best)?;
+    let best = StoredRun::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
     let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;

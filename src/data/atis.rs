@@ -1,29 +1,29 @@
-//! The events of an ATIS camera as N-MNIST stores them: five bytes each, no header.
+//! The format of N-MNIST files: events of an ATIS camera, five bytes each, no header.
 //!
-//! | byte | holds |
+//! | byte | content |
 //! |---|---|
 //! | 0 | x, 0 to 33, left to right |
 //! | 1 | y, 0 to 33, top to bottom; 240 marks an overflow of the timer |
 //! | 2 | bit 7: polarity; bits 6 to 0: time bits 22 to 16 |
 //! | 3, 4 | time bits 15 to 0, big-endian, in µs |
 //!
-//! An overflow event is no event of a pixel: it adds 2¹³ µs to its own time and to all that follow, as in the other
-//! readers of these files.
+//! An overflow event does not belong to a pixel: it adds 2¹³ µs to its own time and to all later ones, as in other
+//! readers of this format.
 
-/// Bytes of an event.
+/// Size of an event in bytes.
 pub const EVENT_BYTES: usize = 5;
-/// Rows and columns of pixels.
+/// Number of rows and of columns.
 pub const SIDE: u8 = 34;
-/// Pixels: the input neurons of N-MNIST, both polarities of a pixel together.
+/// Number of pixels, i.e. input neurons: both polarities of a pixel share one.
 pub const PIXELS: usize = SIDE as usize * SIDE as usize;
 
 const OVERFLOW_Y: u8 = 240;
 const OVERFLOW_US: u64 = 1 << 13;
-/// How far an event may lie before the one it follows: the order within a time step does not matter, a larger step back
-/// is damage.
+/// How much earlier than its predecessor an event may be, µs. The order within a time step does not matter; a larger
+/// step back means that the file is damaged.
 const DISORDER_US: u64 = 1000;
 
-/// A change of light at a pixel.
+/// An event: a change of brightness at a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtisEvent {
     /// Column, from the left.
@@ -43,16 +43,16 @@ impl AtisEvent {
     }
 }
 
-/// What is wrong with a recording.
+/// An error in a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The byte at which it shows, from 0.
+pub struct AtisFault {
+    /// Its byte offset.
     pub byte: usize,
     /// What was found and what was expected.
     pub what: String,
 }
 
-/// The events of `bytes`, front to back. The first fault ends them.
+/// Iterates over the events of `bytes`, and ends after the first fault.
 pub fn events(bytes: &[u8]) -> Events<'_> {
     Events { bytes, at: 0, overflow_us: 0, last_us: 0 }
 }
@@ -67,14 +67,14 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    fn fault(&mut self, byte: usize, what: String) -> Option<Result<AtisEvent, Fault>> {
+    fn fault(&mut self, byte: usize, what: String) -> Option<Result<AtisEvent, AtisFault>> {
         self.at = self.bytes.len();
-        Some(Err(Fault { byte, what }))
+        Some(Err(AtisFault { byte, what }))
     }
 }
 
 impl Iterator for Events<'_> {
-    type Item = Result<AtisEvent, Fault>;
+    type Item = Result<AtisEvent, AtisFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -117,7 +117,7 @@ pub(super) mod tests {
         [x, y, (u8::from(polarity) << 7) | (t_us >> 16) as u8, (t_us >> 8) as u8, t_us as u8]
     }
 
-    fn all(parts: &[[u8; 5]]) -> Result<Vec<AtisEvent>, Fault> {
+    fn all(parts: &[[u8; 5]]) -> Result<Vec<AtisEvent>, AtisFault> {
         events(parts.as_flattened()).collect()
     }
 
@@ -150,7 +150,7 @@ pub(super) mod tests {
         assert_eq!((back.byte, back.what.as_str()), (7, "time 999 µs found, not before 2000 µs expected"));
         let cut: Vec<_> = events(&[good.as_slice(), &good[..3]].concat()).collect();
         assert!(
-            matches!(&cut[..], [Ok(_), Err(Fault { byte: 5, what })] if what == "3 bytes are left, an event has 5")
+            matches!(&cut[..], [Ok(_), Err(AtisFault { byte: 5, what })] if what == "3 bytes are left, an event has 5")
         );
     }
 

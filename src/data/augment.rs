@@ -1,4 +1,4 @@
-//! Augmentation: samples changed a little each time they are trained, so that the network learns less by heart.
+//! Data augmentation: random changes of the training samples, against overfitting.
 //!
 //! A pure function of the run's seed, the epoch and the sample, so that a resumed run needs no stored state.
 
@@ -12,29 +12,29 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Set in the numbers of the streams that augment; those of initial weights and of the order have others.
+/// Random number streams of augmentation, distinct from those of initial weights and of the sample order.
 const STREAMS: u64 = 1 << 62;
 
-/// What is done to a sample each time it is trained; the default does nothing. The test set stays as it is.
+/// Random changes of training samples; none by default. Test samples are never changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {
-    /// Images and maps are moved by up to so many pixels, each direction for itself, sounds by so many channels; what
-    /// leaves the frame is lost.
+    /// Shift images by up to this many pixels horizontally and vertically, sounds by up to this many channels. Spikes
+    /// shifted out of the frame are dropped.
     #[serde(default)]
     pub shift: usize,
-    /// Samples come up to so many steps earlier or later; what leaves the time is lost.
+    /// Shift samples by up to this many time steps in either direction. Spikes shifted out of range are dropped.
     #[serde(default)]
     pub shift_steps: usize,
-    /// Half of the images are mirrored, left to right.
+    /// Mirror images horizontally with probability 1/2.
     #[serde(default)]
     pub flip: bool,
-    /// Each input spike is dropped with this probability.
+    /// Drop each input spike with this probability.
     #[serde(default)]
     pub drop: f64,
 }
 
-/// Width and height of what a preset's samples show, channels of sounds being a row; `None` for others' data.
+/// Width and height of a preset's samples; the channels of sounds are a row. `None` if unknown.
 fn frame(preset: &str) -> Option<(usize, usize)> {
     match data_set(preset) {
         "fmnist" => Some((28, 28)),
@@ -45,12 +45,12 @@ fn frame(preset: &str) -> Option<(usize, usize)> {
 }
 
 impl Augment {
-    /// Whether samples are changed at all.
+    /// Whether any augmentation is enabled.
     pub fn is_on(&self) -> bool {
         *self != Augment::default()
     }
 
-    /// Says which field cannot work for the data of `preset`.
+    /// Checks the fields for the data of `preset`.
     ///
     /// # Errors
     /// [`Error::Field`].
@@ -66,22 +66,22 @@ impl Augment {
             return bad("shift_steps", &shift_steps, format!("at most {MAX_EXTENT}"));
         }
         if flip && data_set(preset) != "fmnist" {
-            return bad("flip", &flip, format!("false, as the samples of {preset} are no images"));
+            return bad("flip", &flip, format!("false, since the samples of {preset} are not images"));
         }
         match frame(preset) {
-            None if shift > 0 => bad("shift", &shift, format!("0, as {preset} has no known frame")),
+            None if shift > 0 => bad("shift", &shift, format!("0, since the frame size of {preset} is unknown")),
             Some((width, _)) if shift >= width => bad("shift", &shift, format!("below {width}, the width")),
             _ => Ok(()),
         }
     }
 
-    /// The given samples of `source`, changed for `epoch`, as a batch in that order.
+    /// A batch of the given samples of `source`, in that order, augmented for `epoch`.
     ///
     /// # Errors
-    /// [`Error::Data`] where the samples are not as large as the frame of `preset`.
+    /// [`Error::Data`] if the samples do not have the size of the frame of `preset`.
     ///
     /// # Panics
-    /// Where an index is not below `source.len()`.
+    /// If an index is not below `source.len()`.
     pub fn batch(&self, source: &EventSet, samples: &[u32], preset: &str, seed: u64, epoch: u64) -> Result<EventSet> {
         let frame = frame(preset).filter(|_| self.shift > 0 || self.flip);
         if let Some((width, height)) = frame
@@ -114,7 +114,8 @@ impl Augment {
         steps: usize,
         rng: &mut ChaCha8Rng,
     ) -> Vec<(usize, usize)> {
-        // A draw of 32 bits each: how rand makes ranges may change from version to version, this may not.
+        // Computed here because rand's ranges may change from version to version, and the same seed must always give the
+        // same samples.
         let mut below = |n: usize| ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize;
         let (right, down) = (below(2 * self.shift + 1), below(2 * self.shift + 1));
         let mirrored = below(2) == 1 && self.flip;
@@ -231,7 +232,7 @@ mod tests {
         assert!(Augment::default().batch(&set, &[0, 1, 2], "fmnist", 3, 4).unwrap() == set);
     }
 
-    /// A resumed run of a later version must go on with the same bits.
+    /// A run resumed with a later version must use the same random changes.
     #[test]
     fn what_a_seed_does_stays_what_it_was() {
         let all = Augment { shift: 2, flip: true, drop: 0.3, ..Augment::default() };

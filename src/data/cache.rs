@@ -1,9 +1,9 @@
-//! Read once: the events of a data set's half, binned, in the user's cache folder.
+//! Caches the binned events of large data sets in the user's cache folder.
 //!
-//! A file is safetensors, readable from Python: u32 tensors `starts`, `events` (time step << 16 | neuron), `labels` and
-//! `speakers`. Its metadata name the source by a checksum and hold another of the tensors. A file that is of another source,
-//! damaged or of another version does not count: the source is read again and the file replaced, as a whole or not at all.
-//! Nothing about the cache can fail but into reading the source.
+//! A cache file is safetensors, readable from Python: u32 tensors `starts`, `events` (time step << 16 | neuron), `labels`
+//! and `speakers`. Its metadata have a checksum of the source and one of the tensors. If the file is damaged, outdated or
+//! of another version, the source is read again and the file is replaced atomically. Any error of the cache only means
+//! that the source is read.
 
 use super::recordings::{Bins, Half, hex};
 use crate::error::{Error, Result};
@@ -17,25 +17,25 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// Sources of fewer bytes are read again each time: that takes no longer.
+/// Minimum size of a source in bytes. Reading smaller ones is as fast as reading the cache.
 const WORTHWHILE: u64 = 4 << 20;
-/// Changes with the meaning of the tensors and with how recordings are read and binned.
+/// Must be changed if the meaning of the tensors, or how recordings are read and binned, changes.
 const VERSION: &str = "spikegrad events 1";
 
-/// Where the events of large data sets are kept once they are read.
+/// Where the events of large data sets are cached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cache {
     /// In `spikegrad/data` of the user's cache folder, if there is one.
     #[default]
     User,
-    /// In this folder, however small the data are.
+    /// In this folder, regardless of the data set's size.
     Folder(PathBuf),
-    /// Nowhere.
+    /// No cache.
     Off,
 }
 
 impl Cache {
-    /// The file for a source of `bytes` bytes, if it is worthwhile.
+    /// The cache file for a source of `bytes` bytes; `None` if it is not to be cached.
     pub(super) fn file(&self, source: &Path, bytes: u64, bins: &Bins) -> Option<PathBuf> {
         let folder = match self {
             Cache::Folder(folder) => folder.clone(),
@@ -44,7 +44,7 @@ impl Cache {
             }
             _ => return None,
         };
-        // One file for each place and binning, replaced when the source changes: the cache does not grow with changes.
+        // One file per source path and binning, replaced if the source changes, so that the cache does not grow.
         let place = fs::canonicalize(source).ok()?;
         let name = place.file_stem()?.to_string_lossy().into_owned();
         let place = xxh3_64(place.to_string_lossy().as_bytes());
@@ -74,7 +74,7 @@ fn tensors(half: &Half) -> [(&'static str, &[u32]); 4] {
     ]
 }
 
-/// The words as a little-endian machine has them in memory.
+/// The words as little-endian bytes.
 fn bytes(words: &[u32]) -> std::borrow::Cow<'_, [u8]> {
     match cfg!(target_endian = "little") {
         true => bytemuck::cast_slice(words).into(),
@@ -82,7 +82,7 @@ fn bytes(words: &[u32]) -> std::borrow::Cow<'_, [u8]> {
     }
 }
 
-/// Of the tensors and of the numbers beside them.
+/// Checksum of the tensors and of the numbers in the metadata.
 fn checksum<'a>(tensors: impl IntoIterator<Item = &'a [u8]>, numbers: [u64; 3]) -> String {
     let mut hash = Xxh3::new();
     numbers.iter().for_each(|number| hash.update(&number.to_le_bytes()));
@@ -93,7 +93,7 @@ fn checksum<'a>(tensors: impl IntoIterator<Item = &'a [u8]>, numbers: [u64; 3]) 
     hex(&hash)
 }
 
-/// What the file holds, if it is whole and of this source.
+/// The file's contents; `None` if it is damaged or not of this source.
 pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
     let held = fs::read(file).ok()?;
     let (_, metadata) = SafeTensors::read_metadata(&held).ok()?;
@@ -122,10 +122,10 @@ pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
     whole.then_some(Half { set, speakers, recorded, late, bad: Vec::new() })
 }
 
-/// Keeps a half without bad recordings; with some it is read again each time, so that they are listed each time.
+/// Writes a half to the cache, unless it has bad recordings, which are to be listed each time.
 ///
 /// # Errors
-/// [`Error::Io`]: the file is as it was.
+/// [`Error::Io`]; the file is left unchanged.
 pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Result<()> {
     if !half.bad.is_empty() {
         return Ok(());
@@ -153,9 +153,9 @@ pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Resu
     write_parts_atomically(file, &[&header, starts, events, labels, speakers])
 }
 
-/// What stands before the tensors of a safetensors file: the length of the JSON, then the JSON. Written here because the
-/// crate either copies all tensors into one block, which for a large data set is as much memory again, or replaces the
-/// file in a way that fails on Windows while it is open.
+/// The header of a safetensors file: the length of the JSON, then the JSON. Not written with the crate, which either
+/// copies all tensors into one block, doubling the memory, or replaces the file in a way that fails on Windows while the
+/// file is open.
 fn header<const N: usize>(
     metadata: HashMap<String, String>,
     tensors: [(&str, usize); N],
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
     }
 
-    /// Another program can read the file, as the crate itself does: tensors in order, without gaps.
+    /// Other programs can read the file; the crate requires tensors in order and without gaps.
     #[test]
     fn the_file_is_safetensors() {
         let (_folder, file) = kept();
@@ -244,7 +244,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             fs::write(&file, &damaged).unwrap();
-            // A byte that says nothing, as the name of a tensor's order, may change; what is read may not.
+            // Some bytes may change without effect, but the data may not.
             assert!(read(&file, "abc", &BINS).is_none_or(|read| read == half()), "{at}");
             fs::write(&file, &whole[..at]).unwrap();
             assert_eq!(super::read(&file, "abc", &BINS), None, "{at}");

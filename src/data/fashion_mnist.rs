@@ -1,4 +1,4 @@
-//! Fashion-MNIST: 60,000 + 10,000 images of 28 × 28 pixels in ten classes, and a subset that is part of the program.
+//! Fashion-MNIST: 60,000 + 10,000 images of 28 × 28 pixels in ten classes, and a subset built into the program.
 
 use super::idx::{self, Images};
 use super::latency::LatencyCode;
@@ -8,64 +8,67 @@ use crate::system::is_debian;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that names the folder of the four files.
+/// The environment variable with the path of the folder that contains the four files.
 pub const VARIABLE: &str = "SPIKEGRAD_FASHION_MNIST";
 
-/// Where Debian's package dataset-fashion-mnist puts them.
+/// Where Debian's package dataset-fashion-mnist installs the files.
 pub const SYSTEM_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
 
-/// Classes.
+/// Number of classes.
 pub const CLASSES: u8 = 10;
 
-/// What the classes are called.
+/// Names of the classes.
 pub const CLASS_NAMES: [&str; CLASSES as usize] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
-/// The published names of the files of the training and of the test half, without `.gz`.
-const TRAIN: Half<&str> = Half { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
-const TEST: Half<&str> = Half { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
+/// The published file names of the training and test halves, without `.gz`.
+const TRAIN: ImagesAndLabels<&str> =
+    ImagesAndLabels { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
+const TEST: ImagesAndLabels<&str> =
+    ImagesAndLabels { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
 
-const SUBSET_TRAIN: Half<&[u8]> = Half {
+const SUBSET_TRAIN: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     images: include_bytes!("../../assets/fashion-mnist/train-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../assets/fashion-mnist/train-labels-idx1-ubyte.gz"),
 };
-const SUBSET_TEST: Half<&[u8]> = Half {
+const SUBSET_TEST: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     images: include_bytes!("../../assets/fashion-mnist/t10k-images-idx3-ubyte.gz"),
     labels: include_bytes!("../../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
 };
 
-/// Images and their labels: the names, files or bytes of the training or of the test half.
-struct Half<T> {
+/// Images and labels of the training or test half: file names, files or bytes.
+struct ImagesAndLabels<T> {
     images: T,
     labels: T,
 }
 
-/// Who chose the data.
+/// How the data were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The caller named the folder (`--data`).
+    /// In the folder given by the caller (`--data`).
     Explicit,
-    /// The environment variable [`VARIABLE`] did.
+    /// In the folder given by the environment variable [`VARIABLE`].
     Environment,
-    /// It is installed in [`SYSTEM_FOLDER`].
+    /// In [`SYSTEM_FOLDER`].
     System,
-    /// Nobody: the subset that is part of the program.
+    /// Not found: the built-in subset is used.
     Subset,
 }
 
 /// Where the data are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// The folder with the four files; `None` for the subset, which needs none.
+    /// The folder with the four files; `None` for the subset.
     pub folder: Option<PathBuf>,
-    /// Who chose it.
+    /// How it was found.
     pub origin: Origin,
 }
 
-/// Finds the data: in the folder `explicit`, else in that of [`VARIABLE`], else in [`SYSTEM_FOLDER`], else the subset.
+/// Finds the data: in the folder `explicit` if given, else in that of [`VARIABLE`] if set, else in [`SYSTEM_FOLDER`], else
+/// the subset.
 ///
 /// # Errors
-/// [`Error::Format`] where one of the first two is given and lacks a file; it names the missing files.
+/// [`Error::Format`] if a file is missing from one of the first two; it names the missing files.
 pub fn locate(explicit: Option<&Path>) -> Result<Located> {
     locate_among(explicit, std::env::var_os(VARIABLE), Path::new(SYSTEM_FOLDER))
 }
@@ -82,19 +85,15 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
     if missing.is_empty() {
         return Ok(Located { folder: Some(folder), origin });
     }
-    let chosen = if origin == Origin::Environment { format!("{VARIABLE} names this folder, which") } else { "".into() };
+    let chosen = if origin == Origin::Environment { format!("this folder, given by {VARIABLE},") } else { "".into() };
     Err(Error::format(
         folder,
-        format!(
-            "{chosen} lacks {} (looked for with and without .gz); for the whole data set: {}",
-            missing.join(", "),
-            how_to_get()
-        )
-        .trim_start(),
+        format!("{chosen} lacks {} (with or without .gz); for the full data set: {}", missing.join(", "), how_to_get())
+            .trim_start(),
     ))
 }
 
-/// What to do to get all 70,000 images.
+/// Instructions for getting the full data set.
 pub fn how_to_get() -> &'static str {
     how_to_get_on(is_debian())
 }
@@ -109,13 +108,13 @@ fn how_to_get_on(debian: bool) -> &'static str {
     }
 }
 
-/// The files that `folder` lacks.
+/// The files missing from `folder`.
 fn missing(folder: &Path) -> Vec<String> {
     let names = [TRAIN.images, TRAIN.labels, TEST.images, TEST.labels];
     names.iter().filter(|name| file(folder, name).is_none()).map(|name| format!("{name}.gz")).collect()
 }
 
-/// The path of a published file, gzipped or not.
+/// The path of a file in `folder`, gzipped or not.
 fn file(folder: &Path, name: &str) -> Option<PathBuf> {
     [format!("{name}.gz"), name.to_string()].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
 }
@@ -123,33 +122,33 @@ fn file(folder: &Path, name: &str) -> Option<PathBuf> {
 /// Reads and encodes the training and the test half from the four files in `folder`, with or without `.gz`.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Format`] as [`idx::read_images`]; [`Error::Format`] also where images and labels differ in
-/// number, a label is not below [`CLASSES`], or the test images have another size than the training images.
+/// As [`idx::read_images`]; also [`Error::Format`] if the numbers of images and labels differ, a label is not below
+/// [`CLASSES`], or the sizes of training and test images differ.
 pub fn load(folder: &Path, code: &LatencyCode) -> Result<(EventSet, EventSet)> {
-    let half = |names: Half<&str>| {
+    let half = |names: ImagesAndLabels<&str>| {
         let path = |name| file(folder, name).unwrap_or_else(|| folder.join(format!("{name}.gz")));
-        let paths = Half { images: path(names.images), labels: path(names.labels) };
+        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
         encode(idx::read_images(&paths.images)?, &idx::read_labels(&paths.labels)?, &paths, code)
     };
     both(folder, || half(TRAIN), || half(TEST))
 }
 
-/// Encodes the subset that is part of the program: 3,000 + 1,000 images, the same number of each class.
+/// Encodes the built-in subset: 3,000 + 1,000 images, the same number of each class.
 ///
 /// # Errors
-/// None, unless the program was built with damaged files.
+/// Only if the program was built with damaged files.
 pub fn load_subset(code: &LatencyCode) -> Result<(EventSet, EventSet)> {
     let folder = Path::new("assets/fashion-mnist");
-    let half = |names: Half<&str>, bytes: Half<&[u8]>| {
+    let half = |names: ImagesAndLabels<&str>, bytes: ImagesAndLabels<&[u8]>| {
         let path = |name| folder.join(format!("{name}.gz"));
-        let paths = Half { images: path(names.images), labels: path(names.labels) };
+        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
         let images = idx::images_from(bytes.images, &paths.images)?;
         encode(images, &idx::labels_from(bytes.labels, &paths.labels)?, &paths, code)
     };
     both(folder, || half(TRAIN, SUBSET_TRAIN), || half(TEST, SUBSET_TEST))
 }
 
-/// The two halves, each on a core of its own.
+/// Loads the two halves in parallel.
 fn both(
     folder: &Path,
     train: impl FnOnce() -> Result<EventSet> + Send,
@@ -170,7 +169,7 @@ fn both(
     Ok((train, test))
 }
 
-fn encode(images: Images, labels: &[u8], paths: &Half<PathBuf>, code: &LatencyCode) -> Result<EventSet> {
+fn encode(images: Images, labels: &[u8], paths: &ImagesAndLabels<PathBuf>, code: &LatencyCode) -> Result<EventSet> {
     if images.len() != labels.len() {
         return Err(Error::format(
             &paths.labels,
@@ -212,7 +211,7 @@ mod tests {
         folder
     }
 
-    fn write(folder: &Path, names: Half<&str>, width: usize, pixels: &[u8], labels: &[u8]) {
+    fn write(folder: &Path, names: ImagesAndLabels<&str>, width: usize, pixels: &[u8], labels: &[u8]) {
         let images = Images { height: 1, width, pixels: pixels.to_vec() };
         idx::write_images(File::create(folder.join(names.images)).unwrap(), &images).unwrap();
         idx::write_labels(File::create(folder.join(names.labels)).unwrap(), labels).unwrap();
@@ -244,7 +243,7 @@ mod tests {
         }
     }
 
-    /// Reads the whole set where it is installed, and passes where it is not.
+    /// Skipped if the full data set is not installed.
     #[test]
     fn the_whole_set_has_all_samples_and_the_subset_is_the_first_of_each_class() {
         let system = Path::new(SYSTEM_FOLDER);
@@ -305,7 +304,7 @@ mod tests {
         assert!(variable.contains(VARIABLE) && !named.contains(VARIABLE));
     }
 
-    /// Only Debian and its kin have the package.
+    /// Only Debian and its derivatives have the package.
     #[test]
     fn advice_fits_the_system() {
         assert!(how_to_get_on(true).contains("apt-get"));

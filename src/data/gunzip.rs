@@ -1,29 +1,29 @@
-//! Inflating compressed files of strangers: up to a ratio, so that a small file cannot fill the memory.
+//! Decompression of untrusted files, limited so that a small file cannot exhaust memory.
 
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, Read};
 
-/// Bytes that any compressed file may inflate to, however short it is.
+/// Decompressed bytes that are always allowed.
 const INFLATED_FREELY: u64 = 64 << 20;
-/// Beyond that, bytes that each of its own bytes may inflate to. Images and events come to 2 to 6, a bomb to 1000.
+/// Beyond that, the maximum compression ratio. Images and events have 2 to 6, a decompression bomb 1000.
 const INFLATED_RATIO: u64 = 32;
 
-/// What `compressed` bytes may inflate to.
+/// Maximum decompressed size of `compressed` bytes.
 pub(crate) fn inflated(compressed: u64) -> u64 {
     INFLATED_FREELY.saturating_add(compressed.saturating_mul(INFLATED_RATIO))
 }
 
-/// A gzip file inflated, one stream after the other. More than [`inflated`] allows is an error of kind
+/// Decompresses a gzip file, which may have several streams. Exceeding [`inflated`] is an error of kind
 /// [`io::ErrorKind::FileTooLarge`].
 pub(crate) struct Gunzip<R> {
-    decoder: MultiGzDecoder<Counted<R>>,
+    decoder: MultiGzDecoder<CountingReader<R>>,
     inflated: u64,
 }
 
 impl<R: BufRead> Gunzip<R> {
     pub(crate) fn new(source: R) -> Self {
-        // "Multi", because only that decoder looks at what follows the first stream.
-        Gunzip { decoder: MultiGzDecoder::new(Counted { source, bytes: 0 }), inflated: 0 }
+        // The single-stream decoder would ignore data after the first stream.
+        Gunzip { decoder: MultiGzDecoder::new(CountingReader { source, bytes: 0 }), inflated: 0 }
     }
 }
 
@@ -36,7 +36,7 @@ impl<R: BufRead> Read for Gunzip<R> {
             true => Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
                 format!(
-                    "{compressed} bytes inflate to {} and more, which no data do; gunzip it, if it is to be trusted",
+                    "{compressed} bytes decompress to {} or more, which is suspicious; if you trust the file, gunzip it",
                     self.inflated
                 ),
             )),
@@ -45,13 +45,13 @@ impl<R: BufRead> Read for Gunzip<R> {
     }
 }
 
-/// Counts the bytes taken.
-struct Counted<R> {
+/// Counts the bytes read from `source`.
+struct CountingReader<R> {
     source: R,
     bytes: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(out)?;
         self.bytes += n as u64;
@@ -59,7 +59,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-impl<R: BufRead> BufRead for Counted<R> {
+impl<R: BufRead> BufRead for CountingReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.source.fill_buf()
     }

@@ -1,9 +1,9 @@
-//! Reader and writer of idx files, plain or gzipped: the format of MNIST and Fashion-MNIST.
+//! Reads and writes idx files, the format of MNIST and Fashion-MNIST, plain or gzipped.
 //!
-//! Big-endian u32 numbers: a magic number (0x801 labels, 0x803 images), the count of items, for images their height
-//! and width; then one byte a label or pixel. A file is not trusted: memory grows with the bytes that really arrive,
-//! never by a header's claim, and a gzip stream is inflated no further than one byte past that claim, nor further than
-//! data compress.
+//! The header is a sequence of big-endian u32 numbers: a magic number (0x801 labels, 0x803 images), the number of items,
+//! and for images their height and width. One byte per label or pixel follows. Files are not trusted: memory grows with
+//! the bytes actually read, not with the sizes in the header, and decompression stops one byte after the size in the
+//! header or at a suspicious compression ratio.
 
 use super::gunzip::Gunzip;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ const LABELS_MAGIC: u32 = 0x801;
 const IMAGES_MAGIC: u32 = 0x803;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Most bytes of pixels or labels that a file may claim: 1 GiB, twenty times what Fashion-MNIST holds.
+/// Maximum number of pixels or labels in a file: 1 GiB, twenty times that of Fashion-MNIST.
 pub const MAX_BYTES: u64 = 1 << 30;
 
 /// Grey images of one size.
@@ -32,17 +32,17 @@ pub struct Images {
 }
 
 impl Images {
-    /// Images.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.pixels.len() / (self.height * self.width)
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.pixels.is_empty()
     }
 
-    /// Image after image, `height * width` pixels each.
+    /// Iterates over the images, `height * width` pixels each.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.pixels.chunks_exact(self.height * self.width)
     }
@@ -51,8 +51,8 @@ impl Images {
 /// Reads the images of the file `path`.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is not an idx file of images, is damaged, is
-/// empty, ends early, goes on after its last pixel, claims more than [`MAX_BYTES`] or more than [`MAX_EXTENT`] pixels an image.
+/// [`Error::Io`]; [`Error::Format`] if it is not an idx file of images, is damaged, empty, truncated, or longer than its
+/// header says, or has more than [`MAX_BYTES`] in total or more than [`MAX_EXTENT`] pixels per image.
 pub fn read_images(path: &Path) -> Result<Images> {
     images_from(open(path)?, path)
 }
@@ -62,7 +62,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
     labels_from(open(path)?, path)
 }
 
-/// As [`read_images`], from a source that errors call `name`.
+/// As [`read_images`], from any source. `name` is used in errors.
 pub fn images_from(source: impl BufRead, name: &Path) -> Result<Images> {
     let mut reader = Reader::new(source, name)?;
     let [count, height, width] = reader.header(IMAGES_MAGIC)?;
@@ -70,8 +70,8 @@ pub fn images_from(source: impl BufRead, name: &Path) -> Result<Images> {
         return Err(Error::format(
             name,
             format!(
-                "the header claims images of {height} × {width} pixels, at most {MAX_EXTENT} pixels can be input \
-                 neurons; scale the images down, or get the file again if it should hold small ones"
+                "the header claims images of {height} × {width} pixels, but a network has at most {MAX_EXTENT} pixels as \
+                 input; scale the images down, or get the file again if they should be smaller"
             ),
         ));
     }
@@ -79,7 +79,7 @@ pub fn images_from(source: impl BufRead, name: &Path) -> Result<Images> {
     Ok(Images { height: height as usize, width: width as usize, pixels })
 }
 
-/// As [`read_labels`], from a source that errors call `name`.
+/// As [`read_labels`], from any source. `name` is used in errors.
 pub fn labels_from(source: impl BufRead, name: &Path) -> Result<Vec<u8>> {
     let mut reader = Reader::new(source, name)?;
     let [count] = reader.header(LABELS_MAGIC)?;
@@ -89,7 +89,7 @@ pub fn labels_from(source: impl BufRead, name: &Path) -> Result<Vec<u8>> {
 /// Writes `images` as a plain idx file.
 ///
 /// # Errors
-/// What `out` says, or a count or size past 2³² - 1.
+/// Errors of `out`, or a count or size above 2³² - 1.
 pub fn write_images(out: impl Write, images: &Images) -> io::Result<()> {
     write(out, IMAGES_MAGIC, &[images.len(), images.height, images.width], &images.pixels)
 }
@@ -113,7 +113,7 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::with_capacity(1 << 16, File::open(path).map_err(Error::io(path))?))
 }
 
-/// The inflated bytes of an idx file.
+/// Reads the decompressed bytes of an idx file.
 struct Reader<'a> {
     source: Box<dyn Read + 'a>,
     name: &'a Path,
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { source, name, gzipped })
     }
 
-    /// At most `limit` bytes: fewer only at the end of the file.
+    /// Reads `limit` bytes, or fewer at the end of the file.
     fn read(&mut self, limit: u64, what: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match self.source.by_ref().take(limit).read_to_end(&mut bytes) {
@@ -135,11 +135,11 @@ impl<'a> Reader<'a> {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 Err(Error::format(self.name, error.to_string()))
             }
-            // What the decoder finds wrong has no number of the operating system.
+            // Errors of the decoder have no OS error code.
             Err(error) if self.gzipped && error.raw_os_error().is_none() => Err(Error::format(
                 self.name,
                 format!(
-                    "the gzip stream is damaged, cut short or followed by other bytes: \"{error}\" after {} bytes of \
+                    "the gzip stream is damaged, truncated or followed by other bytes: \"{error}\" after {} bytes of \
                      {what}; get the file again",
                     bytes.len()
                 ),
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The sizes after the magic number, none of them 0.
+    /// Reads the magic number and the sizes, none of which may be 0.
     fn header<const D: usize>(&mut self, magic: u32) -> Result<[u32; D]> {
         let length = 4 * (1 + D);
         let bytes = self.read(length as u64, "header")?;
@@ -157,13 +157,13 @@ impl<'a> Reader<'a> {
             && found != magic
         {
             let hint = match found {
-                IMAGES_MAGIC => "this is a file of images, give the one of labels",
-                LABELS_MAGIC => "this is a file of labels, give the one of images",
-                _ => "this is not such a file, get it again",
+                IMAGES_MAGIC => "this is a file of images, a file of labels is required",
+                LABELS_MAGIC => "this is a file of labels, a file of images is required",
+                _ => "this is not an idx file, get it again",
             };
             return Err(Error::format(
                 self.name,
-                format!("magic number {found:#x} found, {magic:#x} of an idx file expected; {hint}"),
+                format!("magic number {found:#x} found, {magic:#x} expected; {hint}"),
             ));
         }
         if bytes.len() < length {
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
         Ok(sizes)
     }
 
-    /// As many bytes as the header claims, and then the end of the file.
+    /// Reads as many bytes as the header says, which must be the rest of the file.
     fn body(&mut self, sizes: &[u32], unit: &str) -> Result<Vec<u8>> {
         let claim: u128 = sizes.iter().map(|&size| u128::from(size)).product();
         let Some(claim) = u64::try_from(claim).ok().filter(|&claim| claim <= MAX_BYTES) else {
@@ -217,7 +217,7 @@ fn product(sizes: &[u32]) -> String {
     sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(" × ")
 }
 
-/// `2 × 3 = `, and nothing where there is nothing to multiply.
+/// `2 × 3 = `, or nothing for a single size.
 fn product_is(sizes: &[u32]) -> String {
     if sizes.len() > 1 { product(sizes) + " = " } else { String::new() }
 }
@@ -243,7 +243,7 @@ mod tests {
         images_from(bytes, Path::new("hostile.idx"))
     }
 
-    /// The message of the `Error::Format` that reading `bytes` as images must give, plain and gzipped alike.
+    /// The message of the `Error::Format` of reading `bytes` as images, which must be the same if they are gzipped.
     fn refused(bytes: &[u8]) -> String {
         let [plain, gzipped] = [images(bytes), images(&gzip(bytes))].map(|result| match result {
             Err(Error::Format { path, what }) => {
@@ -356,7 +356,7 @@ mod tests {
         assert!(refused(&header(&[IMAGES_MAGIC, 1, 257, 256])).contains("at most 65536 pixels"));
         let what = refused(&header(&[IMAGES_MAGIC, u32::MAX, 256, 256]));
         assert!(what.contains("= 281474976645120 pixels, at most 1073741824"), "{what}");
-        // Within the limits, but false: memory follows the bytes that are there.
+        // Within the limits, but wrong: memory must grow with the bytes read only.
         assert!(refused(&header(&[IMAGES_MAGIC, 1 << 14, 256, 256])).contains("ends after 0"));
     }
 

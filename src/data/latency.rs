@@ -1,7 +1,6 @@
-//! The latency code of Fashion-MNIST (paper, E.1): the brighter a pixel, the earlier its one spike.
+//! The latency code of Fashion-MNIST (paper, E.1): each pixel spikes at most once, earlier if it is brighter.
 //!
-//! A pixel of intensity x in 0..1 charges a neuron of threshold θ and spikes at t = ⌊τ_eff ln(x / (x - θ))⌋ where x > θ,
-//! and never where x ≤ θ or t ≥ T.
+//! A pixel of intensity x, 0 to 1, spikes at time step t = ⌊τ_eff ln(x / (x - θ))⌋ if x > θ and t < T, otherwise never.
 
 use crate::network::MAX_EXTENT;
 
@@ -11,7 +10,7 @@ pub const THETA: f64 = 0.2;
 /// Effective time constant τ_eff, ms.
 pub const TAU_EFF_MS: f64 = 20.0;
 
-/// The spike time of each of the 256 pixel values.
+/// Table of the spike times of the 256 pixel values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatencyCode {
     time_steps: usize,
@@ -19,7 +18,7 @@ pub struct LatencyCode {
 }
 
 impl LatencyCode {
-    /// The paper's code in `time_steps` steps of `dt_ms` ms.
+    /// The paper's code for `time_steps` time steps of `dt_ms` ms.
     pub fn new(time_steps: usize, dt_ms: f64) -> Self {
         let tau_eff = TAU_EFF_MS / dt_ms;
         let times = std::array::from_fn(|pixel| {
@@ -27,7 +26,7 @@ impl LatencyCode {
             if x <= THETA {
                 return None;
             }
-            // The cast truncates, as the authors' does.
+            // The cast truncates, as in the authors' code.
             let t = (tau_eff * (x / (x - THETA)).ln()) as usize;
             u16::try_from(t).ok().filter(|_| t < time_steps.min(MAX_EXTENT))
         });
@@ -39,7 +38,7 @@ impl LatencyCode {
         self.time_steps
     }
 
-    /// The time step at which a pixel of this value spikes.
+    /// The time step at which a pixel of this value spikes; `None` if it does not.
     #[inline]
     pub fn time(&self, pixel: u8) -> Option<usize> {
         self.times[usize::from(pixel)].map(usize::from)

@@ -1,4 +1,5 @@
-//! Loading a published data set: its files found, read or taken from the cache, fitted to a network and split.
+//! Loads a data set: finds its files, reads them or the cache, checks that they fit the network, and splits off validation
+//! samples.
 
 use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
@@ -12,28 +13,28 @@ use crate::network::Network;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How data are loaded.
+/// Options for loading data.
 #[derive(Clone, Default)]
 pub struct LoadOptions<'a> {
-    /// The folder with the files; `None` looks where they are usually installed.
+    /// The folder with the files; `None` searches the default locations.
     pub folder: Option<&'a Path>,
-    /// Which training samples are held out.
+    /// Which training samples are held out for validation.
     pub validation: Validation,
-    /// Test on what these speakers say only (SHD); empty for all.
+    /// Test only on recordings of these speakers (SHD); empty for all.
     pub test_speakers: Vec<u32>,
-    /// Leave bad recordings out, counted and listed, instead of refusing the set.
+    /// Skip and list damaged recordings instead of failing.
     pub skip_bad: bool,
-    /// Where recordings are kept once they are read.
+    /// Where recordings are cached.
     pub cache: Cache,
-    /// Is told how far reading is, now and then.
+    /// Called from time to time with the progress of reading.
     pub progress: Option<&'a (dyn Fn(LoadProgress) + Sync)>,
 }
 
-/// Loads the data of `preset` (`fmnist`, `nmnist`, `shd`), encoded for `network`, from the folder `data` or from where it is
-/// installed.
+/// Loads the data of `preset` (`fmnist`, `nmnist`, `shd`), encoded for `network`, from the folder `data` or the default
+/// location.
 ///
 /// # Errors
-/// Those of [`load_with`].
+/// As [`load_with`].
 pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<DataSet> {
     load_with(preset, network, &LoadOptions { folder: data, ..LoadOptions::default() })
 }
@@ -41,9 +42,9 @@ pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<Data
 /// [`load`] with all options.
 ///
 /// # Errors
-/// [`Error::Config`] for another name or a network that cannot work, [`Error::Data`] where the data do not fit the network or
-/// cannot be split so, [`Error::Format`] where files are missing or damaged, naming the file, the byte and what was
-/// expected, and [`Error::Io`].
+/// [`Error::Config`] for an unknown name or an invalid network; [`Error::Data`] if the data do not fit the network or
+/// cannot be split as requested; [`Error::Format`] if files are missing or damaged, naming the file, the byte and what was
+/// expected; [`Error::Io`].
 pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Result<DataSet> {
     network.check()?;
     options.validation.check()?;
@@ -55,7 +56,7 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
         "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
         "nmnist" => load_recordings(&NMNIST, &bins, options)?,
         "shd" => load_recordings(&SHD, &bins, options)?,
-        _ => return Err(Error::Config(format!("no data set is called {preset}; use fmnist, nmnist or shd"))),
+        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist or shd"))),
     };
     let Loaded { train, test, origin, subset } = loaded;
     for half in [&train.set, &test.set] {
@@ -76,7 +77,7 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     Ok(DataSet { train: Arc::new(set), validation, test: test_set, name, class_names, origin, subset, bad })
 }
 
-/// A data set's name in titles, and those of its classes.
+/// A data set's display name, and the names of its classes.
 fn titles(data_set: &str) -> (String, Vec<String>) {
     let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
     match data_set {
@@ -87,12 +88,10 @@ fn titles(data_set: &str) -> (String, Vec<String>) {
     }
 }
 
-/// Data of one's own, from the file that the options name.
+/// Loads custom data from the file given by the options.
 #[cfg(feature = "runs")]
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    let path = options.folder.ok_or_else(|| {
-        Error::Config("data of one's own are read from a file, and none is named; name it with --data".into())
-    })?;
+    let path = options.folder.ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
     let data = super::own::read(path)?;
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
         half.check_fits(network.inputs, network.time_steps, network.classes())?;
@@ -102,10 +101,10 @@ fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
 
 #[cfg(not(feature = "runs"))]
 fn load_own(_network: &Network, _options: &LoadOptions) -> Result<DataSet> {
-    Err(Error::Unsupported("spikegrad was built without its feature `runs`, which reads data of one's own".into()))
+    Err(Error::Unsupported("custom data require the feature `runs`, without which spikegrad was built".into()))
 }
 
-/// Both halves, before they are split.
+/// Both halves, before validation samples are split off.
 struct Loaded {
     train: Half,
     test: Half,
@@ -113,8 +112,8 @@ struct Loaded {
     subset: bool,
 }
 
-/// A data set of recordings: where its halves are, and how one is opened.
-struct Kind {
+/// A data set of recordings: how its halves are found and opened.
+struct RecordedSet {
     name: &'static str,
     variable: &'static str,
     remedy: &'static str,
@@ -126,7 +125,7 @@ struct Kind {
     checksum: fn(&Path) -> Result<String>,
 }
 
-const NMNIST: Kind = Kind {
+const NMNIST: RecordedSet = RecordedSet {
     name: "N-MNIST",
     variable: nmnist::VARIABLE,
     remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
@@ -138,7 +137,7 @@ const NMNIST: Kind = Kind {
     checksum: nmnist::NMnist::checksum,
 };
 
-const SHD: Kind = Kind {
+const SHD: RecordedSet = RecordedSet {
     name: "SHD",
     variable: shd::VARIABLE,
     remedy: "shd_train.h5 and shd_test.h5 of SHD",
@@ -150,18 +149,18 @@ const SHD: Kind = Kind {
     checksum: cache::checksum_of_file,
 };
 
-impl Kind {
-    /// Whether the reader could have read these samples: what is kept of them may be another's work.
+impl RecordedSet {
+    /// Whether cached samples are plausible for this data set. The cache is not trusted.
     fn could_hold(&self, set: &EventSet) -> bool {
         !set.is_empty() && set.neurons() == self.neurons && set.labels().iter().all(|&label| label < self.classes)
     }
 }
 
-fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+fn load_recordings(kind: &RecordedSet, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let Some(folder) = options.folder.map(Path::to_path_buf).or(variable) else {
         return Err(Error::Data(format!(
-            "where is {}? --data DIR, or the environment variable {}, names the folder with {}",
+            "{} not found: use --data DIR or the environment variable {} to give the folder with {}",
             kind.name, kind.variable, kind.remedy
         )));
     };
@@ -179,26 +178,24 @@ fn load_recordings(kind: &Kind, bins: &Bins, options: &LoadOptions) -> Result<Lo
     let (late, recorded) = (train.late + test.late, train.recorded + test.recorded);
     if late > 0 {
         let percent = 100.0 * late as f64 / recorded as f64;
-        origin.push_str(&format!(
-            "; {percent:.2} % of their events come after step {} and are left out",
-            bins.time_steps
-        ));
+        origin
+            .push_str(&format!("; {percent:.2} % of their events are after step {} and are ignored", bins.time_steps));
     }
     let bad = train.bad.len() + test.bad.len();
     if bad > 0 {
-        origin.push_str(&format!("; {} bad recordings left out", thousands(bad)));
+        origin.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
     Ok(Loaded { train, test, origin, subset: false })
 }
 
-/// Reads a half, or what the cache has of it.
-fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
+/// Reads a half from the cache or from its source.
+fn load_half(kind: &RecordedSet, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
     let facts = std::fs::metadata(path).map_err(Error::io(path))?;
-    // A folder's size is not known before it is read: it counts as large.
+    // The size of a folder is not known before it is read; it is treated as large.
     let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
     let kept = match options.cache.file(path, bytes, bins) {
-        // Taken before reading: a file that changes meanwhile is not kept under the checksum of the new one.
-        // What cannot be summed up, a dangling link among the recordings, is read without the cache.
+        // Computed before reading, so that a file that changes meanwhile is not cached with the new checksum. If it fails,
+        // e.g. for a dangling link, the cache is not used.
         Some(file) => (kind.checksum)(path).ok().map(|checksum| (file, checksum)),
         None => None,
     };
@@ -211,7 +208,7 @@ fn load_half(kind: &Kind, path: &Path, bins: &Bins, options: &LoadOptions) -> Re
     let quiet = |_: LoadProgress| {};
     let half = collect((kind.open)(path)?.as_ref(), bins, options.skip_bad, options.progress.unwrap_or(&quiet))?;
     if let Some((file, checksum)) = &kept {
-        // Without the cache the next run reads the source again.
+        // If this fails, the next run reads the source again.
         let _ = cache::write(file, checksum, bins, &half);
     }
     Ok(half)
@@ -230,14 +227,17 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded>
             format!("Fashion-MNIST, {all}{sizes}, from {}", shown(folder))
         }
         None => {
-            format!("the shipped subset of Fashion-MNIST ({sizes}); for the whole: {}", fashion_mnist::how_to_get())
+            format!(
+                "the built-in subset of Fashion-MNIST ({sizes}); for the full data set: {}",
+                fashion_mnist::how_to_get()
+            )
         }
     };
     let half = |set: EventSet| Half { set, speakers: Vec::new(), recorded: 0, late: 0, bad: Vec::new() };
     Ok(Loaded { train: half(train), test: half(test), origin, subset: located.origin == Origin::Subset })
 }
 
-/// 60000 as `60,000`.
+/// Formats 60000 as `60,000`.
 fn thousands(n: usize) -> String {
     match n {
         0..1000 => n.to_string(),
@@ -323,7 +323,7 @@ mod tests {
         let folder = assets("nmnist-like");
         let set = loaded("nmnist", &LoadOptions { folder: Some(&folder), ..LoadOptions::default() }).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.train.neurons()), (20, 10, 1156));
-        // What the reader gives, binned by other means: milliseconds, halves to the even one, each slot once.
+        // Independent binning: time in milliseconds, rounded half to even, duplicates removed.
         let recording = nmnist::NMnist::open(&folder.join("Test.zip")).unwrap().recording(3).unwrap();
         let mut slots = std::collections::BTreeSet::new();
         for event in &recording.events {
@@ -337,7 +337,7 @@ mod tests {
         assert!(events.into_iter().eq(slots));
         assert_eq!(set.test.labels()[3], recording.digit);
         assert!(set.origin.starts_with("in the format of N-MNIST (which has 60,000 + 10,000), 20 + 10 recordings"));
-        assert!(set.origin.contains("% of their events come after step 300"), "{}", set.origin);
+        assert!(set.origin.contains("% of their events are after step 300"), "{}", set.origin);
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
         let (second, read) = load();
         assert_eq!((read, second.origin == first.origin), (0, true));
         assert!(second.train == first.train && second.test == first.test);
-        // The two swapped: each file is another now, of the same name.
+        // Swap the two files, so that each has the same name and other contents.
         std::fs::rename(source.path().join("Train.zip"), source.path().join("x")).unwrap();
         std::fs::rename(source.path().join("Test.zip"), source.path().join("Train.zip")).unwrap();
         std::fs::rename(source.path().join("x"), source.path().join("Test.zip")).unwrap();

@@ -1,5 +1,5 @@
-//! Data sets: samples as spike events, their order, augmentation and validation; with the feature `data`, readers of the
-//! published sets.
+//! Data sets: samples as spike events, their order, augmentation and validation, and, with the feature `data`, readers for
+//! published data sets.
 
 #[cfg(feature = "data")]
 pub mod atis;
@@ -39,38 +39,38 @@ pub use split::Validation;
 use crate::events::EventSet;
 use std::sync::Arc;
 
-/// The data set of a preset: the name up to the first `-`.
+/// The data set of a preset: the part of its name before the first `-`.
 pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
 
-/// The name of data that are no preset's.
+/// The name of custom data, which belong to no preset.
 pub const OWN: &str = "own";
 
-/// Samples to train and to test on.
+/// Training, validation and test samples.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DataSet {
-    /// Samples to train on.
+    /// Training samples.
     pub train: Arc<EventSet>,
-    /// Training samples that were held out ([`Validation`]).
+    /// Training samples held out for validation ([`Validation`]).
     pub validation: Option<EventSet>,
-    /// Samples to test on.
+    /// Test samples.
     pub test: EventSet,
-    /// The data set's name in titles: `Fashion-MNIST`.
+    /// Display name: `Fashion-MNIST`.
     pub name: String,
-    /// What each class is called; empty if nobody said.
+    /// Names of the classes; empty if unknown.
     pub class_names: Vec<String>,
-    /// What was read and from where, for people.
+    /// Description of what was read and from where.
     pub origin: String,
-    /// Whether this is the subset that is part of the program: enough to try things, not to report accuracies.
+    /// Whether this is the built-in subset, which is too small for reporting accuracies.
     pub subset: bool,
-    /// What is wrong with each recording that was left out because it is damaged.
+    /// Errors of the damaged recordings that were skipped.
     pub bad: Vec<String>,
 }
 
 impl DataSet {
-    /// Data of one's own.
+    /// Custom data.
     ///
     /// ```
     /// # use spikegrad::{data::DataSet, events::EventSet};
@@ -94,22 +94,22 @@ impl DataSet {
         }
     }
 
-    /// Sets the data set's name in titles.
+    /// Sets the display name.
     pub fn named(self, name: impl Into<String>) -> Self {
         DataSet { name: name.into(), ..self }
     }
 
-    /// Sets what each class is called.
+    /// Sets the names of the classes.
     pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Sets the samples that epochs are measured on; the test samples are then left for the end.
+    /// Sets validation samples, which are evaluated after each epoch. Test samples are then only used at the end.
     pub fn validation(self, validation: EventSet) -> Self {
         DataSet { validation: Some(validation), ..self }
     }
 
-    /// What the epochs of a run are measured on: the samples held out, where there are some, else the test samples.
+    /// The samples that are evaluated after each epoch: the validation samples if there are any, else the test samples.
     pub fn measured(&self) -> &EventSet {
         self.validation.as_ref().unwrap_or(&self.test)
     }

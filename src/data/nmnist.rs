@@ -1,8 +1,8 @@
-//! N-MNIST: handwritten digits before a moving event camera, 34 × 34 pixels, in folders or zips of `.bin` files.
+//! N-MNIST: handwritten digits recorded with a moving event camera, 34 × 34 pixels, in folders or zips of `.bin` files.
 //!
-//! `Train.zip` and `Test.zip`, or the folders `Train` and `Test`, hold `<digit>/NNNNN.bin`; a zip's members may lie under
-//! further folders. [`super::atis`] is the format of a file. Recordings come in the order of their numbers, in which the
-//! digits are mixed. A zip is read where it is: nothing is unpacked to the disk.
+//! `Train.zip` and `Test.zip`, or the folders `Train` and `Test`, contain `<digit>/NNNNN.bin`; in a zip, they may be in
+//! subfolders. [`super::atis`] describes the format of a file. Recordings are ordered by number, which mixes the digits.
+//! Zips are read without unpacking them to disk.
 //!
 //! ```no_run
 //! use spikegrad::data::nmnist::NMnist;
@@ -27,11 +27,11 @@ use std::time::UNIX_EPOCH;
 use xxhash_rust::xxh3::Xxh3;
 use zip::ZipArchive;
 
-/// The environment variable that names the folder of the two zips or folders.
+/// The environment variable with the path of the folder that contains the two zips or folders.
 pub const VARIABLE: &str = "SPIKEGRAD_NMNIST";
-/// Classes: the digits.
+/// Number of classes: the digits.
 pub const CLASSES: u32 = 10;
-/// Most bytes of a recording: a thousand times what N-MNIST's have. A zip may claim and inflate to no more.
+/// Maximum size of a recording in bytes, decompressed: a thousand times that of N-MNIST's.
 pub const MAX_BYTES: u64 = 1 << 24;
 
 /// A recording of a digit.
@@ -41,7 +41,7 @@ pub struct Recording {
     pub name: String,
     /// 0 to 9.
     pub digit: u32,
-    /// In the order of the file.
+    /// The events, in the order of the file.
     pub events: Vec<AtisEvent>,
 }
 
@@ -56,17 +56,17 @@ pub struct NMnist {
 /// A recording's file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
-    /// NNNNN; those without come last.
+    /// The number in the file name; files without one come last.
     number: u64,
-    /// Its folder's name where that is a digit.
+    /// Its folder's name, if that is a digit.
     digit: Option<u32>,
     name: String,
-    /// Its place in the zip.
+    /// Its index in the zip.
     index: usize,
 }
 
 impl Member {
-    /// `None` for what is no recording: other files, and those that archivers add.
+    /// `None` for other files, such as those added by archivers.
     fn new(name: &str, index: usize) -> Option<Self> {
         let mut parts = name.rsplit(['/', '\\']);
         let (file, folder) = (parts.next()?, parts.next().unwrap_or(""));
@@ -80,17 +80,17 @@ impl Member {
 }
 
 impl NMnist {
-    /// Lists the recordings of a zip, or of a folder that holds the folders `0` to `9`.
+    /// Lists the recordings of a zip, or of a folder with subfolders `0` to `9`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for what is neither, is damaged or holds no recording.
+    /// [`Error::Io`]; [`Error::Format`] if it is neither, is damaged, or has no recordings.
     pub fn open(path: &Path) -> Result<Self> {
         let mut set = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
             true => Self::folder(path)?,
             false => Self::zip(path)?,
         };
         if set.members.is_empty() {
-            return Err(Error::format(path, "holds no recordings; <digit>/NNNNN.bin expected, the digit 0 to 9"));
+            return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
         }
         set.members.sort_unstable();
         Ok(set)
@@ -111,7 +111,7 @@ impl NMnist {
 
     fn zip(path: &Path) -> Result<Self> {
         let damaged = |what: String| {
-            Error::format(path, format!("{what}; a whole zip of <digit>/NNNNN.bin expected, get the file again"))
+            Error::format(path, format!("{what}; expected a complete zip of <digit>/NNNNN.bin, get the file again"))
         };
         limits::refuse_special(path)?;
         let file = SharedFile::new(File::open(path).map_err(Error::io(path))?).map_err(Error::io(path))?;
@@ -119,15 +119,15 @@ impl NMnist {
         let mut archive = ZipArchive::new(file)
             .map_err(|e| damaged(format!("the directory at the end of its {length} bytes cannot be read ({e})")))?;
         if archive.has_duplicate_names() {
-            return Err(damaged("its directory has a name twice".into()));
+            return Err(damaged("its directory has a duplicate name".into()));
         }
         let claim = inflated_size(&mut archive);
         if claim > u128::from(inflated(length)) {
-            return Err(damaged(format!("its {length} bytes claim to inflate to {claim}, which no recordings do")));
+            return Err(damaged(format!("its {length} bytes claim to decompress to {claim}, which is suspicious")));
         }
         let mut members = Vec::new();
         for index in 0..archive.len() {
-            // No recording has a name that is no text.
+            // Names of recordings are valid text; others are skipped.
             if let Some(Ok(name)) = archive.name_for_index(index) {
                 members.extend(Member::new(&name, index));
             }
@@ -135,12 +135,12 @@ impl NMnist {
         Ok(NMnist { path: path.into(), archive: Some(archive), members })
     }
 
-    /// Recordings.
+    /// Number of recordings.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is none: never, [`NMnist::open`] sees to that.
+    /// Whether there are no recordings. Never true, since [`NMnist::open`] refuses this.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -151,22 +151,22 @@ impl NMnist {
     /// [`Error::Io`]; [`Error::Format`] naming the file, the byte and what was expected.
     ///
     /// # Panics
-    /// Where `k` is not below [`NMnist::len`].
+    /// If `k` is not below [`NMnist::len`].
     pub fn recording(&self, k: usize) -> Result<Recording> {
         let member = &self.members[k];
         let Some(digit) = member.digit else {
-            return Err(self.fault(member, "lies in no folder that names its digit, 0 to 9 expected".into()));
+            return Err(self.fault(member, "is not in a folder named after its digit, 0 to 9".into()));
         };
         let bytes = self.bytes(member)?;
         if bytes.is_empty() {
-            return Err(self.fault(member, format!("is empty, {EVENT_BYTES} bytes for each event expected")));
+            return Err(self.fault(member, format!("is empty; expected {EVENT_BYTES} bytes per event")));
         }
         let events: Result<Vec<AtisEvent>, _> = atis::events(&bytes).collect();
         let events = events.map_err(|fault| self.fault(member, format!("byte {}: {}", fault.byte, fault.what)))?;
         Ok(Recording { name: member.name.clone(), digit, events })
     }
 
-    /// Recording after recording, in the order of their numbers; errors as [`NMnist::recording`].
+    /// Iterates over the recordings, ordered by number; errors as [`NMnist::recording`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Recording>> {
         (0..self.len()).map(|k| self.recording(k))
     }
@@ -193,7 +193,7 @@ impl NMnist {
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(&path))?;
             return if bytes.len() as u64 > MAX_BYTES { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) };
         };
-        // The directory is shared, the place in the file is this clone's own.
+        // Clones share the directory, but each has its own file position.
         let mut archive = archive.clone();
         let file = archive
             .by_index(member.index)
@@ -202,21 +202,21 @@ impl NMnist {
         if claim > MAX_BYTES {
             return Err(too_large(claim));
         }
-        // By what really arrives: a claim is not trusted with memory, nor is what follows it inflated.
+        // Memory grows with the bytes read, not with the claimed size, and decompression stops one byte after it.
         let read = file.take(claim + 1).read_to_end(&mut bytes);
         let found = bytes.len();
         match read {
             Err(e) => Err(self.fault(member, format!("damaged after byte {found} of {claim} ({e})"))),
             Ok(_) if found as u64 != claim => {
                 Err(self
-                    .fault(member, format!("byte {found}: ends where {claim} bytes are expected, or goes on there")))
+                    .fault(member, format!("byte {found}: {claim} bytes expected, but the data are shorter or longer")))
             }
             Ok(_) => Ok(bytes),
         }
     }
 
-    /// A checksum of what is read: of a zip's bytes; of a folder's names, sizes and times of change, as reading thousands
-    /// of files is what the cache saves.
+    /// A checksum of a zip's bytes, or of the names, sizes and modification times in a folder, since reading thousands of
+    /// files is what the cache avoids.
     pub(super) fn checksum(path: &Path) -> Result<String> {
         let mut hash = Xxh3::new();
         if !fs::metadata(path).map_err(Error::io(path))?.is_dir() {
@@ -240,18 +240,18 @@ impl NMnist {
     }
 }
 
-/// What all members claim to inflate to. Members may share their compressed bytes; what each claims counts.
+/// The total decompressed size that the zip claims. Members may share compressed bytes, but each counts.
 fn inflated_size(archive: &mut ZipArchive<SharedFile>) -> u128 {
     let members = archive.len();
-    // Known at once, but where sizes follow the data, as in zips that were written to a pipe.
+    // Not available if sizes are stored after the data, as in zips written to a pipe.
     archive.decompressed_size().unwrap_or_else(|| {
-        // What cannot be read now cannot be read later.
+        // A member with an error here cannot be read later either, so it counts as 0.
         let size = |index| archive.by_index_raw(index).map_or(0, |member| u128::from(member.size()));
         (0..members).map(size).sum()
     })
 }
 
-/// The names in a folder, sorted. One that is no text is no recording's.
+/// The names in a folder, sorted. Names that are not valid text are skipped.
 fn entries(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
@@ -282,7 +282,7 @@ impl Recordings for NMnist {
     }
 }
 
-/// The zips or folders of the training and the test half in `folder`; a zip goes before a folder.
+/// The zips or folders of the training and test halves in `folder`; zips take precedence.
 ///
 /// # Errors
 /// [`Error::Format`] naming what is missing.
@@ -292,7 +292,7 @@ pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
         found.ok_or_else(|| {
             Error::format(
                 folder,
-                format!("holds neither {} nor a folder {}; get both files of N-MNIST", names[0], names[1]),
+                format!("contains neither {} nor a folder {}; get both files of N-MNIST", names[0], names[1]),
             )
         })
     };
@@ -399,9 +399,9 @@ mod tests {
         let error = refused(&zipped(&[("Train/3/00012.bin", &bad)]));
         assert!(error.ends_with("Train.zip: Train/3/00012.bin: byte 5: x = 40 found, 0 to 33 expected"), "{error}");
         let error = refused(&zipped(&[("Train/12/00001.bin", &good)]));
-        assert!(error.contains("Train/12/00001.bin: lies in no folder that names its digit"), "{error}");
+        assert!(error.contains("Train/12/00001.bin: is not in a folder named after its digit"), "{error}");
         assert!(refused(&zipped(&[("Train/3/1.bin", &[])])).contains("is empty"));
-        assert!(refused(&zipped(&[("readme", &[])])).contains("holds no recordings"));
+        assert!(refused(&zipped(&[("readme", &[])])).contains("contains no recordings"));
         assert!(refused(&[]).contains("the directory at the end of its 0 bytes cannot be read"));
         let duplicate = zipped(&[("Train/3/1.bin", &good), ("Train/3/2.bin", &good)]);
         let at = duplicate
@@ -412,7 +412,7 @@ mod tests {
             .collect::<Vec<_>>();
         let mut twice = duplicate.clone();
         at.iter().for_each(|&k| twice[k + 8] = b'1');
-        assert!(refused(&twice).contains("has a name twice"), "{}", refused(&twice));
+        assert!(refused(&twice).contains("has a duplicate name"), "{}", refused(&twice));
     }
 
     #[test]
@@ -421,7 +421,7 @@ mod tests {
         assert!(bomb.len() < 100_000);
         let error = refused(&bomb);
         assert!(error.contains("Train/3/1.bin: claims 16777221 bytes, at most 16777216"), "{error}");
-        // One that claims little and inflates to much; the directory's claim is at byte 24 of its entry.
+        // One that claims less than it decompresses to; the claim is at byte 24 of its directory entry.
         let mut liar = zipped(&[("Train/3/1.bin", &vec![0; 1 << 20])]);
         let entry = liar.windows(4).rposition(|word| word == b"PK\x01\x02").unwrap();
         liar[entry + 24..entry + 28].copy_from_slice(&10u32.to_le_bytes());
@@ -444,7 +444,7 @@ mod tests {
                 let mut damaged = whole.clone();
                 damaged[at] ^= flip;
                 let (_folder, path) = written(&damaged);
-                // Nothing but the absence of panics: some bytes, as dates, mean nothing here.
+                // Only checks that nothing panics: damage to some bytes, such as dates, is not noticed.
                 if let Ok(set) = NMnist::open(&path) {
                     set.iter().for_each(drop);
                 }

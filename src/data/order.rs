@@ -4,27 +4,27 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::slice::Chunks;
 
-/// Set in the numbers of the streams that shuffle; those of initial weights stay below it.
+/// Random number streams of the sample order, distinct from those of initial weights, which are smaller.
 const SHUFFLE_STREAMS: u64 = 1 << 63;
 
-/// Every sample 0..n once, in the order of `epoch`: the same on every machine, another for another seed or epoch.
+/// A permutation of the samples 0..n, determined by `seed` and `epoch` and the same on every machine.
 pub fn order(seed: u64, epoch: u64, n: usize) -> Vec<u32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(SHUFFLE_STREAMS | epoch);
     let mut order: Vec<u32> = (0..n as u32).collect();
-    // Fisher-Yates by hand: how rand's own shuffle draws may change from version to version, this order may not.
+    // Fisher-Yates shuffle, implemented here because rand's may change from version to version and this order may not.
     for i in (1..n).rev() {
-        // The upper half of a 64 × 64-bit product is uniform in 0..=i to 2^-32 where n < 2^32.
+        // The upper half of a 64 × 64-bit product is uniform in 0..=i up to 2^-32 if n < 2^32.
         let j = (u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64;
         order.swap(i, j as usize);
     }
     order
 }
 
-/// Cuts an order into batches of `batch_size`; the last one holds what is left.
+/// Divides an order into batches of `batch_size`; the last may be smaller.
 ///
 /// # Panics
-/// Where `batch_size` is 0.
+/// If `batch_size` is 0.
 pub fn batches(order: &[u32], batch_size: usize) -> Chunks<'_, u32> {
     order.chunks(batch_size)
 }

@@ -1,15 +1,15 @@
-//! Data of one's own: both halves of a data set as spike events in one safetensors file.
+//! Custom data: a safetensors file with the spike events of both halves of a data set.
 //!
-//! Of each half, named `train` and `test` (and `validation`, if samples are held out):
+//! It has these tensors for each of `train`, `test` and, optionally, `validation`:
 //!
 //! | tensor | type, shape | |
 //! |---|---|---|
 //! | `train.t` | u16 \[events\] | time step of each event |
 //! | `train.i` | u16 \[events\] | input neuron of each event |
-//! | `train.starts` | i64 \[samples + 1\] | where each sample's events begin; the last is the number of events |
-//! | `train.labels` | i64 \[samples\] | class of each sample, -1 without one |
+//! | `train.starts` | i64 \[samples + 1\] | start index of each sample's events, and the number of events |
+//! | `train.labels` | i64 \[samples\] | class of each sample, or -1 if it has none |
 //!
-//! The metadata hold `inputs`, `time_steps`, `name` and `class_names` (a JSON list, which may be empty).
+//! The metadata have `inputs`, `time_steps`, `name` and `class_names` (a JSON list, which may be empty).
 
 use super::DataSet;
 use crate::error::{Error, Result, harmless};
@@ -21,10 +21,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Most bytes of a file: as many events as a set holds.
+/// Maximum file size in bytes: that of the maximum number of events of a set.
 const MAX_BYTES: u64 = 32 << 30;
 
-/// Writes the data set: the file at `path` is replaced as a whole or not at all.
+/// Writes the data set. A file at `path` is replaced atomically.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -59,14 +59,14 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Reads what [`write()`] wrote.
+/// Reads a file written by [`write()`].
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for a file that is cut off or holds other tensors, naming the tensor.
+/// [`Error::Io`]; [`Error::Format`] if the file is truncated, or if a tensor, named in the error, is missing or invalid.
 pub fn read(path: &Path) -> Result<DataSet> {
     let bytes = limits::read(path, MAX_BYTES, "a file of events")?;
     let format = |what: String| Error::format(path, what);
-    let whole = |e| format(format!("is no whole safetensors file ({e}); it may be cut off. Write it again"));
+    let whole = |e| format(format!("not a complete safetensors file ({e}); it may be truncated, create it again"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(whole)?;
     let file = SafeTensors::deserialize(&bytes).map_err(whole)?;
     let metadata = header.metadata().clone().unwrap_or_default();
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<DataSet> {
     };
     let names = metadata.get("class_names").map_or(Ok(Vec::new()), |names| serde_json::from_str(names));
     let class_names =
-        names.map_err(|e| format(format!("its metadata entry `class_names` is no list of names: {e}")))?;
+        names.map_err(|e| format(format!("its metadata entry `class_names` is not a list of names: {e}")))?;
     let (train, test) = (half("train")?, half("test")?);
     let origin = format!("{} + {} samples of {}", train.len(), test.len(), path.display());
     Ok(DataSet {
@@ -122,7 +122,7 @@ fn read_half(file: &SafeTensors, half: &str, inputs: usize, time_steps: usize) -
     let words = |field: &str, values: &[i64], missing: Option<u32>| -> Result<Vec<u32>, String> {
         let word = |&value: &i64| match missing.filter(|_| value == -1) {
             Some(word) => Ok(word),
-            None => u32::try_from(value).map_err(|_| format!("{half}.{field} holds {value}")),
+            None => u32::try_from(value).map_err(|_| format!("{half}.{field} contains the invalid value {value}")),
         };
         values.iter().map(word).collect()
     };
@@ -171,8 +171,8 @@ mod tests {
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("data.safetensors") && error.contains(part), "`{part}` is not in: {error}");
         };
-        refused(&whole[..whole.len() - 3], "cut off");
-        refused(b"", "cut off");
+        refused(&whole[..whole.len() - 3], "truncated");
+        refused(b"", "truncated");
         let replaced = |from: &str, to: &str| {
             let at = whole.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
             [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat()
@@ -181,7 +181,7 @@ mod tests {
         refused(&replaced("\"time_steps\":\"9\"", "\"time_steps\":\"8\""), "train");
         refused(&replaced("\"inputs\":\"4\"", "\"inputs\":\"x\""), "inputs = x");
         refused(&replaced("[\\\"left", "{\\\"left"), "class_names");
-        // The labels of the training half: no class is -7.
+        // The labels of the training half: -7 is not a class.
         let mut bytes = whole.clone();
         let label = 1i64.to_le_bytes();
         for at in (0..bytes.len() - 16).filter(|&at| whole[at..at + 8] == label && whole[at + 8..at + 16] == [0; 8]) {

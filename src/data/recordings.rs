@@ -1,4 +1,4 @@
-//! What the readers of recorded events share: binning, reading in parallel, and what to do with a bad recording.
+//! Common code of the readers of recorded events: binning, reading in parallel, and handling of damaged recordings.
 
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Recordings that are read at once before they are put into the set: bounds what is held twice.
+/// Number of recordings read in parallel before they are added to the set. Limits the memory for events held twice.
 const AT_ONCE: usize = 512;
 
-/// The time steps that recorded times are rounded to.
+/// The time steps to which recorded times are rounded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bins {
     /// Time steps, T.
@@ -20,13 +20,13 @@ pub struct Bins {
 }
 
 impl Bins {
-    /// The nearest time step of a time in ms, of two the even one; `None` where that is before 0 or not below T.
+    /// The time step nearest to a time in ms, the even one on ties; `None` if it is negative or not below T.
     pub fn of(&self, ms: f64) -> Option<usize> {
         let t = (ms / self.dt_ms).round_ties_even();
         (t >= 0.0 && t < self.time_steps.min(MAX_EXTENT) as f64).then_some(t as usize)
     }
 
-    /// The events of (ms, neuron) pairs, sorted, each once, and how many come after the last step.
+    /// The events of (ms, neuron) pairs, sorted and without duplicates, and the number of spikes after the last step.
     pub(super) fn events(&self, spikes: impl Iterator<Item = (f64, usize)>) -> (Vec<Event>, u64) {
         let mut late = 0;
         let mut events: Vec<Event> = Vec::new();
@@ -38,7 +38,7 @@ impl Bins {
         }
         events.sort_unstable();
         events.dedup();
-        // Hundreds of them are held at once, each of which may have been one event over and over.
+        // Hundreds of lists are held at once, and each may have had many duplicates.
         events.shrink_to_fit();
         (events, late)
     }
@@ -49,11 +49,11 @@ impl Bins {
 pub(super) struct Sample {
     pub label: u32,
     pub speaker: Option<u32>,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     pub events: Vec<Event>,
-    /// Recorded events before binning.
+    /// Number of recorded events before binning.
     pub recorded: u64,
-    /// Those of them that come after the last time step.
+    /// Number of recorded events after the last time step.
     pub late: u64,
 }
 
@@ -61,44 +61,44 @@ pub(super) struct Sample {
 pub(super) trait Recordings: Sync {
     /// The file or folder.
     fn path(&self) -> &Path;
-    /// How many there are.
+    /// Number of recordings.
     fn len(&self) -> usize;
-    /// Input neurons.
+    /// Number of input neurons.
     fn neurons(&self) -> usize;
     /// Reads recording `k`.
     fn read(&self, k: usize, bins: &Bins) -> Result<Sample>;
 }
 
-/// The training or the test half of a data set.
+/// The training or test half of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Half {
     pub set: EventSet,
-    /// The speaker of each sample; empty where there are none.
+    /// The speaker of each sample; empty if unknown.
     pub speakers: Vec<u32>,
-    /// Recorded events before binning.
+    /// Number of recorded events before binning.
     pub recorded: u64,
-    /// Those of them that come after the last time step.
+    /// Number of recorded events after the last time step.
     pub late: u64,
-    /// What is wrong with each recording that was left out.
+    /// Errors of the recordings that were skipped.
     pub bad: Vec<String>,
 }
 
-/// How far reading is.
+/// Progress of reading.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct LoadProgress<'a> {
     /// The file or folder.
     pub path: &'a Path,
-    /// Recordings read.
+    /// Number of recordings read.
     pub done: usize,
-    /// Recordings in all.
+    /// Total number of recordings.
     pub of: usize,
 }
 
-/// Reads all recordings, in parallel, into a set in their order. With `skip_bad` bad ones are left out and listed.
+/// Reads all recordings in parallel into a set, in their order. With `skip_bad`, damaged ones are skipped and listed.
 ///
 /// # Errors
-/// That of the first bad recording; with `skip_bad` only where none is left.
+/// That of the first damaged recording; with `skip_bad`, only if all are damaged.
 pub(super) fn collect(
     recordings: &dyn Recordings,
     bins: &Bins,
@@ -126,7 +126,10 @@ pub(super) fn collect(
                 }
                 Err(error) if skip_bad => half.bad.push(error.to_string()),
                 Err(Error::Format { path, what }) => {
-                    return Err(Error::Format { path, what: format!("{what}; --skip-bad leaves such recordings out") });
+                    return Err(Error::Format {
+                        path,
+                        what: format!("{what}; use --skip-bad to skip such recordings"),
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -136,7 +139,7 @@ pub(super) fn collect(
     match half.bad.first() {
         Some(first) if half.set.is_empty() => Err(Error::format(
             recordings.path(),
-            format!("none of its {of} recordings can be read; the first: {first}"),
+            format!("none of its {of} recordings can be read; first error: {first}"),
         )),
         _ => Ok(half),
     }
@@ -203,7 +206,7 @@ mod tests {
     fn a_bad_recording_ends_the_reading_or_is_listed() {
         let fake = Fake { of: 600, bad: vec![3, 599] };
         let error = collect(&fake, &BINS, false, &|_| {}).unwrap_err().to_string();
-        assert_eq!(error, "fake.zip: recording 3 is broken; --skip-bad leaves such recordings out");
+        assert_eq!(error, "fake.zip: recording 3 is broken; use --skip-bad to skip such recordings");
         let half = collect(&fake, &BINS, true, &|_| {}).unwrap();
         assert_eq!((half.set.len(), half.speakers.len()), (598, 598));
         assert_eq!(half.bad, ["fake.zip: recording 3 is broken", "fake.zip: recording 599 is broken"]);

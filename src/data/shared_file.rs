@@ -1,19 +1,19 @@
-//! A file that several threads read at places of their own.
+//! A file that several threads read, each at its own position.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes read ahead: a zip's directory is read in small pieces.
+/// Number of bytes read ahead, since a zip's directory is read in small pieces.
 const AHEAD: usize = 1 << 14;
 
-/// A reader with a place of its own in a file that its clones share.
+/// A reader whose clones share the file, but each have their own position.
 #[derive(Debug)]
 pub(super) struct SharedFile {
     file: Arc<Mutex<File>>,
     length: u64,
     at: u64,
-    /// What was read ahead, and where in the file it begins.
+    /// The bytes read ahead, and their offset in the file.
     ahead: Vec<u8>,
     ahead_at: u64,
 }
@@ -26,7 +26,7 @@ impl SharedFile {
 }
 
 impl Clone for SharedFile {
-    /// At the beginning of the same file.
+    /// A reader at the beginning of the same file.
     fn clone(&self) -> Self {
         SharedFile { file: Arc::clone(&self.file), length: self.length, at: 0, ahead: Vec::new(), ahead_at: 0 }
     }
@@ -37,7 +37,7 @@ impl Read for SharedFile {
         let held = self.ahead_at..self.ahead_at + self.ahead.len() as u64;
         if !held.contains(&self.at) {
             self.ahead.resize(AHEAD, 0);
-            // A lock that a panicking thread has left is still a lock; the place is set anew here.
+            // A poisoned lock is harmless: the position is set before each read.
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             let read = file.seek(SeekFrom::Start(self.at)).and_then(|_| file.read(&mut self.ahead));
             drop(file);
@@ -60,8 +60,9 @@ impl Seek for SharedFile {
             SeekFrom::End(offset) => self.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
-        self.at =
-            at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a place before the file's beginning"))?;
+        self.at = at.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "seek to a position before the beginning of the file")
+        })?;
         Ok(self.at)
     }
 }

@@ -1,14 +1,14 @@
-//! SHD: spoken digits, English and German, as spikes of 700 channels of an ear, in an HDF5 file for each half.
+//! SHD: spoken digits in English and German as spikes of 700 cochlea channels, one HDF5 file per half.
 //!
 //! | data set | shape | type |
 //! |---|---|---|
-//! | `/spikes/times` | utterances | variable length of float16 (or 32, 64): seconds |
-//! | `/spikes/units` | utterances | variable length of integers: 0 to 699, as many as times |
+//! | `/spikes/times` | utterances | variable-length lists of float16 (or 32, 64): seconds |
+//! | `/spikes/units` | utterances | variable-length lists of integers, 0 to 699, as long as those of times |
 //! | `/labels` | utterances | integers: 0 to 9 English, 10 to 19 German |
 //! | `/extra/speaker` | utterances | integers; may be absent |
 //!
-//! Times are converted to f64 before anything is computed with them, as float16 is coarse. Their order within an utterance
-//! does not matter.
+//! Times are converted to f64 before any computation, since float16 is coarse. Their order within an utterance does not
+//! matter.
 //!
 //! ```no_run
 //! use spikegrad::data::shd::Shd;
@@ -35,19 +35,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The environment variable that names the folder of the two files.
+/// The environment variable with the path of the folder that contains the two files.
 pub const VARIABLE: &str = "SPIKEGRAD_SHD";
-/// Classes: ten digits in two languages.
+/// Number of classes: ten digits in two languages.
 pub const CLASSES: u32 = 20;
-/// Channels of the ear: input neurons.
+/// Number of cochlea channels, i.e. input neurons.
 pub const UNITS: usize = 700;
-/// Most seconds of an utterance; SHD's last 1.4 s at most. What is later is in another unit than seconds.
+/// Maximum duration of an utterance in s; SHD's last 1.4 s at most. Larger times suggest another unit than seconds.
 pub const MAX_SECONDS: f64 = 60.0;
-/// Most bytes that a gzipped file may inflate to; a short one to less, as data do not compress to nothing.
+/// Maximum decompressed size of a gzipped file in bytes; the compression ratio is limited as well.
 pub const MAX_INFLATED: u64 = 2 << 30;
-/// Most utterances of a file; SHD's halves have 8,156 and 2,264.
+/// Maximum number of utterances per file; SHD's halves have 8,156 and 2,264.
 pub const MAX_UTTERANCES: u64 = 1 << 20;
-/// What a read may take beyond the file's own size.
+/// Memory in bytes that a read may allocate in addition to the file's size.
 const SLACK: usize = 64 << 20;
 
 /// The word of each label.
@@ -62,9 +62,9 @@ pub const WORDS: [&str; CLASSES as usize] = [
 pub struct Utterance {
     /// Its word, an index of [`WORDS`].
     pub label: u32,
-    /// Who says it.
+    /// The speaker's number.
     pub speaker: Option<u32>,
-    /// Seconds of each spike.
+    /// Time of each spike, s.
     pub times: Vec<f64>,
     /// Channel of each spike, 0 (highest frequency) to 699.
     pub units: Vec<u16>,
@@ -86,17 +86,17 @@ pub struct Shd {
     speakers: Option<Vec<i128>>,
 }
 
-/// A data set of lists of different lengths.
+/// A data set of variable-length lists.
 struct Lists {
     dataset: Dataset,
-    /// What the data set itself holds: length (u32), address of a global heap collection, index in it (u32).
+    /// The elements of the data set: length (u32), address of a global heap collection, index in the collection (u32).
     references: Vec<u8>,
-    /// Bytes of a reference.
+    /// Size of a reference in bytes.
     reference: usize,
     element: Element,
 }
 
-/// How a number is stored.
+/// Storage format of a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Element {
     Integer { size: usize, signed: bool, big: bool },
@@ -123,7 +123,7 @@ impl Element {
         }
     }
 
-    /// The bits, the least significant first.
+    /// The bytes as an integer; `big` is the byte order.
     fn bits(bytes: &[u8], big: bool) -> u64 {
         let add = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         if big { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
@@ -153,25 +153,25 @@ impl Element {
     }
 }
 
-/// Runs the reader. It is made for damaged files; should it panic on one all the same, that is an error about the file.
+/// Runs the HDF5 reader, and turns a panic, which a damaged file might cause, into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, hdf5_reader::error::Error>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(|e| e.to_string()),
-        Err(_) => Err("the reader gave up on it".into()),
+        Err(_) => Err("the reader panicked".into()),
     }
 }
 
 impl Shd {
-    /// Opens an HDF5 file, or a gzipped one (`.gz`), which is inflated into memory, [`MAX_INFLATED`] at most.
+    /// Opens an HDF5 file. A gzipped one (`.gz`) is decompressed into memory, up to [`MAX_INFLATED`] bytes.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for what is no HDF5 file, is damaged, or has another layout.
+    /// [`Error::Io`]; [`Error::Format`] if the file is not HDF5, is damaged, or has another layout.
     pub fn open(path: &Path) -> Result<Self> {
         let (storage, length) = storage(path)?;
         let limit = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(SLACK);
         let options = OpenOptions::default().with_max_read_bytes(limit).with_max_chunk_bytes(limit);
         let damaged = |what: String| {
-            Error::format(path, format!("cannot be read as HDF5 ({what}); an HDF5 file of SHD expected, get it again"))
+            Error::format(path, format!("cannot be read as HDF5 ({what}); expected an HDF5 file of SHD, get it again"))
         };
         let file = guarded(|| Hdf5File::from_storage_with_options(storage, options)).map_err(damaged)?;
 
@@ -190,22 +190,22 @@ impl Shd {
         if let Some((name, other)) = others.iter().find(|(_, other)| *other != n) {
             return Err(Error::format(
                 path,
-                format!("{name} has {other} entries, {n} expected as /labels has; get it again"),
+                format!("{name} has {other} entries, but /labels has {n}; get the file again"),
             ));
         }
         match (shd.times.element, shd.units.element) {
             (Element::Float { .. }, Element::Integer { .. }) if n > 0 => Ok(shd),
-            (Element::Float { .. }, Element::Integer { .. }) => Err(Error::format(path, "holds no utterances")),
+            (Element::Float { .. }, Element::Integer { .. }) => Err(Error::format(path, "contains no utterances")),
             _ => Err(Error::format(path, "/spikes/times must be lists of floats, /spikes/units lists of integers")),
         }
     }
 
-    /// Utterances.
+    /// Number of utterances.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is none: never, [`Shd::open`] sees to that.
+    /// Whether there are no utterances. Never true, since [`Shd::open`] refuses this.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -213,11 +213,11 @@ impl Shd {
     /// Reads utterance `k`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] naming the utterance, the spike, the byte of the collection that holds it, and what
-    /// was expected.
+    /// [`Error::Io`]; [`Error::Format`] naming the utterance, the spike, the byte offset of its collection, and what was
+    /// expected.
     ///
     /// # Panics
-    /// Where `k` is not below [`Shd::len`].
+    /// If `k` is not below [`Shd::len`].
     pub fn utterance(&self, k: usize) -> Result<Utterance> {
         let fault = |what: String| Error::format(&self.path, format!("utterance {k}: {what}"));
         let speaker = self.speakers.as_ref().map(|speakers| speakers[k]);
@@ -234,7 +234,7 @@ impl Shd {
         let units = units.map_err(|what| fault(format!("its units, {}: {what}", self.units.place(k))))?;
         if times.len() != units.len() || times.is_empty() {
             let lengths = format!("{} times and {} units found", times.len(), units.len());
-            return Err(fault(format!("{lengths}, as many of both and not none expected")));
+            return Err(fault(format!("{lengths}, expected equal numbers of at least 1")));
         }
         if let Some(n) = times.iter().position(|t| !(0.0..=MAX_SECONDS).contains(t)) {
             let (t, place) = (times[n], self.times.place(k));
@@ -247,13 +247,14 @@ impl Shd {
         Ok(Utterance { label, speaker, times, units: units.into_iter().map(|unit| unit as u16).collect() })
     }
 
-    /// Utterance after utterance; errors as [`Shd::utterance`].
+    /// Iterates over the utterances; errors as [`Shd::utterance`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Utterance>> {
         (0..self.len()).map(|k| self.utterance(k))
     }
 }
 
-/// The bytes of the file, and how many there are. Not mapped into memory: a file that shrinks meanwhile is an error then.
+/// The file's bytes and their number. The file is not mapped into memory, so that truncating it meanwhile is an error
+/// rather than a crash.
 fn storage(path: &Path) -> Result<(DynStorage, u64)> {
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
@@ -273,18 +274,18 @@ fn storage(path: &Path) -> Result<(DynStorage, u64)> {
         Err(e) => Err(Error::format(
             path,
             format!(
-                "the gzip stream is damaged or cut short after {inflated} inflated bytes ({e}); get the file again"
+                "the gzip stream is damaged or truncated after {inflated} decompressed bytes ({e}); get the file again"
             ),
         )),
         Ok(_) if inflated > MAX_INFLATED => Err(Error::format(
             path,
-            format!("inflates to more than {MAX_INFLATED} bytes; gunzip it, if it is to be trusted"),
+            format!("decompresses to more than {MAX_INFLATED} bytes; if you trust the file, gunzip it"),
         )),
         Ok(_) => Ok((Arc::new(BytesStorage::new(bytes)), inflated)),
     }
 }
 
-/// Whether there is nothing of that name, as opposed to something damaged.
+/// Whether the error means that the data set does not exist, rather than that it is damaged.
 fn is_missing(error: &hdf5_reader::error::Error) -> bool {
     match error {
         hdf5_reader::error::Error::Context { source, .. } => is_missing(source),
@@ -293,14 +294,14 @@ fn is_missing(error: &hdf5_reader::error::Error) -> bool {
     }
 }
 
-/// Refuses collections that lie in each other. Each is read whole for the lists in it: many that share their bytes would
-/// take time without end.
+/// Refuses overlapping collections. Each is read completely for the lists in it, so many that share their bytes would
+/// take too long.
 fn check_collections(file: &Hdf5File, lists: [&Lists; 2], path: &Path, length: u64) -> Result<()> {
     let used =
         lists.iter().flat_map(|lists| (0..lists.len()).filter(|&k| lists.length(k) > 0).map(|k| lists.address(k)));
     let addresses: BTreeSet<u64> = used.collect();
     let size_length = usize::from(file.superblock().length_size);
-    // What cannot be read now, cannot be read for its lists either.
+    // A collection with an error here cannot be read later either, so it counts as 0.
     let size = |&address: &u64| match file.storage().read_range(address, 8 + size_length) {
         Ok(head) => Element::bits(&head.as_ref()[8..], false),
         Err(_) => 0,
@@ -309,32 +310,33 @@ fn check_collections(file: &Hdf5File, lists: [&Lists; 2], path: &Path, length: u
     match claim > length.into() {
         true => Err(Error::format(
             path,
-            format!("its collections of numbers claim {claim} bytes together, the file has {length}; get it again"),
+            format!("its collections of numbers claim {claim} bytes in total, the file has {length}; get it again"),
         )),
         false => Ok(()),
     }
 }
 
-/// A data set of one dimension.
+/// Opens a one-dimensional data set.
 fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
-    let dataset = guarded(|| file.dataset(name))
-        .map_err(|e| Error::format(path, format!("has no readable data set {name} ({e}); SHD has")))?;
-    // Before anything is read: a data set without any stored bytes may claim all of them.
+    let dataset = guarded(|| file.dataset(name)).map_err(|e| {
+        Error::format(path, format!("has no readable data set {name} ({e}); expected the layout of SHD"))
+    })?;
+    // Checked before reading, since a data set without stored bytes may have any extents.
     let claim = dataset.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent));
     match dataset.ndim() {
         1 if claim <= MAX_UTTERANCES => Ok(dataset),
-        1 => Err(Error::format(path, format!("{name} claims {claim} entries, at most {MAX_UTTERANCES} are read"))),
+        1 => Err(Error::format(path, format!("{name} claims {claim} entries, the limit is {MAX_UTTERANCES}"))),
         n => Err(Error::format(path, format!("{name} has {n} dimensions, 1 expected"))),
     }
 }
 
-/// What the data set itself holds, before anything is made of it.
+/// The raw bytes of the data set's elements.
 fn raw(dataset: &Dataset, name: &str, path: &Path) -> Result<Vec<u8>> {
     guarded(|| dataset.read_raw_bytes())
         .map_err(|e| Error::format(path, format!("{name} cannot be read ({e}); get the file again")))
 }
 
-/// A data set of integers.
+/// Reads a data set of integers.
 fn numbers(file: &Hdf5File, name: &str, path: &Path) -> Result<Vec<i128>> {
     let dataset = dataset(file, name, path)?;
     let Some(element @ Element::Integer { .. }) = Element::of(dataset.dtype()) else {
@@ -355,7 +357,7 @@ impl Lists {
         };
         let references = raw(&dataset, name, path)?;
         let lists = Lists { reference: dataset.vlen_reference_size(), dataset, references, element };
-        // Each element lies in the file once: lists that share one could take any amount of memory and time.
+        // The total may not exceed the file, since lists that share elements could take any amount of memory and time.
         let claim: u64 = (0..lists.len()).map(|k| u64::from(lists.length(k)) * element.size() as u64).sum();
         if claim > length {
             return Err(Error::format(
@@ -374,23 +376,23 @@ impl Lists {
         &self.references[k * self.reference..(k + 1) * self.reference]
     }
 
-    /// Elements of list `k`.
+    /// Number of elements of list `k`.
     fn length(&self, k: usize) -> u32 {
         self.reference(k).first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
     }
 
-    /// Where list `k` lies in the file, for people.
+    /// The location of list `k` in the file, for error messages.
     fn place(&self, k: usize) -> String {
         format!("in the collection at byte {}", self.address(k))
     }
 
-    /// The address of the collection that holds list `k`.
+    /// The address of the collection that contains list `k`.
     fn address(&self, k: usize) -> u64 {
         let reference = self.reference(k);
         Element::bits(&reference[4..reference.len() - 4], false)
     }
 
-    /// The bytes of list `k`, as many as its length says.
+    /// The bytes of list `k`.
     fn list(&self, k: usize) -> Result<Vec<u8>, String> {
         let bytes = guarded(|| self.dataset.resolve_vlen_reference_bytes(self.reference(k), self.element.size()))?;
         let expected = self.length(k) as usize * self.element.size();
@@ -423,7 +425,7 @@ impl Recordings for Shd {
     }
 }
 
-/// The files of the training and the test half in `folder`.
+/// The files of the training and test halves in `folder`.
 ///
 /// # Errors
 /// [`Error::Format`] naming what is missing.
@@ -432,7 +434,7 @@ pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
         let names =
             [format!("shd_{half}.h5"), format!("{half}.h5"), format!("shd_{half}.h5.gz"), format!("{half}.h5.gz")];
         let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-        found.ok_or_else(|| Error::format(folder, format!("holds no {}; get both files of SHD", names.join(", "))))
+        found.ok_or_else(|| Error::format(folder, format!("contains no {}; get both files of SHD", names.join(", "))))
     };
     Ok([find("train")?, find("test")?])
 }

@@ -12,7 +12,7 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The whole file, and the places of `words` in it, one after the other as u16.
+/// The bytes of the file, and the offsets in it of the consecutive u16 `words`.
 fn patched(words: &[u16]) -> (Vec<u8>, Vec<usize>) {
     let bytes = fs::read(asset("train.h5")).unwrap();
     let wanted: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -21,7 +21,7 @@ fn patched(words: &[u16]) -> (Vec<u8>, Vec<usize>) {
     (bytes, found)
 }
 
-/// What is wrong with utterance 0 once the u16 at `at` is `word`.
+/// The error of utterance 0 after the u16 at `at` was replaced by `word`.
 fn fault(mut bytes: Vec<u8>, at: usize, word: u16) -> String {
     bytes[at..at + 2].copy_from_slice(&word.to_le_bytes());
     let (_folder, path) = written(&bytes);
@@ -55,7 +55,7 @@ fn a_gzipped_file_is_read_and_no_other_stream_taken_for_one() {
     let bytes = fs::read(asset("test.h5.gz")).unwrap();
     let (_folder, path) = written(&bytes[..bytes.len() / 2]);
     let error = Shd::open(&path).err().unwrap().to_string();
-    assert!(error.contains("gzip stream is damaged or cut short after"), "{error}");
+    assert!(error.contains("gzip stream is damaged or truncated after"), "{error}");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn other_files_are_refused_with_what_is_missing() {
     for bytes in [&b""[..], b"no", b"PK\x03\x04 and so on", &[0; 4096]] {
         assert!(refused(bytes).contains("cannot be read as HDF5"), "{}", refused(bytes));
     }
-    // A group of another name: there is no /spikes any more.
+    // A renamed group: there is no /spikes.
     let whole = fs::read(asset("train.h5")).unwrap();
     let mut other = whole.clone();
     let at = other.windows(7).position(|window| window == b"spikes\0").unwrap();
@@ -145,7 +145,7 @@ fn a_file_cut_or_damaged_anywhere_never_panics() {
     for cut in (0..whole.len()).step_by(whole.len() / 60) {
         try_all(&whole[..cut]);
     }
-    // What describes the file lies outside of the long lists: anywhere but in stretches that look like their words.
+    // The metadata of the file: everything except stretches that look like elements of the long lists.
     let mut state = 1u64;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -182,7 +182,7 @@ fn a_half_that_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("shd_train.h5"), "").unwrap();
     let error = halves(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("holds no shd_test.h5, test.h5, shd_test.h5.gz, test.h5.gz"), "{error}");
+    assert!(error.contains("contains no shd_test.h5, test.h5, shd_test.h5.gz, test.h5.gz"), "{error}");
     fs::write(folder.path().join("test.h5.gz"), "").unwrap();
     fs::write(folder.path().join("train.h5"), "").unwrap();
     let [train, test] = halves(folder.path()).unwrap();

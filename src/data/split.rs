@@ -1,4 +1,4 @@
-//! Which training samples are held out to measure on, and which speakers to test on.
+//! Selects the training samples held out for validation, and the speakers to test on.
 
 use crate::data::order::order;
 use crate::error::{Error, Result};
@@ -7,29 +7,31 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which training samples are held out: epochs are then measured on them, and the test set is left for `eval`.
+/// Which training samples are held out for validation. If any are, they are evaluated after each epoch, and the test set
+/// is only used by `eval`.
 ///
-/// As a word: `none`, `last:1000`, `fraction:0.1`, `fraction:0.1:7` (with a seed, else 0) or `speakers:4,5`.
+/// As text: `none`, `last:1000`, `fraction:0.1`, `fraction:0.1:7` (with a seed, 0 by default) or `speakers:4,5`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Validation {
-    /// None: epochs are measured on the test set.
+    /// None: the test set is evaluated after each epoch.
     #[serde(rename = "none")]
     Off {},
     /// The last samples of the training set.
     Last {
-        /// How many, 1 or more.
+        /// Number of samples, at least 1.
         samples: usize,
     },
-    /// A part of the training set, drawn by a seed that is not the run's: runs of other seeds hold the same ones out.
+    /// A random part of the training set. The seed is not the run's, so that runs with other seeds hold out the same
+    /// samples.
     Fraction {
-        /// Between 0 and 1.
+        /// Fraction of the samples, between 0 and 1.
         fraction: f64,
-        /// Decides which.
+        /// Seed of the random selection.
         #[serde(default)]
         seed: u64,
     },
-    /// All that these speakers say (SHD).
+    /// All recordings of these speakers (SHD).
     Speakers {
         /// Their numbers.
         speakers: Vec<u32>,
@@ -48,7 +50,7 @@ impl Validation {
         *self != Validation::Off {}
     }
 
-    /// Says why this can hold nothing out, whatever the data are.
+    /// Checks the numbers, independent of the data.
     ///
     /// # Errors
     /// [`Error::Field`].
@@ -62,17 +64,17 @@ impl Validation {
                 bad("fraction", fraction, "between 0 and 1")
             }
             Validation::Fraction { seed, .. } if *seed > i64::MAX as u64 => {
-                bad("seed", seed, "below 2^63, as TOML holds no larger number")
+                bad("seed", seed, "below 2^63, the limit of TOML")
             }
             Validation::Speakers { speakers } if speakers.is_empty() => bad("speakers", &"[]", "a list of one or more"),
             _ => Ok(()),
         }
     }
 
-    /// The samples of `set` that are held out, ascending. `speakers` has the speaker of each, or is empty.
+    /// The indices of the samples that are held out, ascending. `speakers` has the speaker of each sample, or is empty.
     ///
     /// # Errors
-    /// [`Error::Data`] where that is all of them or none, or the data have no speakers.
+    /// [`Error::Data`] if that is all samples or none, or if speakers are to be held out and the data have none.
     fn held_out(&self, set: &EventSet, speakers: &[u32]) -> Result<Vec<u32>> {
         let n = set.len();
         let held: Vec<u32> = match self {
@@ -88,19 +90,17 @@ impl Validation {
             Validation::Speakers { speakers: wanted } => said_by(wanted, speakers, n)?,
         };
         match held.len() {
-            0 => Err(Error::Data(format!("validation {self}: that is none of the {n} training samples"))),
-            all if all == n => {
-                Err(Error::Data(format!("validation {self}: that leaves none of {n} samples to train on")))
-            }
+            0 => Err(Error::Data(format!("validation {self}: selects none of the {n} training samples"))),
+            all if all == n => Err(Error::Data(format!("validation {self}: leaves none of {n} samples for training"))),
             _ => Ok(held),
         }
     }
 
-    /// `set` without the samples held out, and those; `None` where none are. `speakers` has the speaker of each sample, or
-    /// is empty.
+    /// Splits `set` into the remaining and the held-out samples; the latter are `None` if none are held out. `speakers` has
+    /// the speaker of each sample, or is empty.
     ///
     /// # Errors
-    /// [`Error::Data`] if that is all samples or none, or if speakers are to be held out and the data have none.
+    /// [`Error::Data`] if all samples or none would be held out, or if speakers are to be held out and the data have none.
     pub fn split(&self, set: EventSet, speakers: &[u32]) -> Result<(EventSet, Option<EventSet>)> {
         let held = self.held_out(&set, speakers)?;
         if held.is_empty() {
@@ -114,21 +114,21 @@ impl Validation {
     }
 }
 
-/// The samples of `n` whose speaker is wanted, ascending.
+/// The indices of the `n` samples whose speaker is in `wanted`, ascending.
 fn said_by(wanted: &[u32], speakers: &[u32], n: usize) -> Result<Vec<u32>> {
     if speakers.len() != n {
-        return Err(Error::Data("these data have no speakers; shd has".into()));
+        return Err(Error::Data("these data have no speakers; only shd has".into()));
     }
     if let Some(missing) = wanted.iter().find(|speaker| !speakers.contains(speaker)) {
         let mut there = speakers.to_vec();
         there.sort_unstable();
         there.dedup();
-        return Err(Error::Data(format!("speaker {missing} says nothing here; there are {}", list(&there))));
+        return Err(Error::Data(format!("speaker {missing} does not occur; the speakers are {}", list(&there))));
     }
     Ok((0..n as u32).filter(|&b| wanted.contains(&speakers[b as usize])).collect())
 }
 
-/// The samples that the wanted speakers say.
+/// The samples of the speakers in `wanted`.
 #[cfg(feature = "data")]
 pub(super) fn by_speakers(set: &EventSet, wanted: &[u32], speakers: &[u32]) -> Result<EventSet> {
     let mut out = EventSet::new(0, 0);
@@ -141,7 +141,7 @@ fn list(numbers: &[u32]) -> String {
 }
 
 impl fmt::Display for Validation {
-    /// The word that is parsed to it.
+    /// The text that parses to the same value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Validation::Off {} => f.write_str("none"),
@@ -222,7 +222,7 @@ mod tests {
         };
         assert!(refused("last:20", &speakers).contains("leaves none of 20"));
         assert!(refused("fraction:0.01", &speakers).contains("none of the 20"));
-        assert_eq!(refused("speakers:3,9", &speakers), "speaker 9 says nothing here; there are 0,1,2,3");
+        assert_eq!(refused("speakers:3,9", &speakers), "speaker 9 does not occur; the speakers are 0,1,2,3");
         assert!(refused("speakers:0,1,2,3", &speakers).contains("leaves none"));
         assert!(refused("speakers:1", &[]).contains("no speakers"));
     }

@@ -1,4 +1,4 @@
-//! How much device memory the δ of the backward pass may take.
+//! The size of the δ scratch.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -6,51 +6,51 @@ use std::fmt;
 use std::str::FromStr;
 
 const MIB: f64 = (1 << 20) as f64;
-/// Largest number of MiB that can be asked for: more than any device binds at once.
+/// Largest size in MiB; larger than the largest binding of any device.
 const MOST_MIB: f64 = 65_536.0;
 
-/// Device memory for δ. The backward pass takes as many samples at a time (a *chunk*) as have room for their δ there, and
-/// repeats its kernels for each chunk.
+/// Size of the gpu device's buffer for δ, the gradient with respect to input currents. The backward pass computes as many
+/// samples at a time (a *chunk*) as fit into it, and repeats its kernels for each chunk.
 ///
-/// A GPU wants many samples per chunk, so that all of its cores have work and few dispatches follow each other. A
-/// software adapter wants δ to stay in the processor's cache. Steps of the sparse method give the same bits for every
-/// size. Layers that `auto` computes densely add up their gradient chunk by chunk, so there the last bits may differ;
-/// a run's configuration therefore keeps its size ([`delta_mib`](crate::train::RunConfig::delta_mib)).
+/// A GPU is faster with large chunks, which keep all cores busy with few dispatches. A software adapter is faster if δ
+/// stays in the processor's cache. The results of the method `sparse` do not depend on the size. Layers that `auto`
+/// computes densely sum their gradient chunk by chunk, so the size affects rounding; therefore a run's configuration
+/// stores it ([`delta_mib`](crate::train::RunConfig::delta_mib)).
 ///
-/// Text and files give it in MiB, or as `whole`.
+/// As text and in files it is a number of MiB, or `whole`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct DeltaScratch(u64);
 
-/// Sizes that the tuning compares.
+/// Sizes that tuning compares.
 pub const DELTA_SIZES: [DeltaScratch; 5] =
     [DeltaScratch::mib(8), DeltaScratch::mib(32), DeltaScratch::mib(64), DeltaScratch::mib(256), DeltaScratch::WHOLE];
 
 impl DeltaScratch {
-    /// All samples in one chunk, as far as the largest binding and the memory allow.
+    /// All samples in one chunk, unless the largest binding or the memory is too small.
     pub const WHOLE: DeltaScratch = DeltaScratch(u64::MAX);
 
-    /// So many MiB.
+    /// Size in MiB.
     pub const fn mib(mib: u32) -> Self {
         DeltaScratch((mib as u64) << 20)
     }
 
-    /// So many bytes. The δ of one sample is taken in any case.
+    /// Size in bytes. A chunk has at least one sample, even if its δ takes more.
     pub const fn of_bytes(bytes: u64) -> Self {
         DeltaScratch(bytes)
     }
 
-    /// As bytes, for the gpu device's `GpuOptions::delta_bytes`.
+    /// Size in bytes, for `GpuOptions::delta_bytes`.
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// Samples per chunk for batches of `batch` samples whose δ takes `row_bytes` bytes each.
+    /// Samples per chunk, for batches of `batch` samples with `row_bytes` bytes of δ per sample.
     pub fn chunk(self, row_bytes: u64, batch: usize) -> usize {
         (self.0 / row_bytes.max(1)).clamp(1, batch.max(1) as u64) as usize
     }
 
-    /// The number of MiB; `None` for [`WHOLE`](Self::WHOLE).
+    /// Size in MiB; `None` for [`WHOLE`](Self::WHOLE).
     fn number(self) -> Option<f64> {
         (self != Self::WHOLE).then_some(self.0 as f64 / MIB)
     }
@@ -89,7 +89,7 @@ impl FromStr for DeltaScratch {
     }
 }
 
-/// As it stands in files.
+/// Representation in files.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {

@@ -1,12 +1,12 @@
-//! What a forward pass says of a batch.
+//! The result of a forward pass over a batch.
 
-/// Logits of a batch, and how much the network spiked for it.
+/// Logits of a batch, and the network's spike counts.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Prediction {
     /// [B, C], row-major.
     pub logits: Vec<f32>,
-    /// Spikes of each spiking layer: the hidden ones, and a readout that counts spikes last.
+    /// Spikes of each spiking layer: the hidden layers, then a readout that counts spikes.
     pub spikes: Vec<u64>,
     classes: usize,
 }
@@ -17,7 +17,7 @@ impl Prediction {
         Prediction { logits, spikes, classes }
     }
 
-    /// Classes, C.
+    /// Number of classes, C.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -44,7 +44,7 @@ impl Prediction {
     }
 }
 
-/// The class that logits stand for: the index of the largest, the first on ties.
+/// The predicted class: the index of the largest logit, the first on ties.
 pub fn first_largest(logits: &[f32]) -> usize {
     let mut best = 0;
     for (c, &logit) in logits.iter().enumerate() {

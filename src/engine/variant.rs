@@ -1,28 +1,29 @@
-//! The word for a variant of the gpu device's sparse kernels. A run's configuration keeps it, also where there is no GPU.
+//! The names of the variants of the gpu device's sparse kernels. Run configurations store one, so this module does not
+//! depend on the feature `gpu`.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which of the variants the sparse kernels run in. All sum in the same order. Their results were the same bits on every
-/// adapter tried; a driver may still contract products and sums in one and not in another.
+/// Variant of the gpu device's sparse kernels. All variants add in the same order and gave bit-identical results on every
+/// adapter tested. A driver may still contract multiplications and additions differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variant {
-    /// A lane walks its list alone, one entry after the other.
+    /// Each invocation processes its list alone, entry by entry.
     Plain,
-    /// Lanes share rows and meet in workgroup memory; more loads are under way at once.
+    /// Several invocations share a row and combine sums in workgroup memory, so that more loads are in flight.
     Cooperative,
-    /// As `Cooperative`, and the spike gradient's lanes meet in subgroups, if those have eight lanes or more.
+    /// As `Cooperative`, but the spike gradient is summed with subgroup operations. Requires subgroups of at least 8.
     Subgroups,
 }
 
-/// All variants, the plainest first.
+/// All variants.
 pub const VARIANTS: [Variant; 3] = [Variant::Plain, Variant::Cooperative, Variant::Subgroups];
 
 impl Variant {
-    /// Its name: `plain`, `cooperative`, `subgroups`.
+    /// `plain`, `cooperative` or `subgroups`.
     pub fn name(self) -> &'static str {
         match self {
             Variant::Plain => "plain",

@@ -1,4 +1,4 @@
-//! Reader of golden cases.
+//! Reads golden cases.
 
 use super::file::{Fields, Tensors, bad, read_limited};
 use crate::engine::LossTerms;
@@ -9,29 +9,29 @@ use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights, from_file};
 use std::path::Path;
 
-/// The version of the format that is read.
+/// The supported version of the format.
 const FORMAT: u64 = 1;
 
-/// More updates than this are not a small case.
+/// Maximum number of updates, since cases should be quick.
 const MAX_ADAM_STEPS: usize = 1000;
 
-/// What a golden file holds.
+/// The contents of a golden file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Case {
-    /// A network with everything that a training step computes.
+    /// A network and all intermediate values of a training step.
     Network(Box<NetworkCase>),
     /// The δ recurrence alone.
     Delta(DeltaCase),
 }
 
-/// A network, a batch, and what must come out.
+/// A network, a batch, and the expected results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkCase {
     /// The case's name.
     pub name: String,
-    /// What it is there to catch.
+    /// What the case tests.
     pub purpose: String,
-    /// The network. Its initialisation means nothing: the weights are given.
+    /// The network. Its initialisation is ignored, since the weights are given.
     pub network: Network,
     /// The optimiser of [`Expected::adam_weights`].
     pub adam: Adam,
@@ -39,14 +39,14 @@ pub struct NetworkCase {
     pub weights: Weights,
     /// The samples.
     pub batch: EventSet,
-    /// What must come out.
+    /// The expected results.
     pub expected: Expected,
 }
 
 /// Expected values of a network case, in f64.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    /// The spiking layers, a readout that counts spikes last.
+    /// The spiking layers: the hidden layers, then a readout that counts spikes.
     pub spiking: Vec<ExpectedLayer>,
     /// Potentials of the readout's integrators, [B, T, C]; empty if it counts spikes.
     pub readout_v: Vec<f64>,
@@ -54,13 +54,13 @@ pub struct Expected {
     pub logits: Vec<f64>,
     /// Loss terms; means over the batch, unlike a device's sums.
     pub loss: LossTerms,
-    /// The whole loss; a mean over the batch.
+    /// The total loss; a mean over the batch.
     pub total: f64,
-    /// ∇W of every layer, row-major as the weights, the readout's last.
+    /// ∇W of every layer in the layout of the weights, the readout's last.
     pub gradient: Vec<Vec<f64>>,
-    /// Weights after as many Adam steps on the same batch as `adam_loss` is long.
+    /// Weights after `adam_loss.len()` Adam steps on the same batch.
     pub adam_weights: Vec<Vec<f64>>,
-    /// The whole loss (a mean over the batch) before each Adam step.
+    /// The total loss (a mean over the batch) before each Adam step.
     pub adam_loss: Vec<f64>,
 }
 
@@ -71,7 +71,7 @@ pub struct ExpectedLayer {
     pub v: Vec<f64>,
     /// Spikes.
     pub spikes: Vec<bool>,
-    /// Where the surrogate gradient is not 0.
+    /// Active entries.
     pub active: Vec<bool>,
     /// ∇S at active entries, 0 elsewhere.
     pub ds: Vec<f64>,
@@ -79,14 +79,14 @@ pub struct ExpectedLayer {
     pub e: Vec<f64>,
 }
 
-/// The δ recurrence alone, and what must come out.
+/// Input of the δ recurrence, and the expected results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeltaCase {
     /// The case's name.
     pub name: String,
-    /// What it is there to catch.
+    /// What the case tests.
     pub purpose: String,
-    /// What goes in.
+    /// The input.
     pub inputs: DeltaInputs,
     /// δ at the needed times, 0 elsewhere, [J, T].
     pub delta: Vec<f64>,
@@ -94,7 +94,7 @@ pub struct DeltaCase {
     pub delta_all: Vec<f64>,
 }
 
-/// What goes into the δ recurrence; arrays are [J, T], neuron-major.
+/// Input of the δ recurrence; arrays are [J, T], neuron-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeltaInputs {
     /// Decay per time step.
@@ -103,11 +103,11 @@ pub struct DeltaInputs {
     pub neurons: usize,
     /// Time steps, T.
     pub time_steps: usize,
-    /// Where a neuron is active.
+    /// Active entries.
     pub active: Vec<bool>,
-    /// e, 0 where the neuron is not active.
+    /// The error e, 0 at inactive entries.
     pub error: Vec<f32>,
-    /// Where δ is asked for.
+    /// Entries at which δ is required.
     pub needed: Vec<bool>,
 }
 
@@ -115,22 +115,22 @@ impl Case {
     /// Reads a golden case.
     ///
     /// # Errors
-    /// A file that cannot be read, is not a golden case, or contradicts itself ([`Error::Format`], naming the tensor or
-    /// field); a case with another initial potential than 0 or another format ([`Error::Unsupported`]).
+    /// [`Error::Io`]; [`Error::Format`], naming the tensor or field, if the file is not a golden case or is inconsistent;
+    /// [`Error::Unsupported`] for initial potentials other than 0, recurrent layers, or another version of the format.
     pub fn read(path: &Path) -> Result<Case> {
         Self::parse(path, &read_limited(path)?)
     }
 
-    /// [`read`](Self::read) of a file's contents; errors name `path`.
+    /// [`read`](Self::read) from a file's contents. `path` is only used in errors.
     ///
     /// # Errors
-    /// As those of [`read`](Self::read).
+    /// As [`read`](Self::read).
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Case> {
         let tensors = Tensors::new(path, bytes)?;
         let config = Fields::config(path, bytes)?;
         let format: u64 = config.get("format")?;
         if format != FORMAT {
-            let what = format!("{}: golden format {format}; this version reads format {FORMAT}", path.display());
+            let what = format!("{}: golden format {format} is not supported; expected format {FORMAT}", path.display());
             return Err(Error::Unsupported(what));
         }
         match config.get::<String>("kind")?.as_str() {
@@ -181,7 +181,7 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
     let v_init: f64 = config.get("v_init")?;
     let unsupported = |what| Error::Unsupported(format!("{}: case {case}: {what}", path.display()));
     if v_init != 0.0 {
-        return Err(unsupported(format!("v_init = {v_init}; membrane potentials begin at 0 in this version")));
+        return Err(unsupported(format!("v_init = {v_init} is not supported; expected 0")));
     }
     let layers = config.list("layers")?;
     let Some((readout, hidden)) = layers.split_last() else {
@@ -198,7 +198,7 @@ fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
     if connection != Connection::Linear {
         return Err(readout.wrong("kind", "\"conv2d\", expected \"linear\": the last layer is the readout"));
     }
-    // A layer's own constant stands before the network's.
+    // A constant of the layer takes precedence over that of the network.
     let own = |layer: &Fields, field: &str, common: &str| match layer.has(field) {
         true => layer.get(field),
         false => config.get::<Option<f64>>(common),
@@ -253,7 +253,7 @@ pub(super) fn regulariser(config: &Fields) -> Result<Regulariser> {
     })
 }
 
-/// The tensors `w.l` and, of layers with biases, `b.l` as the network's matrices, with `prefix` before their names.
+/// The network's matrices from the tensors `w.l` and, for layers with biases, `b.l`. Names are prefixed with `prefix`.
 fn read_layers<T: Copy>(
     network: &Network,
     prefix: &str,
@@ -262,7 +262,7 @@ fn read_layers<T: Copy>(
     from_file(network, |l, part, extents| read(&format!("{prefix}{}.{l}", part.letter()), extents))
 }
 
-/// The neurons that a weight layer reads and has, and how it is connected. `below` are those of the layer before it.
+/// Inputs, neurons and connection of a weight layer. `below` is the number of neurons of the layer below.
 pub(super) fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize, usize, Connection)> {
     let (inputs, neurons, connection, field) = match layer.get::<String>("kind")?.as_str() {
         "linear" => (layer.get("n_in")?, layer.get("n_out")?, Connection::Linear, "n_in"),
@@ -284,7 +284,7 @@ pub(super) fn read_layer(layer: &Fields, below: Option<usize>) -> Result<(usize,
     match below {
         Some(below) if below != inputs => {
             let what = if field == "n_in" { inputs.to_string() } else { format!("{inputs} with height and width") };
-            Err(layer.wrong(field, format!("{what}, expected {below}, the neurons of the layer before")))
+            Err(layer.wrong(field, format!("{what}, expected {below}, the number of neurons of the layer below")))
         }
         _ => Ok((inputs, neurons, connection)),
     }

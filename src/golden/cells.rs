@@ -1,4 +1,4 @@
-//! Networks of golden cases of kind "cells": other cells, resets, surrogates, biases, readouts and losses.
+//! Reads the networks of golden cases of kind "cells": all cells, resets, surrogates, biases, readouts and losses.
 
 use super::case::{read_layer, regulariser};
 use super::file::{Fields, bad};
@@ -8,14 +8,14 @@ use crate::network::{
 };
 use std::path::Path;
 
-/// The fields of a layer that say what its neurons are.
+/// The fields that describe a layer's neurons.
 const NEURON: &[&str] = &["cell", "reset", "v_th", "v_r", "v_rest", "b_th", "surrogate", "recurrent", "bias"];
 
-/// The network of a case. Its initialisation means nothing: the weights are given.
+/// The network of a case. Its initialisation is ignored, since the weights are given.
 pub(super) fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
     let layers = config.list("layers")?;
     let Some((last, hidden)) = layers.split_last() else {
-        return Err(config.wrong("layers", "empty, expected a readout at least"));
+        return Err(config.wrong("layers", "empty, expected at least a readout"));
     };
     let (mut inputs, mut below, mut spiking) = (None, None, Vec::new());
     for layer in hidden {
@@ -49,10 +49,7 @@ fn read_neurons(path: &Path, case: &str, layer: &Fields, neurons: usize) -> Resu
     };
     layer.only(&[NEURON, extents].concat())?;
     if layer.get("recurrent")? {
-        return Err(Error::Unsupported(format!(
-            "{}: case {case}: a layer is recurrent; this version has no recurrent weights",
-            path.display()
-        )));
+        return Err(Error::Unsupported(format!("{}: case {case}: recurrent layers are not supported", path.display())));
     }
     let cell = layer.object("cell")?;
     let surrogate = layer.object("surrogate")?;

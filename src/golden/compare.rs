@@ -1,33 +1,33 @@
-//! Comparisons of what a device computed with what it should have.
+//! Comparisons of computed with expected values.
 
 use std::fmt;
 
 /// One comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// What was compared, named as in the file: `dw.0`.
+    /// Name of the compared values, as in the file: `dw.0`.
     pub name: String,
-    /// What `value` counts.
+    /// What `value` measures.
     pub measure: Measure,
-    /// What was found.
+    /// The result.
     pub value: f64,
-    /// The most that passes; for [`Measure::Length`] the only one.
+    /// The largest `value` that passes; for [`Measure::Length`], the only one.
     pub limit: f64,
 }
 
-/// What a [`Check`] measures.
+/// How a [`Check`] compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// ‖actual - expected‖ / ‖expected‖, Frobenius, in f64; ‖actual‖ where the expected values are all 0.
+    /// ‖actual - expected‖ / ‖expected‖ (Frobenius norms in f64), or ‖actual‖ if all expected values are 0.
     Error,
-    /// Entries that differ, where none may.
+    /// Number of entries that differ; none may.
     Mismatches,
-    /// Values given, where the comparison could not be made because their number was wrong.
+    /// Number of values. Replaces the comparison if it is wrong.
     Length,
 }
 
 impl Check {
-    /// Whether the comparison holds. NaN never does.
+    /// Whether the check passed. NaN never passes.
     pub fn passed(&self) -> bool {
         match self.measure {
             Measure::Length => self.value == self.limit,
@@ -36,7 +36,7 @@ impl Check {
     }
 }
 
-/// The check's finding, as in a line of failures: `s.0 12 mismatches`, `dw.1 3.0e-2 > 1e-4`.
+/// Name and result: `s.0 12 mismatches`, `dw.1 3.0e-2 > 1e-4`.
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Check { name, value, limit, .. } = self;
@@ -52,7 +52,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// Relative Frobenius error; where the expected values are all 0, only zeros pass.
+/// Relative Frobenius error. If all expected values are 0, only zeros pass.
 pub(super) fn relative<T: Copy + Into<f64>>(
     name: impl Into<String>,
     actual: &[T],
@@ -63,21 +63,21 @@ pub(super) fn relative<T: Copy + Into<f64>>(
     if actual.len() != expected.len() {
         return length(name, actual.len(), expected.len());
     }
-    // Scaled, so that squares of small numbers do not vanish.
+    // Scaled, so that squares of small numbers do not underflow.
     let largest = expected.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
     let scale = if largest > 0.0 { largest } else { 1.0 };
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| (x / scale).powi(2)).sum::<f64>().sqrt();
     let difference = norm(&mut actual.iter().zip(expected).map(|(&a, e)| a.into() - e));
     let (value, limit) = match largest > 0.0 {
         true => (difference / norm(&mut expected.iter().copied()), limit),
-        // A sum of squares may vanish where the numbers do not.
+        // The sum of squares may underflow although the numbers are not 0.
         false if difference == 0.0 && actual.iter().any(|&a| a.into() != 0.0) => (f64::MIN_POSITIVE, 0.0),
         false => (difference, 0.0),
     };
     Check { name, measure: Measure::Error, value, limit }
 }
 
-/// Entries that differ between two masks.
+/// Counts entries that differ between two masks.
 pub(super) fn exact(name: impl Into<String>, actual: &[bool], expected: &[bool]) -> Check {
     match actual.len() == expected.len() {
         true => count(name, actual.iter().zip(expected).filter(|(a, e)| a != e).count()),
@@ -85,12 +85,12 @@ pub(super) fn exact(name: impl Into<String>, actual: &[bool], expected: &[bool])
     }
 }
 
-/// A number of mismatches found elsewhere.
+/// A check from a number of mismatches.
 pub(super) fn count(name: impl Into<String>, mismatches: usize) -> Check {
     Check { name: name.into(), measure: Measure::Mismatches, value: mismatches as f64, limit: 0.0 }
 }
 
-/// How many there are, where that number is fixed.
+/// Checks a number of values.
 pub(super) fn length(name: impl Into<String>, actual: usize, expected: usize) -> Check {
     Check { name: name.into(), measure: Measure::Length, value: actual as f64, limit: expected as f64 }
 }

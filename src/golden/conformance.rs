@@ -1,4 +1,4 @@
-//! Plays a golden case on a device.
+//! Runs golden cases on a device.
 
 use super::case::{Case, DeltaCase, DeltaInputs, ExpectedLayer, NetworkCase};
 use super::compare::{Check, Measure, count, exact, length, relative};
@@ -9,38 +9,39 @@ use crate::weights::Weights;
 use std::fmt;
 use std::path::Path;
 
-/// Relative error of potentials, logits, losses, updated weights and of the bare δ recurrence.
+/// Maximum relative error of potentials, logits, losses, updated weights and the δ recurrence.
 const FORWARD_LIMIT: f64 = 1e-5;
-/// Relative error of gradients: the slope of the surrogate near the threshold magnifies rounding of V by 2β.
+/// Maximum relative error of gradients. It is larger because the slope of the surrogate near the threshold amplifies
+/// rounding of V by 2β.
 const GRADIENT_LIMIT: f64 = 1e-4;
-/// Failures named in a report's line.
+/// Maximum number of failures listed in a report's line.
 const SHOWN_FAILURES: usize = 6;
 
-/// A device that golden cases can be played on.
+/// A device that can run golden cases.
 pub trait ConformanceDevice {
-    /// The device with `network` and these weights, before the first step.
+    /// Opens the device with `network` and these weights.
     fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>>;
 
-    /// The δ recurrence alone: `δ_j[t] = Σ_{k>t} e_j[k] α^(k-t-1)` where it is needed and exactly 0 elsewhere, [J, T].
+    /// Computes the δ recurrence, `δ_j[t] = Σ_{k>t} e_j[k] α^(k-t-1)`, where needed and exactly 0 elsewhere; [J, T].
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>>;
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaseReport {
     /// The case's name.
     pub name: String,
-    /// The comparisons, those of spikes and active entries first.
+    /// The checks, those of spikes and active entries first.
     pub checks: Vec<Check>,
 }
 
 impl CaseReport {
-    /// Whether everything agreed.
+    /// Whether all checks passed.
     pub fn passed(&self) -> bool {
         self.checks.iter().all(Check::passed)
     }
 
-    /// The comparison of numbers that came closest to its limit, or went farthest beyond it.
+    /// The check of numbers with the largest ratio of value to limit.
     pub fn worst(&self) -> Option<&Check> {
         let near = |check: &&Check| check.measure == Measure::Error && check.limit > 0.0;
         let share = |check: &Check| check.value / check.limit;
@@ -67,19 +68,18 @@ impl fmt::Display for CaseReport {
     }
 }
 
-/// Reads the golden case at `path` and plays it on `device`.
+/// Reads the golden case at `path` and runs it on `device`.
 ///
 /// # Errors
-/// A file that is not a golden case, a case this version does not support, or a device that fails. A device that
-/// computes something else is no error: the report says so.
+/// An invalid file, an unsupported case, or a device error. Wrong results are not an error; they are in the report.
 pub fn run(path: &Path, device: &mut dyn ConformanceDevice) -> Result<CaseReport> {
     run_case(&Case::read(path)?, device)
 }
 
-/// Plays a golden case on `device`.
+/// Runs a golden case on `device`.
 ///
 /// # Errors
-/// A device that fails.
+/// A device error.
 pub fn run_case(case: &Case, device: &mut dyn ConformanceDevice) -> Result<CaseReport> {
     let checks = match case {
         Case::Network(case) => network_checks(case, &mut *device.engine(&case.network, &case.weights)?)?,
@@ -117,7 +117,7 @@ fn inspection_checks(case: &NetworkCase, inspection: &Inspection) -> Vec<Check> 
     let expected = &case.expected;
     let mut checks = vec![length("spiking layers", inspection.spiking.len(), expected.spiking.len())];
     let layers = || inspection.spiking.iter().zip(&expected.spiking).enumerate();
-    // A flipped spike spoils everything behind it, so spikes and active entries of all layers come first.
+    // A wrong spike changes everything computed from it, so spikes and active entries of all layers come first.
     for (l, (actual, expected)) in layers() {
         let extents = extents(case, l);
         let spikes = actual.spikes.iter().map(|&(b, event)| [b as usize, event.t(), event.i()]);
@@ -164,8 +164,8 @@ fn extents(case: &NetworkCase, l: usize) -> [usize; 3] {
     [case.batch.len(), case.network.time_steps, neurons]
 }
 
-/// Compares a layer's matrix: weights and biases apart, since one may be zero where the other is not. Names begin with
-/// `prefix`.
+/// Compares a layer's matrix. Weights and biases are separate checks, since either may be all zeros. Names are prefixed
+/// with `prefix`.
 fn layer_checks(
     case: &NetworkCase,
     l: usize,
@@ -189,12 +189,13 @@ fn position(entry: &ActiveEntry) -> [usize; 3] {
     [entry.b as usize, entry.t as usize, entry.j as usize]
 }
 
-/// The index into [B, T, N], or `None` outside it.
+/// The index into an array [B, T, N]; `None` if out of range.
 fn index([b, t, j]: [usize; 3], [samples, time_steps, neurons]: [usize; 3]) -> Option<usize> {
     (b < samples && t < time_steps && j < neurons).then_some((b * time_steps + t) * neurons + j)
 }
 
-/// Compares listed entries with a mask: entries missing, too many, outside the extents, or out of (b, t, j) order.
+/// Compares a list of entries with a mask. Counts entries that are missing, additional, out of range, or not in (b, t, j)
+/// order.
 fn entries(name: String, list: impl Iterator<Item = [usize; 3]>, extents: [usize; 3], expected: &[bool]) -> Check {
     let mut mask = vec![false; expected.len()];
     let mut misplaced = 0;
@@ -222,7 +223,7 @@ fn spread_ds(actual: &LayerInspection, expected: &ExpectedLayer, extents: [usize
     ds
 }
 
-/// Numbers in which two states differ.
+/// Counts the numbers that differ between two states.
 fn differences(a: &TrainingState, b: &TrainingState) -> usize {
     let numbers = |state: &TrainingState| -> Vec<f32> {
         let parts = [&state.weights, &state.first, &state.second];
@@ -242,7 +243,7 @@ fn report_checks(case: &NetworkCase, reports: &[StepReport]) -> Vec<Check> {
         count("reports", reports.iter().enumerate().filter(|&report| wrong(report)).count()),
         relative("adam.loss", &loss, &expected.adam_loss, FORWARD_LIMIT),
     ];
-    // Training computes apart from inspection on some devices: its counts of the first step must be the same.
+    // On some devices training and inspection use different code, so the counts of the first step are compared.
     if let Some(first) = reports.first() {
         let total = |mask: &[bool]| mask.iter().filter(|&&set| set).count() as u64;
         let spikes: Vec<u64> = expected.spiking.iter().map(|layer| total(&layer.spikes)).collect();
@@ -265,7 +266,7 @@ fn update_checks(case: &NetworkCase, state: &TrainingState) -> Vec<Check> {
     for (l, (actual, after)) in layers.iter().zip(&expected.adam_weights).enumerate() {
         checks.extend(layer_checks(case, l, ("adam.", FORWARD_LIMIT), &actual.data, after));
         let before = &case.weights.layers[l].data;
-        // A later step may have a gradient where the first has none; such weights do move.
+        // Weights without a gradient in the first step may have one later; they are not checked.
         let still = |k: &usize| expected.gradient[l][*k] == 0.0 && after[*k] == f64::from(before[*k]);
         let moved = (0..before.len()).filter(still).filter(|&k| actual.data.get(k) != Some(&before[k])).count();
         checks.push(count(format!("moved without gradient.{l}"), moved));

@@ -1,4 +1,4 @@
-//! Golden cases on the devices that a user chooses by name.
+//! Runs golden cases on a [`Device`].
 
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;

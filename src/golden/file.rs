@@ -1,4 +1,4 @@
-//! A stranger's safetensors file: every tensor and every field is checked before it is used.
+//! Reads untrusted safetensors files: every tensor and field is checked before it is used.
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Largest file read, bytes. Golden cases are below 1 MB.
+/// Maximum file size in bytes. Golden cases are below 1 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// Longest message about a file, characters.
+/// Maximum length of an error message, in characters.
 const MAX_MESSAGE_CHARS: usize = 500;
 
-/// An error about the file. What it quotes is a stranger's: control characters are escaped and long texts cut.
+/// An error about the file. Since it may quote the file, control characters are escaped and long text is truncated.
 pub(super) fn bad(path: &Path, what: impl std::fmt::Display) -> Error {
     let what = what.to_string();
     let escaped = |c: char| match c.is_control() {
@@ -27,7 +27,7 @@ pub(super) fn bad(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::format(path, shown)
 }
 
-/// Reads the whole file, if it is not too large.
+/// Reads a file, up to the maximum size.
 pub(super) fn read_limited(path: &Path) -> Result<Vec<u8>> {
     limits::read(path, MAX_FILE_BYTES, "a golden case")
 }
@@ -41,7 +41,7 @@ pub(super) struct Tensors<'a> {
 impl<'a> Tensors<'a> {
     pub fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|what| bad(path, format!("not a complete safetensors file ({what}): copy or write it again")))?;
+            .map_err(|what| bad(path, format!("not a complete safetensors file ({what}); copy or create it again")))?;
         Ok(Tensors { path, tensors })
     }
 
@@ -57,7 +57,7 @@ impl<'a> Tensors<'a> {
         Ok(values)
     }
 
-    /// A single number, stored as f64 [1].
+    /// A single number, stored as an f64 tensor [1].
     pub fn scalar(&self, name: &str) -> Result<f64> {
         Ok(self.f64(name, &[1])?[0])
     }
@@ -66,7 +66,7 @@ impl<'a> Tensors<'a> {
         self.values(name, Dtype::I64, shape, i64::from_le_bytes)
     }
 
-    /// u8 that may only be 0 or 1.
+    /// A u8 tensor of zeros and ones.
     pub fn flags(&self, name: &str, shape: &[usize]) -> Result<Vec<bool>> {
         let bytes = self.values(name, Dtype::U8, shape, |[byte]: [u8; 1]| byte)?;
         match bytes.iter().position(|&byte| byte > 1) {
@@ -109,7 +109,7 @@ impl<'a> Tensors<'a> {
 /// The fields of a JSON object; errors name the file and the field.
 pub(super) struct Fields<'a> {
     path: &'a Path,
-    /// What stands before a field's name in errors: `layers[1].`.
+    /// Prefix of field names in errors: `layers[1].`.
     prefix: String,
     map: Map<String, Value>,
 }
@@ -150,7 +150,7 @@ impl<'a> Fields<'a> {
         self.map.contains_key(name)
     }
 
-    /// A short text that can stand in a line of output.
+    /// A short text without line breaks.
     pub fn text(&self, name: &str) -> Result<String> {
         let text: String = self.get(name)?;
         match text.is_empty() || text.len() > 500 || text.contains(char::is_control) {
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses fields that this version does not know and that may change what the case means.
+    /// Refuses unknown fields, since they may change the meaning of the case.
     pub fn only(&self, known: &[&str]) -> Result<()> {
         match self.map.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(self.wrong(&format!("{key:?}"), format!("unknown, expected one of {}", known.join(", ")))),

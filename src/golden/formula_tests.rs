@@ -1,4 +1,5 @@
-//! Both devices against the formulas written out in f64: convolutions, and the generalised model.
+//! Compares both devices with the reference implementation in f64: convolutions, and all cells, resets, surrogates,
+//! biases, readouts and losses.
 
 use super::reference::{Reference, random_cells, random_conv};
 use crate::cpu::CpuEngine;
@@ -10,7 +11,7 @@ use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::collections::BTreeSet;
 
-/// Whether no potential is near a threshold, and none so large that its rounding shows.
+/// Whether no potential is close to a threshold, or so large that rounding matters.
 fn clear(network: &Network, seen: &Inspection) -> bool {
     network.spiking().zip(&seen.spiking).all(|(layer, seen)| {
         let band = f64::from(layer.constants(network.dt_ms).band);
@@ -49,7 +50,7 @@ fn same(got: &Inspection, expected: &Inspection, of: &str) {
     }
 }
 
-/// Whether no two largest potentials of a class are so close that devices may take different times for the maximum.
+/// Whether the two largest potentials of each class are so far apart that rounding cannot change the time of the maximum.
 fn single_maxima(network: &Network, seen: &Inspection) -> bool {
     let (steps, classes) = (network.time_steps, network.classes());
     network.integrator().is_none_or(|readout| readout.logits != Logits::Max)
@@ -122,7 +123,7 @@ fn both_devices_equal_the_formulas() {
     );
 }
 
-/// Training passes over what inspection records, so its bits are compared with those of an inspection.
+/// Training does not record the values that inspection does, so the results of both are compared bit by bit.
 #[test]
 fn training_computes_what_an_inspection_shows_whatever_the_threads() {
     for seed in 0..40 {
@@ -165,7 +166,7 @@ fn wide_layers_on_the_cpu_equal_the_generalised_formulas() {
     for seed in 0..120 {
         let (mut network, _, all) = random_cells(seed, false);
         network.hidden.iter_mut().for_each(|layer| layer.neurons = 129 + 6 * layer.neurons);
-        // Inside of its band no surrogate underflows, and a band without end would make every entry active.
+        // So that no surrogate gradient underflows, and not every entry is active.
         network.hidden.iter_mut().for_each(|layer| layer.b_th = layer.b_th.min(0.5));
         let mut weights = Weights::init(&network, seed);
         for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {

@@ -1,7 +1,7 @@
-//! Golden cases: small networks with the values that every device must compute.
+//! Golden cases: small networks with the expected results of a training step.
 //!
-//! A case is one safetensors file, written by an independent float64 implementation (see `tests/golden/`).
-//! [`run`] plays it on a device and says, in one line, whether the device computes the same.
+//! A case is a safetensors file, written by an independent float64 implementation (see `tests/golden/`). [`run`] runs it
+//! on a device and compares all results with the expected values.
 
 mod case;
 mod cells;

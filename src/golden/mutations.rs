@@ -14,7 +14,7 @@ use crate::weights::Weights;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Cases of the generalised model.
+/// Cases of kind "cells".
 const CELLS: [&str; 10] =
     ["tiny", "hard_reset", "cuba", "cuba_hard", "bias", "silent_bias", "count_ce", "mse_last", "taus", "ties"];
 
@@ -41,14 +41,14 @@ fn path(case: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{case}.safetensors"))
 }
 
-/// Where a device goes wrong.
+/// A mistake of a device.
 #[derive(Clone, Copy)]
 enum Mistake {
-    /// Another network than the one asked for.
+    /// Computes a different network.
     Network(fn(&mut Network)),
     Engine(fn(&mut Reference)),
     Inspection(fn(&mut Inspection)),
-    /// What is stored, told whether training has begun.
+    /// Changes the result of `store`. The flag says whether training has begun.
     Store(fn(&mut TrainingState, bool)),
     Reports(fn(&mut Vec<StepReport>)),
     Delta(fn(&mut Vec<f32>)),
@@ -173,7 +173,7 @@ fn failures(case: &str, mistake: Mistake) -> Vec<String> {
     report.checks.into_iter().filter(|check| !check.passed()).map(|check| check.name).collect()
 }
 
-/// A wrong number in an inspection: exactly the named checks fail.
+/// Alters an inspection; exactly the expected checks must fail.
 fn inspecting(alter: fn(&mut Inspection), expected: &[&str]) {
     assert_eq!(failures("medium_max", Mistake::Inspection(alter)), expected);
 }
@@ -222,7 +222,7 @@ fn one_wrong_spike_or_active_entry_fails() {
     inspecting(|seen| seen.spiking[1].spikes.insert(0, (0, Event::new(0, 0))), &["s.1"]);
     inspecting(|seen| seen.spiking[0].spikes.push((99, Event::new(0, 0))), &["s.0"]);
     inspecting(|seen| seen.spiking[0].spikes.swap(0, 1), &["s.0"]);
-    // The Frobenius norm need not notice the lost ∇S of one entry: the mask does.
+    // The Frobenius norm may not notice that the ∇S of one entry is missing, but the mask does.
     inspecting(|seen| _ = seen.spiking[1].active.remove(5), &["active.1", "e.1"]);
     inspecting(|seen| seen.spiking[0].active.extend_from_within(..1), &["active.0", "e.0"]);
     inspecting(|seen| seen.spiking[0].active.last_mut().unwrap().j = 999, &["active.0", "ds.0"]);
@@ -280,7 +280,7 @@ fn a_weight_without_gradient_must_not_move() {
         }
     });
     assert_eq!(failures("silent", moved), ["moved without gradient.0"]);
-    // Decay of the weights (AdamW) moves them too.
+    // Weight decay changes weights without a gradient, too.
     let decayed = Mistake::Store(|state, trained| {
         if trained {
             state.weights.layers.iter_mut().flat_map(|m| &mut m.data).for_each(|w| *w *= 1.0 - 1e-6);

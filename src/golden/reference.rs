@@ -1,4 +1,4 @@
-//! The formulas, written out: a slow, dense engine in f64 that the tests compare with. Test-only.
+//! A slow, dense reference implementation in f64, for tests only.
 
 use super::case::DeltaInputs;
 use super::conformance::ConformanceDevice;
@@ -18,10 +18,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// Numbers of every layer: matrices, or arrays over [T, N].
+/// Numbers of every layer: matrices, or arrays [T, N].
 type Layers = Vec<Vec<f64>>;
 
-/// The reference engine. Weights and moments are f64 inside, so that only its outputs are rounded.
+/// The reference engine. Weights and moments are f64, so that only its outputs are rounded.
 pub(crate) struct Reference {
     network: Network,
     step: u64,
@@ -30,14 +30,14 @@ pub(crate) struct Reference {
     second: Layers,
     held: Option<Arc<EventSet>>,
     reports: Vec<StepReport>,
-    /// A known mistake, for the tests of the comparator: the last instead of the first maximum of the readout counts.
+    /// A deliberate mistake for testing the comparison: takes the last instead of the first maximum of the readout.
     pub(crate) last_on_ties: bool,
 }
 
-/// A sample's forward pass; arrays are [T, N], the input's spikes are layer 0.
+/// A sample's forward pass; arrays are [T, N]. Layer 0 of the spikes is the input.
 struct Trace {
     spikes: Layers,
-    /// What each weight layer reads: the spikes below, pooled where they are.
+    /// Input of each weight layer: the spikes of the layer below, after pooling.
     read: Layers,
     v: Layers,
     readout_v: Vec<f64>,
@@ -163,7 +163,7 @@ impl Reference {
         }
     }
 
-    /// D, the gradient of the drive, of the readout's integrators, from that of the logits; [T, C].
+    /// D, the gradient with respect to the drive of the readout's integrators, from that of the logits; [T, C].
     fn readout_drive_gradient(&self, readout: &Integrator, peaks: &[usize], logits: &[f64]) -> Vec<f64> {
         let (network, steps, c) = (&self.network, self.network.time_steps, logits.len());
         let mut error = vec![0.0; steps * c];
@@ -188,7 +188,7 @@ impl Reference {
         let mut loss = LossTerms { task, ..LossTerms::default() };
         let mut gradient = self.weights.clone();
         let mut ds = Vec::new();
-        // ∇S of the layer in hand.
+        // ∇S of the current layer.
         let mut above = match network.integrator() {
             None => (0..steps).flat_map(|_| d_logits.iter().copied()).collect(),
             Some(readout) => {
@@ -212,7 +212,7 @@ impl Reference {
         Backward { loss, ds, gradient }
     }
 
-    /// Takes the gradient of layer `l` from that of its drive, and returns ∇S of the spiking layer below.
+    /// Adds the gradient of layer `l`'s weights, given that of its drive, and returns ∇S of the spiking layer below.
     fn through(&self, l: usize, trace: &Trace, drive: &[f64], gradient: &mut Layers) -> Vec<f64> {
         let (network, steps) = (&self.network, self.network.time_steps);
         let (rows, n) = (network.fan_in()[l], drive.len() / steps);
@@ -238,7 +238,7 @@ impl Reference {
         ds
     }
 
-    /// Adds a layer's regularisers to the sample's loss and to ∇S, where they are the same at all times.
+    /// Adds a layer's regularisers to the sample's loss, and their gradient, constant in time, to ∇S.
     fn regularise(&self, counts: &[f64], samples: f64, loss: &mut LossTerms, ds: &mut [f64]) {
         let (r, n) = (&self.network.regulariser, counts.len() as f64);
         let excess = counts.iter().sum::<f64>() / n - r.nu_up;
@@ -252,7 +252,7 @@ impl Reference {
         }
     }
 
-    /// Forward and backward of the whole batch: what [`Engine::inspect`] shows, the gradient in f64, samples correct.
+    /// Forward and backward pass of a batch: the inspection, the gradient in f64, and the number of correct samples.
     fn pass(&self, batch: &EventSet) -> (Inspection, Layers, usize) {
         let layers = self.network.spiking().count();
         let mut hidden = vec![LayerInspection { v: vec![], spikes: vec![], active: vec![] }; layers];
@@ -298,8 +298,8 @@ impl Reference {
     }
 }
 
-/// Which entries of the matrix [N_in, N] a convolution stands for, and which of its own weights each is: by the
-/// definition, out[f, y, x] = Σ in[c, y stride + ky - padding, x stride + kx - padding] w[f, c, ky, kx].
+/// The non-zero elements of the matrix [N_in, N] that is equivalent to a convolution, each with the index of its weight:
+/// out[f, y, x] = Σ in[c, y stride + ky - padding, x stride + kx - padding] w[f, c, ky, kx].
 fn entries(conv: &Convolution) -> impl Iterator<Item = (usize, usize)> {
     let Convolution { channels, height, width, filters, kernel, stride, padding, .. } = *conv;
     let (rows, columns) = (conv.rows(), conv.columns());
@@ -322,7 +322,7 @@ fn unrolled(layer: &SpikingLayer, weights: &[f64]) -> Vec<f64> {
     full
 }
 
-/// The gradient of a layer's own weights from that of the matrix [N_in, N].
+/// The gradient of a layer's weights from that of the equivalent matrix [N_in, N].
 fn folded(layer: Option<&SpikingLayer>, full: Vec<f64>) -> Vec<f64> {
     let Some(conv) = layer.and_then(SpikingLayer::conv) else { return full };
     let mut own = vec![0.0; conv.patch() * conv.filters];
@@ -385,7 +385,7 @@ fn integrate(layer: &SpikingLayer, dt_ms: f64, drive: &[f64], steps: usize) -> (
     (v, s)
 }
 
-/// D, the gradient of a spiking layer's drive, [T, N], from e = ∇S g(V) and its spikes.
+/// D, the gradient with respect to a spiking layer's drive, [T, N], from e = ∇S g(V) and its spikes.
 fn drive_gradient(layer: &SpikingLayer, dt_ms: f64, error: &[f64], spikes: &[f64]) -> Vec<f64> {
     let (n, alpha) = (layer.neurons, layer.alpha(dt_ms));
     let (mut dv, mut di) = (vec![0.0; n], vec![0.0; n]);
@@ -402,7 +402,7 @@ fn drive_gradient(layer: &SpikingLayer, dt_ms: f64, error: &[f64], spikes: &[f64
     drive
 }
 
-/// g(V), 0 where inactive.
+/// g(V); 0 if inactive.
 fn surrogate(layer: &SpikingLayer, v: f64) -> f64 {
     let (x, beta) = (v - layer.v_th, layer.beta);
     if x.abs() >= layer.b_th {
@@ -532,7 +532,7 @@ impl Engine for Reference {
     }
 }
 
-/// The reference as a device of golden cases.
+/// The reference engine as a device for golden cases.
 pub(crate) struct ReferenceDevice;
 
 impl ConformanceDevice for ReferenceDevice {
@@ -548,7 +548,7 @@ impl ConformanceDevice for ReferenceDevice {
     }
 }
 
-/// A small random network with weights that make it spike, and a batch for it; the same for the same seed.
+/// A small random network, weights with which it spikes, and a batch, determined by the seed.
 pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let init = Initialisation::Uniform { scale: 3.0 };
@@ -591,7 +591,7 @@ pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
     (network, weights, batch)
 }
 
-/// [`random`], with one or two convolutions as the first layers: all extents, strides, paddings and windows.
+/// [`random`] with one or two convolutions as the first layers, of random extents, strides, paddings and windows.
 pub(crate) fn random_conv(seed: u64) -> (Network, Weights, EventSet) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xc0);
     let (mut network, _, _) = random(seed);
@@ -627,7 +627,7 @@ pub(crate) fn random_conv(seed: u64) -> (Network, Weights, EventSet) {
         batch.push(spikes, label).expect("spikes lie inside");
     }
     let mut weights = Weights::init(&network, seed);
-    // More excitation than inhibition, so that a place with few events spikes, too.
+    // More excitation than inhibition, so that neurons with few input spikes spike, too.
     weights.layers.iter_mut().flat_map(|m| &mut m.data).for_each(|w| *w += 0.3 * w.abs());
     (network, weights, batch)
 }
@@ -641,7 +641,7 @@ pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSe
         layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][rng.random_range(0..2)];
         layer.reset = [Reset::Subtract, Reset::ToValue][rng.random_range(0..2)];
         layer.surrogate = Surrogate::ALL[rng.random_range(0..Surrogate::ALL.len())];
-        // So gentle that no sigmoid or Gaussian underflows inside of its band.
+        // So small that no sigmoid or Gaussian surrogate underflows where entries are active.
         layer.beta = rng.random_range(0.5..6.0);
         layer.surrogate_scale = [1.0, 0.3][rng.random_range(0..2)];
         layer.b_th = [0.2, 0.5, 1.5][rng.random_range(0..3)];
@@ -666,7 +666,7 @@ pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSe
     };
     let mut weights = Weights::init(&network, seed);
     for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
-        // More excitation than inhibition, so that layers far up spike, too.
+        // More excitation than inhibition, so that later layers spike, too.
         matrix.data.iter_mut().for_each(|w| *w += 0.2 * w.abs());
         let biases = if bias { matrix.cols } else { 0 };
         let begin = matrix.data.len() - biases;
@@ -679,7 +679,7 @@ pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSe
 mod tests {
     use super::*;
 
-    /// The loss is smooth in the readout's weights (but for ties), so its gradient can be had by differences.
+    /// The loss is a smooth function of the readout's weights (except at ties), so finite differences give its gradient.
     #[test]
     fn readout_gradient_is_the_slope_of_the_loss() {
         let mut largest: f64 = 0.0;

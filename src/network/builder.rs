@@ -1,9 +1,9 @@
-//! A network built step by step.
+//! Builder for networks.
 
 use super::{Loss, Network, Readout, Regulariser, SpikingLayer};
 use crate::error::{Error, Result};
 
-/// A network in the making, from [`Network::new`]. Layers are added from the input up.
+/// Builds a network; created by [`Network::new`]. Layers are added in order from the input.
 ///
 /// ```
 /// use spikegrad::network::{Network, Readout, SpikingLayer, Surrogate};
@@ -40,7 +40,7 @@ impl NetworkBuilder {
         }
     }
 
-    /// Sets the length of a time step, ms; 1 if it is not set.
+    /// Sets the length of a time step, ms. Default: 1.
     pub fn dt_ms(self, dt_ms: f64) -> Self {
         NetworkBuilder { dt_ms, ..self }
     }
@@ -51,25 +51,25 @@ impl NetworkBuilder {
         self
     }
 
-    /// Sets the last layer.
+    /// Sets the readout. Required.
     pub fn readout(self, readout: impl Into<Readout>) -> Self {
         NetworkBuilder { readout: Some(readout.into()), ..self }
     }
 
-    /// Sets the task's loss; cross entropy if it is not set.
+    /// Sets the task's loss. Default: cross entropy.
     pub fn loss(self, loss: Loss) -> Self {
         NetworkBuilder { loss, ..self }
     }
 
-    /// Sets the activity regularisers; none if they are not set.
+    /// Sets the activity regularisers. Default: none.
     pub fn regulariser(self, regulariser: Regulariser) -> Self {
         NetworkBuilder { regulariser, ..self }
     }
 
-    /// The network.
+    /// Builds and checks the network.
     ///
     /// # Errors
-    /// What [`Network::check`] refuses, and [`Error::Config`] without a readout.
+    /// As [`Network::check`], and [`Error::Config`] without a readout.
     pub fn build(self) -> Result<Network> {
         let NetworkBuilder { inputs, time_steps, dt_ms, hidden, readout, loss, regulariser } = self;
         let readout =

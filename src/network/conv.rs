@@ -1,50 +1,50 @@
-//! How a hidden layer is connected to the one below: fully, or as a convolution with a max pool over its spikes.
+//! How a hidden layer is connected to the layer below: fully, or as a convolution with max pooling of its spikes.
 
 use super::{MAX_EXTENT, Network};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How a hidden layer is connected to the one below.
+/// How a hidden layer is connected to the layer below.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Connection {
-    /// Every neuron to every one below.
+    /// Fully connected.
     #[default]
     Linear,
-    /// As a convolution.
+    /// Convolution and max pooling.
     Conv(Convolution),
 }
 
-/// A convolution (cross-correlation without bias, square kernel) and the max pool over its spikes.
+/// A convolution (cross-correlation without bias, square kernel) followed by max pooling of its spikes.
 ///
-/// The layer below is read as maps (channel, row, column), flattened in that order; the convolution's neurons are maps
-/// (filter, row, column), flattened too. They are ordinary LIF neurons, regularised one by one. What the layer above sees
-/// is pooled: a spike wherever one of the window spikes in that step, windows of `pool` × `pool`, as far apart, odd rests
-/// dropped. The gradient of a pooled spike goes to the first of its window that spikes, row by row; where none does, to
-/// the window's first.
+/// The input consists of maps (channel, row, column), flattened in that order; the convolution's neurons are maps (filter,
+/// row, column), flattened likewise. Each neuron is an ordinary spiking neuron, and regularisers count it before pooling.
+/// The layer above sees pooled spikes: in each time step, a window of `pool` × `pool` neurons spikes if any of its neurons
+/// does. Windows do not overlap; rows and columns that do not fill a window are dropped. The gradient of a pooled spike
+/// goes to the first neuron of the window that spikes, in row-major order, or to its first neuron if none spikes.
 ///
-/// Its weights are a matrix [`channels · kernel²`, `filters`] with rows in the order (channel, row, column) of the
-/// kernel: the transpose of PyTorch's [filters, channels, kernel, kernel].
+/// The weights are a matrix [`channels · kernel²`, `filters`] with rows in the order (channel, row, column) of the
+/// kernel, i.e. the transpose of PyTorch's [filters, channels, kernel, kernel].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Convolution {
-    /// Maps below.
+    /// Number of input maps.
     pub channels: usize,
-    /// Rows of each map below.
+    /// Rows of each input map.
     pub height: usize,
-    /// Columns of each map below.
+    /// Columns of each input map.
     pub width: usize,
-    /// Maps of the convolution.
+    /// Number of output maps.
     pub filters: usize,
     /// Rows and columns of the kernel.
     pub kernel: usize,
-    /// Step from one place of the kernel to the next.
+    /// Distance between neighbouring kernel positions.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Rows and columns of zeros on each side; smaller than the kernel.
+    /// Rows and columns of zeros added on each side; must be smaller than the kernel.
     #[serde(default)]
     pub padding: usize,
-    /// Rows and columns of a pooling window; 1 pools nothing.
+    /// Rows and columns of a pooling window; 1 disables pooling.
     #[serde(default = "one")]
     pub pool: usize,
 }
@@ -59,43 +59,43 @@ impl Convolution {
         room.checked_sub(self.kernel).map_or(0, |room| (room / self.stride.max(1)).saturating_add(1))
     }
 
-    /// Rows of a map of the convolution, before pooling.
+    /// Rows of an output map before pooling.
     pub fn rows(&self) -> usize {
         self.places(self.height)
     }
 
-    /// Columns of a map of the convolution, before pooling.
+    /// Columns of an output map before pooling.
     pub fn columns(&self) -> usize {
         self.places(self.width)
     }
 
-    /// Places of the kernel: the neurons of one map.
+    /// Neurons of one output map before pooling.
     pub fn pixels(&self) -> usize {
         self.rows().saturating_mul(self.columns())
     }
 
-    /// Rows and columns of a pooled map.
+    /// Rows and columns of an output map after pooling.
     pub fn pooled(&self) -> (usize, usize) {
         (self.rows() / self.pool.max(1), self.columns() / self.pool.max(1))
     }
 
-    /// Neurons that it reads: those of the layer below.
+    /// Number of input neurons.
     pub fn inputs(&self) -> usize {
         self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }
 
-    /// Neurons that it has.
+    /// Number of neurons, before pooling.
     pub fn neurons(&self) -> usize {
         self.filters.saturating_mul(self.pixels())
     }
 
-    /// Pooled neurons, which the layer above reads.
+    /// Number of pooled neurons, the input of the layer above.
     pub fn outputs(&self) -> usize {
         let (rows, columns) = self.pooled();
         self.filters.saturating_mul(rows).saturating_mul(columns)
     }
 
-    /// The pooled neuron of neuron `j`'s window; `None` for the odd rests.
+    /// Index of the pooling window of neuron `j`; `None` if it is in a dropped row or column.
     pub fn output_of(&self, j: usize) -> Option<usize> {
         let (map, pixel) = (j / self.pixels().max(1), j % self.pixels().max(1));
         let (rows, columns) = self.pooled();
@@ -103,12 +103,12 @@ impl Convolution {
         (row < rows && column < columns).then(|| (map * rows + row) * columns + column)
     }
 
-    /// Presynaptic neurons of each neuron, those in the padding included: rows of the weight matrix.
+    /// Inputs of each neuron, including padding: the rows of the weight matrix.
     pub fn patch(&self) -> usize {
         self.channels.saturating_mul(self.kernel).saturating_mul(self.kernel)
     }
 
-    /// Most neurons of a map that read one neuron below: events of a pixel's patch that an event becomes.
+    /// Maximum number of neurons of one output map that an input neuron is connected to.
     pub fn readers(&self) -> usize {
         let along = self.kernel.div_ceil(self.stride.max(1));
         along.saturating_mul(along).min(self.pixels())
@@ -119,7 +119,8 @@ impl Convolution {
         [self.filters, self.channels, self.kernel, self.kernel]
     }
 
-    /// Says which number cannot work. `name` is the layer's, `below` the neurons below, `neurons` what the layer says to have.
+    /// Checks the numbers. `name` is the layer's name, `below` the neurons of the layer below, `neurons` the number of
+    /// neurons given for the layer.
     pub(super) fn check(&self, name: &str, below: usize, neurons: usize) -> Result<()> {
         let misfit = |field: &str, value: usize, want: String| {
             Err(Error::field(format!("{name}.connection.{field}"), value, want))

@@ -1,15 +1,15 @@
-//! How weights begin.
+//! Weight initialisation.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How weights begin.
+/// Distribution of initial weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Initialisation {
     /// Uniform on ±`scale`/√N_in (N-MNIST and SHD in the paper, with scale 1).
     Uniform {
-        /// Half the width, times √N_in.
+        /// Half width of the interval, times √N_in.
         scale: f64,
     },
     /// Normal with σ = `scale` (1 - α)/√N_in (Fashion-MNIST in the paper, with scale 20).
@@ -20,7 +20,7 @@ pub enum Initialisation {
 }
 
 impl Initialisation {
-    /// Says what cannot work about it. `name` is the field's.
+    /// Checks the scale. `name` is the field's name.
     pub(super) fn check(self, name: &str) -> Result<()> {
         let (Initialisation::Uniform { scale } | Initialisation::Normal { scale }) = self;
         match scale.is_finite() && scale > 0.0 {

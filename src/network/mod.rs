@@ -1,16 +1,16 @@
-//! What a network *is*: spiking layers, a readout, a loss. No device and no file.
+//! Description of a network: spiking layers, readout and loss, independent of devices and files.
 //!
-//! These are descriptions, with the constants as their users know them (milliseconds, thresholds). What the kernels use is
-//! derived in one place: [`SpikingLayer::constants`] and [`Integrator::alpha`].
+//! Constants are in the units of users (time constants in ms). [`SpikingLayer::constants`] and [`Integrator::alpha`]
+//! derive those of the kernels.
 //!
 //! | file | what it describes |
 //! |---|---|
 //! | `spiking.rs` | a spiking layer: cell, reset, constants |
 //! | `surrogate.rs` | the surrogate gradients |
-//! | `conv.rs` | how a layer is connected to the one below: fully, or as a convolution |
-//! | `readout.rs` | the last layer, and how it becomes logits |
-//! | `loss.rs` | the task's loss, the activity regularisers |
-//! | `init.rs` | how weights begin |
+//! | `conv.rs` | connection to the layer below: full, or a convolution |
+//! | `readout.rs` | the last layer and the logits |
+//! | `loss.rs` | the task's loss and the activity regularisers |
+//! | `init.rs` | weight initialisation |
 //! | `builder.rs` | [`Network::new`]: defaults and checks |
 
 mod builder;
@@ -32,13 +32,13 @@ pub use readout::{Integrator, Logits, Readout, ReadoutGain};
 pub use spiking::{Cell, CellConstants, Reset, SpikingLayer};
 pub use surrogate::Surrogate;
 
-/// Most weights in a network: four copies of them (weights, gradient, two moments) then take 16 GiB.
+/// Maximum number of weights. Four copies (weights, gradient, two moments) then take 16 GiB.
 pub const MAX_WEIGHTS: usize = 1 << 30;
-/// Most hidden layers.
+/// Maximum number of hidden layers.
 pub const MAX_LAYERS: usize = 1024;
-/// Most neurons in a layer, and most time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
+/// Maximum number of neurons per layer and of time steps: an [`Event`](crate::events::Event) holds both in 32 bits.
 pub const MAX_EXTENT: usize = 1 << 16;
-/// Most time steps × neurons of a layer: devices count the spikes of up to eight samples in 32 bits.
+/// Maximum of time steps × neurons of a layer: devices count the spikes of up to eight samples in 32 bits.
 pub const MAX_SLOTS: usize = 1 << 28;
 
 /// A spiking network: `inputs` → hidden spiking layers → readout.
@@ -65,13 +65,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// Begins a network; [`NetworkBuilder`] has an example.
+    /// A builder for a network; see [`NetworkBuilder`] for an example.
     #[allow(clippy::new_ret_no_self)]
     pub fn new(inputs: usize, time_steps: usize) -> NetworkBuilder {
         NetworkBuilder::new(inputs, time_steps)
     }
 
-    /// The layers that spike: the hidden ones and, behind them, a readout that counts spikes.
+    /// The spiking layers: the hidden layers, then a readout that counts spikes.
     pub fn spiking(&self) -> impl DoubleEndedIterator<Item = &SpikingLayer> + Clone {
         let last = match &self.readout {
             Readout::Integrator(_) => None,
@@ -80,17 +80,17 @@ impl Network {
         self.hidden.iter().chain(last)
     }
 
-    /// Spiking layer `l`, if there are so many.
+    /// Spiking layer `l`, if it exists.
     pub fn spiking_layer(&self, l: usize) -> Option<&SpikingLayer> {
         self.spiking().nth(l)
     }
 
-    /// What the configuration calls layer `l`: `hidden[0]`, or `readout` behind the hidden ones.
+    /// The name of spiking layer `l` in configurations: `hidden[0]`, or `readout` after the hidden layers.
     pub fn layer_name(&self, l: usize) -> String {
         if l < self.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
     }
 
-    /// The readout's integrators, unless it counts spikes.
+    /// The readout's integrators; `None` if it counts spikes.
     pub fn integrator(&self) -> Option<&Integrator> {
         match &self.readout {
             Readout::Integrator(readout) => Some(readout),
@@ -98,7 +98,7 @@ impl Network {
         }
     }
 
-    /// The readout's integrators, to change.
+    /// Mutable access to the readout's integrators; `None` if it counts spikes.
     pub fn integrator_mut(&mut self) -> Option<&mut Integrator> {
         match &mut self.readout {
             Readout::Integrator(readout) => Some(readout),
@@ -106,23 +106,23 @@ impl Network {
         }
     }
 
-    /// Output classes, C.
+    /// Number of classes, C.
     pub fn classes(&self) -> usize {
         self.readout.classes()
     }
 
-    /// Layers that have weights: the hidden ones and the readout.
+    /// Number of layers with weights: the hidden layers and the readout.
     pub fn weight_layers(&self) -> usize {
         self.hidden.len() + 1
     }
 
-    /// Neurons of the input, of every hidden layer and of the readout.
+    /// Number of neurons of the input, of each hidden layer and of the readout.
     pub fn sizes(&self) -> Vec<usize> {
         let hidden = self.hidden.iter().map(|layer| layer.neurons);
         std::iter::once(self.inputs).chain(hidden).chain([self.classes()]).collect()
     }
 
-    /// What every weight layer reads, the readout's last: the input, then each hidden layer, pooled where it pools.
+    /// Number of inputs of each weight layer, the readout's last. Convolutions below count after pooling.
     pub fn fan_in(&self) -> Vec<usize> {
         std::iter::once(self.inputs).chain(self.hidden.iter().map(SpikingLayer::outputs)).collect()
     }
@@ -132,9 +132,9 @@ impl Network {
         self.hidden.iter().map(|layer| layer.bias).chain([self.readout.bias()]).collect()
     }
 
-    /// (rows, columns) of every weight matrix, the readout's last: (N_in, N_out), of a convolution
-    /// (channels · kernel², filters). A layer with biases has one row more, the last: the weights of an input that spikes at
-    /// every time step.
+    /// (rows, columns) of each weight matrix, the readout's last: (N_in, N_out), or (channels · kernel², filters) for a
+    /// convolution. The biases of a layer are an additional last row: the weights of an input that spikes at every time
+    /// step.
     pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
         let columns = self.hidden.iter().map(|layer| (layer.conv(), layer.neurons));
         let shape = |((below, bias), (conv, neurons)): ((usize, bool), (Option<&Convolution>, usize))| match conv {
@@ -145,8 +145,8 @@ impl Network {
         below.zip(columns.chain([(None, self.classes())])).map(shape).collect()
     }
 
-    /// Extents of every weight tensor in files, without biases: [N_in, N_out], of a convolution
-    /// [filters, channels, kernel, kernel].
+    /// Extents of each weight tensor in files, without biases: [N_in, N_out], or [filters, channels, kernel, kernel] for
+    /// a convolution.
     pub fn weight_extents(&self) -> Vec<Vec<usize>> {
         let convs = self.hidden.iter().map(SpikingLayer::conv).chain([None]);
         let columns = self.sizes().into_iter().skip(1);
@@ -157,8 +157,8 @@ impl Network {
         self.fan_in().into_iter().zip(columns).zip(convs).map(extents).collect()
     }
 
-    /// Whether weight layer `l` can be dense within a sparse step: no convolution, no biases, and no readout that counts
-    /// spikes.
+    /// Whether weight layer `l` can be dense within a sparse step. Convolutions, layers with biases and readouts that
+    /// count spikes cannot.
     pub fn can_be_dense(&self, l: usize) -> bool {
         match self.hidden.get(l) {
             Some(layer) => layer.conv().is_none() && !layer.bias,
@@ -166,7 +166,8 @@ impl Network {
         }
     }
 
-    /// The first thing that the paper's network does not have, by name: what the methods `dense` and `reference` refuse.
+    /// The first property that the paper's networks do not have, which the methods `dense` and `reference` do not
+    /// support, as `field = value`; `None` if there is none.
     pub fn beyond_paper(&self) -> Option<String> {
         let layers = self.hidden.iter().enumerate();
         if let Some(what) =
@@ -183,11 +184,11 @@ impl Network {
         }
     }
 
-    /// Sets the widths of the hidden layers, but for convolutions, which stay and are not counted; new layers copy the
-    /// constants of the last.
+    /// Sets the widths of the hidden layers other than convolutions, which are kept. Additional layers copy the constants
+    /// of the last hidden layer.
     ///
     /// # Errors
-    /// Widths that cannot work, or no layer to copy.
+    /// Invalid widths, or no hidden layer to copy from.
     pub fn set_hidden(&mut self, widths: &[usize]) -> Result<()> {
         let linear = |layer: &SpikingLayer| SpikingLayer { connection: Connection::Linear, ..layer.clone() };
         let Some(last) = self.hidden.last().map(linear) else {
@@ -209,17 +210,17 @@ impl Network {
         self.check()
     }
 
-    /// Says which number of the description cannot work, and why.
+    /// Checks the network.
     ///
     /// # Errors
-    /// [`Error::Field`], or [`Error::Config`] where several numbers do not fit together.
+    /// [`Error::Field`] for an invalid value, [`Error::Config`] if several values contradict each other.
     pub fn check(&self) -> Result<()> {
         extent("inputs", self.inputs)?;
         extent("time_steps", self.time_steps)?;
         number("dt_ms", self.dt_ms, self.dt_ms.is_finite() && self.dt_ms > 0.0, "a positive number")?;
         if self.hidden.len() > MAX_LAYERS {
             let n = self.hidden.len();
-            return Err(Error::Config(format!("hidden has {n} layers: must be {MAX_LAYERS} at most")));
+            return Err(Error::Config(format!("hidden has {n} layers: must be at most {MAX_LAYERS}")));
         }
         for (l, layer) in self.hidden.iter().enumerate() {
             let name = format!("hidden[{l}]");
@@ -238,7 +239,7 @@ impl Network {
             if slots > MAX_SLOTS {
                 let name = l.checked_sub(1).map_or("inputs".into(), |l| format!("layer {l}"));
                 return Err(Error::Config(format!(
-                    "time_steps = {} times the {neurons} neurons of {name} are {slots}: must be at most {MAX_SLOTS}",
+                    "time_steps = {} times the {neurons} neurons of {name} is {slots}: must be at most {MAX_SLOTS}",
                     self.time_steps
                 )));
             }
@@ -254,7 +255,7 @@ impl Network {
     }
 }
 
-/// Refuses an extent that no device can hold.
+/// Checks an extent.
 fn extent(name: &str, value: usize) -> Result<()> {
     match value {
         1..=MAX_EXTENT => Ok(()),
@@ -262,7 +263,7 @@ fn extent(name: &str, value: usize) -> Result<()> {
     }
 }
 
-/// Refuses a number that does not fit.
+/// Returns an [`Error::Field`] unless `fits`.
 fn number(name: &str, value: f64, fits: bool, want: &str) -> Result<()> {
     match fits && !value.is_nan() {
         true => Ok(()),

@@ -1,17 +1,17 @@
-//! The last layer, and how it becomes logits.
+//! The last layer and the logits.
 
 use super::{Cell, Connection, Initialisation, Reset, SpikingLayer, Surrogate, number};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The last layer: its outputs are the logits, one a class.
+/// The last layer, with one neuron and one logit per class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
+#[serde(try_from = "ReadoutFields", into = "ReadoutFields")]
 #[non_exhaustive]
 pub enum Readout {
     /// Leaky integrators, which neither spike nor reset.
     Integrator(Integrator),
-    /// A spiking layer; a class's logit is the number of its neuron's spikes. The activity regularisers leave it out.
+    /// A spiking layer. The logits are the neurons' spike counts. The activity regularisers do not apply to it.
     SpikeCount(SpikingLayer),
 }
 
@@ -19,17 +19,17 @@ pub enum Readout {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Integrator {
-    /// Output classes, C.
+    /// Number of classes, C.
     pub classes: usize,
     /// Membrane time constant τ_r, ms.
     pub tau_ms: f64,
-    /// Factor on the input current, the bias included.
+    /// Factor on the input current, including the bias.
     pub gain: ReadoutGain,
-    /// How potentials over time become logits.
+    /// How the logits follow from the potentials.
     pub logits: Logits,
     /// Whether each class has a bias.
     pub bias: bool,
-    /// How the layer's weights begin. Biases begin at 0.
+    /// Distribution of initial weights. Initial biases are 0.
     pub init: Initialisation,
 }
 
@@ -43,11 +43,11 @@ pub enum ReadoutGain {
     OneMinusAlpha,
 }
 
-/// How an integrator's potentials over time become logits.
+/// How a logit follows from an integrator's potentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Logits {
-    /// The maximum over t = 0..T-1, the first time on ties.
+    /// The maximum over t = 0..T-1. On ties, the gradient goes to the first time.
     Max,
     /// The sum over t = 0..T-1.
     Sum,
@@ -88,12 +88,12 @@ impl Readout {
         Integrator { logits: Logits::Last, ..Self::max(classes) }
     }
 
-    /// The counts of a spiking layer's spikes, a neuron for each class.
+    /// Logits are the spike counts of `layer`, which has one neuron per class.
     pub fn spike_count(layer: SpikingLayer) -> Self {
         Readout::SpikeCount(layer)
     }
 
-    /// Output classes, C.
+    /// Number of classes, C.
     pub fn classes(&self) -> usize {
         match self {
             Readout::Integrator(readout) => readout.classes,
@@ -109,7 +109,7 @@ impl Readout {
         }
     }
 
-    /// How the layer's weights begin.
+    /// Distribution of initial weights.
     pub fn init(&self) -> Initialisation {
         match self {
             Readout::Integrator(readout) => readout.init,
@@ -117,7 +117,7 @@ impl Readout {
         }
     }
 
-    /// Says which number cannot work. `name` is the layer's.
+    /// Checks the layer. `name` is its name in errors.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         match self {
             Readout::Integrator(readout) => {
@@ -162,7 +162,7 @@ impl Integrator {
         Integrator { bias: true, ..self }
     }
 
-    /// Sets how the weights begin.
+    /// Sets the distribution of initial weights.
     pub fn init(self, init: Initialisation) -> Self {
         Integrator { init, ..self }
     }
@@ -181,22 +181,22 @@ impl Integrator {
     }
 }
 
-/// Which kind of readout a file means.
+/// The field `kind` of a readout in files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum ReadoutKind {
     #[default]
     Integrator,
     SpikeCount,
 }
 
-/// A readout as it stands in files: the fields of either kind, `kind` first. Files of earlier versions have none, and mean
+/// Representation of a readout in files: the fields of both kinds. Files of earlier versions have no `kind`, which means
 /// integrators.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct ReadoutFields {
     #[serde(default)]
-    kind: Kind,
+    kind: ReadoutKind,
     classes: usize,
     tau_ms: f64,
     init: Option<Initialisation>,
@@ -215,10 +215,10 @@ struct Fields {
     b_th: Option<f64>,
 }
 
-impl TryFrom<Fields> for Readout {
+impl TryFrom<ReadoutFields> for Readout {
     type Error = String;
 
-    fn try_from(f: Fields) -> std::result::Result<Self, String> {
+    fn try_from(f: ReadoutFields) -> std::result::Result<Self, String> {
         let spiking = [
             ("cell", f.cell.is_some()),
             ("v_th", f.v_th.is_some()),
@@ -232,11 +232,11 @@ impl TryFrom<Fields> for Readout {
         ];
         let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
         let others = |fields: &[(&str, bool)], kind: &str| match fields.iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(format!("`{name}` is no field of a readout of kind `{kind}`")),
+            Some((name, _)) => Err(format!("a readout of kind `{kind}` has no field `{name}`")),
             None => Ok(()),
         };
         match f.kind {
-            Kind::Integrator => {
+            ReadoutKind::Integrator => {
                 others(&spiking, "integrator")?;
                 let usual = Readout::max(f.classes);
                 Ok(Readout::Integrator(Integrator {
@@ -248,7 +248,7 @@ impl TryFrom<Fields> for Readout {
                     ..usual
                 }))
             }
-            Kind::SpikeCount => {
+            ReadoutKind::SpikeCount => {
                 others(&integrating, "spike_count")?;
                 let usual = SpikingLayer::lif(f.classes);
                 Ok(Readout::SpikeCount(SpikingLayer {
@@ -271,18 +271,20 @@ impl TryFrom<Fields> for Readout {
     }
 }
 
-impl From<Readout> for Fields {
+impl From<Readout> for ReadoutFields {
     fn from(readout: Readout) -> Self {
-        let common = Fields {
+        let common = ReadoutFields {
             classes: readout.classes(),
             bias: readout.bias(),
             init: Some(readout.init()),
-            ..Fields::default()
+            ..ReadoutFields::default()
         };
         match readout {
-            Readout::Integrator(r) => Fields { tau_ms: r.tau_ms, gain: Some(r.gain), logits: Some(r.logits), ..common },
-            Readout::SpikeCount(layer) => Fields {
-                kind: Kind::SpikeCount,
+            Readout::Integrator(r) => {
+                ReadoutFields { tau_ms: r.tau_ms, gain: Some(r.gain), logits: Some(r.logits), ..common }
+            }
+            Readout::SpikeCount(layer) => ReadoutFields {
+                kind: ReadoutKind::SpikeCount,
                 tau_ms: layer.tau_ms,
                 cell: Some(layer.cell),
                 v_th: Some(layer.v_th),
@@ -318,8 +320,8 @@ mod tests {
             "classes = 10\ntau_ms = 10.0\ngain = 'one'\nlogits = 'max'\ninit = { kind = 'uniform', scale = 1.0 }\n";
         assert_eq!(toml::from_str::<Readout>(old).unwrap().classes(), 10);
         let error = |text: &str| toml::from_str::<Readout>(text).unwrap_err().to_string();
-        assert!(error(&format!("{old}v_th = 1.0")).contains("`v_th` is no field of a readout of kind `integrator`"));
-        assert!(error(&format!("kind = 'spike_count'\n{old}")).contains("`gain` is no field"));
+        assert!(error(&format!("{old}v_th = 1.0")).contains("a readout of kind `integrator` has no field `v_th`"));
+        assert!(error(&format!("kind = 'spike_count'\n{old}")).contains("has no field `gain`"));
         assert_eq!(toml::from_str::<Readout>("classes = 3\ntau_ms = 10.0").unwrap(), Readout::max(3).into());
     }
 }

@@ -1,4 +1,4 @@
-//! Spiking layers: cell, reset, surrogate, and the constants that the kernels derive from them.
+//! Spiking layers, and the constants that kernels use.
 
 use super::{Connection, Convolution, Initialisation, Surrogate, extent, number};
 use crate::error::{Error, Result};
@@ -19,20 +19,20 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpikingLayer {
-    /// Neurons, N; of a convolution all of its maps', before pooling.
+    /// Number of neurons, N. For a convolution, those of all maps before pooling.
     pub neurons: usize,
-    /// What a neuron integrates.
+    /// The neuron model.
     #[serde(default)]
     pub cell: Cell,
     /// Membrane time constant τ, ms.
     pub tau_ms: f64,
-    /// Threshold: a neuron spikes where V > V_th, strictly.
+    /// Threshold: a neuron spikes if V > V_th, strictly.
     pub v_th: f64,
-    /// Reset potential: [`Reset`] says how a spike leads there.
+    /// Reset potential V_r, see [`Reset`].
     pub v_r: f64,
-    /// Resting potential, towards which V decays. V starts at 0, not here.
+    /// Resting potential V_rest, towards which V decays. The initial potential is 0 regardless.
     pub v_rest: f64,
-    /// What a spike does to the potential in the next step.
+    /// How a spike resets the potential.
     #[serde(default)]
     pub reset: Reset,
     /// Shape of the surrogate gradient.
@@ -48,9 +48,9 @@ pub struct SpikingLayer {
     /// Whether each neuron has a bias, which is added to its drive at every time step.
     #[serde(default)]
     pub bias: bool,
-    /// How the layer's weights begin. Biases begin at 0.
+    /// Distribution of initial weights. Initial biases are 0.
     pub init: Initialisation,
-    /// How it is connected to the layer below.
+    /// Connection to the layer below.
     #[serde(default)]
     pub connection: Connection,
 }
@@ -59,34 +59,34 @@ fn one() -> f64 {
     1.0
 }
 
-/// What a neuron integrates.
+/// Neuron model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Cell {
-    /// Leaky integrate-and-fire: input spikes step the potential.
+    /// Leaky integrate-and-fire (LIF): input spikes add to the potential.
     #[default]
     Lif,
-    /// Current-based LIF: input spikes step a current, which decays and flows into the potential.
+    /// Current-based LIF: input spikes add to a current, which decays and drives the potential.
     CubaLif {
         /// Time constant of the current τ_syn, ms.
         tau_syn_ms: f64,
     },
 }
 
-/// What a spike does to the neuron's own potential in the next step. No gradient flows through it.
+/// How a spike resets the neuron's potential in the next time step. No gradient flows through the reset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reset {
     /// Subtracts V_th - V_r.
     #[default]
     Subtract,
-    /// Sets the potential to V_r before it decays. The current of a `cuba_lif` cell stays.
+    /// Sets the potential to V_r before it decays. The current of a `cuba_lif` cell is not reset.
     ToValue,
 }
 
 impl SpikingLayer {
-    /// `neurons` LIF neurons: τ = 10 ms, V_th = 1, V_r = V_rest = 0, the paper's surrogate with β = 10 and B_th = 0.2, no
-    /// bias, normal initial weights. The methods below change what is to be different.
+    /// `neurons` LIF neurons with the defaults τ = 10 ms, V_th = 1, V_r = V_rest = 0, the paper's surrogate with β = 10
+    /// and B_th = 0.2, no bias, normal initial weights. The methods below change these.
     pub fn lif(neurons: usize) -> Self {
         SpikingLayer {
             neurons,
@@ -101,7 +101,7 @@ impl SpikingLayer {
             surrogate_scale: 1.0,
             b_th: 0.2,
             bias: false,
-            // As wide as the paper's for Fashion-MNIST: with ten times narrower ones small networks are silent and learn nothing.
+            // The paper's scale for Fashion-MNIST. With a tenth of it, small networks do not spike and cannot learn.
             init: Initialisation::Normal { scale: 20.0 },
             connection: Connection::Linear,
         }
@@ -112,7 +112,7 @@ impl SpikingLayer {
         SpikingLayer { cell: Cell::CubaLif { tau_syn_ms }, ..Self::lif(neurons) }
     }
 
-    /// The LIF neurons of a convolution, with the constants of [`lif`](Self::lif).
+    /// A convolution of LIF neurons with the defaults of [`lif`](Self::lif).
     pub fn convolution(shape: Convolution) -> Self {
         SpikingLayer { connection: Connection::Conv(shape), ..Self::lif(shape.neurons()) }
     }
@@ -137,7 +137,7 @@ impl SpikingLayer {
         SpikingLayer { v_rest, ..self }
     }
 
-    /// Sets what a spike does to the potential.
+    /// Sets the reset.
     pub fn reset(self, reset: Reset) -> Self {
         SpikingLayer { reset, ..self }
     }
@@ -162,12 +162,12 @@ impl SpikingLayer {
         SpikingLayer { bias: true, ..self }
     }
 
-    /// Sets how the weights begin.
+    /// Sets the distribution of initial weights.
     pub fn init(self, init: Initialisation) -> Self {
         SpikingLayer { init, ..self }
     }
 
-    /// The convolution that the layer is, if it is one.
+    /// The layer's convolution, if it is one.
     pub fn conv(&self) -> Option<&Convolution> {
         match &self.connection {
             Connection::Linear => None,
@@ -175,13 +175,13 @@ impl SpikingLayer {
         }
     }
 
-    /// Neurons that the layer above sees: of a convolution the pooled ones.
+    /// Number of inputs that the layer is for the layer above. For a convolution, the pooled neurons.
     pub fn outputs(&self) -> usize {
         self.conv().map_or(self.neurons, Convolution::outputs)
     }
 
-    /// The neuron that the layer above sees in place of neuron `j`: itself, or its pooling window; `None` outside of all
-    /// windows.
+    /// Index of neuron `j` as seen by the layer above: `j` itself, or its pooling window for a convolution; `None` if it
+    /// is in no window.
     pub fn output_of(&self, j: usize) -> Option<usize> {
         self.conv().map_or(Some(j), |conv| conv.output_of(j))
     }
@@ -191,7 +191,7 @@ impl SpikingLayer {
         (-dt_ms / self.tau_ms).exp()
     }
 
-    /// The constants as the kernels use them.
+    /// The constants that kernels use.
     pub fn constants(&self, dt_ms: f64) -> CellConstants {
         let alpha = self.alpha(dt_ms);
         let to_value = self.reset == Reset::ToValue;
@@ -213,7 +213,7 @@ impl SpikingLayer {
         }
     }
 
-    /// Says which number cannot work. `name` is the layer's.
+    /// Checks the layer. `name` is its name in errors.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         let field = |field: &str| format!("{name}.{field}");
         let finite = |value: f64| (value as f32).is_finite();
@@ -226,7 +226,7 @@ impl SpikingLayer {
             number(&field(name), value, finite(value), "a finite 32-bit number")?;
         }
         match self.surrogate {
-            // With β = 0 it is 1 everywhere.
+            // β = 0 is valid: g(V) is 1 everywhere.
             Surrogate::FastSigmoid => {
                 number(&field("beta"), self.beta, self.beta >= 0.0 && finite(self.beta), "0 or more")?
             }
@@ -241,12 +241,12 @@ impl SpikingLayer {
         let reset = self.v_th as f32 - self.v_r as f32;
         number(&field("v_th - v_r"), reset.into(), reset.is_finite(), "a finite 32-bit number")?;
         if self.bias && self.conv().is_some() {
-            return Err(Error::Config(format!("{name}.bias = true: a convolution has no bias in this version")));
+            return Err(Error::Config(format!("{name}.bias = true: biases of convolutions are not supported")));
         }
         self.init.check(&field("init"))
     }
 
-    /// The first thing that the paper's network does not have: a field and its value.
+    /// The first property that the paper's layers do not have, as `field = value`.
     pub fn beyond_paper(&self) -> Option<String> {
         match self {
             SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell = cuba_lif".into()),
@@ -263,22 +263,22 @@ impl SpikingLayer {
     }
 }
 
-/// The constants of a spiking layer as the kernels use them: V\[t+1\] = α V~\[t\] + leak - kick + drive or current.
+/// The constants of a spiking layer that kernels use: V\[t+1\] = α V~\[t\] + leak - kick + drive or current.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CellConstants {
     /// α = exp(-Δt/τ).
     pub alpha: f32,
-    /// s = exp(-Δt/τ_syn) of a `cuba_lif` cell; `None` of a `lif` cell.
+    /// s = exp(-Δt/τ_syn) of a `cuba_lif` cell; `None` for a `lif` cell.
     pub synapse: Option<f32>,
     /// (1 - α) V_rest.
     pub leak: f32,
     /// Threshold.
     pub v_th: f32,
-    /// Reset potential, which a spike sets V~ to with `to_value`.
+    /// Reset potential, to which a spike sets V~ with `to_value`.
     pub v_r: f32,
     /// V_th - V_r, subtracted in the step after a spike; 0 with `to_value`.
     pub kick: f32,
-    /// Whether a spike sets the potential.
+    /// Whether the reset is `to_value`.
     pub to_value: bool,
     /// Shape of the surrogate gradient.
     pub surrogate: Surrogate,
@@ -286,8 +286,8 @@ pub struct CellConstants {
     pub beta: f32,
     /// Factor on the surrogate gradient.
     pub surrogate_scale: f32,
-    /// An entry is active where |V - V_th| < band: B_th, or where the surrogate's shape ends before. An infinite one
-    /// becomes `f32::MAX`, because WGSL assumes no infinities.
+    /// An entry is active if |V - V_th| < band, the smaller of B_th and the surrogate's [`reach`](Surrogate::reach).
+    /// Infinity becomes `f32::MAX`, because WGSL may assume that there are no infinities.
     pub band: f32,
 }
 
@@ -298,7 +298,7 @@ impl CellConstants {
         self.surrogate_scale * self.surrogate.gradient(self.beta, distance)
     }
 
-    /// The surrogate gradient g(V), or `None` where the entry is not active.
+    /// The surrogate gradient g(V); `None` if the entry is not active.
     #[inline(always)]
     pub fn surrogate_at(&self, v: f32) -> Option<f32> {
         let distance = (v - self.v_th).abs();

@@ -1,12 +1,12 @@
-//! The surrogate gradients: what takes the place of the derivative of a spike.
+//! Surrogate gradients, which replace the derivative of a spike with respect to the membrane potential.
 //!
-//! All are symmetric around the threshold, and all are masked: exactly 0 unless |V - V_th| < B_th. The mask is what keeps
-//! the backward pass sparse. `shaders/shared/surrogate.wgsl` is the twin of this file.
+//! All are symmetric around the threshold, and masked: exactly 0 unless |V - V_th| < B_th. The mask makes the backward
+//! pass sparse. `shaders/shared/surrogate.wgsl` implements the same functions.
 
 use serde::{Deserialize, Serialize};
 use std::f32::consts::{FRAC_PI_2, TAU};
 
-/// A shape of the surrogate gradient, of x = V - V_th and a slope β.
+/// Shape of the surrogate gradient as a function of x = V - V_th and the slope β.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surrogate {
@@ -26,7 +26,7 @@ pub enum Surrogate {
 }
 
 impl Surrogate {
-    /// All of them. The index of each is its number in shaders.
+    /// All shapes, ordered by their numbers in shaders.
     pub const ALL: [Surrogate; 6] = [
         Surrogate::FastSigmoid,
         Surrogate::Sigmoid,
@@ -36,13 +36,13 @@ impl Surrogate {
         Surrogate::Gaussian,
     ];
 
-    /// The surrogate gradient at `distance` = |V - V_th|, inside of its [`reach`](Self::reach).
+    /// The surrogate gradient at `distance` = |V - V_th|, which must be below [`reach`](Self::reach).
     #[inline(always)]
     pub fn gradient(self, beta: f32, distance: f32) -> f32 {
         let x = beta * distance;
         match self {
             Surrogate::FastSigmoid => 1.0 / ((x + 1.0) * (x + 1.0)),
-            // σ (1 - σ) without a difference of nearly equal numbers.
+            // σ (1 - σ) without subtracting nearly equal numbers.
             Surrogate::Sigmoid => {
                 let z = (-x).exp();
                 beta * z / ((1.0 + z) * (1.0 + z))
@@ -57,7 +57,7 @@ impl Surrogate {
         }
     }
 
-    /// The distance from the threshold from which on the shape itself is 0, whatever B_th; infinite for most.
+    /// The distance from the threshold at and beyond which the shape is 0; infinite for most shapes.
     pub fn reach(self, beta: f64) -> f64 {
         match self {
             Surrogate::Triangular | Surrogate::Rectangular => 1.0 / beta,

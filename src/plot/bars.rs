@@ -1,4 +1,4 @@
-//! Quantities side by side as horizontal bars, each with its number: times, bytes, kernels.
+//! Horizontal bar charts with a number for each bar.
 
 use super::{Area, Drawn, FRAME, INK, MUTED, draw, draw_title, fit, layer_colour, px, save, text, width, write};
 use crate::error::Result;
@@ -15,28 +15,28 @@ const BAR: f64 = 34.0;
 const GAP: f64 = 22.0;
 const FOOT: f64 = 30.0;
 const TEXT: f64 = 25.0;
-/// Most of the figure's width that names may take.
+/// Maximum width of names, in figure pixels.
 const NAMES: f64 = 460.0;
-/// Bars drawn at most; a figure stays one that a screen shows.
+/// Maximum number of bars, so that the figure fits on a screen.
 const MOST: usize = 120;
 
-/// What [`bars_png`] draws.
+/// Contents of a bar chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bars {
     /// Title of the figure.
     pub title: String,
-    /// What a bar is long for, with its unit.
+    /// The quantity that bars represent, with its unit.
     pub quantity: String,
-    /// Names of the bars that stand together in a group, each in its own colour.
+    /// Names of the bars of a group; each has its own colour.
     pub series: Vec<String>,
-    /// The groups from above: name, and a value of each series; `None` draws n/a.
+    /// The groups from top to bottom: name, and one value per series; `None` is shown as n/a.
     pub groups: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// Draws bars into a PNG file, 1600 pixels wide and as high as they need.
+/// Draws bars into a PNG file, 1600 pixels wide and as high as required.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn bars_png(path: impl AsRef<Path>, bars: &Bars) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), bars)?)
 }
@@ -86,7 +86,7 @@ fn render(path: &Path, bars: &Bars) -> Result<RgbImage> {
     })
 }
 
-/// The quantity, and, where groups have several bars, what each colour is.
+/// Draws the quantity, and the colours if there are several series.
 fn legend(area: &Area, bars: &Bars, left: i32) -> Drawn {
     let middle = px(TITLE + 0.5 * LEGEND - 12.0);
     let quantity = text(TEXT, MUTED, HPos::Left, VPos::Center);

@@ -1,4 +1,4 @@
-//! Panels of curves with standard errors, or of spikes as clouds of dots; axes linear or logarithmic.
+//! Charts with several panels of curves with standard errors, or of clouds of dots, on linear or logarithmic axes.
 
 use super::panel::{Axis, Plot, draw_line, draw_remark, drawable, extent, panel};
 use super::{Area, Drawn, FAINT, INK, MUTED, draw, draw_title, fit, layer_colour, px, save, text, width, write};
@@ -14,23 +14,23 @@ const CELL_WIDTH: f64 = 700.0;
 const CELL_HEIGHT: f64 = 540.0;
 const TEXT: f64 = 24.0;
 const LINE: f64 = 36.0;
-/// The widest that a name of the legend is written.
+/// Maximum width of a name in the legend, in figure pixels.
 const NAME: f64 = 560.0;
 /// Space between panels.
 const GUTTER: f64 = 34.0;
 
-/// What [`chart_png`] draws.
+/// Contents of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// Title of the figure.
     pub title: String,
-    /// What is drawn, below the panels; wrapped.
+    /// Caption below the panels; wrapped.
     pub caption: String,
     /// The panels, row by row.
     pub panels: Vec<ChartPanel>,
-    /// Panels beside each other.
+    /// Number of panels per row.
     pub columns: usize,
-    /// A hollow mark in the legend with these words; empty for none.
+    /// Name of the hollow marks in the legend; empty for none.
     pub hollow: String,
 }
 
@@ -43,7 +43,7 @@ pub struct ChartPanel {
     pub x: ChartAxis,
     /// The vertical axis.
     pub y: ChartAxis,
-    /// What is drawn, the first on top.
+    /// The series; the first is drawn on top.
     pub series: Vec<Series>,
     /// A horizontal line at this y.
     pub level: Option<f64>,
@@ -54,16 +54,16 @@ pub struct ChartPanel {
 pub struct ChartAxis {
     /// Name and unit.
     pub name: &'static str,
-    /// Logarithmic: what is not positive is left out.
+    /// Whether it is logarithmic. Values that are not positive are then omitted.
     pub log: bool,
-    /// From and to; `None` fits what is drawn.
+    /// The range; `None` fits it to the values.
     pub range: Option<(f64, f64)>,
 }
 
 /// A curve or a cloud.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Its name in the legend, which has each name once; empty for none.
+    /// Its name in the legend; empty for none. Series with the same name share an entry.
     pub name: String,
     /// Its colour.
     pub colour: Colour,
@@ -76,7 +76,7 @@ pub struct Series {
 /// A colour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Colour {
-    /// One of those that stay apart, by number.
+    /// One of the distinct colours, by number.
     Number(usize),
     /// From blue at 0 to orange at 1.
     Shade(f64),
@@ -87,9 +87,9 @@ pub enum Colour {
 pub enum Style {
     /// Dots with error bars, and a line through them.
     Line,
-    /// Hollow dots and a thin line: values of someone else.
+    /// Hollow dots and a thin line, for values from other sources.
     Hollow,
-    /// Small dots alone.
+    /// Small dots without a line.
     Cloud,
 }
 
@@ -110,12 +110,12 @@ impl Colour {
 }
 
 impl ChartAxis {
-    /// Linear, fitted to what is drawn.
+    /// A linear axis, fitted to the values.
     pub const fn linear(name: &'static str) -> Self {
         ChartAxis { name, log: false, range: None }
     }
 
-    /// Logarithmic, fitted to what is drawn.
+    /// A logarithmic axis, fitted to the values.
     pub const fn log(name: &'static str) -> Self {
         ChartAxis { name, log: true, range: None }
     }
@@ -137,15 +137,15 @@ impl ChartAxis {
     }
 }
 
-/// Draws the panels into a PNG file as large as they need.
+/// Draws the panels into a PNG file of the required size.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn chart_png(path: impl AsRef<Path>, chart: &Chart) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), chart)?)
 }
 
-/// Words of the legend, each once: (name, colour, hollow).
+/// Entries of the legend without duplicates: (name, colour, hollow).
 fn legend_entries(chart: &Chart) -> Vec<(String, RGBColor, bool)> {
     let mut entries: Vec<(String, RGBColor, bool)> = Vec::new();
     for series in chart.panels.iter().flat_map(|panel| &panel.series) {
@@ -164,7 +164,7 @@ fn render(path: &Path, chart: &Chart) -> Result<RgbImage> {
     let rows = chart.panels.len().max(1).div_ceil(columns);
     let figure_width = (2.0 * MARGIN + CELL_WIDTH * columns as f64).max(1400.0);
     let room = px(figure_width - 2.0 * MARGIN);
-    // Laid out on a canvas of its own first: the figure is as high as its words need.
+    // The text is first laid out on a temporary canvas, since the figure's height depends on it.
     let (mut legend, mut caption) = (Vec::new(), Vec::new());
     draw(path, 8, 8, |area| {
         legend = legend_lines(area, &legend_entries(chart), room)?;

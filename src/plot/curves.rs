@@ -1,6 +1,6 @@
 //! The curves of a training run: loss, accuracy, activity and spike density over epochs.
 
-use super::panel::{Axis, Entry, LEFT, draw_line, draw_remark, drawable, extent, panel};
+use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_remark, drawable, extent, panel};
 use super::{Area, BLUE, Drawn, VERMILLION, draw, draw_title, layer_colour, px, save};
 use crate::error::Result;
 use image::RgbImage;
@@ -11,23 +11,23 @@ const WIDTH: u32 = 1700;
 const HEIGHT: u32 = 1200;
 const TITLE: f64 = 84.0;
 const MARGIN: f64 = 20.0;
-/// The loss is drawn on a logarithmic axis where its greatest value is more than this many times its least.
+/// The axis of the loss is logarithmic if the ratio of the largest to the smallest value exceeds this.
 const LOG_FROM: f64 = 20.0;
 
-/// What is known at one point of a training run. Values that are not finite leave a gap.
+/// Metrics at one point of a training run. Values that are not finite leave a gap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurvePoint {
-    /// Epochs done.
+    /// Number of epochs done.
     pub epoch: f64,
     /// Training loss.
     pub loss: f64,
-    /// Fraction of the training samples that were classified rightly.
+    /// Fraction of the training samples that were classified correctly.
     pub train_accuracy: f64,
-    /// Fraction of the test samples, where they were tried.
+    /// Fraction of the test samples that were classified correctly, if they were tested.
     pub test_accuracy: Option<f64>,
-    /// Fraction of active entries, for each hidden layer.
+    /// Activity of each hidden layer.
     pub activity: Vec<f64>,
-    /// Fraction of (time step, neuron) slots with a spike, for each hidden layer.
+    /// Spike density of each hidden layer.
     pub spike_density: Vec<f64>,
 }
 
@@ -41,7 +41,7 @@ struct Curve {
 /// Draws the curves of `points`, in their order, into a PNG file of 1700 × 1200 pixels.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn curves_png(path: impl AsRef<Path>, title: &str, points: &[CurvePoint]) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), title, points)?)
 }
@@ -76,7 +76,7 @@ fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<RgbImage> {
         let quantities = [
             ("Accuracy", &accuracy[..], "% of samples"),
             ("Active entries", &layers(|p| &p.activity), "% of entries"),
-            ("Spike density", &layers(|p| &p.spike_density), "% of slots"),
+            ("Spike density", &layers(|p| &p.spike_density), "% of entries"),
         ];
         for (cell, (title, curves, unit)) in cells[1..].iter().zip(quantities) {
             let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
@@ -96,15 +96,20 @@ fn loss_axis(loss: &Curve) -> Axis {
 
 fn draw_panel(cell: &Area, title: &str, curves: &[Curve], epochs: &Axis, y: &Axis) -> Drawn {
     let known: Vec<&Curve> = curves.iter().filter(|c| c.points.iter().any(|p| drawable(p.1))).collect();
-    let entry =
-        |curve: &&Curve| Entry { name: curve.name.clone(), role: "", colour: curve.colour, stroke: 3.0, marker: false };
-    let legend: Vec<Entry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
+    let entry = |curve: &&Curve| LegendEntry {
+        name: curve.name.clone(),
+        role: "",
+        colour: curve.colour,
+        stroke: 3.0,
+        marker: false,
+    };
+    let legend: Vec<LegendEntry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
     let cell = cell.margin(0, px(14.0), px(MARGIN), px(36.0));
     let plot = panel(&cell, (title, "", &legend), (epochs, y), true)?;
     if known.is_empty() {
         draw_remark(&plot, "no values")?;
     }
-    // Behind come the later curves, so that the first is never hidden.
+    // Later curves are drawn first, so that the first is on top.
     for curve in known.iter().rev() {
         let points: Vec<_> = curve.points.iter().map(|&(x, v)| (x, y.coordinate(v))).collect();
         draw_line(&plot, &points, curve.colour, 3.0, true)?;

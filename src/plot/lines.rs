@@ -1,6 +1,6 @@
-//! Curves over a logarithmic axis: how something grows, and where two of them meet.
+//! Curves on two logarithmic axes, with marked points.
 
-use super::panel::{Axis, Entry, LEFT, draw_line, draw_marker, draw_remark, drawable, extent, panel};
+use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_marker, draw_remark, drawable, extent, panel};
 use super::{Drawn, FAINT, INK, draw, draw_title, layer_colour, px, save, text, width, write};
 use crate::error::Result;
 use image::RgbImage;
@@ -17,11 +17,11 @@ const MARGIN: f64 = 20.0;
 pub struct Line {
     /// Its name in the legend.
     pub name: String,
-    /// (x, y), both positive; others are left out.
+    /// (x, y), both positive; others are omitted.
     pub points: Vec<(f64, f64)>,
 }
 
-/// What [`lines_png`] draws, both axes logarithmic.
+/// Contents of a chart of curves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lines {
     /// Title of the figure.
@@ -36,11 +36,11 @@ pub struct Lines {
     pub lines: Vec<Line>,
     /// A horizontal line at this y, such as a ratio of 1.
     pub level: Option<f64>,
-    /// Points with words beside them, such as a crossover.
+    /// Points with labels, such as a crossover.
     pub marks: Vec<(f64, f64, String)>,
 }
 
-/// Where a curve crosses the height `level`, between the neighbouring points, straight in logarithms.
+/// The x at which a curve crosses `level`, by linear interpolation of the logarithms.
 pub fn crossings(points: &[(f64, f64)], level: f64) -> Vec<f64> {
     let logs: Vec<(f64, f64)> =
         points.iter().filter(|p| positive(p)).map(|&(x, y)| (x.ln(), (y / level).ln())).collect();
@@ -58,7 +58,7 @@ fn positive(&(x, y): &(f64, f64)) -> bool {
 /// Draws the curves into a PNG file of 1400 × 900 pixels.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn lines_png(path: impl AsRef<Path>, lines: &Lines) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), lines)?)
 }
@@ -73,14 +73,14 @@ fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
         draw_title(area, &lines.title, MARGIN + LEFT, TITLE)?;
         let (_, body) = area.split_vertically(px(TITLE));
         let cell = body.margin(0, px(14.0), px(MARGIN), px(36.0));
-        let entry = |(k, line): (usize, &Line)| Entry {
+        let entry = |(k, line): (usize, &Line)| LegendEntry {
             name: line.name.clone(),
             role: "",
             colour: layer_colour(k),
             stroke: 3.0,
             marker: false,
         };
-        let legend: Vec<Entry> = lines.lines.iter().enumerate().map(entry).collect();
+        let legend: Vec<LegendEntry> = lines.lines.iter().enumerate().map(entry).collect();
         let plot = panel(&cell, (&lines.panel, "", &legend), (&axes.0, &axes.1), true)?;
         if points().next().is_none() {
             return draw_remark(&plot, "no values");
@@ -100,7 +100,7 @@ fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
             let base = pixels.get_base_pixel();
             let (px_x, px_y) = plot.map_coordinate(&point);
             let style = text(25.0, INK, HPos::Left, VPos::Center);
-            // Beside the point, where it stays inside.
+            // To the right of the point if there is room.
             let room = pixels.dim_in_pixel().0 as i32 - width(&pixels, words, &style)? - px(10.0);
             let corner = ((px_x - base.0 + px(16.0)).min(room), px_y - base.1 - px(24.0));
             write(&pixels, words, &style, corner)

@@ -1,7 +1,7 @@
-//! Figures as PNG files: the spike raster of a sample, the curves of a training run, and the charts of a measurement.
+//! Draws PNG files: the spike raster of a sample, the curves of a training run, and charts of measurements.
 //!
-//! Everything is drawn at twice its size and averaged down, which gives smooth dots, lines and
-//! letters. The font is embedded, so that a figure looks the same everywhere and needs no font library.
+//! Figures are drawn at twice their size and averaged down for antialiasing. The font is embedded, so that figures look the
+//! same everywhere and no font library is required.
 
 pub mod bars;
 pub mod chart;
@@ -30,7 +30,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// How much larger than the figure the canvas is, each way.
+/// Width of the canvas / width of the figure, and likewise the height.
 const SCALE: u32 = 2;
 
 const FONT: &str = "DejaVu Sans";
@@ -41,7 +41,7 @@ const FAINT: RGBColor = RGBColor(0xb9, 0xbf, 0xc9);
 const GRID: RGBColor = RGBColor(0xea, 0xec, 0xef);
 const FRAME: RGBColor = RGBColor(0xc4, 0xc9, 0xd1);
 
-/// The colours of Okabe and Ito that read well on white; they stay apart in every kind of colour blindness.
+/// Those colours of Okabe and Ito, distinguishable with any colour blindness, that are legible on white.
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
@@ -57,15 +57,15 @@ fn layer_colour(l: usize) -> RGBColor {
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-/// What drawing returns; it is given the file's name in [`draw`].
+/// Result of drawing. [`draw`] adds the file's name to errors.
 type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Pixels of the figure as pixels of the canvas.
+/// Converts figure pixels to canvas pixels.
 fn px(pixels: f64) -> i32 {
     (pixels * f64::from(SCALE)).round() as i32
 }
 
-/// A figure of `width` × `height` pixels on white; an error of `paint` becomes one about `path`.
+/// Draws a figure of `width` × `height` pixels on white. Errors of `paint` are reported as errors about `path`.
 fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn) -> Result<RgbImage> {
     static REGISTERED: LazyLock<bool> = LazyLock::new(|| {
         let bytes = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
@@ -89,7 +89,7 @@ fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn
     Ok(imageops::thumbnail(&canvas, width, height))
 }
 
-/// Writes a PNG: whole, or not at all. A pipe or a device is no place for it.
+/// Writes a PNG atomically. Refuses pipes and devices.
 fn save(path: &Path, figure: &RgbImage) -> Result<()> {
     if path.exists() {
         limits::refuse_special(path)?;
@@ -107,10 +107,10 @@ fn text(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
     TextStyle { color: colour.to_backend_color(), pos: Pos::new(h, v), ..style }
 }
 
-/// How much too high plotters puts text that is anchored at its middle, as a share of its size.
+/// Correction for the vertical position at which plotters draws text anchored at its middle, as a fraction of its size.
 const RAISED: f64 = 0.21;
 
-/// Draws `words` on the canvas, their middle (in height) at `at`; for styles anchored there.
+/// Draws `words` with their vertical middle at `at`, for styles that are anchored there.
 fn write(area: &Area, words: &str, style: &TextStyle, at: (i32, i32)) -> Drawn {
     let down = (RAISED * style.font.get_size()).round() as i32;
     Ok(area.draw_text(words, style, (at.0, at.1 + down))?)
@@ -124,7 +124,7 @@ fn draw_title(area: &Area, title: &str, left: f64, height: f64) -> Drawn {
     write(area, &title, &style, (px(left), px(height / 2.0)))
 }
 
-/// `words` on one line, cut with an ellipsis where they are wider than `room` canvas pixels.
+/// `words` on one line, truncated with an ellipsis if wider than `room` canvas pixels.
 fn fit(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<String> {
     let line: Vec<char> = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let whole: String = line.iter().collect();
@@ -132,7 +132,7 @@ fn fit(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<String> 
         return Ok(whole);
     }
     let cut = |n: usize| line[..n].iter().collect::<String>().trim_end().to_owned() + "…";
-    // The first length that is too wide, by bisection: titles may come from anywhere.
+    // Bisection, since titles may be arbitrarily long.
     let (mut fits, mut too_wide) = (0, line.len());
     while too_wide - fits > 1 {
         let middle = (fits + too_wide) / 2;

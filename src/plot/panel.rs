@@ -1,4 +1,4 @@
-//! One panel of a figure: a head with title and legend, a frame, axes, and what is drawn inside.
+//! A panel of a figure: a head with title and legend, a frame, axes, and a plot area.
 
 use super::{Area, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, px, text, width, write};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -10,50 +10,50 @@ use std::ops::Range;
 pub const HEAD: f64 = 62.0;
 /// Width of the area left of a panel's frame.
 pub const LEFT: f64 = 136.0;
-/// Height of the area below the frame of a panel whose time or epochs are written out.
+/// Height of the area below the frame of a panel with a labelled horizontal axis.
 pub const BOTTOM: f64 = 84.0;
 
 /// One figure pixel as a stroke on the canvas.
 const HAIRLINE: u32 = super::SCALE;
 const TICK_TEXT: f64 = 25.0;
-/// How far the middle of a head's line is above the frame, in figure pixels.
+/// Distance of the middle of the head's line from the frame, in figure pixels.
 const HEAD_LINE: f64 = 24.0;
 const LEGEND_TEXT: f64 = 25.0;
 
-/// The inside of a panel, in the coordinates of its axes.
+/// The plot area of a panel, in the coordinates of its axes.
 pub type Plot<'a> = DrawingArea<BitMapBackend<'a>, Cartesian2d<Axis, Axis>>;
 
-/// A value that can be drawn: finite, and far from where ranges overflow.
+/// Whether a value can be drawn: it is finite, and so small that ranges cannot overflow.
 pub fn drawable(value: f64) -> bool {
     value.abs() <= 1e100
 }
 
-/// An axis: its name, what it spans and where its ticks are.
+/// An axis: name, range and ticks.
 #[derive(Clone)]
 pub struct Axis {
     name: &'static str,
     range: Range<f64>,
     ticks: Vec<f64>,
-    /// Distance between ticks; 0 where they are powers of ten and their halves and fifths.
+    /// Distance between ticks; 0 if they are 1, 2 and 5 times powers of ten.
     step: f64,
-    /// Coordinates are decimal logarithms of the values.
+    /// Whether coordinates are decimal logarithms of the values.
     log: bool,
 }
 
 impl Axis {
-    /// Spans exactly `range`, with about `ticks` round ticks at least `least_step` apart.
+    /// An axis with exactly this `range` and about `ticks` round ticks, at least `least_step` apart.
     pub fn exact(name: &'static str, range: Range<f64>, ticks: usize, least_step: f64) -> Self {
         let (ticks, step) = round_ticks(&range, ticks, least_step);
         Axis { name, ticks, step, range, log: false }
     }
 
-    /// Spans `values` and a margin; what cannot be drawn is passed over.
+    /// An axis with the range of `values` and a margin. Values that cannot be drawn are ignored.
     pub fn around(name: &'static str, values: impl Iterator<Item = f64>, ticks: usize) -> Self {
         let (lo, hi) = extent(values).unwrap_or((0.0, 1.0));
         Axis::exact(name, widen(lo, hi, 0.06), ticks, 0.0)
     }
 
-    /// Spans positive `values` from `lo` to `hi` by their decimal logarithms.
+    /// A logarithmic axis for positive values from `lo` to `hi`.
     pub fn logarithmic(name: &'static str, lo: f64, hi: f64) -> Self {
         let range = widen(lo.log10(), hi.log10(), 0.06);
         let decades = range.start.floor() as i32..=range.end.ceil() as i32;
@@ -64,7 +64,7 @@ impl Axis {
         if ticks.len() > 1 {
             return Axis { name, ticks, step: 0.0, range, log: true };
         }
-        // Too small a part of a decade: ticks at even distances of the value itself.
+        // For a small part of a decade, ticks have equal distances in value.
         let even = Axis::exact(name, 10f64.powf(range.start)..10f64.powf(range.end), 5, 0.0);
         let ticks = even.ticks.into_iter().filter(|&tick| tick > 0.0).map(f64::log10).collect();
         Axis { name, ticks, step: even.step, range, log: true }
@@ -114,7 +114,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// The least and the greatest of the `values` that can be drawn.
+/// Minimum and maximum of those `values` that can be drawn.
 pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.filter(|&v| drawable(v)).fold(None, |extent, v| match extent {
         None => Some((v, v)),
@@ -122,7 +122,7 @@ pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// `lo..hi` and a margin on both sides, never empty.
+/// `lo..hi` with a margin on both sides; never empty.
 fn widen(lo: f64, hi: f64, share: f64) -> Range<f64> {
     let size = lo.abs().max(hi.abs());
     let margin = match hi - lo > (1e-6 * size).max(1e-100) {
@@ -133,22 +133,22 @@ fn widen(lo: f64, hi: f64, share: f64) -> Range<f64> {
     lo - margin..hi + margin
 }
 
-/// Multiples of a step that is 1, 2 or 5 times a power of ten, at most about `most` of them; and the step.
+/// Ticks at multiples of a step that is 1, 2 or 5 times a power of ten, about `most` at most; and the step.
 fn round_ticks(range: &Range<f64>, most: usize, least_step: f64) -> (Vec<f64>, f64) {
     let raw = ((range.end - range.start) / most as f64).max(least_step);
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0].map(|m| m * power).into_iter().find(|s| *s >= raw * 0.999_999).unwrap_or(10.0 * power);
-    // A tick on the very edge must not be lost to rounding.
+    // The tolerance keeps ticks at the edge despite rounding.
     let first = (range.start / step - 1e-6).ceil() as i64;
     let last = (range.end / step + 1e-6).floor() as i64;
     ((first..=last).map(|k| k as f64 * step).collect(), step)
 }
 
 /// A line of a legend: a sample of the curve and its name.
-pub struct Entry {
-    /// The curve's name, cut where there is no room.
+pub struct LegendEntry {
+    /// The curve's name, truncated if there is no room.
     pub name: String,
-    /// What is said after the name, never cut.
+    /// Text after the name, never truncated.
     pub role: &'static str,
     /// Its colour.
     pub colour: RGBColor,
@@ -158,12 +158,12 @@ pub struct Entry {
     pub marker: bool,
 }
 
-/// Draws a panel's head, frame and axes into `area`, and returns its inside.
+/// Draws a panel's head, frame and axes into `area`, and returns its plot area.
 ///
-/// `note` is written small at the right of the head, where there is no `legend`.
+/// `note` is written in small type at the right of the head if there is no `legend`.
 pub fn panel<'a>(
     area: &Area<'a>,
-    (title, note, legend): (&str, &str, &[Entry]),
+    (title, note, legend): (&str, &str, &[LegendEntry]),
     (x, y): (&Axis, &Axis),
     x_written: bool,
 ) -> Drawn<Plot<'a>> {
@@ -197,11 +197,11 @@ pub fn panel<'a>(
     Ok(plot)
 }
 
-fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
+fn draw_head(head: &Area, title: &str, note: &str, legend: &[LegendEntry]) -> Drawn {
     let (right, height) = head.dim_in_pixel();
     let (right, middle) = (right as i32, height as i32 - px(HEAD_LINE));
     let style = text(29.0, INK, HPos::Left, VPos::Center);
-    // A title alone has the whole line.
+    // Without note and legend, the title has the whole line.
     let share = if note.is_empty() && legend.is_empty() { 1 } else { 2 };
     let title = fit(head, title, &style, (right - px(LEFT)) / share)?;
     write(head, &title, &style, (px(LEFT), middle))?;
@@ -226,7 +226,7 @@ fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
         end -= width(head, &more, &note_style)? + between;
     }
     for (k, entry) in shown.iter().enumerate().rev() {
-        // What is left of the line, shared by the entries that are left.
+        // The remaining entries share the rest of the line.
         let share = (end - (right - room)) / (k as i32 + 1) - between - sample - gap;
         let name = fit(head, &entry.name, &name_style, share - width(head, entry.role, &name_style)?)? + entry.role;
         let begin = end - width(head, &name, &name_style)?;
@@ -242,14 +242,14 @@ fn draw_head(head: &Area, title: &str, note: &str, legend: &[Entry]) -> Drawn {
     Ok(())
 }
 
-/// Says in the middle of an empty panel why it is.
+/// Writes `remark` in the middle of an empty panel.
 pub fn draw_remark(plot: &Plot, remark: &str) -> Drawn {
     let (w, h) = plot.dim_in_pixel();
     let style = text(LEGEND_TEXT, MUTED, HPos::Center, VPos::Center);
     write(&plot.strip_coord_spec(), remark, &style, (w as i32 / 2, h as i32 / 2))
 }
 
-/// A dot with a white rim, at a pixel of the canvas or at a point of a plot.
+/// Draws a dot with a white rim, at a pixel of the canvas or at a point of a plot.
 pub fn draw_marker<T: CoordTranslate>(area: &DrawingArea<BitMapBackend, T>, at: T::From, colour: RGBColor) -> Drawn
 where
     T::From: Clone,
@@ -259,8 +259,8 @@ where
     Ok(())
 }
 
-/// A line through `points`, broken where one cannot be drawn; a point between two breaks becomes a dot,
-/// and so does every point of a short line if `dots`.
+/// Draws a line through `points`, broken at points that cannot be drawn. A point between two breaks becomes a dot, as does
+/// every point of a short line if `dots`.
 pub fn draw_line(plot: &Plot, points: &[(f64, f64)], colour: RGBColor, stroke: f64, dots: bool) -> Drawn {
     let radius = px(stroke / 2.0);
     let pixels = plot.strip_coord_spec();
@@ -273,7 +273,7 @@ pub fn draw_line(plot: &Plot, points: &[(f64, f64)], colour: RGBColor, stroke: f
     let dots = dots && points.len() <= 12;
     for k in 0..points.len() {
         let Some(here) = at(k) else { continue };
-        // Segment by segment with a disc at each joint: plotters' own joints spike at sharp turns.
+        // Drawn segment by segment with a disc at each joint, because plotters' joints have spikes at sharp turns.
         let next = at(k + 1);
         if let Some(next) = next {
             pixels.draw(&PathElement::new([here, next], colour.stroke_width(2 * radius as u32)))?;

@@ -1,6 +1,6 @@
-//! The spike raster of one sample: every layer's spikes over time, and the readout's potentials below.
+//! The spike raster of a sample: each layer's spikes over time, and the readout's potentials below.
 
-use super::panel::{self, Axis, BOTTOM, Entry, HEAD, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
+use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{Area, Drawn, FAINT, GREEN, INK, VERMILLION, draw, draw_title, layer_colour, px, save};
 use crate::error::Result;
 use image::RgbImage;
@@ -13,27 +13,27 @@ const TITLE: f64 = 84.0;
 const LEFT: f64 = 20.0;
 const RIGHT: f64 = 44.0;
 const FOOT: f64 = 14.0;
-/// Least height of a panel's frame; a figure with many layers grows to keep it.
+/// Minimum height of a panel's frame; figures with many layers are higher.
 const LEAST_PANEL: f64 = 130.0;
 
-/// What [`raster_png`] draws: one sample's way through a network.
+/// Contents of a raster plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
     /// The figure's title.
     pub title: String,
     /// Time steps, T.
     pub time_steps: usize,
-    /// Length of a time step, Δt, in ms; 1 is taken where it is not a positive number.
+    /// Length of a time step, Δt, in ms; replaced by 1 if it is not a positive number.
     pub dt_ms: f64,
-    /// The layers that spike, the input first.
+    /// The input and the spiking layers.
     pub panels: Vec<RasterPanel>,
-    /// Membrane potentials of the readout, `[class][t]`. What is not finite leaves a gap.
+    /// Membrane potentials of the readout, `[class][t]`. Values that are not finite leave a gap.
     pub readout: Vec<Vec<f32>>,
-    /// Names of the classes; without them, or where the list ends, a class is called by its number.
+    /// Names of the classes. Classes without a name are shown by number.
     pub class_names: Option<Vec<String>>,
     /// The sample's class.
     pub label: usize,
-    /// The class that the network says.
+    /// The predicted class.
     pub predicted: usize,
 }
 
@@ -48,10 +48,10 @@ pub struct RasterPanel {
     pub spikes: Vec<(usize, usize)>,
 }
 
-/// Draws `raster` into a PNG file of 1600 × 1500 pixels (taller for networks of many layers).
+/// Draws `raster` into a PNG file of 1600 × 1500 pixels, or higher for networks with many layers.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn raster_png(path: impl AsRef<Path>, raster: &Raster) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), raster)?)
 }
@@ -76,7 +76,8 @@ fn render(path: &Path, raster: &Raster) -> Result<RgbImage> {
     })
 }
 
-/// Heights of the layers' frames: as the square root of the neurons, so that small layers stay readable.
+/// Heights of the layers' frames, proportional to the square root of the number of neurons, so that small layers are
+/// readable.
 fn heights(raster: &Raster, room: f64) -> Vec<f64> {
     let roots: Vec<f64> = raster.panels.iter().map(|layer| (layer.neurons.max(1) as f64).sqrt()).collect();
     let most = roots.iter().copied().fold(1.0, f64::max);
@@ -109,7 +110,7 @@ fn draw_layer(area: &Area, layer: &RasterPanel, time_steps: usize, dt: f64, time
     Ok(())
 }
 
-/// Radius of a spike's dot in canvas pixels: less where cells (time step × neuron) or the room per spike are small.
+/// Radius of a spike's dot in canvas pixels, which decreases with the area per entry and per spike.
 fn dot_radius(plot: &Plot, layer: &RasterPanel, time_steps: usize) -> i32 {
     let (w, h) = plot.dim_in_pixel();
     let area = f64::from(w) * f64::from(h);
@@ -126,7 +127,7 @@ fn draw_readout(area: &Area, raster: &Raster, dt: f64, time: &Axis) -> Drawn {
         Some(name) => name.clone(),
         None => format!("class {class}"),
     };
-    let entry = |name, role, colour, stroke, marker| Entry { name, role, colour, stroke, marker };
+    let entry = |name, role, colour, stroke, marker| LegendEntry { name, role, colour, stroke, marker };
     let mut legend = Vec::new();
     if right {
         legend.push(entry(name(label), " (label, predicted)", GREEN, 5.0, true));
@@ -155,7 +156,7 @@ fn draw_readout(area: &Area, raster: &Raster, dt: f64, time: &Axis) -> Drawn {
         draw_line(&plot, &curve(predicted), VERMILLION, 4.0, false)?;
     }
     draw_line(&plot, &curve(label), GREEN, 5.0, false)?;
-    // The predicted class is marked at its peak, which is its logit where logits are maxima.
+    // The maximum of the predicted class is marked; it is the logit if logits are maxima.
     let peak =
         curve(predicted).into_iter().filter(|point| drawable(point.1)).reduce(|a, b| if b.1 > a.1 { b } else { a });
     if let Some(peak) = peak {
@@ -262,7 +263,7 @@ mod tests {
         order.panels[0].spikes.reverse();
         assert!(picture(&order) == base, "the order of the spikes must not show");
 
-        // Outside the layer, in place of a spike that is taken away: only that one is missed.
+        // A spike replaced by one outside the layer looks like a removed spike.
         let mut outside = example();
         outside.panels[1].spikes[0] = (20, 3);
         let mut other = example();

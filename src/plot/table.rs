@@ -1,4 +1,4 @@
-//! A table as a picture, the cells that matter in colour.
+//! Tables with highlighted cells.
 
 use super::chart::wrap;
 use super::{FRAME, GRID, INK, MUTED, VERMILLION, draw, draw_title, fit, px, save, text, width, write};
@@ -13,26 +13,26 @@ const MARGIN: f64 = 30.0;
 const TEXT: f64 = 22.0;
 const LINE: f64 = 38.0;
 const GAP: f64 = 34.0;
-/// The widest that a cell is written.
+/// Maximum width of a cell, in figure pixels.
 const CELL: f64 = 420.0;
 
-/// What [`table_png`] draws.
+/// Contents of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// Title of the figure.
     pub title: String,
-    /// Words below it; wrapped.
+    /// Caption below the table; wrapped.
     pub caption: String,
     /// Names of the columns.
     pub head: Vec<String>,
-    /// Cells, and whether each stands out.
+    /// Cells, and whether each is highlighted.
     pub rows: Vec<Vec<(String, bool)>>,
 }
 
-/// Draws a table into a PNG file as large as it needs.
+/// Draws a table into a PNG file of the required size.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) where `path` cannot be written; nothing is left behind then.
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
 pub fn table_png(path: impl AsRef<Path>, table: &Table) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), table)?)
 }

@@ -1,4 +1,4 @@
-//! Configurations that a user names: a preset, or a TOML file that gives a preset and what differs from it.
+//! Configurations given by the name of a preset, or by a TOML file that names a preset and overrides some of its fields.
 
 use super::{NAMES, ours, paper};
 use crate::error::{Error, Result};
@@ -6,12 +6,12 @@ use crate::train::{RunConfig, read_config_text};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The configuration behind what a user names: a preset, or the path of a `.toml` file.
+/// The configuration for the name of a preset or the path of a `.toml` file.
 ///
-/// With `paper`, presets are the paper's exact settings, else ours.
+/// With `paper`, presets are the paper's exact settings ([`paper`](super::paper)), otherwise ours ([`ours`](super::ours)).
 ///
 /// # Errors
-/// No such preset or file, or a file as in [`load`].
+/// No such preset or file, or an error of [`load`].
 pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
     match word.ends_with(".toml") {
         true => load(Path::new(word), paper),
@@ -19,7 +19,7 @@ pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
     }
 }
 
-/// Reads a TOML file that gives a preset and only what differs from it.
+/// Reads a TOML file that names a preset and overrides some of its fields.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
@@ -27,7 +27,7 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
     from_toml(&read_config_text(path)?, path, paper)
 }
 
-/// [`load`] of a text; `path` is for the errors.
+/// [`load`] from text. `path` is only used in errors.
 ///
 /// ```
 /// # use spikegrad::presets;
@@ -36,8 +36,8 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
 ///     epochs = 3
 ///     [network.readout]
 ///     tau_ms = 20
-///     [[network.hidden]]    # the number of entries is the number of hidden layers
-///     neurons = 300         # what an entry leaves out is the preset's
+///     [[network.hidden]]    # one section per hidden layer
+///     neurons = 300         # other fields are the preset's
 /// "#;
 /// let config = presets::from_toml(text, "example.toml".as_ref(), false)?;
 /// assert_eq!(config.network.sizes(), [784, 300, 10]);
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// A run of an earlier version says nothing of options that came later: they are off, whatever the preset says now.
+    /// Options that a run of an earlier version does not know are off, regardless of the current preset.
     #[test]
     fn a_whole_file_stands_for_itself() {
         let mut old = presets::ours("fmnist").unwrap();

@@ -1,4 +1,4 @@
-//! The presets: the paper's three data sets with its constants, and what we changed where ours is better.
+//! Presets for the paper's three data sets, with the paper's constants or with ours, which train better.
 
 #[cfg(feature = "runs")]
 mod file;
@@ -17,7 +17,7 @@ use crate::train::{LearningRate, RunConfig};
 /// The presets' names.
 pub const NAMES: [&str; 5] = ["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"];
 
-/// One column of Table 3 of the paper; what all columns share is in [`Column::config`].
+/// One column of Table 3 of the paper. [`Column::config`] adds what is common to all columns.
 struct Column {
     name: &'static str,
     inputs: usize,
@@ -70,34 +70,34 @@ const TABLE_3: [Column; 3] = [
     },
 ];
 
-/// The paper's convolutional network: on fmnist, 64 filters of 3 × 3, a max pool of 2 × 2, and the readout.
+/// The paper's convolutional network for fmnist: 64 filters of 3 × 3, max pooling of 2 × 2, and the readout.
 const CONV: &str = "fmnist-conv";
 /// The paper's deep network (Fig. 22): fmnist with five hidden layers of 300 neurons.
 const DEEP: &str = "fmnist-deep";
 
-/// Epochs of the presets where nothing else is said: not a constant of Table 3.
+/// Default number of epochs, which Table 3 does not give.
 const EPOCHS: u64 = 100;
 
-/// Where our settings differ from the paper's, all in one place; each was chosen by measuring test accuracy.
+/// Replaces the paper's settings by ours. Each was chosen by test accuracy unless the comment says otherwise.
 fn improve(config: &mut RunConfig) {
-    // All: the authors' gain, and a rate that falls to nothing.
+    // All presets: the gain of the authors' code, and a learning rate that falls to 0.
     change_readout(config, |readout| readout.gain = ReadoutGain::OneMinusAlpha);
     config.schedule = LearningRate::Cosine { final_fraction: 0.0 };
-    // A surrogate that is not so steep, at the same B_th: the same entries are active, but those at some distance from
-    // the threshold learn as well. (fmnist, seed 0, 10 epochs: 84.4 % before, 86.8 % with it.)
+    // A less steep surrogate with the same B_th: the same entries are active, but those further from the threshold have
+    // larger gradients. (fmnist, seed 0, 10 epochs: 86.8 % instead of 84.4 %.)
     config.network.hidden.iter_mut().for_each(|layer| layer.beta = 10.0);
     match config.preset.as_str() {
         CONV => {
-            // Test accuracies of seed 0. Maxima over time: 87.2 % after 4 epochs in batches of 256, 87.8 % after 6 in
-            // batches of 64, 88.1 % after 8 with a readout that forgets more slowly. The sum: 89.1 % after 4, with a
-            // third of the spikes; after 5, with the gentler surrogate, 89.2 %. (Moved and mirrored images: 88.5 % after
-            // 7, and still rising.)
+            // Test accuracies of seed 0. Logits `max`: 87.2 % after 4 epochs with batches of 256, 87.8 % after 6 with
+            // batches of 64, 88.1 % after 8 with a larger tau_ms. Logits `sum`: 89.1 % after 4, with a third of the
+            // spikes; 89.2 % after 5 with the less steep surrogate. (With shifted and flipped images: 88.5 % after 7,
+            // still rising.)
             change_readout(config, |readout| (readout.logits, readout.tau_ms) = (Logits::Sum, 30.0));
             (config.batch, config.epochs, config.adam.lr) = (64, 5, 2e-3);
         }
         "nmnist" | "shd" => {
-            // Chosen on held-out samples of the N-MNIST-like and SHD-like stand-ins. With the paper's draw the second
-            // layer is silent at first, and most of the run is spent on waking it.
+            // Chosen on held-out samples of synthetic data resembling N-MNIST and SHD. With the paper's initial weights
+            // the second layer does not spike at first, and it takes most of the run until it does.
             (config.batch, config.epochs, config.adam.lr) = (64, 20, 2e-3);
             config.initial_spikes = if config.preset == "shd" { 3.0 } else { 1.0 };
             if config.preset == "shd" {
@@ -106,15 +106,16 @@ fn improve(config: &mut RunConfig) {
             }
         }
         _ => {
-            // The sum over time tells each spike of its error, the maximum only those before it. 87.2 %.
+            // With `sum` every spike gets a gradient, with `max` only spikes before the maximum do. 87.2 %.
             change_readout(config, |readout| readout.logits = Logits::Sum);
             config.adam.lr = 5e-3;
             config.epochs = 10;
         }
     }
     if config.preset == DEEP {
-        // As drawn, activity fades from layer to layer: 0.43, 0.32, 0.27, 0.21, 0.17 % of entries, spikes from 0.29 down
-        // to 0.12 %. With one spike a neuron to begin with, all five layers spike in 1 % and are active in 0.8 %.
+        // Without rescaling, activity decreases from layer to layer: 0.43, 0.32, 0.27, 0.21, 0.17 % of entries are
+        // active and 0.29 to 0.12 % spike. With one spike per neuron initially, 1 % spike and 0.8 % are active in all
+        // five layers.
         config.initial_spikes = 1.0;
     }
 }
@@ -125,8 +126,8 @@ fn change_readout(config: &mut RunConfig, change: impl FnMut(&mut Integrator)) {
 
 /// Table 3 of the paper as printed; the readout's gain is 1.
 ///
-/// The authors' accuracies were made with a gain of 1 - α_r ([`ReadoutGain::OneMinusAlpha`]), which their code has and
-/// their paper has not.
+/// The authors' accuracies were obtained with the gain 1 - α_r ([`ReadoutGain::OneMinusAlpha`]) of their code, which the
+/// paper does not mention.
 ///
 /// # Errors
 /// A name that is not in [`NAMES`].
@@ -151,13 +152,13 @@ pub fn paper(name: &str) -> Result<RunConfig> {
     }
     TABLE_3.iter().find(|column| column.name == name).map(Column::config).ok_or_else(|| {
         Error::Config(format!(
-            "no preset is called `{name}`; there are {}, and files ending in .toml",
+            "unknown preset `{name}`: must be one of {}, or a file ending in .toml",
             NAMES.join(", ")
         ))
     })
 }
 
-/// The default settings: the paper's, but for what trains better.
+/// Our settings, the default: the paper's with the changes that train better.
 ///
 /// # Errors
 /// A name that is not in [`NAMES`].

@@ -1,21 +1,21 @@
-//! Figures of the data: spikes as clouds.
+//! Figures 6 to 8: samples of the data sets as dots.
 
 use super::figure::{Content, Figure};
-use super::job::Job;
+use super::job::FigureJob;
 use crate::error::Result;
 use crate::plot::{ChartAxis, ChartPanel, Colour, Series, Style};
 use crate::presets;
 use serde_json::json;
 
-/// Colours from the first step to the last.
+/// Number of colours from the first time step to the last.
 const SHADES: usize = 12;
 
-/// A spike in a picture: x, y, time in ms, shade.
+/// A spike: x, y, time in ms, shade.
 type Spike = (f64, f64, f64, usize);
 
-/// The first test samples of a preset, as many as there are seeds, up to 4: each from the front and the side, or (no
-/// `side` of an image) unit by time.
-fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
+/// Draws the first test samples of a preset: one per seed, up to 4. Images of `side` × `side` pixels are shown from the
+/// front and from the side, other samples as unit over time.
+fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figure> {
     let samples = job.seeds().len().min(4);
     let data = job.data(preset, usize::MAX, usize::MAX)?;
     let network = presets::paper(preset)?.network;
@@ -35,7 +35,7 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
                 let (t, i) = (event.t() as f64 * dt, event.i());
                 let shade = event.t() * SHADES / steps.max(1);
                 match side {
-                    // Rows are counted from below, as they are drawn.
+                    // The vertical axis points upwards.
                     Some(side) => ((i % side) as f64, (side - 1 - i / side) as f64, t, shade),
                     None => (0.0, i as f64, t, shade),
                 }
@@ -76,7 +76,7 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
     }
     let mut head: Vec<String> = ["sample", "class", "t_ms"].map(String::from).to_vec();
     head.extend(if side.is_some() { vec!["x".into(), "y_from_below".into()] } else { vec!["unit".into()] });
-    let views = if side.is_some() { "from the front (x, y) and from the side (t, y)" } else { "unit by time" };
+    let views = if side.is_some() { "from the front (x, y) and from the side (t, y)" } else { "unit over time" };
     let caption = format!(
         "{}, encoded for the network: T = {steps} steps of {dt} ms; each dot is a spike, {views}, coloured by its time from \
          blue to orange.",
@@ -93,16 +93,16 @@ fn clouds(job: &mut Job, preset: &str, side: Option<usize>) -> Result<Figure> {
 }
 
 /// Fashion-MNIST.
-pub fn fig_6(job: &mut Job) -> Result<Figure> {
+pub fn fig_6(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "fmnist", Some(28))
 }
 
 /// N-MNIST.
-pub fn fig_7(job: &mut Job) -> Result<Figure> {
+pub fn fig_7(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "nmnist", Some(34))
 }
 
 /// SHD.
-pub fn fig_8(job: &mut Job) -> Result<Figure> {
+pub fn fig_8(job: &mut FigureJob) -> Result<Figure> {
     clouds(job, "shd", None)
 }

@@ -1,6 +1,6 @@
-//! A finished figure: its rows, and the files that are made of them.
+//! Finished figures and the files written for them.
 
-use super::job::Job;
+use super::job::FigureJob;
 use super::machine::Machine;
 use super::{Item, Scale};
 use crate::error::{Error, Result};
@@ -10,10 +10,10 @@ use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, ch
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of a figure's table.
+/// Maximum size of a figure's CSV in bytes.
 pub(super) const MAX_TABLE_BYTES: u64 = 64 << 20;
 
-/// A panel that rows belong to.
+/// A panel of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     /// Its title.
@@ -26,36 +26,36 @@ pub struct Panel {
     pub level: Option<f64>,
 }
 
-/// A point of a curve, with a value for each seed.
+/// A point of a curve, with one value per seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Machine and adapter it was measured on; empty for this one.
+    /// Machine and adapter on which it was measured; empty for this machine.
     pub machine: [String; 2],
     /// The panel's title.
     pub panel: String,
-    /// The curve.
+    /// Name of the curve.
     pub series: String,
-    /// Where on the horizontal axis.
+    /// Value on the horizontal axis.
     pub x: f64,
-    /// A value of each seed.
+    /// One value per seed.
     pub values: Vec<f64>,
-    /// The paper's value, where it is known.
+    /// The paper's value, if it is known.
     pub paper: Option<f64>,
 }
 
-/// What an item comes to.
+/// The result of an item.
 pub struct Figure {
-    /// What is drawn, in words.
+    /// Caption.
     pub caption: String,
-    /// What the picture is made of.
+    /// What is drawn.
     pub content: Content,
-    /// Settings of what was computed, for the file beside the figure.
+    /// Settings of the computation, for the JSON file.
     pub settings: Value,
-    /// The adapter that it was computed on.
+    /// The adapter on which it was computed.
     pub adapter: String,
 }
 
-/// What a picture is made of.
+/// The contents of a figure.
 pub enum Content {
     /// Curves with standard errors.
     Curves {
@@ -63,10 +63,10 @@ pub enum Content {
         panels: Vec<Panel>,
         /// Their points.
         rows: Vec<Row>,
-        /// Words of the paper's values in the legend.
+        /// Legend of the paper's values.
         paper: String,
     },
-    /// Clouds of dots, and what is written into the CSV of them.
+    /// Clouds of dots, and their CSV.
     Clouds {
         /// The panels.
         panels: Vec<ChartPanel>,
@@ -75,7 +75,7 @@ pub enum Content {
         /// The cells.
         rows: Vec<Vec<String>>,
     },
-    /// A table; cells that differ from the paper's stand out.
+    /// A table, with some cells highlighted.
     Table {
         /// Names of the columns.
         head: Vec<String>,
@@ -91,12 +91,12 @@ impl Row {
         Row { machine, panel: panel.into(), series: series.into(), x, values, paper: None }
     }
 
-    /// With the paper's value.
+    /// Sets the paper's value.
     pub fn paper(self, paper: Option<f64>) -> Self {
         Row { paper, ..self }
     }
 
-    /// Mean over the seeds and its standard error, which is 0 of a single one.
+    /// Mean over the seeds, and its standard error, which is 0 for a single seed.
     pub fn mean_and_error(&self) -> (f64, f64) {
         let n = self.values.len() as f64;
         let mean = self.values.iter().sum::<f64>() / n;
@@ -105,12 +105,12 @@ impl Row {
     }
 }
 
-/// The columns of a CSV of curves.
+/// The columns of a CSV with curves.
 pub const COLUMNS: [&str; 11] =
     ["machine", "adapter", "panel", "series", "x_name", "x", "y_name", "mean", "standard_error", "values", "paper"];
 
 /// Writes CSV, PNG and the settings of a figure into the folder, and returns their paths.
-pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
+pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
     let machine = Machine::here();
     let folder = &job.options.out;
     let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
@@ -118,8 +118,8 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     let scale = match job.options.scale {
         _ if matches!(content, Content::Table { .. }) => "",
         Scale::Full => "",
-        Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the whole figure has.",
-        Scale::Tiny => " Tiny: a trial of the program, which measures nothing.",
+        Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the full figure.",
+        Scale::Tiny => " Tiny: a test of the program, not a measurement.",
     };
     caption.push_str(scale);
     job.notes.iter().for_each(|note| caption.push_str(&format!(" {}.", note.trim_end_matches('.'))));
@@ -135,7 +135,10 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
         }
         rows.extend(merged.iter().cloned());
     } else if !job.options.merge.is_empty() {
-        return Err(Error::Config(format!("--merge: {} has no curves that another machine's could join", item.name)));
+        return Err(Error::Config(format!(
+            "--merge: {} has no curves to merge with those of another machine",
+            item.name
+        )));
     }
     write_atomically(&file("csv"), &csv(&content)?)?;
     let title = job.title(item.title);
@@ -174,10 +177,11 @@ pub fn write(item: &Item, figure: Figure, job: &Job) -> Result<Vec<PathBuf>> {
     Ok(["csv", "png", "json"].map(file).to_vec())
 }
 
-/// Curves in the order in which they first come in `rows`; the same colour for the same name in every panel.
+/// A panel with its curves in the order of their first occurrence in `rows`. Curves with the same name have the same
+/// colour in all panels.
 fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
     let name = |row: &Row| match merged {
-        // A processor is known by its own name, not by that of its device.
+        // For the cpu device, the processor's name says more than that of the adapter.
         true if row.machine[1].starts_with("cpu") => format!("{}, {}", row.series, row.machine[0]),
         true => format!("{}, {}", row.series, row.machine[1]),
         false => row.series.clone(),
@@ -240,17 +244,17 @@ fn csv(content: &Content) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|e| Error::Data(format!("a table cannot be written as CSV: {e}")))
 }
 
-/// The rows of another machine's CSV of the same figure.
+/// Reads the rows of another machine's CSV of the same figure.
 ///
 /// # Errors
-/// [`Error::Format`] naming the line, where the columns are others, a panel is not the figure's, or a number is none.
+/// [`Error::Format`] naming the line, if the columns differ, the figure does not have a panel, or a number is invalid.
 fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
     let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let bad = |what: String| Error::format(path, what);
     let head = reader.headers().map_err(|e| bad(e.to_string()))?;
     if head.iter().ne(COLUMNS) {
-        return Err(bad(format!("is no CSV of a figure with curves: its columns are not {}", COLUMNS.join(","))));
+        return Err(bad(format!("not the CSV of a figure with curves: its columns are not {}", COLUMNS.join(","))));
     }
     let mut rows = Vec::new();
     for (k, record) in reader.records().enumerate() {
@@ -258,7 +262,7 @@ fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
         let cell = |c: usize| record.get(c).unwrap_or_default();
         let line = k + 2;
         let number = |text: &str, name: &str| {
-            text.parse::<f64>().map_err(|_| bad(format!("line {line}: {name} = `{text}` is no number")))
+            text.parse::<f64>().map_err(|_| bad(format!("line {line}: {name} = `{text}` is not a number")))
         };
         if !panels.iter().any(|panel| panel.title == cell(2)) {
             let expected: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
@@ -271,7 +275,7 @@ fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
             series: cell(3).into(),
             x: number(cell(5), "x")?,
             values: cell(9).split_whitespace().map(|word| number(word, "a value")).collect::<Result<_>>()?,
-            // The paper's values are drawn once, with this machine's.
+            // The paper's values are only drawn with this machine's rows.
             paper: None,
         });
     }

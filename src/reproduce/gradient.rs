@@ -1,7 +1,7 @@
-//! Figure 23: how far the sparse gradient is from the whole one.
+//! Figure 23: differences between the masked and the unmasked gradient.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Job, numbers};
+use super::job::{FigureJob, numbers};
 use super::paper::SETS;
 use super::training::{Recipe, config, run, run_folder};
 use crate::engine::Method;
@@ -30,7 +30,13 @@ fn differences(sparse: &Matrix, dense: &Matrix) -> [f64; 3] {
 }
 
 /// The gradient of every layer with this method and backward threshold.
-fn gradient(job: &Job, config: &RunConfig, weights: &Weights, batch: &EventSet, unmasked: bool) -> Result<Weights> {
+fn gradient(
+    job: &FigureJob,
+    config: &RunConfig,
+    weights: &Weights,
+    batch: &EventSet,
+    unmasked: bool,
+) -> Result<Weights> {
     let mut network = config.network.clone();
     if unmasked {
         network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
@@ -40,8 +46,8 @@ fn gradient(job: &Job, config: &RunConfig, weights: &Weights, batch: &EventSet, 
     Ok(engine.inspect(batch)?.gradient)
 }
 
-/// The differences of each layer, over training.
-pub fn fig_23(job: &mut Job) -> Result<Figure> {
+/// The differences of each layer during training.
+pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
     let epochs = job.pick(20, 4, 2);
     let hidden = job.pick(200, 100, 12);
     let (limit, tested) = (job.pick(usize::MAX, 1000, 64), job.pick(usize::MAX, 100, 40));
@@ -59,7 +65,7 @@ pub fn fig_23(job: &mut Job) -> Result<Figure> {
             for epoch in 0..=epochs {
                 let mut config = config(job, preset, recipe, false, seed)?;
                 config.network.set_hidden(&[hidden; 2])?;
-                // One run of all epochs, which goes on by one at a time: so its folder has the same name throughout.
+                // One run, continued epoch by epoch, whose folder keeps its name.
                 config.epochs = epoch.max(1);
                 let whole = RunConfig { epochs, ..config.clone() };
                 let key = json!([data.key(), whole.to_toml()?]);
@@ -104,9 +110,9 @@ pub fn fig_23(job: &mut Job) -> Result<Figure> {
         panel.y.name = "cosine";
     }
     let caption = format!(
-        "Sparse gradient s (B_th = 0.2) and the whole one d (dense, B_th = ∞) of the same {samples} samples and weights, while \
-         the network trains with the sparse one and the paper's settings; two hidden layers of {hidden}; mean ± standard \
-         error over {} seeds. The readout's gradient does not pass a surrogate and is the same.",
+        "Masked gradient s (sparse, B_th = 0.2) and unmasked gradient d (dense, B_th = ∞) of the same {samples} samples and \
+         weights, while the network is trained with s and the paper's settings; two hidden layers of {hidden}; mean ± \
+         standard error over {} seeds. The readout's gradient does not depend on the surrogate and is the same.",
         job.seeds().len()
     );
     let info = job.info(&presets::paper("fmnist")?.network)?;

@@ -1,4 +1,4 @@
-//! What every figure is computed with: the options, the data, the device, and the points that are finished.
+//! Context of the computation of a figure: options, data, device, and finished points.
 
 use super::store::Store;
 use super::{Options, Scale};
@@ -15,47 +15,47 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A figure at work.
-pub struct Job<'a> {
-    /// What was asked for.
+/// The computation of a figure.
+pub struct FigureJob<'a> {
+    /// The options.
     pub options: &'a Options,
     pub(super) stop: &'a AtomicBool,
     pub(super) tell: &'a mut dyn FnMut(&str),
     store: Store,
     data: BTreeMap<String, Arc<Data>>,
     infos: BTreeMap<String, DeviceInfo>,
-    /// What is to be said with the figure: data that are missing or stand in for others.
+    /// Notes for the caption: data that are missing or replaced by others.
     pub notes: Vec<String>,
     /// Points computed in this call.
     pub computed: usize,
-    /// Points that an earlier call had computed.
+    /// Points computed in an earlier call.
     pub reused: usize,
 }
 
-/// A data set and what it must be called.
+/// A data set and its display name.
 pub struct Data {
-    /// The samples, as many as the scale takes.
+    /// The samples, limited by the scale.
     pub set: DataSet,
-    /// `Fashion-MNIST`, `N-MNIST-like`.
+    /// `Fashion-MNIST`, or `N-MNIST-like` for other data in the format of N-MNIST.
     pub name: String,
 }
 
 impl Data {
-    /// What makes these data these, for the key of a point.
+    /// Identifies the data in the key of a point.
     pub fn key(&self) -> Value {
         let (train, test) = (&self.set.train, &self.set.test);
         json!([self.name, train.len(), train.events().len(), test.len(), test.events().len()])
     }
 }
 
-impl<'a> Job<'a> {
+impl<'a> FigureJob<'a> {
     pub(super) fn new(options: &'a Options, stop: &'a AtomicBool, tell: &'a mut dyn FnMut(&str)) -> Result<Self> {
         let store = Store::open(&options.out)?;
         let (data, infos) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Job { options, stop, tell, store, data, infos, notes: Vec::new(), computed: 0, reused: 0 })
+        Ok(FigureJob { options, stop, tell, store, data, infos, notes: Vec::new(), computed: 0, reused: 0 })
     }
 
-    /// The one of three that the scale takes.
+    /// Selects a value by the scale.
     pub fn pick<T>(&self, full: T, quick: T, tiny: T) -> T {
         match self.options.scale {
             Scale::Full => full,
@@ -64,26 +64,26 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The seeds: as many as asked for, or by default 3, and 2 of a quick figure.
+    /// The seeds. Default number: 3, or 2 for a quick figure.
     pub fn seeds(&self) -> Vec<u64> {
         (0..self.options.seeds.unwrap_or(self.pick(3, 2, 2)) as u64).collect()
     }
 
-    /// Says how far the work is.
+    /// Reports progress.
     pub fn tell(&mut self, line: &str) {
         (self.tell)(line);
     }
 
-    /// Whether the work is to end.
+    /// Whether the work was interrupted.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The point of `key`: from an earlier call, or computed now and kept. The key names all that decides the value;
-    /// version and device are added to it.
+    /// The point with this `key`, from an earlier call, or computed and stored. The key must contain everything on which
+    /// the value depends; the version and the device are added.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] where the work is to end and the point is not there; those of `compute`.
+    /// [`Error::Interrupted`] if the work was interrupted and the point is not stored; errors of `compute`.
     pub fn point(
         &mut self,
         what: &str,
@@ -109,7 +109,7 @@ impl<'a> Job<'a> {
         self.store.put(&key, value)
     }
 
-    /// The device's description, for this network.
+    /// The device's description. `network` is used to open it.
     ///
     /// # Errors
     /// No such adapter.
@@ -131,10 +131,10 @@ impl<'a> Job<'a> {
         Ok(info)
     }
 
-    /// The data of a preset, its training half cut to `limit` samples and its test half to `tested`.
+    /// The data of a preset, limited to `limit` training samples and `tested` test samples.
     ///
     /// # Errors
-    /// Those of [`data::load_with`].
+    /// As [`data::load_with`].
     pub fn data(&mut self, preset: &str, limit: usize, tested: usize) -> Result<Arc<Data>> {
         let set_name = data_set(preset);
         let key = format!("{set_name} {limit} {tested}");
@@ -158,10 +158,10 @@ impl<'a> Job<'a> {
             _ => "SHD-like",
         };
         if name.ends_with("-like") {
-            self.note(format!("{name}: recordings in the format of the published set, which they are not"));
+            self.note(format!("{name}: other recordings in the format of the published set"));
         }
         if set.subset {
-            self.note(format!("{name}: the shipped subset of {} + {} images", sizes.0, sizes.1));
+            self.note(format!("{name}: the built-in subset of {} + {} images", sizes.0, sizes.1));
         }
         if limit < set.train.len() {
             set.train = Arc::new(set.train.head(limit));
@@ -174,10 +174,10 @@ impl<'a> Job<'a> {
         Ok(data)
     }
 
-    /// Of these presets, those whose data are there, with their data; what is missing is noted.
+    /// Those of the presets whose data are available, with their data. Missing data are noted.
     ///
     /// # Errors
-    /// None is there, or files that are there cannot be read.
+    /// The data of all presets are missing, or files cannot be read.
     pub fn all_data(
         &mut self,
         wanted: &[&'static str],
@@ -189,9 +189,9 @@ impl<'a> Job<'a> {
         for preset in wanted {
             match self.data(preset, limit, tested) {
                 Ok(data) => found.push((*preset, data)),
-                // Nobody named a folder: the figure is drawn of what there is.
+                // No folder was given, so the figure is drawn without these data.
                 Err(Error::Data(why)) if !self.options.data.contains_key(data_set(preset)) => {
-                    self.note(format!("{preset} is left out: {why}"));
+                    self.note(format!("{preset} is omitted: {why}"));
                     missing = Some(why);
                 }
                 Err(e) => return Err(e),
@@ -203,7 +203,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// A title that calls the data what they are: stand-ins are no published set.
+    /// A title with the name of the published set replaced by that of the data, if these are others in its format.
     pub fn title(&self, title: &str) -> String {
         let stands_in = self.data.values().find(|data| {
             data.name.strip_suffix("-like").is_some_and(|published| title.contains(&format!(": {published} ")))
@@ -214,7 +214,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Notes something once.
+    /// Adds a note, unless it exists already.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
@@ -222,10 +222,10 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A list of numbers in a point.
+/// The numbers of a point.
 ///
 /// # Errors
-/// A point of another shape: the file was changed by hand.
+/// The point is not a list of numbers, e.g. because the file was edited.
 pub fn numbers(value: &Value) -> Result<Vec<f64>> {
     let numbers = value.as_array().map(|list| list.iter().map(|x| x.as_f64().unwrap_or(f64::NAN)).collect());
     numbers.ok_or_else(|| {

@@ -1,14 +1,14 @@
-//! The machine that a figure was computed on.
+//! The machine on which a figure was computed.
 
 use serde::Serialize;
 use sysinfo::System;
 
-/// What decides times.
+/// Properties of a machine that affect times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Machine {
-    /// The processor, as it calls itself.
+    /// Name of the processor.
     pub processor: String,
-    /// Threads that the program takes.
+    /// Number of threads that the program uses.
     pub threads: usize,
     /// Memory, bytes.
     pub memory: u64,
@@ -17,7 +17,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// This machine.
     pub fn here() -> Self {
         let mut system = System::new();
         system.refresh_memory();
@@ -31,7 +31,7 @@ impl Machine {
         }
     }
 
-    /// A few words for a legend.
+    /// Short description for legends.
     pub fn short(&self) -> String {
         format!("{} ({} threads)", self.processor, self.threads)
     }

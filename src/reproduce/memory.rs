@@ -1,7 +1,7 @@
-//! Figures of memory: what a training step needs beyond weights, moments and the batch.
+//! Figures 15 to 19: memory that a training step requires in addition to weights, moments and the batch.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::Job;
+use super::job::FigureJob;
 use super::paper::{MEMORY_SAVED, SETS};
 use super::timing::{METHODS, density, fitting};
 use crate::bench::{TARGET_DENSITY, random_spikes, scaled_weights};
@@ -10,7 +10,7 @@ use crate::plot::ChartAxis;
 use crate::presets;
 use serde_json::{Value, json};
 
-/// What changes along the axis.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Along {
     Hidden,
@@ -30,7 +30,7 @@ struct Place {
 }
 
 impl Along {
-    fn places(self, job: &Job) -> Vec<Place> {
+    fn places(self, job: &FigureJob) -> Vec<Place> {
         let base = Place { hidden: job.pick(200, 100, 8), batch: job.pick(256, 16, 4), steps: None, depth: 2 };
         let points = match self {
             Along::Hidden => job.pick(vec![200, 400, 600, 800, 1000], vec![50, 100, 200, 400], vec![8, 16]),
@@ -66,8 +66,8 @@ impl Along {
     }
 }
 
-/// Bytes of a step of each method that fits: `{"sparse": bytes, ..}`.
-fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> {
+/// Bytes of a step of each method that fits into memory: `{"sparse": bytes, ..}`.
+fn point(job: &mut FigureJob, preset: &str, place: Place, seed: u64) -> Result<Value> {
     let mut network = presets::paper(preset)?.network;
     network.set_hidden(&vec![place.hidden; place.depth])?;
     network.time_steps = place.steps.unwrap_or(network.time_steps);
@@ -92,12 +92,12 @@ fn point(job: &mut Job, preset: &str, place: Place, seed: u64) -> Result<Value> 
     })
 }
 
-/// What is drawn of a point: the curve, and the value where the method fitted.
+/// A curve's name and its value at a point; `None` if the method did not fit into memory.
 type Drawn = (&'static str, Option<f64>);
 
-/// A figure of memory; `curves` says of a point what is drawn of it.
+/// A figure of memory. `curves` gives the values of a point.
 fn figure(
-    job: &mut Job,
+    job: &mut FigureJob,
     along: Along,
     y: ChartAxis,
     what: &str,
@@ -131,8 +131,8 @@ fn figure(
         fixed.push(format!("batch {}", base.batch));
     }
     let caption = format!(
-        "{what}: what is allocated for a training step beyond weights, moments and the batch, {}; random spikes of the data \
-         sets' densities, hidden layers spike in 1.5 % of slots; mean ± standard error over {} seeds.",
+        "{what} allocated for a training step in addition to weights, moments and the batch, {}; random spikes with the \
+         data sets' densities, hidden layers with a spike density of 1.5 %; mean ± standard error over {} seeds.",
         fixed.join(", "),
         job.seeds().len()
     );
@@ -143,7 +143,7 @@ fn figure(
     Ok(Figure { caption, content: Content::Curves { panels, rows, paper: String::new() }, settings, adapter })
 }
 
-fn memory(job: &mut Job, along: Along) -> Result<Figure> {
+fn memory(job: &mut FigureJob, along: Along) -> Result<Figure> {
     figure(job, along, ChartAxis::log("memory of a step, MiB"), "Memory", &|point| {
         let mib = |name: &str| Some(point[name].as_f64()? / f64::from(1 << 20));
         METHODS.iter().map(|(_, name)| (*name, mib(name))).collect()
@@ -151,32 +151,31 @@ fn memory(job: &mut Job, along: Along) -> Result<Figure> {
 }
 
 /// Memory by hidden neurons.
-pub fn fig_15(job: &mut Job) -> Result<Figure> {
+pub fn fig_15(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Hidden)
 }
 
 /// Memory by batch.
-pub fn fig_16(job: &mut Job) -> Result<Figure> {
+pub fn fig_16(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Batch)
 }
 
 /// Memory by time steps.
-pub fn fig_17(job: &mut Job) -> Result<Figure> {
+pub fn fig_17(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Steps)
 }
 
 /// Memory by hidden layers.
-pub fn fig_18(job: &mut Job) -> Result<Figure> {
+pub fn fig_18(job: &mut FigureJob) -> Result<Figure> {
     memory(job, Along::Depth)
 }
 
 /// Memory saved.
-pub fn fig_19(job: &mut Job) -> Result<Figure> {
+pub fn fig_19(job: &mut FigureJob) -> Result<Figure> {
     let y = ChartAxis { range: Some((0.0, 100.0)), ..ChartAxis::linear("memory saved, %") };
     let [least, most] = MEMORY_SAVED;
-    let what = format!(
-        "1 - sparse/dense (the paper's figures come to {least} to {most} % so computed; it prints dense/sparse - 1, 85 %)"
-    );
+    let what =
+        format!("1 - sparse/dense (the paper's data give {least} to {most} %; its 85 % are dense/sparse - 1): memory");
     figure(job, Along::Hidden, y, &what, &|point| {
         let saved = |name: &str| Some(100.0 * (1.0 - point["sparse"].as_f64()? / point[name].as_f64()?));
         vec![

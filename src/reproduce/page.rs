@@ -1,4 +1,4 @@
-//! One HTML page of all figures in a folder.
+//! An HTML page with all figures in a folder.
 
 use super::ITEMS;
 use super::figure::MAX_TABLE_BYTES;
@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The page, in the folder of the figures.
+/// File name of the page.
 pub const PAGE_FILE: &str = "index.html";
-/// Rows of a figure's table that the page shows; the CSV has all.
+/// Maximum number of rows of a figure's CSV shown on the page.
 const MOST_ROWS: usize = 400;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#22262e}\
@@ -20,10 +20,10 @@ figcaption{margin:.5rem 0;color:#444}table{border-collapse:collapse;font-size:.8
 td,th{border-bottom:1px solid #e4e6ea;padding:.15rem .6rem;text-align:left}summary{cursor:pointer}\
 nav a{margin-right:.8rem;white-space:nowrap}.missing{color:#a33}";
 
-/// Writes the page of what is in the folder; `missing` are names of what is not, and why.
+/// Writes the page for the figures in the folder. `missing` has the names of figures that were not computed, and why.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Format`] naming a file beside a figure that is damaged.
+/// [`Error::Io`], or [`Error::Format`] naming a damaged file of a figure.
 pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
     let mut links = String::new();
     let mut body = String::new();
@@ -62,9 +62,9 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>spikegrad: the paper's figures</title><style>{STYLE}</style></head><body>\n\
-         <h1>Sparse spiking gradient descent: the paper's figures, computed anew</h1>\n\
+         <h1>Sparse spiking gradient descent: the paper's figures, recomputed</h1>\n\
          <p>Computed by spikegrad {} after Perez-Nieves and Goodman, <i>Sparse Spiking Gradient Descent</i> (NeurIPS \
-         2021). Each figure says what it draws and on what machine; its CSV has every point.</p>\n<nav>{links}</nav>\n{body}</body></html>\n",
+         2021). Captions name the machine; the CSV files have all points.</p>\n<nav>{links}</nav>\n{body}</body></html>\n",
         env!("CARGO_PKG_VERSION")
     );
     let path = folder.join(PAGE_FILE);
@@ -72,7 +72,7 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The figure's numbers: those columns that tell curves apart, rounded.
+/// The figure's numbers as an HTML table, rounded and without constant columns.
 fn table(path: &Path) -> Result<String> {
     let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
@@ -102,7 +102,7 @@ fn table(path: &Path) -> Result<String> {
     Ok(html + "</details>")
 }
 
-/// A long fraction with four digits; everything else as it is.
+/// Rounds long fractions to four digits; returns other text unchanged.
 fn rounded(cell: &str) -> String {
     match cell.parse::<f64>() {
         Ok(x) if cell.contains('.') && cell.len() > 6 && x != 0.0 && x.is_finite() => {

@@ -1,16 +1,16 @@
-//! What the paper and its authors' released data say: the values that ours are shown beside.
+//! Values of the paper and of its authors' released data, which figures show for comparison.
 //!
-//! Times and activities are those of the released raw data (RTX 6000, batches of 256, the second layer alone, means
-//! over runs); accuracies and their readouts those of the paper's text.
+//! Times and activities are from the released raw data (RTX 6000, batches of 256, second layer only, means over runs),
+//! accuracies from the paper's text.
 
 /// The presets, in the paper's order.
 pub const SETS: [&str; 3] = ["fmnist", "nmnist", "shd"];
 
-/// What a caption says of the paper's times.
+/// Legend of the paper's times.
 pub const TIMES_SOURCE: &str = "hollow: the paper's (RTX 6000, B 256, layer 2)";
 
-/// One size of one preset.
-pub struct Measured {
+/// The values of a preset with a given layer size.
+pub struct PaperValues {
     /// The preset.
     pub preset: &'static str,
     /// Neurons of both hidden layers.
@@ -23,7 +23,7 @@ pub struct Measured {
     pub backward_speed_up: f64,
     /// Dense / sparse of forward and backward together.
     pub overall_speed_up: f64,
-    /// Active entries of both hidden layers, % of slots.
+    /// Activity of both hidden layers, %.
     pub active: [f64; 2],
 }
 
@@ -35,12 +35,12 @@ const fn measured(
     backward_speed_up: f64,
     overall_speed_up: f64,
     active: [f64; 2],
-) -> Measured {
-    Measured { preset, hidden, forward_ms, backward_ms, backward_speed_up, overall_speed_up, active }
+) -> PaperValues {
+    PaperValues { preset, hidden, forward_ms, backward_ms, backward_speed_up, overall_speed_up, active }
 }
 
-/// All that is known by size.
-pub const MEASURED: [Measured; 6] = [
+/// All values that depend on the layer size.
+pub const MEASURED: [PaperValues; 6] = [
     measured("fmnist", 200, [57.0, 56.0], [31.0, 5.1], 6.1, 1.45, [1.06, 0.87]),
     measured("fmnist", 1000, [56.0, 58.0], [135.0, 23.0], 5.9, 2.36, [1.08, 0.71]),
     measured("nmnist", 200, [171.0, 186.0], [236.0, 6.8], 35.0, 2.11, [1.12, 0.75]),
@@ -49,8 +49,8 @@ pub const MEASURED: [Measured; 6] = [
     measured("shd", 1000, [331.0, 359.0], [3162.0, 89.0], 35.0, 7.79, [1.84, 0.58]),
 ];
 
-/// The size of the preset, where it is known.
-pub fn at(preset: &str, hidden: usize) -> Option<&'static Measured> {
+/// The values of the preset with this layer size, if they are known.
+pub fn at(preset: &str, hidden: usize) -> Option<&'static PaperValues> {
     MEASURED.iter().find(|m| m.preset == preset && m.hidden == hidden)
 }
 
@@ -62,9 +62,9 @@ pub fn accuracy(preset: &str) -> Option<f64> {
         .map(|(_, percent)| percent)
 }
 
-/// Memory saved as 1 - sparse/dense, %: the least and the most over the paper's sizes. (The paper prints
-/// dense/sparse - 1: 85 %.)
+/// Memory saved, 1 - sparse/dense, in %: minimum and maximum over the paper's sizes. (The paper's 85 % are
+/// dense/sparse - 1.)
 pub const MEMORY_SAVED: [f64; 2] = [27.0, 45.0];
 
-/// The backward thresholds that the paper went over: its least and its greatest, and its default.
+/// The smallest and the largest backward threshold in the paper, and its default.
 pub const B_TH: [f64; 3] = [1e-4, 0.25, 0.2];

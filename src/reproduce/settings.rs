@@ -1,14 +1,14 @@
-//! Table 3: what the presets train with.
+//! Table 3: settings of the presets.
 
 use super::figure::{Content, Figure};
-use super::job::Job;
+use super::job::FigureJob;
 use crate::error::Result;
 use crate::network::{Initialisation, Integrator, Logits, ReadoutGain};
 use crate::presets;
 use crate::train::{LearningRate, RunConfig};
 use serde_json::json;
 
-/// A setting: its name and how it is read.
+/// A setting: its name, and its value in a configuration.
 type Setting = (&'static str, fn(&RunConfig) -> String);
 
 const SETTINGS: [Setting; 24] = [
@@ -26,7 +26,7 @@ const SETTINGS: [Setting; 24] = [
         Initialisation::Normal { scale } => format!("normal, σ = {scale} (1-α)/√N_in"),
         Initialisation::Uniform { scale } => format!("uniform, ±{scale}/√N_in"),
     }),
-    ("initial spikes", |c| if c.initial_spikes > 0.0 { c.initial_spikes.to_string() } else { "as drawn".into() }),
+    ("initial spikes", |c| if c.initial_spikes > 0.0 { c.initial_spikes.to_string() } else { "not rescaled".into() }),
     ("readout's gain", |c| {
         of_readout(c, |readout| match readout.gain {
             ReadoutGain::One => "1".into(),
@@ -60,15 +60,15 @@ fn of_readout(c: &RunConfig, value: impl Fn(&Integrator) -> String) -> String {
     c.network.integrator().map_or_else(|| "spike counts".into(), value)
 }
 
-/// One number where all hidden layers agree.
+/// The values of all hidden layers, or one number if they are equal.
 fn of_hidden(config: &RunConfig, value: fn(&crate::network::SpikingLayer) -> f64) -> String {
     let mut values: Vec<String> = config.network.hidden.iter().map(|layer| value(layer).to_string()).collect();
     values.dedup();
     values.join(", ")
 }
 
-/// Each setting of each preset, the paper's and ours; ours stands out where it differs.
-pub fn table_3(job: &mut Job) -> Result<Figure> {
+/// All settings of all presets, the paper's and ours. Ours are highlighted if they differ.
+pub fn table_3(job: &mut FigureJob) -> Result<Figure> {
     let mut head = vec!["setting".to_string()];
     let mut columns = Vec::new();
     for preset in presets::NAMES {
@@ -86,9 +86,8 @@ pub fn table_3(job: &mut Job) -> Result<Figure> {
         std::iter::once((name.to_string(), false)).chain(cells).collect()
     });
     let content = Content::Table { head, rows: rows.collect() };
-    let caption = "Table 3 of the paper as printed and settled against the authors' code (fmnist, nmnist, shd; fmnist-conv and \
-                   fmnist-deep are its networks with fmnist's settings), beside the presets' defaults; ours in colour where \
-                   it differs."
+    let caption = "Table 3 of the paper, checked against the authors' code (fmnist, nmnist, shd; fmnist-conv and fmnist-deep \
+                   are the paper's networks with fmnist's settings), and the presets' defaults, in colour if they differ."
         .into();
     let mut configs = serde_json::Map::new();
     for preset in presets::NAMES {

@@ -1,17 +1,17 @@
-//! The backward threshold B_th: what it costs and what it gains.
+//! Speed-up, activity and accuracy as functions of the backward threshold B_th.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Job, numbers};
+use super::job::{FigureJob, numbers};
 use super::paper::SETS;
 use super::training::{Recipe, config, limits, trained};
-use crate::bench::{Plan, measure};
+use crate::bench::{MeasurementPlan, measure};
 use crate::engine::Method;
 use crate::error::Result;
 use crate::plot::ChartAxis;
 use serde_json::json;
 
-/// Speed-up, activity and accuracy over B_th.
-pub fn b_th(job: &mut Job) -> Result<Figure> {
+/// Computes the figure.
+pub fn b_th(job: &mut FigureJob) -> Result<Figure> {
     let thresholds = job.pick(
         vec![1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.15, 0.2, 0.25],
         vec![1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.25],
@@ -37,7 +37,7 @@ pub fn b_th(job: &mut Job) -> Result<Figure> {
                 let (records, times) = trained(job, &data, &config, &what, |job, state| {
                     let open = |method| job.options.device.open(&config.network, method, &state.weights);
                     let mut engines = vec![open(Method::Sparse)?, open(Method::Dense)?];
-                    let plan = Plan { batch: &batch, weights: &state.weights, adam: config.adam, repeat };
+                    let plan = MeasurementPlan { batch: &batch, weights: &state.weights, adam: config.adam, repeat };
                     let measured = measure(&mut engines, &plan, &mut |_| {})?;
                     Ok(json!(measured.iter().map(|m| m.backward_ms).collect::<Vec<_>>()))
                 })?;
@@ -57,7 +57,7 @@ pub fn b_th(job: &mut Job) -> Result<Figure> {
         }
         let axes = [
             ChartAxis::linear("times as fast"),
-            ChartAxis::log("active, % of (t, neuron) slots"),
+            ChartAxis::log("active entries, %"),
             ChartAxis::linear("test accuracy, %"),
         ];
         for (title, y) in titles.into_iter().zip(axes) {

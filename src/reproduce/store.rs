@@ -1,4 +1,4 @@
-//! What has been computed so far: a line of JSON for each point, so that a later call goes on where one stopped.
+//! Storage of finished points, one line of JSON per point, from which a later call continues.
 
 use crate::error::{Error, Result};
 use crate::files::{append, write_atomically};
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// The file of finished points, in the folder of the figures.
+/// File name of the finished points.
 pub const POINTS_FILE: &str = "points.jsonl";
 
-/// Most bytes of the file: all figures have a thousandth of that.
+/// Maximum file size in bytes: a thousand times that of all figures.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The finished points of a folder. All figures share them: what two of them ask for is computed once.
+/// The finished points of a folder, shared by all figures.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -24,12 +24,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads the points in `folder`, which is made where it is not there. Half a line at the end, of a call that was
-    /// killed, is dropped.
+    /// Reads the points in `folder`, which is created if missing. An incomplete last line, left by a killed process, is
+    /// dropped.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Config`] where another call is writing the folder; [`Error::Format`] naming the line that is
-    /// no point.
+    /// [`Error::Io`]; [`Error::Config`] if another process is writing to the folder; [`Error::Format`] naming an invalid
+    /// line.
     pub fn open(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let lock = lock(folder)?;
@@ -41,12 +41,12 @@ impl Store {
             let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
             for (k, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
                 let (key, value): (Value, Value) = serde_json::from_slice(line).map_err(|e| {
-                    Error::format(&path, format!("line {} is no point of a figure ({e}); remove it", k + 1))
+                    Error::format(&path, format!("line {} is not a point of a figure ({e}); remove it", k + 1))
                 })?;
                 points.insert(key.to_string(), value);
             }
             if whole == 0 && !bytes.is_empty() && !bytes.starts_with(b"[") {
-                return Err(Error::format(&path, "holds no points of figures; choose another folder with --out"));
+                return Err(Error::format(&path, "contains no points of figures; choose another folder with --out"));
             }
             if whole < bytes.len() {
                 write_atomically(&path, &bytes[..whole])?;
@@ -55,18 +55,18 @@ impl Store {
         Ok(Store { path, points, _lock: lock })
     }
 
-    /// The point of `key`, where it is finished.
+    /// The point with this `key`, if it is finished.
     pub fn get(&self, key: &Value) -> Option<&Value> {
         self.points.get(&key.to_string())
     }
 
-    /// Keeps a point, waits until it is on the disk, and returns it as a later call will read it: so that a figure is the
-    /// same to the bit whether its points are new or not. A key has no fractions, which JSON may round.
+    /// Stores a point, syncs it to disk, and returns it as a later call will read it, so that a figure does not depend on
+    /// whether its points are new. Keys must not have fractions, which JSON may round.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn put(&mut self, key: &Value, value: Value) -> Result<Value> {
-        // One write of a whole line: what is interrupted before its end is dropped by the next call.
+        // A complete line in one write; the next call drops an incomplete one.
         let line = format!("[{key},{value}]\n");
         append(&self.path, line.as_bytes())?;
         let kept: Value =
@@ -113,7 +113,7 @@ mod tests {
         {
             let other = tempfile::tempdir().unwrap();
             std::os::unix::fs::symlink(&path, other.path().join(POINTS_FILE)).unwrap();
-            assert!(Store::open(other.path()).unwrap_err().to_string().contains("is a link"));
+            assert!(Store::open(other.path()).unwrap_err().to_string().contains("is a symbolic link"));
         }
     }
 

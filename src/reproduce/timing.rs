@@ -1,10 +1,11 @@
-//! Figures of time: forward, backward, whole steps, and what sparse gains over both baselines.
+//! Figures 11 to 14, 20 and 21: times of the forward pass, the backward pass and the step, and speed-ups over both dense
+//! baselines.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::Job;
-use super::paper::{self, Measured, SETS, TIMES_SOURCE};
+use super::job::FigureJob;
+use super::paper::{self, PaperValues, SETS, TIMES_SOURCE};
 use super::usual_name;
-use crate::bench::{Plan, TARGET_DENSITY, measure, random_spikes, scaled_weights};
+use crate::bench::{MeasurementPlan, TARGET_DENSITY, measure, random_spikes, scaled_weights};
 use crate::data::data_set;
 use crate::engine::Method;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::presets;
 use crate::system::available_memory;
 use serde_json::{Value, json};
 
-/// What is compared, with the names in figures and points.
+/// The compared methods, with their names in figures and points.
 pub const METHODS: [(Method, &str); 3] =
     [(Method::Sparse, "sparse"), (Method::Dense, "fused dense"), (Method::Reference, "reference-style dense")];
 
@@ -36,8 +37,13 @@ pub fn network(preset: &str, hidden: usize) -> Result<Network> {
     Ok(network)
 }
 
-/// The methods whose step fits into the memory that there is; the others are noted.
-pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Result<Vec<(Method, &'static str)>> {
+/// The methods whose step fits into memory; the others are noted.
+pub fn fitting(
+    job: &mut FigureJob,
+    network: &Network,
+    batch: usize,
+    input: f64,
+) -> Result<Vec<(Method, &'static str)>> {
     let densities = Densities { input, spikes: TARGET_DENSITY, active: 2.0 * TARGET_DENSITY };
     let device = job.options.device.resolve_for(network, Method::Sparse);
     let mut fit = Vec::new();
@@ -45,19 +51,19 @@ pub fn fitting(job: &mut Job, network: &Network, batch: usize, input: f64) -> Re
         let needs = memory::estimate(network, method, batch, device, &densities)?;
         match needs.check(available_memory()) {
             Ok(()) => fit.push((method, name)),
-            Err(e) => job.note(format!("{name} of {:?} at batch {batch} is left out: {e}", network.sizes())),
+            Err(e) => job.note(format!("{name} of {:?} at batch {batch} is omitted: {e}", network.sizes())),
         }
     }
     Ok(fit)
 }
 
-/// The first training samples, or random spikes of the data's density where there are none.
-fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64) -> Result<(EventSet, String)> {
+/// The first training samples, or random spikes with the data set's density if it is missing.
+fn input(job: &mut FigureJob, preset: &str, network: &Network, batch: usize, seed: u64) -> Result<(EventSet, String)> {
     match job.data(preset, usize::MAX, usize::MAX) {
         Ok(data) if data.set.train.len() >= batch => Ok((data.set.train.head(batch), data.name.clone())),
         Ok(_) | Err(Error::Data(_)) => {
             let density = density(preset);
-            let name = format!("random spikes of {}'s density ({} %)", usual_name(preset), 100.0 * density);
+            let name = format!("random spikes with the density of {} ({} %)", usual_name(preset), 100.0 * density);
             job.note(format!("{preset}: {name}"));
             Ok((random_spikes(network, batch, density, seed)?, name))
         }
@@ -65,8 +71,8 @@ fn input(job: &mut Job, preset: &str, network: &Network, batch: usize, seed: u64
     }
 }
 
-/// Times of all methods, measured in turns: `{"sparse": [forward, backward, step], ..}`, ms.
-fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) -> Result<Value> {
+/// Times of all methods, which take turns: `{"sparse": [forward, backward, step], ..}`, ms.
+fn timed(job: &mut FigureJob, preset: &str, hidden: usize, batch: usize, seed: u64) -> Result<Value> {
     let network = network(preset, hidden)?;
     let info = job.info(&network)?;
     let repeat = job.pick(10, 3, 1);
@@ -80,7 +86,7 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
         let open = |(method, _): &(Method, &str)| job.options.device.open(&network, *method, &weights);
         let mut engines = methods.iter().map(open).collect::<Result<Vec<_>>>()?;
         let adam = presets::paper(preset)?.adam;
-        let plan = Plan { batch: &events, weights: &weights, adam, repeat };
+        let plan = MeasurementPlan { batch: &events, weights: &weights, adam, repeat };
         let measured = measure(&mut engines, &plan, &mut |_| {})?;
         let times = methods.iter().zip(measured).map(|((_, name), m)| {
             let times = json!([m.forward_ms, m.backward_ms, m.step_ms]);
@@ -92,18 +98,18 @@ fn timed(job: &mut Job, preset: &str, hidden: usize, batch: usize, seed: u64) ->
 
 /// A part of a step.
 #[derive(Clone, Copy)]
-enum Part {
+enum StepPart {
     Forward = 0,
     Backward = 1,
     Step = 2,
 }
 
-/// The time of a part; `None` where it was not measured.
-fn time(point: &Value, method: &str, part: Part) -> Option<f64> {
+/// The time of a part; `None` if it was not measured.
+fn time(point: &Value, method: &str, part: StepPart) -> Option<f64> {
     point[method][part as usize].as_f64()
 }
 
-/// What changes along the axis.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Along {
     Hidden,
@@ -111,7 +117,7 @@ enum Along {
 }
 
 /// The points of an axis: (neurons, batch).
-fn places(job: &Job, along: Along) -> Vec<(usize, usize)> {
+fn places(job: &FigureJob, along: Along) -> Vec<(usize, usize)> {
     let hidden = job.pick(vec![200, 400, 600, 800, 1000], vec![50, 100, 200], vec![8, 16]);
     let batches = job.pick(vec![32, 64, 128, 256, 512], vec![8, 16, 32], vec![2, 4]);
     let (fixed_hidden, fixed_batch) = (job.pick(200, 100, 8), job.pick(256, 32, 4));
@@ -121,17 +127,17 @@ fn places(job: &Job, along: Along) -> Vec<(usize, usize)> {
     }
 }
 
-/// What is drawn of a point: the curve, the value where it was measured, the paper's where it is known.
+/// A curve's name, its value at a point if it was measured, and the paper's value if it is known.
 type Drawn = (&'static str, Option<f64>, Option<f64>);
 
-/// A figure of times: `curves` says of a point what is drawn of it, by name, with the paper's value.
+/// A figure of times. `curves` gives the values of a point.
 fn figure(
-    job: &mut Job,
+    job: &mut FigureJob,
     along: Along,
     y: ChartAxis,
     level: Option<f64>,
     what: &str,
-    curves: &dyn Fn(&Value, Option<&Measured>) -> Vec<Drawn>,
+    curves: &dyn Fn(&Value, Option<&PaperValues>) -> Vec<Drawn>,
 ) -> Result<Figure> {
     let places = places(job, along);
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
@@ -143,7 +149,7 @@ fn figure(
             let mut at: Vec<Row> = Vec::new();
             for seed in job.seeds() {
                 let point = timed(job, preset, hidden, batch, seed)?;
-                // The paper has batches of 256: along the batch, only that one is comparable.
+                // The paper's values are for batches of 256.
                 let known = paper::at(preset, hidden).filter(|_| along == Along::Hidden || batch == 256);
                 for (name, value, paper) in curves(&point, known) {
                     let x = if along == Along::Hidden { hidden } else { batch } as f64;
@@ -163,8 +169,8 @@ fn figure(
         Along::Batch => format!("two hidden layers of {}", places[0].0),
     };
     let caption = format!(
-        "{what}, {fixed}; networks of Table 3, both hidden layers and the readout, weights scaled until hidden layers spike \
-         in 1.5 % of slots; median of {} steps, mean ± standard error over {} seeds.",
+        "{what}, {fixed}; networks of Table 3, both hidden layers and the readout, weights scaled so that hidden layers have \
+         a spike density of 1.5 %; median of {} steps, mean ± standard error over {} seeds.",
         job.pick(10, 3, 1),
         job.seeds().len()
     );
@@ -175,20 +181,20 @@ fn figure(
     Ok(Figure { caption, content, settings, adapter })
 }
 
-fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
+fn times(job: &mut FigureJob, along: Along, part: StepPart) -> Result<Figure> {
     let what = match part {
-        Part::Forward => "Time of the forward pass, loss included",
-        Part::Backward => "Time of the backward pass, without the update (on the cpu device with it)",
-        Part::Step => "Time of a step",
+        StepPart::Forward => "Time of the forward pass, including the loss",
+        StepPart::Backward => "Time of the backward pass, without the update (on the cpu device including it)",
+        StepPart::Step => "Time of a step",
     };
     figure(job, along, ChartAxis::log("time, ms"), None, what, &|point, paper| {
-        let of_paper = |m: &Measured, k: usize| match part {
-            Part::Forward => Some(m.forward_ms[k]),
-            Part::Backward => Some(m.backward_ms[k]),
-            Part::Step => None,
+        let of_paper = |m: &PaperValues, k: usize| match part {
+            StepPart::Forward => Some(m.forward_ms[k]),
+            StepPart::Backward => Some(m.backward_ms[k]),
+            StepPart::Step => None,
         };
         let curve = |(_, name): &(Method, &'static str)| {
-            // The paper's dense is its eager time loop.
+            // The paper's dense baseline is a loop over time in eager mode.
             let known = match *name {
                 "sparse" => paper.and_then(|m| of_paper(m, 1)),
                 "reference-style dense" => paper.and_then(|m| of_paper(m, 0)),
@@ -200,15 +206,15 @@ fn times(job: &mut Job, along: Along, part: Part) -> Result<Figure> {
     })
 }
 
-fn speed_ups(job: &mut Job, part: Part) -> Result<Figure> {
+fn speed_ups(job: &mut FigureJob, part: StepPart) -> Result<Figure> {
     let what = match part {
-        Part::Backward => "Time of the dense backward pass / time of the sparse one",
-        _ => "Time of a dense training step / time of a sparse one, the update included",
+        StepPart::Backward => "Time of the dense backward pass / time of the sparse one",
+        _ => "Time of a dense training step / time of a sparse one, including the update",
     };
     figure(job, Along::Hidden, ChartAxis::log("times as fast"), Some(1.0), what, &|point, paper| {
         let over = |name: &str| Some(time(point, name, part)? / time(point, "sparse", part)?);
         let known =
-            paper.map(|m| if matches!(part, Part::Backward) { m.backward_speed_up } else { m.overall_speed_up });
+            paper.map(|m| if matches!(part, StepPart::Backward) { m.backward_speed_up } else { m.overall_speed_up });
         vec![
             ("over fused dense", over("fused dense"), None),
             ("over reference-style dense", over("reference-style dense"), known),
@@ -217,31 +223,31 @@ fn speed_ups(job: &mut Job, part: Part) -> Result<Figure> {
 }
 
 /// Forward time by hidden neurons.
-pub fn fig_11(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Hidden, Part::Forward)
+pub fn fig_11(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Hidden, StepPart::Forward)
 }
 
 /// Forward time by batch.
-pub fn fig_12(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Batch, Part::Forward)
+pub fn fig_12(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Batch, StepPart::Forward)
 }
 
 /// Backward time by hidden neurons.
-pub fn fig_13(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Hidden, Part::Backward)
+pub fn fig_13(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Hidden, StepPart::Backward)
 }
 
 /// Backward time by batch.
-pub fn fig_14(job: &mut Job) -> Result<Figure> {
-    times(job, Along::Batch, Part::Backward)
+pub fn fig_14(job: &mut FigureJob) -> Result<Figure> {
+    times(job, Along::Batch, StepPart::Backward)
 }
 
 /// Speed-up of the backward pass.
-pub fn fig_20(job: &mut Job) -> Result<Figure> {
-    speed_ups(job, Part::Backward)
+pub fn fig_20(job: &mut FigureJob) -> Result<Figure> {
+    speed_ups(job, StepPart::Backward)
 }
 
 /// Speed-up of the whole step.
-pub fn fig_21(job: &mut Job) -> Result<Figure> {
-    speed_ups(job, Part::Step)
+pub fn fig_21(job: &mut FigureJob) -> Result<Figure> {
+    speed_ups(job, StepPart::Step)
 }

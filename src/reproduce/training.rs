@@ -1,7 +1,7 @@
-//! Figures of training: activity, loss, depth, accuracy.
+//! Figures 9, 10 and 22, and test accuracy: results of training runs.
 
 use super::figure::{Content, Figure, Panel, Row};
-use super::job::{Data, Job};
+use super::job::{Data, FigureJob};
 use super::paper::{self, SETS};
 use crate::engine::{Method, TrainingState};
 use crate::error::{Error, Result};
@@ -17,17 +17,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Trains, or takes what an earlier call has trained, and goes on with a run that was interrupted. `finish` adds what
-/// is to be known of the trained network, under the name `what`.
+/// Trains, or returns the stored result of an earlier call. An interrupted run is continued. `finish` computes further
+/// results from the trained network; `what` identifies them in the key of the point.
 ///
 /// # Errors
-/// Those of [`train`], and of `finish`.
+/// As [`train`], and errors of `finish`.
 pub fn trained(
-    job: &mut Job,
+    job: &mut FigureJob,
     data: &Data,
     config: &RunConfig,
     what: &str,
-    finish: impl FnOnce(&mut Job, &TrainingState) -> Result<Value>,
+    finish: impl FnOnce(&mut FigureJob, &TrainingState) -> Result<Value>,
 ) -> Result<(Vec<EpochRecord>, Value)> {
     let info = job.info(&config.network)?;
     let key = json!([data.key(), config.to_toml()?]);
@@ -43,14 +43,14 @@ pub fn trained(
     Ok((records, value["more"].clone()))
 }
 
-/// The folder of a run that is not finished.
-pub fn run_folder(job: &Job, config: &RunConfig, key: &Value) -> PathBuf {
+/// The folder of an unfinished run.
+pub fn run_folder(job: &FigureJob, config: &RunConfig, key: &Value) -> PathBuf {
     let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
     job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset))
 }
 
-/// A run in its own folder, from where it stopped; the folder and the trained state.
-pub fn run(job: &mut Job, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
+/// Runs to the end, continuing an interrupted run; returns the run's folder and the trained state.
+pub fn run(job: &mut FigureJob, data: &Data, config: &RunConfig, key: &Value) -> Result<(PathBuf, TrainingState)> {
     let folder = run_folder(job, config, key);
     let weights = Weights::init(&config.network, config.seed);
     let mut engine = job.options.device.open(&config.network, config.method, &weights)?;
@@ -71,7 +71,7 @@ fn run_name(config: &RunConfig) -> String {
     format!("{} {} {:?}, B_th {b_th}, seed {}", config.preset, sizes.join("-"), config.method, config.seed)
 }
 
-/// Tells of each epoch.
+/// Reports each epoch.
 struct Teller<'a> {
     name: String,
     epochs: u64,
@@ -94,19 +94,19 @@ impl Observer for Teller<'_> {
 /// How a figure trains a preset.
 #[derive(Clone, Copy)]
 pub struct Recipe {
-    /// Our settings rather than the paper's.
+    /// Whether to use our settings instead of the paper's.
     pub ours: bool,
-    /// Epochs; `None` for as many as the preset has.
+    /// Number of epochs; `None` for the preset's.
     pub epochs: Option<u64>,
-    /// Samples in a batch; `None` for the preset's.
+    /// Samples per batch; `None` for the preset's.
     pub batch: Option<usize>,
 }
 
-/// The configuration of one seed: the sparse method, or, `unmasked`, the dense one with the whole gradient.
+/// The configuration for one seed: the sparse method, or, if `unmasked`, the dense method with an infinite B_th.
 ///
 /// # Errors
-/// A preset that there is none of.
-pub fn config(job: &Job, preset: &str, recipe: Recipe, unmasked: bool, seed: u64) -> Result<RunConfig> {
+/// An unknown preset.
+pub fn config(job: &FigureJob, preset: &str, recipe: Recipe, unmasked: bool, seed: u64) -> Result<RunConfig> {
     let mut config = if recipe.ours { presets::ours(preset)? } else { presets::paper(preset)? };
     config.method = Method::Sparse;
     if unmasked {
@@ -120,12 +120,12 @@ pub fn config(job: &Job, preset: &str, recipe: Recipe, unmasked: bool, seed: u64
     Ok(config)
 }
 
-/// Samples that figures train on and test on.
-pub fn limits(job: &Job) -> (usize, usize) {
+/// Maximum numbers of training and test samples.
+pub fn limits(job: &FigureJob) -> (usize, usize) {
     (job.pick(usize::MAX, 1500, 64), job.pick(usize::MAX, 400, 40))
 }
 
-fn adapter(job: &mut Job, preset: &str) -> Result<String> {
+fn adapter(job: &mut FigureJob, preset: &str) -> Result<String> {
     let info = job.info(&presets::paper(preset)?.network)?;
     Ok(format!("{}: {} ({})", info.kind, info.name, info.detail))
 }
@@ -134,14 +134,14 @@ fn percent(fraction: f64) -> f64 {
     100.0 * fraction
 }
 
-/// Curves whose paper's values are of the authors' data.
-fn curves(job: &mut Job, caption: String, panels: Vec<Panel>, rows: Vec<Row>, settings: Value) -> Result<Figure> {
+/// A figure of curves, with the paper's values as hollow marks.
+fn curves(job: &mut FigureJob, caption: String, panels: Vec<Panel>, rows: Vec<Row>, settings: Value) -> Result<Figure> {
     let content = Content::Curves { panels, rows, paper: "hollow: the paper's".into() };
     Ok(Figure { caption, content, settings, adapter: adapter(job, "fmnist")? })
 }
 
-/// Activity of both layers by their size.
-pub fn fig_9(job: &mut Job) -> Result<Figure> {
+/// Activity of both hidden layers over their size.
+pub fn fig_9(job: &mut FigureJob) -> Result<Figure> {
     let sizes = job.pick(vec![200, 400, 600, 800, 1000], vec![100, 200, 400], vec![10, 20]);
     let recipe =
         Recipe { ours: false, epochs: job.pick(Some(20), Some(3), Some(1)), batch: job.pick(None, Some(64), Some(32)) };
@@ -164,8 +164,7 @@ pub fn fig_9(job: &mut Job) -> Result<Figure> {
                 rows.push(row.paper(paper.map(|active| active[l])));
             }
         }
-        let (x, y) =
-            (ChartAxis::linear("neurons of each hidden layer"), ChartAxis::linear("active, % of (t, neuron) slots"));
+        let (x, y) = (ChartAxis::linear("neurons of each hidden layer"), ChartAxis::linear("active entries, %"));
         panels.push(Panel { title, x, y, level: None });
     }
     let epochs = recipe.epochs.unwrap_or(0);
@@ -178,11 +177,11 @@ pub fn fig_9(job: &mut Job) -> Result<Figure> {
     curves(job, caption, panels, rows, settings)
 }
 
-/// Names of what is compared in training.
+/// The compared gradients: name, and whether unmasked.
 const GRADIENTS: [(&str, bool); 2] = [("sparse (B_th = 0.2)", false), ("dense, unmasked", true)];
 
 /// Loss over epochs.
-pub fn fig_10(job: &mut Job) -> Result<Figure> {
+pub fn fig_10(job: &mut FigureJob) -> Result<Figure> {
     let hidden = job.pick(200, 100, 12);
     let recipe =
         Recipe { ours: false, epochs: job.pick(Some(20), Some(5), Some(2)), batch: job.pick(None, Some(50), Some(32)) };
@@ -197,23 +196,23 @@ pub fn fig_10(job: &mut Job) -> Result<Figure> {
         panels.push(Panel {
             title,
             x: ChartAxis::linear("epoch"),
-            y: ChartAxis::log("mean loss of a sample"),
+            y: ChartAxis::log("mean loss per sample"),
             level: None,
         });
     }
     let caption = format!(
         "Training loss (cross entropy and regularisers) with the paper's settings and two hidden layers of {hidden}; sparse, \
-         and fused dense with the whole gradient (B_th = ∞), which is also what the reference-style baseline computes; mean \
-         ± standard error over {} seeds.",
+         and fused dense with the unmasked gradient (B_th = ∞), which is also the gradient of the reference-style baseline; \
+         mean ± standard error over {} seeds.",
         job.seeds().len()
     );
     let settings = json!({ "settings": "paper", "hidden": hidden, "epochs": recipe.epochs, "batch": recipe.batch, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)
 }
 
-/// The runs of all seeds.
+/// The epochs of the runs of all seeds.
 fn over_seeds(
-    job: &mut Job,
+    job: &mut FigureJob,
     preset: &str,
     data: &Arc<Data>,
     recipe: Recipe,
@@ -232,7 +231,7 @@ fn over_seeds(
     Ok(runs)
 }
 
-/// A row for each epoch, with the value of every run.
+/// One row per epoch, with the values of all runs.
 fn by_epoch(
     panel: &str,
     series: &str,
@@ -248,7 +247,7 @@ fn by_epoch(
 }
 
 /// The deep network over epochs.
-pub fn fig_22(job: &mut Job) -> Result<Figure> {
+pub fn fig_22(job: &mut FigureJob) -> Result<Figure> {
     let preset = "fmnist-deep";
     let recipe =
         Recipe { ours: true, epochs: job.pick(None, Some(6), Some(2)), batch: job.pick(None, Some(64), Some(32)) };
@@ -259,9 +258,9 @@ pub fn fig_22(job: &mut Job) -> Result<Figure> {
     let epoch = ChartAxis::linear("epoch");
     let panel = |title: &str, y| Panel { title: title.into(), x: epoch, y, level: None };
     let panels = vec![
-        panel("Loss", ChartAxis::linear("mean loss of a sample")),
+        panel("Loss", ChartAxis::linear("mean loss per sample")),
         panel("Test accuracy", ChartAxis::linear("test accuracy, %")),
-        panel("Activity", ChartAxis::linear("active, % of (t, neuron) slots")),
+        panel("Activity", ChartAxis::linear("active entries, %")),
     ];
     let mut rows = by_epoch("Loss", "whole network", &runs, |record| Some(record.loss));
     rows.extend(by_epoch("Test accuracy", "whole network", &runs, |record| Some(percent(record.test_accuracy))));
@@ -282,7 +281,7 @@ pub fn fig_22(job: &mut Job) -> Result<Figure> {
 }
 
 /// Test accuracy of all presets.
-pub fn accuracy(job: &mut Job) -> Result<Figure> {
+pub fn accuracy(job: &mut FigureJob) -> Result<Figure> {
     let (limit, tested) = limits(job);
     let batch = job.pick(None, Some(50), Some(32));
     let ours = Recipe { ours: true, epochs: job.pick(None, Some(5), Some(1)), batch };
@@ -295,7 +294,7 @@ pub fn accuracy(job: &mut Job) -> Result<Figure> {
         if !conv {
             series.insert(1, ("dense and unmasked, our settings", ours, true));
         }
-        // A convolution, many layers and dense steps of long samples take their time: of a quick figure on fewer samples.
+        // Convolutions, deep networks and dense steps of long samples are slow, so a quick figure uses fewer samples.
         let data = match (preset != "fmnist", job.pick(None, Some((400, 200)), None)) {
             (true, Some((limit, tested))) => job.data(preset, limit, tested)?,
             _ => data,
@@ -316,8 +315,8 @@ pub fn accuracy(job: &mut Job) -> Result<Figure> {
         });
     }
     let caption = format!(
-        "Test accuracy after each epoch. Dense computes the whole gradient (B_th = ∞); it is left out of the convolution, \
-         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy that the paper reports, of trained networks. Mean ± \
+        "Test accuracy after each epoch. Dense computes the unmasked gradient (B_th = ∞); it is omitted for the convolution, \
+         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy reported in the paper, after training. Mean ± \
          standard error over {} seeds.",
         job.seeds().len()
     );

@@ -1,10 +1,10 @@
-//! Every adapter of the machine, and which one is checked.
+//! Section `adapters`: lists the machine's adapters and selects the one to check.
 
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::gpu::adapter::{self, best, describe};
 
-/// Lists them.
+/// Runs the section.
 pub fn run(task: &mut Task) -> Result<()> {
     task.doing("listing adapters");
     let all = adapter::adapters();
@@ -27,7 +27,7 @@ pub fn run(task: &mut Task) -> Result<()> {
         chosen.index,
         format!("gpu:{} {} ({}, {}){software}", chosen.index, chosen.name, chosen.backend, chosen.driver),
     );
-    // Opened last: a driver that crashes here has been described.
+    // Opened last, so that the adapter is already reported if its driver crashes here.
     task.doing("opening the adapter");
     let period = adapter::timestamp_period(&task.options())?;
     task.found(serde_json::json!({ "chosen": chosen.index, "timestamp_period_ns": period }));

@@ -1,36 +1,36 @@
-//! The time of a section: what would not fit any more is left out and counted.
+//! The time of a section. Items that do not fit into it are skipped and counted.
 
 use std::time::{Duration, Instant};
 
-/// A section's time, and how long its items took.
+/// A section's time limit, and the times of its items.
 #[derive(Debug)]
 pub struct Budget {
     begun: Instant,
     total: Duration,
-    /// What items may not use yet.
+    /// Time reserved for later items.
     reserved: Duration,
     longest: Duration,
     left_out: Vec<String>,
 }
 
 impl Budget {
-    /// `total` from now on.
+    /// A budget of `total`, starting now.
     pub fn new(total: Duration) -> Self {
         Budget { begun: Instant::now(), total, reserved: Duration::ZERO, longest: Duration::ZERO, left_out: Vec::new() }
     }
 
-    /// What is left.
+    /// The remaining time.
     pub fn left(&self) -> Duration {
         self.total.saturating_sub(self.begun.elapsed())
     }
 
-    /// Keeps a fraction of the whole time for what comes later; the items before and those after are of different lengths.
+    /// Reserves a fraction of the total time for later items, and forgets the times of the previous items.
     pub fn reserve(&mut self, fraction: f64) {
         self.reserved = self.total.mul_f64(fraction);
         self.longest = Duration::ZERO;
     }
 
-    /// Whether another item fits that takes as long as the longest so far. If not, `name` is noted as left out.
+    /// Whether there is time for another item that takes as long as the longest so far. If not, notes `name` as skipped.
     pub fn admits(&mut self, name: &str) -> bool {
         let fits = self.left().saturating_sub(self.reserved) > self.longest;
         if !fits {
@@ -44,7 +44,7 @@ impl Budget {
         self.longest = self.longest.max(time);
     }
 
-    /// Says what was left out, if anything was.
+    /// Describes the skipped items; `None` if there are none.
     pub fn cut(&self) -> Option<String> {
         let (first, n) = (self.left_out.first()?, self.left_out.len());
         let seconds = self.total.as_secs_f64();

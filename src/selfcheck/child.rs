@@ -1,4 +1,4 @@
-//! Sections in processes of their own: started, listened to, ended when their time is up.
+//! Runs each section in a separate process, reads its messages, and kills it when its time is up.
 
 use super::message::Message;
 use super::report::{Report, Verdict};
@@ -14,41 +14,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The file is rewritten at least so often while a section tells something.
+/// Interval at which the file is rewritten while a section reports results.
 const REWRITE: Duration = Duration::from_secs(5);
-/// A killed process that is still there after this time is left to the system: a driver may hold it.
+/// How long to wait for a killed process to end. A driver may prevent it from ending.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-/// Lines of standard error that are kept of a section.
+/// Maximum number of lines of a section's standard error that are kept.
 const STDERR_LINES: usize = 40;
-/// Bytes of such a line.
+/// Maximum length of such a line in bytes.
 const STDERR_LINE: usize = 400;
 
-/// The time of a section.
+/// Time limits of a section.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
-    /// After which it begins nothing new.
+    /// Time after which it begins nothing new.
     pub soft: Duration,
-    /// After which it is killed.
+    /// Time after which it is killed.
     pub hard: Duration,
 }
 
-/// What is checked, and how.
+/// Settings of the check.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// `gpu:N`; `None` takes the best adapter.
     pub device: Option<usize>,
-    /// Whether everything is to be small.
+    /// Whether to use small networks and short times.
     pub quick: bool,
-    /// What all times are multiplied by: more than 1 for slow or busy machines.
+    /// Factor on all time limits; more than 1 for slow or busy machines.
     pub patience: u32,
 }
 
-/// Runs every section as the process that `command` makes for an adapter, and keeps `path` up to date. `began` is told of each
-/// section that begins.
+/// Runs all sections and keeps the report at `path` up to date. `command` creates the process for a section and an
+/// adapter; `began` is called when a section begins.
 ///
 /// # Errors
-/// A file that cannot be written, or a process that cannot be started. Whatever happens to a process that was started is in the
-/// report.
+/// The file cannot be written, or a process cannot be started. Failures of a started process are part of the report.
 pub fn check(
     path: &Path,
     settings: Settings,
@@ -60,7 +59,7 @@ pub fn check(
     let whole = patience * Duration::from_secs(MOST_SECONDS);
     let asked = device.map_or("gpu".into(), |index| format!("gpu:{index}"));
     let report = Report::new(SECTIONS.map(Section::name), &asked, quick);
-    let mut check = Check { path, scrubber, report, begun: Instant::now(), written: Instant::now(), device };
+    let mut check = RunningCheck { path, scrubber, report, begun: Instant::now(), written: Instant::now(), device };
     check.write()?;
     for (k, section) in SECTIONS.into_iter().enumerate() {
         let (soft, hard) = section.seconds(quick);
@@ -80,7 +79,7 @@ pub fn check(
     Ok((check.report, check.scrubber))
 }
 
-struct Check<'a> {
+struct RunningCheck<'a> {
     path: &'a Path,
     scrubber: Scrubber,
     report: Report,
@@ -90,7 +89,7 @@ struct Check<'a> {
     device: Option<usize>,
 }
 
-impl Check<'_> {
+impl RunningCheck<'_> {
     fn write(&mut self) -> Result<()> {
         self.report.seconds = (self.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         self.written = Instant::now();
@@ -120,7 +119,7 @@ impl Check<'_> {
                             self.write()?;
                         }
                     }
-                    // A driver or layer that talks on standard output.
+                    // Output of a driver or layer on standard output.
                     Err(_) => stderr.push(line),
                 },
                 Err(RecvTimeoutError::Timeout) => break None,
@@ -144,7 +143,7 @@ impl Check<'_> {
     }
 }
 
-/// What an end means; `None` is a good one. `outcome` is `None` of a process that had to be killed.
+/// Describes how a process failed; `None` for success. `outcome` is `None` for a process that was killed by time limit.
 fn failure(outcome: Option<ExitStatus>, done: bool, last: Option<&str>, hard: Duration) -> Option<String> {
     let at = last.map_or(String::new(), |last| format!(" at: {last}"));
     let Some(status) = outcome else {
@@ -158,7 +157,7 @@ fn failure(outcome: Option<ExitStatus>, done: bool, last: Option<&str>, hard: Du
         (true, true) => None,
         (true, false) => Some(format!("ended without a word{at}")),
         (false, true) => Some(format!("{} after its work was done", how(status))),
-        // What a section says of its failure itself comes from its report; this is the rest.
+        // The section has reported the failure itself; this adds how the process ended.
         (false, false) => Some(format!("{}{at}", how(status))),
     }
 }
@@ -180,14 +179,14 @@ fn how(status: ExitStatus) -> String {
         return format!("killed by signal {signal}{name}");
     }
     match status.code() {
-        // Windows' names of crashes are such numbers.
+        // Windows reports crashes as such codes.
         Some(code) if !(0..256).contains(&code) => format!("ended with exit code {:#010x}", code as u32),
         Some(code) => format!("ended with exit code {code}"),
         None => "ended without an exit code".into(),
     }
 }
 
-/// Waits for an end, for `most` at the longest.
+/// Waits for the process to end, at most for `most`.
 fn wait(child: &mut Child, most: Duration) -> Option<ExitStatus> {
     let clock = Instant::now();
     loop {
@@ -199,7 +198,7 @@ fn wait(child: &mut Child, most: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// The lines of a process's standard output as they come.
+/// Receives the lines of a process's standard output.
 fn listen(child: &mut Child) -> Receiver<String> {
     let (sender, receiver) = channel();
     if let Some(out) = child.stdout.take() {
@@ -212,7 +211,7 @@ fn listen(child: &mut Child) -> Receiver<String> {
     receiver
 }
 
-/// The end of a process's standard error.
+/// Collects the last lines of a process's standard error.
 struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -224,7 +223,7 @@ impl Tail {
         let into = Arc::clone(&lines);
         let reader = child.stderr.take().map(|err| {
             std::thread::spawn(move || {
-                // Pieces of bounded size: a driver may write without ever ending a line.
+                // Reads are bounded, since a driver may write endless lines.
                 let mut err = BufReader::new(err);
                 let mut line = Vec::new();
                 while let Ok(1..) = err.by_ref().take(STDERR_LINE as u64).read_until(b'\n', &mut line) {
@@ -240,9 +239,9 @@ impl Tail {
         keep(&self.lines, line);
     }
 
-    /// What was kept. Of a section that did well, what it notes about its own work is left out.
+    /// The collected lines; those of level DEBUG only if `all`.
     fn lines(self, all: bool) -> Vec<String> {
-        // A killed process's pipe may be held open by another one; who waits for it waits for ever.
+        // Another process may keep the pipe of a killed process open, so the wait is limited.
         let clock = Instant::now();
         while self.reader.as_ref().is_some_and(|reader| !reader.is_finished())
             && clock.elapsed() < Duration::from_millis(300)
@@ -256,7 +255,7 @@ impl Tail {
 
 fn keep(lines: &Mutex<VecDeque<String>>, line: String) {
     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-    // Some libraries say the same each time they are opened.
+    // Some libraries print the same line each time they are opened.
     if lines.back() == Some(&line) {
         return;
     }
@@ -292,7 +291,7 @@ mod tests {
         command
     }
 
-    /// A script for each section plays the program.
+    /// Runs a shell script in place of the program for each section.
     fn play(scripts: &dyn Fn(Section) -> String) -> (Report, serde_json::Value) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
@@ -355,7 +354,7 @@ mod tests {
         let path = folder.path().join("report.json");
         let report = Report::new(["adapters"], "gpu", true);
         let (scrubber, now) = (Scrubber::default(), Instant::now());
-        let mut check = Check { path: &path, scrubber, report, begun: now, written: now, device: None };
+        let mut check = RunningCheck { path: &path, scrubber, report, begun: now, written: now, device: None };
         let time = Time { soft: Duration::ZERO, hard: Duration::from_millis(300) };
         let stopped = shell(r#"echo '{"doing":"waiting for the GPU"}'; kill -STOP $$"#);
         check.section(0, time, stopped).unwrap();

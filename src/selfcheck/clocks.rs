@@ -1,4 +1,4 @@
-//! Steps from an idle device on: how a GPU's clock rises.
+//! Section `clocks`: times of steps after idling, which show how a GPU's clock rate rises.
 
 use super::task::Task;
 use super::workloads::Workload;
@@ -9,19 +9,19 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time without work before the first step, and time of steps.
+/// Idle time before the first step, and duration of the steps.
 const IDLE_AND_BUSY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 const QUICK: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
-/// Seconds of a point of the series.
+/// Duration of a point of the series, s.
 const POINT: f64 = 0.05;
-/// Most steps of a point.
+/// Maximum number of steps per point.
 const MOST_STEPS: usize = 256;
 
-/// Measures.
+/// Runs the section.
 pub fn run(task: &mut Task) -> Result<()> {
     task.doing("making the workload");
     let workload = Workload::first(task.quick)?;
-    // Software has no clock to rise, and takes seconds for a whole batch.
+    // Software adapters take seconds for a full batch.
     let workload = if task.is_software()? { workload.smaller() } else { workload.prepare() }?;
     let [idle, busy] = if task.quick { QUICK } else { IDLE_AND_BUSY };
     let series = task.item("steps from idle on", |task| {
@@ -47,7 +47,7 @@ fn round(x: f64) -> f64 {
     (x * 1e4).round() / 1e4
 }
 
-/// (seconds since the first, ms a step) of groups of steps, the first step alone.
+/// (seconds since the first step, ms per step) of groups of steps; the first group is a single step.
 fn series(engine: &mut dyn Engine, samples: usize, idle: Duration, busy: Duration) -> Result<Vec<(f64, f64)>> {
     let samples: Vec<u32> = (0..samples as u32).collect();
     let still = Adam { lr: 1e-30, ..Adam::with_lr(1e-3) };
@@ -59,7 +59,7 @@ fn series(engine: &mut dyn Engine, samples: usize, idle: Duration, busy: Duratio
         engine.reports(true)?;
         Ok(clock.elapsed().as_secs_f64())
     };
-    // Pipelines, buffers, long enough lists.
+    // Warm-up: compiles pipelines, and allocates buffers and lists.
     group(1)?;
     std::thread::sleep(idle);
     let begun = Instant::now();
@@ -74,7 +74,7 @@ fn series(engine: &mut dyn Engine, samples: usize, idle: Duration, busy: Duratio
     Ok(points)
 }
 
-/// The first point, and the median of the last third.
+/// The time of the first point, and the median of the last third.
 fn ends(series: &[(f64, f64)]) -> (f64, f64) {
     let mut last: Vec<f64> = series[series.len() - series.len().div_ceil(3)..].iter().map(|&(_, ms)| ms).collect();
     last.sort_by(f64::total_cmp);

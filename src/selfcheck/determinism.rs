@@ -1,5 +1,6 @@
-//! Whether the same seed gives the same bits: weights and moments after some steps, computed in every way that must not
-//! matter or may matter only by rounding, and one way again and again, which shows races.
+//! Section `determinism`: whether the same seed gives the same bits. Compares weights and moments after some steps,
+//! computed with all options that must not change the results or only their rounding, and repeats one of them, which
+//! reveals races.
 
 use super::task::Task;
 use crate::bench::{random_spikes, scaled_weights};
@@ -16,30 +17,30 @@ use serde_json::json;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Steps of a training.
+/// Number of steps of a run.
 const STEPS: usize = 20;
-/// Repetitions of one of them.
+/// Number of repetitions of one run.
 const REPEATS: usize = 200;
 const QUICK_REPEATS: usize = 10;
-/// The fraction of the section's time that they are sure of.
+/// Fraction of the section's time that is reserved for repetitions.
 const FOR_REPEATS: f64 = 0.4;
-/// Samples of the set, and of a batch.
+/// Number of samples in the set and in a batch.
 const SAMPLES: usize = 96;
 const BATCH: usize = 32;
-/// Scratch for δ: a chunk of one sample, of some, of all.
+/// Sizes of the δ scratch in bytes: chunks of one sample, of several, of all.
 const DELTA_BYTES: [u64; 3] = [16 << 10, 128 << 10, 256 << 20];
-/// Relative difference of weights (Frobenius) up to which rounding may be the reason. A spike that flips on the last bit of V
-/// moves some weights by some steps of Adam.
+/// Maximum relative difference of weights (Frobenius) that can be explained by rounding: a spike that depends on the last
+/// bit of V changes some weights by some steps of Adam.
 const ROUNDING: f64 = 1e-2;
 
-/// A small training.
-struct Training {
+/// A short run.
+struct ShortRun {
     network: Network,
     set: Arc<EventSet>,
     state: TrainingState,
 }
 
-/// A way to compute it.
+/// Options with which it is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Way {
     variant: Variant,
@@ -69,13 +70,13 @@ impl Way {
     }
 }
 
-/// Every way for `variants`: those that programs take first.
+/// All combinations of options for `variants`, the defaults first.
 fn ways(variants: &[Variant]) -> Vec<Way> {
     let mut ways = Vec::new();
     for checked in [false, true] {
         for held in [true, false] {
             for &variant in variants {
-                // Bounds checks change the kernels, whatever the chunk is.
+                // One size suffices with bounds checks, which change the kernels in the same way for all sizes.
                 let sizes = if checked { &DELTA_BYTES[..1] } else { &DELTA_BYTES[..] };
                 ways.extend(sizes.iter().map(|&delta_bytes| Way { variant, checked, delta_bytes, held }));
             }
@@ -84,7 +85,7 @@ fn ways(variants: &[Variant]) -> Vec<Way> {
     ways
 }
 
-impl Training {
+impl ShortRun {
     fn new() -> Result<Self> {
         let mut network = presets::ours("fmnist")?.network;
         (network.inputs, network.time_steps) = (70, 60);
@@ -92,10 +93,10 @@ impl Training {
         network.set_hidden(&[48, 36])?;
         let set = random_spikes(&network, SAMPLES, 0.03, 1)?;
         let weights = scaled_weights(&network, &set, 0.03, 1)?;
-        Ok(Training { network, set: Arc::new(set), state: TrainingState::new(weights) })
+        Ok(ShortRun { network, set: Arc::new(set), state: TrainingState::new(weights) })
     }
 
-    /// Trains from the beginning; everything that training changes.
+    /// Trains from the initial weights; returns the final state.
     fn run(&self, engine: &mut dyn Engine, held: bool) -> Result<TrainingState> {
         engine.load(&self.state)?;
         let adam = Adam::with_lr(1e-3);
@@ -113,7 +114,7 @@ impl Training {
     }
 }
 
-/// Bits of weights and moments.
+/// Hash of the bits of weights and moments.
 fn hash(state: &TrainingState) -> String {
     let parts = [&state.weights, &state.first, &state.second];
     let words: Vec<u8> = parts
@@ -134,10 +135,10 @@ fn difference(a: &Weights, b: &Weights) -> f64 {
     square(|(a, b)| a - b) / square(|(_, b)| b)
 }
 
-/// Compares them.
+/// Runs the section.
 pub fn run(task: &mut Task) -> Result<()> {
     task.doing("making the training");
-    let training = Training::new()?;
+    let training = ShortRun::new()?;
     let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights)?;
     cpu.hold(Arc::clone(&training.set))?;
     let reference = training.run(&mut cpu, true)?;
@@ -182,8 +183,8 @@ pub fn run(task: &mut Task) -> Result<()> {
     Ok(())
 }
 
-/// Trains again and again in one way, as often as there is time; other bits are a failure.
-fn repeat(task: &mut Task, training: &Training, way: Way, state: &TrainingState, repeats: usize) -> Result<usize> {
+/// Repeats one run as often as there is time; different bits are a failure.
+fn repeat(task: &mut Task, training: &ShortRun, way: Way, state: &TrainingState, repeats: usize) -> Result<usize> {
     let mut engine = task.open(&training.network, &training.state.weights, way.options(task))?;
     engine.hold(Arc::clone(&training.set))?;
     let (mut done, mut other) = (0, Vec::new());
@@ -209,14 +210,14 @@ mod tests {
 
     #[test]
     fn bits_and_differences() {
-        let training = Training::new().unwrap();
+        let training = ShortRun::new().unwrap();
         let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights).unwrap();
         cpu.hold(Arc::clone(&training.set)).unwrap();
         let held = training.run(&mut cpu, true).unwrap();
         let uploaded = training.run(&mut cpu, false).unwrap();
         assert_eq!(hash(&held), hash(&uploaded));
         assert_eq!(difference(&held.weights, &uploaded.weights), 0.0);
-        // The training trains: a difference would show.
+        // Training changes the weights, so that differences are visible.
         let moved = difference(&held.weights, &training.state.weights);
         assert!(moved > 1e-3, "{moved}");
         let mut other = held.clone();

@@ -1,4 +1,4 @@
-//! Golden cases, in every variant, with bounds checks and without.
+//! Section `golden`: runs golden cases in all variants, with and without bounds checks.
 
 use super::task::Task;
 use crate::device::Configured;
@@ -9,7 +9,7 @@ use crate::gpu::GpuOptions;
 use serde_json::json;
 use std::path::Path;
 
-/// The cases that are in the program: small ones, which together need every kernel of a sparse step.
+/// The built-in cases: small ones that together use every kernel of a sparse step.
 const CASES: &[(&str, &[u8])] = &[
     ("tiny", include_bytes!("../../tests/golden/tiny.safetensors")),
     ("one", include_bytes!("../../tests/golden/one.safetensors")),
@@ -21,10 +21,10 @@ const CASES: &[(&str, &[u8])] = &[
     ("deep", include_bytes!("../../tests/golden/deep.safetensors")),
     ("conv", include_bytes!("../../tests/golden/conv.safetensors")),
 ];
-/// How many of them a quick check plays.
+/// Number of cases that a quick check runs.
 const QUICK: usize = 4;
 
-/// Plays them, the program's own mode first.
+/// Runs the section, beginning with the program's default mode.
 pub fn run(task: &mut Task) -> Result<()> {
     let variants = task.variants()?;
     let cases = if task.quick { &CASES[..QUICK] } else { CASES };
@@ -68,7 +68,7 @@ pub fn run(task: &mut Task) -> Result<()> {
     Ok(())
 }
 
-/// JSON knows no infinity.
+/// `None` for infinities and NaN, which JSON does not support.
 fn finite(x: f64) -> Option<f64> {
     Some(x).filter(|x| x.is_finite())
 }

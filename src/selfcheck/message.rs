@@ -1,29 +1,29 @@
-//! What a section tells the program that started it: a line of JSON for each thing, as it happens, so that a crash loses
-//! nothing that was said.
+//! Messages of a section to the process that started it: one line of JSON each, sent at once, so that a crash does not
+//! lose earlier messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One line.
+/// A message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// What is under way: where it stood if nothing follows.
+    /// What begins now. If the process ends without a further message, it failed here.
     Doing(String),
     /// A result.
     Found(Value),
-    /// The adapter that `--device` stands for: its number, and a line about it.
+    /// The adapter to check: its number and description.
     Adapter(usize, String),
-    /// The part of the section's printed line behind its verdict; the last one holds.
+    /// The text after the verdict in the section's printed line; replaces any earlier one.
     Headline(String),
-    /// Milliseconds of a workload's step.
+    /// A workload's name and the time of its step, ms.
     StepMs(String, f64),
-    /// Something that may differ from device to device, and does here.
+    /// A difference that is allowed.
     Differs(String),
-    /// Something that must not be.
+    /// A failure.
     Failed(String),
-    /// What there was no time for.
+    /// Items skipped for lack of time.
     Cut(String),
-    /// All is said.
+    /// The section has finished.
     Done,
 }

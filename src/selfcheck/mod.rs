@@ -1,8 +1,8 @@
-//! `spikegrad selfcheck`: one command that finds out what a stranger's GPU does, and leaves one file to send.
+//! `spikegrad selfcheck`: tests and measures a GPU and writes a file that users can send to the project.
 //!
-//! [`check`] runs the sections one after the other, each in a process of its own that [`run_section`] is the work of. A
-//! section tells what it finds line by line ([`Message`]), so that a driver that hangs, crashes or loses its device costs one
-//! section and nothing that was found before. The file ([`Report`]) is rewritten after each.
+//! [`check`] runs the sections one after the other, each in a separate process that calls [`run_section`]. A section
+//! reports each result at once ([`Message`]), so that a driver that hangs, crashes or loses its device affects one section
+//! only and no earlier results. The file ([`Report`]) is rewritten after each section.
 
 mod adapters;
 mod budget;
@@ -28,25 +28,25 @@ use std::str::FromStr;
 use std::time::Duration;
 use task::Task;
 
-/// The whole check ends within this time, whatever hangs; without patience.
+/// Time limit of the check in s, which holds even if sections hang; it is multiplied by [`Settings::patience`].
 pub const MOST_SECONDS: u64 = 175;
 
 /// A part of the check, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// Every adapter, and which one is checked.
+    /// Lists the adapters and selects the one to check.
     Adapters,
-    /// What the adapter does where the standard leaves it a choice, and what commands cost.
+    /// Tests arithmetic, atomics and subgroups, and measures the cost of commands.
     Probes,
-    /// How long pipelines take to compile. Before the sections that would leave them in a driver's cache.
+    /// Measures the compile times of pipelines, before later sections bring them into the driver's cache.
     Pipelines,
-    /// Golden cases.
+    /// Runs golden cases.
     Golden,
-    /// Bits of weights after some steps, in different ways and again and again.
+    /// Compares the bits of weights after some steps, with different options and repeatedly.
     Determinism,
-    /// Steps over some seconds: how the clock rises.
+    /// Measures steps after idling, which show how the clock rate rises.
     Clocks,
-    /// Steps of four networks, and their kernels.
+    /// Measures steps of four networks, and their kernels.
     Workloads,
 }
 
@@ -75,9 +75,9 @@ impl Section {
         }
     }
 
-    /// Seconds after which it begins nothing new, and those after which it counts as hung.
+    /// Time limits in s: after the first it begins nothing new, after the second it is killed.
     pub fn seconds(self, quick: bool) -> (u64, u64) {
-        // A quick check has little to do; its time is for machines that are busy.
+        // A quick check does little; its limits allow for busy machines.
         let (whole, short) = match self {
             Section::Adapters => (4, 10),
             Section::Probes => (12, 20),
@@ -97,12 +97,12 @@ impl FromStr for Section {
 
     fn from_str(word: &str) -> Result<Self> {
         let known = SECTIONS.into_iter().find(|section| section.name() == word);
-        known.ok_or_else(|| Error::Config(format!("section `{word}`: there is none of that name")))
+        known.ok_or_else(|| Error::Config(format!("unknown section `{word}`")))
     }
 }
 
-/// Runs one section in this process, on adapter `device` (the best where `None`), and tells `emit` what it finds, what fails
-/// included. It begins nothing new after `time`.
+/// Runs one section in this process, on adapter `device` (`None`: the best). Passes results and failures to `emit`. Begins
+/// nothing new after `time`.
 pub fn run_section(
     section: Section,
     device: Option<usize>,

@@ -1,4 +1,4 @@
-//! How long the pipelines of steps take to compile.
+//! Section `pipelines`: compile times of the pipelines of training steps.
 
 use super::task::Task;
 use super::workloads::small_conv;
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Compiles those of every variant, as programs have them and with bounds checks.
+/// Runs the section for all variants, with and without bounds checks.
 pub fn run(task: &mut Task) -> Result<()> {
     let variants = task.variants()?;
     let (mut kernels, mut total) = (0, 0.0);
@@ -37,7 +37,8 @@ pub fn run(task: &mut Task) -> Result<()> {
     Ok(())
 }
 
-/// Steps of a network with a convolution and one without, from a batch and from a set on the device: each pipeline once.
+/// Runs steps of a network with a convolution and of one without, from a batch and from a set on the device, which compiles
+/// every pipeline once.
 fn compile(task: &Task, options: &GpuOptions) -> Result<Vec<(String, f64)>> {
     let mut linear = small_conv()?;
     linear.hidden.remove(0);

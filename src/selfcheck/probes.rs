@@ -1,4 +1,4 @@
-//! What the adapter does where the standard leaves it a choice, whether it does what must be, and what commands cost.
+//! Section `probes`: tests arithmetic, atomics, subgroups and timestamps, and measures the cost of commands and peak rates.
 
 use super::task::Task;
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::gpu::ceilings::ceilings;
 use crate::gpu::probe::{Atomics, Lanes, Numbers, Prober};
 use serde_json::json;
 
-/// Probes the adapter, each with an open device of its own.
+/// Runs the section. Each probe opens its own device.
 pub fn run(task: &mut Task) -> Result<()> {
     let mut said = Vec::new();
     let options = task.options();
@@ -58,7 +58,7 @@ fn sizes(lanes: &Lanes) -> String {
     }
 }
 
-/// Contracting, reassociating and flushing are allowed, as are errors within the standard's bounds.
+/// Contraction, reassociation and flushing of denormals are allowed, as are errors within the standard's bounds.
 fn judge_numbers(task: &mut Task, numbers: &Numbers) {
     for (what, seen) in [("a * b + c", numbers.multiply_add), ("a + b + c", numbers.sum)] {
         let all = seen.as_written + seen.rearranged + seen.other;

@@ -1,4 +1,4 @@
-//! The file: everything that the sections found, rewritten whole after each.
+//! The report file with the results of all sections.
 
 use super::message::Message;
 use super::scrub::Scrubber;
@@ -15,20 +15,20 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Has not begun, or there was no time for any of it.
+    /// Has not begun, or everything was skipped for lack of time.
     NotRun,
-    /// Under way. A file that says so was left by a program that was killed, or by a machine that stopped.
+    /// In progress. If a file has this verdict, the program was killed or the machine crashed.
     Running,
-    /// All as it should be.
+    /// No failures and no differences.
     Pass,
-    /// Something differs that may differ: rounding, order of sums, denormals.
+    /// Has differences that are allowed: rounding, order of sums, denormals.
     Differs,
-    /// Something is wrong.
+    /// Has failures.
     Fail,
 }
 
 impl Verdict {
-    /// The word that is printed.
+    /// The printed word.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::NotRun => "NOT RUN",
@@ -40,26 +40,26 @@ impl Verdict {
     }
 }
 
-/// What is known of a section.
+/// Results of a section.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SectionReport {
     /// Its name.
     pub name: &'static str,
     /// How it ended.
     pub verdict: Verdict,
-    /// Seconds that it took.
+    /// Duration, s.
     pub seconds: f64,
-    /// What it was doing last.
+    /// The last item it began.
     pub last: Option<String>,
-    /// Its printed line, behind the verdict.
+    /// The text after the verdict in its printed line.
     pub headline: String,
-    /// Everything that failed, word for word.
+    /// Failures.
     pub failures: Vec<String>,
-    /// Everything that differs and may.
+    /// Differences that are allowed.
     pub differences: Vec<String>,
-    /// What there was no time for.
+    /// Items skipped for lack of time.
     pub cut: Vec<String>,
-    /// The end of what it wrote on standard error.
+    /// The last lines of its standard error.
     pub stderr: Vec<String>,
     /// Its results.
     pub results: Vec<Value>,
@@ -82,12 +82,12 @@ impl SectionReport {
         }
     }
 
-    /// The verdict of what was said.
+    /// Sets the verdict from the results.
     pub fn judge(&mut self) {
         self.verdict = match (self.failures.is_empty(), self.differences.is_empty()) {
             (false, _) => Verdict::Fail,
             (true, false) => Verdict::Differs,
-            // There was no time for anything.
+            // Everything was skipped for lack of time.
             (true, true) if self.results.is_empty() && !self.cut.is_empty() => Verdict::NotRun,
             (true, true) => Verdict::Pass,
         };
@@ -107,7 +107,7 @@ impl SectionReport {
     }
 }
 
-/// At most so many characters of a line's detail.
+/// Maximum number of characters of the text after the verdict.
 const LONGEST_DETAIL: usize = 160;
 
 fn shortened(text: &str) -> String {
@@ -123,18 +123,18 @@ pub struct Report {
     format: u32,
     /// Program, system and settings.
     program: Value,
-    /// The adapter that is checked, in words.
+    /// Description of the checked adapter.
     pub adapter: Option<String>,
     /// Seconds since the beginning.
     pub seconds: f64,
-    /// Milliseconds of a step of each workload, and how they were reached.
+    /// Name of each workload, and the time of its step, ms.
     pub step_ms: Vec<(String, f64)>,
     /// The sections, in order.
     pub sections: Vec<SectionReport>,
 }
 
 impl Report {
-    /// A report of which nothing is known yet.
+    /// A report without results.
     pub fn new(sections: impl IntoIterator<Item = &'static str>, device: &str, quick: bool) -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let program = json!({
@@ -155,7 +155,7 @@ impl Report {
         Report { format: FORMAT, program, adapter: None, seconds: 0.0, step_ms: Vec::new(), sections }
     }
 
-    /// Notes what section `k` said.
+    /// Adds a message of section `k`.
     pub fn note(&mut self, k: usize, message: Message) {
         let section = &mut self.sections[k];
         match message {
@@ -176,24 +176,24 @@ impl Report {
         self.sections.iter().any(|section| section.verdict == Verdict::Fail)
     }
 
-    /// The file's contents, without names and paths.
+    /// The file's contents, without names of users and machines and without paths.
     pub fn json(&self, scrubber: &Scrubber) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         scrubber.value(&mut value);
         value
     }
 
-    /// Replaces the file; whoever reads it meanwhile gets the old one or the new one.
+    /// Replaces the file atomically.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// The file cannot be written.
     pub fn write(&self, path: &Path, scrubber: &Scrubber) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(&self.json(scrubber)).unwrap_or_default();
         text.push(b'\n');
         write_atomically(path, &text)
     }
 
-    /// What is printed at the end: the adapter, a line for each section, the time of a step.
+    /// The lines printed at the end: the adapter, one line per section, and the times of steps.
     pub fn lines(&self, scrubber: &Scrubber) -> Vec<String> {
         let step = |(name, ms): &(String, f64)| match *ms {
             0.0..10.0 => format!("{name} {ms:.2}"),

@@ -1,33 +1,33 @@
-//! Takes out of texts what tells who ran the program and where: absolute paths, the names of user and machine.
+//! Removes absolute paths and the names of user and machine from text.
 //!
-//! A report is meant to be published, and what drivers, panics and error messages quote is not ours to choose.
+//! Reports are published, and may quote drivers, panics and error messages, which contain such names and paths.
 
 use serde_json::Value;
 
-/// Environment variables that hold the user's name.
+/// Environment variables with the user's name.
 const USER_VARIABLES: [&str; 4] = ["USER", "LOGNAME", "USERNAME", "SUDO_USER"];
-/// Those that hold the machine's.
+/// Environment variables with the machine's name.
 const HOST_VARIABLES: [&str; 3] = ["HOSTNAME", "HOST", "COMPUTERNAME"];
-/// Those that hold the user's folder, whose name is often the user's.
+/// Environment variables with the path of the home folder, whose name is often the user's.
 const HOME_VARIABLES: [&str; 2] = ["HOME", "USERPROFILE"];
-/// What paths become; the name of the file stays.
+/// Replaces the folders of a path; the file name is kept.
 const PATH: &str = "<path>";
 const USER: &str = "<user>";
 const HOST: &str = "<host>";
-/// Names shorter than this would take letters out of ordinary words' company.
+/// Shorter names are not replaced, since they would match ordinary text.
 const SHORTEST_NAME: usize = 2;
 
 /// Replaces names and paths.
 #[derive(Debug, Clone, Default)]
 pub struct Scrubber {
-    /// A name in lower case, and what it becomes; the longest first.
+    /// Names in lower case and their replacements; the longest first.
     names: Vec<(String, &'static str)>,
-    /// Folders whose path may have spaces in it, as written; the longest first.
+    /// Folders whose paths may contain spaces; the longest first.
     folders: Vec<String>,
 }
 
 impl Scrubber {
-    /// For this process: what its environment and the system say of user, machine and folders.
+    /// A scrubber for the user, machine and folders of this process.
     pub fn of_this_process() -> Self {
         let variables = |names: &'static [&'static str]| names.iter().filter_map(|name| std::env::var(name).ok());
         let homes = variables(&HOME_VARIABLES).chain(std::env::home_dir().map(|path| path.display().to_string()));
@@ -40,14 +40,14 @@ impl Scrubber {
         Self::new(users, hosts, folders)
     }
 
-    /// For these names and folders.
+    /// A scrubber for these names and folders.
     pub fn new(
         users: impl IntoIterator<Item = String>,
         hosts: impl IntoIterator<Item = String>,
         folders: impl IntoIterator<Item = String>,
     ) -> Self {
         let users = users.into_iter().map(|name| (name, USER));
-        // `laptop.example.org` is called `laptop` too.
+        // Also replace `laptop` for `laptop.example.org`.
         let hosts = hosts.into_iter().flat_map(|name| {
             let first = name.split('.').next().unwrap_or_default().to_string();
             [(name, HOST), (first, HOST)]
@@ -59,21 +59,21 @@ impl Scrubber {
             .collect();
         names.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
         names.dedup_by(|a, b| a.0 == b.0);
-        // A single `/` is everyone's.
+        // Very short paths such as `/` reveal nothing.
         let mut folders: Vec<String> = folders.into_iter().filter(|folder| folder.len() > 2).collect();
         folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
         folders.dedup();
         Scrubber { names, folders }
     }
 
-    /// The text without them.
+    /// Replaces names and paths in a text.
     pub fn text(&self, text: &str) -> String {
         let known = self.folders.iter().fold(text.to_string(), |text, folder| text.replace(folder, PATH));
         let without_paths = paths(&known);
         self.names.iter().fold(without_paths, |text, (name, word)| replace_name(&text, name, word))
     }
 
-    /// The value with every text in it scrubbed; keys are ours.
+    /// Replaces names and paths in all strings of a value except keys, which are this program's.
     pub fn value(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.text(text),
@@ -84,7 +84,7 @@ impl Scrubber {
     }
 }
 
-/// Replaces a name where it stands alone, in whatever case.
+/// Replaces a name where it is a whole word, ignoring case.
 fn replace_name(text: &str, name: &str, word: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -107,7 +107,7 @@ fn replace_name(text: &str, name: &str, word: &str) -> String {
     out
 }
 
-/// Bytes at the beginning of `text` that are `name`, which is in lower case.
+/// The length in bytes of `name`, which is in lower case, at the beginning of `text`; `None` if it does not begin with it.
 fn prefix_length(text: &str, name: &str) -> Option<usize> {
     let mut wanted = name.chars();
     for (at, c) in text.char_indices() {
@@ -123,7 +123,7 @@ fn prefix_length(text: &str, name: &str) -> Option<usize> {
     wanted.as_str().is_empty().then_some(text.len())
 }
 
-/// Replaces absolute paths, of Unix and of Windows, by [`PATH`] and the name of the file.
+/// Replaces absolute paths of Unix and Windows by [`PATH`] and the file name.
 fn paths(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -136,7 +136,7 @@ fn paths(text: &str) -> String {
             rest = &rest[web..];
         } else if n > 0 {
             let path = &rest[..n];
-            // The rest of a folder that was replaced.
+            // The rest of a path whose beginning was already replaced.
             if !out.ends_with(PATH) {
                 out.push_str(PATH);
             }
@@ -155,7 +155,7 @@ fn paths(text: &str) -> String {
     out
 }
 
-/// Bytes of what stands behind `https:`; 0 for anything else. A path behind `file:` has a third slash.
+/// The length in bytes of a network address after `https:`; 0 if it is not one. After `file:`, a path has a third slash.
 fn address_length(text: &str, before: Option<char>) -> usize {
     match text.strip_prefix("//") {
         Some(rest) if before == Some(':') && !rest.starts_with('/') => {
@@ -165,9 +165,10 @@ fn address_length(text: &str, before: Option<char>) -> usize {
     }
 }
 
-/// Bytes of the absolute path that `text` begins with, behind the character `before`; 0 where it begins with none.
+/// The length in bytes of the absolute path at the beginning of `text`, which follows the character `before`; 0 if there
+/// is none.
 fn path_length(text: &str, before: Option<char>) -> usize {
-    // Within a word a slash divides: `ms/step`, `and/or`. Behind `>` it goes on with a folder that was replaced.
+    // Within a word, a slash is a separator: `ms/step`, `and/or`. After `>`, it continues a folder that was replaced.
     let within = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ')' | ']' | '%'));
     let mut chars = text.chars();
     let (first, second, third) = (chars.next(), chars.next(), chars.next());
@@ -190,7 +191,7 @@ fn path_length(text: &str, before: Option<char>) -> usize {
         }
         length = at + c.len_utf8();
     }
-    // The full stop of a sentence.
+    // A full stop at the end is that of the sentence.
     let path = text[..length].trim_end_matches('.');
     path.len()
 }

@@ -1,4 +1,4 @@
-//! What a section works with: its settings, its time, and where its findings go.
+//! The context of a section: settings, time, and the receiver of its messages.
 
 use super::budget::Budget;
 use super::message::Message;
@@ -10,26 +10,26 @@ use crate::weights::Weights;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// In debug builds, a fault that every engine opened by a section suffers: `lost` or `panic`. For tests.
+/// For tests, in debug builds only: a fault injected into every engine that a section opens, `lost` or `panic`.
 #[cfg(debug_assertions)]
 const FAULT: &str = "SPIKEGRAD_SELFCHECK_FAULT";
 
-/// A section under way.
+/// A running section.
 pub struct Task<'a> {
     device: Option<usize>,
-    /// Whether everything is to be small.
+    /// Whether to use small networks and short times.
     pub quick: bool,
     budget: Budget,
     emit: &'a mut dyn FnMut(Message),
 }
 
 impl<'a> Task<'a> {
-    /// On adapter `device`, or the best one, for `time`.
+    /// A section on adapter `device` (`None`: the best), with a time limit.
     pub fn new(device: Option<usize>, quick: bool, time: Duration, emit: &'a mut dyn FnMut(Message)) -> Self {
         Task { device, quick, budget: Budget::new(time), emit }
     }
 
-    /// Tells that all is done, and what was cut.
+    /// Reports skipped items and the end of the section.
     pub fn end(self) {
         if let Some(cut) = self.budget.cut() {
             (self.emit)(Message::Cut(cut));
@@ -37,17 +37,17 @@ impl<'a> Task<'a> {
         (self.emit)(Message::Done);
     }
 
-    /// The time that is left.
+    /// The remaining time.
     pub fn left(&self) -> Duration {
         self.budget.left()
     }
 
-    /// Keeps a fraction of the whole time for what comes later.
+    /// Reserves a fraction of the total time for later items.
     pub fn reserve(&mut self, fraction: f64) {
         self.budget.reserve(fraction);
     }
 
-    /// What every engine is opened with: the adapter, usual kernels, no tuning.
+    /// Options for opening an engine: the adapter, default kernels, no tuning.
     pub fn options(&self) -> GpuOptions {
         GpuOptions { adapter: self.device, ..GpuOptions::default() }
     }
@@ -59,7 +59,7 @@ impl<'a> Task<'a> {
         adapter.ok_or_else(|| Error::Device("no usable adapter".into()))
     }
 
-    /// The variants that the adapter runs.
+    /// The variants that the adapter supports.
     ///
     /// # Errors
     /// No such adapter.
@@ -68,7 +68,7 @@ impl<'a> Task<'a> {
         Ok(VARIANTS.into_iter().filter(|variant| variant.runs_on(&adapter)).collect())
     }
 
-    /// Whether the adapter is a program on the CPU.
+    /// Whether the adapter is a software adapter.
     ///
     /// # Errors
     /// No such adapter.
@@ -85,13 +85,13 @@ impl<'a> Task<'a> {
         #[cfg(debug_assertions)]
         match std::env::var(FAULT).as_deref() {
             Ok("lost") => engine.wgpu_device().destroy(),
-            Ok("panic") => panic!("as {FAULT} asks"),
+            Ok("panic") => panic!("injected by {FAULT}"),
             _ => {}
         }
         Ok(engine)
     }
 
-    /// Does an item of the section if there is time, tells of its failure, and returns what came of it.
+    /// Runs an item of the section if there is time. Reports an error as failure. Returns the result, if any.
     pub fn item<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
         if !self.budget.admits(name) {
             return None;
@@ -102,7 +102,7 @@ impl<'a> Task<'a> {
         self.budget.took(clock.elapsed());
         match outcome {
             Ok(value) => Some(value),
-            // What this version cannot do on any device is no fault of this one.
+            // Not supported on any device, so not a failure of this one.
             Err(Error::Unsupported(what)) => {
                 self.found(serde_json::json!({ "item": name, "unsupported": what }));
                 None
@@ -114,44 +114,44 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Tells what is under way.
+    /// Reports what begins now.
     pub fn doing(&mut self, what: &str) {
         (self.emit)(Message::Doing(what.into()));
     }
 
-    /// Tells a result.
+    /// Reports a result.
     pub fn found(&mut self, value: impl Serialize) {
         let value =
             serde_json::to_value(value).unwrap_or_else(|error| serde_json::json!({ "unwritable": error.to_string() }));
         (self.emit)(Message::Found(value));
     }
 
-    /// Tells which adapter is checked.
+    /// Reports the adapter to check.
     pub fn adapter(&mut self, index: usize, line: String) {
         (self.emit)(Message::Adapter(index, line));
     }
 
-    /// Tells the section's line.
+    /// Reports the text of the section's printed line.
     pub fn headline(&mut self, line: impl Into<String>) {
         (self.emit)(Message::Headline(line.into()));
     }
 
-    /// Tells the time of a step.
+    /// Reports the time of a step.
     pub fn step_ms(&mut self, name: impl Into<String>, ms: f64) {
         (self.emit)(Message::StepMs(name.into(), ms));
     }
 
-    /// Tells what differs and may.
+    /// Reports a difference that is allowed.
     pub fn differs(&mut self, what: impl Into<String>) {
         (self.emit)(Message::Differs(what.into()));
     }
 
-    /// Tells what was left out on purpose.
+    /// Reports skipped items.
     pub fn cut(&mut self, what: impl Into<String>) {
         (self.emit)(Message::Cut(what.into()));
     }
 
-    /// Tells what is wrong.
+    /// Reports a failure.
     pub fn failed(&mut self, what: impl Into<String>) {
         (self.emit)(Message::Failed(what.into()));
     }

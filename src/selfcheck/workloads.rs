@@ -1,7 +1,10 @@
-//! Steps of four networks on random spikes: in every variant, with scratches for δ of several sizes, and kernel by kernel.
+//! Section `workloads`: times of steps of four networks on random spikes, for all variants and several sizes of the δ
+//! scratch, and times of their kernels.
 
 use super::task::Task;
-use crate::bench::{Measurement, Plan, TARGET_DENSITY, measure, random_spikes, scaled_weights, steady_after};
+use crate::bench::{
+    Measurement, MeasurementPlan, TARGET_DENSITY, measure, random_spikes, scaled_weights, steady_after,
+};
 use crate::engine::{Engine, KernelTime};
 use crate::error::Result;
 use crate::events::EventSet;
@@ -13,49 +16,50 @@ use crate::weights::Weights;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Seconds of steps before the first that is measured, of the first measurement and of those behind it, and of measured ones.
+/// Durations in s: warm-up of the first measurement, warm-up of later measurements, measurement.
 const FIRST_WARM_UP: f64 = 1.0;
 const WARM_UP: f64 = 0.15;
 const MEASURED: f64 = 0.35;
-/// Fewest measured groups of steps, where a step takes long.
+/// Minimum number of measured groups of steps.
 const FEWEST_GROUPS: usize = 2;
-/// Profiled steps.
+/// Number of profiled steps.
 const PROFILED: usize = 5;
-/// Milliseconds of a step from which all batches are made smaller, and by how much.
+/// If a step takes longer than this many ms, all batches are reduced by the factor below.
 const SLOW_MS: f64 = 150.0;
 const SMALLER: usize = 8;
-/// A profiled step's kernels may take so much more than the same step without a clock, each with its own barrier.
+/// Maximum plausible ratio of the sum of kernel times to the time of an unprofiled step. It is above 1 because each
+/// profiled kernel has its own barrier.
 const PLAUSIBLE: f64 = 1.5;
 
-/// What is measured.
+/// A network to measure.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Its name in report and printed line.
+    /// Its name in the report.
     pub name: &'static str,
     network: Network,
     batch: usize,
     density: f64,
 }
 
-/// A workload with its batch and weights.
+/// A workload with batch and weights.
 pub struct Prepared {
-    /// Its name, with its batch where that was made smaller.
+    /// Its name, with the batch size if it was reduced.
     pub name: String,
     /// Its network.
     pub network: Network,
     /// Random spikes.
     pub batch: EventSet,
-    /// Weights with which layers spike as those of trained networks.
+    /// Weights with which layers have the spike density of trained networks.
     pub weights: Weights,
 }
 
 impl Workload {
-    /// The one that is measured in every way.
+    /// The workload that is measured with all variants and sizes.
     pub fn first(quick: bool) -> Result<Self> {
         Ok(Self::all(quick)?.swap_remove(0))
     }
 
-    /// The four: sizes and densities of the data sets.
+    /// All four workloads, with the sizes and densities of the data sets.
     fn all(quick: bool) -> Result<Vec<Self>> {
         let small = |n: usize| if quick { n.div_ceil(10) } else { n };
         let of = |name, preset, width, batch, density| -> Result<Workload> {
@@ -73,20 +77,20 @@ impl Workload {
         ])
     }
 
-    /// Makes batch and weights.
+    /// Creates batch and weights.
     ///
     /// # Errors
-    /// A network that cannot work.
+    /// An invalid network.
     pub fn prepare(self) -> Result<Prepared> {
         let batch = random_spikes(&self.network, self.batch, self.density, 1)?;
         let weights = scaled_weights(&self.network, &batch, TARGET_DENSITY, 1)?;
         Ok(Prepared { name: self.name.into(), network: self.network, batch, weights })
     }
 
-    /// The same with fewer samples, for slow devices.
+    /// As [`prepare`](Self::prepare) with fewer samples, for slow devices.
     ///
     /// # Errors
-    /// A network that cannot work.
+    /// An invalid network.
     pub fn smaller(self) -> Result<Prepared> {
         let batch = self.batch.div_ceil(SMALLER);
         let prepared = Workload { batch, ..self }.prepare()?;
@@ -94,7 +98,7 @@ impl Workload {
     }
 }
 
-/// A network of a convolution and a hidden layer, small enough to be made in no time.
+/// A small network with a convolution and a hidden layer.
 pub fn small_conv() -> Result<Network> {
     let mut network = presets::ours("fmnist")?.network;
     let conv = Convolution { channels: 1, height: 8, width: 8, filters: 4, kernel: 3, stride: 1, padding: 1, pool: 2 };
@@ -106,20 +110,20 @@ pub fn small_conv() -> Result<Network> {
 }
 
 impl Prepared {
-    fn plan(&self) -> Plan<'_> {
-        Plan { batch: &self.batch, weights: &self.weights, adam: Adam::with_lr(1e-3), repeat: PROFILED }
+    fn plan(&self) -> MeasurementPlan<'_> {
+        MeasurementPlan { batch: &self.batch, weights: &self.weights, adam: Adam::with_lr(1e-3), repeat: PROFILED }
     }
 }
 
-/// The best time of a workload so far.
+/// The best time of a workload so far, with its variant and δ scratch.
 type Best = Option<(f64, Variant, DeltaScratch)>;
 
-/// Measures: the first workload in every way and kernel by kernel, then the others in the variant and size that were fastest
-/// there, their kernels, and last what is left.
+/// Runs the section: the first workload with all variants and sizes, and its kernels; then the others with the fastest
+/// variant and size of the first, and their kernels; then, if there is time, other combinations.
 pub fn run(task: &mut Task) -> Result<()> {
     let variants = task.variants()?;
     let every = |size: &DeltaScratch| !task.quick || [DeltaScratch::mib(8), DeltaScratch::WHOLE].contains(size);
-    // Every variant before every size: where time is short, sizes are what is left out.
+    // All variants come first, so that sizes are skipped if time is short.
     let ways: Vec<(Variant, DeltaScratch)> = DELTA_SIZES
         .into_iter()
         .filter(every)
@@ -159,7 +163,7 @@ pub fn run(task: &mut Task) -> Result<()> {
         format!("{done} combinations of network, variant and delta scratch; fastest: {variant}, delta {}", shown(size))
     };
     task.headline(said(done));
-    // What is left: kernels of the others, their other ways, kernels of other variants.
+    // If there is time: kernels of the other workloads, other combinations, kernels of other variants.
     for (workload, _) in measured.iter().skip(1).filter(|(_, best)| best.is_some()) {
         kernels(task, workload, fastest, false);
     }
@@ -177,7 +181,7 @@ pub fn run(task: &mut Task) -> Result<()> {
     Ok(())
 }
 
-/// About how long a step takes, with the usual kernels; the second of two.
+/// The approximate time of a step with default kernels: that of the second of two steps.
 fn probe_ms(task: &mut Task, workload: &Prepared) -> Option<f64> {
     task.item(&format!("{}: a step", workload.name), |task| {
         let mut engine = task.open(&workload.network, &workload.weights, task.options())?;
@@ -193,7 +197,7 @@ fn options(task: &Task, (variant, size): (Variant, DeltaScratch)) -> GpuOptions 
     GpuOptions { variant: Some(variant), delta_bytes: Some(size.bytes()), ..task.options() }
 }
 
-/// Milliseconds of a step among many; returns whether it was measured.
+/// Measures queued steps and updates `least`; returns whether they were measured.
 fn time(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), first: bool, least: &mut Best) -> bool {
     let (variant, size) = way;
     let item = format!("{}, {variant}, delta {}", workload.name, shown(size));
@@ -211,7 +215,8 @@ fn time(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), firs
     true
 }
 
-/// The kernels of a step, by timestamps; where those are missing or make no sense, and `by_cuts`, by cuts.
+/// Measures the kernels of a step with timestamps. If these are missing or implausible and `by_cuts` is set, measures them
+/// by cuts instead.
 fn kernels(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), by_cuts: bool) {
     let (variant, size) = way;
     let item = format!("{}, {variant}: kernels", workload.name);
@@ -235,7 +240,7 @@ fn kernels(task: &mut Task, workload: &Prepared, way: (Variant, DeltaScratch), b
     }
 }
 
-/// `ok`, or why the kernels' times cannot be right.
+/// `ok`, or why the kernels' times are implausible.
 fn timestamps(measured: &Measurement) -> &'static str {
     match measured.kernels.iter().map(|kernel| kernel.ms).sum::<Option<f64>>() {
         None => "missing, zero or backwards",

@@ -1,26 +1,27 @@
-//! Initialisation by measured activity: weights scaled until each layer spikes as often as it should.
+//! Rescales initial weights so that each spiking neuron spikes
+//! [`initial_spikes`](super::RunConfig::initial_spikes) times per sample on average.
 //!
-//! How much a layer spikes depends on its input more than on any formula for its weights: on how many neurons spike
-//! below, when, and how long potentials remember. In deep networks a small lack adds up, and the upper layers begin
-//! silent, without a gradient. So, from the lowest spiking layer to the highest, the weights into a layer are multiplied by the
-//! factor with which the first batch makes its neurons spike [`initial_spikes`](super::RunConfig::initial_spikes)
-//! times on average. The factor is searched by bisection; it is the same for the same seed, data and device.
+//! How often a layer spikes depends on its input: how many neurons of the layer below spike, when, and how that relates to
+//! the time constants. In deep networks, spike counts may decrease from layer to layer until upper layers do not spike and
+//! have no gradient. So the weights of each spiking layer, from the lowest to the highest, are multiplied by the factor
+//! that gives the required mean spike count on the first batch. The factor is found by bisection and is deterministic for
+//! the same seed, data and device.
 
 use crate::engine::{Engine, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 
-/// Factors are looked for from 2^-RANGE to 2^RANGE.
+/// Factors are searched from 2^-RANGE to 2^RANGE.
 const RANGE: f64 = 12.0;
-/// The target is met when it is missed by less than this fraction.
+/// Relative tolerance of the spike count.
 const CLOSE: f64 = 0.02;
-/// Halvings at most: the factor is then known to 2^(24 / 2^20), and no better one will come.
+/// Maximum number of bisection steps. The factor is then accurate to 2^(24 / 2^20).
 const HALVINGS: usize = 20;
 
-/// Scales the spiking layers' weights in `state`, and says by which factors.
+/// Rescales the spiking layers' weights in `state`; returns the factors.
 ///
 /// # Errors
-/// [`Error::Config`] where a layer spikes less whatever its weights are, and what the device says.
+/// [`Error::Config`] if a layer spikes less with any factor; errors of the device.
 pub fn calibrate(
     engine: &mut dyn Engine,
     batch: &EventSet,
@@ -42,8 +43,8 @@ pub fn calibrate(
         let most = measure(RANGE)?;
         if most < spikes {
             return Err(Error::Config(format!(
-                "initial_spikes = {spikes}: {} spikes {most} times at most, whatever its weights are; ask for fewer, or \
-                 0 to leave the weights as they are drawn",
+                "initial_spikes = {spikes}: the neurons of {} spike at most {most} times with any rescaling; use a lower \
+                 value, or 0 for no rescaling",
                 engine.network().layer_name(l)
             )));
         }

@@ -1,4 +1,4 @@
-//! Checkpoints: all of a run at one moment, and which numbers no run could continue from.
+//! Checkpoints, and checks that a run can be continued from one.
 
 #[cfg(feature = "runs")]
 mod file;
@@ -8,24 +8,24 @@ use super::progress::Progress;
 use crate::engine::{LossTerms, TrainingState};
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::weights::{FileTensor, Part};
+use crate::weights::{FileTensor, TensorPart};
 
-/// All of a run at one moment.
+/// The complete state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// What decides the run.
+    /// The run's configuration.
     pub config: RunConfig,
-    /// Where it stands.
+    /// The run's progress.
     pub progress: Progress,
-    /// What it has learnt.
+    /// Weights, moments and step count.
     pub state: TrainingState,
 }
 
 impl Checkpoint {
-    /// Refuses what no run could continue from.
+    /// Checks that a run can be continued from this checkpoint.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the tensor or the sum, [`Error::Config`] where shapes are not the network's.
+    /// [`Error::NotFinite`] naming the tensor or the sum; [`Error::Config`] if shapes are not the network's.
     pub(super) fn check(&self) -> Result<()> {
         for weights in [&self.state.weights, &self.state.first, &self.state.second] {
             weights.check_shapes(&self.config.network)?;
@@ -33,7 +33,7 @@ impl Checkpoint {
         check_numbers(&self.state, &self.config.network, self.config.adam.lr)?;
         if let Some(what) = unusable_progress(&self.progress) {
             return Err(Error::NotFinite(format!(
-                "after step {}, {what}. The checkpoint before it is kept; begin again with a lower learning rate (--lr, now \
+                "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (--lr, now \
                  {})",
                 self.progress.step, self.config.adam.lr
             )));
@@ -42,8 +42,7 @@ impl Checkpoint {
     }
 }
 
-/// Says what no training has left: NaN, which nothing is better than and which stays in every sum, and words that no
-/// device is called by.
+/// Describes a value that training cannot produce: a number that is not finite, or an invalid device name.
 fn unusable_progress(progress: &Progress) -> Option<String> {
     let Progress { device, best, sums, .. } = progress;
     let LossTerms { task, upper, lower } = sums.loss;
@@ -62,17 +61,17 @@ fn unusable_progress(progress: &Progress) -> Option<String> {
     }
 }
 
-/// What stands before the names of Adam's first moments.
+/// Prefix of the names of Adam's first moments.
 const FIRST_MOMENTS: &str = "adam.m";
-/// What stands before the names of Adam's second moments.
+/// Prefix of the names of Adam's second moments.
 const SECOND_MOMENTS: &str = "adam.v";
 
-/// The name of a tensor: `w.0`, `b.0`; of moments `adam.m.0`, and of those of biases `adam.m.b.0`.
-fn name(moments: &str, l: usize, part: Part) -> String {
+/// The name of a tensor: `w.0` for weights, `b.0` for biases, `adam.m.0` and `adam.m.b.0` for their moments.
+fn name(moments: &str, l: usize, part: TensorPart) -> String {
     match (moments, part) {
         ("", part) => format!("{}.{l}", part.letter()),
-        (moments, Part::Weights) => format!("{moments}.{l}"),
-        (moments, Part::Biases) => format!("{moments}.b.{l}"),
+        (moments, TensorPart::Weights) => format!("{moments}.{l}"),
+        (moments, TensorPart::Biases) => format!("{moments}.b.{l}"),
     }
 }
 
@@ -87,7 +86,7 @@ fn tensors(state: &TrainingState, network: &Network) -> Vec<(String, FileTensor<
         .collect()
 }
 
-/// Refuses a state that no run could continue from.
+/// Checks that a run can be continued from this state.
 ///
 /// # Errors
 /// [`Error::NotFinite`] naming the tensor and what to change.
@@ -95,7 +94,7 @@ pub(super) fn check_numbers(state: &TrainingState, network: &Network, lr: f64) -
     let tensors = tensors(state, network);
     match tensors.iter().find_map(|(name, tensor)| unusable(name, &tensor.extents, &tensor.data)) {
         Some(what) => Err(Error::NotFinite(format!(
-            "after step {}, {what}. The checkpoint before it is kept; begin again with a lower learning rate (--lr, \
+            "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (--lr, \
              now {lr})",
             state.step
         ))),
@@ -103,12 +102,12 @@ pub(super) fn check_numbers(state: &TrainingState, network: &Network, lr: f64) -
     }
 }
 
-/// Says what no training may leave: NaN, infinities, and negative second moments, which would become NaN.
+/// Describes an invalid value: NaN, infinity, or a negative second moment, whose square root would be NaN.
 fn unusable(name: &str, extents: &[usize], data: &[f32]) -> Option<String> {
     let negative_too = name.starts_with(SECOND_MOMENTS);
     let at = data.iter().position(|x| !x.is_finite() || (negative_too && *x < 0.0))?;
     let mut rest = at;
     let mut place: Vec<usize> = extents.iter().rev().map(|n| (rest % n, rest /= n).0).collect();
     place.reverse();
-    Some(format!("tensor {name} holds {} at {place:?}", data[at]))
+    Some(format!("tensor {name} contains {} at {place:?}", data[at]))
 }

@@ -1,4 +1,4 @@
-//! What a training run is, and which values can work.
+//! The configuration of a training run.
 
 #[cfg(feature = "runs")]
 mod text;
@@ -18,68 +18,68 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything that decides a training run, and nothing else.
+/// The complete configuration of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The preset the run began from; it names the data set.
+    /// The preset on which the run is based; it determines the data set.
     pub preset: String,
-    /// The folder with the data's files; `None` looks where they are usually installed.
+    /// The folder with the data's files; `None` searches the default locations.
     pub data: Option<PathBuf>,
-    /// Train on this many samples only, the first of the set. The test set is always used whole.
+    /// Train only on the first this many samples. Does not affect the test set.
     pub limit: Option<usize>,
-    /// Leave out recordings that are damaged, counted and listed, instead of refusing the set.
+    /// Skip and list damaged recordings instead of failing.
     #[serde(default)]
     pub skip_bad: bool,
     /// `auto`, `cpu`, `gpu` or `gpu:N`.
     pub device: String,
-    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. A run keeps what it was
-    /// begun with, as a driver may round differently in another.
+    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. A resumed run must use the same one,
+    /// since drivers may round differently.
     pub kernels: Option<Variant>,
-    /// Memory of the gpu device for δ, MiB or `whole`; `None` lets the device choose. A run keeps what it was begun with,
-    /// as gradients of layers that `auto` computes densely are added up chunk by chunk.
+    /// Size of the gpu device's δ scratch; `None` lets the device choose. A resumed run must use the same one, since
+    /// layers that `auto` computes densely sum their gradients chunk by chunk.
     pub delta_mib: Option<DeltaScratch>,
     /// How the gradient is computed.
     pub method: Method,
-    /// Passes over the training set.
+    /// Number of passes over the training set.
     pub epochs: u64,
-    /// Samples in a batch. The last one of an epoch holds what is left.
+    /// Samples per batch. The last batch of an epoch may be smaller.
     pub batch: usize,
-    /// Decides initial weights, the order of the samples and rescues.
+    /// Seed of the initial weights, the order of the samples, augmentation and re-initialised layers.
     pub seed: u64,
-    /// Seconds of training after which a checkpoint is written within an epoch; 0 writes them after epochs alone. What a
-    /// crash, or a GPU that is lost, costs at most. Has no influence on results.
+    /// Write a checkpoint within an epoch after this many seconds of training; 0 for after each epoch only. This is the
+    /// most that is lost by a crash or the loss of the GPU. Does not affect results.
     #[serde(default = "checkpoint_seconds")]
     pub checkpoint_seconds: f64,
-    /// Whether a hidden layer without active entries is drawn anew ([`crate::train::rescue`]).
+    /// Whether a hidden layer without active entries is re-initialised ([`crate::train::rescue`]).
     pub rescue: bool,
-    /// Epochs over which the learning rate rises evenly from 0 to what the schedule says; 0 begins with that.
+    /// Number of epochs over which the learning rate rises linearly from 0 to the value of the schedule; 0 for none.
     #[serde(default)]
     pub warmup_epochs: f64,
-    /// Spikes of a neuron in a sample, on average, that every hidden layer begins with: its initial weights are
-    /// scaled until the first batch gives so many ([`crate::train::calibrate`]). 0 leaves them as they are drawn.
+    /// Rescale initial weights so that each hidden neuron spikes this many times per sample on average, measured on the
+    /// first batch ([`crate::train::calibrate`]). 0 for no rescaling.
     #[serde(default)]
     pub initial_spikes: f64,
-    /// How the learning rate changes from step to step.
+    /// Learning rate schedule.
     pub schedule: LearningRate,
-    /// What is done to the samples each time they are trained.
+    /// Augmentation of training samples.
     #[serde(default)]
     pub augment: Augment,
     /// The optimiser.
     pub adam: Adam,
-    /// Training samples held out: epochs are measured on them, and the test set is left for `eval`.
+    /// Training samples held out for validation. If any are, the test set is only used by `eval`.
     #[serde(default)]
     pub validation: Validation,
     /// The network.
     pub network: Network,
 }
 
-/// [`RunConfig::checkpoint_seconds`] where nothing else is said.
+/// Default of [`RunConfig::checkpoint_seconds`].
 pub(crate) fn checkpoint_seconds() -> f64 {
     60.0
 }
 
-/// How the learning rate changes from step to step; a factor on [`Adam::lr`].
+/// Learning rate schedule: a factor on [`Adam::lr`] for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum LearningRate {
@@ -87,7 +87,7 @@ pub enum LearningRate {
     Constant {},
     /// Half a cosine from 1 at the first step to `final_fraction` after the last one.
     Cosine {
-        /// Where it ends, 0 to 1.
+        /// Factor after the last step, 0 to 1.
         final_fraction: f64,
     },
 }
@@ -106,8 +106,8 @@ impl LearningRate {
 }
 
 impl RunConfig {
-    /// A run on data of one's own, on the best device: 10 epochs of batches of 64, Adam with a learning rate of 2e-3 that
-    /// falls to nothing.
+    /// A run on custom data with the defaults: device `auto`, 10 epochs, batches of 64, and Adam with a learning rate of
+    /// 2e-3 that falls to 0.
     pub fn new(network: Network) -> Self {
         RunConfig {
             preset: OWN.into(),
@@ -133,8 +133,8 @@ impl RunConfig {
         }
     }
 
-    /// This configuration with what a resumed run may have changed, as `now` has it: equal to `now` where a run that was
-    /// begun with it may go on.
+    /// This configuration with those fields of `now` that a resumed run may change. If the result equals `now`, a run
+    /// started with this configuration can be resumed with `now`.
     pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
         let more_epochs = now.epochs > self.epochs && matches!(self.schedule, LearningRate::Constant {});
         RunConfig {
@@ -148,10 +148,10 @@ impl RunConfig {
         }
     }
 
-    /// Says which field cannot work.
+    /// Checks the configuration.
     ///
     /// # Errors
-    /// [`Error::Field`], or [`Error::Config`] where several fields do not fit together.
+    /// [`Error::Field`] for an invalid value, [`Error::Config`] if several fields contradict each other.
     pub fn check(&self) -> Result<()> {
         let bad = |field: &str, value: &dyn fmt::Display, want: &str| Err(Error::field(field, value, want));
         if !is_plain_name(&self.preset) {
@@ -163,7 +163,7 @@ impl RunConfig {
         {
             return bad("device", &self.device, "auto, cpu, gpu or gpu:N");
         }
-        // Beyond any use, and far from where steps and samples could no longer be counted.
+        // Larger than any useful value, and small enough that counts of steps and samples cannot overflow.
         const MOST: u64 = u32::MAX as u64;
         if !(1..=MOST).contains(&self.epochs) {
             return bad("epochs", &self.epochs, "1 to 4294967295");
@@ -172,10 +172,10 @@ impl RunConfig {
             return bad("batch", &self.batch, "1 to 4294967295");
         }
         if self.limit == Some(0) {
-            return bad("limit", &0, "1 or more; leave it out to train on all samples");
+            return bad("limit", &0, "1 or more; omit it to train on all samples");
         }
         if self.seed > i64::MAX as u64 {
-            return bad("seed", &self.seed, "below 2^63, as TOML holds no larger number");
+            return bad("seed", &self.seed, "below 2^63, the limit of TOML");
         }
         if let LearningRate::Cosine { final_fraction } = self.schedule
             && !(0.0..=1.0).contains(&final_fraction)
@@ -198,7 +198,7 @@ impl RunConfig {
     }
 }
 
-/// Whether a name can stand in messages and be looked up: that of a preset, or of a data set of one's own.
+/// Whether the name of a preset or of custom data consists of safe characters.
 fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }

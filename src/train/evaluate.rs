@@ -1,40 +1,40 @@
-//! The test: every sample of a set, through a forward pass.
+//! Evaluation on a test set.
 
 use crate::engine::{Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a test of a whole set came to.
+/// Results on a test set.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TestResult {
-    /// Samples tested: all of the set.
+    /// Number of samples.
     pub samples: u64,
-    /// Samples whose largest logit is their label's; the first counts on ties.
+    /// Number of correctly classified samples: the first largest logit is that of the label.
     pub correct: u64,
     /// Spikes of each spiking layer.
     pub spikes: Vec<u64>,
 }
 
 impl TestResult {
-    /// Correct / all.
+    /// Fraction of correctly classified samples.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.samples as f64
     }
 }
 
-/// Tests all samples of `set` in batches of `batch`, the last one as large as what is left.
+/// Classifies all samples of `set` in batches of `batch` samples.
 ///
 /// # Errors
-/// [`Error::Data`] for an empty set, [`Error::Field`] where `batch` is 0, [`Error::NotFinite`] naming the sample whose
-/// logits are no numbers, and what the device says.
+/// [`Error::Data`] for an empty set, [`Error::Field`] if `batch` is 0, [`Error::NotFinite`] naming a sample with a logit
+/// that is not finite, and errors of the device.
 pub fn evaluate(engine: &mut dyn Engine, set: &EventSet, batch: usize) -> Result<TestResult> {
     let never = AtomicBool::new(false);
     evaluate_until(engine, set, batch, &never)
 }
 
-/// [`evaluate`]; once `stop` is set, of fewer samples.
+/// [`evaluate`], which ends early when `stop` is set.
 pub(super) fn evaluate_until(
     engine: &mut dyn Engine,
     set: &EventSet,
@@ -59,7 +59,7 @@ pub(super) fn evaluate_until(
         let output = engine.predict(&part)?;
         if output.logits.len() != chunk.len() * classes {
             return Err(Error::Device(format!(
-                "{} logits came back for {} samples of {classes} classes",
+                "the device returned {} logits for {} samples of {classes} classes",
                 output.logits.len(),
                 chunk.len()
             )));

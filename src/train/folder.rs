@@ -1,4 +1,4 @@
-//! The folder of a run: locked while it is written, and no file in it ever half-written.
+//! The folder of a run. It is locked while a run writes to it, and its files are replaced atomically.
 
 use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
 use crate::engine::TrainingState;
@@ -9,16 +9,16 @@ use crate::network::Network;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// The run's configuration, in its folder.
+/// File name of the run's configuration.
 pub const CONFIG_FILE: &str = "config.toml";
-/// The run's metrics, in its folder.
+/// File name of the run's metrics.
 pub const METRICS_FILE: &str = "metrics.jsonl";
-/// The checkpoint that a run continues from, in its folder.
+/// File name of the checkpoint from which a run is resumed.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
-/// The checkpoint with the best test accuracy, in the run's folder.
+/// File name of the checkpoint with the best test accuracy.
 pub const BEST_FILE: &str = "best.safetensors";
 
-/// The configuration of the run in `folder`: what a resumed run continues with, and a checkpoint's network.
+/// The configuration of the run in `folder`.
 ///
 /// # Errors
 /// A folder without a run, or a damaged `config.toml`.
@@ -27,45 +27,45 @@ pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     match path.exists() {
         true => RunConfig::load_whole(&path),
         false => Err(Error::Config(format!(
-            "{}: holds no run, as there is no {CONFIG_FILE}; name the folder that train wrote",
+            "{}: not the folder of a run, it has no {CONFIG_FILE}; give a folder written by train",
             folder.display()
         ))),
     }
 }
 
-/// Data that are no preset's, in the run's folder.
+/// File name of custom data.
 pub const DATA_FILE: &str = "data.safetensors";
 
 const LOCK_FILE: &str = ".lock";
 
-/// A run's folder, locked as long as this lives.
+/// A run's folder, locked until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Whether the run in it is to be continued.
+    /// Whether to resume the run in it.
     resume: bool,
     lock: File,
 }
 
 impl RunFolder {
-    /// Makes and locks the folder; refuses one that holds a run unless `resume`, and one that holds none if `resume`.
+    /// Creates and locks the folder. It must contain a run if `resume`, and none otherwise.
     pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
         let holds = |name: &&str| path.join(name).exists();
         if resume && !holds(&CONFIG_FILE) {
             return Err(Error::Config(format!(
-                "{}: nothing to resume, as there is no {CONFIG_FILE}; leave --resume out to begin a run there",
+                "{}: nothing to resume, there is no {CONFIG_FILE}; omit --resume to start a run there",
                 path.display()
             )));
         }
         std::fs::create_dir_all(path).map_err(|e| {
-            Error::Config(format!("{}: cannot be made a run's folder ({e}); choose another with --out", path.display()))
+            Error::Config(format!("{}: cannot create the folder ({e}); choose another with --out", path.display()))
         })?;
         limits::refuse_link(&path.join(METRICS_FILE))?;
         let lock = lock(path)?;
         if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
         {
             return Err(Error::Config(format!(
-                "{}: already holds a run ({name}); continue it with --resume, or choose another folder with --out",
+                "{}: already contains a run ({name}); use --resume to continue it, or choose another folder with --out",
                 path.display()
             )));
         }
@@ -73,13 +73,13 @@ impl RunFolder {
         Ok(RunFolder { path: path.into(), resume, lock })
     }
 
-    /// Refuses to go on where the folder was removed, or another run has begun in one of its name: what is written by
-    /// name would be lost, or damage that run.
+    /// Checks that the folder has not been removed, or replaced by that of another run, to which files would then be
+    /// written.
     pub(crate) fn check(&self) -> Result<()> {
         match is_still_at(&self.lock, &self.file(LOCK_FILE)) {
             true => Ok(()),
             false => Err(Error::Config(format!(
-                "{}: the run's folder was removed or replaced while the run wrote to it; begin again in another with --out",
+                "{}: the run's folder was removed or replaced during the run; start again in another with --out",
                 self.path.display()
             ))),
         }
@@ -90,7 +90,7 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Refuses a configuration that is not the one the run was begun with.
+    /// Checks that the run can be resumed with the configuration `now`.
     fn check_conflicts(&self, begun: &RunConfig, now: &RunConfig) -> Result<()> {
         let conflicts = begun.resumed_with(now).differences(now)?;
         if conflicts.is_empty() {
@@ -98,8 +98,8 @@ impl RunFolder {
         }
         let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
         Err(Error::Config(format!(
-            "{}: --resume continues a run as it was begun, but these differ (begun with, now): {}; leave them as they \
-             were, or begin another run with --out",
+            "{}: --resume requires the run's configuration, but these fields differ (run, now): {}; leave them \
+             unchanged, or start another run with --out",
             self.path.display(),
             list.join("; ")
         )))
@@ -109,7 +109,7 @@ impl RunFolder {
     fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         let path = self.file(name);
         let bytes = checkpoint.to_bytes(&path)?;
-        // At the last moment: what is written by name into another run's folder would damage that run.
+        // As late as possible, so that no file of another run is overwritten.
         self.check()?;
         write_atomically(&path, &bytes)
     }
@@ -125,7 +125,7 @@ impl Keeper for RunFolder {
             return Ok(None);
         }
         self.check_conflicts(&stored_config(&self.path)?, config)?;
-        // A run killed before its first checkpoint has nothing to continue from, and begins again as it began.
+        // A run killed before its first checkpoint starts from the beginning.
         if !self.place().exists() {
             return Ok(None);
         }
@@ -159,7 +159,7 @@ impl Keeper for RunFolder {
     }
 }
 
-/// Whether the open `file` is what is found at `path`.
+/// Whether `path` still refers to the open `file`.
 #[cfg(unix)]
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -176,7 +176,7 @@ fn is_still_at(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Locks a folder that one program at a time writes, as long as the file lives.
+/// Locks a folder to which only one process may write, until the returned file is closed.
 pub(crate) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_FILE);
     limits::refuse_link(&path)?;
@@ -184,16 +184,16 @@ pub(crate) fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Config(format!(
-            "{}: another run is writing this folder; wait for it, or choose another folder with --out",
+            "{}: another run is writing to this folder; wait for it, or choose another folder with --out",
             folder.display()
         ))),
-        // Some network file systems know no locks: better to train there unlocked than not at all.
+        // Some network file systems do not support locks; the folder is then used without one.
         Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(e)) => Err(Error::io(path)(e)),
     }
 }
 
-/// Removes temporary files of a run that was killed while it wrote; the lock is held, so they are nobody's.
+/// Removes temporary files of a killed run. The folder is locked, so no other process uses them.
 fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
@@ -246,7 +246,7 @@ mod tests {
             std::fs::create_dir(&run).unwrap();
             std::os::unix::fs::symlink(temp.path().join("elsewhere"), run.join(name)).unwrap();
             let refused = message(RunFolder::open(&run, false));
-            assert!(refused.contains(name) && refused.contains("is a link"), "{refused}");
+            assert!(refused.contains(name) && refused.contains("is a symbolic link"), "{refused}");
             assert!(!temp.path().join("elsewhere").exists());
         }
     }
@@ -271,7 +271,7 @@ mod tests {
         let path = temp.path().join("file");
         std::fs::write(&path, "mine").unwrap();
         let refused = message(RunFolder::open(&path, false));
-        assert!(refused.contains("file: cannot be made") && refused.contains("--out"), "{refused}");
+        assert!(refused.contains("file: cannot create the folder") && refused.contains("--out"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 

@@ -1,14 +1,14 @@
-//! What goes wrong in training without an error: layers that are dead, silent or saturated; and a loss that is no number.
+//! Detects problems during training: layers that are dead, silent or saturated, and numbers that are not finite.
 
 use super::progress::EpochSums;
 use crate::engine::{NotFinite, Quantity, StepReport};
 use crate::error::{Error, Result};
 use crate::network::{Network, SpikingLayer};
 
-/// A layer is saturated when more than this fraction of its entries is active.
+/// A layer is saturated if more than this fraction of its entries is active.
 pub const SATURATED: f64 = 1.0 / 3.0;
 
-/// What the guard saw.
+/// Kind of a [`Warning`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WarningKind {
@@ -18,25 +18,25 @@ pub enum WarningKind {
     Silent,
     /// More than [`SATURATED`] of the layer's entries were active.
     Saturated,
-    /// The run continues on another device.
+    /// The run is continued on another device.
     OtherDevice,
-    /// The device was lost and made anew.
+    /// The device was lost and reopened.
     DeviceLost,
 }
 
-/// Something the user should know and may change.
+/// A problem that the user may want to fix.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// What was seen.
+    /// The kind of problem.
     pub kind: WarningKind,
     /// The spiking layer, from 0.
     pub layer: Option<usize>,
-    /// For people: the layer, what is wrong, and what to change.
+    /// Message with the layer, the problem, and what to change.
     pub text: String,
 }
 
-/// Looks at the sums of a whole epoch.
+/// Checks the sums of an epoch for dead, silent and saturated layers.
 pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
     let activity = sums.activity(network);
     let density = sums.spike_density(network);
@@ -58,41 +58,43 @@ pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
 fn dead(name: &str, layer: &SpikingLayer, spikes: bool) -> String {
     let SpikingLayer { v_th, b_th, .. } = layer;
     let why = match spikes {
-        false => format!("no potential came within b_th = {b_th} of v_th = {v_th}. Raise its init.scale or b_th"),
+        false => format!("no potential was within b_th = {b_th} of v_th = {v_th}. Increase its init.scale or b_th"),
         true => format!(
-            "potentials jump over the band b_th = {b_th} around v_th = {v_th}. Raise its b_th, or lower its init.scale"
+            "no potential was within b_th = {b_th} of v_th = {v_th} although the layer spiked. Increase its b_th or \
+             decrease its init.scale"
         ),
     };
-    format!("{name} is dead: not one active entry in the epoch, so its gradient is exactly 0; {why}")
+    format!("{name} is dead: it had no active entries in the epoch, so its gradient is exactly 0; {why}")
 }
 
 fn silent(name: &str, layer: &SpikingLayer, hidden: bool) -> String {
     let (effect, also) = match hidden {
-        true => ("the layers above it see nothing", ", or raise network.regulariser.lambda_low"),
-        false => ("every logit is 0", ""),
+        true => ("the layers above have no input", ", or increase network.regulariser.lambda_low"),
+        false => ("all logits are 0", ""),
     };
     format!(
-        "{name} is silent: no spike in the epoch, so {effect}. Raise its init.scale, lower its v_th = {}{also}",
+        "{name} is silent: it had no spikes in the epoch, so {effect}. Increase its init.scale, or decrease its v_th = \
+         {}{also}",
         layer.v_th
     )
 }
 
 fn saturated(name: &str, layer: &SpikingLayer, activity: f64) -> String {
     format!(
-        "{name} is saturated: {:.0} % of its entries are active, so sparse descent saves little. Lower its b_th = {} or \
-         its init.scale, or raise network.regulariser.lambda_up",
+        "{name} is saturated: {:.0} % of its entries are active, so the sparse method saves little. Decrease its b_th = {} \
+         or its init.scale, or increase network.regulariser.lambda_up",
         100.0 * activity,
         layer.b_th
     )
 }
 
-/// Refuses a step in which a number became NaN or infinite.
+/// Checks that no number in a step became NaN or infinite.
 ///
 /// # Errors
 /// [`Error::NotFinite`] naming the step, the layer or the term of the loss, and what to change.
 pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -> Result<()> {
     let remedy = format!(
-        "The last checkpoint is kept; begin again with a lower learning rate (--lr, now {lr}), or smaller weights \
+        "The last checkpoint is kept; start again with a lower learning rate (--lr, now {lr}) or smaller weights \
          (init.scale)"
     );
     let step = format!("step {} (epoch {epoch})", report.step);
@@ -147,10 +149,16 @@ mod tests {
     fn each_fault_names_layer_and_remedy() {
         let network = testing::config().network;
         let checks = [
-            ([0.1, 0.0], [0.1, 0.0], WarningKind::Dead, 1, ["hidden[1] (3 neurons) is dead", "Raise its init.scale"]),
-            ([0.1, 0.1], [0.0, 0.1], WarningKind::Dead, 0, ["hidden[0] (4 neurons) is dead", "Raise its b_th"]),
+            (
+                [0.1, 0.0],
+                [0.1, 0.0],
+                WarningKind::Dead,
+                1,
+                ["hidden[1] (3 neurons) is dead", "Increase its init.scale"],
+            ),
+            ([0.1, 0.1], [0.0, 0.1], WarningKind::Dead, 0, ["hidden[0] (4 neurons) is dead", "Increase its b_th"]),
             ([0.1, 0.0], [0.1, 0.1], WarningKind::Silent, 1, ["hidden[1] (3 neurons) is silent", "lambda_low"]),
-            ([0.1, 0.1], [0.4, 0.1], WarningKind::Saturated, 0, ["40 %", "Lower its b_th = 0.2"]),
+            ([0.1, 0.1], [0.4, 0.1], WarningKind::Saturated, 0, ["40 %", "Decrease its b_th = 0.2"]),
         ];
         for (spikes, active, kind, layer, parts) in checks {
             let warnings = seen(&network, spikes, active);

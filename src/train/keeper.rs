@@ -1,4 +1,4 @@
-//! Where a run is kept while it goes on: in a folder ([`train`](super::train)), or in memory.
+//! Storage of a run's checkpoints and metrics: in a folder ([`train`](super::train)) or in memory.
 
 use super::metrics::EpochRecord;
 use super::{Checkpoint, Progress, RunConfig};
@@ -7,57 +7,56 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use std::path::PathBuf;
 
-/// Keeps a run: where it continues after an interruption or the loss of its device, its best epoch, and its metrics.
+/// Stores a run's checkpoints and metrics, from which it continues after an interruption or the loss of its device.
 pub trait Keeper {
-    /// Where the run continues from, for messages.
+    /// Where the checkpoint is stored, for messages.
     fn place(&self) -> PathBuf;
 
-    /// The last checkpoint of a run that is to be continued with `config`; `None` where a run begins.
+    /// The last checkpoint of a run that is to be continued with `config`; `None` for a new run.
     ///
     /// # Errors
-    /// What is kept was begun with another configuration, or is damaged.
+    /// The stored run has another configuration, or is damaged.
     fn resume(&mut self, config: &RunConfig) -> Result<Option<(Progress, TrainingState)>>;
 
-    /// A run begins or continues with `config`: records of epochs after `epoch` are forgotten.
+    /// Called when a run begins or continues with `config`. Records of epochs after `epoch` are discarded.
     ///
     /// # Errors
-    /// What keeping it comes to.
+    /// Errors of the storage.
     fn begin(&mut self, config: &RunConfig, epoch: u64) -> Result<()>;
 
-    /// Keeps where the run continues from, in place of what was kept before.
+    /// Replaces the stored checkpoint.
     ///
     /// # Errors
-    /// Numbers that no run can continue from, or what keeping it comes to.
+    /// Numbers that are not finite; errors of the storage.
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
-    /// Keeps the best epoch, in place of the one before.
+    /// Replaces the stored checkpoint of the best epoch.
     ///
     /// # Errors
-    /// As those of [`keep`](Self::keep).
+    /// As [`keep`](Self::keep).
     fn keep_best(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
-    /// Keeps the record of an epoch.
+    /// Stores the record of an epoch.
     ///
     /// # Errors
-    /// What keeping it comes to.
+    /// Errors of the storage.
     fn keep_epoch(&mut self, record: &EpochRecord) -> Result<()>;
 
-    /// What was last [kept](Self::keep), for a run of `network` that has lost its device; records of epochs after it are
-    /// forgotten.
+    /// The last checkpoint, for a run of `network` that has lost its device. Records of later epochs are discarded.
     ///
     /// # Errors
-    /// It is gone, or damaged.
+    /// The checkpoint is missing or damaged.
     fn go_back(&mut self, network: &Network) -> Result<(Progress, TrainingState)>;
 }
 
-/// A run kept in memory: nothing is written, and what is kept ends with the program.
+/// Stores a run in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InMemory {
-    /// Where the run continues from. A run given what an earlier one left here continues that one.
+    /// The last checkpoint. A run that is given one continues from it.
     pub last: Option<Checkpoint>,
     /// The epoch with the best test accuracy, the first on ties.
     pub best: Option<Checkpoint>,
-    /// All epochs.
+    /// The records of all epochs.
     pub epochs: Vec<EpochRecord>,
 }
 
@@ -69,8 +68,7 @@ impl Keeper for InMemory {
     fn resume(&mut self, config: &RunConfig) -> Result<Option<(Progress, TrainingState)>> {
         match &self.last {
             Some(last) if last.config.resumed_with(config) != *config => Err(Error::Config(
-                "the run in memory was begun with another configuration; leave it as it was, or begin another run"
-                    .into(),
+                "the run in memory has another configuration; leave it unchanged, or start another run".into(),
             )),
             Some(last) => Ok(Some((last.progress.clone(), last.state.clone()))),
             None => Ok(None),
@@ -101,7 +99,7 @@ impl Keeper for InMemory {
 
     fn go_back(&mut self, _network: &Network) -> Result<(Progress, TrainingState)> {
         let Some(Checkpoint { progress, state, .. }) = self.last.clone() else {
-            return Err(Error::Data("no checkpoint was kept".into()));
+            return Err(Error::Data("no checkpoint is stored".into()));
         };
         self.epochs.retain(|record| record.epoch <= progress.epoch);
         Ok((progress, state))
@@ -117,7 +115,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    /// 18 samples in batches of 4, and 7 to test.
+    /// 18 training samples and 7 test samples.
     fn data() -> DataSet {
         DataSet::new(events(18, 0), events(7, 1))
     }

@@ -1,4 +1,4 @@
-//! Training on a GPU that is really destroyed, again and again: the bits of a run that was left in peace.
+//! A run whose GPU device is destroyed repeatedly must give the same bits as an undisturbed run.
 
 use super::testing::{config, events};
 use super::*;
@@ -14,16 +14,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When the device is destroyed.
+/// When to destroy the device.
 #[derive(Clone, Copy)]
 enum Blow {
-    /// Before so many more calls.
+    /// After this many calls.
     Calls(usize),
-    /// By another thread, after a time.
+    /// By another thread after this time.
     After(Duration),
 }
 
-/// A gpu device to which that happens; each time it is opened anew, the next blow waits for it.
+/// A gpu device that is destroyed by the next blow each time it is opened.
 struct Fragile {
     engine: GpuEngine,
     blows: VecDeque<Blow>,
@@ -170,13 +170,13 @@ fn configs() -> [RunConfig; 3] {
     [config(), augmented, RunConfig { method: Method::Auto, ..config() }]
 }
 
-/// Before every single call of a run; and with a checkpoint after every step, before several in a row.
+/// Destroys the device before each call of a run; with a checkpoint after every step, also several times in a row.
 #[test]
 fn a_run_survives_the_loss_of_its_device_at_any_call() {
     for (config, every) in configs().into_iter().zip([1, 3, 3]) {
         let peace = run(&config, &[]).unwrap();
         assert!(peace.calls > 30, "{}", peace.calls);
-        // The first call is the load of the initial weights: there is no run to save yet.
+        // The first call loads the initial weights, before the run exists.
         for at in (1..peace.calls).step_by(every) {
             let hit = run(&config, &[Blow::Calls(at)]).unwrap();
             assert_eq!((hit.reopened, &hit.epochs), (1, &peace.epochs), "lost before call {at}");
@@ -190,7 +190,7 @@ fn a_run_survives_the_loss_of_its_device_at_any_call() {
     }
 }
 
-/// In the middle of whatever the device does, by another thread.
+/// Destroys the device from another thread at any time.
 #[test]
 fn a_run_survives_the_loss_of_its_device_at_any_time() {
     let config = RunConfig { epochs: 6, ..config() };
@@ -199,7 +199,7 @@ fn a_run_survives_the_loss_of_its_device_at_any_time() {
     for k in 0..30 {
         let hit = run(&config, &[Blow::After(Duration::from_secs_f64(peace.seconds * f64::from(k) / 30.0))]);
         match hit {
-            // Before the first checkpoint there is nothing to go back to, however long the machine takes until then.
+            // A loss before the first checkpoint ends the run.
             Err(Error::Data(why)) if why.contains("the GPU was lost") => before += 1,
             Err(error) => panic!("{error} at {k} thirtieths"),
             Ok(hit) => {

@@ -1,4 +1,4 @@
-//! What is known of an epoch when it is done.
+//! Metrics of an epoch.
 
 #[cfg(feature = "runs")]
 mod file;
@@ -10,30 +10,30 @@ use super::rescue::Rescue;
 use crate::engine::{DeviceMemory, LossTerms};
 use serde::{Deserialize, Serialize};
 
-/// An epoch: a line of `metrics.jsonl`.
+/// Metrics of an epoch, a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EpochRecord {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Mean loss of a training sample: the sum of `loss_terms`.
+    /// Mean loss per training sample: the sum of `loss_terms`.
     pub loss: f64,
-    /// Its terms.
+    /// Mean loss terms per training sample.
     pub loss_terms: LossTerms,
-    /// Fraction of training samples that were right when the epoch came to them.
+    /// Fraction of training samples that were classified correctly when they were trained in this epoch.
     pub train_accuracy: f64,
-    /// Fraction of all test samples that are right at the end of the epoch; of those held out for validation, where the run
-    /// has some.
+    /// Fraction of test samples that are classified correctly at the end of the epoch, or of validation samples, if the
+    /// run has any.
     pub test_accuracy: f64,
     /// Active entries / (samples · T · N) of each hidden layer, in training.
     pub activity: Vec<f64>,
     /// Spikes / (samples · T · N) of each hidden layer, in training.
     pub spike_density: Vec<f64>,
-    /// Seconds spent training, the test not counted.
+    /// Seconds spent training, without testing.
     pub train_seconds: f64,
     /// Seconds spent testing.
     pub test_seconds: f64,
-    /// The layer drawn anew at the end of the epoch; left out where there is none.
+    /// The layer re-initialised at the end of the epoch; omitted if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescued: Option<Rescue>,
     /// Memory at the end of the epoch.
@@ -41,14 +41,14 @@ pub struct EpochRecord {
     pub memory: MemoryRecord,
 }
 
-/// What a run takes: the same, epoch after epoch, or something is leaking.
+/// Memory use. It should stay constant from epoch to epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryRecord {
-    /// Bytes of the process in the machine's memory; left out where the system does not say.
+    /// Resident memory of the process in bytes; omitted if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<u64>,
-    /// What the device's allocator reports; left out where it does not, and of the cpu device.
+    /// Statistics of the device's allocator; omitted if unknown, and for the cpu device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceMemory>,
 }

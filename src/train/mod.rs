@@ -1,15 +1,14 @@
-//! Training: epochs of batches on a device, their metrics, checkpoints, and a guard against layers that die.
+//! Training runs: epochs of batches on a device, with tests, metrics, checkpoints, and detection of dead layers.
 //!
-//! [`Training`] is the whole of it. Where the run is kept is a [`Keeper`]'s: [`InMemory`], or with the feature `runs` a
-//! folder:
+//! [`Training`] is the entry point. A [`Keeper`] stores the run: [`InMemory`], or, with the feature `runs`, a folder:
 //!
-//! | file | what it is |
+//! | file | content |
 //! |---|---|
-//! | `config.toml` | everything that decides the run ([`RunConfig`]) |
-//! | `metrics.jsonl` | a line an epoch ([`EpochRecord`]) |
-//! | `checkpoint.safetensors` | where the run continues ([`Checkpoint`]) |
-//! | `data.safetensors` | the data, if they are no preset's (`data::own`) |
-//! | `best.safetensors` | the epoch with the best test accuracy, the first on ties |
+//! | `config.toml` | the run's configuration ([`RunConfig`]) |
+//! | `metrics.jsonl` | one line per epoch ([`EpochRecord`]) |
+//! | `checkpoint.safetensors` | the state from which the run is resumed ([`Checkpoint`]) |
+//! | `data.safetensors` | custom data (`data::own`) |
+//! | `best.safetensors` | the checkpoint with the best test accuracy, the first on ties |
 
 pub mod calibrate;
 pub mod checkpoint;
@@ -54,14 +53,14 @@ use std::ops::ControlFlow;
 pub enum Outcome {
     /// All epochs are done.
     Finished(Summary),
-    /// An observer said after an epoch that it is enough; with `resume`, the run continues from there.
+    /// An observer stopped the run after an epoch; it can be resumed.
     Stopped(Summary),
-    /// The stop flag was seen; the checkpoint continues from there.
+    /// The stop flag was set; the run can be resumed.
     Interrupted(Summary),
 }
 
 impl Outcome {
-    /// What the run has come to.
+    /// The run's summary.
     pub fn summary(&self) -> &Summary {
         match self {
             Outcome::Finished(summary) | Outcome::Stopped(summary) | Outcome::Interrupted(summary) => summary,
@@ -69,34 +68,34 @@ impl Outcome {
     }
 }
 
-/// What a run has come to.
+/// Summary of a run.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Where the run stands.
+    /// The run's progress.
     pub progress: Progress,
-    /// The last epoch finished since the run was begun or resumed.
+    /// The last epoch finished since the run was started or resumed.
     pub last: Option<EpochRecord>,
 }
 
-/// Told what happens in a run; all methods do nothing unless written.
+/// Receives the events of a run. The default implementations do nothing.
 pub trait Observer {
-    /// Everything is checked and loaded, training begins.
+    /// Everything is checked and loaded; training begins.
     fn on_start(&mut self, _start: &Start) {}
     /// The device has finished some more steps.
     fn on_step(&mut self, _step: &StepProgress) {}
-    /// An epoch is trained, tested and saved; [`ControlFlow::Break`] ends the run there.
+    /// An epoch is trained, tested and saved. [`ControlFlow::Break`] ends the run.
     fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
-    /// Which layers are computed sparsely and which densely from the next step on: at the beginning, and whenever that
-    /// changes. Only where the run's method is `auto`.
+    /// The methods of the layers from the next step on: called at the beginning and when they change, if the run's method
+    /// is `auto`.
     fn on_layer_methods(&mut self, _choice: &LayerChoice) {}
-    /// Something the user should know and may change.
+    /// A problem that the user may want to fix.
     fn on_warning(&mut self, _warning: &Warning) {}
 }
 
-/// Silence.
+/// Ignores all events.
 impl Observer for () {}
 
 impl<O: Observer + ?Sized> Observer for &mut O {
@@ -117,60 +116,60 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
 }
 
-/// What a run begins with.
+/// The beginning of a run.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Start {
     /// The device.
     pub device: DeviceInfo,
-    /// Epochs the run has when it is done.
+    /// Total number of epochs.
     pub epochs: u64,
-    /// Epochs already done.
+    /// Epochs already finished.
     pub epochs_done: u64,
-    /// Batches in an epoch.
+    /// Batches per epoch.
     pub batches: u64,
-    /// Batches already done in the coming epoch.
+    /// Batches already done in the current epoch.
     pub batches_done: u64,
-    /// Samples of the training set.
+    /// Number of training samples.
     pub train_samples: u64,
-    /// Samples of the test set.
+    /// Number of test samples.
     pub test_samples: u64,
     /// Whether the run continues from a checkpoint.
     pub resumed: bool,
-    /// What the device does otherwise than asked for, in words.
+    /// Messages of the device, e.g. that the training set does not fit into its memory.
     pub notes: Vec<String>,
 }
 
-/// A method for each weight layer, and why.
+/// The methods of the layers, and the numbers on which the choice is based.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LayerChoice {
-    /// The methods, the readout's last.
+    /// The method of each weight layer, the readout's last.
     pub methods: Vec<LayerMethod>,
     /// The measured density of each layer's operands ([`crate::auto::densities`]).
     pub densities: Vec<f64>,
-    /// The density from which dense is faster on the device.
+    /// The density above which dense is faster on the device.
     pub crossover: f64,
 }
 
-/// How far an epoch has come.
+/// Progress of an epoch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct StepProgress<'a> {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Epochs in the run.
+    /// Total number of epochs.
     pub epochs: u64,
-    /// Batches queued so far in the epoch; those that `sums` counts are some fewer while the device works.
+    /// Batches queued so far in the epoch. `sums` counts only those that the device has finished.
     pub batch: u64,
-    /// Batches in an epoch.
+    /// Batches per epoch.
     pub batches: u64,
-    /// Sums over what the device has reported in the epoch, before an interruption included.
+    /// Sums over the finished batches of the epoch, including those before an interruption.
     pub sums: &'a EpochSums,
     /// Samples reported since the session began.
     pub session_samples: u64,
     /// Spikes (input and hidden) reported since the session began.
     pub session_spikes: u64,
-    /// Seconds trained since the session began, tests not counted.
+    /// Seconds of training since the session began, without testing.
     pub session_seconds: f64,
 }

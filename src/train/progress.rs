@@ -1,34 +1,34 @@
-//! Where a run stands: what a checkpoint keeps beside weights and moments.
+//! Progress of a run, stored in checkpoints.
 
 use crate::engine::{LayerMethod, LossTerms, StepReport};
 use crate::events::EventSet;
 use crate::network::Network;
 use serde::{Deserialize, Serialize};
 
-/// Where a run stands. The random state needs no place here: order, initial weights and rescues are pure functions of
-/// the seed and of these numbers.
+/// Progress of a run. There is no random state: sample order, augmentation and re-initialised weights are pure functions
+/// of the seed and of these numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Updates made.
+    /// Number of updates.
     pub step: u64,
-    /// Epochs finished: trained, tested and written to the metrics.
+    /// Number of epochs finished: trained, tested and written to the metrics.
     pub epoch: u64,
-    /// Batches done in the epoch that has begun.
+    /// Batches done in the current epoch.
     pub batches: u64,
-    /// Rescues of each spiking layer.
+    /// How often each spiking layer was re-initialised.
     pub rescues: Vec<u64>,
-    /// The method of each layer, where the run's method is `auto`; else empty.
+    /// The method of each layer if the run's method is `auto`, otherwise empty.
     #[serde(default)]
     pub layer_methods: Vec<LayerMethod>,
-    /// The device that trained last, for people.
+    /// Description of the device that trained last.
     pub device: String,
     /// The best epoch.
     pub best: Option<Best>,
-    /// Which data the run is trained on.
+    /// Identifies the run's data.
     pub data: DataMark,
-    /// Sums over the `batches` done.
+    /// Sums over the batches done in the current epoch.
     pub sums: EpochSums,
 }
 
@@ -38,17 +38,17 @@ pub struct Progress {
 pub struct Best {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Correct / all, of the test set.
+    /// Fraction of test samples classified correctly.
     pub test_accuracy: f64,
 }
 
-/// Tells data sets apart.
+/// Identifies data sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataMark {
-    /// Samples to train on.
+    /// Number of training samples.
     pub train_samples: u64,
-    /// Samples to test on.
+    /// Number of test samples.
     pub test_samples: u64,
     /// A hash of all events and labels.
     pub hash: String,
@@ -59,9 +59,9 @@ pub struct DataMark {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EpochSums {
-    /// Samples counted.
+    /// Number of samples.
     pub samples: u64,
-    /// Samples whose largest logit was their label's.
+    /// Number of samples classified correctly.
     pub correct: u64,
     /// Spikes of the input, then of each spiking layer.
     pub spikes: Vec<u64>,
@@ -74,7 +74,7 @@ pub struct EpochSums {
 }
 
 impl Progress {
-    /// The beginning of a run.
+    /// The progress of a run that begins.
     pub fn new(network: &Network, data: DataMark, device: String) -> Self {
         Progress {
             step: 0,
@@ -89,7 +89,7 @@ impl Progress {
         }
     }
 
-    /// Whether the lists have an entry for each layer, as a file may not.
+    /// Whether the lists have one element per layer, which is not certain for files.
     #[cfg(feature = "runs")]
     pub(crate) fn fits(&self, network: &Network) -> bool {
         let spiking = network.spiking().count();
@@ -102,7 +102,7 @@ impl Progress {
 }
 
 impl DataMark {
-    /// The mark of two sets.
+    /// The mark of a training and a test set.
     pub fn new(train: &EventSet, test: &EventSet) -> Self {
         let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
         for set in [train, test] {
@@ -119,7 +119,7 @@ impl DataMark {
     }
 }
 
-/// FNV-1a over words instead of bytes: the standard library's hasher may change from version to version.
+/// FNV-1a over words instead of bytes. The standard library's hasher may change from version to version.
 struct Fnv(u64);
 
 impl Fnv {
@@ -131,13 +131,13 @@ impl Fnv {
 }
 
 impl EpochSums {
-    /// Nothing counted yet.
+    /// Sums over no steps.
     pub fn new(network: &Network) -> Self {
         let spiking = network.spiking().count();
         EpochSums { spikes: vec![0; spiking + 1], active: vec![0; spiking], ..EpochSums::default() }
     }
 
-    /// Counts a step.
+    /// Adds a step.
     pub fn add(&mut self, report: &StepReport) {
         self.samples += report.samples as u64;
         self.correct += report.correct as u64;
@@ -150,7 +150,7 @@ impl EpochSums {
         }
     }
 
-    /// Mean loss terms of a sample; NaN before the first.
+    /// Mean loss terms per sample; NaN before the first.
     pub fn mean_loss(&self) -> LossTerms {
         self.loss.divided(self.samples as f64)
     }

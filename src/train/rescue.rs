@@ -1,17 +1,16 @@
-//! The rescue of dead layers.
+//! Rescue of dead layers by re-initialisation.
 //!
-//! A spiking layer without an active entry has a gradient of exactly 0: no number of epochs brings it back, and nothing
-//! reaches the layers below it (three of the paper's published runs ended so, with a loss of ln 10). The rule:
+//! A spiking layer without active entries has a gradient of exactly 0, as have the layers below it, so training cannot
+//! recover (three of the paper's published runs ended like this, with a loss of ln 10). The rule:
 //!
-//! - It is looked at the end of each epoch but the last, where new weights would never be trained.
-//! - Of the layers that had no active entry in the whole epoch, the lowest is rescued; those above it may only lack input.
-//! - Its incoming weights are drawn anew by its initialisation, from the run's seed and the number n of its rescues
-//!   (this one included), times 1.5ⁿ where the layer was silent, so that its potentials come nearer to the threshold,
-//!   or 1.5⁻ⁿ where it did spike, so that they no longer jump over the active band. n counts up to 8 in the factor.
-//! - Its Adam moments are set to 0; the step count stays.
+//! - It is applied at the end of each epoch except the last, after which new weights would not be trained.
+//! - Of the layers that had no active entries in the epoch, the lowest is rescued; those above may only lack input.
+//! - Its incoming weights are re-initialised from the run's seed and the number n of its rescues including this one. They
+//!   are multiplied by 1.5ⁿ if the layer did not spike, so that potentials come closer to the threshold, or by 1.5⁻ⁿ if
+//!   it did, so that steps of the potential become smaller than the active range. In the factor, n is limited to 8.
+//! - Its Adam moments are set to 0; the step count is unchanged.
 //!
-//! A rescue is a line in the log and the field `rescued` in `metrics.jsonl`. `rescue = false` in the configuration
-//! turns it off.
+//! Rescues are logged and reported as `rescued` in `metrics.jsonl`. `rescue = false` in the configuration disables them.
 
 use super::progress::EpochSums;
 use crate::engine::TrainingState;
@@ -21,18 +20,18 @@ use serde::{Deserialize, Serialize};
 
 /// The factor of the first rescue of a silent layer.
 const FACTOR: f64 = 1.5;
-/// The highest power of it: 1.5⁸ = 25.6; what that does not wake, no weight will.
+/// Maximum power of the factor: 1.5⁸ = 25.6. Larger weights would not help.
 const MAX_POWER: i32 = 8;
 
-/// A layer drawn anew.
+/// A re-initialised layer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rescue {
     /// The spiking layer, from 0.
     pub layer: usize,
-    /// How often it has been rescued, this time included.
+    /// How often it has been re-initialised, including this time.
     pub draw: u64,
-    /// Its initial weights were multiplied by this.
+    /// Factor by which its new weights were multiplied.
     pub factor: f64,
 }
 
@@ -41,7 +40,7 @@ pub fn lowest_dead(sums: &EpochSums) -> Option<usize> {
     sums.active.iter().position(|&n| n == 0)
 }
 
-/// Draws the weights into spiking layer `layer` anew, for the `draw`th time (from 1); `spiked` says whether it spiked.
+/// Re-initialises the weights of spiking layer `layer` for the `draw`th time (from 1). `spiked` says whether it spiked.
 pub fn redraw(
     network: &Network,
     seed: u64,

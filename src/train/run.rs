@@ -1,4 +1,4 @@
-//! The loop: epochs of steps, a test after each, everything saved.
+//! The training loop: epochs of steps, with a test and a checkpoint after each.
 
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The samples to train on; refuses what cannot be trained.
+/// Checks the arguments of a run; returns the samples to train on.
 pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> Result<Arc<EventSet>> {
     config.check()?;
     if engine.network() != &config.network {
-        return Err(Error::Config("the device was made for another network than the configuration's".into()));
+        return Err(Error::Config("the engine has another network than the configuration".into()));
     }
     let train = match config.limit {
         Some(limit) if limit < data.train.len() => Arc::new(data.train.head(limit)),
@@ -42,7 +42,7 @@ pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> 
     Ok(train)
 }
 
-/// Runs with what [`check`] has passed, and the samples to test on.
+/// Runs with arguments that passed [`check`].
 pub(super) fn run(
     config: &RunConfig,
     (train, test): (Arc<EventSet>, &EventSet),
@@ -61,18 +61,18 @@ struct Trainer<'a> {
     engine: &'a mut dyn Engine,
     keeper: &'a mut dyn Keeper,
     progress: Progress,
-    /// What was reported since the session began, whatever came before an interruption.
+    /// Sums since the session began, excluding those before an interruption.
     session: EpochSums,
     last: Option<EpochRecord>,
-    /// When the checkpoint was written.
+    /// When the last checkpoint was written.
     saved: Instant,
-    /// Losses of the device since then.
+    /// How often the device was lost since then.
     losses: u32,
-    /// Whether the observer has had enough.
+    /// Whether the observer stopped the run.
     enough: bool,
 }
 
-/// Losses of the device without a checkpoint in between that a run puts up with.
+/// Maximum number of losses of the device without a checkpoint in between.
 const MOST_LOSSES: u32 = 3;
 
 impl<'a> Trainer<'a> {
@@ -138,8 +138,8 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
-    /// Goes on with the methods of the run, or chooses the first ones by what the initial weights make of the first
-    /// batch. What is active is not known yet; it is taken to be as much as spikes.
+    /// Restores the layer methods of a resumed run, or chooses initial ones from the densities of the first batch. The
+    /// number of active entries is not known yet and assumed to be that of spikes.
     fn begin_layer_methods(&mut self, observer: &mut dyn Observer) -> Result<()> {
         if !self.progress.layer_methods.is_empty() {
             return self.engine.set_layer_methods(&self.progress.layer_methods);
@@ -153,7 +153,7 @@ impl<'a> Trainer<'a> {
         self.choose_layer_methods(densities, true, observer)
     }
 
-    /// Chooses by these densities; tells of it if anything changes, or if asked to.
+    /// Chooses layer methods by these densities, and reports them if they changed or if `tell`.
     fn choose_layer_methods(&mut self, densities: Vec<f64>, tell: bool, observer: &mut dyn Observer) -> Result<()> {
         let crossover = self.engine.crossover();
         let methods = auto::choose(&self.progress.layer_methods, &densities, crossover);
@@ -173,12 +173,12 @@ impl<'a> Trainer<'a> {
             let batch = self.train.head(self.config.batch);
             let factors = calibrate(self.engine, &batch, self.config.initial_spikes, &mut state)?;
             let factors: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
-            notes.push(format!("initial weights times {}, so that neurons spike as asked", factors.join(", ")));
+            notes.push(format!("initial weights rescaled by {} for initial_spikes", factors.join(", ")));
         }
         Ok(state)
     }
 
-    /// Takes the run's progress over, if it can be continued here.
+    /// Restores the run's progress, after checking that it fits the data.
     fn restore(
         &mut self,
         mut progress: Progress,
@@ -190,8 +190,8 @@ impl<'a> Trainer<'a> {
         if progress.data != *mark {
             let DataMark { train_samples, test_samples, .. } = progress.data;
             return Err(Error::Data(format!(
-                "{}: the run began with other data ({train_samples} + {test_samples} samples, these are {} + {}); name \
-                 its folder with --data, or begin another run with --out",
+                "{}: the run was started with other data ({train_samples} + {test_samples} samples, these are {} + {}); \
+                 give their folder with --data, or start another run with --out",
                 path.display(),
                 mark.train_samples,
                 mark.test_samples
@@ -212,7 +212,7 @@ impl<'a> Trainer<'a> {
         }
         if progress.device != device {
             let text = format!(
-                "the run was trained on {}; it continues on {device}, well, but not to the same bits",
+                "the run was trained on {}; it continues on {device}, where rounding may differ",
                 progress.device
             );
             observer.on_warning(&Warning { kind: WarningKind::OtherDevice, layer: None, text });
@@ -222,7 +222,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Runs to the end, over losses of the device.
+    /// Runs to the end, recovering from losses of the device.
     fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
         loop {
             match self.run_on_device(stop, observer) {
@@ -232,26 +232,27 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Goes back to the checkpoint on a device made anew. The steps since are trained again, to the same bits.
+    /// Reopens the device and returns to the last checkpoint. The steps since then are repeated, with the same results.
     fn recover(&mut self, mut why: String, observer: &mut dyn Observer) -> Result<()> {
         loop {
             self.losses += 1;
             let path = self.keeper.place();
             if self.losses > MOST_LOSSES {
                 return Err(Error::DeviceLost(format!(
-                    "{why}, {} times since {} was written, from which --resume continues; a smaller batch makes shorter \
-                     steps",
+                    "{why}, {} times since {} was written, from which --resume continues; a smaller batch may help, \
+                     since it makes steps shorter",
                     self.losses,
                     path.display()
                 )));
             }
-            // A driver that has just reset its GPU may need a moment.
+            // The driver may need some time after a reset.
             sleep(Duration::from_millis(250) * (self.losses - 1));
             match self.go_back() {
                 Err(Error::DeviceLost(again)) => why = again,
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let text = format!("{why}; it was opened anew and goes on from step {}", self.progress.step);
+                    let text =
+                        format!("{why}; it was reopened and training continues from step {}", self.progress.step);
                     observer.on_warning(&Warning { kind: WarningKind::DeviceLost, layer: None, text });
                     return Ok(());
                 }
@@ -284,7 +285,7 @@ impl<'a> Trainer<'a> {
         Ok(Outcome::Finished(self.summary()))
     }
 
-    /// Trains what is left of the epoch; `false` if stopped in it.
+    /// Trains the rest of the epoch; `false` if interrupted.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut clock = Instant::now();
         let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
@@ -318,12 +319,12 @@ impl<'a> Trainer<'a> {
         let trained = (self.progress.batches * self.config.batch as u64).min(self.train.len() as u64);
         if self.progress.sums.samples != trained {
             let counted = self.progress.sums.samples;
-            return Err(Error::Device(format!("{counted} samples were reported of {trained} trained")));
+            return Err(Error::Device(format!("the device reported {counted} of {trained} trained samples")));
         }
         Ok(!stopped)
     }
 
-    /// Waits for the queued steps, and counts the time since `clock`.
+    /// Waits for the queued steps, and adds the time since `clock`.
     fn finish_steps(&mut self, clock: &mut Instant, observer: &mut dyn Observer) -> Result<()> {
         self.collect(true, clock, observer)?;
         let seconds = clock.elapsed().as_secs_f64();
@@ -333,7 +334,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The optimiser of the coming step.
+    /// The optimiser of the next step.
     fn adam(&self) -> Adam {
         let factor = self.config.schedule.factor(self.progress.step, self.config.epochs * self.batches());
         let rising = (self.progress.step + 1) as f64 / (self.config.warmup_epochs * self.batches() as f64);
@@ -341,7 +342,7 @@ impl<'a> Trainer<'a> {
         Adam { lr: self.config.adam.lr * factor * warmth, ..self.config.adam }
     }
 
-    /// Counts what the device has finished; with `wait`, all that is queued.
+    /// Adds the reports of finished steps; with `wait`, of all queued steps.
     fn collect(&mut self, wait: bool, clock: &Instant, observer: &mut dyn Observer) -> Result<()> {
         let reports = self.engine.reports(wait)?;
         for report in &reports {
@@ -364,7 +365,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Tests, warns, rescues and saves; `false` if stopped in the test, which a resumed run begins again.
+    /// Tests, warns, rescues and saves; `false` if interrupted during the test, which a resumed run repeats.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut state = self.engine.store()?;
         check_numbers(&state, &self.config.network, self.config.adam.lr)?;
@@ -392,7 +393,7 @@ impl<'a> Trainer<'a> {
             let densities = auto::densities(&self.config.network, sums.samples, &sums.spikes, &sums.active);
             self.choose_layer_methods(densities, false, observer)?;
         }
-        // The metrics first: a line too many is dropped on resuming, one too few would be missing for ever.
+        // The metrics are written before the checkpoint: resuming drops a superfluous line, but cannot add a missing one.
         self.keeper.keep_epoch(&record)?;
         self.save_checkpoint(state)?;
         self.enough = observer.on_epoch(&record).is_break();
@@ -400,7 +401,7 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// Draws the lowest dead layer anew, by the rule of [`rescue`].
+    /// Re-initialises the lowest dead layer by the rule of [`rescue`].
     fn rescue(&mut self, sums: &EpochSums, state: &mut TrainingState) -> Result<Option<Rescue>> {
         if !self.config.rescue || self.progress.epoch >= self.config.epochs {
             return Ok(None);
@@ -442,7 +443,7 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self, state: TrainingState) -> Result<Checkpoint> {
         if state.step != self.progress.step {
             return Err(Error::Device(format!(
-                "the device counts {} steps, {} were trained",
+                "the device counted {} steps, but {} were trained",
                 state.step, self.progress.step
             )));
         }
@@ -453,7 +454,7 @@ impl<'a> Trainer<'a> {
         Summary { progress: self.progress.clone(), last: self.last.clone() }
     }
 
-    /// Batches in an epoch.
+    /// Batches per epoch.
     fn batches(&self) -> u64 {
         self.train.len().div_ceil(self.config.batch) as u64
     }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// 18 samples in batches of 4: 5 batches an epoch, the last one of 2; the test set takes 2 batches.
+/// 18 samples in batches of 4: 5 batches per epoch, the last of 2; the test set takes 2 batches.
 fn data() -> DataSet {
     DataSet::new(events(18, 0), events(7, 1))
 }
@@ -41,7 +41,7 @@ impl Observer for Log {
     }
 }
 
-struct Run {
+struct TestRun {
     _temp: tempfile::TempDir,
     path: PathBuf,
     config: RunConfig,
@@ -49,10 +49,10 @@ struct Run {
     log: Log,
 }
 
-impl Run {
+impl TestRun {
     fn new(config: RunConfig) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        Run { path: temp.path().join("run"), _temp: temp, config, data: data(), log: Log::default() }
+        TestRun { path: temp.path().join("run"), _temp: temp, config, data: data(), log: Log::default() }
     }
 
     fn engine(&self) -> FakeEngine {
@@ -89,7 +89,7 @@ impl Run {
     }
 }
 
-/// Everything on that depends on the step, the epoch or the sample.
+/// Enables all options that depend on the step, the epoch or the sample.
 fn options() -> RunConfig {
     let mut config = RunConfig { warmup_epochs: 1.5, ..cosine() };
     config.augment.drop = 0.3;
@@ -103,7 +103,7 @@ fn cosine() -> RunConfig {
 
 #[test]
 fn every_sample_is_trained_and_tested_each_epoch() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     let outcome = run.go(&mut engine, false).unwrap();
     assert_eq!(engine.trained, [4, 4, 4, 4, 2].repeat(3));
@@ -123,7 +123,7 @@ fn every_sample_is_trained_and_tested_each_epoch() {
 
 #[test]
 fn each_epoch_has_all_samples_in_another_order() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     let mut epochs: Vec<Vec<_>> = engine.samples.chunks(18).map(<[_]>::to_vec).collect();
@@ -139,7 +139,7 @@ fn each_epoch_has_all_samples_in_another_order() {
 
 #[test]
 fn the_schedule_runs_over_all_steps() {
-    let mut run = Run::new(cosine());
+    let mut run = TestRun::new(cosine());
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     let expected: Vec<f64> = (0..15).map(|k| run.config.adam.lr * run.config.schedule.factor(k, 15)).collect();
@@ -148,7 +148,7 @@ fn the_schedule_runs_over_all_steps() {
 
 #[test]
 fn the_rate_rises_over_the_first_epochs() {
-    let mut run = Run::new(RunConfig { warmup_epochs: 1.2, ..cosine() });
+    let mut run = TestRun::new(RunConfig { warmup_epochs: 1.2, ..cosine() });
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     let scheduled = |k| run.config.adam.lr * run.config.schedule.factor(k, 15);
@@ -158,12 +158,12 @@ fn the_rate_rises_over_the_first_epochs() {
     }
 }
 
-/// Each epoch trains every sample once, otherwise than the epoch before, and tests what was never changed.
+/// Each epoch trains every sample once, differently augmented, and tests on unchanged samples.
 #[test]
 fn augmented_samples_are_others_each_epoch() {
     let mut config = config();
     config.augment.drop = 0.5;
-    let mut run = Run::new(config);
+    let mut run = TestRun::new(config);
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     assert_eq!(engine.trained, [4, 4, 4, 4, 2].repeat(3));
@@ -173,13 +173,13 @@ fn augmented_samples_are_others_each_epoch() {
     assert!((0..3).all(|k| spikes(k) < all), "{} of {all}", spikes(0));
     assert!(engine.samples[..18] != engine.samples[18..36]);
     let mut again = run.engine();
-    Run::new(run.config.clone()).go(&mut again, false).unwrap();
+    TestRun::new(run.config.clone()).go(&mut again, false).unwrap();
     assert_eq!(again.samples, engine.samples);
 }
 
 #[test]
 fn best_is_the_first_epoch_with_the_best_test_accuracy() {
-    let mut run = Run::new(RunConfig { epochs: 8, ..config() });
+    let mut run = TestRun::new(RunConfig { epochs: 8, ..config() });
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     let accuracies: Vec<f64> = run.metrics().iter().map(|r| r.test_accuracy).collect();
@@ -198,14 +198,14 @@ fn a_run_interrupted_anywhere_continues_as_if_never_stopped() {
 }
 
 fn interrupt_anywhere(config: RunConfig) {
-    let mut whole = Run::new(config.clone());
+    let mut whole = TestRun::new(config.clone());
     let mut engine = whole.engine();
     whole.go(&mut engine, false).unwrap();
     let calls = engine.trained.len() + engine.evaluations;
     assert_eq!(calls, 21);
-    // Stopped after each call, and in one run after every few calls.
+    // Stopped after every `every` calls.
     for every in 1..=calls {
-        let mut run = Run::new(config.clone());
+        let mut run = TestRun::new(config.clone());
         let mut resume = false;
         let mut sessions = 0;
         loop {
@@ -219,7 +219,7 @@ fn interrupt_anywhere(config: RunConfig) {
                 Outcome::Stopped(_) => panic!("nobody stopped it"),
             }
             if every == 1 && sessions == 5 {
-                // The test set takes two calls; stopping after each one would never end it.
+                // The test set takes two calls, so a run stopped after each call would never finish it.
                 break;
             }
         }
@@ -235,11 +235,11 @@ fn interrupt_anywhere(config: RunConfig) {
 
 #[test]
 fn a_run_killed_after_its_metrics_continues_from_the_checkpoint_before() {
-    let mut whole = Run::new(config());
+    let mut whole = TestRun::new(config());
     let mut engine = whole.engine();
     whole.go(&mut engine, false).unwrap();
 
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     engine.stop_after = Some((7, Arc::default()));
     run.go(&mut engine, false).unwrap();
@@ -264,11 +264,11 @@ fn a_run_killed_after_its_metrics_continues_from_the_checkpoint_before() {
 
 #[test]
 fn more_epochs_may_be_asked_for_and_nothing_else() {
-    let mut whole = Run::new(config());
+    let mut whole = TestRun::new(config());
     let mut engine = whole.engine();
     whole.go(&mut engine, false).unwrap();
 
-    let mut run = Run::new(RunConfig { epochs: 2, ..config() });
+    let mut run = TestRun::new(RunConfig { epochs: 2, ..config() });
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     let before = run.checkpoint(CHECKPOINT_FILE);
@@ -287,7 +287,7 @@ fn more_epochs_may_be_asked_for_and_nothing_else() {
     assert_eq!(run.metrics(), whole.metrics());
     assert_eq!(stored_config(&run.path).unwrap().epochs, 3);
 
-    let mut falling = Run::new(cosine());
+    let mut falling = TestRun::new(cosine());
     let mut engine = falling.engine();
     falling.go(&mut engine, false).unwrap();
     falling.config.epochs = 4;
@@ -296,7 +296,7 @@ fn more_epochs_may_be_asked_for_and_nothing_else() {
 
 #[test]
 fn a_configuration_edited_in_the_folder_is_noticed() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     run.config.adam.lr = 0.25;
@@ -306,7 +306,7 @@ fn a_configuration_edited_in_the_folder_is_noticed() {
 
 #[test]
 fn other_data_and_other_devices_are_noticed() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     engine.stop_after = Some((3, Arc::default()));
     run.go(&mut engine, false).unwrap();
@@ -324,7 +324,7 @@ fn other_data_and_other_devices_are_noticed() {
 
 #[test]
 fn limit_cuts_the_training_set_only() {
-    let mut run = Run::new(RunConfig { limit: Some(6), epochs: 1, ..config() });
+    let mut run = TestRun::new(RunConfig { limit: Some(6), epochs: 1, ..config() });
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     assert_eq!(engine.trained, [4, 2]);
@@ -333,18 +333,18 @@ fn limit_cuts_the_training_set_only() {
 
 #[test]
 fn a_run_is_neither_overwritten_nor_written_twice() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     run.error(true, &["nothing to resume"]);
     run.go(&mut engine, false).unwrap();
-    run.error(false, &["already holds a run", "--resume"]);
+    run.error(false, &["already contains a run", "--resume"]);
     let _held = RunFolder::open(&run.path, true).unwrap();
     run.error(true, &["another run"]);
 }
 
 #[test]
 fn what_cannot_be_trained_is_refused_before_a_folder_is_made() {
-    let mut run = Run::new(RunConfig { batch: 0, ..config() });
+    let mut run = TestRun::new(RunConfig { batch: 0, ..config() });
     run.error(false, &["batch = 0"]);
     run.config = config();
     run.data.test = events(0, 0);
@@ -359,7 +359,7 @@ fn what_cannot_be_trained_is_refused_before_a_folder_is_made() {
 
 #[test]
 fn a_loss_or_weight_that_is_no_number_stops_and_keeps_the_last_good_checkpoint() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     engine.nan_loss_at = Some(8);
     let error = run.go(&mut engine, false).unwrap_err();
@@ -368,7 +368,7 @@ fn a_loss_or_weight_that_is_no_number_stops_and_keeps_the_last_good_checkpoint()
     assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.step, 5);
     assert_eq!(run.metrics().len(), 1);
 
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     engine.nan_weight_at = Some(9);
     let error = run.go(&mut engine, false).unwrap_err();
@@ -382,7 +382,7 @@ fn a_dead_layer_is_rescued_until_it_wakes() {
     let config = RunConfig { epochs: 6, ..config() };
     let initial: f32 = Weights::init(&config.network, config.seed).layers[1].data.iter().map(|w| w.abs()).sum();
     let dead = Some((1, 3.0 * initial));
-    let mut run = Run::new(config.clone());
+    let mut run = TestRun::new(config.clone());
     let mut engine = run.engine();
     engine.dead = dead;
     run.go(&mut engine, false).unwrap();
@@ -397,8 +397,8 @@ fn a_dead_layer_is_rescued_until_it_wakes() {
     assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.rescues, [0, draws as u64]);
     assert_eq!(run.log.warnings.len(), draws);
 
-    // Interrupted in between, it rescues the same.
-    let mut other = Run::new(config);
+    // An interrupted run rescues the same layers.
+    let mut other = TestRun::new(config);
     for (resume, stop_after) in [(false, 6), (true, 9), (true, 1000)] {
         let mut engine = other.engine();
         engine.dead = dead;
@@ -411,13 +411,13 @@ fn a_dead_layer_is_rescued_until_it_wakes() {
 
 #[test]
 fn nothing_is_rescued_after_the_last_epoch_or_against_the_users_will() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     engine.dead = Some((0, f32::INFINITY));
     run.go(&mut engine, false).unwrap();
     assert_eq!(run.metrics().iter().map(|r| r.rescued.is_some()).collect::<Vec<_>>(), [true, true, false]);
 
-    let mut run = Run::new(RunConfig { rescue: false, ..config() });
+    let mut run = TestRun::new(RunConfig { rescue: false, ..config() });
     let mut engine = run.engine();
     engine.dead = Some((0, f32::INFINITY));
     run.go(&mut engine, false).unwrap();
@@ -425,16 +425,16 @@ fn nothing_is_rescued_after_the_last_epoch_or_against_the_users_will() {
     assert_eq!(run.log.warnings.iter().filter(|w| w.kind == WarningKind::Dead).count(), 3);
 }
 
-/// With `auto`, layers are chosen by the first batch and again after each epoch; nothing is told unless it changes.
+/// With `auto`, methods are chosen by the first batch and after each epoch, and only reported if they change.
 #[test]
 fn auto_chooses_for_each_layer_and_keeps_to_it() {
     use LayerMethod::{Dense, Sparse};
     let mut config = config();
     config.method = Method::Auto;
-    let mut run = Run::new(config);
+    let mut run = TestRun::new(config);
     let mut engine = run.engine();
-    // The fake device spikes in 1/24 of the first hidden layer's slots while evaluating and in at most 5 of 48 to 96
-    // slots while training; the input's density is higher.
+    // In the fake device, 1/24 of the first hidden layer's entries spike during evaluation, and at most 5 of 48 to 96
+    // during training; the input's density is higher.
     engine.crossover = 0.08;
     run.go(&mut engine, false).unwrap();
     let densities = &run.log.choices[0].densities;
@@ -444,12 +444,12 @@ fn auto_chooses_for_each_layer_and_keeps_to_it() {
     assert_eq!(run.checkpoint(CHECKPOINT_FILE).progress.layer_methods, [Dense, Sparse, Sparse]);
 }
 
-/// A resumed run goes on with the methods it had, whatever the device would choose now, so to the same bits.
+/// A resumed run continues with its previous methods, so the results are the same bits.
 #[test]
 fn auto_resumes_with_its_methods() {
     let mut config = config();
     config.method = Method::Auto;
-    let mut run = Run::new(config);
+    let mut run = TestRun::new(config);
     let mut engine = run.engine();
     engine.crossover = 0.08;
     engine.stop_after = Some((4, Arc::new(AtomicBool::new(false))));
@@ -459,14 +459,14 @@ fn auto_resumes_with_its_methods() {
     resumed.crossover = 1e9;
     run.go(&mut resumed, true).unwrap();
     assert_eq!(run.log.choices[0].methods, methods);
-    // After an epoch the new device's crossover counts: the choice is made anew, and told.
+    // After an epoch, methods are chosen with the new device's crossover.
     assert_eq!(run.log.choices.len(), 2);
     assert_eq!(resumed.layer_methods, [LayerMethod::Sparse; 3]);
 }
 
 #[test]
 fn other_methods_choose_nothing() {
-    let mut run = Run::new(config());
+    let mut run = TestRun::new(config());
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     assert!(run.log.choices.is_empty() && engine.layer_methods.is_empty());
@@ -475,12 +475,12 @@ fn other_methods_choose_nothing() {
 
 #[test]
 fn epochs_are_measured_on_what_was_held_out() {
-    let mut run = Run::new(RunConfig { epochs: 1, ..config() });
+    let mut run = TestRun::new(RunConfig { epochs: 1, ..config() });
     run.data.validation = Some(events(3, 2));
     let mut engine = run.engine();
     run.go(&mut engine, false).unwrap();
     assert_eq!(run.log.starts[0].test_samples, 3);
-    // With a test set that cannot be tested on, which nothing looks at.
+    // The test set is invalid, but not used.
     run.data.test = events(0, 0);
     run.path = run.path.with_file_name("again");
     run.go(&mut engine, false).unwrap();

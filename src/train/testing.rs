@@ -1,5 +1,5 @@
-//! A device for tests: its weights depend on every batch, step, moment and learning rate, so that a run that is not
-//! continued exactly ends elsewhere.
+//! A fake device for tests. Its weights depend on every batch, step, moment and learning rate, so that a run that is not
+//! continued exactly gives other weights.
 
 use super::RunConfig;
 use crate::engine::*;
@@ -12,7 +12,7 @@ use crate::weights::Weights;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Steps that the fake device is behind.
+/// Number of steps by which the fake device's reports are delayed.
 const LAG: usize = 2;
 
 /// 5-4-3-2 neurons, 6 time steps, 3 epochs of batches of 4.
@@ -30,7 +30,7 @@ pub(super) fn config() -> RunConfig {
     config
 }
 
-/// `n` samples for the network of [`config`]; others for another `seed`.
+/// `n` samples for the network of [`config`], determined by `seed`.
 pub(super) fn events(n: usize, seed: u64) -> EventSet {
     let mut set = EventSet::new(5, 6);
     for sample in 0..n as u64 {
@@ -53,7 +53,7 @@ fn hash(set: &EventSet, seed: u64) -> u64 {
     words.fold(seed, |h, word| mix(h ^ u64::from(word)))
 }
 
-/// See the module.
+/// The fake device.
 pub(super) struct FakeEngine {
     network: Network,
     pub(super) name: String,
@@ -65,15 +65,15 @@ pub(super) struct FakeEngine {
     /// The learning rate of each step.
     pub(super) rates: Vec<f64>,
     pub(super) evaluations: usize,
-    /// Sets the flag after so many calls of `train` and `predict`.
+    /// Sets the flag after this many calls of `train` and `predict`.
     pub(super) stop_after: Option<(usize, Arc<AtomicBool>)>,
     /// The step whose loss is NaN.
     pub(super) nan_loss_at: Option<u64>,
     /// The step after which a weight is NaN.
     pub(super) nan_weight_at: Option<u64>,
-    /// A layer without active entries and spikes, and the sum of absolute weights with which it has some.
+    /// A layer that is dead and silent unless its sum of absolute weights reaches the given number.
     pub(super) dead: Option<(usize, f32)>,
-    /// The layer methods that were set last.
+    /// The last layer methods set.
     pub(super) layer_methods: Vec<LayerMethod>,
     pub(super) crossover: f64,
     pub(super) held: Option<Arc<EventSet>>,

@@ -1,4 +1,4 @@
-//! A training run with named options.
+//! [`Training`], the builder for training runs.
 
 use super::run::{check, run};
 #[cfg(feature = "runs")]
@@ -20,15 +20,15 @@ use std::sync::atomic::AtomicBool;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// Where a run is kept.
-enum Place<'a> {
+/// Where a run is stored.
+enum Storage<'a> {
     Memory,
     Keeper(&'a mut dyn Keeper),
     #[cfg(feature = "runs")]
     Folder(std::path::PathBuf),
 }
 
-/// A training run: what is trained, on what, and where the results go.
+/// A training run: configuration, data, and where the results are stored.
 ///
 #[cfg_attr(feature = "runs", doc = "```no_run")]
 #[cfg_attr(not(feature = "runs"), doc = "```ignore")]
@@ -54,12 +54,12 @@ enum Place<'a> {
 /// # Ok::<(), spikegrad::Error>(())
 /// ```
 ///
-/// `spikegrad eval runs/taps` and `spikegrad raster runs/taps` understand the folder: data that are no preset's are written
-/// into it (`data::own`), unless the configuration names their file.
+/// `spikegrad eval runs/taps` and `spikegrad raster runs/taps` can read the folder: custom data are also written to it
+/// (`data::own`), unless the configuration gives their file.
 pub struct Training<'a> {
     config: &'a RunConfig,
     data: &'a DataSet,
-    place: Place<'a>,
+    place: Storage<'a>,
     #[cfg(feature = "runs")]
     resume: bool,
     stop: &'a AtomicBool,
@@ -67,12 +67,12 @@ pub struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    /// Trains `config` on `data`, kept in memory alone unless a folder or a keeper is named.
+    /// Trains `config` on `data`. The run is stored in memory unless a folder or keeper is given.
     pub fn new(config: &'a RunConfig, data: &'a DataSet) -> Self {
         Training {
             config,
             data,
-            place: Place::Memory,
+            place: Storage::Memory,
             #[cfg(feature = "runs")]
             resume: false,
             stop: &NEVER,
@@ -80,71 +80,72 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// Writes the run to this folder, which must hold no run unless it is [resumed](Self::resume).
+    /// Stores the run in this folder, which must not contain a run unless it is [resumed](Self::resume).
     #[cfg(feature = "runs")]
     pub fn folder(self, folder: impl AsRef<std::path::Path>) -> Self {
-        Training { place: Place::Folder(folder.as_ref().to_path_buf()), ..self }
+        Training { place: Storage::Folder(folder.as_ref().to_path_buf()), ..self }
     }
 
-    /// Keeps the run in `keeper`. One that [holds a run already](Keeper::resume) continues it.
+    /// Stores the run in `keeper`. If it already [has a run](Keeper::resume), that run is continued.
     pub fn keeper(self, keeper: &'a mut dyn Keeper) -> Self {
-        Training { place: Place::Keeper(keeper), ..self }
+        Training { place: Storage::Keeper(keeper), ..self }
     }
 
-    /// Whether to continue the run in the folder as if it had never stopped: to the same bits on the same device. Its
-    /// configuration is `stored_config`; one that differs is refused, except for `data` (the same files elsewhere), `device`
-    /// (with a warning: not the same bits), and, with a constant learning rate, more `epochs`.
+    /// Whether to continue the run in the folder. On the same device the results are bit-identical to those of an
+    /// uninterrupted run. The configuration must be `stored_config`, except for `data` (the same files at another path),
+    /// `device` (with a warning, since rounding may differ), and, with a constant learning rate, more `epochs`.
     #[cfg(feature = "runs")]
     pub fn resume(self, resume: bool) -> Self {
         Training { resume, ..self }
     }
 
-    /// A flag that is looked at before each step and each test batch: when set, the queued steps are finished, the
+    /// A flag that is checked before each step and each test batch. If it is set, the queued steps are finished, a
     /// checkpoint is written, and the run ends with [`Outcome::Interrupted`].
     pub fn stop(self, stop: &'a AtomicBool) -> Self {
         Training { stop, ..self }
     }
 
-    /// Who is told what happens.
+    /// Sets the observer, which receives the run's events.
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Training { observer: Box::new(observer), ..self }
     }
 
-    /// Calls `callback` after each epoch, in place of an observer; with [`ControlFlow::Break`] the run ends there, with
+    /// Calls `callback` after each epoch, in place of an observer. With [`ControlFlow::Break`] the run ends with
     /// [`Outcome::Stopped`].
     pub fn on_epoch(self, callback: impl FnMut(&EpochRecord) -> ControlFlow<()> + 'a) -> Self {
         Training { observer: Box::new(Callback(callback)), ..self }
     }
 
-    /// Runs on the device that the configuration names.
+    /// Runs on the configuration's device.
     ///
     /// # Errors
-    /// As those of [`run_on`](Self::run_on), and a device that cannot be opened.
+    /// As [`run_on`](Self::run_on), and if the device cannot be opened.
     pub fn run(self) -> Result<Outcome> {
         self.config.check()?;
         let mut engine = open(self.config)?;
         self.run_on(engine.as_mut())
     }
 
-    /// Runs on `engine`, which has the configuration's network. After each epoch it is tested on [`DataSet::measured`], which
-    /// decides what is best.
+    /// Runs on `engine`, which must have the configuration's network. After each epoch it is tested on
+    /// [`DataSet::measured`], whose accuracy determines the best epoch.
     ///
     /// # Errors
-    /// - [`Error::Field`](crate::Error::Field), [`Error::Config`](crate::Error::Config): a configuration that cannot work or conflicts with the run's; a folder that
-    ///   holds a run (or with `resume`, none), or that another run is writing.
-    /// - [`Error::Data`](crate::Error::Data): data that do not fit, or on resuming are not those the run began with.
-    /// - [`Error::NotFinite`](crate::Error::NotFinite): a loss or weight became NaN or infinite; the last good checkpoint is
+    /// - [`Error::Field`](crate::Error::Field), [`Error::Config`](crate::Error::Config): the configuration is invalid or
+    ///   conflicts with that of the resumed run; the folder contains a run (with `resume`: none), or another run is writing
+    ///   to it.
+    /// - [`Error::Data`](crate::Error::Data): the data do not fit, or are not those of the resumed run.
+    /// - [`Error::NotFinite`](crate::Error::NotFinite): a loss or weight became NaN or infinite; the last checkpoint is
     ///   kept.
-    /// - [`Error::Format`](crate::Error::Format) for a damaged checkpoint or metrics; [`Error::Io`](crate::Error::Io); and what
-    ///   the device says.
+    /// - [`Error::Format`](crate::Error::Format): a checkpoint or the metrics are damaged.
+    /// - [`Error::Io`](crate::Error::Io), and errors of the device.
     pub fn run_on(mut self, engine: &mut dyn Engine) -> Result<Outcome> {
         let (config, data, observer) = (self.config, self.data, self.observer.as_mut());
         let samples = (check(config, data, engine)?, data.measured());
         match self.place {
-            Place::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
-            Place::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
+            Storage::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
+            Storage::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
             #[cfg(feature = "runs")]
-            Place::Folder(folder) => {
+            Storage::Folder(folder) => {
                 let mut folder = RunFolder::open(&folder, self.resume)?;
                 if config.preset == OWN && config.data.is_none() && !self.resume {
                     own::write(&folder.file(DATA_FILE), data)?;
@@ -155,7 +156,7 @@ impl<'a> Training<'a> {
     }
 }
 
-/// The device that a configuration names, with its network.
+/// Opens the device of a configuration with its network.
 fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
     let weights = Weights::init(&config.network, config.seed);
@@ -169,7 +170,7 @@ fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     device.open(&config.network, config.method, &weights)
 }
 
-/// An observer that is told of epochs alone.
+/// An observer that only calls a function after each epoch.
 struct Callback<F>(F);
 
 impl<F: FnMut(&EpochRecord) -> ControlFlow<()>> Observer for Callback<F> {
@@ -185,7 +186,7 @@ mod tests {
     use crate::network::{Network, Readout, SpikingLayer};
     use crate::train::{DATA_FILE, stored_config};
 
-    /// Two classes that differ in when either of two neurons fires.
+    /// Two classes that differ in the order in which two neurons spike.
     fn data() -> DataSet {
         let set = |samples: u64| {
             let mut set = EventSet::new(6, 20);
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!((&kept.train, kept.name.as_str(), &kept.class_names), (&data.train, "ramps", &data.class_names));
         assert_eq!(stored_config(&run).unwrap().preset, crate::data::OWN);
 
-        // What was stopped goes on.
+        // A stopped run can be resumed.
         let outcome = Training::new(&config, &data).folder(&run).resume(true).run().unwrap();
         assert!(matches!(outcome, Outcome::Finished(summary) if summary.progress.epoch == 30));
     }

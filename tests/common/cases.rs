@@ -1,4 +1,4 @@
-//! Ways to record steps which together use every kernel in every variant.
+//! Steps that together use all kernels in all variants.
 #![allow(dead_code)]
 
 use crate::common::{biased, input_conv, network, other_cells, stacked_convs, with_other_cells};

@@ -1,4 +1,4 @@
-//! Small networks, random batches and comparisons that the tests share.
+//! Small networks, random batches and comparisons for the tests.
 #![allow(dead_code)]
 
 use spikegrad::cpu::CpuEngine;

@@ -1,4 +1,4 @@
-//! The shapes of the twins: random networks and batches, and options that cut their steps up.
+//! The shapes of the twin tests: random networks and batches, and options that divide steps into chunks, pieces and shards.
 #![allow(dead_code)]
 
 use crate::common::{batch, generalise, network};

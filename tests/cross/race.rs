@@ -1,5 +1,5 @@
-//! What ThreadSanitizer must report, and what it must not: two threads that count in one word, by plain additions or, with
-//! the argument `atomic`, by atomic ones. `scripts/cross tsan` runs both before it believes that silence means something.
+//! Tests ThreadSanitizer: two threads add to one word without synchronisation, which it must report, or, with the argument
+//! `atomic`, atomically, which it must not report. `scripts/cross tsan` runs both to check that the sanitizer works.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};

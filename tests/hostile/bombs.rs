@@ -1,4 +1,4 @@
-//! Files that are made to take all memory, to never end, or to be another's.
+//! Files that are designed to exhaust memory, to be endless, or to overwrite files of others.
 
 use super::{ALONE, peak, readers, seeds_of};
 use flate2::Compression;
@@ -51,9 +51,9 @@ fn gzip_bombs_end_where_data_would() {
     // A million black images, as the header claims. 64 MiB are inflated freely; a vector doubles as it grows.
     let head: Vec<u8> = [0x803u32, 1_000_000, 28, 28].iter().flat_map(|word| word.to_be_bytes()).collect();
     let message = refused("images.gz", &gzipped_zeros(&head, 100), 256 * MIB, idx::read_images);
-    says(&message, &["images.gz", "inflate to", "which no data do"]);
+    says(&message, &["images.gz", "decompress to", "which is suspicious"]);
     let message = refused("train.h5", &gzipped_zeros(&[], 100), 256 * MIB, Shd::open);
-    says(&message, &["train.h5", "inflate to", "which no data do"]);
+    says(&message, &["train.h5", "decompress to", "which is suspicious"]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_zip_bomb_is_refused_by_what_it_claims() {
     }
     let bytes = zip.finish().unwrap().into_inner();
     let message = refused("Train.zip", &bytes, MIB, NMnist::open);
-    says(&message, &["Train.zip", "claim to inflate to 100663296", "which no recordings do"]);
+    says(&message, &["Train.zip", "claim to decompress to 100663296", "which is suspicious"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn tensors_that_claim_everything_take_nothing() {
     }
     for claim in [u64::MAX, 1 << 63, 1 << 40] {
         let bytes = [&claim.to_le_bytes()[..], b"{}"].concat();
-        says(&refused("c.safetensors", &bytes, MIB, checkpoint), &["no whole safetensors file"]);
+        says(&refused("c.safetensors", &bytes, MIB, checkpoint), &["not a complete safetensors file"]);
     }
 }
 
@@ -111,7 +111,7 @@ fn an_hdf5_file_that_claims_more_utterances_than_there_are_is_refused() {
     assert!(places.len() >= 4, "{places:?}");
     places.iter().for_each(|&at| bytes[at..at + 8].copy_from_slice(&many));
     let message = refused("train.h5", &bytes, 20 * MIB, Shd::open);
-    says(&message, &["train.h5", "1099511627776 entries, at most 1048576 are read"]);
+    says(&message, &["train.h5", "1099511627776 entries, the limit is 1048576"]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn hdf5_collections_that_lie_in_each_other_are_refused() {
     }
     bytes.resize(end, 0);
     let message = refused("train.h5", &bytes, MIB, Shd::open);
-    says(&message, &["train.h5: its collections of numbers claim", "bytes together"]);
+    says(&message, &["train.h5: its collections of numbers claim", "bytes in total"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn endless_files_are_not_read_to_their_end() {
         refused_path(path.clone(), MIB, Case::read),
         refused_path(path.clone(), MIB, metrics::read),
     ] {
-        says(&message, &["endless.toml: has more than", "the most that"]);
+        says(&message, &["endless.toml: has more than", "the limit for"]);
     }
     says(&refused_path(path, MIB, idx::read_images), &["magic number 0x0"]);
 }

@@ -1,6 +1,6 @@
-//! Every reader on what a stranger may send: the seeds of the fuzz targets, and as many changes of each as a few seconds
-//! allow, the same ones each time. No panic, no hang, no memory beyond the file's worth. What the targets have found over
-//! longer times is in docs/reliability.md; inputs that they found are seeds since.
+//! All readers with untrusted input: the seeds of the fuzz targets and a fixed number of mutations of each. Readers must not
+//! panic, hang, or use disproportionate memory. docs/reliability.md has the findings of longer runs of the fuzz targets, whose
+//! inputs are now seeds.
 
 mod bombs;
 mod readers;

@@ -1,7 +1,7 @@
-//! Every reader of files, as a function of a stranger's bytes: what `tests/hostile` and the fuzz targets (`fuzz/`) both run.
+//! All readers of files as functions of bytes, for `tests/hostile` and the fuzz targets (`fuzz/`).
 //!
-//! A reader may refuse the bytes or take them. It may not panic, and what it takes must keep the promises that its type
-//! makes: that is asserted here.
+//! A reader may accept or refuse the bytes. It must not panic, and accepted values must satisfy the invariants of their
+//! types, which are asserted here.
 
 use safetensors::SafeTensors;
 use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};

@@ -1,4 +1,4 @@
-//! The real program, training a small network, for the tests that hurt it.
+//! Runs the program on a small network, for tests of crashes and faults.
 
 // Each test file uses its own part of this.
 #![allow(dead_code)]

@@ -1,4 +1,4 @@
-//! What is measured: networks, batches, densities.
+//! The cases of a measurement: networks, batches, densities.
 
 use super::super::show::{self, complain};
 use super::super::usage;
@@ -17,12 +17,12 @@ use spikegrad::train::RunConfig;
 use spikegrad::weights::Weights;
 
 /// One network at one density.
-pub struct Case {
+pub struct BenchCase {
     /// The preset with the case's widths.
     pub config: RunConfig,
     /// The batch.
     pub batch: EventSet,
-    /// What the batch is.
+    /// Description of the batch.
     pub input: String,
     /// Spikes / (B · T · N₀).
     pub input_density: f64,
@@ -32,8 +32,8 @@ pub struct Case {
     pub density: Option<f64>,
 }
 
-impl Case {
-    /// The widths of the hidden layers, as one number where they are the same.
+impl BenchCase {
+    /// The widths of the hidden layers, as one number if they are equal.
     pub fn hidden(&self) -> Value {
         let widths: Vec<usize> = self.config.network.hidden.iter().map(|layer| layer.neurons).collect();
         match widths.iter().all(|&width| width == widths[0]) {
@@ -42,7 +42,7 @@ impl Case {
         }
     }
 
-    /// `784-200-200-10`, with its density where that differs from case to case.
+    /// `784-200-200-10`, with the density if `--densities` was given.
     pub fn name(&self) -> String {
         let sizes = show::sizes(&self.config.network.sizes());
         match self.density {
@@ -56,7 +56,7 @@ impl Case {
         estimates(arguments, &self.config, device, (self.input_density, self.target), deltas)
     }
 
-    /// The weights of every method.
+    /// The weights, the same for all methods.
     pub fn weights(&self, seed: u64) -> Result<Weights> {
         Ok(scaled_weights(&self.config.network, &self.batch, self.target, seed)?)
     }
@@ -68,14 +68,14 @@ pub fn trim(x: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// Whether the input is training samples rather than random spikes: images always, recordings where there is a folder.
+/// Whether the input is training samples rather than random spikes: always for images, with `--data` for recordings.
 pub fn samples(arguments: &Arguments) -> bool {
     (data::data_set(&arguments.preset) == "fmnist" || arguments.data.is_some())
         && arguments.density.is_none()
         && arguments.densities.is_empty()
 }
 
-/// The spike density of random input where none is given: the data sets'.
+/// The default spike density of random input: that of the data set.
 pub fn usual_density(preset: &str) -> f64 {
     match data::data_set(preset) {
         "fmnist" => 0.0043,
@@ -87,11 +87,11 @@ pub fn usual_density(preset: &str) -> f64 {
 /// The preset with hidden layers of these widths.
 pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
     let mut config = presets::paper(&arguments.preset).map_err(usage)?;
-    // Convolutions stay as they are.
+    // Convolutions are not counted.
     let linear = config.network.hidden.iter().filter(|layer| layer.conv().is_none()).count();
     let layers = arguments.depth.unwrap_or(linear);
     if layers > MAX_LAYERS {
-        bail!(super::Usage(format!("--depth {layers}: must be {MAX_LAYERS} at most")));
+        bail!(super::Usage(format!("--depth {layers}: must be at most {MAX_LAYERS}")));
     }
     let widths = match (widths, arguments.depth) {
         ([width], _) => vec![*width; layers],
@@ -107,13 +107,13 @@ pub fn config(arguments: &Arguments, widths: &[usize]) -> Result<RunConfig> {
 }
 
 /// A case before its batch is made.
-pub struct Plan {
+pub struct CasePlan {
     config: RunConfig,
     density: Option<f64>,
 }
 
 /// Every size at every density, sizes outermost.
-pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
+pub fn plans(arguments: &Arguments) -> Result<Vec<CasePlan>> {
     let sizes: Vec<Vec<usize>> = match arguments.sizes.is_empty() {
         true => vec![arguments.hidden.clone()],
         false => arguments.sizes.iter().map(|&n| vec![n]).collect(),
@@ -125,13 +125,13 @@ pub fn plans(arguments: &Arguments) -> Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for widths in &sizes {
         for &density in &densities {
-            plans.push(Plan { config: config(arguments, widths)?, density });
+            plans.push(CasePlan { config: config(arguments, widths)?, density });
         }
     }
     Ok(plans)
 }
 
-impl Plan {
+impl CasePlan {
     /// Prints the estimated memory of each method, and refuses methods that will not fit at the same time, before anything
     /// large is allocated.
     pub fn estimates(&self, arguments: &Arguments, device: Device, delta_bytes: Option<u64>) -> Result<()> {
@@ -152,14 +152,14 @@ impl Plan {
         self.density.or(arguments.target).unwrap_or(TARGET_DENSITY)
     }
 
-    /// Makes the batch.
-    pub fn build(self, arguments: &Arguments) -> Result<Case> {
+    /// Creates the batch.
+    pub fn build(self, arguments: &Arguments) -> Result<BenchCase> {
         let target = self.target(arguments);
-        let Plan { config, density } = self;
+        let CasePlan { config, density } = self;
         let (batch, input) = input(arguments, &config, density)?;
         let slots = batch.len() * config.network.inputs * config.network.time_steps;
         let input_density = batch.events().len() as f64 / slots as f64;
-        Ok(Case { input, input_density, target, density, config, batch })
+        Ok(BenchCase { input, input_density, target, density, config, batch })
     }
 }
 
@@ -178,7 +178,7 @@ fn estimates(
     Ok(arguments.methods.iter().zip(deltas).map(one).collect::<spikegrad::Result<_>>()?)
 }
 
-/// The batch, and what it is.
+/// The batch and its description.
 fn input(arguments: &Arguments, config: &RunConfig, density: Option<f64>) -> Result<(EventSet, String)> {
     if samples(arguments) {
         let data = data::load(&config.preset, arguments.data.as_deref(), &config.network)?;

@@ -1,13 +1,13 @@
-//! `--charts`: the figures of a measurement.
+//! `--charts`: draws the results as charts.
 
-use super::report::Report;
+use super::report::BenchReport;
 use anyhow::{Context, Result};
 use spikegrad::bench::Measurement;
 use spikegrad::plot::{Bars, Line, Lines, bars_png, crossings, lines_png};
 use std::path::Path;
 
 /// Draws into `folder`, and creates it if it does not exist.
-pub fn draw(folder: &Path, report: &Report) -> Result<()> {
+pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let preset = &report.measured[0].case.config.preset;
     let of = |what: &str| format!("{what}: {preset}, batch {}, {} device", report.arguments.batch, report.info.kind);

@@ -1,7 +1,7 @@
 //! `bench --count`: what the kernels of the gpu device execute, compared with the theoretical minimum.
 
 use super::super::show::{self, say, say_json, table, three_digits};
-use super::cases::{self, Case};
+use super::cases::{self, BenchCase};
 use super::{Arguments, TierWord};
 use crate::cli::Usage;
 use anyhow::{Result, bail};
@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             engine.reports(true)?;
             let kernels = engine.counted()?;
             info = Some(engine.info());
-            let run = Run { method: word.name(), case: &case, facts: &facts, kernels };
+            let run = CountedRun { method: word.name(), case: &case, facts: &facts, kernels };
             match arguments.json {
                 true => runs.push(run.json()),
                 false => run.print(&engine.info())?,
@@ -54,14 +54,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-struct Run<'a> {
+struct CountedRun<'a> {
     method: &'static str,
-    case: &'a Case,
+    case: &'a BenchCase,
     facts: &'a Facts,
     kernels: Vec<KernelCount>,
 }
 
-impl Run<'_> {
+impl CountedRun<'_> {
     fn least(&self, kernel: &KernelCount) -> Option<Least> {
         least_among(&kernel.name, self.kernels.iter().map(|k| k.name.as_str()), self.facts)
     }

@@ -9,11 +9,11 @@ mod sweep;
 use super::gpu::{self, GpuArguments};
 use super::{Usage, device};
 use anyhow::{Context, Result, bail};
-use cases::Case;
+use cases::BenchCase;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use report::{Measured, Report};
-use spikegrad::bench::{Ceilings, Plan, ceilings, measure, steady, trace};
+use report::{BenchReport, MeasuredCase};
+use spikegrad::bench::{Ceilings, MeasurementPlan, ceilings, measure, steady, trace};
 use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, Method};
 use spikegrad::gpu::GpuOptions;
@@ -243,7 +243,7 @@ fn check(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Every method at every size and density.
+/// Measures all methods at all sizes and densities.
 fn compare(arguments: &Arguments) -> Result<()> {
     let device = arguments.device.resolve();
     let options = arguments.gpu.options(device)?;
@@ -265,7 +265,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let Some(info) = info else { bail!(Usage("--methods: name at least one".into())) };
     let ceilings: Ceilings = ceilings(device)?;
     bar.finish_and_clear();
-    let report = Report { arguments, info, ceilings, measured };
+    let report = BenchReport { arguments, info, ceilings, measured };
     if let Some(file) = &arguments.trace {
         write_trace(file, &report)?;
     }
@@ -275,21 +275,22 @@ fn compare(arguments: &Arguments) -> Result<()> {
     report.print()
 }
 
-/// A case with every method, and what the device is.
+/// Measures a case with all methods; also returns the device's description.
 fn measure_case(
     arguments: &Arguments,
     device: Device,
     options: &GpuOptions,
-    case: Case,
+    case: BenchCase,
     bar: &ProgressBar,
-) -> Result<(Measured, Option<DeviceInfo>)> {
+) -> Result<(MeasuredCase, Option<DeviceInfo>)> {
     let weights = case.weights(arguments.seed)?;
     let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), &weights, options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
-    // The tuning may have chosen another size of δ than was expected.
+    // Tuning may have chosen another size of the δ scratch than expected.
     let deltas: Vec<Option<u64>> = engines.iter().map(|engine| engine.delta_bytes()).collect();
     let estimates = case.estimates(arguments, device, &deltas)?;
-    let plan = Plan { batch: &case.batch, weights: &weights, adam: case.config.adam, repeat: arguments.repeat };
+    let plan =
+        MeasurementPlan { batch: &case.batch, weights: &weights, adam: case.config.adam, repeat: arguments.repeat };
     let before = bar.position();
     let measurements = measure(&mut engines, &plan, &mut |done| bar.set_position(before + done as u64))?;
     let steady = |engine: &mut Box<dyn Engine>| {
@@ -298,10 +299,10 @@ fn measure_case(
     let steady = engines.iter_mut().map(steady).collect::<spikegrad::Result<Vec<_>>>()?;
     let kernels = engines.iter().map(|engine| gpu::fields(engine.as_ref(), options)).collect();
     let info = engines.first().map(|engine| engine.info());
-    Ok((Measured { case, measurements, steady, kernels, estimates }, info))
+    Ok((MeasuredCase { case, measurements, steady, kernels, estimates }, info))
 }
 
-fn write_trace(file: &Path, report: &Report) -> Result<()> {
+fn write_trace(file: &Path, report: &BenchReport) -> Result<()> {
     let mut tracks = Vec::new();
     for measured in &report.measured {
         for (word, measurement) in report.arguments.methods.iter().zip(&measured.measurements) {

@@ -1,7 +1,7 @@
-//! What was measured, as tables and as JSON.
+//! Prints the results as tables or JSON.
 
 use super::super::show::{self, bytes, magnitude, percents, say, say_json, table, three_digits};
-use super::cases::Case;
+use super::cases::BenchCase;
 use super::{Arguments, MethodWord};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use spikegrad::engine::DeviceInfo;
 use spikegrad::memory::Estimate;
 use spikegrad::plot::crossings;
 
-/// A case with the figures of each method.
-pub struct Measured {
-    pub case: Case,
+/// A case with the results of each method.
+pub struct MeasuredCase {
+    pub case: BenchCase,
     pub measurements: Vec<Measurement>,
     /// With `--steady`.
     pub steady: Vec<Option<Steady>>,
@@ -21,22 +21,22 @@ pub struct Measured {
     pub estimates: Vec<Estimate>,
 }
 
-impl Measured {
-    /// Time of a dense step by that of a sparse one, where both were measured.
+impl MeasuredCase {
+    /// Time of a dense step / time of a sparse step, if both were measured.
     pub fn speed_up(&self, methods: &[MethodWord]) -> Option<f64> {
         let of = |word| methods.iter().position(|&w| w == word).map(|k| self.measurements[k].step_ms);
         Some(of(MethodWord::Dense)? / of(MethodWord::Sparse)?)
     }
 }
 
-pub struct Report<'a> {
+pub struct BenchReport<'a> {
     pub arguments: &'a Arguments,
     pub info: DeviceInfo,
     pub ceilings: Ceilings,
-    pub measured: Vec<Measured>,
+    pub measured: Vec<MeasuredCase>,
 }
 
-impl Report<'_> {
+impl BenchReport<'_> {
     pub fn print(&self) -> Result<()> {
         match (self.arguments.json, &self.measured[..]) {
             (true, _) => say_json(&self.json()),
@@ -51,7 +51,7 @@ impl Report<'_> {
 
     fn json(&self) -> Value {
         let mut runs = Vec::new();
-        for Measured { case, measurements, steady, kernels, estimates } in &self.measured {
+        for MeasuredCase { case, measurements, steady, kernels, estimates } in &self.measured {
             for (k, ((method, measurement), estimate)) in self.names().zip(measurements).zip(estimates).enumerate() {
                 let mut run = json!(measurement);
                 if let Value::Object(fields) = &mut run {
@@ -84,7 +84,7 @@ impl Report<'_> {
         })
     }
 
-    fn head(&self, case: &Case, sizes: &str) -> Vec<String> {
+    fn head(&self, case: &BenchCase, sizes: &str) -> Vec<String> {
         let network = &case.config.network;
         vec![
             format!(
@@ -103,9 +103,9 @@ impl Report<'_> {
         ]
     }
 
-    /// Everything about one case.
-    fn one(&self, measured: &Measured) -> Vec<String> {
-        let Measured { case, measurements, .. } = measured;
+    /// The full report of a single case.
+    fn one(&self, measured: &MeasuredCase) -> Vec<String> {
+        let MeasuredCase { case, measurements, .. } = measured;
         let first = &measurements[0];
         let mut lines = self.head(case, &format!(": {}", show::sizes(&case.config.network.sizes())));
         lines.push(format!("input: {}; density {}", case.input, show::percent(case.input_density)));
@@ -124,7 +124,7 @@ impl Report<'_> {
         lines
     }
 
-    /// Every kernel of a method, and its memory.
+    /// Times of a method's kernels, and its memory.
     fn passes(&self, method: &str, m: &Measurement) -> Vec<String> {
         let head = [method, "calls", "ms", "min-max", "B/s", "% of peak", "multiply-adds/s", "% of peak"];
         let mut rows = vec![head.map(String::from).to_vec()];
@@ -145,7 +145,7 @@ impl Report<'_> {
         table(&rows, 1)
     }
 
-    fn summary(&self, Measured { measurements, steady, kernels, .. }: &Measured) -> Vec<String> {
+    fn summary(&self, MeasuredCase { measurements, steady, kernels, .. }: &MeasuredCase) -> Vec<String> {
         let row = |name: &str, of: &dyn Fn(&Measurement) -> String| -> Vec<String> {
             std::iter::once(name.to_string()).chain(measurements.iter().map(of)).collect()
         };
@@ -215,7 +215,7 @@ impl Report<'_> {
         lines
     }
 
-    /// A row for each case and method.
+    /// One row per case and method.
     fn many(&self) -> Vec<String> {
         let mut lines = self.head(&self.measured[0].case, "");
         lines.push(String::new());
@@ -237,7 +237,7 @@ impl Report<'_> {
             rows[0].extend(["steady, ms", "min-max"].map(String::from));
         }
         for measured in &self.measured {
-            let Measured { case, measurements, steady, .. } = measured;
+            let MeasuredCase { case, measurements, steady, .. } = measured;
             let speed_up = measured.speed_up(&self.arguments.methods);
             for (k, (method, m)) in self.names().zip(measurements).enumerate() {
                 rows.push(vec![

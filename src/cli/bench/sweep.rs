@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use serde_json::json;
 use spikegrad::bench::TARGET_DENSITY;
-use spikegrad::bench::sweep::{Axis, Base, Budget, Fit, Point, Sweep, sweep};
+use spikegrad::bench::sweep::{Fit, Point, PointBudget, Sweep, SweepAxis, SweepBase, sweep};
 use spikegrad::engine::DeviceInfo;
 use spikegrad::plot::{Line, Lines, lines_png};
 use spikegrad::weights::Weights;
@@ -16,14 +16,14 @@ use std::path::Path;
 use std::time::Duration;
 
 impl AxisWord {
-    fn axis(self) -> Axis {
+    fn axis(self) -> SweepAxis {
         match self {
-            AxisWord::Density => Axis::Density,
-            AxisWord::Neurons => Axis::Neurons,
-            AxisWord::Steps => Axis::Steps,
-            AxisWord::EmptySteps => Axis::EmptySteps,
-            AxisWord::Batch => Axis::Batch,
-            AxisWord::Depth => Axis::Depth,
+            AxisWord::Density => SweepAxis::Density,
+            AxisWord::Neurons => SweepAxis::Neurons,
+            AxisWord::Steps => SweepAxis::Steps,
+            AxisWord::EmptySteps => SweepAxis::EmptySteps,
+            AxisWord::Batch => SweepAxis::Batch,
+            AxisWord::Depth => SweepAxis::Depth,
         }
     }
 }
@@ -31,7 +31,7 @@ impl AxisWord {
 pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     let device = arguments.device.resolve();
     let config = cases::config(arguments, &arguments.hidden)?;
-    let base = Base {
+    let base = SweepBase {
         batch: arguments.batch,
         input_density: arguments.density.unwrap_or(cases::usual_density(&arguments.preset)),
         hidden_density: arguments.target.unwrap_or(TARGET_DENSITY),
@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     };
     let axis = word.axis();
     let points = if arguments.points.is_empty() { axis.usual_points() } else { &arguments.points[..] };
-    let budget = Budget {
+    let budget = PointBudget {
         repeat: arguments.repeat,
         time: Duration::from_secs(arguments.seconds),
         bytes: arguments.memory.map(|mib| mib << 20),
@@ -76,16 +76,19 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     sweeps.iter().try_for_each(|(method, sweep)| print(method, sweep))
 }
 
-fn title(arguments: &Arguments, base: &Base, axis: Axis, info: &DeviceInfo) -> String {
-    let of = |this: Axis, words: String| if axis == this { None } else { Some(words) };
+fn title(arguments: &Arguments, base: &SweepBase, axis: SweepAxis, info: &DeviceInfo) -> String {
+    let of = |this: SweepAxis, words: String| if axis == this { None } else { Some(words) };
     let density = format!("density {} / {}", trim(base.input_density), trim(base.hidden_density));
-    let steps =
-        if axis == Axis::EmptySteps { None } else { of(Axis::Steps, format!("T = {}", base.network.time_steps)) };
+    let steps = if axis == SweepAxis::EmptySteps {
+        None
+    } else {
+        of(SweepAxis::Steps, format!("T = {}", base.network.time_steps))
+    };
     let parts = [
         Some(show::sizes(&base.network.sizes())),
         steps,
-        of(Axis::Batch, format!("batch {}", base.batch)),
-        of(Axis::Density, density),
+        of(SweepAxis::Batch, format!("batch {}", base.batch)),
+        of(SweepAxis::Density, density),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("Step by {}: {}, {}, {}", axis.name(), arguments.preset, parts.join(", "), info.kind)
@@ -169,15 +172,15 @@ fn csv(sweeps: &[(&str, Sweep)]) -> String {
     text
 }
 
-fn draw(folder: &Path, axis: Axis, (title, panel): (String, String), sweeps: &[(&str, Sweep)]) -> Result<()> {
+fn draw(folder: &Path, axis: SweepAxis, (title, panel): (String, String), sweeps: &[(&str, Sweep)]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let x = match axis {
-        Axis::Density => "density (spikes / entries)",
-        Axis::Neurons => "neurons of a hidden layer",
-        Axis::Steps => "time steps",
-        Axis::EmptySteps => "time steps, the same number of spikes",
-        Axis::Batch => "samples in the batch",
-        Axis::Depth => "hidden layers",
+        SweepAxis::Density => "density (spikes / entries)",
+        SweepAxis::Neurons => "neurons of a hidden layer",
+        SweepAxis::Steps => "time steps",
+        SweepAxis::EmptySteps => "time steps, the same number of spikes",
+        SweepAxis::Batch => "samples in the batch",
+        SweepAxis::Depth => "hidden layers",
     };
     let line = |(method, sweep): &(&str, Sweep)| {
         let name = match &sweep.in_events {

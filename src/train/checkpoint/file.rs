@@ -1,8 +1,10 @@
-//! Checkpoints: safetensors files, readable from Python, from which a run continues bit for bit.
+//! Checkpoint files: safetensors, readable from Python. A run continued from one gives the same bits as if it had not
+//! been interrupted.
 //!
-//! Tensors, all f32, one for each weight matrix l with shape [N_in, N_out], or [filters, channels, kernel, kernel] of a
-//! convolution: `w.l` (weights), `adam.m.l` and `adam.v.l` (moments). The metadata has one entry, `spikegrad`: a TOML document with `version`, `config` (the whole
-//! [`RunConfig`]) and `progress` ([`Progress`]). TOML, because it keeps every f64 and the infinity of an unmasked b_th.
+//! All tensors are f32. Each weight layer l has `w.l` (weights), `adam.m.l` and `adam.v.l` (moments) of shape [N_in,
+//! N_out], or [filters, channels, kernel, kernel] for a convolution, and, if it has biases, `b.l`, `adam.m.b.l` and
+//! `adam.v.b.l` of shape [N_out]. The metadata have one entry, `spikegrad`: a TOML document with `version`, `config`
+//! ([`RunConfig`]) and `progress` ([`Progress`]). TOML preserves every f64 and the infinity of an unmasked b_th.
 
 use super::{Checkpoint, FIRST_MOMENTS, SECOND_MOMENTS, name, tensors, unusable, unusable_progress};
 use crate::engine::TrainingState;
@@ -19,7 +21,7 @@ use std::path::Path;
 
 const VERSION: i64 = 1;
 const METADATA_KEY: &str = "spikegrad";
-/// Most bytes of the names, shapes and metadata before the tensors.
+/// Maximum size of the header (names, shapes and metadata) in bytes.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -31,16 +33,16 @@ struct Header {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint: the file at `path` is replaced as a whole or not at all.
+    /// Writes the checkpoint. A file at `path` is replaced atomically.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the tensor or the sum (nothing is written then), [`Error::Config`] where shapes are not the
+    /// [`Error::NotFinite`] naming the tensor or the sum (nothing is written), [`Error::Config`] if shapes are not the
     /// network's, [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         write_atomically(path, &self.to_bytes(path)?)
     }
 
-    /// What [`save`](Self::save) writes.
+    /// The bytes that [`save`](Self::save) writes.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
         self.check()?;
         let header = Header { version: VERSION, config: self.config.clone(), progress: self.progress.clone() };
@@ -62,36 +64,34 @@ impl Checkpoint {
     /// Reads a checkpoint of `network`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for a file that is cut off, of another version or model, or holds tensors of
-    /// other names, types, shapes, or numbers that no training can have left.
+    /// [`Error::Io`]; [`Error::Format`] if the file is truncated, of another version or network, or has tensors with
+    /// unexpected names, types, shapes, or values that are not finite.
     pub fn load(path: &Path, network: &Network) -> Result<Self> {
         let format = |what: String| Error::format(path, what);
         let bytes = limits::read(path, most_bytes(network), "a checkpoint of this network")?;
         let broken =
-            |e| format(format!("is no whole safetensors file ({e}); it may be cut off. Use another checkpoint"));
+            |e| format(format!("not a complete safetensors file ({e}); it may be truncated, use another checkpoint"));
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
         let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
         let header = metadata.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)).ok_or_else(|| {
-            format(format!("is no checkpoint of spikegrad: its metadata have no entry `{METADATA_KEY}`"))
+            format(format!("not a checkpoint of spikegrad: its metadata have no entry `{METADATA_KEY}`"))
         })?;
         let Header { config, progress, .. } = read_header(header).map_err(format)?;
-        config.check().map_err(|e| format(format!("its configuration cannot work: {e}")))?;
+        config.check().map_err(|e| format(format!("its configuration is invalid: {e}")))?;
 
         let differences = network_differences(&config.network, network)?;
         if !differences.is_empty() {
             let list: Vec<String> = differences.iter().map(ToString::to_string).collect();
             return Err(format(format!(
-                "is a checkpoint of another network (there, here): {}; give it the config.toml it was trained with",
+                "is a checkpoint of another network (checkpoint, here): {}; use the config.toml it was trained with",
                 list.join("; ")
             )));
         }
         if let Some(what) = unusable_progress(&progress) {
-            return Err(format(format!(
-                "its progress holds {what}; training cannot continue from it. Use another checkpoint"
-            )));
+            return Err(format(format!("its progress has the invalid value {what}; use another checkpoint")));
         }
         if !progress.fits(network) {
-            return Err(format("its progress has not one entry for each hidden layer".into()));
+            return Err(format("its progress does not match the network's layers".into()));
         }
 
         let shapes = network.weight_shapes();
@@ -114,7 +114,7 @@ impl Checkpoint {
     }
 }
 
-/// Most bytes of a checkpoint: weights and moments, and what stands before them.
+/// Maximum size of a checkpoint in bytes: header, weights and moments.
 fn most_bytes(network: &Network) -> u64 {
     let weights: u64 = network.weight_shapes().iter().map(|&(rows, cols)| rows as u64 * cols as u64).sum();
     MAX_HEADER_BYTES + 12 * weights
@@ -122,15 +122,15 @@ fn most_bytes(network: &Network) -> u64 {
 
 fn read_header(text: &str) -> Result<Header, String> {
     let table: toml::Table = toml::from_str(text).map_err(|e| format!("its metadata are damaged: {e}"))?;
-    // Before the rest, which another version may have otherwise.
+    // Checked first, since other fields may differ in another version.
     match table.get("version").and_then(toml::Value::as_integer) {
         Some(VERSION) => {}
         Some(other) => {
             return Err(format!(
-                "is a checkpoint of format {other}, this program reads {VERSION}; use the one that wrote it"
+                "is a checkpoint of format {other}, but this version reads {VERSION}; use the version that wrote it"
             ));
         }
-        None => return Err("its metadata name no version".into()),
+        None => return Err("its metadata have no version".into()),
     }
     table.try_into().map_err(|e| format!("its metadata are damaged: {e}"))
 }
@@ -143,7 +143,7 @@ fn read_tensor(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Vec<
     let (words, _) = view.data().as_chunks::<4>();
     let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
     match unusable(name, extents, &data) {
-        Some(what) => Err(format!("{what}; training cannot continue from it. Use another checkpoint")),
+        Some(what) => Err(format!("{what}; use another checkpoint")),
         None => Ok(data),
     }
 }
@@ -272,7 +272,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for n in (0..bytes.len()).step_by(37).chain([bytes.len() - 1]) {
             std::fs::write(&path, &bytes[..n]).unwrap();
-            refused(&path, &checkpoint.config.network, &["cut off"]);
+            refused(&path, &checkpoint.config.network, &["truncated"]);
         }
         std::fs::write(&path, [bytes, vec![0]].concat()).unwrap();
         refused(&path, &checkpoint.config.network, &[]);
@@ -287,7 +287,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
                 std::fs::write(&path, &damaged).unwrap();
-                // A flipped bit in a number of the header or in a weight may be another valid number.
+                // A flipped bit in a number may give another valid number, so only panics are errors.
                 let _ = Checkpoint::load(&path, &checkpoint.config.network);
             }
         }
@@ -317,7 +317,7 @@ mod tests {
         forge(&path, &checkpoint, "adam.m.1", Dtype::F32, &bytes(f32::INFINITY), &[m.rows, m.cols]);
         refused(&path, network, &["adam.m.1", "inf"]);
         forge(&path, &checkpoint, "adam.v.1", Dtype::F32, &bytes(-1.0), &[m.rows, m.cols]);
-        refused(&path, network, &["adam.v.1", "holds -"]);
+        refused(&path, network, &["adam.v.1", "contains -"]);
         forge(&path, &checkpoint, "w.1", Dtype::I32, &bytes(0.0), &[m.rows, m.cols]);
         refused(&path, network, &["w.1", "I32", "expected F32"]);
         forge(&path, &checkpoint, "w.1", Dtype::F32, &bytes(0.0), &[m.cols, m.rows]);
@@ -335,7 +335,7 @@ mod tests {
         };
         let ours = |text: &str| Some(HashMap::from([(METADATA_KEY.to_string(), text.to_string())]));
         write(None);
-        refused(&path, network, &["no checkpoint of spikegrad"]);
+        refused(&path, network, &["not a checkpoint of spikegrad"]);
         write(ours("version = 2\nnew = true"));
         refused(&path, network, &["format 2"]);
         write(ours("version = 1"));

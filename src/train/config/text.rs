@@ -1,4 +1,4 @@
-//! A configuration as TOML: written in full beside a run's results, laid over another one, compared.
+//! Configurations as TOML: reading, writing, overriding and comparing.
 
 use super::RunConfig;
 use crate::error::{Error, Result};
@@ -10,19 +10,19 @@ use std::fmt;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Most bytes of a configuration file: a thousand times what one has that says everything.
+/// Maximum size of a configuration file in bytes: a thousand times that of a complete one.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads the text of a configuration file as a TOML table.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for a file that is too long or no text.
+/// [`Error::Io`]; [`Error::Format`] if the file is too long or not text.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     limits::read_text(path, MAX_BYTES, "a configuration")
 }
 
 impl RunConfig {
-    /// Reads a configuration that says everything, as [`to_toml`](Self::to_toml) wrote it.
+    /// Reads a complete configuration, as written by [`to_toml`](Self::to_toml).
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
@@ -34,13 +34,13 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// The configuration that a file gives: `given` alone where it says everything, else laid over `base`.
+    /// The configuration of a file: `given` alone if it is complete, otherwise with missing fields from `base`.
     ///
     /// # Errors
-    /// The field and its value.
+    /// An invalid field and its value.
     pub(crate) fn laid_over(base: &RunConfig, given: Table) -> Result<Self, String> {
-        // A whole configuration stands for itself, whatever the preset has become since it was written: an option that
-        // it does not know yet is off.
+        // A complete configuration does not depend on the preset, which may have changed since it was written. Options
+        // that it does not have, since it was written by an earlier version, are off.
         let merged = match from_table::<RunConfig>(given.clone()) {
             Ok(_) => given,
             Err(_) => {
@@ -53,17 +53,17 @@ impl RunConfig {
         Self::understood(merged)
     }
 
-    /// Sets a field as a TOML file would: `adam.weight_decay=0.01`, `network.readout.logits=sum`,
-    /// `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Whether the configuration can work then is [`RunConfig::check`]'s to say.
+    /// Sets a field with TOML syntax: `adam.weight_decay=0.01`, `network.readout.logits=sum`,
+    /// `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Does not call [`RunConfig::check`].
     ///
     /// # Errors
-    /// [`Error::Config`] for what is no assignment, names no field, or is no value of it.
+    /// [`Error::Config`] for invalid syntax, an unknown field, or a value of the wrong type.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let bad = |what: String| Error::Config(format!("`{assignment}`: {what}"));
         let Some((field, value)) = assignment.split_once('=') else {
             return Err(bad("must be FIELD=VALUE, for example adam.weight_decay=0.01".into()));
         };
-        // Words need no quotes.
+        // Strings do not require quotes.
         let given: Table = toml::from_str(assignment)
             .or_else(|_| toml::from_str(&format!("{field} = {}", Value::from(value.trim()))))
             .map_err(|e: toml::de::Error| bad(e.message().into()))?;
@@ -75,26 +75,26 @@ impl RunConfig {
 
     fn understood(table: Table) -> Result<Self, String> {
         let config: RunConfig = from_table(table.clone())?;
-        // Tagged enums of serde drop what they do not know; a typo must not be taken silently.
+        // Serde ignores unknown fields of tagged enums, which would hide typos.
         let understood = Value::Table(to_table(&config).map_err(|e| e.to_string())?);
         match differences(&Value::Table(table), &understood).iter().find(|d| d.right.is_none()) {
-            Some(ignored) => Err(format!("{} has no meaning here; remove it", ignored.left_side())),
+            Some(ignored) => Err(format!("{} is not a valid field here; remove it", ignored.left_side())),
             None => Ok(config),
         }
     }
 
-    /// The whole configuration as TOML. Reading it gives the same configuration, to the last bit of every number.
+    /// The complete configuration as TOML. Reading it gives exactly the same configuration.
     ///
     /// # Errors
-    /// [`Error::Config`] for what TOML cannot hold: a `data` path that is no Unicode.
+    /// [`Error::Config`] if the path `data` is not Unicode, which TOML requires.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))
     }
 
-    /// The fields in which `other` is not the same, with both values.
+    /// The fields in which `other` differs, with both values.
     ///
     /// # Errors
-    /// Those of [`RunConfig::to_toml`].
+    /// As [`RunConfig::to_toml`].
     pub fn differences(&self, other: &RunConfig) -> Result<Vec<Difference>> {
         Ok(differences(&Value::Table(to_table(self)?), &Value::Table(to_table(other)?)))
     }
@@ -105,14 +105,14 @@ impl RunConfig {
 pub struct Difference {
     /// The field: `network.hidden[0].neurons`.
     pub field: String,
-    /// Its value in the first; `None` where it is not set.
+    /// Its value in the first configuration; `None` if it is not set.
     pub left: Option<Value>,
-    /// Its value in the second.
+    /// Its value in the second configuration.
     pub right: Option<Value>,
 }
 
 impl Difference {
-    /// `field = value` of the first.
+    /// `field = value` in the first configuration.
     fn left_side(&self) -> String {
         format!("{} = {}", self.field, shown(&self.left))
     }
@@ -132,17 +132,17 @@ fn shown(value: &Option<Value>) -> String {
 /// The fields in which two networks differ, with both values.
 ///
 /// # Errors
-/// None in practice: a network is numbers and names.
+/// None in practice, since networks consist of numbers and names.
 pub fn network_differences(left: &Network, right: &Network) -> Result<Vec<Difference>> {
     Ok(differences(&Value::Table(to_table(left)?), &Value::Table(to_table(right)?)))
 }
 
-/// Each entry that a file gives takes a whole layer of the preset: counted before they are made.
+/// Checks the number of layers before they are created from the preset, since the file may not be trusted.
 fn few_layers(given: &Table) -> Result<(), String> {
     let hidden = given.get("network").and_then(|network| network.get("hidden")).and_then(Value::as_array);
     match hidden.map_or(0, Vec::len) {
         0..=MAX_LAYERS => Ok(()),
-        n => Err(format!("network.hidden has {n} entries: must be {MAX_LAYERS} at most")),
+        n => Err(format!("network.hidden has {n} entries: must be at most {MAX_LAYERS}")),
     }
 }
 
@@ -154,9 +154,9 @@ fn from_table<T: DeserializeOwned>(table: Table) -> Result<T, String> {
     table.try_into().map_err(|e: toml::de::Error| e.to_string().trim_end().replace('\n', " "))
 }
 
-/// Lays `over` on `base`: tables key by key, everything else replaces. An array of tables decides the number of
-/// entries; each is laid on the base's entry of that index, or its last one. Where a table becomes another variant of a tagged
-/// enum, only the fields remain that both kinds of readout have.
+/// Overrides `base` with `over`: tables are merged key by key, other values replaced. An array of tables determines the
+/// number of entries; each is merged with the base's entry of the same index, or with its last one. If a table becomes
+/// another variant of a tagged enum, only the fields common to both kinds of readout are kept.
 fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         let merged = match (base.remove(&key), value) {
@@ -188,7 +188,7 @@ fn merge_entries(below: &[Value], above: Vec<Value>) -> Vec<Value> {
     above.into_iter().enumerate().map(entry).collect()
 }
 
-/// Whether two tables are the same variant of a tagged enum, or no enum.
+/// Whether two tables are the same variant of a tagged enum, or not a tagged enum.
 fn same_kind(below: &Table, above: &Table) -> bool {
     above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
 }

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: a line of JSON for each epoch.
+//! `metrics.jsonl`: one line of JSON per epoch.
 
 use super::EpochRecord;
 use crate::error::{Error, Result};
@@ -6,10 +6,10 @@ use crate::files;
 use crate::limits;
 use std::path::Path;
 
-/// Most bytes of the file: a million epochs of a network of a few layers.
+/// Maximum file size in bytes: a million epochs of a network with a few layers.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Appends a line and waits until it is on the disk.
+/// Appends a line and syncs it to disk.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -20,19 +20,19 @@ pub fn append(path: &Path, record: &EpochRecord) -> Result<()> {
     files::append(path, line.as_bytes())
 }
 
-/// All epochs in the file; a last line that was only half written does not count.
+/// Reads all epochs in the file. An incomplete last line is ignored.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Format`] naming the line that is no epoch.
+/// [`Error::Io`], or [`Error::Format`] naming an invalid line.
 pub fn read(path: &Path) -> Result<Vec<EpochRecord>> {
     Ok(read_lines(path)?.into_iter().map(|(_, record)| record).collect())
 }
 
-/// Drops what a run wrote after its checkpoint: lines of epochs later than `epoch`, and a half-written last line.
-/// A file that is not there stays so.
+/// Removes the lines that a run wrote after its checkpoint: those of epochs after `epoch`, and an incomplete last line.
+/// Does nothing if the file does not exist.
 ///
 /// # Errors
-/// Those of [`read`].
+/// As [`read`].
 pub fn truncate_after(path: &Path, epoch: u64) -> Result<()> {
     if !path.exists() {
         return Ok(());
@@ -42,18 +42,21 @@ pub fn truncate_after(path: &Path, epoch: u64) -> Result<()> {
     files::write_atomically(path, kept.flat_map(|(line, _)| [line, "\n"]).collect::<String>().as_bytes())
 }
 
-/// Whole lines, as they stand and as read.
+/// The complete lines, as text and parsed.
 fn read_lines(path: &Path) -> Result<Vec<(String, EpochRecord)>> {
     let bytes = limits::read(path, MAX_BYTES, "the metrics of a run")?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-    let text = std::str::from_utf8(&bytes[..whole]).map_err(|e| Error::format(path, format!("is no text: {e}")))?;
+    let text = std::str::from_utf8(&bytes[..whole]).map_err(|e| Error::format(path, format!("is not text: {e}")))?;
     let lines: Vec<&str> = text.lines().collect();
     let mut out = Vec::with_capacity(lines.len());
     for (k, line) in lines.iter().enumerate() {
         match serde_json::from_str(line) {
             Ok(record) => out.push((line.to_string(), record)),
             Err(e) => {
-                return Err(Error::format(path, format!("line {} is no epoch of a run ({e}); remove it", k + 1)));
+                return Err(Error::format(
+                    path,
+                    format!("line {} is not the record of an epoch ({e}); remove it", k + 1),
+                ));
             }
         }
     }
