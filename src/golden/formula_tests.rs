@@ -6,7 +6,7 @@ use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method};
 use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
-use crate::network::{Cell, Logits, Network};
+use crate::network::{Cell, Logits, Network, Surrogate};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::collections::BTreeSet;
@@ -89,7 +89,7 @@ fn both_devices_equal_the_generalised_formulas() {
             same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}, gpu"));
         }
     }
-    assert_eq!(seen_kinds.len(), 10, "{seen_kinds:?}");
+    assert_eq!(seen_kinds.len(), Surrogate::ALL.len() + 4, "{seen_kinds:?}");
     assert!(compared > 100 && spikes > 10_000, "{compared} compared, {spikes} spikes");
 }
 

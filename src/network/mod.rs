@@ -177,10 +177,7 @@ impl Network {
         }
         match (&self.readout, self.loss) {
             (Readout::SpikeCount(_), _) => Some("readout.kind = spike_count".into()),
-            (Readout::Integrator(Integrator { bias: true, .. }), _) => Some("readout.bias = true".into()),
-            (Readout::Integrator(Integrator { logits: Logits::Mean, .. }), _) => Some("readout.logits = mean".into()),
-            (Readout::Integrator(Integrator { logits: Logits::Last, .. }), _) => Some("readout.logits = last".into()),
-            (_, loss) => loss.beyond_paper(),
+            (Readout::Integrator(readout), loss) => readout.beyond_paper().or_else(|| loss.beyond_paper()),
         }
     }
 

@@ -167,6 +167,16 @@ impl Integrator {
         Integrator { init, ..self }
     }
 
+    /// What the paper's readouts do not have, as `field = value`.
+    pub(super) fn beyond_paper(&self) -> Option<String> {
+        match self.logits {
+            _ if self.bias => Some("readout.bias = true".into()),
+            Logits::Max | Logits::Sum => None,
+            Logits::Mean => Some("readout.logits = mean".into()),
+            Logits::Last => Some("readout.logits = last".into()),
+        }
+    }
+
     /// exp(-Δt/τ_r).
     pub fn alpha(&self, dt_ms: f64) -> f64 {
         (-dt_ms / self.tau_ms).exp()
