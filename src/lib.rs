@@ -74,6 +74,8 @@ pub mod plot;
 pub mod presets;
 #[cfg(feature = "lab")]
 pub mod reproduce;
+#[cfg(feature = "runs")]
+pub mod results;
 #[cfg(feature = "lab")]
 pub mod selfcheck;
 pub mod synthetic;

@@ -1,15 +1,19 @@
 //! `spikegrad eval`.
 
 use super::load::{Reading, load};
-use super::show::{complain, percent, percents, say, say_json};
+use super::show::{complain, percent, percents, say, say_json, thousands};
 use super::{device, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
-use spikegrad::data::OWN;
+use spikegrad::data::{DataSet, OWN};
 use spikegrad::device::Device;
-use spikegrad::train::RunConfig;
-use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, Checkpoint, DATA_FILE, evaluate, stored_config};
+use spikegrad::events::EventSet;
+use spikegrad::plot::{Table, table_png};
+use spikegrad::results::load_weights;
+use spikegrad::train::{
+    BEST_FILE, CHECKPOINT_FILE, Checkpoint, Confusion, DATA_FILE, RunConfig, evaluate, stored_config,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +21,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   spikegrad eval runs/fmnist
+  spikegrad eval runs/fmnist --classes --confusion confusion.png
   spikegrad eval runs/shd --speakers 4,5    the two speakers who are not in the training set
   spikegrad eval runs/shd --on validation   the samples that `train --validation` held out")]
 pub struct Arguments {
@@ -31,6 +36,15 @@ pub struct Arguments {
     /// Which checkpoint to load. best: the epoch with the best test (or validation) accuracy; last: the latest
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", hide_possible_values = true)]
     checkpoint: Which,
+    /// Use the weights in this safetensors file (tensors w.0, w.1, ...) instead of a checkpoint's
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    weights: Option<PathBuf>,
+    /// Also print the accuracy of each class, and the class that it is most often mistaken for
+    #[arg(long)]
+    classes: bool,
+    /// Draw the confusion matrix into this file
+    #[arg(long, value_name = "FILE.png")]
+    confusion: Option<PathBuf>,
     /// Evaluate only test samples of these speakers (shd)
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     speakers: Vec<u32>,
@@ -53,7 +67,7 @@ pub struct Arguments {
 
 /// The samples to evaluate on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum On {
+pub enum On {
     #[default]
     Test,
     Validation,
@@ -116,18 +130,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let network = &run.config.network;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
-    let (set, on) = match (arguments.on, &data.validation) {
-        (On::Test, _) => (&data.test, "test"),
-        (On::Train, _) => (&*data.train, "training"),
-        (On::Validation, Some(held_out)) => (held_out, "validation"),
-        (On::Validation, None) => {
-            bail!("{}: the run has no validation samples; it was trained without --validation", arguments.run.display())
-        }
-    };
-    let weights = &run.checkpoint.state.weights;
+    let (set, on) = samples(&data, arguments.on, &arguments.run)?;
+    let given = arguments.weights.as_ref().map(|path| load_weights(path, network)).transpose()?;
+    let weights = given.as_ref().unwrap_or(&run.checkpoint.state.weights);
     let mut engine = run.device(arguments.device)?.open(network, run.config.method, weights)?;
     let result = evaluate(engine.as_mut(), set, run.config.batch)?;
 
+    let source = arguments.weights.as_ref().map_or(run.describe(), |path| path.display().to_string());
+    if let Some(path) = &arguments.confusion {
+        let title = format!("{} {on} samples of {}, {source}", thousands(result.samples), data.name);
+        table_png(path, &confusion_table(&result.confusion, &data, title))?;
+    }
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;
     let density: Vec<f64> =
@@ -142,6 +155,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "test_accuracy": result.accuracy(),
             "correct": result.correct,
             "samples": result.samples,
+            "weights": arguments.weights,
+            "classes": classes_json(&result.confusion, &data),
+            "confusion": (0..result.confusion.classes()).map(|c| result.confusion.row(c)).collect::<Vec<_>>(),
             "spike_density": density,
             "data": { "origin": data.origin, "subset": data.subset, "bad": data.bad },
             "device": info,
@@ -155,8 +171,63 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         percent(result.accuracy()),
         result.correct,
         result.samples,
-        run.describe(),
+        source,
         info.kind
     ))?;
+    if arguments.classes {
+        tell_classes(&result.confusion, &data)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The requested samples and their name in messages.
+pub fn samples<'a>(data: &'a DataSet, on: On, run: &Path) -> Result<(&'a EventSet, &'static str)> {
+    match (on, &data.validation) {
+        (On::Test, _) => Ok((&data.test, "test")),
+        (On::Train, _) => Ok((&*data.train, "training")),
+        (On::Validation, Some(held_out)) => Ok((held_out, "validation")),
+        (On::Validation, None) => {
+            bail!("{}: the run has no validation samples; it was trained without --validation", run.display())
+        }
+    }
+}
+
+fn classes_json(confusion: &Confusion, data: &DataSet) -> Vec<serde_json::Value> {
+    let class = |c: usize| json!({ "class": c, "name": data.class_names.get(c), "samples": confusion.samples(c), "accuracy": confusion.accuracy(c) });
+    (0..confusion.classes()).map(class).collect()
+}
+
+/// Prints a line for each class.
+fn tell_classes(confusion: &Confusion, data: &DataSet) -> Result<()> {
+    let names: Vec<String> = (0..confusion.classes()).map(|c| data.class(c)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
+    say(format_args!("\n{:width$}  samples  accuracy  most often mistaken for", "class"))?;
+    for (c, name) in names.iter().enumerate() {
+        let accuracy = confusion.accuracy(c).map_or("n/a".into(), percent);
+        let other = confusion.most_mistaken_for(c).map(|(other, n)| format!("{} ({n} times)", names[other]));
+        let line = format!("{name:width$}  {:>7}  {accuracy:>8}  {}", confusion.samples(c), other.unwrap_or_default());
+        say(line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// The confusion matrix as a table: correct predictions are highlighted, zeros left empty.
+fn confusion_table(confusion: &Confusion, data: &DataSet, title: String) -> Table {
+    let classes = confusion.classes();
+    let name = |c: usize| data.class_names.get(c).cloned().unwrap_or_else(|| c.to_string());
+    let cell = |label: usize, class: usize| match confusion.row(label)[class] {
+        0 => (String::new(), false),
+        n => (thousands(n), label == class),
+    };
+    let row = |label: usize| {
+        let accuracy = confusion.accuracy(label).map_or("n/a".into(), percent);
+        let cells = (0..classes).map(|class| cell(label, class));
+        std::iter::once((name(label), false)).chain(cells).chain([(accuracy, false)]).collect()
+    };
+    Table {
+        title,
+        caption: "Rows: labels. Columns: predicted classes. Highlighted: correct predictions.".into(),
+        head: std::iter::once(String::new()).chain((0..classes).map(name)).chain(["accuracy".into()]).collect(),
+        rows: (0..classes).map(row).collect(),
+    }
 }

@@ -5,8 +5,10 @@ mod conformance;
 mod devices;
 mod eval;
 mod gpu;
+mod inspect;
 mod load;
 mod log;
+mod predict;
 mod progress;
 mod raster;
 mod reproduce;
@@ -62,6 +64,10 @@ enum Command {
     Train(train::Arguments),
     /// Measure the accuracy of a run's checkpoint on the test set
     Eval(eval::Arguments),
+    /// Classify samples with a run's checkpoint and write the classes and logits to a file
+    Predict(predict::Arguments),
+    /// Write all spikes, potentials and gradients of a test sample to a safetensors file
+    Inspect(inspect::Arguments),
     /// Draw the spikes of a test sample in a network as a PNG
     Raster(raster::Arguments),
     /// Run golden cases (small networks with known results) on a device and compare all results
@@ -113,6 +119,8 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Raster(arguments) => raster::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

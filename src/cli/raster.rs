@@ -11,7 +11,7 @@ use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
-use spikegrad::train::{CONFIG_FILE, RunConfig};
+use spikegrad::train::{CONFIG_FILE, RunConfig, initial_weights};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -49,18 +49,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let title = title(&config, &data, arguments.sample, &state_name);
     let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
     raster_png(&arguments.out, &raster)?;
-    let class = |c: usize| match raster.class_names.as_ref().and_then(|names| names.get(c)) {
-        Some(name) => format!("{c} ({name})"),
-        None => c.to_string(),
-    };
     say(format_args!(
         "{}: sample {} of {} ({}), label {}, predicted {}",
         arguments.out.display(),
         arguments.sample,
         data.test.len(),
         data.origin,
-        class(raster.label),
-        class(raster.predicted)
+        data.class(raster.label),
+        data.class(raster.predicted)
     ))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -79,7 +75,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
         let config = presets::ours(word).map_err(usage)?;
-        let weights = Weights::init(&config.network, config.seed);
+        let weights = initial_weights(&config)?;
         let device = arguments.device.unwrap_or_default();
         return Ok(Subject { config, weights, device, state_name: "untrained".into() });
     }

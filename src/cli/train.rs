@@ -20,10 +20,9 @@ use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::presets;
 use spikegrad::system::available_memory;
 use spikegrad::train::{
-    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
-    stored_config,
+    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, initial_weights,
+    metrics, stored_config,
 };
-use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -97,6 +96,9 @@ pub struct Arguments {
     /// Seed of the initial weights and the order of the samples
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Begin with the weights in this safetensors file (tensors w.0, w.1, ..., as in a checkpoint) instead of random ones
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
     /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
     /// surrogate gradient [default: auto]
@@ -212,7 +214,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of
 /// its own choice.
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
-    let weights = Weights::init(&config.network, config.seed);
+    let weights = initial_weights(config)?;
     let open = |variant| {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
         let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
@@ -283,9 +285,9 @@ fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
         }
     };
     change(&mut config, arguments)?;
-    if let Some(data) = &config.data {
-        // The run may be resumed or tested from another folder.
-        config.data = Some(std::path::absolute(data).map_err(Error::io(data))?);
+    // The run may be resumed or tested from another folder.
+    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+        *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
     }
     config.check().map_err(usage)?;
     Ok(config)
@@ -298,6 +300,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
         }
     }
     set(&mut config.data, &arguments.data.clone().map(Some));
+    set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
         config.network.set_hidden(widths).map_err(|e| usage(format!("--hidden: {e}")))?;
     }

@@ -109,6 +109,14 @@ impl DataSet {
         DataSet { validation: Some(validation), ..self }
     }
 
+    /// A class for messages: `3 (Dress)`, or `3` without names.
+    pub fn class(&self, class: usize) -> String {
+        match self.class_names.get(class) {
+            Some(name) => format!("{class} ({name})"),
+            None => class.to_string(),
+        }
+    }
+
     /// The samples that are evaluated after each epoch: the validation samples if there are any, else the test samples.
     pub fn measured(&self) -> &EventSet {
         self.validation.as_ref().unwrap_or(&self.test)

@@ -47,6 +47,9 @@ pub struct RunConfig {
     pub batch: usize,
     /// Seed of the initial weights, the order of the samples, augmentation and re-initialised layers.
     pub seed: u64,
+    /// Safetensors file with the initial weights ([`initial_weights`](super::initial_weights)), instead of random ones. The
+    /// run does not need it again.
+    pub weights: Option<PathBuf>,
     /// Write a checkpoint within an epoch after this many seconds of training; 0 for after each epoch only. This is the
     /// most that is lost by a crash or the loss of the GPU. Does not affect results.
     #[serde(default = "checkpoint_seconds")]
@@ -121,6 +124,7 @@ impl RunConfig {
             epochs: 10,
             batch: 64,
             seed: 0,
+            weights: None,
             checkpoint_seconds: checkpoint_seconds(),
             rescue: true,
             warmup_epochs: 0.0,

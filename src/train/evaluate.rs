@@ -1,5 +1,6 @@
 //! Evaluation on a test set.
 
+use super::Confusion;
 use crate::engine::{Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -15,6 +16,8 @@ pub struct TestResult {
     pub correct: u64,
     /// Spikes of each spiking layer.
     pub spikes: Vec<u64>,
+    /// Samples by label and predicted class.
+    pub confusion: Confusion,
 }
 
 impl TestResult {
@@ -41,6 +44,53 @@ pub(super) fn evaluate_until(
     batch: usize,
     stop: &AtomicBool,
 ) -> Result<TestResult> {
+    let (mut correct, mut samples) = (0, 0);
+    let mut confusion = Confusion::new(engine.network().classes());
+    let spikes = classify_until(engine, set, batch, stop, |sample| {
+        samples += 1;
+        correct += u64::from(sample.class == sample.label as usize);
+        confusion.add(sample.label as usize, sample.class);
+        Ok(())
+    })?;
+    Ok(TestResult { samples, correct, spikes, confusion })
+}
+
+/// A classified sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Classified<'a> {
+    /// Its number in the set.
+    pub sample: usize,
+    /// Its label; [`EventSet::UNLABELLED`] if it has none.
+    pub label: u32,
+    /// The predicted class: that of the first largest logit.
+    pub class: usize,
+    /// [C].
+    pub logits: &'a [f32],
+}
+
+/// Classifies all samples of `set` in batches of `batch` samples and passes them to `take`, in order. Returns the spikes of each
+/// spiking layer.
+///
+/// # Errors
+/// Those of [`evaluate`] and of `take`.
+pub fn classify(
+    engine: &mut dyn Engine,
+    set: &EventSet,
+    batch: usize,
+    take: impl FnMut(Classified) -> Result<()>,
+) -> Result<Vec<u64>> {
+    classify_until(engine, set, batch, &AtomicBool::new(false), take)
+}
+
+/// [`classify`], which ends early when `stop` is set.
+fn classify_until(
+    engine: &mut dyn Engine,
+    set: &EventSet,
+    batch: usize,
+    stop: &AtomicBool,
+    mut take: impl FnMut(Classified) -> Result<()>,
+) -> Result<Vec<u64>> {
     if set.is_empty() {
         return Err(Error::Data("the test set has no samples".into()));
     }
@@ -48,7 +98,7 @@ pub(super) fn evaluate_until(
         return Err(Error::field("batch", 0, "1 or more"));
     }
     let classes = engine.network().classes();
-    let mut result = TestResult { samples: 0, correct: 0, spikes: vec![0; engine.network().spiking().count()] };
+    let mut spikes = vec![0; engine.network().spiking().count()];
     let samples: Vec<u32> = (0..set.len() as u32).collect();
     let mut part = EventSet::new(0, 0);
     for chunk in samples.chunks(batch) {
@@ -64,20 +114,19 @@ pub(super) fn evaluate_until(
                 chunk.len()
             )));
         }
-        for ((logits, &label), sample) in output.logits.chunks(classes).zip(part.labels()).zip(chunk) {
+        for ((logits, &label), sample) in output.logits.chunks(classes).zip(part.labels()).zip(chunk.iter().copied()) {
             if let Some(bad) = logits.iter().find(|x| !x.is_finite()) {
                 return Err(Error::NotFinite(format!(
                     "test sample {sample}: a logit is {bad}; the weights are too large. Train with a lower learning rate"
                 )));
             }
-            result.correct += u64::from(first_largest(logits) == label as usize);
+            take(Classified { sample: sample as usize, label, class: first_largest(logits), logits })?;
         }
-        result.samples += chunk.len() as u64;
-        for (sum, n) in result.spikes.iter_mut().zip(&output.spikes) {
+        for (sum, n) in spikes.iter_mut().zip(&output.spikes) {
             *sum += n;
         }
     }
-    Ok(result)
+    Ok(spikes)
 }
 
 #[cfg(test)]

@@ -13,10 +13,12 @@
 pub mod calibrate;
 pub mod checkpoint;
 mod config;
+mod confusion;
 mod evaluate;
 #[cfg(feature = "runs")]
 mod folder;
 pub mod guard;
+mod initial;
 mod keeper;
 #[cfg(all(test, feature = "runs", feature = "gpu"))]
 mod lost_tests;
@@ -34,12 +36,14 @@ pub(crate) use config::read_text as read_config_text;
 #[cfg(feature = "runs")]
 pub use config::{Difference, network_differences};
 pub use config::{LearningRate, RunConfig};
-pub use evaluate::{TestResult, evaluate};
+pub use confusion::Confusion;
+pub use evaluate::{Classified, TestResult, classify, evaluate};
 #[cfg(feature = "lab")]
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
 pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
 pub use guard::Warning;
+pub use initial::initial_weights;
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};

@@ -4,6 +4,7 @@ use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
 use super::evaluate::{TestResult, evaluate_until};
 use super::guard::{self, Warning, WarningKind};
+use super::initial::initial_weights;
 use super::metrics::{EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
@@ -17,7 +18,6 @@ use crate::events::EventSet;
 use crate::optimiser::Adam;
 use crate::platform::{Instant, sleep};
 use crate::system::resident_memory;
-use crate::weights::Weights;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -166,7 +166,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn initial(&mut self, notes: &mut Vec<String>) -> Result<TrainingState> {
-        let weights = Weights::init(&self.config.network, self.config.seed);
+        let weights = initial_weights(self.config)?;
         weights.check(&self.config.network)?;
         let mut state = TrainingState::new(weights);
         if self.config.initial_spikes > 0.0 {

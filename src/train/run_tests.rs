@@ -4,6 +4,7 @@ use crate::train::testing::{FakeEngine, config, events};
 use crate::train::{
     BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, metrics, stored_config,
 };
+use crate::weights::Weights;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;

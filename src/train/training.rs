@@ -1,5 +1,6 @@
 //! [`Training`], the builder for training runs.
 
+use super::initial::initial_weights;
 use super::run::{check, run};
 #[cfg(feature = "runs")]
 use super::{DATA_FILE, folder::RunFolder};
@@ -14,7 +15,6 @@ use crate::engine::Engine;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuOptions;
-use crate::weights::Weights;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
@@ -159,7 +159,7 @@ impl<'a> Training<'a> {
 /// Opens the device of a configuration with its network.
 fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
-    let weights = Weights::init(&config.network, config.seed);
+    let weights = initial_weights(config)?;
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);

@@ -1,0 +1,193 @@
+//! Files for other programs: predictions as CSV or JSON, all values of one sample as safetensors, and weights from safetensors.
+
+use crate::engine::Inspection;
+use crate::error::{Error, Result, shown};
+use crate::events::EventSet;
+use crate::files::write_atomically;
+use crate::limits;
+use crate::network::Network;
+use crate::weights::{FileTensor, Matrix, Weights, file_tensors, from_file};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The prediction for a sample.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SamplePrediction {
+    /// Number of the sample in its set.
+    pub sample: usize,
+    /// Its label; `None` if it has none.
+    pub label: Option<u32>,
+    /// The predicted class.
+    pub class: usize,
+    /// Name of the predicted class; empty if classes have no names.
+    pub name: String,
+    /// [C].
+    pub logits: Vec<f32>,
+}
+
+/// Writes predictions to a `.csv` or `.json` file, atomically.
+///
+/// CSV: a header, then a line for each sample: `sample`, `label` (empty if it has none), `class`, `name`, `logit_0` to
+/// `logit_{C-1}`. JSON: an array of objects with the fields of [`SamplePrediction`].
+///
+/// # Errors
+/// [`Error::Config`] for another ending, [`Error::Io`].
+pub fn save_predictions(path: &Path, predictions: &[SamplePrediction]) -> Result<()> {
+    let failed = |e: &dyn std::fmt::Display| Error::format(path, format!("cannot be written: {e}"));
+    let bytes = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv") => to_csv(predictions).map_err(|e| failed(&e))?,
+        Some("json") => serde_json::to_vec(predictions).map_err(|e| failed(&e))?,
+        _ => return Err(Error::Config(format!("{}: must end in .csv or .json", shown(path)))),
+    };
+    write_atomically(path, &bytes)
+}
+
+fn to_csv(predictions: &[SamplePrediction]) -> std::result::Result<Vec<u8>, csv::Error> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let classes = predictions.first().map_or(0, |first| first.logits.len());
+    let head = ["sample", "label", "class", "name"].map(String::from).into_iter();
+    csv.write_record(head.chain((0..classes).map(|c| format!("logit_{c}"))))?;
+    for SamplePrediction { sample, label, class, name, logits } in predictions {
+        let label = label.map_or(String::new(), |label| label.to_string());
+        let first = [sample.to_string(), label, class.to_string(), name.clone()].into_iter();
+        csv.write_record(first.chain(logits.iter().map(f32::to_string)))?;
+    }
+    csv.into_inner().map_err(|e| e.into_error().into())
+}
+
+/// A tensor before it is written.
+struct Tensor {
+    name: String,
+    dtype: Dtype,
+    extents: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn floats(name: impl Into<String>, extents: &[usize], data: &[f32]) -> Self {
+        let bytes = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Tensor { name: name.into(), dtype: Dtype::F32, extents: extents.to_vec(), bytes }
+    }
+
+    fn integers(name: impl Into<String>, extents: &[usize], data: impl Iterator<Item = usize>) -> Self {
+        let bytes = data.flat_map(|n| (n as i32).to_le_bytes()).collect();
+        Tensor { name: name.into(), dtype: Dtype::I32, extents: extents.to_vec(), bytes }
+    }
+
+    fn pairs(name: impl Into<String>, pairs: &[(usize, usize)]) -> Self {
+        Tensor::integers(name, &[pairs.len(), 2], pairs.iter().flat_map(|&(t, i)| [t, i]))
+    }
+}
+
+/// Writes all values of one sample to a safetensors file, atomically. `sample` is the batch of one sample that `inspection` is of.
+///
+/// | tensor | type, shape | |
+/// |---|---|---|
+/// | `input` | i32 \[events, 2\] | time step and input neuron of each event |
+/// | `spikes.l` | i32 \[spikes, 2\] | time step and neuron of each spike of spiking layer l |
+/// | `v.l` | f32 \[T, N\] | membrane potentials |
+/// | `active.l` | i32 \[active, 2\] | time step and neuron of each active entry |
+/// | `surrogate.l` | f32 \[active\] | surrogate gradient g(V) of each active entry |
+/// | `error.l` | f32 \[active\] | ∇S g(V) of each active entry |
+/// | `readout_v` | f32 \[T, C\] | potentials of the readout; absent if it counts spikes |
+/// | `logits` | f32 \[C\] | |
+/// | `gradient.w.l`, `gradient.b.l` | f32, as `w.l` and `b.l` of a checkpoint | gradient of the loss of this sample |
+///
+/// The metadata have `label` (-1 without one), `inputs`, `time_steps` and `dt_ms`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save_inspection(path: &Path, network: &Network, sample: &EventSet, inspection: &Inspection) -> Result<()> {
+    let steps = network.time_steps;
+    let input: Vec<_> = sample.sample(0).iter().map(|event| (event.t(), event.i())).collect();
+    let mut tensors = vec![Tensor::pairs("input", &input)];
+    for (l, (layer, seen)) in network.spiking().zip(&inspection.spiking).enumerate() {
+        let spikes: Vec<_> = seen.spikes.iter().map(|(_, event)| (event.t(), event.i())).collect();
+        let active: Vec<_> = seen.active.iter().map(|entry| (entry.t as usize, entry.j as usize)).collect();
+        let of_active =
+            |value: fn(&crate::engine::ActiveEntry) -> f32| seen.active.iter().map(value).collect::<Vec<_>>();
+        tensors.push(Tensor::pairs(format!("spikes.{l}"), &spikes));
+        tensors.push(Tensor::floats(format!("v.{l}"), &[steps, layer.neurons], &seen.v));
+        tensors.push(Tensor::pairs(format!("active.{l}"), &active));
+        tensors.push(Tensor::floats(format!("surrogate.{l}"), &[active.len()], &of_active(|entry| entry.g)));
+        tensors.push(Tensor::floats(format!("error.{l}"), &[active.len()], &of_active(|entry| entry.e)));
+    }
+    if network.integrator().is_some() {
+        tensors.push(Tensor::floats("readout_v", &[steps, network.classes()], &inspection.readout_v));
+    }
+    tensors.push(Tensor::floats("logits", &[network.classes()], &inspection.logits));
+    for (l, part, FileTensor { extents, data }) in inspection.gradient.to_file(network) {
+        tensors.push(Tensor::floats(format!("gradient.{}.{l}", part.letter()), &extents, &data));
+    }
+    let label =
+        sample.labels().first().filter(|&&label| label != EventSet::UNLABELLED).map_or(-1, |&label| i64::from(label));
+    let metadata = HashMap::from([
+        ("label".to_string(), label.to_string()),
+        ("inputs".to_string(), network.inputs.to_string()),
+        ("time_steps".to_string(), steps.to_string()),
+        ("dt_ms".to_string(), network.dt_ms.to_string()),
+    ]);
+    let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
+    let views = tensors
+        .iter()
+        .map(|t| Ok((&t.name, TensorView::new(t.dtype, t.extents.clone(), &t.bytes)?)))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
+}
+
+/// Most bytes of a file of weights beyond the weights themselves and their moments: names, shapes, metadata.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Reads the weights of `network` from a safetensors file: `w.l` of each layer, [N_in, N_out] (a convolution: [filters, channels,
+/// kernel, kernel]), and `b.l`, [N_out], where the layer has biases. Other tensors, such as the moments in a checkpoint, are
+/// ignored.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] naming a tensor that is missing, is no f32, has another shape, or a value that is not finite.
+pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
+    let format = |what: String| Error::format(path, what);
+    let numbers: u64 = network.weight_shapes().iter().map(|&(rows, cols)| rows as u64 * cols as u64).sum();
+    let bytes = limits::read(path, MAX_HEADER_BYTES + 32 * numbers, "weights of this network")?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+        format(format!("not a complete safetensors file ({e}); weights are tensors w.0, w.1, ... in such a file"))
+    })?;
+    let data = from_file(network, |l, part, extents| {
+        let name = format!("{}.{l}", part.letter());
+        let expected = format!("F32 {extents:?} expected, as the network has");
+        let view = file.tensor(&name).map_err(|_| format!("has no tensor {name}; {expected}"))?;
+        if view.dtype() != Dtype::F32 || view.shape() != extents {
+            return Err(format!("tensor {name} is {:?} {:?}; {expected}", view.dtype(), view.shape()));
+        }
+        let (words, _) = view.data().as_chunks::<4>();
+        let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        match data.iter().position(|x| !x.is_finite()) {
+            Some(at) => Err(format!("tensor {name}: value {at} is {}, must be finite", data[at])),
+            None => Ok(data),
+        }
+    });
+    // A layer that the network does not have would be dropped silently.
+    let layers = file_tensors(network).map(|(l, part, _)| format!("{}.{l}", part.letter())).collect::<Vec<_>>();
+    let foreign = file.names().into_iter().find(|name| {
+        let own = name.strip_prefix("w.").or_else(|| name.strip_prefix("b."));
+        own.is_some_and(|l| l.parse::<usize>().is_ok()) && !layers.iter().any(|known| known == *name)
+    });
+    let data = data.map_err(format)?;
+    if let Some(name) = foreign {
+        return Err(format(format!(
+            "has a tensor {name}, but the network has {} weight layers, with biases in {}",
+            data.len(),
+            with_biases(network)
+        )));
+    }
+    let shapes = network.weight_shapes().into_iter().zip(data);
+    Ok(Weights { layers: shapes.map(|((rows, cols), data)| Matrix { rows, cols, data }).collect() })
+}
+
+fn with_biases(network: &Network) -> String {
+    let layers: Vec<String> =
+        network.biases().into_iter().enumerate().filter(|(_, bias)| *bias).map(|(l, _)| l.to_string()).collect();
+    if layers.is_empty() { "none".into() } else { format!("layers {}", layers.join(", ")) }
+}
