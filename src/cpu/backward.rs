@@ -8,7 +8,7 @@ use super::loss::ActivityLoss;
 use super::neurons::Neurons;
 use super::products;
 use super::readout::IntegratorConstants;
-use super::spike_gradient::{RegulariserGradient, begin, finish, spike_gradient, stretches};
+use super::spike_gradient::{RegulariserGradient, finish_errors, spike_gradient, start_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, Columns, padded};
 use crate::engine::LayerMethod;
@@ -60,8 +60,8 @@ impl Group {
     fn enter_counted(&mut self, plan: &Plan, l: usize) {
         let active = &mut self.layers[l].active;
         for (k, gradient) in self.gradient.chunks(plan.network.classes()).enumerate() {
-            begin(k, active, &RegulariserGradient { shared: 0.0, own: gradient });
-            finish(k, active);
+            start_gradient(k, active, &RegulariserGradient { shared: 0.0, own: gradient });
+            finish_errors(k, active);
         }
     }
 
@@ -80,22 +80,22 @@ impl Group {
         let activity = ActivityLoss::new(plan.network, l, plan.batch.len());
         let mut active = std::mem::take(&mut self.layers[l].active);
         (0..self.samples.len()).for_each(|k| self.regularise(plan, l, k, &activity, &mut active, scratch));
-        for stretch in stretches(weights) {
+        for range in tile_ranges(weights) {
             for k in 0..self.samples.len() {
-                let mut delta = self.deltas(plan, l + 1, k, stretch.clone());
-                let stretch = stretch.clone();
+                let mut delta = self.deltas(plan, l + 1, k, range.clone());
+                let range = range.clone();
                 let ThreadScratch { rows, dense, .. } = scratch;
                 match method {
                     LayerMethod::Sparse => {
-                        spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, rows);
+                        spike_gradient(k, steps, weights, range, &mut delta, &mut active, rows);
                     }
                     LayerMethod::Dense => {
-                        products::spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, dense);
+                        products::spike_gradient(k, steps, weights, range, &mut delta, &mut active, dense);
                     }
                 }
             }
         }
-        (0..self.samples.len()).for_each(|k| finish(k, &mut active));
+        (0..self.samples.len()).for_each(|k| finish_errors(k, &mut active));
         self.layers[l].active = active;
     }
 
@@ -114,7 +114,7 @@ impl Group {
         scratch.lower.clear();
         scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
         let shared = activity.upper_gradient(spikes.len() as u32);
-        begin(k, active, &RegulariserGradient { shared, own: &scratch.lower });
+        start_gradient(k, active, &RegulariserGradient { shared, own: &scratch.lower });
     }
 
     /// Adds ∇S from weight layer `above`, whose errors are done, to the requested entries of sample `k`.
@@ -132,12 +132,12 @@ impl Group {
         if let Some(conv) = conv {
             return requests.add_from_conv(conv, &convs[above][k], weights, neurons.adjoint(), steps, rows);
         }
-        for stretch in stretches(weights) {
-            let mut delta = self.deltas(plan, above, k, stretch.clone());
+        for range in tile_ranges(weights) {
+            let mut delta = self.deltas(plan, above, k, range.clone());
             let list = std::slice::from_mut(&mut requests.list);
             match method {
-                LayerMethod::Sparse => spike_gradient(0, steps, weights, stretch, &mut delta, list, rows),
-                LayerMethod::Dense => products::spike_gradient(0, steps, weights, stretch, &mut delta, list, dense),
+                LayerMethod::Sparse => spike_gradient(0, steps, weights, range, &mut delta, list, rows),
+                LayerMethod::Dense => products::spike_gradient(0, steps, weights, range, &mut delta, list, dense),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Group {
                 }
                 None => {
                     requests.scatter(&mut active);
-                    finish(k, &mut active);
+                    finish_errors(k, &mut active);
                 }
             }
             scratch.requests = requests;

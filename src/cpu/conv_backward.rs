@@ -3,7 +3,7 @@
 
 use super::conv::{Conv, ConvSample, Patches};
 use super::delta::{Adjoint, BlockRows, DeltaRows};
-use super::spike_gradient::{spike_gradient, stretches};
+use super::spike_gradient::{spike_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, TiledMatrix, with_width};
 use super::weight_gradient::weight_gradient;
@@ -76,11 +76,11 @@ impl GradientRequests {
                 continue;
             }
             self.of_place.one_sample(seen.len()).copy_from_slice(seen);
-            for stretch in stretches(weights) {
+            for range in tile_ranges(weights) {
                 let mut delta: Vec<DeltaRows> =
-                    (stretch.clone()).map(|tile| delta_of(above, place, tile, weights, adjoint, time_steps)).collect();
+                    (range.clone()).map(|tile| delta_of(above, place, tile, weights, adjoint, time_steps)).collect();
                 let list = std::slice::from_mut(&mut self.of_place);
-                spike_gradient(0, time_steps, weights, stretch, &mut delta, list, rows);
+                spike_gradient(0, time_steps, weights, range, &mut delta, list, rows);
             }
             let sum = self.list.all_mut().1;
             for (&source, e) in self.patches.sources(place).iter().zip(self.of_place.sample(0).e) {

@@ -18,7 +18,7 @@ pub struct Advanced {
     pub active: u16,
 }
 
-/// A spike subtracts `reset` from the potential after the decay, or with `TO_VALUE` sets the potential to `reset` before it.
+/// Decay and reset of a time step: a spike subtracts `reset` after the decay, or with `TO_VALUE` sets V to `reset` before it.
 #[derive(Debug, Clone, Copy)]
 pub struct Decay<'a> {
     /// The constants of the cell.

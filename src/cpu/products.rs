@@ -107,13 +107,13 @@ pub fn drive<'a>(
     out
 }
 
-/// Adds to ∇S of sample `b` the products of the column tiles `stretch` of the weights [N, N_above] with `delta`, which is δ
+/// Adds to ∇S of sample `b` the products of the column tiles `range` of the weights [N, N_above] with `delta`, which is δ
 /// of the layer above for each of these tiles.
 pub fn spike_gradient(
     b: usize,
     time_steps: usize,
     weights: &TiledMatrix,
-    stretch: Range<usize>,
+    range: Range<usize>,
     delta: &mut [DeltaRows],
     active: &mut [ActiveTile],
     dense: &mut DenseRows,
@@ -123,7 +123,7 @@ pub fn spike_gradient(
         let rows = ROWS.min(time_steps - begin);
         let gradient = at_least(&mut dense.gradient, rows * n);
         let mut any = false;
-        for (tile, delta) in stretch.clone().zip(delta.iter_mut()) {
+        for (tile, delta) in range.clone().zip(delta.iter_mut()) {
             let width = weights.columns[tile].width;
             if let Some(block) = dense.delta.fill(delta, begin, rows, width) {
                 let transposed = Strided::transposed(&weights.tiles[tile], width);

@@ -21,7 +21,7 @@ pub struct RegulariserGradient<'a> {
 }
 
 /// Divides the tiles of `weights` into ranges that fit the cache.
-pub fn stretches(weights: &TiledMatrix) -> impl Iterator<Item = Range<usize>> {
+pub fn tile_ranges(weights: &TiledMatrix) -> impl Iterator<Item = Range<usize>> {
     let width = weights.columns.first().map_or(1, |columns| columns.width);
     let tiles = (CACHED / (4 * weights.rows * width).max(1)).max(1);
     let all = weights.tiles.len();
@@ -29,7 +29,7 @@ pub fn stretches(weights: &TiledMatrix) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Sets ∇S of sample `b` to the gradient of the regularisers.
-pub fn begin(b: usize, active: &mut [ActiveTile], regulariser: &RegulariserGradient) {
+pub fn start_gradient(b: usize, active: &mut [ActiveTile], regulariser: &RegulariserGradient) {
     for tile in active {
         let (events, _, e) = tile.sample_mut(b);
         for (event, e) in events.iter().zip(e) {
@@ -39,7 +39,7 @@ pub fn begin(b: usize, active: &mut [ActiveTile], regulariser: &RegulariserGradi
 }
 
 /// Turns ∇S of sample `b` into e = ∇S g.
-pub fn finish(b: usize, active: &mut [ActiveTile]) {
+pub fn finish_errors(b: usize, active: &mut [ActiveTile]) {
     for tile in active {
         let (_, g, e) = tile.sample_mut(b);
         for (e, g) in e.iter_mut().zip(g) {
@@ -48,19 +48,19 @@ pub fn finish(b: usize, active: &mut [ActiveTile]) {
     }
 }
 
-/// Adds to ∇S of sample `b` the products of the column tiles `stretch` of the weights [N, N_above] with `delta`, which is δ
+/// Adds to ∇S of sample `b` the products of the column tiles `range` of the weights [N, N_above] with `delta`, which is δ
 /// of the layer above for each of these tiles. `rows` is scratch.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn spike_gradient(
     b: usize,
     time_steps: usize,
     weights: &TiledMatrix,
-    stretch: Range<usize>,
+    range: Range<usize>,
     delta: &mut [DeltaRows],
     active: &mut [ActiveTile],
     rows: &mut BlockRows,
 ) {
-    let (columns, tiles) = (&weights.columns[stretch.clone()], &weights.tiles[stretch]);
+    let (columns, tiles) = (&weights.columns[range.clone()], &weights.tiles[range]);
     let width: usize = columns.iter().map(|columns| columns.width).sum();
     let (rows, mut scratch) = rows.block(width);
     // The number of entries of each tile that are still to be computed; they are taken from the back.
