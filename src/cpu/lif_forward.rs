@@ -161,8 +161,7 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
     active: &mut ActiveTile,
     mut record: Option<PotentialRecord>,
 ) -> Range<usize> {
-    let c = tile.constants;
-    let synapse = c.synapse.unwrap_or(0.0);
+    let (c, synapse) = (tile.constants, tile.constants.synapse.unwrap_or(0.0));
     let mut arrivals = Arrivals::<W>::new(drive, tile);
     let valid = valid_bits(&tile.columns);
     // These stay in registers as long as only loops with constant bounds index them; `seen` is the copy for other indices.
@@ -173,9 +172,7 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
     while t < time_steps {
         if t > 0 {
             if CURRENT {
-                for j in 0..W {
-                    current[j] *= synapse;
-                }
+                current.iter_mut().for_each(|current| *current *= synapse);
                 arrivals.add(t, &mut current);
                 for j in 0..W {
                     v[j] += current[j];
@@ -202,11 +199,16 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
         }
         let nothing = QUIET && spiking[0] | spiking[1] | near[0] | near[1] == 0;
         if !nothing {
+            active.make_room(W);
             for k in 0..W.div_ceil(64) {
                 spiking[k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
-                near[k] &= valid[k];
+                bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
+                active.push_all(near[k] & valid[k], t, tile.columns.begin, 64 * k, &seen.0, c.v_th);
             }
-            store_step::<W, TO_VALUE>(t, tile, &seen.0, spiking, near, bits, active);
+            if TO_VALUE && spiking[0] | spiking[1] != 0 {
+                active.push_own(t, tile.columns.begin, &spiking[..W.div_ceil(64)]);
+                active.check_finite(&seen.0);
+            }
         }
         t += 1;
         end = t;
@@ -239,30 +241,6 @@ fn decay_at<const TO_VALUE: bool>(t: usize, constants: &CellConstants) -> Decay<
         _ => constants.kick,
     };
     Decay { constants, reset }
-}
-
-/// Stores spikes and active entries of time `t`, given the potentials then and the bits of neurons that spike or are near
-/// the threshold.
-#[inline(always)]
-fn store_step<const W: usize, const TO_VALUE: bool>(
-    t: usize,
-    tile: &SpikingTile,
-    v: &[f32; W],
-    spiking: [u64; 2],
-    near: [u64; 2],
-    bits: &mut SpikeBits,
-    active: &mut ActiveTile,
-) {
-    let first = tile.columns.begin;
-    active.make_room(W);
-    for k in 0..W.div_ceil(64) {
-        bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
-        active.push_all(near[k], t, first, 64 * k, v, tile.constants.v_th);
-    }
-    if TO_VALUE && spiking[0] | spiking[1] != 0 {
-        active.push_own(t, first, &spiking[..W.div_ceil(64)]);
-        active.check_finite(v);
-    }
 }
 
 /// Bits of the neurons of a tile without its padding. Padding neurons have weights 0, but V_rest may exceed the threshold.
