@@ -2,16 +2,16 @@
 
 use crate::optimiser::AdamConstants;
 
-/// Updates weights and moments with the gradient; all four of the same length. Returns whether all are finite then.
+/// Updates weights and moments with the gradient; all four have the same length. Returns whether all results are finite.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn adam(gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32], c: &AdamConstants) -> bool {
-    // The bits of numbers without sign are ordered as they are, infinity and then NaN above all.
+    // The bits of non-negative floats are ordered like the floats; infinity and then NaN are the largest.
     let mut largest = 0u32;
     for (((&g, w), m), v) in gradient.iter().zip(weights).zip(first).zip(second) {
         *m = c.beta1 * *m + (1.0 - c.beta1) * g;
         *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
         *w -= c.step_size * *m / (v.sqrt() * c.inv_sqrt_correction + c.epsilon) + c.decay * *w;
-        // The square of a gradient that is not finite is not, either.
+        // A gradient that is not finite makes v not finite.
         largest = largest.max(w.abs().to_bits()).max(v.abs().to_bits());
     }
     largest < f32::INFINITY.to_bits()
@@ -23,7 +23,7 @@ mod tests {
     use crate::optimiser::Adam;
 
     #[test]
-    fn what_is_not_finite_is_seen() {
+    fn non_finite_gradients_are_reported() {
         let constants = Adam::with_lr(1e-3).constants(1);
         for g in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN, 1e30] {
             let (mut w, mut m, mut v, mut gradient) = ([1.0; 37], [0.0; 37], [0.0; 37], [0.5; 37]);
@@ -33,9 +33,9 @@ mod tests {
         }
     }
 
-    /// As the paper of AdamW writes it, in float64: the decay passes through no moment and no root.
+    /// Compares with AdamW as published, in float64: the decay does not enter the moments.
     #[test]
-    fn weights_decay_beside_the_moments() {
+    fn weight_decay_is_decoupled_from_the_moments() {
         let plain = Adam { beta1: 0.8, beta2: 0.9, ..Adam::with_lr(0.01) };
         let decaying = Adam { weight_decay: 3.0, ..plain };
         let gradients = [[0.5f32, 0.0, -2e-3], [0.1, 0.0, 4.0]];

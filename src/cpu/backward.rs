@@ -1,14 +1,14 @@
-//! The backward pass of a group of samples: from the gradient of the logits to the errors of every layer.
+//! The backward pass of a group of samples: the errors of every layer from the gradient of the logits.
 
-use super::conv_backward::Wanted;
+use super::conv_backward::GradientRequests;
 use super::delta::DeltaRows;
 use super::forward::count;
-use super::group::{Group, Layer, Plan, Scratch};
+use super::group::{Group, Plan, ThreadScratch, WeightLayer};
 use super::loss::ActivityLoss;
 use super::neurons::Neurons;
 use super::products;
 use super::readout::IntegratorConstants;
-use super::spike_gradient::{Regularised, begin, finish, spike_gradient, stretches};
+use super::spike_gradient::{RegulariserGradient, finish_errors, spike_gradient, start_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, Columns, padded};
 use crate::engine::LayerMethod;
@@ -17,8 +17,8 @@ use crate::network::Logits;
 use std::ops::Range;
 
 impl Group {
-    /// Turns the gradient of the logits into the errors of all layers, and finishes the weight gradient of convolutions.
-    pub fn backward(&mut self, plan: &Plan, scratch: &mut Scratch) {
+    /// Computes the errors of all layers from the gradient of the logits, and the weight gradient of convolutions.
+    pub fn backward(&mut self, plan: &Plan, scratch: &mut ThreadScratch) {
         if let Some((l, layer)) = plan.layers.iter().enumerate().next_back() {
             match layer.neurons {
                 Neurons::Integrating(constants) => self.enter_integrators(plan, layer, constants),
@@ -34,8 +34,8 @@ impl Group {
         }
     }
 
-    /// The gradient of a sample's logits enters the integrators where their potentials became logits.
-    fn enter_integrators(&mut self, plan: &Plan, layer: &Layer, constants: &IntegratorConstants) {
+    /// Errors of a readout of integrators: the gradient of a logit enters at the time steps whose potential it depends on.
+    fn enter_integrators(&mut self, plan: &Plan, layer: &WeightLayer, constants: &IntegratorConstants) {
         let classes = plan.network.classes();
         let last = plan.batch.time_steps() - 1;
         let IntegratorConstants { gain, logits, share, .. } = *constants;
@@ -52,54 +52,54 @@ impl Group {
                 }
                 Logits::Last => enter_once(&mut self.errors, columns, gradient, gain, |_| last),
             }
-            self.errors.iter_mut().for_each(ActiveTile::close);
+            self.errors.iter_mut().for_each(ActiveTile::end_errors);
         }
     }
 
-    /// The gradient of a sample's logits is ∇S of layer `l`, whose spikes are counted, at every time.
+    /// Errors of a readout `l` that counts spikes: the gradient of a logit is ∇S at every time step.
     fn enter_counted(&mut self, plan: &Plan, l: usize) {
         let active = &mut self.layers[l].active;
         for (k, gradient) in self.gradient.chunks(plan.network.classes()).enumerate() {
-            begin(k, active, &Regularised { shared: 0.0, own: gradient });
-            finish(k, active);
+            start_gradient(k, active, &RegulariserGradient { shared: 0.0, own: gradient });
+            finish_errors(k, active);
         }
     }
 
-    /// δ of sample `k` in each of these tiles of weight layer `l`.
+    /// δ of weight layer `l` in sample `k`, for each of these column tiles.
     fn deltas(&self, plan: &Plan, l: usize, k: usize, tiles: Range<usize>) -> Vec<DeltaRows<'_>> {
-        let Layer { weights, neurons, .. } = plan.layers[l];
+        let WeightLayer { weights, neurons, .. } = plan.layers[l];
         let steps = plan.batch.time_steps();
         let delta = |tile: usize| self.delta(l, k, tile, weights.columns[tile].begin, neurons.adjoint(), steps);
         tiles.map(delta).collect()
     }
 
-    /// Spike gradient of hidden layer `l`, all samples, through the weights of the layer above, whose errors are done.
-    fn spike_gradient(&mut self, plan: &Plan, l: usize, scratch: &mut Scratch) {
+    /// Errors of hidden layer `l` in all samples, from those of the layer above; both layers are fully connected.
+    fn spike_gradient(&mut self, plan: &Plan, l: usize, scratch: &mut ThreadScratch) {
         let steps = plan.batch.time_steps();
-        let Layer { weights, method, .. } = plan.layers[l + 1];
+        let WeightLayer { weights, method, .. } = plan.layers[l + 1];
         let activity = ActivityLoss::new(plan.network, l, plan.batch.len());
         let mut active = std::mem::take(&mut self.layers[l].active);
         (0..self.samples.len()).for_each(|k| self.regularise(plan, l, k, &activity, &mut active, scratch));
-        for stretch in stretches(weights) {
+        for range in tile_ranges(weights) {
             for k in 0..self.samples.len() {
-                let mut delta = self.deltas(plan, l + 1, k, stretch.clone());
-                let stretch = stretch.clone();
-                let Scratch { rows, dense, .. } = scratch;
+                let mut delta = self.deltas(plan, l + 1, k, range.clone());
+                let range = range.clone();
+                let ThreadScratch { rows, dense, .. } = scratch;
                 match method {
                     LayerMethod::Sparse => {
-                        spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, rows);
+                        spike_gradient(k, steps, weights, range, &mut delta, &mut active, rows);
                     }
                     LayerMethod::Dense => {
-                        products::spike_gradient(k, steps, weights, stretch, &mut delta, &mut active, dense);
+                        products::spike_gradient(k, steps, weights, range, &mut delta, &mut active, dense);
                     }
                 }
             }
         }
-        (0..self.samples.len()).for_each(|k| finish(k, &mut active));
+        (0..self.samples.len()).for_each(|k| finish_errors(k, &mut active));
         self.layers[l].active = active;
     }
 
-    /// Sets ∇S of sample `k` of fully connected layer `l` to what the regularisers ask for.
+    /// Sets ∇S of sample `k` in layer `l`, which is fully connected, to the gradient of the regularisers.
     fn regularise(
         &self,
         plan: &Plan,
@@ -107,37 +107,44 @@ impl Group {
         k: usize,
         activity: &ActivityLoss,
         active: &mut [ActiveTile],
-        scratch: &mut Scratch,
+        scratch: &mut ThreadScratch,
     ) {
         let spikes = self.layers[l].spikes.sample(k);
         count(spikes, plan.network.hidden[l].neurons, &mut scratch.counts);
         scratch.lower.clear();
         scratch.lower.extend(scratch.counts.iter().map(|&zeta| activity.lower_gradient(zeta)));
         let shared = activity.upper_gradient(spikes.len() as u32);
-        begin(k, active, &Regularised { shared, own: &scratch.lower });
+        start_gradient(k, active, &RegulariserGradient { shared, own: &scratch.lower });
     }
 
-    /// Adds to the wanted entries of sample `k` what comes through weight layer `above`, whose errors are done.
-    fn through(&self, plan: &Plan, above: usize, k: usize, wanted: &mut Wanted, scratch: &mut Scratch) {
+    /// Adds ∇S from weight layer `above`, whose errors are done, to the requested entries of sample `k`.
+    fn add_from_above(
+        &self,
+        plan: &Plan,
+        above: usize,
+        k: usize,
+        requests: &mut GradientRequests,
+        scratch: &mut ThreadScratch,
+    ) {
         let steps = plan.batch.time_steps();
-        let Layer { weights, method, conv, neurons, .. } = plan.layers[above];
-        let Scratch { rows, dense, convs, .. } = scratch;
+        let WeightLayer { weights, method, conv, neurons, .. } = plan.layers[above];
+        let ThreadScratch { rows, dense, convs, .. } = scratch;
         if let Some(conv) = conv {
-            return wanted.through_conv(conv, &convs[above][k], weights, neurons.adjoint(), steps, rows);
+            return requests.add_from_conv(conv, &convs[above][k], weights, neurons.adjoint(), steps, rows);
         }
-        for stretch in stretches(weights) {
-            let mut delta = self.deltas(plan, above, k, stretch.clone());
-            let list = std::slice::from_mut(&mut wanted.list);
+        for range in tile_ranges(weights) {
+            let mut delta = self.deltas(plan, above, k, range.clone());
+            let list = std::slice::from_mut(&mut requests.list);
             match method {
-                LayerMethod::Sparse => spike_gradient(0, steps, weights, stretch, &mut delta, list, rows),
-                LayerMethod::Dense => products::spike_gradient(0, steps, weights, stretch, &mut delta, list, dense),
+                LayerMethod::Sparse => spike_gradient(0, steps, weights, range, &mut delta, list, rows),
+                LayerMethod::Dense => products::spike_gradient(0, steps, weights, range, &mut delta, list, dense),
             }
         }
     }
 
-    /// [`spike_gradient`](Self::spike_gradient) where this layer or the one above is a convolution: the entries at which
-    /// ∇S is asked for are first sorted by time. Of a convolution its weight gradient, too.
-    fn spike_gradient_conv(&mut self, plan: &Plan, l: usize, scratch: &mut Scratch) {
+    /// Errors of hidden layer `l` in all samples if this layer or the one above is a convolution, and ∇W if this one is. The
+    /// entries that need ∇S are first sorted by time.
+    fn spike_gradient_conv(&mut self, plan: &Plan, l: usize, scratch: &mut ThreadScratch) {
         let steps = plan.batch.time_steps();
         let here = plan.layers[l];
         let activity = ActivityLoss::new(plan.network, l, plan.batch.len());
@@ -150,33 +157,27 @@ impl Group {
             sum.fill(0.0);
         }
         for k in 0..self.samples.len() {
-            let mut wanted = std::mem::take(&mut scratch.wanted);
+            let mut requests = std::mem::take(&mut scratch.requests);
             match samples.get(k) {
-                Some(sample) => wanted.collect(steps, sample.winners.iter().map(|list| list.iter().copied())),
+                Some(sample) => requests.collect(steps, sample.winners.iter().map(|list| list.iter().copied())),
                 None => {
                     self.regularise(plan, l, k, &activity, &mut active, scratch);
-                    let entries = |tile: &'_ ActiveTile| {
-                        let begin = tile.begin_of(k);
-                        let numbered = |(n, event): (usize, &Event)| (*event, begin + n as u32);
-                        tile.sample(k).events.iter().enumerate().map(numbered).collect::<Vec<_>>()
-                    };
-                    let entries: Vec<Vec<(Event, u32)>> = active.iter().map(entries).collect();
-                    wanted.collect(steps, entries.iter().map(|list| list.iter().copied()));
+                    requests.collect(steps, active.iter().map(|tile| tile.numbered(k)));
                 }
             }
-            self.through(plan, l + 1, k, &mut wanted, scratch);
+            self.add_from_above(plan, l + 1, k, &mut requests, scratch);
             match samples.get_mut(k) {
                 Some(sample) => {
-                    sample.finish(&wanted, activity.upper_gradient(sample.count));
+                    sample.finish(&requests, activity.upper_gradient(sample.sums.count));
                     let adjoint = here.neurons.adjoint();
                     sample.weight_gradient(here.weights, adjoint, steps, &mut scratch.rows, &mut gradient);
                 }
                 None => {
-                    wanted.give_back(&mut active);
-                    finish(k, &mut active);
+                    requests.scatter(&mut active);
+                    finish_errors(k, &mut active);
                 }
             }
-            scratch.wanted = wanted;
+            scratch.requests = requests;
         }
         if here.conv.is_some() {
             scratch.convs[l] = samples;
@@ -186,14 +187,14 @@ impl Group {
     }
 }
 
-/// A sample's errors at every time, padded to whole lanes.
+/// Appends a sample's errors, the same at every time step, padded to whole lanes.
 fn enter_always(constant: &mut Vec<f32>, gradient: &[f32], factor: f32) {
     let begin = constant.len();
     constant.extend(gradient.iter().map(|g| factor * g));
     constant.resize(begin + padded(gradient.len()), 0.0);
 }
 
-/// A sample's errors, each at its class's own time.
+/// Appends a sample's errors, one per class, at time step `time(class)`.
 fn enter_once(
     errors: &mut [ActiveTile],
     columns: &[Columns],

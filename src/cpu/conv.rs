@@ -1,13 +1,13 @@
-//! Convolutions: each place of the kernel is a sample of its own, with the patch that it sees as input.
+//! Convolutions. A *place* is a position of the kernel. It is treated as a sample of its own, whose input is its patch.
 //!
-//! Input events are sorted to the places that see them ([`Patches`]); from there on a place is what a sample is in a
-//! fully connected layer of `channels · kernel²` inputs and `filters` neurons, and the same passes run over it:
-//! `lif_forward`, `spike_gradient`, `weight_gradient`. A place without events is passed over.
+//! Input events are sorted by the places that see them ([`Patches`]). A place is then like a sample in a fully connected
+//! layer with `channels · kernel²` inputs and `filters` neurons, and the same functions run over it: `lif_forward`,
+//! `spike_gradient`, `weight_gradient`. Places without events are skipped.
 //!
-//! Places are numbered pooling window by pooling window, so that a window is complete when its places are done: its
-//! spikes are joined as bits, and each active entry learns whether the pooled gradient will come to it (`winners`).
+//! Places are numbered pooling window by pooling window. When the places of a window are done, its spike bits are pooled,
+//! and the active entries that will receive the gradient of the pooled neuron are listed in `winners`.
 
-use super::lif_forward::{Input, SpikeBits, Tile, is_quiet, lif_forward, words_of};
+use super::lif_forward::{DriveSource, PotentialRecord, SpikeBits, SpikingTile, is_quiet, lif_forward, words_of};
 use super::loss::ActivityLoss;
 use super::state::{ActiveTile, SpikeList};
 use super::tiles::{LANES, TiledMatrix};
@@ -15,23 +15,24 @@ use crate::events::Event;
 use crate::network::{CellConstants, Convolution};
 use std::ops::Range;
 
-/// Who sees what in a convolution.
+/// Which places of a convolution see which neurons of the layer below.
 #[derive(Debug, Clone)]
 pub struct Conv {
     /// The convolution.
     pub shape: Convolution,
-    /// The pixel (row, column flattened) at each place: window by window, row by row within, then pixels outside.
+    /// The pixel (row · columns + column) of each place: window by window, row-major within a window, then the pixels outside
+    /// all windows.
     pub pixels: Vec<u32>,
-    /// Pooling windows.
+    /// Number of pooling windows.
     pub windows: usize,
-    /// Where the list of each position of a map below begins in `seen`.
+    /// Where the list of each position of an input map begins in `seen`.
     starts: Vec<u32>,
-    /// Places that see a position, and as which entry of their kernel.
+    /// The places that see each position, and the kernel entry with which they see it.
     seen: Vec<(u32, u32)>,
 }
 
 impl Conv {
-    /// Works it out.
+    /// Lists the places of a convolution.
     pub fn new(shape: &Convolution) -> Self {
         let (columns, (pooled_rows, pooled_columns)) = (shape.columns(), shape.pooled());
         let (pool, windows) = (shape.pool, pooled_rows * pooled_columns);
@@ -47,7 +48,7 @@ impl Conv {
         pixels.iter().enumerate().for_each(|(place, &pixel)| places[pixel as usize] = place as u32);
 
         let mut conv = Conv { shape: *shape, pixels, windows, starts: vec![0], seen: Vec::new() };
-        // (place of the kernel, entry of the kernel) along one axis.
+        // Along one axis: the places of the kernel that cover `at`, and the kernel entry that lies on it.
         let seen_by = |at: usize, places: usize| {
             let entry = move |place: usize| (at + shape.padding).checked_sub(place * shape.stride);
             (0..places).filter_map(move |place| Some((place, entry(place).filter(|&k| k < shape.kernel)?)))
@@ -63,7 +64,7 @@ impl Conv {
         conv
     }
 
-    /// The places that see neuron `i` of the layer below, and which input of theirs it is.
+    /// The places that see neuron `i` of the layer below, and its index in their patches.
     #[inline(always)]
     fn seen(&self, i: usize) -> impl Iterator<Item = (usize, usize)> {
         let map = self.starts.len() - 1;
@@ -79,21 +80,22 @@ impl Conv {
     }
 }
 
-/// Events sorted to the places that see them.
+/// Events sorted by the places that see them.
 #[derive(Debug, Default, Clone)]
 pub struct Patches {
     starts: Vec<u32>,
     events: Vec<Event>,
+    /// The index of each among the events that were sorted.
     sources: Vec<u32>,
 }
 
 impl Patches {
-    /// Sorts `events`; each place's keep their order.
+    /// Sorts `events`; those of a place keep their order.
     pub fn sort(&mut self, conv: &Conv, events: &[Event]) {
         let places = conv.pixels.len();
         self.starts.clear();
         self.starts.resize(places + 2, 0);
-        // Counted two further on, so that filling in leaves each place's begin where it belongs.
+        // Counts are stored two places further on: filling in advances `starts[place + 1]` to where the next place begins.
         for event in events {
             conv.seen(event.i()).for_each(|(place, _)| self.starts[place + 2] += 1);
         }
@@ -117,12 +119,12 @@ impl Patches {
         self.starts[place] as usize..self.starts[place + 1] as usize
     }
 
-    /// What `place` sees: times and inputs of the kernel.
+    /// The events that `place` sees: time and index in the patch.
     pub fn of(&self, place: usize) -> &[Event] {
         &self.events[self.range(place)]
     }
 
-    /// Which of the sorted events these are.
+    /// The index of each event of `place` among the events that were sorted.
     pub fn sources(&self, place: usize) -> &[u32] {
         &self.sources[self.range(place)]
     }
@@ -133,22 +135,29 @@ impl Patches {
     }
 }
 
-/// What a convolution leaves behind for one sample.
+/// Spikes of a convolution in one sample, before pooling.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SpikeSums {
+    /// Number of spikes.
+    pub count: u32,
+    /// Sum of [`ActivityLoss::low`] over the neurons.
+    pub low: f64,
+}
+
+/// Results of a convolution for one sample.
 #[derive(Debug, Default, Clone)]
 pub struct ConvSample {
-    /// The input, sorted to the places.
+    /// The input, sorted by place.
     pub patches: Patches,
-    /// Active entries, a list for each column tile; its samples are the places, its neurons the filters.
+    /// Active entries, a list per column tile, with places as samples and filters as neurons.
     pub active: Vec<ActiveTile>,
-    /// The entries to which the gradient of a pooled neuron comes, for each column tile: time and pooled neuron, and
-    /// which entry it is.
+    /// The active entries that receive the gradient of a pooled neuron, a list per column tile: time and pooled neuron, and
+    /// the index of the entry in the tile's list.
     pub winners: Vec<Vec<(Event, u32)>>,
-    /// All spikes as (t, neuron), sorted; kept for inspection alone.
+    /// All spikes as (t, neuron), sorted; only filled for an inspection.
     pub spikes: Vec<Event>,
-    /// How many spikes.
-    pub count: u32,
-    /// Sum of the lower regulariser over the neurons, without its factor.
-    pub low: f64,
+    /// Sums for loss and report.
+    pub sums: SpikeSums,
 }
 
 impl ConvSample {
@@ -161,16 +170,16 @@ impl ConvSample {
     }
 }
 
-/// Memory of a thread for the forward pass of convolutions.
+/// A thread's memory for the forward pass of convolutions.
 #[derive(Debug, Default)]
 pub struct ConvScratch {
-    /// Spikes of each place of a window, later which of them have the gradient.
+    /// Spikes of each place of a window; after pooling, which of its entries receive the gradient.
     bits: Vec<SpikeBits>,
     /// Spike counts of one place.
     counts: Vec<u32>,
-    /// The lower regulariser's gradient at one place.
+    /// Gradient of the lower regulariser at one place.
     own: Vec<f32>,
-    /// Pooled spikes, [T, pooled neurons].
+    /// Bits of pooled spikes, [T, pooled neurons / 64]; all 0 between two samples.
     pooled: Vec<u64>,
     /// V of one place, [T, filters].
     v: Vec<f32>,
@@ -184,22 +193,22 @@ impl ConvScratch {
     }
 }
 
-/// A convolution with what it takes to run it.
+/// A convolution with its weights and constants.
 pub struct ConvLayer<'a> {
-    /// Who sees what.
+    /// Its places.
     pub conv: &'a Conv,
     /// [patch, filters].
     pub weights: &'a TiledMatrix,
-    /// Of its neurons.
+    /// Constants of its neurons.
     pub constants: &'a CellConstants,
-    /// Its regularisers; `None` where no gradient is wanted.
+    /// Its regularisers; `None` if no backward pass follows.
     pub activity: Option<ActivityLoss>,
     /// T.
     pub time_steps: usize,
 }
 
 impl ConvLayer<'_> {
-    /// LIF forward and pooling of one sample. `pooled` takes the pooled spikes, `record`, if given, V as [T, N].
+    /// Runs one sample forward and pools its spikes into `pooled`. `record`, if given, receives V as [T, N].
     pub fn forward(
         &self,
         input: &[Event],
@@ -217,11 +226,10 @@ impl ConvLayer<'_> {
         sample.winners.resize_with(weights.tiles.len(), Vec::new);
         sample.winners.iter_mut().for_each(Vec::clear);
         sample.spikes.clear();
-        (sample.count, sample.low) = (0, 0.0);
+        sample.sums = SpikeSums::default();
         scratch.bits.resize_with(per_window, SpikeBits::default);
         scratch.bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
         let words = conv.shape.outputs().div_ceil(64);
-        // Left all 0 by the sweep below.
         scratch.pooled.resize(steps * words, 0);
 
         let places = conv.pixels.len();
@@ -243,10 +251,10 @@ impl ConvLayer<'_> {
                         active.end_sample(constants);
                         continue;
                     }
-                    let tile = Tile { columns, first_word, weights: tile, bias: false, constants };
+                    let tile = SpikingTile { columns, first_word, weights: tile, bias: false, constants };
                     first_word += words_of(columns.width);
-                    let v = record.is_some().then_some((&mut scratch.v[..], weights.cols));
-                    let times = lif_forward(Input::Events(events), steps, &tile, bits, active, v, quiet);
+                    let v = record.is_some().then_some(PotentialRecord { v: &mut scratch.v, stride: weights.cols });
+                    let times = lif_forward(DriveSource::Events(events), steps, &tile, bits, active, v, quiet);
                     span = span.start.min(times.start)..span.end.max(times.end);
                 }
                 if let Some(record) = record.as_deref_mut() {
@@ -256,7 +264,7 @@ impl ConvLayer<'_> {
             if !span.is_empty() {
                 self.pool(window, size, span.clone(), sample, scratch, place);
             } else if let Some(activity) = &self.activity {
-                sample.low += (size * weights.cols) as f64 * activity.low(0);
+                sample.sums.low += (size * weights.cols) as f64 * activity.low(0);
             }
             place += size;
         }
@@ -264,8 +272,8 @@ impl ConvLayer<'_> {
         sweep(&mut scratch.pooled, words, pooled);
     }
 
-    /// Joins the spikes of a window's places (or of one outside of all windows) into `scratch.pooled`, counts them, and
-    /// finds out to which active entries a pooled gradient comes.
+    /// Pools the spikes of the places `first..first + size`, which are those of `window` or one place outside all windows,
+    /// into `scratch.pooled`; counts them; and lists the active entries that receive a pooled gradient.
     fn pool(
         &self,
         window: Option<usize>,
@@ -284,19 +292,19 @@ impl ConvLayer<'_> {
         if self.activity.is_some() {
             counts.resize(size * filters, 0);
         }
-        let target = window.map(|window| (window, conv.windows, row));
-        sample.count += join(&mut bits[..size], span, counts, filters, target, pooled);
+        let target = window.map(|window| PoolTarget { window, windows: conv.windows, words_per_row: row });
+        sample.sums.count += join(&mut bits[..size], span, counts, filters, target, pooled);
         let Some(activity) = &self.activity else { return };
         for k in 0..size {
             let counts = &counts[k * filters..][..filters];
             own.resize(filters, 0.0);
-            sample.low += regularise(activity, counts, own);
+            sample.sums.low += regularise(activity, counts, own);
             let mut first_word = 0;
             for ((columns, active), winners) in weights.columns.iter().zip(&mut sample.active).zip(&mut sample.winners)
             {
                 let begin = active.begin_of(first + k);
                 let (events, _, e) = active.sample_mut(first + k);
-                // Written whether it wins or not: a branch would be guessed wrongly often.
+                // Every entry is written and only winners advance `len`: a branch would often be mispredicted.
                 let mut len = winners.len();
                 winners.resize(len + events.len() + 1, (Event(0), 0));
                 for (n, (event, e)) in events.iter().zip(e).enumerate() {
@@ -315,7 +323,7 @@ impl ConvLayer<'_> {
         }
     }
 
-    /// Puts V and spikes of one place where its neurons are.
+    /// Stores V and spikes of one place at the indices of its neurons.
     fn spread(&self, place: usize, v: &[f32], bits: &SpikeBits, record: &mut [f32], spikes: &mut Vec<Event>) {
         let (filters, neurons) = (self.weights.cols, self.conv.shape.neurons());
         for t in 0..self.time_steps {
@@ -329,7 +337,7 @@ impl ConvLayer<'_> {
     }
 }
 
-/// Turns the bits of a sample, rows of `words`, into events in (t, neuron) order and leaves them 0.
+/// Turns the bits of a sample, `words` per row, into events in (t, neuron) order, and clears them.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
 fn sweep(bits: &mut [u64], words: usize, spikes: &mut SpikeList) {
     for (t, row) in bits.chunks_exact_mut(words).enumerate() {
@@ -339,16 +347,25 @@ fn sweep(bits: &mut [u64], words: usize, spikes: &mut SpikeList) {
     spikes.end_sample();
 }
 
-/// Joins the spikes of a window's places into `pooled`, at `target` (window, windows, words of a row), if there is one;
-/// counts the spikes of each filter at each place, if `counts` is not empty; and leaves in `bits` which place has the
-/// gradient of the pooled neuron: the first that spikes, else the first. Returns the number of spikes.
+/// Where the pooled spikes of a window are stored.
+struct PoolTarget {
+    window: usize,
+    /// Number of windows.
+    windows: usize,
+    /// Words per row of pooled spikes.
+    words_per_row: usize,
+}
+
+/// Pools the spikes of a window's places into `pooled`, if there is a `target`. Counts the spikes of each filter at each
+/// place, unless `counts` is empty. Leaves in `bits` which place receives the gradient of the pooled neuron: the first that
+/// spikes, or if none does, the first. Returns the number of spikes.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+bmi1+popcnt"))]
 fn join(
     bits: &mut [SpikeBits],
     span: Range<usize>,
     counts: &mut [u32],
     filters: usize,
-    target: Option<(usize, usize, usize)>,
+    target: Option<PoolTarget>,
     pooled: &mut [u64],
 ) -> u32 {
     let mut spikes = 0;
@@ -372,10 +389,10 @@ fn join(
                 (*here, before) = (*here & !before, before | *here);
             }
             bits[0].row_mut(t)[word] |= !any;
-            if let Some((window, windows, row)) = target {
+            if let Some(PoolTarget { window, windows, words_per_row }) = target {
                 each_bit(any, |bit| {
                     let neuron = (channel + bit) * windows + window;
-                    pooled[t * row + neuron / 64] |= 1 << (neuron % 64);
+                    pooled[t * words_per_row + neuron / 64] |= 1 << (neuron % 64);
                 });
             }
         }
@@ -383,7 +400,8 @@ fn join(
     spikes
 }
 
-/// The lower regulariser of the neurons of one place: its gradients, and returned the sum over them without its factor.
+/// Writes the gradient of the lower regulariser of the neurons of one place to `own`; returns the sum of
+/// [`ActivityLoss::low`] over them.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn regularise(activity: &ActivityLoss, counts: &[u32], own: &mut [f32]) -> f64 {
     for (own, &zeta) in own.iter_mut().zip(counts) {
@@ -399,6 +417,7 @@ fn regularise(activity: &ActivityLoss, counts: &[u32], own: &mut [f32]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|&zeta| activity.low(zeta)).sum::<f64>()
 }
 
+/// Calls `f` with the index of each set bit, in ascending order.
 #[inline(always)]
 fn each_bit(mut word: u64, mut f: impl FnMut(usize)) {
     while word != 0 {

@@ -1,29 +1,32 @@
-//! Gradients into and out of convolutions, one sample at a time; the sums are those of `spike_gradient` and
-//! `weight_gradient`, over places in the role of samples.
+//! Gradients of the input and the weights of convolutions, one sample at a time, by `spike_gradient` and `weight_gradient`
+//! with places in the role of samples.
 
 use super::conv::{Conv, ConvSample, Patches};
-use super::delta::{Adjoint, DeltaRows, Rows};
-use super::spike_gradient::{spike_gradient, stretches};
+use super::delta::{Adjoint, BlockRows, DeltaRows};
+use super::spike_gradient::{spike_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, TiledMatrix, with_width};
 use super::weight_gradient::weight_gradient;
 use crate::events::Event;
 
-/// Entries of a layer at which ∇S is asked for, as neurons that the layer above sees, sorted by time.
+/// The entries of a layer in one sample that need ∇S, sorted by time. Neurons are numbered as the layer above sees them.
 #[derive(Debug, Default)]
-pub struct Wanted {
-    /// One sample: time, neuron, ∇S.
+pub struct GradientRequests {
+    /// Time, neuron and ∇S of each, as a list of one sample.
     pub list: ActiveTile,
-    /// The tile and the entry in it that each came from.
-    slots: Vec<(u32, u32)>,
+    /// Where each came from: the column tile, and the index in the tile's list.
+    sources: Vec<(u32, u32)>,
+    /// For each time step, where its next entry goes.
     next: Vec<u32>,
+    /// The entries sorted by the places of a convolution above that see them.
     patches: Patches,
+    /// The entries that one place sees.
     of_place: ActiveTile,
 }
 
-impl Wanted {
-    /// Takes the entries of all column tiles of a layer, each with its place in its tile's list; keeps their order
-    /// among those of one time.
+impl GradientRequests {
+    /// Collects the entries of all column tiles of a layer, each with its index in its tile's list. Entries of the same time
+    /// step keep their order.
     pub fn collect<'a, I>(&mut self, time_steps: usize, tiles: impl Iterator<Item = I> + Clone)
     where
         I: Iterator<Item = (Event, u32)> + 'a,
@@ -38,33 +41,33 @@ impl Wanted {
         }
         let all = self.next[time_steps] as usize;
         let events = self.list.one_sample(all);
-        self.slots.resize(all, (0, 0));
+        self.sources.resize(all, (0, 0));
         for (tile, entries) in tiles.enumerate() {
             for (event, entry) in entries {
                 let at = &mut self.next[event.t()];
                 events[*at as usize] = event;
-                self.slots[*at as usize] = (tile as u32, entry);
+                self.sources[*at as usize] = (tile as u32, entry);
                 *at += 1;
             }
         }
     }
 
-    /// Adds ∇S to the entries that it was collected from, numbered within all of their tile's list.
-    pub fn give_back(&self, active: &mut [ActiveTile]) {
-        for (&(tile, entry), e) in self.slots.iter().zip(self.list.sample(0).e) {
+    /// Adds ∇S to the entries that were collected.
+    pub fn scatter(&self, active: &mut [ActiveTile]) {
+        for (&(tile, entry), e) in self.sources.iter().zip(self.list.sample(0).e) {
             active[tile as usize].all_mut().1[entry as usize] += e;
         }
     }
 
-    /// Adds what comes through a convolution above, whose errors in this sample are done.
-    pub fn through_conv(
+    /// Adds ∇S from a convolution above, whose errors in this sample are done.
+    pub fn add_from_conv(
         &mut self,
         conv: &Conv,
         above: &ConvSample,
         weights: &TiledMatrix,
         adjoint: Adjoint,
         time_steps: usize,
-        rows: &mut Rows,
+        rows: &mut BlockRows,
     ) {
         self.patches.sort(conv, self.list.sample(0).events);
         for place in 0..conv.pixels.len() {
@@ -73,11 +76,11 @@ impl Wanted {
                 continue;
             }
             self.of_place.one_sample(seen.len()).copy_from_slice(seen);
-            for stretch in stretches(weights) {
+            for range in tile_ranges(weights) {
                 let mut delta: Vec<DeltaRows> =
-                    (stretch.clone()).map(|tile| delta_of(above, place, tile, weights, adjoint, time_steps)).collect();
+                    (range.clone()).map(|tile| delta_of(above, place, tile, weights, adjoint, time_steps)).collect();
                 let list = std::slice::from_mut(&mut self.of_place);
-                spike_gradient(0, time_steps, weights, stretch, &mut delta, list, rows);
+                spike_gradient(0, time_steps, weights, range, &mut delta, list, rows);
             }
             let sum = self.list.all_mut().1;
             for (&source, e) in self.patches.sources(place).iter().zip(self.of_place.sample(0).e) {
@@ -89,11 +92,11 @@ impl Wanted {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let lists = self.list.bytes() + self.of_place.bytes() + self.patches.bytes();
-        lists + 8 * self.slots.capacity() + 4 * self.next.capacity()
+        lists + 8 * self.sources.capacity() + 4 * self.next.capacity()
     }
 }
 
-/// δ of a place in a column tile.
+/// δ of a place of a convolution in a column tile.
 fn delta_of<'a>(
     sample: &'a ConvSample,
     place: usize,
@@ -106,23 +109,23 @@ fn delta_of<'a>(
 }
 
 impl ConvSample {
-    /// Turns ∇S into e = ∇S g; `upper` is the part of ∇S that all entries share.
-    pub fn finish(&mut self, wanted: &Wanted, upper: f32) {
+    /// Completes ∇S and turns it into e = ∇S g. `upper` is the part of ∇S that all entries share.
+    pub fn finish(&mut self, requests: &GradientRequests, upper: f32) {
         self.active.iter_mut().flat_map(|tile| tile.all_mut().1).for_each(|e| *e += upper);
-        wanted.give_back(&mut self.active);
+        requests.scatter(&mut self.active);
         for tile in &mut self.active {
             let (g, e) = tile.all_mut();
             e.iter_mut().zip(g).for_each(|(e, g)| *e *= g);
         }
     }
 
-    /// Adds this sample's ∇W of every column tile of `weights` to `gradient`, place after place.
+    /// Adds this sample's ∇W to `gradient`, a vector per column tile, place by place.
     pub fn weight_gradient(
         &self,
         weights: &TiledMatrix,
         adjoint: Adjoint,
         time_steps: usize,
-        rows: &mut Rows,
+        rows: &mut BlockRows,
         gradient: &mut [AlignedVec],
     ) {
         for (tile, (columns, gradient)) in weights.columns.iter().zip(gradient).enumerate() {

@@ -1,10 +1,10 @@
 //! The dense baseline: a matrix product and one fused scan over time per layer, and a linear-time backward pass.
 //!
-//! Arrays are [B, T, N]. With a finite B_th the gradient equals the sparse one; with an infinite one the surrogate is
-//! unmasked. This is what the sparse step is measured against, so it is built to be fast too.
+//! Arrays are [B, T, N]. With a finite B_th the gradient equals that of the sparse method; with an infinite B_th the surrogate
+//! gradient is unmasked. The sparse method is measured against this one, so it is optimised too.
 
-use super::loss::{ActivityLoss, Outcome, task_loss};
-use super::matmul::{Threads, matmul};
+use super::loss::{ActivityLoss, SampleLoss, task_loss};
+use super::matmul::{Strided, Threads, matmul};
 use super::neurons::Neurons;
 use super::readout::IntegratorConstants;
 use super::{Clock, CpuEngine, dense_conv, reference, update_layers};
@@ -16,33 +16,55 @@ use crate::optimiser::Adam;
 use crate::weights::{Matrix, Weights};
 use rayon::prelude::*;
 
-/// The arrays of a step, kept from step to step.
+/// The arrays of a step; their memory is reused from step to step.
 #[derive(Default)]
-pub struct Dense {
+pub struct DenseArrays {
+    /// T.
+    steps: usize,
+    /// B T.
+    rows: usize,
     /// Spikes of the input and of each hidden layer.
     s: Vec<Vec<f32>>,
-    /// Pooled spikes of each hidden layer, and ∇S of them; empty where nothing is pooled.
+    /// Pooled spikes of each hidden layer; empty for layers without pooling.
     pooled: Vec<Vec<f32>>,
+    /// Scratch for ∇S of the pooled spikes of a layer.
     pooled_gradient: Vec<f32>,
-    /// Row t holds V[t+1] of each layer, the readout's last.
+    /// Input currents, then potentials of each weight layer: row t holds V[t+1].
     v: Vec<Vec<f32>>,
-    /// Row t holds ∇S[t], then δ[t], of each layer.
+    /// Row t holds ∇S[t], then δ[t]. Layer l is at index l modulo the number of arrays.
     delta: Vec<Vec<f32>>,
-    /// What the reference sums gradients of whole arrays in.
+    /// Scratch of the reference method: the gradient of a whole array.
     whole: Vec<f32>,
     /// Spike counts [B, N] of each hidden layer.
     counts: Vec<Vec<u32>>,
-    /// Active entries of each hidden layer.
+    /// Number of active entries of each hidden layer.
     active: Vec<u64>,
-    /// Where the last batch left a 1 in the input.
+    /// Indices of the ones that the last batch left in the input.
     ones: Vec<usize>,
+    /// ∇W of each weight layer.
     gradient: Vec<Matrix>,
     logits: Vec<f32>,
     loss: LossTerms,
     correct: usize,
 }
 
-impl Dense {
+impl DenseArrays {
+    /// Makes room for a batch; δ is kept for `kept` layers at a time.
+    fn resize(&mut self, network: &Network, batch: &EventSet, kept: usize) {
+        let sizes = network.sizes();
+        self.steps = batch.time_steps();
+        self.rows = batch.len() * self.steps;
+        let rows = self.rows;
+        let pools = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.pool > 1);
+        let pooled = |layer: &SpikingLayer| if pools(layer) { rows * layer.outputs() } else { 0 };
+        resize(&mut self.s, sizes[..sizes.len() - 1].iter().map(|n| rows * n));
+        resize(&mut self.v, sizes[1..].iter().map(|n| rows * n));
+        resize(&mut self.pooled, network.hidden.iter().map(pooled));
+        self.delta.resize(kept, Vec::new());
+        self.active.clear();
+        self.counts = network.hidden.iter().map(|layer| vec![0; batch.len() * layer.neurons]).collect();
+    }
+
     /// Bytes by name.
     pub fn bytes(&self) -> Vec<(String, u64)> {
         let sum = |arrays: &[Vec<f32>]| arrays.iter().map(|a| 4 * a.capacity() as u64).sum::<u64>();
@@ -56,6 +78,7 @@ impl Dense {
     }
 }
 
+/// Resizes an array of each length.
 fn resize(arrays: &mut Vec<Vec<f32>>, lengths: impl Iterator<Item = usize>) {
     let lengths: Vec<usize> = lengths.collect();
     arrays.resize(lengths.len(), Vec::new());
@@ -64,117 +87,133 @@ fn resize(arrays: &mut Vec<Vec<f32>>, lengths: impl Iterator<Item = usize>) {
     }
 }
 
-/// Forward, loss and backward; leaves ∇W in `gradient`, and with `keep` δ of every layer.
+/// Forward, loss and backward. Leaves ∇W in `gradient`; with `keep`, also δ of every layer in `delta`.
 fn pass(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, keep: bool) {
-    let sizes = engine.network.sizes();
-    let (samples, steps) = (batch.len(), batch.time_steps());
-    let rows = samples * steps;
     let weights: Vec<Matrix> = engine.layers.iter().map(|layer| layer.weights.join()).collect();
     let layers = weights.len();
-    let by_steps = engine.method == Method::Reference;
-    let d = &mut engine.dense;
-    resize(&mut d.s, sizes[..layers].iter().map(|n| rows * n));
-    resize(&mut d.v, sizes[1..].iter().map(|n| rows * n));
-    let hidden = &engine.network.hidden;
-    let pools = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.pool > 1);
-    resize(&mut d.pooled, hidden.iter().map(|layer| if pools(layer) { rows * layer.outputs() } else { 0 }));
-    // δ of a layer needs that of the layer above alone.
+    // δ of a layer depends only on that of the layer above.
     let kept = if keep { layers } else { 2 };
-    d.delta.resize(kept, Vec::new());
-    d.active.clear();
-    d.counts = engine.network.hidden.iter().map(|layer| vec![0; samples * layer.neurons]).collect();
-
+    engine.dense.resize(&engine.network, batch, kept);
+    let d = &mut engine.dense;
     clock.time(|| "dense_forward.input".into(), || expand(batch, &mut d.s[0], &mut d.ones));
-    for l in 0..layers {
-        let (n_in, n) = (weights[l].rows, weights[l].cols);
-        let conv = hidden.get(l).and_then(SpikingLayer::conv);
-        let input = input_of(&d.s, &d.pooled, l);
-        clock.time(
-            || format!("dense_forward.gemm.{l}"),
-            || match conv {
-                Some(conv) => dense_conv::currents(conv, &weights[l], input, &mut d.v[l]),
-                None => {
-                    let w = (&weights[l].data[..], (n, 1));
-                    matmul((rows, n_in, n), (input, (n_in, 1)), w, &mut d.v[l], false, Threads::All);
-                }
-            },
-        );
-        let n = sizes[l + 1];
-        if let Some(c) = engine.neurons[l].spiking() {
-            let (v, s) = (&mut d.v[l], &mut d.s[l + 1]);
-            let counts = &mut d.counts[l];
-            let active = clock.time(
-                || format!("dense_forward.scan.{l}"),
-                || {
-                    if by_steps {
-                        reference::integrate(v, s, counts, (steps, n), c);
-                        // Nothing is masked.
-                        return (rows * n) as u64;
-                    }
-                    v.par_chunks_mut(steps * n)
-                        .zip(s.par_chunks_mut(steps * n))
-                        .zip(counts.par_chunks_mut(n))
-                        .map(|((v, s), counts)| scan(v, s, counts, n, c))
-                        .sum()
-                },
-            );
-            d.active.push(active);
-            if let Some(conv) = conv.filter(|conv| conv.pool > 1) {
-                let (s, pooled) = (&d.s[l + 1], &mut d.pooled[l]);
-                clock.time(|| format!("dense_forward.pool.{l}"), || dense_conv::pool(conv, s, pooled));
-            }
+    for (l, weights) in weights.iter().enumerate() {
+        input_currents(engine, l, weights, clock);
+        if let Some(&c) = engine.neurons[l].spiking() {
+            spikes(engine, l, &c, clock);
         }
     }
     clock.time(|| "dense_forward.readout+loss".into(), || readout_and_loss(engine, batch, (layers - 1) % kept));
 
-    let d = &mut engine.dense;
-    d.gradient = Vec::with_capacity(layers);
+    engine.dense.gradient = Vec::with_capacity(layers);
     for l in (0..layers).rev() {
-        let (n_in, n) = (weights[l].rows, sizes[l + 1]);
-        if let Some(c) = engine.neurons[l].spiking() {
-            // ∇S of this layer from δ of the one above.
-            let mut this = std::mem::take(&mut d.delta[l % kept]);
-            this.resize(rows * n, 0.0);
-            let (network, over) = (&engine.network, &d.delta[(l + 1) % kept]);
-            let pooled = &mut d.pooled_gradient;
-            let name = || format!("dense_spike_gradient.{l}");
-            clock.time(name, || from_above(network, l, &weights[l + 1], over, &d.s[l + 1], pooled, &mut this));
-            let activity = ActivityLoss::new(&engine.network, l, samples);
-            let (v, counts, whole) = (&d.v[l], &d.counts[l], &mut d.whole);
-            clock.time(
-                || format!("dense_delta.{l}"),
-                || {
-                    if by_steps {
-                        return reference::differentiate(&mut this, whole, v, counts, (steps, n), c, &activity);
-                    }
-                    this.par_chunks_mut(steps * n)
-                        .zip(v.par_chunks(steps * n))
-                        .zip(counts.par_chunks(n))
-                        .for_each(|((delta, v), counts)| reverse_scan(delta, v, counts, n, c, &activity));
-                },
-            );
-            d.delta[l % kept] = this;
+        if let Some(&c) = engine.neurons[l].spiking() {
+            hidden_delta(engine, l, &weights[l + 1], &c, clock);
         }
-        let conv = engine.network.hidden.get(l).and_then(SpikingLayer::conv);
-        let (input, delta) = (input_of(&d.s, &d.pooled, l), &d.delta[l % kept]);
-        let gradient = clock.time(
-            || format!("dense_weight_gradient.{l}"),
-            || match conv {
-                Some(conv) => dense_conv::weight_gradient(conv, steps, input, delta),
-                None => {
-                    let mut gradient = Matrix::zeros(n_in, n);
-                    let out = &mut gradient.data;
-                    matmul((n_in, rows, n), (input, (1, n_in)), (delta, (n, 1)), out, false, Threads::All);
-                    gradient
-                }
-            },
-        );
-        d.gradient.push(gradient);
+        weight_gradient(engine, l, &weights[l], clock);
     }
-    d.gradient.reverse();
+    engine.dense.gradient.reverse();
 }
 
-/// What weight layer `l` reads.
+/// Input currents of weight layer `l`, written to its rows of V.
+fn input_currents(engine: &mut CpuEngine, l: usize, weights: &Matrix, clock: &mut Clock) {
+    let conv = engine.network.hidden.get(l).and_then(SpikingLayer::conv);
+    let d = &mut engine.dense;
+    let input = input_of(&d.s, &d.pooled, l);
+    let currents = &mut d.v[l];
+    clock.time(
+        || format!("dense_forward.gemm.{l}"),
+        || match conv {
+            Some(conv) => dense_conv::currents(conv, weights, input, currents),
+            None => {
+                let (rows, n_in, n) = (d.rows, weights.rows, weights.cols);
+                let (input, weights) = (Strided::rows(input, n_in), Strided::rows(&weights.data, n));
+                matmul((rows, n_in, n), input, weights, currents, false, Threads::All);
+            }
+        },
+    );
+}
+
+/// Turns the input currents of hidden layer `l` into V and spikes, and pools the spikes.
+fn spikes(engine: &mut CpuEngine, l: usize, c: &CellConstants, clock: &mut Clock) {
+    let layer = &engine.network.hidden[l];
+    let (n, d) = (layer.neurons, &mut engine.dense);
+    let (v, s, counts) = (&mut d.v[l], &mut d.s[l + 1], &mut d.counts[l]);
+    let (rows, steps) = (d.rows, d.steps);
+    let by_steps = engine.method == Method::Reference;
+    let active = clock.time(
+        || format!("dense_forward.scan.{l}"),
+        || {
+            if by_steps {
+                reference::integrate(v, s, counts, (steps, n), c);
+                // The reference masks nothing.
+                return (rows * n) as u64;
+            }
+            v.par_chunks_mut(steps * n)
+                .zip(s.par_chunks_mut(steps * n))
+                .zip(counts.par_chunks_mut(n))
+                .map(|((v, s), counts)| scan(v, s, counts, n, c))
+                .sum()
+        },
+    );
+    d.active.push(active);
+    if let Some(conv) = layer.conv().filter(|conv| conv.pool > 1) {
+        let (s, pooled) = (&d.s[l + 1], &mut d.pooled[l]);
+        clock.time(|| format!("dense_forward.pool.{l}"), || dense_conv::pool(conv, s, pooled));
+    }
+}
+
+/// δ of hidden layer `l` from that of the layer above and the weights between them.
+fn hidden_delta(engine: &mut CpuEngine, l: usize, weights_above: &Matrix, c: &CellConstants, clock: &mut Clock) {
+    let (network, d) = (&engine.network, &mut engine.dense);
+    let (n, steps, kept) = (network.hidden[l].neurons, d.steps, d.delta.len());
+    let by_steps = engine.method == Method::Reference;
+    let mut delta = std::mem::take(&mut d.delta[l % kept]);
+    delta.resize(d.rows * n, 0.0);
+    let (above, s, pooled) = (&d.delta[(l + 1) % kept], &d.s[l + 1], &mut d.pooled_gradient);
+    clock.time(
+        || format!("dense_spike_gradient.{l}"),
+        || from_above(network, l, weights_above, above, s, pooled, &mut delta),
+    );
+    let activity = ActivityLoss::new(network, l, d.rows / steps);
+    let (v, counts, whole) = (&d.v[l], &d.counts[l], &mut d.whole);
+    clock.time(
+        || format!("dense_delta.{l}"),
+        || {
+            if by_steps {
+                return reference::differentiate(&mut delta, whole, v, counts, (steps, n), c, &activity);
+            }
+            delta
+                .par_chunks_mut(steps * n)
+                .zip(v.par_chunks(steps * n))
+                .zip(counts.par_chunks(n))
+                .for_each(|((delta, v), counts)| reverse_scan(delta, v, counts, n, c, &activity));
+        },
+    );
+    d.delta[l % kept] = delta;
+}
+
+/// Appends ∇W of weight layer `l`.
+fn weight_gradient(engine: &mut CpuEngine, l: usize, weights: &Matrix, clock: &mut Clock) {
+    let conv = engine.network.hidden.get(l).and_then(SpikingLayer::conv);
+    let d = &mut engine.dense;
+    let (input, delta) = (input_of(&d.s, &d.pooled, l), &d.delta[l % d.delta.len()]);
+    let gradient = clock.time(
+        || format!("dense_weight_gradient.{l}"),
+        || match conv {
+            Some(conv) => dense_conv::weight_gradient(conv, d.steps, input, delta),
+            None => {
+                let (rows, n_in, n) = (d.rows, weights.rows, weights.cols);
+                let mut gradient = Matrix::zeros(n_in, n);
+                let (input, delta) = (Strided::transposed(input, n_in), Strided::rows(delta, n));
+                matmul((n_in, rows, n), input, delta, &mut gradient.data, false, Threads::All);
+                gradient
+            }
+        },
+    );
+    d.gradient.push(gradient);
+}
+
+/// The spikes that weight layer `l` reads.
 fn input_of<'a>(s: &'a [Vec<f32>], pooled: &'a [Vec<f32>], l: usize) -> &'a [f32] {
     match l.checked_sub(1).map(|below| &pooled[below]) {
         Some(pooled) if !pooled.is_empty() => pooled,
@@ -182,7 +221,7 @@ fn input_of<'a>(s: &'a [Vec<f32>], pooled: &'a [Vec<f32>], l: usize) -> &'a [f32
     }
 }
 
-/// ∇S of hidden layer `l` (without its regularisers) from δ of the layer above; `s` are its spikes, `pooled` is scratch.
+/// ∇S of hidden layer `l`, without regularisers, from δ of the layer above. `s` are the layer's spikes, `pooled` is scratch.
 fn from_above(
     network: &Network,
     l: usize,
@@ -203,8 +242,8 @@ fn from_above(
         Some(conv) => dense_conv::spike_gradient(conv, weights, above, read),
         None => {
             let (n, n_above) = (weights.rows, weights.cols);
-            let transposed = (&weights.data[..], (1, n_above));
-            matmul((rows, n_above, n), (above, (n_above, 1)), transposed, read, false, Threads::All);
+            let transposed = Strided::transposed(&weights.data, n_above);
+            matmul((rows, n_above, n), Strided::rows(above, n_above), transposed, read, false, Threads::All);
         }
     }
     if let Some(conv) = pools {
@@ -212,8 +251,8 @@ fn from_above(
     }
 }
 
-/// The batch as an array of 0 and 1. `ones` is where the array has a 1 already: clearing those is cheaper than clearing
-/// all of it.
+/// Writes the batch as an array of 0 and 1. `ones` are the indices of its previous ones, which are cleared first: cheaper
+/// than clearing the whole array.
 fn expand(batch: &EventSet, s: &mut [f32], ones: &mut Vec<usize>) {
     for at in ones.drain(..) {
         if let Some(x) = s.get_mut(at) {
@@ -229,8 +268,8 @@ fn expand(batch: &EventSet, s: &mut [f32], ones: &mut Vec<usize>) {
     }
 }
 
-/// Turns a sample's input currents into V in place (row t: V[t+1]) and writes its spikes; returns its active entries,
-/// those of V[0] = 0 included.
+/// Turns a sample's input currents into V in place (row t holds V[t+1]) and writes its spikes. Returns the number of active
+/// entries, including those of V[0] = 0.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn scan(v: &mut [f32], s: &mut [f32], counts: &mut [u32], n: usize, c: &CellConstants) -> u64 {
     counts.fill(0);
@@ -262,7 +301,7 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &Cell
     let regularised: Vec<f32> = counts.iter().map(|&zeta| upper + activity.lower_gradient(zeta)).collect();
     let steps = delta.len() / n;
     let mut sum = vec![0.0f32; n];
-    // The row above is read before it is overwritten: it waits here.
+    // ∇S of the row above, saved before it is overwritten.
     let mut ds = delta[(steps - 1) * n..].to_vec();
     delta[(steps - 1) * n..].fill(0.0);
     for t in (0..steps - 1).rev() {
@@ -278,19 +317,19 @@ fn reverse_scan(delta: &mut [f32], v: &[f32], counts: &[u32], n: usize, c: &Cell
     }
 }
 
-/// Integrates the readout, takes the loss, and leaves δ of the readout in `delta`.
-fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
+/// Integrates the readout, computes the loss, and leaves δ of the readout in `delta[index]`.
+fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, index: usize) {
     let (classes, steps) = (engine.network.classes(), batch.time_steps());
-    // Other readouts are refused when the engine is made.
+    // An engine with this method and another readout cannot be created.
     let Some(Neurons::Integrating(c)) = engine.neurons.last() else { return };
     let loss = engine.network.loss;
     let d = &mut engine.dense;
-    let (Some(v), delta) = (d.v.last_mut(), &mut d.delta[delta]) else { return };
+    let (Some(v), delta) = (d.v.last_mut(), &mut d.delta[index]) else { return };
     delta.resize(v.len(), 0.0);
     d.logits.clear();
     d.logits.resize(batch.len() * classes, 0.0);
     let samples = v.par_chunks_mut(steps * classes).zip(delta.par_chunks_mut(steps * classes));
-    let outcomes: Vec<Outcome> = samples
+    let outcomes: Vec<SampleLoss> = samples
         .zip(d.logits.par_chunks_mut(classes))
         .zip(batch.labels())
         .map(|(((v, delta), logits), &label)| {
@@ -299,7 +338,7 @@ fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
             })
         })
         .collect();
-    // In order, so that the sum is the same whatever the number of threads.
+    // In order, so that the sum does not depend on the number of threads.
     d.loss = LossTerms::default();
     d.loss.task = outcomes.iter().map(|outcome| f64::from(outcome.loss)).sum();
     d.correct = outcomes.iter().filter(|outcome| outcome.correct).count();
@@ -313,14 +352,15 @@ fn readout_and_loss(engine: &mut CpuEngine, batch: &EventSet, delta: usize) {
     }
 }
 
-/// One sample of [`readout_and_loss`]: `v` holds its currents, then V. `loss` turns logits into their gradient.
+/// [`readout_and_loss`] for one sample. `v` holds its input currents, then V; `loss` computes the loss of the logits and
+/// writes its gradient.
 fn readout_sample(
     v: &mut [f32],
     delta: &mut [f32],
     logits: &mut [f32],
     c: &IntegratorConstants,
-    loss: impl Fn(&[f32], &mut [f32]) -> Outcome,
-) -> Outcome {
+    loss: impl Fn(&[f32], &mut [f32]) -> SampleLoss,
+) -> SampleLoss {
     let classes = logits.len();
     let steps = v.len() / classes;
     let mut peak = vec![0usize; classes];
@@ -334,7 +374,7 @@ fn readout_sample(
                 Logits::Max if x > logits[j] => (logits[j], peak[j]) = (x, t + 1),
                 Logits::Max => {}
                 Logits::Sum => logits[j] += x,
-                // Refused by `check_method`.
+                // Rejected by `check_method`.
                 _ => {}
             }
         }
@@ -361,7 +401,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
     let (layers, gradients) = (&mut engine.layers, &engine.dense.gradient);
     let broken = clock.time(|| "adam".into(), || update_layers(layers, gradients, &constants));
     let d = &engine.dense;
-    // What is NaN or infinite once stays so: the last potentials tell.
+    // A potential that becomes NaN or infinite stays so, so the last time step shows it.
     let last_row = |v: &Vec<f32>, n: usize| {
         let mut samples = v.chunks_exact(batch.time_steps() * n);
         samples.any(|v| v[..v.len() - n].rchunks_exact(n).next().is_some_and(|v| v.iter().any(|v| !v.is_finite())))
@@ -381,7 +421,7 @@ pub fn step(engine: &mut CpuEngine, batch: &EventSet, clock: &mut Clock, update:
     }
 }
 
-/// Everything that a dense step computes, without the update.
+/// The results of a dense step without the update.
 pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
     pass(engine, batch, &mut Clock::default(), true);
     let (samples, steps) = (batch.len(), batch.time_steps());
@@ -397,7 +437,7 @@ pub fn inspect(engine: &mut CpuEngine, batch: &EventSet) -> Result<Inspection> {
         .map(|(l, c)| {
             let n = engine.network.hidden[l].neurons;
             let v = shifted(&d.v[l], n);
-            // ∇S was overwritten by δ; e[t] = δ[t-1] - α δ[t] would lose digits, so it is computed again.
+            // ∇S was overwritten by δ. e[t] = δ[t-1] - α δ[t] would lose digits, so ∇S is recomputed.
             let above = engine.layers[l + 1].weights.join();
             let mut ds = vec![0.0; samples * steps * n];
             from_above(&engine.network, l, &above, &d.delta[l + 1], &d.s[l + 1], &mut Vec::new(), &mut ds);

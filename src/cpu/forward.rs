@@ -1,8 +1,8 @@
-//! The forward pass of a group of samples: through all layers to the logits, then the loss and its gradient there.
+//! The forward pass of a group of samples: all layers, the logits, the loss and its gradient with respect to the logits.
 
 use super::conv::{Conv, ConvLayer, ConvSample};
-use super::group::{Group, Layer, LayerState, Plan, Scratch};
-use super::lif_forward::{Input, SpikeBits, Tile, lif_forward, spikes_of, words_of};
+use super::group::{Group, LayerState, Plan, ThreadScratch, WeightLayer};
+use super::lif_forward::{DriveSource, PotentialRecord, SpikeBits, SpikingTile, lif_forward, spikes_of, words_of};
 use super::loss::{ActivityLoss, task_loss};
 use super::neurons::Neurons;
 use super::products;
@@ -13,12 +13,12 @@ use crate::engine::{LayerMethod, LossTerms};
 use crate::events::Event;
 use crate::network::{CellConstants, Logits};
 
-/// Where a group leaves the potentials of a layer, [samples, T, N], if they are asked for.
+/// Receives the potentials of a layer, [samples, T, N], for an inspection.
 type Record<'a> = Option<&'a mut [f32]>;
 
 impl Group {
-    /// From the input to the logits. `records`, if there are any, take the potentials of every layer.
-    pub fn forward(&mut self, plan: &Plan, scratch: &mut Scratch, records: Vec<&mut [f32]>) {
+    /// Computes the logits. `records`, unless empty, receives the potentials of every layer.
+    pub fn forward(&mut self, plan: &Plan, scratch: &mut ThreadScratch, records: Vec<&mut [f32]>) {
         self.laps.start();
         self.logits.clear();
         self.peaks.clear();
@@ -44,16 +44,16 @@ impl Group {
         }
     }
 
-    /// Fully connected layer `l`, all samples.
+    /// Runs all samples through layer `l`, which is fully connected.
     fn forward_linear(
         &mut self,
         plan: &Plan,
         l: usize,
         constants: &CellConstants,
-        scratch: &mut Scratch,
+        scratch: &mut ThreadScratch,
         mut record: Record,
     ) {
-        let Layer { weights, bias, method, .. } = plan.layers[l];
+        let WeightLayer { weights, bias, method, .. } = plan.layers[l];
         let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
         let (below, here) = self.layers.split_at_mut(l);
         let input = |k: usize| match below.last() {
@@ -61,21 +61,23 @@ impl Group {
             Some(layer) => layer.spikes.sample(k),
         };
         let LayerState { spikes, active, .. } = &mut here[0];
-        let Scratch { bits, dense, .. } = scratch;
+        let ThreadScratch { bits, dense, .. } = scratch;
         bits.resize_with(samples.len().max(bits.len()), SpikeBits::default);
         bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
         let mut first_word = 0;
         for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
             active.clear();
-            let tile = Tile { columns, first_word, weights: tile, bias, constants };
+            let tile = SpikingTile { columns, first_word, weights: tile, bias, constants };
             first_word += words_of(columns.width);
             for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
                 let size = steps * weights.cols;
-                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], weights.cols));
+                let record = record
+                    .as_deref_mut()
+                    .map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
                 let input = match method {
-                    LayerMethod::Sparse => Input::Events(input(k)),
+                    LayerMethod::Sparse => DriveSource::Events(input(k)),
                     LayerMethod::Dense => {
-                        Input::Drive(products::drive(input(k), steps, tile.weights, columns.width, dense))
+                        DriveSource::Rows(products::drive(input(k), steps, tile.weights, columns.width, dense))
                     }
                 };
                 lif_forward(input, steps, &tile, bits, active, record, false);
@@ -85,14 +87,14 @@ impl Group {
         bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
     }
 
-    /// Layer `l`, a convolution, and its pooling, all samples.
+    /// Runs all samples through layer `l`, a convolution, and its pooling.
     fn forward_conv(
         &mut self,
         plan: &Plan,
         l: usize,
         conv: &Conv,
         constants: &CellConstants,
-        scratch: &mut Scratch,
+        scratch: &mut ThreadScratch,
         mut record: Record,
     ) {
         let activity = plan.backward.then(|| ActivityLoss::new(plan.network, l, plan.batch.len()));
@@ -117,22 +119,22 @@ impl Group {
             let size = time_steps * layer.conv.shape.neurons();
             let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
             layer.forward(input, sample, spikes, &mut scratch.conv, record);
-            conv.sums.push((sample.count, sample.low));
+            conv.sums.push(sample.sums);
             conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
             conv.not_finite |= sample.active.iter().any(ActiveTile::not_finite);
         }
     }
 
-    /// Layer `l`, a readout of integrators, all samples: potentials and logits.
+    /// Runs all samples through layer `l`, a readout of integrators, and appends their logits.
     fn integrate(
         &mut self,
         plan: &Plan,
         l: usize,
         constants: &IntegratorConstants,
-        scratch: &mut Scratch,
+        scratch: &mut ThreadScratch,
         mut record: Record,
     ) {
-        let Layer { weights, bias, .. } = plan.layers[l];
+        let WeightLayer { weights, bias, .. } = plan.layers[l];
         let (steps, classes) = (plan.batch.time_steps(), weights.cols);
         let result = &mut scratch.result;
         for k in 0..self.samples.len() {
@@ -140,7 +142,8 @@ impl Group {
             let input = self.input(plan.batch, l, k);
             for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
                 let size = steps * classes;
-                let record = record.as_deref_mut().map(|v| (&mut v[k * size..][..size], classes));
+                let record =
+                    record.as_deref_mut().map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: classes });
                 let tile = ReadoutTile { columns, weights: tile, bias };
                 with_width!(columns.width, readout(input, steps, &tile, constants, result, record));
             }
@@ -152,8 +155,8 @@ impl Group {
         }
     }
 
-    /// The spikes of the last layer as logits.
-    fn count_spikes(&mut self, plan: &Plan, scratch: &mut Scratch) {
+    /// Appends the spike counts of the last layer as logits.
+    fn count_spikes(&mut self, plan: &Plan, scratch: &mut ThreadScratch) {
         let Some(last) = self.layers.last() else { return };
         for k in 0..self.samples.len() {
             count(last.spikes.sample(k), plan.network.classes(), &mut scratch.counts);
@@ -161,8 +164,8 @@ impl Group {
         }
     }
 
-    /// The loss of every sample, and the gradient of the logits.
-    pub fn loss(&mut self, plan: &Plan, scratch: &mut Scratch) {
+    /// Computes the loss of every sample and its gradient with respect to the logits.
+    pub fn loss(&mut self, plan: &Plan, scratch: &mut ThreadScratch) {
         let (network, batch) = (plan.network, plan.batch);
         let classes = network.classes();
         self.loss.clear();
@@ -179,7 +182,7 @@ impl Group {
             let mut terms = LossTerms { task: f64::from(outcome.loss), ..LossTerms::default() };
             for ((activity, layer), state) in activity.iter().zip(&network.hidden).zip(&self.layers) {
                 let (upper, lower) = match state.conv.sums.get(k) {
-                    Some(&(total, low)) => activity.terms_of(total, low),
+                    Some(sums) => activity.terms_of(sums.count, sums.low),
                     None => {
                         count(state.spikes.sample(k), layer.neurons, &mut scratch.counts);
                         activity.terms(&scratch.counts)
@@ -193,7 +196,7 @@ impl Group {
     }
 }
 
-/// Spike counts ζ of one sample.
+/// Writes the spike counts ζ of one sample to `counts`.
 pub fn count(spikes: &[Event], neurons: usize, counts: &mut Vec<u32>) {
     counts.clear();
     counts.resize(neurons, 0);

@@ -1,11 +1,11 @@
-//! A group of samples: the unit of parallel work of the passes over samples.
+//! A group of samples: the unit of parallel work in the forward and backward pass.
 //!
-//! Groups have a fixed size, whatever the number of threads, and nothing is summed across them but in order. Within a
-//! group tiles come first and samples second, so that a tile's weights are in the cache when the next sample wants them.
+//! The size of a group does not depend on the number of threads, and sums over groups run in order. Within a group the loop
+//! over tiles is outside the loop over samples, so that a tile's weights stay in the cache for all samples.
 
-use super::conv::{Conv, ConvSample, ConvScratch};
-use super::conv_backward::Wanted;
-use super::delta::{Adjoint, DeltaRows, Rows};
+use super::conv::{Conv, ConvSample, ConvScratch, SpikeSums};
+use super::conv_backward::GradientRequests;
+use super::delta::{Adjoint, BlockRows, DeltaRows};
 use super::lif_forward::SpikeBits;
 use super::neurons::Neurons;
 use super::products::DenseRows;
@@ -18,157 +18,157 @@ use crate::network::Network;
 use crate::platform::Instant;
 use std::ops::Range;
 
-/// Samples in a group of a fully connected network, and in one of a network with convolutions, each of whose samples
-/// has as many entries as many of the others.
+/// Samples per group of a fully connected network.
 const GROUP: usize = 8;
+/// Samples per group of a network with convolutions, whose samples have many more entries.
 const CONV_GROUP: usize = 2;
 
-/// Samples in a group of this network.
+/// Samples per group of this network.
 pub fn group_size(network: &Network) -> usize {
     if network.first_conv().is_some() { CONV_GROUP } else { GROUP }
 }
 
-/// What a spiking layer leaves behind for a group of samples.
+/// Results of a spiking layer for a group of samples.
 #[derive(Debug, Default)]
 pub struct LayerState {
-    /// Its spikes; of a convolution the pooled ones.
+    /// Its spikes; for a convolution the pooled ones.
     pub spikes: SpikeList,
-    /// Its active entries, a list for each column tile; of a convolution none, they are in [`Scratch`].
+    /// Its active entries, a list per column tile. Empty for a convolution, whose entries are in [`ThreadScratch`].
     pub active: Vec<ActiveTile>,
-    /// What is left of a convolution.
+    /// Results of a convolution.
     pub conv: ConvState,
 }
 
-/// What a convolution leaves behind for a group of samples.
+/// Results of a convolution for a group of samples.
 #[derive(Debug, Default)]
 pub struct ConvState {
-    /// Spikes, before pooling, and what [`ActivityLoss::terms_of`] wants of each sample.
-    pub sums: Vec<(u32, f64)>,
-    /// Active entries of all samples.
+    /// Spikes of each sample, before pooling.
+    pub sums: Vec<SpikeSums>,
+    /// Number of active entries in all samples.
     pub active: u64,
-    /// Whether some potential was NaN or infinite.
+    /// Whether a potential was NaN or infinite.
     pub not_finite: bool,
-    /// ∇W of this group's samples, a vector for each column tile.
+    /// ∇W of this group's samples, a vector per column tile.
     pub gradient: Vec<AlignedVec>,
-    /// All of it, where an inspection asks for it.
+    /// The results of each sample, if an inspection or a separate backward pass needs them after the forward pass.
     pub kept: Vec<ConvSample>,
 }
 
 impl LayerState {
-    /// Spikes of all samples, before pooling.
+    /// Number of spikes in all samples, before pooling.
     pub fn spike_count(&self) -> u64 {
         match self.conv.sums.is_empty() {
             true => self.spikes.len() as u64,
-            false => self.conv.sums.iter().map(|&(count, _)| u64::from(count)).sum(),
+            false => self.conv.sums.iter().map(|sums| u64::from(sums.count)).sum(),
         }
     }
 
-    /// Active entries of all samples.
+    /// Number of active entries in all samples.
     pub fn active_count(&self) -> u64 {
         self.conv.active + self.active.iter().map(|tile| tile.len() as u64).sum::<u64>()
     }
 
-    /// Whether some potential was NaN or infinite.
+    /// Whether a potential was NaN or infinite.
     pub fn not_finite(&self) -> bool {
         self.conv.not_finite || self.active.iter().any(ActiveTile::not_finite)
     }
 }
 
-/// What the passes over groups of samples read.
+/// What all groups read in a step.
 pub struct Plan<'a> {
     /// The network.
     pub network: &'a Network,
     /// All samples.
     pub batch: &'a EventSet,
-    /// The weight layers, the readout's last.
-    pub layers: Vec<Layer<'a>>,
+    /// The weight layers; the last one is the readout.
+    pub layers: Vec<WeightLayer<'a>>,
     /// Whether a backward pass follows the forward pass.
     pub backward: bool,
 }
 
 /// A weight layer.
 #[derive(Clone, Copy)]
-pub struct Layer<'a> {
+pub struct WeightLayer<'a> {
     /// Its weights.
     pub weights: &'a TiledMatrix,
-    /// Whether their last row is a bias.
+    /// Whether the last row of the weights is a bias.
     pub bias: bool,
     /// How its products are computed.
     pub method: LayerMethod,
-    /// Who sees what, if it is a convolution.
+    /// Its places, if it is a convolution.
     pub conv: Option<&'a Conv>,
-    /// What its neurons are.
+    /// Its neurons.
     pub neurons: &'a Neurons,
 }
 
-/// Seconds that the phases of a step took.
+/// Measures the phases of a step.
 #[derive(Debug, Default)]
 pub struct Laps {
-    /// Of each phase that has ended.
+    /// Seconds per completed phase.
     pub seconds: Vec<f64>,
     begun: Option<Instant>,
 }
 
 impl Laps {
-    /// The first phase begins.
+    /// Starts the first phase.
     pub fn start(&mut self) {
         self.seconds.clear();
         self.begun = Some(Instant::now());
     }
 
-    /// A phase ends, the next one begins.
+    /// Ends a phase and starts the next one.
     pub fn lap(&mut self) {
         let now = Instant::now();
         self.seconds.extend(self.begun.replace(now).map(|begun| (now - begun).as_secs_f64()));
     }
 }
 
-/// Per-sample results of one group, kept from step to step.
+/// The results of a step for a group of samples; the memory is reused from step to step.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Samples of the batch that this group holds.
+    /// Which samples of the batch.
     pub samples: Range<usize>,
-    /// The spiking layers, a readout that counts spikes last.
+    /// The spiking layers, including a readout that counts spikes.
     pub layers: Vec<LayerState>,
-    /// Errors of integrators that enter at one time, a list for each column tile; empty lists if they enter at every time.
+    /// Errors of the readout's integrators that enter at one time step, a list per column tile; otherwise empty lists.
     pub errors: Vec<ActiveTile>,
-    /// Errors of integrators that enter at every time, [samples, padded C]; empty if they enter at one time.
+    /// Errors of the readout's integrators that enter at every time step, [samples, padded C]; otherwise empty.
     pub constant: Vec<f32>,
     /// [samples, C].
     pub logits: Vec<f32>,
-    /// First times of the largest potentials, [samples, C]; empty unless these are the logits.
+    /// First time step of each largest potential, [samples, C]; empty unless those are the logits.
     pub peaks: Vec<u32>,
     /// Gradient of the logits, [samples, C].
     pub gradient: Vec<f32>,
     /// Loss of each sample.
     pub loss: Vec<LossTerms>,
-    /// Whether each sample was classified rightly.
+    /// Whether each sample was classified correctly.
     pub correct: Vec<bool>,
-    /// Whether some potential of the readout was NaN or infinite.
+    /// Whether a potential of the readout was NaN or infinite.
     pub readout_not_finite: bool,
-    /// What the phases of the step took.
+    /// Times of the phases.
     pub laps: Laps,
 }
 
-/// Memory of a thread while it works on a group.
+/// A thread's memory while it works on a group or a column tile.
 #[derive(Debug, Default)]
-pub struct Scratch {
-    pub(super) rows: Rows,
+pub struct ThreadScratch {
+    pub(super) rows: BlockRows,
     pub(super) dense: DenseRows,
     pub(super) bits: Vec<SpikeBits>,
     tile_gradient: AlignedVec,
     pub(super) result: ReadoutResult,
     pub(super) counts: Vec<u32>,
     pub(super) lower: Vec<f32>,
-    /// Of each hidden layer that is a convolution, each sample of the group.
+    /// For each layer, its samples if it is a convolution.
     pub(super) convs: Vec<Vec<ConvSample>>,
     pub(super) conv: ConvScratch,
-    pub(super) wanted: Wanted,
+    pub(super) requests: GradientRequests,
 }
 
-impl Scratch {
-    /// Rows for either way to sum the gradient of a tile, and room for that of `n` weights.
-    pub fn rows_and_gradient(&mut self, n: usize) -> (&mut Rows, &mut DenseRows, &mut [f32]) {
+impl ThreadScratch {
+    /// Scratch for the sparse and the dense weight gradient of a tile, and the gradient itself, of `n` weights.
+    pub fn rows_and_gradient(&mut self, n: usize) -> (&mut BlockRows, &mut DenseRows, &mut [f32]) {
         if self.tile_gradient.len() < n {
             self.tile_gradient.resize(n);
         }
@@ -184,13 +184,13 @@ impl Scratch {
             + 4 * vectors
             + self.convs.iter().flatten().map(ConvSample::bytes).sum::<usize>()
             + self.conv.bytes()
-            + self.wanted.bytes()
+            + self.requests.bytes()
             + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
     }
 }
 
 impl Group {
-    /// Empties the group for the samples of a new batch.
+    /// Prepares the group for samples of a new batch.
     pub fn begin(&mut self, samples: Range<usize>, network: &Network) {
         self.samples = samples;
         self.layers.resize_with(network.spiking().count(), LayerState::default);
@@ -204,7 +204,7 @@ impl Group {
         }
     }
 
-    /// The input of layer `l` for the group's sample `k`.
+    /// The input of layer `l` in the group's sample `k`.
     pub fn input<'a>(&'a self, batch: &'a EventSet, l: usize, k: usize) -> &'a [Event] {
         match l {
             0 => batch.sample(self.samples.start + k),
@@ -212,7 +212,7 @@ impl Group {
         }
     }
 
-    /// δ of sample `k` in column tile `tile`, which begins at column `first`, of layer `l`, the readout included.
+    /// δ of weight layer `l` in the group's sample `k` and column tile `tile`, which begins at column `first`.
     pub fn delta(
         &self,
         l: usize,
@@ -237,15 +237,15 @@ impl Group {
         }
     }
 
-    /// Keeps what the convolutions of this group left in `scratch`.
-    pub fn keep_convs(&mut self, scratch: &mut Scratch) {
+    /// Moves the samples of convolutions from `scratch` to this group.
+    pub fn keep_convs(&mut self, scratch: &mut ThreadScratch) {
         for (layer, samples) in self.layers.iter_mut().zip(&mut scratch.convs) {
             layer.conv.kept = std::mem::take(samples);
         }
     }
 
-    /// Puts what was kept of the convolutions back into `scratch`.
-    pub fn restore_convs(&mut self, scratch: &mut Scratch) {
+    /// Moves the samples of convolutions back to `scratch`.
+    pub fn restore_convs(&mut self, scratch: &mut ThreadScratch) {
         scratch.convs.resize_with(self.layers.len().max(scratch.convs.len()), Vec::new);
         for (layer, samples) in self.layers.iter_mut().zip(&mut scratch.convs) {
             *samples = std::mem::take(&mut layer.conv.kept);

@@ -1,24 +1,24 @@
-//! The task's losses, the activity regularisers, and their gradients.
+//! The losses of the task, the activity regularisers, and their gradients.
 
 use crate::network::{Loss, LossConstants, Network, Regulariser};
 
-/// What the task's loss makes of one sample.
+/// The task's loss of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
+pub struct SampleLoss {
     /// The loss, not divided by B.
     pub loss: f32,
-    /// Whether the first largest logit is the label's.
+    /// Whether the first of the largest logits is that of the label.
     pub correct: bool,
 }
 
-/// The task's loss of one sample of a batch of `batch`; `gradient` takes that of the batch's mean, [C].
-pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> Outcome {
+/// The task's loss of one sample. Writes to `gradient` [C] the gradient of the mean loss of a batch of `batch` samples.
+pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradient: &mut [f32]) -> SampleLoss {
     let highest = logits.iter().copied().fold(f32::MIN, f32::max);
     let LossConstants { on, off, .. } = loss.constants(logits.len());
     let target = |c| if c == label { on } else { off };
     let loss = match loss {
         Loss::CrossEntropy { .. } => {
-            // -Σ_c q_c log softmax(logits)_c; its gradient over B is (softmax - q) / B.
+            // -Σ_c q_c log softmax(logits)_c with targets q; the gradient of the mean over B is (softmax - q) / B.
             let mut sum = 0.0f32;
             for (g, &x) in gradient.iter_mut().zip(logits) {
                 *g = (x - highest).exp();
@@ -29,7 +29,7 @@ pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradien
                 *g = *g * scale - target(c) / batch as f32;
             }
             let mut aim = (on - off) * (logits[label] - highest);
-            // Not multiplied by 0: a logit may be infinitely far below.
+            // If `off` is 0, the sum must not be multiplied by it: it may be infinite.
             if off > 0.0 {
                 aim += off * logits.iter().map(|x| x - highest).sum::<f32>();
             }
@@ -46,10 +46,10 @@ pub fn task_loss(loss: Loss, logits: &[f32], label: usize, batch: usize, gradien
             sum * scale
         }
     };
-    Outcome { loss, correct: logits.iter().position(|&x| x == highest) == Some(label) }
+    SampleLoss { loss, correct: logits.iter().position(|&x| x == highest) == Some(label) }
 }
 
-/// The regularisers of one hidden layer, with the batch and layer sizes folded in.
+/// The regularisers of one hidden layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivityLoss {
     lambda_up: f32,
@@ -77,26 +77,26 @@ impl ActivityLoss {
         }
     }
 
-    /// (upper, lower) term of one sample, not divided by B. `counts` are the spike counts ζ_i.
+    /// The upper and lower term of one sample, not divided by B. `counts` are the spike counts ζ_i.
     pub fn terms(&self, counts: &[u32]) -> (f32, f32) {
         let total: u32 = counts.iter().sum();
         let low: f32 = counts.iter().map(|&zeta| (self.nu_low - zeta as f32).max(0.0).powi(2)).sum();
         (self.lambda_up * (total as f32 / self.neurons - self.nu_up).max(0.0), self.lambda_low * low / self.neurons)
     }
 
-    /// What a neuron with `zeta` spikes adds to the sum of the lower term, without its factor.
+    /// What a neuron with `zeta` spikes contributes to the sum in the lower term, before the factor λ_low / N.
     #[inline(always)]
     pub fn low(&self, zeta: u32) -> f64 {
         f64::from((self.nu_low - zeta as f32).max(0.0).powi(2))
     }
 
-    /// [`terms`](Self::terms) from sums: of all spike counts, and of [`low`](Self::low) over all neurons.
+    /// [`terms`](Self::terms) from the sum of all spike counts and the sum of [`low`](Self::low) over all neurons.
     pub fn terms_of(&self, total: u32, low: f64) -> (f32, f32) {
         let excess = (total as f32 / self.neurons - self.nu_up).max(0.0);
         (self.lambda_up * excess, self.lambda_low * low as f32 / self.neurons)
     }
 
-    /// The upper term's part of ∇S, the same for every neuron and time of the sample.
+    /// The upper term's part of ∇S, the same for all neurons and time steps of the sample.
     pub fn upper_gradient(&self, total: u32) -> f32 {
         match total > self.most_spikes {
             true => self.lambda_up / (self.neurons * self.batch),
@@ -104,7 +104,7 @@ impl ActivityLoss {
         }
     }
 
-    /// The lower term's part of ∇S_i, the same at every time.
+    /// The lower term's part of ∇S_i, the same at every time step.
     #[inline(always)]
     pub fn lower_gradient(&self, zeta: u32) -> f32 {
         -2.0 * self.lambda_low * (self.nu_low - zeta as f32).max(0.0) / (self.neurons * self.batch)

@@ -1,34 +1,56 @@
-//! Matrix products, by the gemm crate.
+//! Matrix products, computed by the gemm crate.
 
-/// A matrix as a slice with strides (row, column) in elements.
-pub type Strided<'a> = (&'a [f32], (usize, usize));
+/// A matrix in a slice.
+#[derive(Debug, Clone, Copy)]
+pub struct Strided<'a> {
+    data: &'a [f32],
+    /// Elements from a row to the next.
+    row_stride: usize,
+    /// Elements from a column to the next.
+    column_stride: usize,
+}
 
-/// Who works on a product.
+impl<'a> Strided<'a> {
+    /// A row-major matrix with `cols` columns.
+    pub fn rows(data: &'a [f32], cols: usize) -> Self {
+        Strided { data, row_stride: cols, column_stride: 1 }
+    }
+
+    /// The transpose of a row-major matrix with `cols` columns.
+    pub fn transposed(data: &'a [f32], cols: usize) -> Self {
+        Strided { data, row_stride: 1, column_stride: cols }
+    }
+
+    /// Elements of the slice that a matrix of this size reaches.
+    fn span(&self, rows: usize, cols: usize) -> usize {
+        match rows * cols {
+            0 => 0,
+            _ => (rows - 1) * self.row_stride + (cols - 1) * self.column_stride + 1,
+        }
+    }
+}
+
+/// Which threads compute a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
-    /// The calling thread: products within a task of their own.
+    /// The calling thread only, for products inside a parallel task.
     One,
-    /// All of the pool.
+    /// All threads of the pool.
     All,
 }
 
-/// `out` [m, n], rows contiguous, = `a` [m, k] · `b` [k, n], or with `add` that more than it was.
+/// Computes `a` [m, k] · `b` [k, n] into `out` [m, n], row-major; with `add` adds it to `out`.
 ///
 /// # Panics
-/// Where extents and strides reach outside a slice.
+/// If sizes and strides reach outside a slice.
 pub fn matmul((m, k, n): (usize, usize, usize), a: Strided, b: Strided, out: &mut [f32], add: bool, threads: Threads) {
-    let span = |rows: usize, cols: usize, (rs, cs): (usize, usize)| match rows * cols {
-        0 => 0,
-        _ => (rows - 1) * rs + (cols - 1) * cs + 1,
-    };
-    assert!(a.0.len() >= span(m, k, a.1) && b.0.len() >= span(k, n, b.1) && out.len() >= m * n);
+    assert!(a.data.len() >= a.span(m, k) && b.data.len() >= b.span(k, n) && out.len() >= m * n);
     let parallelism = match threads {
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(0),
     };
-    let (a_stride, b_stride) = (a.1, b.1);
-    // SAFETY: the assertion above holds every element that these extents and strides reach inside its slice, and
-    // `out` is borrowed mutably, so nothing overlaps it.
+    // SAFETY: the assertion above keeps every element that these sizes and strides reach inside its slice, and `out` is
+    // borrowed mutably, so it overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(
             m,
@@ -38,12 +60,12 @@ pub fn matmul((m, k, n): (usize, usize, usize), a: Strided, b: Strided, out: &mu
             1,
             n as isize,
             add,
-            a.0.as_ptr(),
-            a_stride.1 as isize,
-            a_stride.0 as isize,
-            b.0.as_ptr(),
-            b_stride.1 as isize,
-            b_stride.0 as isize,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
             f32::from(add),
             1.0f32,
             false,

@@ -1,8 +1,8 @@
-//! The `cpu` device: every operation in plain Rust, the oracle of the shaders of the same names.
+//! The `cpu` device: every operation in plain Rust. The shaders of the same names are tested against it.
 //!
-//! A step is three kinds of passes: over groups of samples (forward, readout and loss, spike gradient), then over
-//! column tiles of all layers (weight gradient and Adam, fused: a tile has one owner, so its gradient is complete, and
-//! needs no memory but the owner's scratch).
+//! A step has two parallel phases. The first runs over groups of samples: forward, loss, spike gradient. The second runs over
+//! column tiles of all layers: weight gradient and Adam. One thread sums the whole gradient of a tile in its scratch and
+//! applies Adam at once, so gradients need no other memory.
 
 mod adam;
 mod backward;
@@ -13,6 +13,7 @@ mod dense;
 mod dense_conv;
 mod forward;
 mod group;
+mod lanes;
 mod lif_forward;
 mod loss;
 mod matmul;
@@ -38,7 +39,7 @@ use crate::platform::Instant;
 use crate::weights::{Matrix, Weights};
 use adam::adam;
 use conv::{Conv, ConvSample};
-use group::{Group, Layer, Plan, Scratch};
+use group::{Group, Plan, ThreadScratch, WeightLayer};
 use neurons::Neurons;
 use rayon::prelude::*;
 use state::ActiveEntries;
@@ -53,29 +54,29 @@ pub struct CpuEngine {
     method: Method,
     layer_methods: Vec<LayerMethod>,
     held: Option<Arc<EventSet>>,
-    /// Of each weight layer, the readout's last.
+    /// The neurons of each weight layer; the last one is the readout.
     neurons: Vec<Neurons>,
-    /// Of each hidden layer that is a convolution.
+    /// For each hidden layer, its places if it is a convolution.
     convs: Vec<Option<Conv>>,
     step: u64,
-    layers: Vec<LayerWeights>,
+    layers: Vec<WeightsAndMoments>,
     groups: Vec<Group>,
-    /// One for each thread.
-    scratch: Vec<Mutex<Scratch>>,
-    dense: dense::Dense,
+    /// One per thread.
+    scratch: Vec<Mutex<ThreadScratch>>,
+    dense: dense::DenseArrays,
     reports: Vec<StepReport>,
-    /// The forward pass whose outcome the groups hold, if a backward pass may follow.
-    open: Option<open::Open>,
+    /// The forward pass whose results the groups hold, if a separate backward pass may follow.
+    open: Option<open::OpenPass>,
 }
 
-/// Weights of a layer and their moments.
-struct LayerWeights {
+/// The weights of a layer and their first and second moments.
+struct WeightsAndMoments {
     weights: TiledMatrix,
     first: TiledMatrix,
     second: TiledMatrix,
 }
 
-impl LayerWeights {
+impl WeightsAndMoments {
     fn tiles(&mut self, layer: usize) -> impl Iterator<Item = TileTask<'_>> {
         let state = self.weights.tiles.iter_mut().zip(&mut self.first.tiles).zip(&mut self.second.tiles);
         self.weights.columns.iter().zip(state).enumerate().map(move |(tile, (columns, ((weights, first), second)))| {
@@ -84,7 +85,7 @@ impl LayerWeights {
     }
 }
 
-/// What the owner of a column tile works on.
+/// A column tile with its weights and moments, for the thread that updates it.
 struct TileTask<'a> {
     layer: usize,
     tile: usize,
@@ -94,7 +95,7 @@ struct TileTask<'a> {
     second: &'a mut [f32],
 }
 
-/// Times the phases of a step when asked to.
+/// Collects the times of the phases of a step.
 #[derive(Default)]
 struct Clock {
     kernels: Vec<KernelTime>,
@@ -118,7 +119,7 @@ impl Clock {
             |k: &KernelTime| ["lif_forward", "readout", "dense_forward"].iter().any(|p| k.name.starts_with(p));
         let sum =
             |forward: bool| Some(self.kernels.iter().filter(|k| is_forward(k) == forward).filter_map(|k| k.ms).sum());
-        // Threads are in different phases at the same time: these are laid end to end.
+        // Threads are in different phases at the same time, so the slices are laid end to end.
         let mut begin_ms = 0.0;
         let mut slice = |k: &KernelTime| {
             let ms = k.ms?;
@@ -131,7 +132,7 @@ impl Clock {
 }
 
 impl CpuEngine {
-    /// A network with these weights, before the first step.
+    /// Creates an engine for a network with these weights, before the first step.
     ///
     /// # Errors
     /// A network that [`Network::check`] refuses, or weights that do not fit it ([`Weights::check`]).
@@ -147,7 +148,7 @@ impl CpuEngine {
         let layer = |weights: &Matrix| {
             let zeros = Matrix::zeros(weights.rows, weights.cols);
             let moments = || TiledMatrix::cut(&zeros);
-            LayerWeights { weights: TiledMatrix::cut(weights), first: moments(), second: moments() }
+            WeightsAndMoments { weights: TiledMatrix::cut(weights), first: moments(), second: moments() }
         };
         Ok(CpuEngine {
             neurons: Neurons::of(&method.network(network)),
@@ -160,7 +161,7 @@ impl CpuEngine {
             layers: weights.layers.iter().map(layer).collect(),
             groups: Vec::new(),
             scratch: Vec::new(),
-            dense: dense::Dense::default(),
+            dense: dense::DenseArrays::default(),
             reports: Vec::new(),
             open: None,
         })
@@ -178,10 +179,10 @@ impl CpuEngine {
         Ok(())
     }
 
-    /// What the passes over groups read.
+    /// What all groups read in a step.
     fn plan<'a>(&'a self, batch: &'a EventSet, backward: bool) -> Plan<'a> {
         let biases = self.network.biases();
-        let layer = |(l, layer): (usize, &'a LayerWeights)| Layer {
+        let layer = |(l, layer): (usize, &'a WeightsAndMoments)| WeightLayer {
             weights: &layer.weights,
             bias: biases[l],
             method: self.layer_methods[l],
@@ -192,13 +193,13 @@ impl CpuEngine {
         Plan { network: &self.network, batch, layers, backward }
     }
 
-    /// Does `work` for each group, with what `of_groups` has for it.
+    /// Runs `work` for each group in parallel, with the group's element of `of_groups`.
     fn over_groups<T: Send>(
         &mut self,
         batch: &EventSet,
         backward: bool,
         of_groups: Vec<T>,
-        work: impl Fn(&Plan, &mut Group, &mut Scratch, T) + Sync,
+        work: impl Fn(&Plan, &mut Group, &mut ThreadScratch, T) + Sync,
     ) {
         let mut groups = std::mem::take(&mut self.groups);
         let plan = self.plan(batch, backward);
@@ -207,8 +208,8 @@ impl CpuEngine {
         self.groups = groups;
     }
 
-    /// Everything that a sample's own thread does: forward through all layers, loss and, with `backward`, the errors of
-    /// every layer. `v`, if given, takes the potentials of every layer as [B, T, N].
+    /// Runs all groups forward, computes the loss and, with `backward`, the errors of every layer. `v`, if given, receives the
+    /// potentials of every layer as [B, T, N].
     fn pass(&mut self, batch: &EventSet, backward: bool, clock: &mut Clock, v: Option<&mut [Vec<f32>]>) {
         let keep = v.is_some();
         let mut records: Vec<Vec<&mut [f32]>> = self.groups.iter().map(|_| Vec::new()).collect();
@@ -227,11 +228,11 @@ impl CpuEngine {
                 group.keep_convs(scratch);
             }
         });
-        self.tell(clock);
+        self.add_phases(clock);
     }
 
-    /// Tells the clock what the phases of a pass took, of all threads together.
-    fn tell(&self, clock: &mut Clock) {
+    /// Adds the times of the phases over groups to the clock, averaged over threads.
+    fn add_phases(&self, clock: &mut Clock) {
         let hidden = self.network.hidden.len();
         let spiking = (0..self.network.spiking().count()).map(|l| format!("lif_forward.{l}"));
         let backward = |l: usize| match self.convs[l] {
@@ -246,13 +247,13 @@ impl CpuEngine {
         }
     }
 
-    /// Sums every tile's gradient in its owner's scratch, and gives it to `take` while it is in the cache.
+    /// Sums the gradient of every tile in scratch and passes it to `take` while it is in the cache.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
         let (groups, neurons, biases) = (&self.groups, &self.neurons, self.network.biases());
         let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
-        // The largest first, so that the last task to finish is a short one.
+        // Largest first, so that the last tasks to finish are short.
         tasks.sort_by_key(|task| std::cmp::Reverse(task.weights.len()));
         let work = |task: TileTask| {
             let scratch = &mut *own_scratch(scratch);
@@ -323,7 +324,7 @@ impl CpuEngine {
         Ok(clock)
     }
 
-    /// What is to be said of a step; `broken` are the bits of the layers whose gradients are not finite.
+    /// The report of a step. `broken` has the bits of the layers whose weights or moments are not finite.
     fn report(&self, batch: &EventSet, broken: u32) -> StepReport {
         let mut loss = LossTerms::default();
         self.groups.iter().flat_map(|group| &group.loss).for_each(|terms| loss.add(terms));
@@ -341,7 +342,7 @@ impl CpuEngine {
         }
     }
 
-    /// Bits of the layers in which some potential is NaN or infinite.
+    /// Bits of the layers in which a potential is NaN or infinite.
     fn potentials_not_finite(&self) -> u32 {
         let last = self.network.hidden.len();
         let of_group = |group: &Group| {
@@ -352,7 +353,7 @@ impl CpuEngine {
         self.groups.iter().fold(0, |bits, group| bits | of_group(group))
     }
 
-    /// Those of all samples, [B, C].
+    /// Logits of all samples, [B, C].
     fn logits(&self) -> Vec<f32> {
         self.groups.iter().flat_map(|group| group.logits.iter().copied()).collect()
     }
@@ -403,7 +404,7 @@ impl CpuEngine {
 }
 
 impl ConvSample {
-    /// The active entries, in no order, as neurons of the layer.
+    /// The active entries in no particular order, with neurons numbered as in the layer.
     fn entries(&self, conv: &Conv, b: u32) -> impl Iterator<Item = ActiveEntry> {
         let places = self.active.iter().flat_map(|tile| (0..tile.samples()).map(move |place| (tile, place)));
         places.flat_map(move |(tile, place)| {
@@ -447,7 +448,7 @@ impl Engine for CpuEngine {
     }
 
     fn store(&mut self) -> Result<TrainingState> {
-        let join = |of: fn(&LayerWeights) -> &TiledMatrix| Weights {
+        let join = |of: fn(&WeightsAndMoments) -> &TiledMatrix| Weights {
             layers: self.layers.iter().map(|layer| of(layer).join()).collect(),
         };
         Ok(TrainingState {
@@ -465,7 +466,8 @@ impl Engine for CpuEngine {
     }
 
     fn crossover(&self) -> f64 {
-        // Input currents cost the same at 50 to 55 %, weight gradients at 40 %, spike gradients at 28 %.
+        // Measured spike density at which both methods take the same time: input currents 50 to 55 %, weight gradients 40 %,
+        // spike gradients 28 %.
         0.42
     }
 
@@ -493,7 +495,7 @@ impl Engine for CpuEngine {
     fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
         let batch = &*batch.labelled();
         self.begin(batch)?;
-        // With B_th = 0 nothing is active: forward alone, no list for a backward pass.
+        // With B_th = 0 no entry is active, so no lists are written for a backward pass.
         let trained = self.neurons.clone();
         for neurons in &mut self.neurons {
             if let Neurons::Spiking(constants) = neurons {
@@ -546,8 +548,8 @@ impl Engine for CpuEngine {
     }
 }
 
-/// Updates the weights of all layers; returns the bits of the layers that are not finite then.
-fn update_layers(layers: &mut [LayerWeights], gradients: &[Matrix], constants: &AdamConstants) -> u32 {
+/// Updates the weights of all layers; returns the bits of the layers whose weights or moments are not finite afterwards.
+fn update_layers(layers: &mut [WeightsAndMoments], gradients: &[Matrix], constants: &AdamConstants) -> u32 {
     let broken = AtomicU32::new(0);
     layers.par_iter_mut().zip(gradients).enumerate().for_each(|(l, (layer, gradient))| {
         let gradient = TiledMatrix::cut(gradient);
@@ -560,17 +562,17 @@ fn update_layers(layers: &mut [LayerWeights], gradients: &[Matrix], constants: &
     broken.into_inner()
 }
 
-/// The scratch of the thread that asks.
-fn own_scratch(scratch: &[Mutex<Scratch>]) -> MutexGuard<'_, Scratch> {
+/// The scratch of the current thread.
+fn own_scratch(scratch: &[Mutex<ThreadScratch>]) -> MutexGuard<'_, ThreadScratch> {
     lock(&scratch[rayon::current_thread_index().unwrap_or(0) % scratch.len()])
 }
 
 fn lock<T>(scratch: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left there is overwritten.
+    // Contents left by a panic are overwritten.
     scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The processor: threads and the widest instruction set that the kernels use here.
+/// Describes the processor: number of threads and the widest instruction set in use.
 pub fn device_info() -> DeviceInfo {
     DeviceInfo {
         kind: "cpu",

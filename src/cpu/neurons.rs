@@ -1,4 +1,4 @@
-//! What the neurons of a weight layer are, with their constants.
+//! The kinds of neurons in a weight layer, with their constants.
 
 use super::delta::Adjoint;
 use super::readout::IntegratorConstants;
@@ -7,14 +7,14 @@ use crate::network::{CellConstants, Network, Readout};
 /// The neurons of a weight layer.
 #[derive(Debug, Clone, Copy)]
 pub enum Neurons {
-    /// They spike: a hidden layer's, or those of a readout that counts spikes.
+    /// Spiking neurons: those of a hidden layer or of a readout that counts spikes.
     Spiking(CellConstants),
-    /// They integrate: a readout's.
+    /// Leaky integrators: those of other readouts.
     Integrating(IntegratorConstants),
 }
 
 impl Neurons {
-    /// Those of every weight layer of `network`, the readout's last.
+    /// The neurons of every weight layer of `network`; the last one is the readout.
     pub fn of(network: &Network) -> Vec<Neurons> {
         let dt = network.dt_ms;
         let readout = match &network.readout {
@@ -26,7 +26,7 @@ impl Neurons {
         network.hidden.iter().map(|layer| Neurons::Spiking(layer.constants(dt))).chain([readout]).collect()
     }
 
-    /// How errors travel back through their state.
+    /// How errors propagate back in time through their state.
     pub fn adjoint(&self) -> Adjoint {
         match self {
             Neurons::Spiking(c) => Adjoint { alpha: c.alpha, synapse: c.synapse },
@@ -34,7 +34,7 @@ impl Neurons {
         }
     }
 
-    /// The constants of neurons that spike.
+    /// The constants of spiking neurons.
     pub fn spiking(&self) -> Option<&CellConstants> {
         match self {
             Neurons::Spiking(c) => Some(c),

@@ -1,8 +1,9 @@
-//! A step in pieces, for a loss that the caller computes: forward, backward from the gradient of the logits, update.
+//! A training step in three calls, for a loss that the caller computes: forward, backward from the gradient of the logits,
+//! update.
 //!
-//! What the groups hold after the forward pass is what the backward pass of a training step would find, so the pieces
-//! together give the bits of [`Engine::train`](crate::engine::Engine::train). Convolutions, which otherwise keep their
-//! active entries for as long as a thread works on a group, keep those of the whole batch.
+//! The groups keep the state that the backward pass needs, so the three calls give the same bits as
+//! [`Engine::train`](crate::engine::Engine::train). For convolutions this means keeping the active entries of the whole
+//! batch; a training step holds only those of the groups in progress.
 
 use super::{CpuEngine, group_size, update_layers};
 use crate::engine::{Forward, NotFinite, check_logit_gradient, check_open, not_the_last_pass};
@@ -11,8 +12,8 @@ use crate::events::EventSet;
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 
-/// A forward pass from which a backward pass may go on.
-pub struct Open {
+/// A forward pass that a backward pass may continue.
+pub struct OpenPass {
     number: u64,
     batch: EventSet,
 }
@@ -29,7 +30,7 @@ impl CpuEngine {
             group.keep_convs(scratch);
         });
         let forward = Forward::new(self.logits());
-        self.open = Some(Open { number: forward.number(), batch });
+        self.open = Some(OpenPass { number: forward.number(), batch });
         Ok(forward)
     }
 

@@ -1,21 +1,21 @@
-//! The products with one layer's weights as matrix products over dense rows, a few samples' worth at a time: what
-//! [`LayerMethod::Dense`](crate::engine::LayerMethod) chooses where spikes are so many that walking them costs more. Layers
-//! with biases have none: [`Network::can_be_dense`](crate::network::Network::can_be_dense).
+//! [`LayerMethod::Dense`](crate::engine::LayerMethod): the products with one layer's weights as matrix products over dense
+//! rows, which are faster than events if a layer has many spikes. Not for layers with biases
+//! ([`Network::can_be_dense`](crate::network::Network::can_be_dense)).
 //!
-//! Each is the twin of an event-driven operation, with the same input and the same result to rounding:
-//! [`drive`] of the sums in `lif_forward`, [`spike_gradient`] and [`weight_gradient`] of their namesakes.
+//! Each function has the same input and, up to rounding, the same result as an event-driven one: [`drive`] as the sums in
+//! `lif_forward`, [`spike_gradient`] and [`weight_gradient`] as the functions of the same names.
 
-use super::delta::{DeltaRows, Dropped};
-use super::matmul::{Threads, matmul};
+use super::delta::{DeltaRows, ErrorRows};
+use super::matmul::{Strided, Threads, matmul};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, LANES, TiledMatrix, with_width};
 use crate::events::Event;
 use std::ops::Range;
 
-/// Rows (time steps) of a product: enough for the matrix product to be at its best, few enough for the cache.
+/// Rows (time steps) per product: enough for an efficient matrix product, few enough for the cache.
 const ROWS: usize = 128;
 
-/// Memory of the dense rows.
+/// Scratch of the dense rows.
 #[derive(Debug, Default)]
 pub struct DenseRows {
     /// Spikes [ROWS, N_in].
@@ -28,7 +28,7 @@ pub struct DenseRows {
     gradient: AlignedVec,
 }
 
-/// Rows of δ [ROWS, width], and what is dropped into them.
+/// δ [ROWS, width] and the scratch for computing it.
 #[derive(Debug, Default)]
 struct DenseDelta {
     rows: AlignedVec,
@@ -45,19 +45,24 @@ impl DenseRows {
 }
 
 impl DenseDelta {
-    /// δ of the `rows` times from `begin` on in a tile of `width` columns; `None` if all are 0.
+    /// δ of `rows` time steps from `begin` on in a tile of `width` columns; `None` if all are 0.
     fn fill(&mut self, delta: &mut DeltaRows, begin: usize, rows: usize, width: usize) -> Option<&[f32]> {
-        fn fill<const W: usize>(delta: &mut DeltaRows, begin: usize, rows: &mut [f32], dropped: &mut Dropped) -> bool {
-            delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, dropped)
+        fn fill<const W: usize>(
+            delta: &mut DeltaRows,
+            begin: usize,
+            rows: &mut [f32],
+            scratch: &mut ErrorRows,
+        ) -> bool {
+            delta.fill::<W>(begin, rows.as_chunks_mut::<W>().0, scratch)
         }
         let n = rows * width;
-        let mut dropped = Dropped { errors: at_least(&mut self.errors, n), own: at_least(&mut self.own, n) };
+        let mut scratch = ErrorRows { errors: at_least(&mut self.errors, n), own: at_least(&mut self.own, n) };
         let rows = at_least(&mut self.rows, n);
-        with_width!(width, fill(delta, begin, rows, &mut dropped)).then_some(rows)
+        with_width!(width, fill(delta, begin, rows, &mut scratch)).then_some(rows)
     }
 }
 
-/// A slice of at least `n` numbers; what they are is left over from before.
+/// The first `n` numbers of `vector`, which grows if necessary; their values are arbitrary.
 fn at_least(vector: &mut AlignedVec, n: usize) -> &mut [f32] {
     if vector.len() < n {
         vector.resize(n.next_multiple_of(LANES));
@@ -65,7 +70,7 @@ fn at_least(vector: &mut AlignedVec, n: usize) -> &mut [f32] {
     &mut vector[..n]
 }
 
-/// The spikes of times `begin..begin + rows` as zeros and ones [rows, inputs].
+/// The spikes of time steps `begin..begin + rows` as zeros and ones [rows, inputs].
 fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &'a mut AlignedVec) -> &'a [f32] {
     let out = at_least(out, rows * inputs);
     out.fill(0.0);
@@ -76,7 +81,7 @@ fn expand<'a>(spikes: &[Event], begin: usize, rows: usize, inputs: usize, out: &
     out
 }
 
-/// Σ_i W_ij S_i[t] of one sample in a tile [N_in, width], for t in 0..T-1: rows [T - 1, width].
+/// The drive Σ_i W_ij S_i[t] of one sample in a tile [N_in, width], for t in 0..T-1; the result begins with [T - 1, width].
 pub fn drive<'a>(
     spikes: &[Event],
     time_steps: usize,
@@ -90,17 +95,25 @@ pub fn drive<'a>(
         let rows = ROWS.min(time_steps - 1 - begin);
         let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
         let out = &mut out[begin * width..][..rows * width];
-        matmul((rows, inputs, width), (spikes, (inputs, 1)), (weights, (width, 1)), out, false, Threads::One);
+        matmul(
+            (rows, inputs, width),
+            Strided::rows(spikes, inputs),
+            Strided::rows(weights, width),
+            out,
+            false,
+            Threads::One,
+        );
     }
     out
 }
 
-/// Adds to ∇S of sample `b` what comes through the tiles `stretch` of the weights [N, N_above] to the layer above.
+/// Adds to ∇S of sample `b` the products of the column tiles `range` of the weights [N, N_above] with `delta`, which is δ
+/// of the layer above for each of these tiles.
 pub fn spike_gradient(
     b: usize,
     time_steps: usize,
     weights: &TiledMatrix,
-    stretch: Range<usize>,
+    range: Range<usize>,
     delta: &mut [DeltaRows],
     active: &mut [ActiveTile],
     dense: &mut DenseRows,
@@ -109,16 +122,16 @@ pub fn spike_gradient(
     for begin in (0..time_steps).step_by(ROWS).rev() {
         let rows = ROWS.min(time_steps - begin);
         let gradient = at_least(&mut dense.gradient, rows * n);
-        let mut some = false;
-        for (tile, delta) in stretch.clone().zip(delta.iter_mut()) {
+        let mut any = false;
+        for (tile, delta) in range.clone().zip(delta.iter_mut()) {
             let width = weights.columns[tile].width;
             if let Some(block) = dense.delta.fill(delta, begin, rows, width) {
-                let transposed = (&weights.tiles[tile][..], (1, width));
-                matmul((rows, width, n), (block, (width, 1)), transposed, gradient, some, Threads::One);
-                some = true;
+                let transposed = Strided::transposed(&weights.tiles[tile], width);
+                matmul((rows, width, n), Strided::rows(block, width), transposed, gradient, any, Threads::One);
+                any = true;
             }
         }
-        if !some {
+        if !any {
             continue;
         }
         for tile in active.iter_mut() {
@@ -146,7 +159,14 @@ pub fn weight_gradient(
         let rows = ROWS.min(time_steps - begin);
         if let Some(block) = dense.delta.fill(&mut delta, begin, rows, width) {
             let spikes = expand(spikes, begin, rows, inputs, &mut dense.spikes);
-            matmul((inputs, rows, width), (spikes, (1, inputs)), (block, (width, 1)), gradient, true, Threads::One);
+            matmul(
+                (inputs, rows, width),
+                Strided::transposed(spikes, inputs),
+                Strided::rows(block, width),
+                gradient,
+                true,
+                Threads::One,
+            );
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Readout of leaky integrators: V_c[t+1] = α_r V_c[t] + gain (Σ_i W_ic S_i[t] + b_c), no spikes, no reset; logits are its
-//! maximum, sum or mean over t, or its last value.
+//! Readout of leaky integrators without spikes and reset: V_c[t+1] = α_r V_c[t] + gain (Σ_i W_ic S_i[t] + b_c). The logit of
+//! a class is the maximum, sum or mean of V_c over time, or its last value.
 
+use super::lif_forward::PotentialRecord;
 use super::tiles::Columns;
 use crate::events::Event;
 use crate::network::{Integrator, Logits};
 
-/// The integrators' constants as the kernels use them.
+/// The constants of the integrators.
 #[derive(Debug, Clone, Copy)]
 pub struct IntegratorConstants {
     /// exp(-Δt/τ_r).
@@ -14,12 +15,12 @@ pub struct IntegratorConstants {
     pub gain: f32,
     /// How potentials become logits.
     pub logits: Logits,
-    /// Factor on the sum of potentials that [`Logits::Mean`] takes: 1/T.
+    /// 1/T, the factor on the sum of potentials for [`Logits::Mean`].
     pub share: f32,
 }
 
 impl IntegratorConstants {
-    /// Those of `readout` in a network of `time_steps` of `dt_ms`.
+    /// The constants of `readout` for `time_steps` time steps of `dt_ms`.
     pub fn new(readout: &Integrator, dt_ms: f64, time_steps: usize) -> Self {
         IntegratorConstants {
             alpha: readout.alpha(dt_ms) as f32,
@@ -30,30 +31,30 @@ impl IntegratorConstants {
     }
 }
 
-/// The weights of a column tile.
+/// A column tile of the readout.
 #[derive(Clone, Copy)]
 pub struct ReadoutTile<'a> {
     /// Which columns of the layer.
     pub columns: Columns,
-    /// [N_in, width], and a row more with a bias.
+    /// [N_in, width]; with a bias [N_in + 1, width].
     pub weights: &'a [f32],
     /// Whether the last row of the weights is a bias.
     pub bias: bool,
 }
 
-/// Logits of one sample and, for each, the time of its maximum; vectors padded to whole lanes.
+/// Logits of one sample; vectors have the padded length.
 #[derive(Debug, Default)]
 pub struct ReadoutResult {
     /// Logits.
     pub logits: Vec<f32>,
-    /// First time of the maximum; 0 unless the logits are maxima.
+    /// First time step of each maximum; 0 unless the logits are maxima.
     pub peak: Vec<u32>,
-    /// Whether some potential was NaN or infinite.
+    /// Whether a potential was NaN or infinite.
     pub not_finite: bool,
 }
 
 impl ReadoutResult {
-    /// Zeros for `width` classes, padding included.
+    /// Resets to zeros for `width` classes, padding included.
     pub fn clear(&mut self, width: usize) {
         self.logits.clear();
         self.logits.resize(width, 0.0);
@@ -63,8 +64,7 @@ impl ReadoutResult {
     }
 }
 
-/// Runs one sample through a column tile of the readout, as [`super::lif_forward`] does; `record`, if given, takes V as
-/// [T, C] of `stride` C, at the tile's columns.
+/// Runs one sample through a column tile of the readout, as [`super::lif_forward`] does for spiking neurons.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn readout<const W: usize>(
     mut input: &[Event],
@@ -72,7 +72,7 @@ pub fn readout<const W: usize>(
     tile: &ReadoutTile,
     c: &IntegratorConstants,
     out: &mut ReadoutResult,
-    mut record: Option<(&mut [f32], usize)>,
+    mut record: Option<PotentialRecord>,
 ) {
     let ReadoutTile { columns, weights, bias } = *tile;
     let (weights, _) = weights.as_chunks::<W>();
@@ -82,7 +82,7 @@ pub fn readout<const W: usize>(
     let mut peak = [0u32; W];
     for t in 0..time_steps {
         let mut current = [0.0f32; W];
-        // What fired at t - 1 arrives now.
+        // Spikes of t - 1 arrive now.
         while let Some((event, later)) = input.split_first()
             && event.t() < t
         {
@@ -117,8 +117,8 @@ pub fn readout<const W: usize>(
             }
             Logits::Last => {}
         }
-        if let Some((record, stride)) = &mut record {
-            record[t * *stride + columns.begin..][..columns.used].copy_from_slice(&v[..columns.used]);
+        if let Some(record) = &mut record {
+            record.store(t, &columns, &v);
         }
     }
     match c.logits {
@@ -126,7 +126,7 @@ pub fn readout<const W: usize>(
         Logits::Mean => logits.iter_mut().for_each(|logit| *logit *= c.share),
         Logits::Last => logits = v,
     }
-    // What is NaN or infinite once stays so.
+    // A potential that becomes NaN or infinite stays so.
     out.not_finite |= v.iter().fold(false, |seen, v| seen | !v.is_finite());
     out.logits[columns.begin..][..W].copy_from_slice(&logits);
     out.peak[columns.begin..][..W].copy_from_slice(&peak);

@@ -1,17 +1,16 @@
-//! The baseline that the paper measured against, as it is described: a loop over time of separate passes, each over the
-//! [B, N] slices of one time step, with every potential and spike kept and the surrogate never masked.
+//! The paper's dense baseline as described there: a loop over time steps, in which each pass reads and writes the [B, N]
+//! slices of one step. All potentials and spikes are stored, and the surrogate gradient is not masked.
 //!
-//! Products and loss are those of `dense.rs`. The loop is what an eager framework runs: slicing H[:, t] makes automatic
-//! differentiation add each step's gradient, zero but for one time step, to a whole [B, T, N] array. That is where the
-//! published baseline's T² comes from, so it is done here too ([`accumulate`]): without it the paper's own ratio would
-//! not be seen. What a framework adds to that (dispatch of its operations, arrays of zeros made anew) is left out: it is
-//! the framework's. The readout, whose arrays are small, is integrated as in `dense.rs`.
+//! Products, loss and readout are those of `dense.rs`. The loop does what an eager framework does: slicing H[:, t] makes
+//! automatic differentiation add, at every step, a gradient that is zero at all other time steps to a whole [B, T, N] array.
+//! This causes the T² in the run time of the published baseline, so [`accumulate`] does it too; without it the paper's
+//! ratio could not be reproduced. Other costs of a framework (dispatch, allocating arrays of zeros) are left out.
 
 use super::loss::ActivityLoss;
 use crate::network::CellConstants;
 use rayon::prelude::*;
 
-/// Turns input currents into V in place (row t: V[t+1]) and writes spikes and counts, step by step for all samples.
+/// Turns input currents into V in place (row t holds V[t+1]) and writes spikes and counts, step by step for all samples.
 /// `v` and `s` are [B, T, N], `counts` is [B, N].
 pub fn integrate(v: &mut [f32], s: &mut [f32], counts: &mut [u32], (steps, n): (usize, usize), c: &CellConstants) {
     counts.fill(0);
@@ -26,7 +25,7 @@ pub fn integrate(v: &mut [f32], s: &mut [f32], counts: &mut [u32], (steps, n): (
     }
 }
 
-/// One step of one sample; `earlier` is V before it, 0 where there is none.
+/// One step of one sample; `earlier` is V of the step before, `None` at the first step, where it is 0.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn step(
     earlier: Option<&[f32]>,
@@ -46,8 +45,8 @@ fn step(
     }
 }
 
-/// Turns ∇S in `delta` into δ, step by step for all samples; `gradient`, of the same extent [B, T, N], is what the whole
-/// array is summed in.
+/// Turns ∇S in `delta` [B, T, N] into δ, step by step for all samples. `gradient` is scratch: the whole array to which each
+/// step's gradient is added.
 pub fn differentiate(
     delta: &mut Vec<f32>,
     gradient: &mut Vec<f32>,
@@ -59,7 +58,7 @@ pub fn differentiate(
 ) {
     gradient.clear();
     gradient.resize(delta.len(), 0.0);
-    // δ of the step in hand, [B, N].
+    // δ of the current step, [B, N].
     let mut now = vec![0.0f32; counts.len()];
     for t in (0..steps - 1).rev() {
         let samples = now.par_chunks_mut(n).zip(delta.par_chunks(steps * n)).zip(v.par_chunks(steps * n));
@@ -72,7 +71,7 @@ pub fn differentiate(
     std::mem::swap(delta, gradient);
 }
 
-/// δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]) of one sample, the surrogate not masked.
+/// δ[t] = α δ[t+1] + ∇S[t+1] g(V[t+1]) of one sample, with the unmasked surrogate gradient.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn error(now: &mut [f32], ds: &[f32], v: &[f32], counts: &[u32], c: &CellConstants, activity: &ActivityLoss) {
     let upper = activity.upper_gradient(counts.iter().sum());
@@ -82,7 +81,7 @@ fn error(now: &mut [f32], ds: &[f32], v: &[f32], counts: &[u32], c: &CellConstan
     }
 }
 
-/// Adds a gradient that is `slice` at `t` and 0 elsewhere to all of [T, N].
+/// Adds a gradient that is `slice` at `t` and 0 at all other time steps to a whole [T, N] array.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn accumulate(gradient: &mut [f32], slice: &[f32], t: usize) {
     for (row, gradient) in gradient.chunks_exact_mut(slice.len()).enumerate() {

@@ -1,14 +1,14 @@
-//! What the passes hand to each other: spike lists and active entries, flat and reused from step to step.
+//! Lists of spikes and active entries, stored flat; their memory is reused from step to step.
 
 use super::tiles::tiles_of;
 use crate::events::Event;
 use crate::network::{CellConstants, Surrogate};
 
-/// Entries written for every word of bits, whether they are there or not: most words hold none, one or two, and a
-/// branch on that would be guessed wrongly half of the time.
+/// Entries written for every word of bits, even if fewer bits are set. Most words have at most two set bits, and a branch on
+/// their number would be mispredicted half of the time.
 const ALWAYS: usize = 2;
 
-/// Makes `list` at least `len` long; grows by half, so that little is grown often and nothing is held in vain.
+/// Makes `list` at least `len` long. Grows by half, a compromise between frequent growth and unused memory.
 #[inline(always)]
 fn room<T: Copy>(list: &mut Vec<T>, len: usize, fill: T) {
     if list.len() < len {
@@ -27,14 +27,14 @@ pub struct SpikeList {
 }
 
 impl SpikeList {
-    /// Forgets all samples, keeps the memory.
+    /// Removes all samples, keeps the memory.
     pub fn clear(&mut self) {
         self.len = 0;
         self.starts.clear();
         self.starts.push(0);
     }
 
-    /// Appends the spikes of time `t`: each word has a bit for each of 64 neurons, the first of them beside it.
+    /// Appends the spikes of time `t`. Each word has the bits of 64 neurons and comes with the index of the first one.
     #[inline(always)]
     pub fn push_row(&mut self, t: usize, words: impl ExactSizeIterator<Item = (usize, u64)>) {
         room(&mut self.events, self.len + 64 * words.len() + ALWAYS, Event(0));
@@ -58,17 +58,17 @@ impl SpikeList {
         self.len = len;
     }
 
-    /// Closes a sample.
+    /// Ends a sample.
     pub fn end_sample(&mut self) {
         self.starts.push(self.len as u32);
     }
 
-    /// Spikes of all samples.
+    /// Number of spikes in all samples.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Samples that are closed.
+    /// Number of samples that were ended.
     pub fn samples(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
@@ -90,12 +90,13 @@ pub struct ActiveTile {
     starts: Vec<u32>,
     len: usize,
     events: Vec<Event>,
-    /// Surrogate gradient; |V - V_th| until the sample is closed.
+    /// Surrogate gradient g(V); |V - V_th| until the sample ends.
     g: Vec<f32>,
+    /// Errors.
     e: Vec<f32>,
-    /// All spikes of the tile's neurons, if a spike sets the potential: errors do not pass them on their way back.
+    /// All spikes of the tile's neurons if a spike sets the potential, because errors do not propagate past them.
     own: SpikeList,
-    /// Whether some potential was NaN or infinite.
+    /// Whether a potential was NaN or infinite.
     not_finite: bool,
 }
 
@@ -106,14 +107,14 @@ pub struct ActiveEntries<'a> {
     pub events: &'a [Event],
     /// Surrogate gradient g(V).
     pub g: &'a [f32],
-    /// e = ∇S g, filled by the spike gradient.
+    /// Errors e = ∇S g, computed by the spike gradient.
     pub e: &'a [f32],
-    /// All spikes of the neurons, active or not, sorted by time; none unless a spike sets the potential.
+    /// All spikes of the neurons, sorted by time; empty unless a spike sets the potential.
     pub own: &'a [Event],
 }
 
 impl ActiveTile {
-    /// Forgets all samples, keeps the memory.
+    /// Removes all samples, keeps the memory.
     pub fn clear(&mut self) {
         self.starts.clear();
         self.starts.push(0);
@@ -122,14 +123,14 @@ impl ActiveTile {
         self.not_finite = false;
     }
 
-    /// Looks at potentials, a sample's last ones: what is NaN or infinite once stays so. Where a spike sets the potential,
-    /// those of every spike too.
+    /// Checks potentials for NaN and infinity. They persist, so the last potentials of a sample suffice; if a spike sets the
+    /// potential, the potentials at every spike must be checked too.
     #[inline(always)]
-    pub fn look_at(&mut self, v: &[f32]) {
+    pub fn check_finite(&mut self, v: &[f32]) {
         self.not_finite |= v.iter().fold(false, |seen, v| seen | !v.is_finite());
     }
 
-    /// Whether [`look_at`](Self::look_at) saw a potential that is NaN or infinite.
+    /// Whether [`check_finite`](Self::check_finite) found NaN or infinity.
     pub fn not_finite(&self) -> bool {
         self.not_finite
     }
@@ -141,7 +142,8 @@ impl ActiveTile {
         room(&mut self.g, self.len + more + 64 + ALWAYS, 0.0);
     }
 
-    /// Appends the entry of neuron `first + j` at `t` with |v[j] - V_th| for each set bit `j - from`. There must be room.
+    /// For each set bit `j - from` of `word`, appends the entry of neuron `first + j` at `t` with |v[j] - V_th|. Requires
+    /// [`make_room`](Self::make_room).
     #[inline(always)]
     pub fn push_all<const W: usize>(
         &mut self,
@@ -159,14 +161,14 @@ impl ActiveTile {
         while at < ALWAYS || word != 0 {
             let j = from + word.trailing_zeros() as usize % 64;
             events[at] = Event(base + j as u32);
-            // With an empty word j may lie outside; what is written then does not count.
+            // For an empty word j may be out of range; the entry written then is not counted.
             g[at] = (v[j.min(W - 1)] - v_th).abs();
             word &= word.wrapping_sub(1);
             at += 1;
         }
     }
 
-    /// Appends an error without a surrogate.
+    /// Appends an error of a neuron without a surrogate gradient.
     pub fn push_error(&mut self, event: Event, e: f32) {
         self.make_room(1);
         room(&mut self.e, self.len + 1, 0.0);
@@ -174,17 +176,17 @@ impl ActiveTile {
         self.len += 1;
     }
 
-    /// Appends the spikes of time `t`, of a layer in which a spike sets the potential: a bit for each of 64 neurons a
-    /// word, from neuron `first` on.
+    /// Appends the spikes of time `t` if a spike sets the potential; each word has the bits of 64 neurons, the first word from
+    /// neuron `first` on.
     #[inline(always)]
     pub fn push_own(&mut self, t: usize, first: usize, words: &[u64]) {
         self.own.push_row(t, words.iter().enumerate().map(|(k, &word)| (first + 64 * k, word)));
     }
 
-    /// Closes a sample: distances become surrogate gradients.
+    /// Ends a sample: distances from the threshold become surrogate gradients.
     #[inline(always)]
     pub fn end_sample(&mut self, c: &CellConstants) {
-        /// With the shape known, the loop is compiled to vectors where the shape has no exponential.
+        /// With a constant shape the loop is vectorised, unless the shape has an exponential.
         #[inline(always)]
         fn differentiate(distances: &mut [f32], c: &CellConstants, surrogate: Surrogate) {
             let c = CellConstants { surrogate, ..*c };
@@ -203,38 +205,38 @@ impl ActiveTile {
         if c.to_value {
             self.own.end_sample();
         }
-        self.close();
+        self.end_errors();
     }
 
-    /// Closes a sample of errors.
-    pub fn close(&mut self) {
+    /// Ends a sample of errors.
+    pub fn end_errors(&mut self) {
         self.starts.push(self.len as u32);
         room(&mut self.e, self.len, 0.0);
     }
 
-    /// Becomes the list of one sample of `n` entries with errors 0 and no surrogates; returns its times and neurons, to
-    /// be filled in.
+    /// Becomes a list of one sample with `n` entries, whose errors are 0 and whose surrogate gradients are unused. Returns
+    /// their times and neurons, to be filled in.
     pub fn one_sample(&mut self, n: usize) -> &mut [Event] {
         self.clear();
         room(&mut self.events, n, Event(0));
         room(&mut self.g, n, 0.0);
         self.len = n;
-        self.close();
+        self.end_errors();
         self.e[..n].fill(0.0);
         &mut self.events[..n]
     }
 
-    /// Entries of all samples.
+    /// Number of entries in all samples.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Samples.
+    /// Number of samples.
     pub fn samples(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Where the entries of sample `b` begin among all.
+    /// Index of the first entry of sample `b` among those of all samples.
     pub fn begin_of(&self, b: usize) -> u32 {
         self.starts[b]
     }
@@ -251,6 +253,11 @@ impl ActiveTile {
         ActiveEntries { events: &self.events[range.clone()], g: &self.g[range.clone()], e: &self.e[range], own }
     }
 
+    /// Time and neuron of each entry of sample `b`, with its index among the entries of all samples.
+    pub fn numbered(&self, b: usize) -> impl Iterator<Item = (Event, u32)> {
+        self.sample(b).events.iter().copied().zip(self.begin_of(b)..)
+    }
+
     /// Entries of sample `b`: times and neurons, surrogate gradients, and errors to fill.
     pub fn sample_mut(&mut self, b: usize) -> (&[Event], &[f32], &mut [f32]) {
         let range = self.starts[b] as usize..self.starts[b + 1] as usize;
@@ -264,7 +271,7 @@ impl ActiveTile {
     }
 }
 
-/// Active entries of a whole layer, a list for each column tile.
+/// Empty lists of active entries, one per column tile of a layer.
 pub fn active_tiles(neurons: usize) -> Vec<ActiveTile> {
     vec![ActiveTile::default(); tiles_of(neurons).len()]
 }

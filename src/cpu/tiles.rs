@@ -1,61 +1,62 @@
-//! Weights cut into column tiles, so that a tile's potentials fit the registers and its gradient has one owner.
+//! Weight matrices cut into column tiles. The potentials of a tile fit into registers, and its gradient is summed by one
+//! thread.
 
 use crate::weights::Matrix;
 use bytemuck::{Pod, Zeroable};
 use std::ops::{Deref, DerefMut};
 
-/// Widths of tiles are multiples of this, and every partial sum has this many lanes.
+/// Lanes of a vector: tile widths are multiples of this, and every sum has this many partial sums.
 pub const LANES: usize = 16;
-/// Widest tile: its rows stay in the first cache while V or δ passes over them, and a thousand of them in the second.
+/// Maximum width of a tile: a few of its rows fit into the first-level cache, a thousand into the second-level cache.
 pub const WIDEST: usize = 128;
 
-/// Calls `$f::<W>($args)` with the tile width as a constant, `$f::<W, C, D>($args)` where `with C, D` follows.
+/// Calls `$f::<W>($args)` with the tile width as a constant, or `$f::<W, C, D>($args)` if `with C, D` follows.
 macro_rules! with_width {
-    ($width:expr, $f:ident($($arg:expr),* $(,)?)) => { with_width!($width, $f($($arg),*) with) };
-    ($width:expr, $f:ident($($arg:expr),* $(,)?) with $($constant:tt),*) => {
+    ($width:expr, $($f:ident)::+($($arg:expr),* $(,)?)) => { with_width!($width, $($f)::+($($arg),*) with) };
+    ($width:expr, $($f:ident)::+($($arg:expr),* $(,)?) with $($constant:tt),*) => {
         match $width {
-            16 => $f::<16 $(, $constant)*>($($arg),*),
-            32 => $f::<32 $(, $constant)*>($($arg),*),
-            48 => $f::<48 $(, $constant)*>($($arg),*),
-            64 => $f::<64 $(, $constant)*>($($arg),*),
-            80 => $f::<80 $(, $constant)*>($($arg),*),
-            96 => $f::<96 $(, $constant)*>($($arg),*),
-            112 => $f::<112 $(, $constant)*>($($arg),*),
-            128 => $f::<128 $(, $constant)*>($($arg),*),
+            16 => $($f)::+::<16 $(, $constant)*>($($arg),*),
+            32 => $($f)::+::<32 $(, $constant)*>($($arg),*),
+            48 => $($f)::+::<48 $(, $constant)*>($($arg),*),
+            64 => $($f)::+::<64 $(, $constant)*>($($arg),*),
+            80 => $($f)::+::<80 $(, $constant)*>($($arg),*),
+            96 => $($f)::+::<96 $(, $constant)*>($($arg),*),
+            112 => $($f)::+::<112 $(, $constant)*>($($arg),*),
+            128 => $($f)::+::<128 $(, $constant)*>($($arg),*),
             width => unreachable!("a tile is a multiple of 16 and at most 128 columns wide, not {width}"),
         }
     };
 }
 pub(crate) use with_width;
 
-/// As many numbers as a vector register holds, on a cache line of their own: a load that crosses lines costs double.
+/// The numbers of a vector register, on a cache line of their own: loads that cross cache lines take twice as long.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Lanes([f32; LANES]);
+struct AlignedLanes([f32; LANES]);
 
-/// An array beginning on a cache line.
+/// An array that begins on a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Aligned<const N: usize>(pub [f32; N]);
 
-/// A vector of whole lanes beginning on a cache line; a slice in use.
+/// A vector that begins on a cache line and whose length is a multiple of [`LANES`]. Dereferences to a slice.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct AlignedVec(Vec<Lanes>);
+pub struct AlignedVec(Vec<AlignedLanes>);
 
 impl AlignedVec {
     /// `n` zeros; `n` must be a multiple of [`LANES`].
     pub fn zeros(n: usize) -> Self {
-        AlignedVec(vec![Lanes([0.0; LANES]); n / LANES])
+        AlignedVec(vec![AlignedLanes([0.0; LANES]); n / LANES])
     }
 
-    /// Makes the vector `n` long, a multiple of [`LANES`]; what is new is 0.
+    /// Sets the length to `n`, a multiple of [`LANES`]; new elements are 0.
     pub fn resize(&mut self, n: usize) {
-        self.0.resize(n / LANES, Lanes([0.0; LANES]));
+        self.0.resize(n / LANES, AlignedLanes([0.0; LANES]));
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        size_of::<Lanes>() * self.0.capacity()
+        size_of::<AlignedLanes>() * self.0.capacity()
     }
 }
 
@@ -78,13 +79,13 @@ impl DerefMut for AlignedVec {
 pub struct Columns {
     /// First column.
     pub begin: usize,
-    /// Columns, padding included: a multiple of [`LANES`], at most [`WIDEST`].
+    /// Number of columns with padding: a multiple of [`LANES`], at most [`WIDEST`].
     pub width: usize,
-    /// Columns without padding.
+    /// Number of columns without padding.
     pub used: usize,
 }
 
-/// The tiles of `cols` columns: as few as there can be, all of one width but the last, which may be narrower.
+/// Divides `cols` columns into as few tiles as possible, all of the same width except the last, which may be narrower.
 pub fn tiles_of(cols: usize) -> Vec<Columns> {
     let width = cols.div_ceil(cols.div_ceil(WIDEST).max(1)).next_multiple_of(LANES).max(LANES);
     (0..cols)
@@ -96,12 +97,12 @@ pub fn tiles_of(cols: usize) -> Vec<Columns> {
         .collect()
 }
 
-/// `cols` rounded up to whole lanes: the length of a vector over all tiles.
+/// `cols` rounded up to a multiple of [`LANES`]: the length of a vector over all tiles.
 pub fn padded(cols: usize) -> usize {
     cols.next_multiple_of(LANES)
 }
 
-/// A matrix as a vector of tiles; a tile is row-major [rows, width], its padding columns stay 0.
+/// A matrix as column tiles. A tile is row-major [rows, width] with zeros in its padding columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TiledMatrix {
     /// Rows (presynaptic neurons).
@@ -131,7 +132,7 @@ impl TiledMatrix {
         TiledMatrix { rows: matrix.rows, cols: matrix.cols, columns, tiles }
     }
 
-    /// Joins the tiles to a row-major matrix again.
+    /// Joins the tiles into a row-major matrix.
     pub fn join(&self) -> Matrix {
         let mut matrix = Matrix::zeros(self.rows, self.cols);
         for (tile, data) in self.columns.iter().zip(&self.tiles) {
