@@ -79,7 +79,7 @@ fn words_that_do_not_fit_are_refused() {
     let network = network(5, &[4], 3, 6);
     let state = TrainingState::new(strong_weights(&network, 1));
     let mut engine = cpu(&network, Method::Auto, &state);
-    assert!(engine.set_layer_methods(&[LayerMethod::Dense; 3]).unwrap_err().to_string().contains("2 layers"));
+    assert!(engine.set_layer_methods(&[LayerMethod::Dense; 3]).unwrap_err().to_string().contains("2 weight layers"));
     let mut engine = cpu(&network, Method::Sparse, &state);
     assert!(engine.set_layer_methods(&[LayerMethod::Dense; 2]).unwrap_err().to_string().contains("auto"));
 }
