@@ -20,7 +20,6 @@ struct GemmParams {
     b_quads: u32,
     out_quads: u32,
     part_depth: u32,  // of a part: a multiple of 16
-    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: GemmParams;

@@ -6,7 +6,6 @@ struct SumParams {
     quads: u32,       // vec4s in a part
     parts: u32,
     accumulate: u32,  // 1: added to what out holds
-    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: SumParams;

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::delta_scratch::DeltaScratch;
 use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
-use crate::network::{Network, SpikingLayer};
+use crate::network::{Convolution, Network, SpikingLayer};
 use crate::weights::Matrix;
 use std::ops::Range;
 
@@ -321,13 +321,22 @@ pub fn slot_words(batch: usize) -> usize {
     12 + 4 * (batch + 1)
 }
 
+/// The name under which [`State::bytes`] counts the batch itself.
+pub const BATCH: &str = "batch";
+/// The names of the counts and lists of a layer.
+const COUNTS: &str = "counts and offsets";
+const MASKS: &str = "spike masks";
+const SPIKES: &str = "spike lists";
+
 /// Makes the buffers and adds up their bytes by purpose.
 struct Maker<'m, B> {
+    network: &'m Network,
+    sizes: &'m Sizes,
     make: &'m mut dyn FnMut(Request) -> Result<B>,
     bytes: Vec<(String, u64)>,
 }
 
-impl<B> Maker<'_, B> {
+impl<B: Clone> Maker<'_, B> {
     fn storage(&mut self, purpose: &str, label: &str, bytes: u64) -> Result<B> {
         self.buffer(purpose, label, bytes, false)
     }
@@ -340,10 +349,119 @@ impl<B> Maker<'_, B> {
         }
         (self.make)(Request { label: label.into(), bytes, uniform })
     }
-}
 
-/// The name under which [`State::bytes`] counts the batch itself.
-pub const BATCH: &str = "batch";
+    /// A buffer of spiking layer `l`.
+    fn of_layer(&mut self, l: usize, purpose: &str, what: &str, bytes: u64) -> Result<B> {
+        let name = layer_name(self.network, l);
+        self.storage(&format!("{name} {purpose}"), &format!("{what} of {name}"), bytes)
+    }
+
+    /// B, T and the words of T bits.
+    fn extents(&self) -> (u64, u64, u64) {
+        let steps = self.network.time_steps as u64;
+        (self.sizes.batch as u64, steps, steps.div_ceil(32))
+    }
+
+    /// Counts and offsets of the three sections of a layer of `n` neurons (`shaders/shared/sections.wgsl`).
+    fn sections(&mut self, l: usize, prefix: &str, n: usize) -> Result<[B; 2]> {
+        let (b, steps, _) = self.extents();
+        let q = quads(n) as u64;
+        let counts = b * (steps + n as u64 + q);
+        let behind = 1 + b * (1 + q) + 2 * most_scan_blocks(counts);
+        Ok([
+            self.of_layer(l, COUNTS, &format!("{prefix}counts"), 4 * (counts + behind))?,
+            self.of_layer(l, COUNTS, &format!("{prefix}offsets"), 4 * (counts + 1))?,
+        ])
+    }
+
+    /// Spiking layer `l`; `staged` is the memory of its staged entries.
+    fn spiking(&mut self, l: usize, layer: &SpikingLayer, staged: B) -> Result<SpikingState<B>> {
+        let (b, _, words) = self.extents();
+        let Capacity { events, active } = self.sizes.capacity[l];
+        let (events, active) = (u64::from(events), u64::from(active));
+        let spike_words = self.of_layer(l, MASKS, "spike masks", 16 * b * words * quads(slots(layer)) as u64)?;
+        let needed = self.of_layer(l, MASKS, "needed rows", 4 * b * words)?;
+        let [counts, offsets] = self.sections(l, "", slots(layer))?;
+        Ok(SpikingState {
+            spike_words,
+            needed,
+            counts,
+            offsets,
+            activity: self.of_layer(l, COUNTS, "activity", 16 * b)?,
+            events: self.of_layer(l, SPIKES, "spikes", 4 * events)?,
+            presynaptic: self.of_layer(l, SPIKES, "presynaptic spikes", 4 * events)?,
+            active: self.of_layer(l, "active entries", "active entries", ACTIVE_ENTRY * active)?,
+            errors: self.of_layer(l, "active entries", "errors of active entries", 4 * active)?,
+            staged,
+            patches: layer.conv().map(|conv| self.patches(l, conv)).transpose()?,
+            pooled: layer.conv().map(|conv| self.pooled(l, conv)).transpose()?,
+        })
+    }
+
+    fn patches(&mut self, l: usize, conv: &Convolution) -> Result<PatchState<B>> {
+        let (b, steps, _) = self.extents();
+        let lists = b * conv.pixels() as u64;
+        // At most every input at every time step; only the events of the data may repeat.
+        let below = match l {
+            0 => self.sizes.input_events as u64,
+            _ => u64::from(self.sizes.capacity[l - 1].events).min(b * steps * conv.inputs() as u64),
+        };
+        let capacity = below * conv.readers() as u64;
+        Ok(PatchState {
+            counts: self.of_layer(l, "patch lists", "patch counts", 4 * lists)?,
+            offsets: self.of_layer(l, "patch lists", "patch offsets", 4 * (lists + 1))?,
+            events: self.of_layer(l, "patch lists", "patches", 4 * capacity)?,
+            capacity: capacity.min(u32::MAX.into()) as u32,
+        })
+    }
+
+    fn pooled(&mut self, l: usize, conv: &Convolution) -> Result<PooledState<B>> {
+        let (b, _, words) = self.extents();
+        // Windows do not spike more often than their neurons.
+        let events = u64::from(self.sizes.capacity[l].events);
+        let spike_words =
+            self.of_layer(l, MASKS, "pooled spike masks", 16 * b * words * quads(conv.outputs()) as u64)?;
+        let [counts, offsets] = self.sections(l, "pooled ", conv.outputs())?;
+        Ok(PooledState {
+            spike_words,
+            counts,
+            offsets,
+            events: self.of_layer(l, SPIKES, "pooled spikes", 4 * events)?,
+            presynaptic: self.of_layer(l, SPIKES, "pooled presynaptic spikes", 4 * events)?,
+            report: self.of_layer(l, COUNTS, "pooled sums", 16)?,
+        })
+    }
+
+    /// The batch; `counts` is the memory of the counts of its spikes.
+    fn input(&mut self, counts: B) -> Result<InputState<B>> {
+        let (b, _, words) = self.extents();
+        let (inputs, events) = (self.network.inputs as u64, 4 * self.sizes.input_events as u64);
+        let pixels = self.network.hidden.iter().filter_map(SpikingLayer::conv).map(|conv| conv.pixels() as u64);
+        let scanned = b * pixels.fold(inputs, u64::max);
+        let sorted = "input spikes by neuron";
+        Ok(InputState {
+            block_sums: self.storage(sorted, "block sums", 4 * scanned.div_ceil(1024))?,
+            starts: self.storage(BATCH, "input starts", 4 * (b + 1))?,
+            events: self.storage(BATCH, "input events", events)?,
+            labels: self.storage(BATCH, "labels", 4 * b)?,
+            samples: self.storage(BATCH, "samples", 16 * (b + 1))?,
+            counts,
+            offsets: self.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
+            presynaptic: self.storage(sorted, "input presynaptic spikes", events)?,
+            needed: self.storage(sorted, "input needed rows", 4 * b * words)?,
+        })
+    }
+
+    fn readout(&mut self) -> Result<ReadoutState<B>> {
+        let (b, q) = (self.sizes.batch as u64, quads(self.network.classes()) as u64);
+        Ok(ReadoutState {
+            logits: self.storage("readout", "logits", 16 * b * q)?,
+            peaks: self.storage("readout", "peaks", 16 * b * q)?,
+            errors: self.storage("readout", "readout errors", 16 * b * q)?,
+            sample_loss: self.storage("readout", "sample loss", 16 * b)?,
+        })
+    }
+}
 
 impl<B: Clone> State<B> {
     /// Asks `make` for each buffer. A `make` that returns the bytes lays the state out without a device.
@@ -351,118 +469,33 @@ impl<B: Clone> State<B> {
     /// # Errors
     /// Those of `make`.
     pub fn lay_out(network: &Network, sizes: &Sizes, make: &mut dyn FnMut(Request) -> Result<B>) -> Result<Self> {
-        let mut m = Maker { make, bytes: Vec::new() };
-        let steps = network.time_steps as u64;
-        let words = steps.div_ceil(32);
+        let mut m = Maker { network, sizes, make, bytes: Vec::new() };
         let row_bytes = 16 * (sizes.widest_shard * delta_rows(network)) as u64;
         let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
-        let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
         // before the first δ is written: the three share memory.
         let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
-        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
+        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * (sizes.batch * network.inputs) as u64);
         let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
-        let pixels = network.hidden.iter().filter_map(|layer| layer.conv()).map(|conv| conv.pixels() as u64);
-        let scanned = b * pixels.fold(inputs, u64::max);
-        let block_sums = m.storage("input spikes by neuron", "block sums", 4 * scanned.div_ceil(1024))?;
-
-        let mut spiking = Vec::new();
-        for (l, (layer, capacity)) in network.spiking().zip(&sizes.capacity).enumerate() {
-            let (n, q) = (slots(layer) as u64, quads(slots(layer)) as u64);
-            let counts = b * (steps + n + q);
-            let most_blocks = most_scan_blocks(counts);
-            let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
-            let name = layer_name(network, l);
-            let mut make = |purpose: &str, what: &str, bytes: u64| {
-                m.storage(&format!("{name} {purpose}"), &format!("{what} of {name}"), bytes)
-            };
-            spiking.push(SpikingState {
-                spike_words: make("spike masks", "spike masks", 16 * b * words * q)?,
-                needed: make("spike masks", "needed rows", 4 * b * words)?,
-                counts: make("counts and offsets", "counts", 4 * (counts + 1 + b * (1 + q) + 2 * most_blocks))?,
-                offsets: make("counts and offsets", "offsets", 4 * (counts + 1))?,
-                activity: make("counts and offsets", "activity", 16 * b)?,
-                events: make("spike lists", "spikes", 4 * events)?,
-                presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
-                active: make("active entries", "active entries", ACTIVE_ENTRY * active)?,
-                errors: make("active entries", "errors of active entries", 4 * active)?,
-                staged: delta.clone(),
-                patches: match layer.conv() {
-                    None => None,
-                    Some(conv) => {
-                        let lists = b * conv.pixels() as u64;
-                        // No more than all that is read at all times; input may repeat.
-                        let below = match l {
-                            0 => sizes.input_events as u64,
-                            _ => u64::from(sizes.capacity[l - 1].events).min(b * steps * conv.inputs() as u64),
-                        };
-                        let capacity = below * conv.readers() as u64;
-                        Some(PatchState {
-                            counts: make("patch lists", "patch counts", 4 * lists)?,
-                            offsets: make("patch lists", "patch offsets", 4 * (lists + 1))?,
-                            events: make("patch lists", "patches", 4 * capacity)?,
-                            capacity: capacity.min(u32::MAX.into()) as u32,
-                        })
-                    }
-                },
-                pooled: match layer.conv() {
-                    None => None,
-                    Some(conv) => {
-                        let (n, q) = (conv.outputs() as u64, quads(conv.outputs()) as u64);
-                        let counts = b * (steps + n + q);
-                        let blocks = 2 * most_scan_blocks(counts);
-                        // Windows do not spike more often than their neurons.
-                        Some(PooledState {
-                            spike_words: make("spike masks", "pooled spike masks", 16 * b * words * q)?,
-                            counts: make(
-                                "counts and offsets",
-                                "pooled counts",
-                                4 * (counts + 1 + b * (1 + q) + blocks),
-                            )?,
-                            offsets: make("counts and offsets", "pooled offsets", 4 * (counts + 1))?,
-                            events: make("spike lists", "pooled spikes", 4 * events)?,
-                            presynaptic: make("spike lists", "pooled presynaptic spikes", 4 * events)?,
-                            report: make("counts and offsets", "pooled sums", 16)?,
-                        })
-                    }
-                },
-            });
-        }
-        let q = quads(network.classes()) as u64;
-        let events = 4 * sizes.input_events as u64;
-        let sorted = "input spikes by neuron";
+        let input = m.input(delta.clone())?;
+        let layers = network.spiking().take(sizes.capacity.len()).enumerate();
+        let spiking = layers.map(|(l, layer)| m.spiking(l, layer, delta.clone())).collect::<Result<_>>()?;
+        let readout = m.readout()?;
+        let constants = "step constants and reports";
         let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;
+        let report = 4 * report_words(network.spiking().count()) as u64;
         Ok(State {
             chunk,
-            input: InputState {
-                starts: m.storage(BATCH, "input starts", 4 * (b + 1))?,
-                events: m.storage(BATCH, "input events", events)?,
-                labels: m.storage(BATCH, "labels", 4 * b)?,
-                samples: m.storage(BATCH, "samples", 16 * (b + 1))?,
-                counts: delta.clone(),
-                offsets: m.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
-                presynaptic: m.storage(sorted, "input presynaptic spikes", events)?,
-                needed: m.storage(sorted, "input needed rows", 4 * b * words)?,
-                block_sums,
-            },
+            input,
             spiking,
-            readout: ReadoutState {
-                logits: m.storage("readout", "logits", 16 * b * q)?,
-                peaks: m.storage("readout", "peaks", 16 * b * q)?,
-                errors: m.storage("readout", "readout errors", 16 * b * q)?,
-                sample_loss: m.storage("readout", "sample loss", 16 * b)?,
-            },
+            readout,
             delta,
-            slots: m.storage("step constants and reports", "steps of a submit", slots)?,
-            status: m.storage("step constants and reports", "status", 16)?,
-            step: m.storage("step constants and reports", "step", 16)?,
-            report: m.storage(
-                "step constants and reports",
-                "report",
-                4 * report_words(network.spiking().count()) as u64,
-            )?,
-            adam: m.buffer("step constants and reports", "Adam", 32, true)?,
+            slots: m.storage(constants, "steps of a submit", slots)?,
+            status: m.storage(constants, "status", 16)?,
+            step: m.storage(constants, "step", 16)?,
+            report: m.storage(constants, "report", report)?,
+            adam: m.buffer(constants, "Adam", 32, true)?,
             bytes: m.bytes,
             sizes: sizes.clone(),
         })

@@ -2,6 +2,8 @@
 
 use super::GpuOptions;
 use super::context::Context;
+use super::params::{MultiplyAddParams, StreamParams};
+use super::probe::copied;
 use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 use super::squeeze::{FEWEST_LANES, WIDE_LANES};
@@ -44,11 +46,12 @@ pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
     let (lanes, busy) = (array / 16, LANES.min(array / 16));
     let mut r = Recorder::new(&mut context);
     let groups = Work::Groups(lanes / in_group);
-    r.add("stream", (MEASURE_STREAM, &[]), [lanes as u32, 0, 0, 0], &[&source, &target], groups);
+    let buffers = copied(&source, &target);
+    r.add("stream", MEASURE_STREAM, StreamParams { lanes: lanes as u32 }, &buffers, groups);
     let stream = r.finish();
     let mut r = Recorder::new(&mut context);
-    let params = [TURNS as u32, busy as u32, 0, 0];
-    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(busy / in_group));
+    let params = MultiplyAddParams { turns: TURNS as u32, lanes: busy as u32 };
+    r.add("multiply_add", MEASURE_MULTIPLY_ADD, params, &buffers, Work::Groups(busy / in_group));
     let arithmetic = r.finish();
     context.check()?;
     Ok(Ceilings {

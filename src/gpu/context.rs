@@ -2,6 +2,7 @@
 
 use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
+use super::interface::Interface;
 use super::races::{AccessLog, Logged, Sites};
 use super::shaders::{NARROW, Program};
 use super::signal::Signal;
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Longest wait for the reason of a failure.
 const HEARING: Duration = Duration::from_secs(2);
 
-/// A device, its queue and the pipelines made so far.
+/// A device, its queue and the programs compiled so far.
 pub struct Context {
     /// What the adapter is.
     pub adapter: AdapterSummary,
@@ -38,17 +39,26 @@ pub struct Context {
     pub binding: u64,
     checked: bool,
     shaders: Option<PathBuf>,
-    pipelines: HashMap<Program, wgpu::ComputePipeline>,
+    compiled: HashMap<Program, Compiled>,
     /// How long each pipeline took to compile, ms.
     pub compile_ms: Vec<(String, f64)>,
     /// What kernels are made to say.
     instrument: Option<Instrument>,
-    /// What each of these kernels says.
-    instrumented: HashMap<Program, Instrumented>,
     /// Where kernels log their accesses.
     pub log: Option<AccessLog>,
     trouble: Note,
     lost: Note,
+}
+
+/// A program that is ready to run.
+#[derive(Clone)]
+pub struct Compiled {
+    /// The pipeline.
+    pub pipeline: wgpu::ComputePipeline,
+    /// The uniform fields and bindings that its text declares.
+    pub interface: Arc<Interface>,
+    /// What it says; `None` if it is not instrumented.
+    pub instrumented: Option<Instrumented>,
 }
 
 /// What an instrumented kernel says.
@@ -102,10 +112,9 @@ impl Context {
             queue: opened.queue,
             checked: options.is_checked(),
             shaders: options.shaders.clone(),
-            pipelines: HashMap::new(),
+            compiled: HashMap::new(),
             compile_ms: Vec::new(),
             instrument: options.instrument,
-            instrumented: HashMap::new(),
             log,
             trouble,
             lost,
@@ -118,40 +127,38 @@ impl Context {
         program
     }
 
-    /// The pipeline of a program that is [`adapted`](Self::adapted).
-    pub fn pipeline(&mut self, program: &Program) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(program) {
-            return pipeline.clone();
+    /// A program that is [`adapted`](Self::adapted), compiled at its first use.
+    pub fn compiled(&mut self, program: &Program) -> Compiled {
+        if let Some(compiled) = self.compiled.get(program) {
+            return compiled.clone();
         }
         let label = program.name();
         // The last such line names the kernel that a driver crashes or hangs on.
         log::debug!("compiling {label}");
         let clock = Instant::now();
-        let pipeline = self.compile(program, &label);
+        let compiled = self.compile(program, &label);
         self.compile_ms.push((label, 1e3 * clock.elapsed().as_secs_f64()));
-        self.pipelines.insert(program.clone(), pipeline.clone());
-        pipeline
+        self.compiled.insert(program.clone(), compiled.clone());
+        compiled
     }
 
-    fn compile(&mut self, program: &Program, label: &str) -> wgpu::ComputePipeline {
+    fn compile(&self, program: &Program, label: &str) -> Compiled {
         let Program { kernel, defined, constants } = program;
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
-        let instrumented = self.instrument.map(|instrument| match instrument {
+        let interface = Arc::new(Interface::of(&text));
+        let rewritten = self.instrument.map(|instrument| match instrument {
             Instrument::Count => Counted::new(&text).map(|it| (it.module, Instrumented::Counted(it.segments.into()))),
             Instrument::Races => Logged::new(&text).map(|it| (it.module, Instrumented::Logged(it.sites.into()))),
         });
-        let source = match instrumented {
-            Some(Ok((module, says))) => {
-                self.instrumented.insert(program.clone(), says);
-                wgpu::ShaderSource::Naga(Cow::Owned(module))
-            }
+        let (source, instrumented) = match rewritten {
+            Some(Ok((module, says))) => (wgpu::ShaderSource::Naga(Cow::Owned(module)), Some(says)),
             Some(Err(error)) => {
-                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
-                wgpu::ShaderSource::Wgsl(text.into())
+                self.report(error.to_string());
+                (wgpu::ShaderSource::Wgsl(text.into()), None)
             }
-            None => wgpu::ShaderSource::Wgsl(text.into()),
+            None => (wgpu::ShaderSource::Wgsl(text.into()), None),
         };
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
         let module = match checked {
@@ -163,7 +170,7 @@ impl Context {
             },
         };
         let constants: Vec<_> = constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
             layout: None,
             module: &module,
@@ -173,12 +180,13 @@ impl Context {
                 zero_initialize_workgroup_memory: false,
             },
             cache: None,
-        })
+        });
+        Compiled { pipeline, interface, instrumented }
     }
 
-    /// What an instrumented program says; `None` where kernels are left as they are.
-    pub fn instrumented(&self, program: &Program) -> Option<Instrumented> {
-        self.instrumented.get(program).cloned()
+    /// Makes the next [`check`](Self::check) fail with `message`, unless something was reported before.
+    pub fn report(&self, message: String) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
     /// Submits dispatches. Where kernels log their accesses, waits and looks through them.

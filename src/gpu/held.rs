@@ -129,25 +129,23 @@ pub fn record<'a>(
     let (input, samples) = (&state.input, Work::Groups(piece.samples as u64));
     let lists = piece.samples * network.inputs;
     let p = Params { counts: lists as u32, per_lane: p.per_lane.max(4), ..p };
+    let [counts, starts, events] = [("counts", &input.counts), ("starts", &input.starts), ("events", &input.events)];
+    let (offsets, presynaptic) = (("offsets", &input.offsets), ("presynaptic", &input.presynaptic));
+    let gathered = [counts, ("needed", &input.needed), starts, events];
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {
             for (shard, held) in resident.shards.iter().enumerate() {
                 let p = Params { shard: shard as u32, ..p };
-                let buffers =
-                    [&input.counts, &input.needed, &input.samples, held, &input.starts, &input.labels, &input.events];
-                r.add("gather", (k::GATHER, &["HELD"]), p, &buffers, Work::Groups(piece.samples as u64));
+                let set = [("samples", &input.samples), ("held", held), ("labels", &input.labels)];
+                r.add("gather", k::GATHER.with(&["HELD"]), p, &[&gathered[..], &set].concat(), samples);
             }
         }
-        None => {
-            let buffers = [&input.counts, &input.needed, &input.starts, &input.events];
-            r.add("gather", (k::GATHER, &[]), p, &buffers, Work::Groups(piece.samples as u64));
-        }
+        None => r.add("gather", k::GATHER, p, &gathered, samples),
     }
     record_scan(r, "input", p, [&input.counts, &input.offsets], state);
-    let buffers = [&input.starts, &input.events, &input.offsets, &input.counts, &input.presynaptic];
-    r.add("scatter_input", (k::SCATTER_INPUT, &[]), p, &buffers, samples);
+    r.add("scatter_input", k::SCATTER_INPUT, p, &[starts, events, offsets, counts, presynaptic], samples);
     if held.is_none_or(|held| held.repeated) || !piece.held {
-        r.add("sort_input", (k::SORT_INPUT, &[]), p, &[&input.offsets, &input.presynaptic], groups(lists));
+        r.add("sort_input", k::SORT_INPUT, p, &[offsets, presynaptic], groups(lists));
     }
 }
 

@@ -188,8 +188,15 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    let buffers = [&offsets, &active, &entry_errors, &out, &spike_words, &bits];
-    r.add("delta", (k::DELTA, &[]), params, &buffers, groups(neurons));
+    let bindings = [
+        ("offsets", &offsets),
+        ("active_entries", &active),
+        ("entry_errors", &entry_errors),
+        ("delta", &out),
+        ("spike_words", &spike_words),
+        ("needed", &bits),
+    ];
+    r.add("delta", k::DELTA, params, &bindings, groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

@@ -17,6 +17,7 @@ mod dense_layers;
 mod gemm;
 mod held;
 mod inspect;
+pub mod interface;
 mod open;
 pub mod params;
 mod pieces;

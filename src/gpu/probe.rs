@@ -3,7 +3,8 @@
 
 use super::GpuOptions;
 use super::context::Context;
-use super::recording::{Recorder, Recording, Work};
+use super::params::{AtomicsParams, LanesParams, NumbersParams, StreamParams};
+use super::recording::{Bind, Recorder, Recording, Work};
 use super::shaders::{MEASURE_ATOMICS, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_STREAM};
 use crate::error::Result;
 use crate::platform::Instant;
@@ -146,6 +147,11 @@ pub struct Timestamps {
     pub verdict: &'static str,
 }
 
+/// What `measure/stream` binds.
+pub(super) fn copied<'a>(source: &'a wgpu::Buffer, target: &'a wgpu::Buffer) -> [Bind<'a>; 2] {
+    [("source", source), ("target_array", target)]
+}
+
 /// The lanes of an open adapter; `None` where it has no subgroups.
 pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
     if !context.device.features().contains(wgpu::Features::SUBGROUP) {
@@ -154,8 +160,8 @@ pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
     let n = LANE_GROUPS * LANES;
     let seen = context.storage("lanes", 16 * n as u64)?;
     let mut r = Recorder::new(context);
-    let params = [UNEVEN_TURNS, 0, 0, 0];
-    r.add("lanes", (MEASURE_LANES, &["SUBGROUPS"]), params, &[&seen], Work::Groups(LANE_GROUPS as u64));
+    let (lanes, params) = (MEASURE_LANES.with(&["SUBGROUPS"]), LanesParams { turns: UNEVEN_TURNS });
+    r.add("lanes", lanes, params, &[("seen", &seen)], Work::Groups(LANE_GROUPS as u64));
     let recording = r.finish();
     submit(context, &recording);
     let seen: Vec<[u32; 4]> = context.read_as(&seen, n)?;
@@ -364,7 +370,8 @@ impl Prober {
         self.context.queue.write_buffer(&source, 0, bytemuck::cast_slice(inputs));
         let mut r = Recorder::new(&mut self.context);
         let groups = Work::Groups(n.div_ceil(LANES) as u64);
-        r.add("numbers", (MEASURE_NUMBERS, &[]), [n as u32, 0, 0, 0], &[&source, &target], groups);
+        let bindings = [("inputs", &source), ("results", &target)];
+        r.add("numbers", MEASURE_NUMBERS, NumbersParams { lanes: n as u32 }, &bindings, groups);
         let recording = r.finish();
         submit(&self.context, &recording);
         let results = self.context.read_as(&target, 8 * n)?;
@@ -384,9 +391,9 @@ impl Prober {
         let bits = context.storage("bits", 4 * (n / 32) as u64)?;
         let sums = context.storage("sums", 4 * ATOMIC_GROUPS as u64)?;
         let mut r = Recorder::new(context);
-        let buffers = [&counters, &tickets, &bits, &sums];
+        let bindings = [("counters", &counters), ("tickets", &tickets), ("bits", &bits), ("sums", &sums)];
         let groups = Work::Groups(ATOMIC_GROUPS as u64);
-        r.add("atomics", (MEASURE_ATOMICS, &[]), [COUNTERS as u32, 0, 0, 0], &buffers, groups);
+        r.add("atomics", MEASURE_ATOMICS, AtomicsParams { counters: COUNTERS as u32 }, &bindings, groups);
         let recording = r.finish();
         submit(context, &recording);
         let counters: Vec<u32> = context.read_as(&counters, COUNTERS)?;
@@ -414,7 +421,7 @@ impl Prober {
     pub fn costs(&mut self) -> Result<Costs> {
         let (source, target) = (self.context.storage("source", 1024)?, self.context.storage("target", 1024)?);
         let mut r = Recorder::new(&mut self.context);
-        r.add("empty", (MEASURE_STREAM, &[]), [0u32; 4], &[&source, &target], Work::Groups(1));
+        r.add("empty", MEASURE_STREAM, StreamParams { lanes: 0 }, &copied(&source, &target), Work::Groups(1));
         let empty = r.finish();
         self.context.check()?;
         let context = &self.context;
@@ -473,8 +480,8 @@ impl Prober {
         let in_group = if self.context.narrow { 64 } else { 256 };
         let lanes = bytes / 16 / in_group * in_group;
         let mut r = Recorder::new(&mut self.context);
-        let params = [lanes as u32, 0, 0, 0];
-        r.add("stream", (MEASURE_STREAM, &[]), params, &[&source, &target], Work::Groups(lanes / in_group));
+        let params = StreamParams { lanes: lanes as u32 };
+        r.add("stream", MEASURE_STREAM, params, &copied(&source, &target), Work::Groups(lanes / in_group));
         let copy = r.finish();
         self.context.check()?;
         let context = &self.context;

@@ -2,6 +2,7 @@
 //! without a GPU, and for those who read one.
 
 use super::GpuEngine;
+use super::params::Parameters;
 use super::pieces::Piece;
 use super::recording::{Phase, Recording, Work};
 use super::shaders::Program;
@@ -31,8 +32,8 @@ pub struct Scheduled {
     pub phase: Phase,
     /// What runs.
     pub program: Program,
-    /// Its parameters as bytes: [`Params`](super::params::Params) of most kernels.
-    pub parameters: Vec<u8>,
+    /// Its parameters, those included that the kernel does not read.
+    pub parameters: Parameters,
     /// Its other bindings.
     pub bindings: Vec<Bound>,
     /// Workgroups.
@@ -67,22 +68,6 @@ impl Numbers {
     }
 }
 
-/// Access and name of each binding of a shader, binding 0 first.
-fn bindings(wgsl: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(u32, String, String)> = wgsl
-        .lines()
-        .filter_map(|line| {
-            let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
-            let (space, rest) = rest.split_once("var<")?.1.split_once('>')?;
-            let name = rest.split(':').next()?.trim();
-            let access = space.split(',').next_back()?.trim();
-            Some((number.parse().ok()?, access.into(), name.into()))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().map(|(_, access, name)| (access, name)).collect()
-}
-
 impl Schedule {
     fn of(piece: &Piece, recording: &Recording, numbers: &mut Numbers) -> Self {
         let clear = |buffer: &wgpu::Buffer| Bound {
@@ -93,13 +78,10 @@ impl Schedule {
         };
         let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
-            let names = bindings(&dispatch.program.kernel.wgsl(&dispatch.program.defined));
-            // Binding 0 are the parameters.
-            let named = names.into_iter().skip(1);
             let Work::Groups(groups) = dispatch.work;
-            let bound = named.zip(&dispatch.buffers).map(|((access, name), buffer)| Bound {
-                name,
-                access,
+            let bound = dispatch.interface.bindings.iter().zip(&dispatch.buffers).map(|(binding, buffer)| Bound {
+                name: binding.name.clone(),
+                access: binding.access.clone(),
                 number: numbers.of(buffer),
                 bytes: buffer.size(),
             });
@@ -157,20 +139,5 @@ impl fmt::Display for Schedule {
             writeln!(f)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::shaders::{ADAM, WEIGHT_GRADIENT};
-    use super::*;
-
-    #[test]
-    fn bindings_of_a_shader() {
-        let names = |wgsl: String| bindings(&wgsl).into_iter().map(|(a, n)| format!("{a} {n}")).collect::<Vec<_>>();
-        let adam = names(ADAM.wgsl(&[]));
-        assert_eq!(adam[..3], ["uniform p", "read_write status", "read gradient"], "{adam:?}");
-        let gradient = names(WEIGHT_GRADIENT.wgsl(&["WIDE", "ADAM"]));
-        assert_eq!((gradient.len(), gradient[9].as_str()), (10, "uniform a"), "{gradient:?}");
     }
 }

@@ -1,8 +1,10 @@
 //! The WGSL sources: embedded, with `#import` of shared text, `#ifdef` for variants and `#unroll` for loops written out.
+//! Of the uniform struct `Params`, each variant declares the fields that it reads.
 //!
 //! What lanes do is a matter of text (`#ifdef`); what they compute (cell, reset, surrogate, bias) is a matter of
 //! pipeline-overridable constants, so that the texts stay few. A compiler removes the branches that a constant rules out.
 
+use super::interface::with_params_that_are_read;
 use crate::network::{CellConstants, Surrogate};
 use std::path::Path;
 
@@ -72,6 +74,12 @@ impl Program {
     pub fn name(&self) -> String {
         let constants = self.constants.iter().map(|(name, value)| format!("+{name}={value}"));
         constants.fold(self.kernel.variant_name(&self.defined), |name, constant| name + &constant)
+    }
+}
+
+impl From<Kernel> for Program {
+    fn from(kernel: Kernel) -> Self {
+        kernel.with(&[])
     }
 }
 
@@ -232,6 +240,11 @@ fn shared(name: &str) -> Option<&'static str> {
 }
 
 impl Kernel {
+    /// A variant that computes the paper's network, or has nothing to do with cells.
+    pub fn with(self, defined: &[&'static str]) -> Program {
+        Program::new(self, defined, &[])
+    }
+
     /// The WGSL text with imports in place and only the lines of the `defined` names kept.
     ///
     /// Up to the first import or unrolled loop, lines keep their numbers; dropped lines stay empty.
@@ -301,7 +314,7 @@ fn preprocess(source: &str, defined: &[&str]) -> String {
         }
         out.push('\n');
     }
-    unroll(&out, &out)
+    with_params_that_are_read(&unroll(&out, &out))
 }
 
 /// Writes out the blocks between `#unroll NAME COUNT` and `#endunroll` of a part of `whole`, with 0u, 1u, ... in place of

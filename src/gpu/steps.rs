@@ -243,7 +243,7 @@ impl GpuEngine {
     fn constants(step: u64, adam: &Adam) -> [u32; 12] {
         let mut words = [0; 12];
         words[0] = step as u32;
-        words[4..].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&AdamParams::from(adam.constants(step)))));
+        words[4..10].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&AdamParams::from(adam.constants(step)))));
         words
     }
 
