@@ -27,32 +27,32 @@ pub fn all_slots(network: &Network) -> impl Iterator<Item = usize> {
     network.hidden.iter().map(slots).chain([network.classes()])
 }
 
-/// Rows of δ that a sample has: one for each time step and, if some layer has biases, one for their gradient.
+/// Rows of δ per sample: one for each time step and, if some layer has biases, one for their gradient.
 pub fn delta_rows(network: &Network) -> usize {
     network.time_steps + usize::from(network.biases().contains(&true))
 }
 
-/// What messages call spiking layer `l`.
+/// The name of spiking layer `l` in messages.
 pub fn layer_name(network: &Network, l: usize) -> String {
     if l < network.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
 }
 
 /// Lanes of a workgroup of the scan.
 const SCAN_LANES: u64 = 256;
-/// Most blocks of a scan: each sums all blocks before it.
+/// Most blocks of a scan, as each block adds up all blocks before it.
 const SCAN_BLOCKS: u64 = 4096;
 
-/// Most blocks of a scan over `counts` or fewer. (More counts may be fewer blocks, as each lane then takes more.)
+/// Most blocks of a scan over `counts` or fewer counts. (More counts may need fewer blocks, as each lane then takes more.)
 pub fn most_scan_blocks(counts: u64) -> u64 {
     counts.div_ceil(SCAN_LANES).min(SCAN_BLOCKS)
 }
 
-/// Counts that a lane of the scan takes, `fewest` or more.
+/// Counts per lane of a scan, `fewest` or more.
 pub fn scan_per_lane(counts: u64, fewest: u64) -> u64 {
     counts.div_ceil(SCAN_LANES * SCAN_BLOCKS).max(fewest)
 }
 
-/// Blocks of a scan over so many counts.
+/// Blocks of a scan over `counts` counts.
 pub fn scan_blocks(counts: u64, per_lane: u64) -> u64 {
     counts.div_ceil(SCAN_LANES * per_lane)
 }
@@ -64,12 +64,12 @@ pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize
     Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
 }
 
-/// Columns of a weight matrix that one binding holds: weights, moments and gradient, all (N_in, `quads`) vec4. Most
-/// matrices are one shard.
+/// Columns of a weight matrix that fit into one binding: weights, moments and gradient, all (N_in, `quads`) vec4. Most
+/// matrices have one shard.
 pub struct Shard {
     /// Quads of the matrix before this shard.
     pub first_quad: usize,
-    /// Its own.
+    /// Quads of this shard.
     pub quads: usize,
     /// W.
     pub weights: wgpu::Buffer,
@@ -136,12 +136,12 @@ impl LayerWeights {
         Ok(Matrix { rows: self.rows, cols: self.cols, data })
     }
 
-    /// Whether one binding holds it.
+    /// Whether it has one shard.
     pub fn is_whole(&self) -> bool {
         self.shards.len() == 1
     }
 
-    /// The one shard of a matrix that [`is_whole`](Self::is_whole), for the matrix products, which know no shards.
+    /// The only shard of a matrix that [`is_whole`](Self::is_whole). Matrix products do not support shards.
     pub fn whole(&self) -> &Shard {
         &self.shards[0]
     }
@@ -151,13 +151,13 @@ impl LayerWeights {
     }
 }
 
-/// Cuts `quads` into as few ranges of up to `most` as there can be, as even as may be.
+/// Cuts `quads` into as few ranges of up to `most` as possible, of about equal length.
 pub fn shards(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let even = quads.div_ceil(quads.div_ceil(most.max(1)).max(1)).max(1);
     (0..quads).step_by(even).map(move |first| first..(first + even).min(quads))
 }
 
-/// How large the lists of a spiking layer are, in entries.
+/// Room in the lists of a spiking layer, in entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Spikes.
@@ -166,17 +166,17 @@ pub struct Capacity {
     pub active: u32,
 }
 
-/// What a spiking layer leaves behind in a step.
+/// The results of a spiking layer in a step.
 pub struct SpikingState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// The three sections and what stands behind them: `shaders/shared/sections.wgsl`.
+    /// The three sections and what follows them: `shaders/shared/sections.wgsl`.
     pub counts: B,
     /// Exclusive offsets of the sections, then their total.
     pub offsets: B,
-    /// (B, words): rows that the layer above must give δ for.
+    /// (B, words): the rows in which the layer above must compute δ.
     pub needed: B,
-    /// Active entries in the order of their appending; the memory of [`State::delta`], which is written later.
+    /// Active entries in the order in which they were appended; shares the memory of [`State::delta`], written later.
     pub staged: B,
     /// Active entries in (b, quad, t, neuron) order: row, neuron, surrogate gradient.
     pub active: B,
@@ -188,9 +188,9 @@ pub struct SpikingState<B = wgpu::Buffer> {
     pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
     pub activity: B,
-    /// What a convolution reads.
+    /// The input of a convolution.
     pub patches: Option<PatchState<B>>,
-    /// What the layer above reads of a convolution.
+    /// The output of a convolution, for the layer above.
     pub pooled: Option<PooledState<B>>,
 }
 
@@ -202,11 +202,11 @@ pub struct PatchState<B = wgpu::Buffer> {
     pub offsets: B,
     /// t << 16 | row of the weights, in (b, pixel, t, row) order.
     pub events: B,
-    /// Events that it has room for: as many as there can be.
+    /// Room for events: the most that there can be.
     pub capacity: u32,
 }
 
-/// Pooled spikes of a convolution, as those of a hidden layer without active entries.
+/// Pooled spikes of a convolution, like those of a hidden layer without active entries.
 pub struct PooledState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
@@ -218,7 +218,7 @@ pub struct PooledState<B = wgpu::Buffer> {
     pub events: B,
     /// Spikes neuron by neuron, as rows of δ.
     pub presynaptic: B,
-    /// Sums that no one reads: those before pooling count.
+    /// Not read: the regularisers use the sums before pooling.
     pub report: B,
 }
 
@@ -230,9 +230,9 @@ pub struct InputState<B = wgpu::Buffer> {
     pub events: B,
     /// (B).
     pub labels: B,
-    /// (B + 1) vec4<u32>: where each sample lies in the training set held, its label, where it begins in the batch.
+    /// (B + 1) vec4<u32>: place of each sample in the training set on the device, its label, where it begins in the batch.
     pub samples: B,
-    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; the memory of [`State::delta`].
+    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; shares the memory of [`State::delta`].
     pub counts: B,
     /// Scratch of the scan.
     pub block_sums: B,
@@ -244,7 +244,7 @@ pub struct InputState<B = wgpu::Buffer> {
     pub needed: B,
 }
 
-/// What the readout leaves behind.
+/// The results of the readout.
 pub struct ReadoutState<B = wgpu::Buffer> {
     /// (B, Q) vec4.
     pub logits: B,
@@ -252,11 +252,11 @@ pub struct ReadoutState<B = wgpu::Buffer> {
     pub peaks: B,
     /// (B, Q) vec4.
     pub errors: B,
-    /// (B) vec4: loss, rightly classified.
+    /// (B) vec4: loss, 1 if classified correctly.
     pub sample_loss: B,
 }
 
-/// What decides the sizes of a [`State`].
+/// Determines the sizes of the buffers of a [`State`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
     /// Most samples.
@@ -265,15 +265,15 @@ pub struct Sizes {
     pub input_events: usize,
     /// The lists of each spiking layer.
     pub capacity: Vec<Capacity>,
-    /// Most bytes for the δ of a chunk; one sample's are taken in any case.
+    /// Most bytes for the δ of a chunk, which has one sample at least.
     pub delta_bytes: u64,
-    /// Quads of the widest shard of any weight matrix: δ is computed for one shard after the other.
+    /// Quads of the widest shard of any weight matrix, as δ is computed for one shard at a time.
     pub widest_shard: usize,
 }
 
 /// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
 pub struct State<B = wgpu::Buffer> {
-    /// What it holds.
+    /// What it has room for.
     pub sizes: Sizes,
     /// Samples in a full chunk of the backward pass.
     pub chunk: usize,
@@ -285,7 +285,7 @@ pub struct State<B = wgpu::Buffer> {
     pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
     pub delta: B,
-    /// Whether some list overflowed; the layers in which a potential, then those in which a weight is not finite.
+    /// Whether some list overflowed; bits of the layers with a potential that is not finite; the same for weights.
     pub status: B,
     /// The step's number.
     pub step: B,
@@ -293,15 +293,26 @@ pub struct State<B = wgpu::Buffer> {
     pub report: B,
     /// The constants of Adam.
     pub adam: B,
-    /// What the host says of the steps of a submit: number, constants, samples.
+    /// Number, constants and samples of each step of a submit, written by the host.
     pub slots: B,
     /// Bytes by what they are for.
     pub bytes: Vec<(String, u64)>,
 }
 
+/// A network and its buffers.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The buffers of a step.
+    pub state: &'a State,
+    /// Weights and moments of each layer.
+    pub weights: &'a [LayerWeights],
+}
+
 /// A buffer that a [`State`] asks for.
 pub struct Request {
-    /// What it is called.
+    /// Its label.
     pub label: String,
     /// Its size.
     pub bytes: u64,
@@ -310,7 +321,7 @@ pub struct Request {
 }
 
 /// Length of the report in words: step, overflow, loss, correct, then per spiking layer spikes, active, upper and lower
-/// term; at last the bits of the layers in which a potential, or a weight, is not finite.
+/// term; then bits of the layers with a potential that is not finite, and of those with such a weight.
 pub fn report_words(spiking: usize) -> usize {
     4 + 4 * spiking + 2
 }

@@ -25,11 +25,11 @@ const HEARING: Duration = Duration::from_secs(2);
 pub struct Context {
     /// What the adapter is.
     pub adapter: AdapterSummary,
-    /// What it was taken for.
+    /// Hardware or software.
     pub tier: Tier,
-    /// Which of the sparse kernels it gets.
+    /// The variant of the sparse kernels.
     pub variant: Variant,
-    /// Whether its workgroups are small: [`narrow`](super::squeeze::narrow).
+    /// Whether workgroups are small: [`narrow`](super::squeeze::narrow).
     pub narrow: bool,
     /// The device.
     pub device: wgpu::Device,
@@ -42,7 +42,7 @@ pub struct Context {
     compiled: HashMap<Program, Compiled>,
     /// How long each pipeline took to compile, ms.
     pub compile_ms: Vec<(String, f64)>,
-    /// What kernels are made to say.
+    /// How kernels are instrumented.
     instrument: Option<Instrument>,
     /// Where kernels log their accesses.
     pub log: Option<AccessLog>,
@@ -57,16 +57,16 @@ pub struct Compiled {
     pub pipeline: wgpu::ComputePipeline,
     /// The uniform fields and bindings that its text declares.
     pub interface: Arc<Interface>,
-    /// What it says; `None` if it is not instrumented.
+    /// `None` if it is not instrumented.
     pub instrumented: Option<Instrumented>,
 }
 
-/// What an instrumented kernel says.
+/// What an instrumented kernel records.
 #[derive(Clone)]
 pub enum Instrumented {
-    /// What each of its segments costs; how often they ran, it counts.
+    /// The cost of each of its segments; it counts how often they run.
     Counted(Arc<[Work]>),
-    /// What its log of accesses speaks of.
+    /// The accesses that its log refers to.
     Logged(Arc<Sites>),
 }
 
@@ -121,7 +121,7 @@ impl Context {
         })
     }
 
-    /// The program as this device gets it.
+    /// The program as this device runs it.
     pub fn adapted(&self, mut program: Program) -> Program {
         program.defined.extend((self.narrow && program.kernel.has_narrow()).then_some(NARROW));
         program
@@ -189,7 +189,7 @@ impl Context {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
-    /// Submits dispatches. Where kernels log their accesses, waits and looks through them.
+    /// Submits dispatches. If kernels log their accesses, waits and analyses the log.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
         let submission = self.queue.submit([encoder.finish()]);
         self.log.as_ref().map_or(Ok(()), |log| log.drain(self))?;
@@ -215,7 +215,7 @@ impl Context {
         }))
     }
 
-    /// [`storage`](Self::storage), or `None` where the device has no memory left for it.
+    /// [`storage`](Self::storage), or `None` if the device is out of memory.
     pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
         block_on(self.request_storage(label, bytes))
     }
@@ -248,7 +248,7 @@ impl Context {
         })
     }
 
-    /// The first error that the device reported since the last call; that it was lost, at every call.
+    /// The first error that was reported since the last call; if the device was lost, that at every call.
     pub fn check(&self) -> Result<()> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         if trouble.is_some() {
@@ -260,12 +260,12 @@ impl Context {
         trouble.map_or(Ok(()), |message| Err(Error::Device(message)))
     }
 
-    /// Lets a lost device say so: what it is asked to do fails before, and it speaks when nothing is under way any more.
+    /// Lets a lost device report its loss, which it does when no work is under way; calls fail before that.
     fn listen(&self) {
         drop(self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(HEARING) }));
     }
 
-    /// `message` as an error, unless the device was lost, which is then the reason.
+    /// `message` as an error; if the device was lost or reported something, that instead.
     pub fn fault(&self, message: String) -> Error {
         self.listen();
         self.check().err().unwrap_or(Error::Device(message))
@@ -283,8 +283,7 @@ impl Context {
         block_on(self.finished(submission))
     }
 
-    /// Until a submission, or all of them, are done. In a browser, which does not say how long something takes, it is all
-    /// of them, however long.
+    /// Completes when a submission, or all of them, are done. A browser waits for all of them, without a timeout.
     #[cfg(target_family = "wasm")]
     pub async fn finished(&self, _submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let done = Signal::default();
@@ -294,12 +293,12 @@ impl Context {
         self.check()
     }
 
-    /// Until a submission, or all of them, are done. wgpu lets nobody wait for that but by polling, which blocks.
+    /// Completes when a submission, or all of them, are done. Blocks, because wgpu only lets one wait by polling.
     #[cfg(not(target_family = "wasm"))]
     pub async fn finished(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let outcome = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) });
         self.check()?;
-        // What was submitted to a device that had just been lost has no number to wait for.
+        // A submission to a device that has just been lost cannot be waited for.
         outcome.map(drop).map_err(|e| {
             self.fault(format!(
                 "{} did not finish within {} s ({e}); a smaller batch makes shorter steps",
@@ -330,12 +329,12 @@ impl Context {
         Ok(view.to_vec())
     }
 
-    /// Until a buffer that a submission writes can be read by the host.
+    /// Completes when the host can read a buffer that a submission writes.
     pub async fn mapped(&self, slice: &wgpu::BufferSlice<'_>, submission: wgpu::SubmissionIndex) -> Result<()> {
         let done = Signal::default();
         let told = done.clone();
         slice.map_async(wgpu::MapMode::Read, move |_| told.tell());
-        // Where somebody must poll, the callback has come by the end of it, unless the device was lost.
+        // Polling has run the callback, unless the device was lost.
         self.finished(Some(submission)).await?;
         #[cfg(target_family = "wasm")]
         {

@@ -2,7 +2,7 @@
 //! reference's passes for each time step.
 
 use super::adapter::Tier;
-use super::buffers::{LayerWeights, SpikingState, State, quads, read_rows};
+use super::buffers::{LayerWeights, Model, SpikingState, State, quads, read_rows};
 use super::context::Context;
 use super::dense_layers::{dense_input_bindings, gradient};
 use super::gemm::{Layout, Matrices, Product};
@@ -24,13 +24,13 @@ pub struct DenseState {
     spikes: Vec<wgpu::Buffer>,
     /// Row t holds V[t+1] of each layer, the readout's last.
     v: Vec<wgpu::Buffer>,
-    /// ∇S, then δ, of a layer: of every other one, as the layer above is all that it needs.
+    /// ∇S, then δ; two arrays, as a layer needs that of the layer above only.
     delta: Vec<wgpu::Buffer>,
     /// (B, Q) vec4: δ of one time step, for the reference.
     now: Vec<wgpu::Buffer>,
     /// Products whose depth is cut, before their parts are added.
     parts: Vec<wgpu::Buffer>,
-    /// e of each hidden layer, when inspecting; shares no memory with a training step.
+    /// e of each hidden layer; for inspections only.
     recorded_e: Vec<wgpu::Buffer>,
 }
 
@@ -85,11 +85,13 @@ impl DenseState {
 /// Records a dense step of `batch` samples.
 pub fn record(
     context: &mut Context,
-    (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseState),
+    model: Model,
+    dense: &DenseState,
     batch: usize,
     purpose: Purpose,
     method: Method,
 ) -> Recording {
+    let Model { network, state, weights } = model;
     let tier = context.tier;
     let mut r = Recorder::new(context);
     let by_steps = method == Method::Reference;
@@ -190,7 +192,7 @@ impl<'a> Step<'a> {
     fn backward(&self, r: &mut Recorder<'a>) {
         let (state, dense) = (self.state, self.dense);
         let sizes = self.network.sizes();
-        // The reference sums δ in one array from ∇S in the other.
+        // The reference accumulates δ in one array from ∇S in the other.
         let of = |l: usize| &dense.delta[l % dense.delta.len()];
         let delta = |l: usize| if self.by_steps { &dense.delta[0] } else { of(l) };
         for l in (0..=self.network.hidden.len()).rev() {

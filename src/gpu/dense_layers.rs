@@ -1,9 +1,8 @@
 //! Single layers of the sparse step computed by matrix products, a chunk of samples at a time.
 //!
-//! Between layers everything stays spikes and active entries, so layers of either kind go together: the input is
-//! expanded to a dense array, the product of it and the weights replaces the walk over events, and of W δ only the
-//! active entries are picked out. Rows of δ that nobody needs are not written; a product multiplies what they held
-//! before with spikes that are 0.
+//! Layers exchange spikes and active entries, whatever their method: the input is expanded to a dense array, its product
+//! with the weights replaces the loop over events, and only the active entries of W δ are used. Rows of δ that are not
+//! needed are not written; in the weight gradient, their old contents are multiplied by spikes that are 0.
 
 use super::adapter::Tier;
 use super::buffers::{LayerWeights, State, quads};
@@ -27,7 +26,7 @@ pub struct Scratch {
     pub parts: wgpu::Buffer,
 }
 
-/// Which layers are dense, and what they work in.
+/// Which layers are dense, and their scratch memory.
 pub struct DenseLayers {
     methods: Vec<LayerMethod>,
     scratch: Option<Scratch>,
@@ -46,7 +45,7 @@ impl DenseLayers {
         &self.methods
     }
 
-    /// Chooses the methods of the recordings to come.
+    /// Sets the methods for later recordings.
     pub fn choose(&mut self, methods: &[LayerMethod]) {
         self.methods = methods.to_vec();
         self.scratch = None;
@@ -65,7 +64,7 @@ impl DenseLayers {
         (widest(&|l| sizes[l]), widest(&products))
     }
 
-    /// Samples whose scratch a binding holds, at least one.
+    /// Samples whose scratch fits into a binding, at least one.
     pub fn most_samples(&self, network: &Network, binding: u64) -> u64 {
         let (spikes, products) = self.quads(network);
         (binding / (16 * (spikes.max(products).max(1) * network.time_steps) as u64)).max(1)

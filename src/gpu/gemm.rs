@@ -8,7 +8,7 @@ use super::sparse::groups;
 
 /// Most bytes that the parts of a product may take.
 const PARTS_BYTES: u64 = 8 << 20;
-/// Shallower parts are not worth their sum.
+/// Least depth of a part; adding up shallower parts costs more than it gains.
 const LEAST_DEPTH: u32 = 256;
 
 /// Which operand stands transposed in memory.
@@ -44,8 +44,8 @@ pub struct Matrices<'a> {
 }
 
 impl Product {
-    /// Parts that the depth is cut into so that the device has enough to do: of weight gradients, whose depth is that
-    /// of batch and time; other products have their many rows.
+    /// Parts that the depth is cut into, to occupy the device: only for weight gradients, whose depth is batch times time;
+    /// other products have enough rows.
     pub fn parts(&self, tier: Tier) -> u32 {
         if self.layout != Layout::LeftTransposed {
             return 1;
@@ -62,7 +62,7 @@ impl Product {
         (wanted / tiles.max(1) as u32).clamp(1, most)
     }
 
-    /// Bytes of the parts, 0 where the product is written at once.
+    /// Bytes of the parts, 0 if the product is written directly.
     pub fn parts_bytes(&self, tier: Tier) -> u64 {
         match self.parts(tier) {
             1 => 0,
@@ -70,7 +70,7 @@ impl Product {
         }
     }
 
-    /// Bytes of the parts of a product that is added to others, over this depth or a smaller one.
+    /// Bytes of the parts of a product that accumulates, over this depth or a smaller one.
     pub fn scratch_bytes(&self, tier: Tier) -> u64 {
         self.parts_bytes(tier).max(self.out_bytes())
     }

@@ -53,15 +53,15 @@ pub struct Dispatch {
     attached: Attached,
 }
 
-/// Where a dispatch says what it does.
+/// The output of an instrumented dispatch.
 enum Attached {
     Nothing,
     Counters(Counters),
-    /// What begins the dispatch in the log of accesses, with its bindings; and the log.
+    /// The pipeline that begins the dispatch in the log of accesses, its bindings, and the log's.
     Log(wgpu::ComputePipeline, wgpu::BindGroup, wgpu::BindGroup),
 }
 
-/// Where a dispatch counts what it executes.
+/// The counters of a dispatch.
 struct Counters {
     segments: Arc<[Executed]>,
     bind_group: wgpu::BindGroup,
@@ -93,11 +93,11 @@ impl Dispatch {
 
 /// A recorded step.
 pub struct Recording {
-    /// What is cleared before the dispatches.
+    /// Buffers to be cleared before the dispatches.
     pub clears: Vec<wgpu::Buffer>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
-    /// The counters of all dispatches, where the kernels count.
+    /// The counters of all dispatches, if the kernels count.
     counters: Option<wgpu::Buffer>,
 }
 
@@ -118,7 +118,7 @@ struct Entry<'a> {
     work: Work,
 }
 
-/// What an entry will say.
+/// What an instrumented entry records.
 enum Says {
     Nothing,
     Counts(Arc<[Executed]>),
@@ -336,7 +336,7 @@ impl Recording {
         }
     }
 
-    /// The dispatches in `parts` passes for as many submits, so that none takes long.
+    /// The dispatches in `parts` passes, each for a submit of its own, so that none takes long.
     pub fn encode_parts(&self, parts: usize) -> impl Iterator<Item = impl Fn(&mut wgpu::CommandEncoder)> {
         let each = self.dispatches.len().div_ceil(parts.max(1)).max(1);
         self.dispatches.chunks(each).map(|dispatches| {
@@ -354,7 +354,7 @@ impl Recording {
         }
     }
 
-    /// Adds what each kernel executed since the last call to `kernels`, in the order of first dispatch. Waits.
+    /// Adds to `kernels` what each kernel has executed since the last call, in the order of first dispatch. Waits.
     pub fn counted(&self, context: &Context, kernels: &mut Vec<KernelCount>) -> Result<()> {
         let Some(counters) = &self.counters else { return Ok(()) };
         let words: Vec<u32> = context.read_as(counters, counters.size() as usize / 4)?;

@@ -1,5 +1,5 @@
-//! The reference baseline as dispatches: a loop over time of separate passes, each over the [B, N] slices of one time
-//! step; see `src/cpu/reference.rs` for what it stands for and what it leaves out.
+//! The reference baseline as dispatches: a loop over time with separate passes over the [B, N] slices of each time step.
+//! `src/cpu/reference.rs` explains it.
 
 use super::params::Params;
 use super::recording::Recorder;
@@ -8,7 +8,7 @@ use super::sparse::groups;
 use crate::error::{Error, Result};
 use crate::network::Network;
 
-/// Most dispatches of the time loops of one step: each has a bind group and parameters of its own.
+/// Most dispatches of the time loops of one step, each of which has a bind group and parameters.
 const MOST_PASSES: usize = 16_384;
 
 /// Refuses time loops that are too long to be recorded.
@@ -72,7 +72,7 @@ impl<'a> Layer<'a> {
     /// δ of layer `l` from ∇S, step by step.
     pub fn backward(&self, r: &mut Recorder<'a>, l: usize, p: Params, gradients: Gradients<'a>) {
         let Gradients { ds, now, delta, recorded_e } = gradients;
-        // One label for both passes of a step, so that a profile takes the loop as a whole.
+        // One label for both passes, so that a profile shows the loop as a whole.
         let label = format!("reference_delta.{l}");
         let variant: &[&'static str] = if recorded_e.is_some() { &["RECORD"] } else { &[] };
         let mut bindings =

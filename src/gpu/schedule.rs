@@ -1,5 +1,4 @@
-//! What recorded steps do, written down: which kernel, with which bindings, in which order. For those who check a step
-//! without a GPU, and for those who read one.
+//! Recorded steps as data: kernels, bindings and their order, to check or read a step without a GPU.
 
 use super::GpuEngine;
 use super::params::Parameters;
@@ -17,7 +16,7 @@ pub struct Bound {
     pub name: String,
     /// `uniform`, `read` or `read_write`; `clear` for what is zeroed before the dispatches.
     pub access: String,
-    /// Which buffer: numbered as they first occur, the weights of all layers beforehand.
+    /// Number of the buffer: the weights of all layers come first, the others in the order of their first use.
     pub number: usize,
     /// Bytes that are bound, or cleared.
     pub bytes: u64,
@@ -43,7 +42,7 @@ pub struct Scheduled {
 /// A recorded step, or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Samples computed at once.
     pub samples: usize,
@@ -101,8 +100,8 @@ impl Schedule {
 }
 
 impl GpuEngine {
-    /// What the steps do that this engine has recorded so far, and would replay: those of the purposes and numbers of
-    /// samples that it was asked for. Training, evaluation and inspection, larger batches last.
+    /// The steps that this engine has recorded so far: one for each purpose and number of samples that it was used with.
+    /// Training, evaluation and inspection, larger batches last.
     pub fn schedules(&self) -> Vec<Schedule> {
         let mut recorded: Vec<_> = self.recordings.iter().collect();
         recorded.sort_by_key(|(piece, _)| {

@@ -2,7 +2,8 @@
 
 use super::adapter::Tier;
 use super::buffers::{
-    LayerWeights, PatchState, PooledState, Shard, SpikingState, State, all_slots, quads, scan_blocks, scan_per_lane,
+    LayerWeights, Model, PatchState, PooledState, Shard, SpikingState, State, all_slots, quads, scan_blocks,
+    scan_per_lane,
 };
 use super::context::Context;
 use super::dense_layers::{DenseLayer, DenseLayers};
@@ -36,12 +37,14 @@ pub fn groups(lanes: usize) -> Work {
 /// Records a step, or a piece of one. `recorded_v` holds a buffer of potentials for each layer when inspecting.
 pub fn record(
     context: &mut Context,
-    (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseLayers),
+    model: Model,
+    dense: &DenseLayers,
     piece: &Piece,
     held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
     let (tier, variant, narrow) = (context.tier, context.variant, context.narrow);
+    let Model { network, state, weights } = model;
     let Piece { samples: batch, purpose, .. } = *piece;
     let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant, narrow };
     let mut r = Recorder::new(context);
@@ -52,7 +55,7 @@ pub fn record(
         h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
     if purpose == Purpose::Gradient {
-        // Nobody computes the loss that the report sums up.
+        // No loss is computed; the report sums zeros.
         r.clear(&state.readout.sample_loss);
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
@@ -65,7 +68,7 @@ pub fn record(
         step.chunks().for_each(|chunk| step.backward(&mut r, chunk));
     }
     if purpose == Purpose::Train && piece.last {
-        // Sparse layers have been updated by the owners of their gradients.
+        // Sparse layers have been updated by `weight_gradient`.
         r.phase(Phase::Update);
         let conv = |l: usize| network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
         for (l, w) in weights.iter().enumerate().filter(|(l, _)| conv(*l) || dense.of(*l).is_some()) {
@@ -115,7 +118,7 @@ pub fn record_scan<'a>(
 pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
     let (inputs, neurons) = (network.fan_in()[l], network.sizes()[l + 1]);
     let slots = all_slots(network).nth(l).unwrap_or(neurons);
-    // The regularisers leave out a readout that spikes.
+    // Regularisers apply to hidden layers only.
     let (r, is_hidden) = (&network.regulariser, f32::from(l < network.hidden.len()));
     let readout = network.integrator().map(|readout| readout.logits);
     let mut p = Params {
@@ -166,12 +169,12 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
     p
 }
 
-/// Factor on the input of a readout's integrators; 1 where there are none.
+/// Factor on the input of the readout's integrators; 1 if it has none.
 fn gain(network: &Network) -> f32 {
     network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32
 }
 
-/// What the gradient of a logit is multiplied by where it enters the readout.
+/// Factor on the gradient of a logit where it enters the readout.
 pub fn error_scale(network: &Network) -> f32 {
     gain(network) * logit_scale(network)
 }
@@ -192,7 +195,7 @@ fn layer_constants(network: &Network, l: usize) -> Constants {
     }
 }
 
-/// `p` with what a convolution reads.
+/// `p` with the input and the kernel of a convolution.
 fn reading(p: Params, conv: &Convolution) -> Params {
     Params {
         map_height: conv.height as u32,
@@ -207,7 +210,7 @@ fn reading(p: Params, conv: &Convolution) -> Params {
     }
 }
 
-/// `p` with how a convolution is pooled.
+/// `p` with the pooling of a convolution.
 fn pooling(p: Params, conv: &Convolution) -> Params {
     let (rows, columns) = conv.pooled();
     Params {
@@ -265,7 +268,7 @@ impl<'a> Step<'a> {
         let mut p = layer_params(self.network, self.state, l, self.batch);
         (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
-            // |V - V_th| < 0 holds nowhere: no active entry; and no list but the next layer's input.
+            // No entry is active, as |V - V_th| < 0 never holds; the only list is the next layer's input.
             p.band = 0.0;
             p.scanned = p.batch * p.steps;
         }
@@ -325,7 +328,7 @@ impl<'a> Step<'a> {
             active: ("active_entries", &h.active),
             report: ("report", &self.state.report),
         };
-        // What is pooled is read by no layer, nor is what the last layer spikes; but it is looked at when inspecting.
+        // Lists of spikes are for the layer above, which a pooled layer and the last one do not have, and for inspections.
         let read = self.recording() || (h.pooled.is_none() && l < self.network.hidden.len());
         self.place(r, &l.to_string(), p, lists, Placed { spikes: read, active: true });
         if let Some(pooled) = &h.pooled {
@@ -392,8 +395,8 @@ impl<'a> Step<'a> {
         self.place(r, &format!("pooled.{l}"), p, lists, Placed { spikes: true, active: false });
     }
 
-    /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
-    /// the layer is dense, from currents that matrix products make, a chunk of samples at a time.
+    /// Integrates layer `l` over all samples: from its input events, one shard of the weights at a time; a dense layer from
+    /// the currents that matrix products compute, one chunk of samples at a time.
     fn integrate(&self, r: &mut Recorder<'a>, l: usize, kernel: k::Kernel, out: &[Bind<'a>]) {
         let p = self.params(l);
         let label = if kernel == k::READOUT { kernel.name.into() } else { format!("{}.{l}", kernel.name) };
@@ -471,8 +474,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The backward pass of one chunk of samples, from the readout down; of a layer, one shard of its weights after
-    /// the other, each with the δ of its own columns.
+    /// The backward pass of one chunk of samples, from the readout down; within a layer one shard of its weights after the
+    /// other, each with the δ of its own columns.
     fn backward(&self, r: &mut Recorder<'a>, chunk: Chunk) {
         let hidden = self.network.hidden.len();
         for l in (0..=hidden).rev() {
@@ -484,7 +487,7 @@ impl<'a> Step<'a> {
                 // A convolution's δ is as wide as its maps; its weights are one shard.
                 let p = if self.conv(l).is_some() { p } else { of_shard(p, shard) };
                 self.delta(r, l, p);
-                // The update of these weights comes after their use.
+                // The weights are updated after this.
                 if l > 0 {
                     self.spike_gradient(r, l - 1, shard, chunk);
                 }
@@ -557,7 +560,7 @@ impl<'a> Step<'a> {
         r.add(format!("weight_gradient.{l}"), k::WEIGHT_GRADIENT_CONV, p, &bindings, lanes);
     }
 
-    /// What one shard of the weights above adds to the spike gradient of layer `l`.
+    /// The part of the spike gradient of layer `l` that comes through one shard of the weights above.
     fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, chunk: Chunk) {
         let h = &self.state.spiking[l];
         let above = &self.weights[l + 1];
