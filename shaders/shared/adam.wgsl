@@ -1,5 +1,4 @@
 // Adam with bias correction and decoupled decay: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon) + decay W.
-// The twin of `AdamParams` in src/gpu/params.rs.
 struct AdamParams {
     beta1: f32,
     beta2: f32,
