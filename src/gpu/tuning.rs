@@ -215,7 +215,7 @@ impl Measured {
         let weights = scaled_weights(network, &few, TARGET_DENSITY, 1)?;
         let mut engine = GpuEngine::new(network, method, &weights, GpuOptions { tuning: false, ..options.clone() })?;
         let few = few.len();
-        // A rate of 0 keeps the weights, and so the activity.
+        // So small a rate keeps the weights, and so the activity.
         let adam = Adam { lr: 1e-30, ..Adam::with_lr(1.0) };
         let most = (EVENTS / (DENSITY * (network.inputs * network.time_steps) as f64)) as usize;
         let set = random_spikes(network, batch.min(most.max(few)), DENSITY, 1)?;
