@@ -1,13 +1,12 @@
 // Prefix sum of a hidden layer's counts, second of two: exclusive offsets of all counts, offsets[scanned] their total.
-// PLACE: and, since a lane that knows an offset knows where something belongs, everything put in its place. (Software
-// adapters, which pay for every side of a branch, do it in kernels of their own: scatter_rows, scatter_presynaptic,
-// scatter_active.)
+// PLACE: each lane also writes the list entries of its counts. (Software adapters, which run both sides of a branch, use
+// separate kernels for that: scatter_rows, scatter_presynaptic, scatter_active.)
 //   rows         spikes as the next layer's input, events in (b, t, j) order
 //   presynaptic  spikes for the weight gradient above: for each chunk of samples, each neuron's spikes in (b, t) order,
 //                as rows (b - first sample of the chunk) T + t of the chunk's deltas
-//   quads        active entries in (b, quad, t, neuron) order, from the chain that lif_forward staged in the
-//                accidental order of lanes
-// A workgroup owns a block of 256 per_lane counts. One workgroup more, the last, sums the lower regulariser:
+//   quads        active entries in (b, quad, t, neuron) order, from the chains that lif_forward staged in an arbitrary
+//                order of lanes
+// A workgroup owns a block of 256 per_lane counts. One additional workgroup, the last, sums the lower regulariser:
 //   sum_b (lambda_low / N) sum_i max(0, nu_low - zeta_i)^2
 #import params
 #import index
@@ -35,7 +34,7 @@ const ROOT: u32 = 8u;
 const LANES: u32 = 256u;
 const ROOT: u32 = 16u;
 #endif
-// One word of padding each 16, so that 16 lanes with 16 words each meet in no bank.
+// One word of padding per 16 words, to avoid bank conflicts of 16 lanes with 16 words each.
 const PADDED: u32 = LANES + ROOT;
 var<workgroup> sums: array<u32, PADDED>;
 var<workgroup> sums_before: array<u32, PADDED>;
@@ -70,7 +69,7 @@ fn place_row(k: u32, n: u32, offset: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // A block has 256 per_lane counts, however many lanes share them.
+    // A block has 256 per_lane counts, whatever the number of lanes.
     let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
     let blocks = (p.scanned + LANES * per_lane - 1u) / (LANES * per_lane);

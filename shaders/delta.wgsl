@@ -3,11 +3,11 @@
 //   P[t] = alpha k[t] P[t+1] + e[t]                       delta[t] = P[t+1]   (lif)
 //   Q[t] = s Q[t+1] + P[t]                                delta[t] = Q[t+1]   (cuba_lif)
 // delta is the gradient of the drive: an input spike or the bias at t reaches V and I at t + 1.
-// A lane owns four neurons of a sample, keeps P and Q in registers, and walks backwards from the sample's last needed
-// time to its first; e is read from the lane's own stretch of the active list. A row is written only where the layer
-// below spikes or is active; rows later than the lane's last error get 0.
+// A lane owns four neurons of a sample, keeps P and Q in registers, and goes backwards from the sample's last needed time
+// to its first; it reads e from its own range of the active list. A row is written only where the layer below spikes or is
+// active; rows after the lane's last error are 0.
 #ifdef PATCHES
-// A convolution of the input: where the pixel sees an event, which is all that weight_gradient_conv reads.
+// A convolution of the input: rows are written where the pixel sees an event, as weight_gradient_conv reads no others.
 #endif
 #import params
 #import index
@@ -16,7 +16,7 @@
 #import cell
 #ifdef PATCHES
 #else
-// BIAS: the sum of delta over all times, which is the bias's gradient of this sample, goes behind the chunk's rows.
+// BIAS: the sum of delta over all times, the gradient of the bias for this sample, follows the chunk's rows.
 #import bias
 #endif
 
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
     var sum = vec4<f32>(0.0);
 #endif
-    // Time of the next error on the way down; 0 when there is none left (an error at 0 reaches no delta).
+    // Time of the next error, going backwards; 0 if there is none left (an error at 0 reaches no delta).
     var next = 0u;
     if left > begin {
         next = active_entries[left - 1u].row - b * p.steps;
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var w = p.words; w > 0u; w--) {
         var word = needed[b * p.words + w - 1u];
         if BIAS && w == 1u {
-            // A bias needs all times down to the first.
+            // The gradient of a bias needs all times.
             word |= 1u;
         }
         while word != 0u {
@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             word &= ~(1u << bit);
             let t = 32u * (w - 1u) + bit;
 #endif
-            // Nothing happens above the lane's last error.
+            // Everything is 0 after the lane's last error.
             now = select(max(t, min(now, next)), now, any(potential != vec4<f32>(0.0)) || any(current != vec4<f32>(0.0)));
             while now > t {
                 potential *= p.alpha;

@@ -1,7 +1,7 @@
 // Delta of the readout, for a chunk of samples: delta[t] = alpha_r delta[t+1] + e[t+1], where the error enters at the
 // time of the maximum (or the last), or at every time for the sum (or mean). A lane owns four classes of a sample; a row
-// is written only where the layer below spikes or is active. BIAS: the sum of delta over all times, which is the bias's
-// gradient of this sample, goes behind the chunk's rows.
+// is written only where the layer below spikes or is active. BIAS: the sum of delta over all times, the gradient of the
+// bias for this sample, follows the chunk's rows.
 #import params
 #import index
 #import bias
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var w = p.words; w > 0u; w--) {
         var word = needed[b * p.words + w - 1u];
         if BIAS && w == 1u {
-            // A bias needs all times down to the first.
+            // The gradient of a bias needs all times.
             word |= 1u;
         }
         while word != 0u {

@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let peak = peaks[id];
     var value = vec4<f32>(0.0);
     for (var t = p.steps; t > 0u; t--) {
-        // `value` is delta[t - 1], which takes in the error at t.
+        // `value` becomes delta[t - 1], which includes the error at t.
         if t < p.steps {
             value *= p.alpha;
             if p.sum_readout == 1u {

@@ -1,6 +1,6 @@
 // The input events of a chunk of samples as a dense array of 0 and 1. A workgroup owns a sample.
 #ifdef CLEAR
-// What the array holds is overwritten.
+// The array is overwritten.
 #else
 // The array was cleared before.
 #endif

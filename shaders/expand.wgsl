@@ -3,7 +3,7 @@
 #import params
 #import index
 
-// The layer's parameters are those of the layer above, whose input it is: N_in neurons in Q_in quads.
+// Parameters are those of the layer above: N_in input neurons in Q_in quads.
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> spike_words: array<vec4<u32>>;     // (B, words, Q_in)
 @group(0) @binding(2) var<storage, read_write> spikes: array<vec4<f32>>;    // (chunk T, Q_in)

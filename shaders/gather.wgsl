@@ -1,7 +1,7 @@
 // The input of a step: counts of each input neuron's spikes in each sample, and the rows (b, t) that have any.
 #ifdef HELD
-// The samples come from the training set in device memory: events, starts and labels are put together here. The set
-// may lie in several buffers, a dispatch for each; a sample lies in one.
+// Copies events, starts and labels of the samples from the training set in device memory. The set may be in several
+// buffers, with a dispatch for each; a sample is in one of them.
 #endif
 // A workgroup owns a sample. Counts and bits do not depend on the order of their atomics.
 #import params
@@ -12,7 +12,7 @@
 @group(0) @binding(1) var<storage, read_write> counts: array<atomic<u32>>;  // (chunk, N_in, samples of it)
 @group(0) @binding(2) var<storage, read_write> needed: array<atomic<u32>>;  // (B, words): bit t: the sample spikes at t
 #ifdef HELD
-// (B + 1): where the sample's events begin in the held buffer, which buffer, label, where they begin in the batch.
+// (B + 1): where the sample's events begin in the held buffer, index of that buffer, label, where they begin in the batch.
 @group(0) @binding(3) var<storage, read> samples: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> held: array<u32>;                  // t << 16 | i
 @group(0) @binding(5) var<storage, read_write> starts: array<u32>;          // (B + 1)

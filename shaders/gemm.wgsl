@@ -1,17 +1,16 @@
 // Dense products: out [rows, cols] = a [rows, depth] b [depth, cols], on matrices whose rows are whole vec4s. The
-// padding of a and b is 0 and that of out stays 0. Everything is done in blocks of 4 x 4, so a transposed operand costs
-// a transposition in registers. The depth may be cut into parts, for products with few outputs and a long depth:
-// part n is written behind part n - 1, and gemm_sum adds them in order.
+// padding of a and b is 0 and that of out stays 0. The unit of work is a block of 4 x 4, so that a transposed operand costs
+// a transposition in registers. For products with few outputs and a long depth, the depth may be cut into parts: part n is
+// written after part n - 1, and gemm_sum adds them in order.
 #ifdef COOPERATIVE
-// A workgroup owns a tile of 64 x 64 outputs and a lane four blocks of it; 16 of the depth at a time pass through
-// workgroup memory.
+// A workgroup owns a tile of 64 x 64 outputs and a lane four blocks of it; workgroup memory holds 16 of the depth at a
+// time.
 #else
-// A lane owns a tile of 16 x 16 outputs and reads what it needs itself: for software adapters, where workgroup memory
-// costs what any memory costs, and a lane's loads are what everything waits for.
+// A lane owns a tile of 16 x 16 outputs and loads its operands itself: for software adapters, where workgroup memory is as
+// slow as any other, and loads are the bottleneck.
 #endif
 #import index
 
-// The twin of `GemmParams` in src/gpu/params.rs.
 struct GemmParams {
     rows: u32,
     cols: u32,
@@ -20,7 +19,6 @@ struct GemmParams {
     b_quads: u32,
     out_quads: u32,
     part_depth: u32,  // of a part: a multiple of 16
-    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: GemmParams;
@@ -49,8 +47,8 @@ fn a_at(row: u32, q: u32, k: u32, end: u32) -> vec4<f32> {
 }
 #endif
 
-// Depths k .. k + 3 of columns col .. col + 3: a column of the matrix for each depth. What lies past the end of the
-// depth is multiplied with a's zeros.
+// Depths k .. k + 3 of columns col .. col + 3: a column of the matrix for each depth. Values past the end of the depth are
+// multiplied with a's zeros.
 fn b_block(k: u32, col: u32) -> mat4x4<f32> {
 #ifdef B_TRANSPOSED
     let q = min(k / 4u, p.b_quads - 1u);
@@ -119,7 +117,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let begin = part * p.part_depth;
     let end = min(begin + p.part_depth, p.depth);
-    // Which block of either tile this lane brings: neighbours read what lies together.
+    // The block of either tile that this lane loads: neighbours read adjacent addresses.
 #ifdef A_TRANSPOSED
     let a_rows = lane % 16u;
     let a_depths = lane / 16u;

@@ -1,12 +1,11 @@
-// Adds the parts of a product whose depth was cut: out = (what it holds, or 0) + part 0 + part 1 + ..., in order.
+// Adds the parts of a product whose depth was cut: out = (its old value, or 0) + part 0 + part 1 + ..., in order.
 // A lane owns four outputs.
 #import index
 
 struct SumParams {
     quads: u32,       // vec4s in a part
     parts: u32,
-    accumulate: u32,  // 1: added to what out holds
-    pad: u32,
+    accumulate: u32,  // 1: added to the old value of out
 }
 
 @group(0) @binding(0) var<uniform> p: SumParams;

@@ -2,19 +2,19 @@
 //   V[t+1] from V[t], S[t] and the drive sum_i W_i S_i[t] + b (shared/cell.wgsl)
 //   S[t] = V[t] > V_th;  active where |V[t] - V_th| < B_th, with g the surrogate gradient there (shared/surrogate.wgsl)
 //
-// A lane owns WIDTH quads of neurons of one sample, keeps V in registers and walks the sample's events, which are sorted by
-// (t, i); so the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a chunk of
-// samples.) Spikes leave as bits, 32 time steps a word. What happens seldom (a spike, an active entry) is only noted in
-// the inner loop and dealt with after every 8 steps. Active entries are appended in the accidental order of lanes, each
-// with a link to the lane's one before, which is all that compact needs to put them in order.
+// A lane owns WIDTH quads of neurons of one sample, keeps V in registers and loops over the sample's events, which are
+// sorted by (t, i), so that the order of every sum is fixed. (CURRENTS: a matrix product has summed them already, for a
+// chunk of samples.) Spikes are stored as bits, 32 time steps per word. The inner loop only marks rare cases (a spike, an
+// active entry), which are handled after every 8 steps. Active entries are appended in an arbitrary order of lanes, each
+// with a link to the lane's previous entry, so that compact can put them in order.
 #ifdef WIDE
-// Two quads, so that an event is read half as often: on software adapters every load of a lane is dear.
+// Two quads, so that events are read half as often: loads are expensive on software adapters.
 #endif
 #ifdef AHEAD
-// Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
+// Loads four events at once, so that the loads of their weight rows overlap; they are added one by one.
 #endif
 #ifdef CONV
-// A convolution: every pixel of a sample is as a sample, with the patch that it sees as input and the filters as neurons.
+// A convolution: every pixel of a sample is treated as a sample, with its patch as input and the filters as neurons.
 #endif
 #ifdef RECORD
 #else
@@ -63,12 +63,12 @@ const WIDTH: u32 = 2u;
 #else
 const WIDTH: u32 = 1u;
 #endif
-// Steps between two looks at what happened.
+// Steps per block; marked cases are handled after each block.
 const BLOCK: u32 = 8u;
 // |V - V_th| of the block's steps: (WIDTH, BLOCK, LANES).
 var<workgroup> distances: array<vec4<f32>, WIDTH * BLOCK * LANES>;
 
-// One bit a time step from four bits a time step: set where any of the four is.
+// One bit per time step from four bits per time step: set if any of the four is.
 fn any_of_four(nibbles: u32) -> u32 {
     var x = nibbles | (nibbles >> 1u);
     x = (x | (x >> 2u)) & 0x11111111u;
@@ -109,7 +109,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef AHEAD
     var ahead = upcoming(next, end);
 #else
-    // An event that never comes stands for the end of the list.
+    // The end of the list is an event that never comes.
     var event = 0xffffffffu;
     if next < end {
         event = input_events[next];
@@ -126,7 +126,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var valid: array<vec4<bool>, WIDTH>;
 #unroll n WIDTH
 #ifdef CONV
-        // The filters of a pixel fill its quads but for the last.
+        // The filters of a pixel fill all of its quads except the last.
         let j = 4u * (own + n);
         let neurons = p.neurons / pixels;
 #else
@@ -161,13 +161,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var chain: array<u32, WIDTH>;
     var needed_word = 0u;
 #ifdef CONV
-    // A pixel sees few events. In a block that none reaches, potentials that are below threshold and band only fall
-    // towards 0, if that is where they rest and lies below too.
+    // A pixel sees few events. In a block without any, potentials below threshold and band only decay towards 0, if that is
+    // the resting potential and below them too.
     var calm = !CUBA && p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
 #ifdef RECORD
     calm = false;
 #endif
-    // Spikes are read pooled, so those of a time step need no place, but to be looked at.
+    // Spikes are read after pooling, so the spikes of a time step need no list, except in an inspection.
     var placed = false;
 #ifdef RECORD
     placed = true;
@@ -210,7 +210,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     input[n] += bias[n];
                 }
 #endunroll
-            // What fired at t - 1 arrives now.
+            // Spikes of t - 1 arrive now.
 #ifdef CURRENTS
             input[0] += currents[arriving + (max(t, 1u) - 1u) * p.quads];
 #else
@@ -328,7 +328,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         all += (spikes[n].x + spikes[n].y) + (spikes[n].z + spikes[n].w);
 #ifdef RECORD
 #else
-        // A potential that is NaN or infinite stays so, but for a reset.
+        // A potential that is NaN or infinite stays so unless it is reset.
         if strange || not_finite(v[n]) {
             atomicOr(&status[1], p.layer_bit);
         }

@@ -6,7 +6,6 @@
 // A workgroup owns a sample.
 #import index
 
-// The twin of `LossParams` in src/gpu/params.rs.
 struct LossParams {
     batch: u32,           // B
     classes: u32,         // C

@@ -1,10 +1,10 @@
-// Input of a convolution pixel by pixel: of each sample, the events that each pixel's patch sees, as t << 16 | row of the
-// weights; to lif_forward a pixel with its list is what a sample is in a fully connected layer.
+// The input of a convolution by pixel: for each pixel of a sample, the events in its patch, as t << 16 | row of the weights.
+// lif_forward treats a pixel and its list like a sample of a fully connected layer.
 #ifdef PLACE
-// Puts them in their places, from a sample's last event to its first, as scatter_input does; what stays out of order
-// sort_input puts right: the order of (t, row) is that of (t, i).
+// Writes the lists, from a sample's last event to its first, as scatter_input does; sort_input completes the order: that of
+// (t, row) is that of (t, i).
 #else
-// Counts them.
+// Counts the events.
 #endif
 // A workgroup owns a sample and takes its events 64 at a time.
 #import params

@@ -1,6 +1,6 @@
-// Max pool over the spikes of a convolution: a pooled neuron spikes where any of its window does. A lane owns four filters
-// of a window of a sample and joins the spike words of the window's pixels; what it leaves is what lif_forward leaves of a
-// hidden layer without active entries, so summarise and compact make the lists that the layer above reads.
+// Max pooling over the spikes of a convolution: a pooled neuron spikes if any neuron of its window does. A lane owns four
+// filters of a window of a sample and joins the spike words of the window's pixels. The output is that of lif_forward for a
+// hidden layer without active entries, so that summarise and compact can make the lists for the layer above.
 #import params
 #import index
 #import sections
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let window = id % lanes / p.pool_quads;
     let quad = id % p.pool_quads;
     let first = corner(p, window);
-    // The window of the quad's first filter; those of the others are a map further each.
+    // The window of the quad's first filter; each further filter is one map further on.
     let j = 4u * quad * p.windows + window;
     var spikes = vec4<u32>(0u);
     for (var w = 0u; w < p.words; w++) {

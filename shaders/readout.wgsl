@@ -3,7 +3,7 @@
 // four classes of one sample.
 // CURRENTS: a matrix product has summed the input already, for a chunk of samples.
 #ifdef AHEAD
-// Events are taken four at a time, so that their weight rows are on the way together; they are added one by one.
+// Loads four events at once, so that the loads of their weight rows overlap; they are added one by one.
 #endif
 #import params
 #import index

@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if row % p.steps == p.time {
         share = now[row / p.steps * p.quads + id % p.quads];
     }
-    // Wraps for a single step, which has no time of its own: zeros.
+    // Wraps if there is a single step, whose gradient is 0.
     if p.time == p.steps - 2u {
         gradient[id] = share;
     } else {

@@ -1,4 +1,4 @@
-// Reference: spikes of each neuron of each sample, from the dense array. Every entry is active: nothing is masked. A
+// Reference: spikes of each neuron of each sample, from the dense array. Every entry is active, as nothing is masked. A
 // lane owns four neurons of a sample.
 #import params
 #import index
@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let b = id / p.quads;
     let q = id % p.quads;
     var zeta = vec4<u32>(0u);
-    // There is no step before the first: S[0] is 0 whatever the array holds.
+    // S[0] is 0, whatever the array holds.
     for (var t = 1u; t < p.steps; t++) {
         zeta += vec4<u32>(spikes[(b * p.steps + t) * p.quads + q]);
     }

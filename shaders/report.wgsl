@@ -1,5 +1,5 @@
-// Sums of the first two components of a per-sample vector over the batch, in fixed order, into the report; and the
-// number of the step, which proves to the host that the step ran. One workgroup.
+// Sums of the first two components of a per-sample vector over the batch, in fixed order, and the number of the step,
+// which proves to the host that the step ran, into the report. One workgroup.
 #import params
 
 @group(0) @binding(0) var<uniform> p: Params;

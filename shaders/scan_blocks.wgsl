@@ -13,7 +13,7 @@ var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    // A block has 256 per_lane counts, however many lanes share them.
+    // A block has 256 per_lane counts, whatever the number of lanes.
     let per_lane = p.per_lane * (256u / LANES);
     let blocks = (p.counts + LANES * per_lane - 1u) / (LANES * per_lane);
     var carry = 0u;

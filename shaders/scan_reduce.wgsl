@@ -15,7 +15,7 @@ var<workgroup> sums: array<u32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // A block has 256 per_lane counts, however many lanes share them.
+    // A block has 256 per_lane counts, whatever the number of lanes.
     let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
     let begin = (block * LANES + lane) * per_lane;

@@ -1,5 +1,5 @@
-// Active entries of a hidden layer in (b, quad, t, neuron) order, from the chains that lif_forward staged in the
-// accidental order of lanes. A lane owns a quad of a sample.
+// Active entries of a hidden layer in (b, quad, t, neuron) order, from the chains that lif_forward staged in an
+// arbitrary order of lanes. A lane owns a quad of a sample.
 #import params
 #import index
 #import sections

@@ -1,9 +1,9 @@
 // Input spikes neuron by neuron, for the weight gradient of the first layer: for each chunk of samples, each neuron's
 // spikes as rows (b - first sample of the chunk) T + t of the chunk's deltas.
 //
-// A workgroup owns a sample and takes its events 64 at a time from the last to the first; an event goes to the last
-// free place of its neuron and sample, so a later time is put behind an earlier one, but for spikes of a neuron within
-// the same 64, whose order is accidental: sort_input puts these in order.
+// A workgroup owns a sample and takes its events 64 at a time, from the last to the first; an event goes to the last free
+// place of its neuron and sample, so that later times come after earlier ones. Only spikes of a neuron within the same 64
+// have an arbitrary order, which sort_input corrects.
 #import params
 #import index
 #import input_lists

@@ -1,5 +1,5 @@
 // Spikes of a hidden layer as the next layer's input: events in (b, t, j) order, each row of time at its offset.
-// A lane owns 32 time steps of a sample, so that it reads each word of spikes once.
+// A lane owns 32 time steps of a sample, and reads each word of spikes once.
 #import params
 #import index
 #import sections
@@ -10,7 +10,7 @@
 @group(0) @binding(3) var<storage, read_write> events: array<u32>;        // t << 16 | j
 
 const LANES: u32 = 64u;
-// Where the next spike of each time step goes: (32, LANES).
+// Index for the next spike of each time step: (32, LANES).
 var<workgroup> next: array<u32, 32u * LANES>;
 
 @compute @workgroup_size(LANES)

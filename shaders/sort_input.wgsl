@@ -1,5 +1,5 @@
-// Rows of each input neuron in each sample, in ascending order: what scatter_input leaves is nearly so. A lane owns a
-// neuron of a sample and sorts by insertion. The events of each pixel of a convolution likewise, after patches.
+// Sorts the rows of each input neuron in each sample, which scatter_input leaves nearly in order, or the events of each pixel
+// of a convolution, after patches. A lane owns a neuron or pixel of a sample and sorts by insertion.
 #import params
 #import index
 

@@ -1,4 +1,4 @@
-// Logits of a last layer that spikes: how often each neuron does. A lane owns four classes of a sample.
+// Logits of a last layer that spikes: the number of spikes of each neuron. A lane owns four classes of a sample.
 #import params
 #import index
 #import sections

@@ -1,23 +1,23 @@
 // Spike gradient at the active entries of a hidden layer, for a chunk of samples:
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
-// p.sweep workgroups sweep over the chunk's entries together: how many there are need not be known when recording.
-// Where the columns of the layer above are in shards, e holds the sum over those before; the last ends it.
-// A row is summed in PARTS: every eighth quad, from a different one on. Whoever sums them, they meet in one order, so that
-// all variants give the same bits.
+// p.sweep workgroups share the chunk's entries, whose number is not known when recording. If the weights of the layer above
+// are in shards, e holds the sum over the shards so far; the last one completes it. A row is summed in PARTS of every eighth
+// quad each, which are added in one order whatever the variant, so that all variants give the same bits.
 #ifdef COOPERATIVE
-// Eight lanes own an entry and read its weight row and delta row together, a part each.
+// Eight lanes own an entry and read its weight row and delta row together, one part each.
 #ifdef SUBGROUPS
-// Where they are neighbours in one subgroup, their parts meet without workgroup memory. Where they are not, the first of
-// them sums all parts: neither the size of subgroups nor which lanes form one is promised.
+// If they are neighbours in one subgroup, they exchange their parts without workgroup memory. If not, the first of them sums
+// all parts: neither the size of subgroups nor their lanes are specified.
 #endif
 #else
-// A lane owns an entry: for software adapters, where neighbouring lanes gain nothing from neighbouring addresses.
+// A lane owns an entry: for software adapters, where lanes gain nothing from adjacent addresses.
 #endif
 #ifdef GATHER
-// A matrix product has made all of them; the active ones are picked out, by a lane each.
+// A matrix product has computed W delta of all neurons and times; a lane owns an active entry and reads its value.
 #endif
 #ifdef COUNT
-// The last layer, whose spike counts are the logits: dS is the loss's gradient, the same at every time. A lane an entry.
+// The last layer, whose spike counts are the logits: dS is the gradient of the loss, the same at every time. A lane owns an
+// entry.
 #endif
 #import params
 #import index
@@ -56,9 +56,9 @@ const PARTS: u32 = 8u;
 #ifdef COOPERATIVE
 const SHARE: u32 = PARTS;
 #ifdef SUBGROUPS
-// Whether this lane and the others of each entry in its subgroup lie there side by side, in order and complete.
+// Whether the lanes of each entry in this subgroup are neighbours there, in order and complete.
 fn side_by_side(lane: u32, invocation: u32) -> bool {
-    // Wraps where lanes are scattered.
+    // Wraps if lanes are scattered.
     let first = lane - invocation;
     let lanes = subgroupAdd(1u);
     let in_order = first == subgroupBroadcastFirst(first) && invocation < lanes;
@@ -80,7 +80,7 @@ fn main(
 #endif
 ) {
     let first_part = lane % SHARE;
-    // The parts that this lane sums: from which one, how far apart.
+    // The parts that this lane sums: the first and the distance to the next.
 #ifdef SUBGROUPS
     let together = side_by_side(lane, invocation);
     let from_part = select(first_part * PARTS, first_part, together);
@@ -119,7 +119,7 @@ fn main(
             for (var part = from_part; part < min(PARTS, p.shard_quads); part += next_part) {
                 var sum = vec4<f32>(0.0);
                 var q = part;
-                // (Without this loop lavapipe takes a third longer, even where it has no turn.)
+                // (Without this loop lavapipe takes a third longer, even if the loop has no iteration.)
                 for (; q + 3u * PARTS < p.shard_quads; q += 4u * PARTS) {
                     sum += weights[w + q] * delta[d + q];
                     sum += weights[w + q + PARTS] * delta[d + q + PARTS];
@@ -155,7 +155,7 @@ fn main(
 #endif
         if inside && first_part == 0u {
 #ifdef COUNT
-            // No regulariser looks at this layer.
+            // Regularisers do not apply to this layer.
             entry_errors[k] = total * active_entries[k].g;
 #else
             let b = at / p.steps;

@@ -1,9 +1,9 @@
 // Spike gradient at the active entries of a hidden layer, for a chunk of samples, as in spike_gradient:
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
-// A lane owns an entry; p.sweep workgroups sweep over the chunk's entries together.
+// A lane owns an entry; p.sweep workgroups share the chunk's entries.
 #ifdef POOL
-// The layer is pooled: the sum comes to the first of a window that spikes at t, or, where none does, to its first;
-// the other entries have the regularisers alone.
+// The layer is pooled: the sum goes to the first neuron of a window that spikes at t or, if none does, to its first neuron;
+// the other entries have the regularisers only.
 #endif
 #ifdef CONV
 // The layer above is a convolution: the sum runs over the pixels that see the neuron.
@@ -32,9 +32,9 @@ const LANES: u32 = 64u;
 const NOBODY: u32 = 0xffffffffu;
 
 #ifdef POOL
-// The pooled neuron whose gradient comes to neuron j at time t of sample b; NOBODY if there is none.
+// The pooled neuron whose gradient goes to neuron j at time t of sample b; NOBODY if there is none.
 fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
-    // (No remainders: on software adapters divisions are dear.)
+    // (No remainders: divisions are expensive on software adapters.)
     let filters = 4u * p.pool_quads;
     let pixel = j / filters;
     let own = j - pixel * filters;
@@ -47,7 +47,7 @@ fn pooled_neuron(b: u32, t: u32, j: u32) -> u32 {
     }
     let first = (row * p.pool_columns + column) * p.pool;
     let words = (b * p.words + (t >> 5u)) * p.quads + own / 4u;
-    // The last that is found is the window's first that spikes; where none does, its first.
+    // The last one found is the first of the window that spikes; if none does, the first of the window.
     var winner = first;
     for (var dy = p.pool; dy > 0u; dy--) {
         for (var dx = p.pool; dx > 0u; dx--) {

@@ -1,9 +1,9 @@
 // First half of the prefix sum of a hidden layer's counts (compact is the second): the sum of each block of
 // 256 per_lane counts. On the way each block of neurons sums the lower regulariser's max(0, nu_low - zeta)^2.
 //
-// One workgroup more, the last, takes the samples: their spikes and active entries go into the report, the flag that
-// withholds the update goes up where a list would overflow its buffer, and so does the upper regulariser's
+// One additional workgroup, the last, sums over the samples: it reports spikes, active entries and the upper regulariser's
 //   sum_b lambda_up max(0, mean_i zeta_i - nu_up)
+// and, if a list would overflow its buffer, raises the flag that withholds the update.
 #import params
 #import index
 #import sections
@@ -20,13 +20,13 @@ const ROOT: u32 = 8u;
 const LANES: u32 = 256u;
 const ROOT: u32 = 16u;
 #endif
-// Two short sums in place of a tree: two barriers in place of eight.
+// Two short sums instead of a tree: two barriers instead of eight.
 var<workgroup> sums: array<u32, LANES>;
 var<workgroup> terms: array<f32, LANES>;
 var<workgroup> root_sums: array<u32, ROOT>;
 var<workgroup> root_terms: array<f32, ROOT>;
 
-// Whether the k-th slot of the presynaptic section is a neuron, not what fills a quad of filters.
+// Whether the k-th slot of the presynaptic section is a neuron, not padding of a quad of filters.
 fn is_neuron(k: u32) -> bool {
     if p.slots == p.neurons {
         return true;
@@ -36,7 +36,7 @@ fn is_neuron(k: u32) -> bool {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // A block has 256 per_lane counts, however many lanes share them.
+    // A block has 256 per_lane counts, whatever the number of lanes.
     let per_lane = p.per_lane * (256u / LANES);
     let block = linear_group(workgroup);
     let blocks = (p.scanned + LANES * per_lane - 1u) / (LANES * per_lane);

@@ -1,18 +1,18 @@
 // Weight gradient dW_ij = sum_t S_i[t] delta_j[t] over a chunk of samples: no trace, no atomics. A lane owns WIDTH quads
 // of weights of a presynaptic neuron and sums the delta rows of its spikes in (b, t) order; chunks follow in order.
 #ifdef WIDE
-// Two quads, so that a spike is read half as often: on software adapters every load of a lane is dear.
+// Two quads, so that spikes are read half as often: loads are expensive on software adapters.
 #endif
 #ifdef AHEAD
-// Sixteen rows are on the way at once: there are fewer lanes than a large GPU could hide the loads of. They are added one
-// by one, so all variants give the same bits.
+// Loads sixteen rows at once, because there are too few lanes to hide the latency of loads on a large GPU. They are added
+// one by one, so that all variants give the same bits.
 #endif
 #ifdef ADAM
-// After the last chunk the sum is whole, and its owner applies Adam on the spot: the gradient is never stored. Withheld
-// while the overflow flag is up: never an update from a wrong gradient.
+// After the last chunk the sum is complete, and the lane applies Adam without storing the gradient, unless the overflow
+// flag is set: the gradient would be wrong.
 #endif
-// BIAS: the last row is the bias's. Its gradient is the sum of delta over all times, which delta and delta_readout leave
-// for each sample behind the chunk's rows.
+// BIAS: the last row is the bias. Its gradient is the sum of delta over all times, which delta and delta_readout write for
+// each sample after the chunk's rows.
 #import params
 #import index
 #import bias
@@ -53,11 +53,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let i = id / lanes;
     let is_bias = BIAS && i == p.inputs;
     let q = id % lanes * WIDTH;
-    // Quads of this lane that the shard has, and where they stand.
+    // Quads of this lane that are in the shard, and their indices.
     let width = min(WIDTH, p.shard_quads - q);
     let own = i * p.shard_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
-    // A bias has no spikes: it begins where the last neuron's end.
+    // A bias has no spikes: its list begins where that of the last neuron ends.
     let at = p.presynaptic_at + i * p.presynaptic_stride;
     let past = select(at + p.presynaptic_stride, at, is_bias);
     var k = min(presynaptic_start[at] - base, p.input_capacity);
@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endunroll
     }
 #endif
-    // Four rows on the way at once, added one by one.
+    // Four rows loaded at once, added one by one.
     for (; k + 3u < end; k += 4u) {
         let r0 = min(presynaptic[k], last_row) * p.shard_quads + q;
         let r1 = min(presynaptic[k + 1u], last_row) * p.shard_quads + q;
@@ -126,7 +126,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let before = weights[own + n];
             let w = before - update(a, before, m, v);
             weights[own + n] = w;
-            // The square of a gradient that is not finite is not, either.
+            // If the gradient is not finite, neither is its square.
             if not_finite(v) || not_finite(w) {
                 atomicOr(&status[2], p.layer_bit);
             }

@@ -1,7 +1,7 @@
 // Weight gradient of a convolution over a chunk of samples:
 //   dW_kf = sum_b sum_pixels sum_t S_k[t] delta_f[t],  k the entry of the pixel's patch
-// A lane owns four filters of one entry (channel, row, column) of the kernel. Sample by sample it passes over all pixels and
-// adds, for each spike of the neuron that is this entry to the pixel, the row of delta. Chunks follow in order.
+// A lane owns four filters of one entry (channel, row, column) of the kernel. Sample by sample and pixel by pixel, it adds a
+// row of delta for each spike of the neuron at this entry of the pixel's patch. Chunks follow in order.
 #import params
 #import index
 
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     for (var local = 0u; local < p.chunk_samples; local++) {
         for (var row = 0u; row < p.rows; row++) {
-            // Wraps in the padding before the map: too large then.
+            // Wraps to a large number in the padding before the map.
             let y = row * p.stride + ky - p.padding;
             for (var column = 0u; y < p.map_height && column < p.columns; column++) {
                 let x = column * p.stride + kx - p.padding;

@@ -12,7 +12,6 @@ use common::*;
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
 use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::params::{GemmParams, LossParams, Params, SumParams};
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
 use spikegrad::gpu::shaders::{ALL, OVERRIDES};
 use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
@@ -100,6 +99,12 @@ fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
         .collect()
 }
 
+/// A parameter of a dispatch, whether its kernel reads it or not.
+fn parameter(dispatch: &Scheduled, name: &str) -> u64 {
+    let value = dispatch.parameters.get(name);
+    value.unwrap_or_else(|| panic!("{} has no parameter `{name}`", dispatch.label)).into()
+}
+
 /// The value of a shape such as `(B + 1)` or `(chunk T, shard_quads)`: the product of its extents.
 fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
     let product =
@@ -112,65 +117,48 @@ fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
 /// is one, else from what is known of the name. `None`: any number, which the kernel looks up.
 fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64> {
     let has = |word| dispatch.program.defined.contains(&word);
-    // Parameters of other kernels have the same size.
-    let kernel = dispatch.program.kernel.name;
-    if kernel == "gemm"
-        && let Ok(p) = bytemuck::try_pod_read_unaligned::<GemmParams>(&dispatch.parameters)
-    {
-        let (rows, cols, depth) = (p.rows.into(), p.cols.into(), p.depth.into());
-        let product = |x: u64, y: u32| Some(x * u64::from(y));
-        return match name {
-            "a" => product(if has("A_TRANSPOSED") { depth } else { rows }, p.a_quads),
-            "b" => product(if has("B_TRANSPOSED") { cols } else { depth }, p.b_quads),
-            _ => product(u64::from(p.depth.div_ceil(p.part_depth)) * rows, p.out_quads),
-        };
-    }
-    if kernel == "gemm_sum"
-        && let Ok(p) = bytemuck::try_pod_read_unaligned::<SumParams>(&dispatch.parameters)
-    {
-        return Some(u64::from(p.quads) * if name == "parts" { u64::from(p.parts) } else { 1 });
-    }
-    if kernel == "loss"
-        && let Ok(p) = bytemuck::try_pod_read_unaligned::<LossParams>(&dispatch.parameters)
-    {
-        let of = |word: &str| u64::from(if word == "B" { p.batch } else { p.quads });
-        return Some(extent(comment.split_once(')').unwrap().0.trim_start_matches('('), &of));
-    }
-    let Ok(p) = bytemuck::try_pod_read_unaligned::<Params>(&dispatch.parameters) else {
-        panic!("{}: parameters of an unknown kind", dispatch.program.kernel.name);
-    };
-    if dispatch.program.kernel.name == "adam" {
+    let p = |name: &str| parameter(dispatch, name);
+    match dispatch.program.kernel.name {
+        "gemm" => {
+            return Some(match name {
+                "a" => p(if has("A_TRANSPOSED") { "depth" } else { "rows" }) * p("a_quads"),
+                "b" => p(if has("B_TRANSPOSED") { "cols" } else { "depth" }) * p("b_quads"),
+                _ => p("depth").div_ceil(p("part_depth")) * p("rows") * p("out_quads"),
+            });
+        }
+        "gemm_sum" => return Some(p("quads") * if name == "parts" { p("parts") } else { 1 }),
         // A lane a quad, 64 in a workgroup.
-        return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 });
+        "adam" => return Some(if name == "status" { 3 } else { 64 * (dispatch.groups - 1) + 1 }),
+        _ => {}
     }
     let symbol = |word: &str| -> u64 {
-        let filters = || u64::from(p.neurons / (p.quads / p.pool_quads));
-        let (kernel, map) = (u64::from(p.kernel * p.kernel), u64::from(p.map_height * p.map_width));
+        let filters = || p("neurons") / (p("quads") / p("pool_quads"));
+        let (kernel, map) = (|| p("kernel") * p("kernel"), || p("map_height") * p("map_width"));
         match word {
-            "B" => p.batch.into(),
-            "T" => p.steps.into(),
-            "words" => p.words.into(),
-            "Q" => p.quads.into(),
-            "Q_in" => p.inputs.div_ceil(4).into(),
+            "B" => p("batch"),
+            "T" => p("steps"),
+            "words" => p("words"),
+            "Q" => p("quads"),
+            "Q_in" => p("inputs").div_ceil(4),
             // In sums over the presynaptic sections only, where the samples of all chunks are the batch.
             "samples_of_it" => 1,
-            "chunk" if comment.contains("samples of it") => p.batch.into(),
-            "chunk" => p.chunk_samples.into(),
-            "N_in" | "inputs" => p.inputs.into(),
+            "chunk" if comment.contains("samples of it") => p("batch"),
+            "chunk" => p("chunk_samples"),
+            "N_in" | "inputs" => p("inputs"),
             "bias" => dispatch.program.constants.contains(&("BIAS", 1)).into(),
             // What the layer above reads of a convolution is pooled.
-            "N" if has("POOL") => filters() * u64::from(p.windows),
-            "N" => p.neurons.into(),
-            "shard_quads" => p.shard_quads.into(),
-            "counts" => p.counts.into(),
-            "scanned" => p.scanned.into(),
-            "blocks" => p.counts.div_ceil(256 * p.per_lane).into(),
-            "filter_quads" => p.filter_quads.into(),
-            "pixels" => (p.rows * p.columns).into(),
+            "N" if has("POOL") => filters() * p("windows"),
+            "N" => p("neurons"),
+            "shard_quads" => p("shard_quads"),
+            "counts" => p("counts"),
+            "scanned" => p("scanned"),
+            "blocks" => p("counts").div_ceil(256 * p("per_lane")),
+            "filter_quads" => p("filter_quads"),
+            "pixels" => p("rows") * p("columns"),
             // Of the layer above, in the spike gradient: this layer's maps are its channels.
-            "patch" if has("POOL") => kernel * filters(),
-            "patch" if dispatch.program.kernel.name == "spike_gradient_conv" => kernel * u64::from(p.neurons) / map,
-            "patch" => kernel * u64::from(p.inputs) / map,
+            "patch" if has("POOL") => kernel() * filters(),
+            "patch" if dispatch.program.kernel.name == "spike_gradient_conv" => kernel() * p("neurons") / map(),
+            "patch" => kernel() * p("inputs") / map(),
             _ => panic!("{}, {name}: what is `{word}` in `{comment}`?", dispatch.program.kernel.name),
         }
     };
@@ -181,7 +169,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
         Some((other, _)) => other,
         None => match comment.split_once(" or (") {
             Some((starts, _)) if starts.starts_with('(') => {
-                if p.input_stride == 1 {
+                if p("input_stride") == 1 {
                     starts
                 } else {
                     &comment[starts.len() + 4..]
@@ -193,26 +181,23 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     if let Some((shape, behind)) = shape.strip_prefix('(').and_then(|shape| shape.split_once(')')) {
         return Some(extent(shape, &symbol) + u64::from(behind.contains("then the total")));
     }
-    let (scan, batch) = (u64::from(p.counts), u64::from(p.batch));
-    let chains = scan + 1 + batch * (1 + u64::from(p.quads));
+    let (scan, batch) = (p("counts"), p("batch"));
+    let chains = scan + 1 + batch * (1 + p("quads"));
     match (dispatch.program.kernel.name, name) {
-        (_, "staged" | "active_entries" | "entry_errors") => Some(p.active_capacity.into()),
-        ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p.event_capacity.into()),
-        (_, "events" | "input_events" | "presynaptic") => Some(p.input_capacity.into()),
-        ("scatter_input", "counts") => Some(batch * u64::from(p.inputs)),
-        ("compact" | "summarise", "counts") => Some(chains + 2 * u64::from(p.scanned.div_ceil(256 * p.per_lane))),
+        (_, "staged" | "active_entries" | "entry_errors") => Some(p("active_capacity")),
+        ("compact" | "scatter_rows" | "scatter_presynaptic", "events" | "presynaptic") => Some(p("event_capacity")),
+        (_, "events" | "input_events" | "presynaptic") => Some(p("input_capacity")),
+        ("scatter_input", "counts") => Some(batch * p("inputs")),
+        ("compact" | "summarise", "counts") => Some(chains + 2 * p("scanned").div_ceil(256 * p("per_lane"))),
         ("pool", "counts") => Some(scan + 1 + batch),
         (_, "counts") => Some(chains),
         (_, "offsets") => Some(scan + 1),
-        (_, "presynaptic_start") => Some(
-            u64::from(p.presynaptic_at)
-                + u64::from(p.inputs - 1) * u64::from(p.presynaptic_stride)
-                + u64::from(p.chunk_samples)
-                + 1,
-        ),
+        (_, "presynaptic_start") => {
+            Some(p("presynaptic_at") + (p("inputs") - 1) * p("presynaptic_stride") + p("chunk_samples") + 1)
+        }
         // Rows of the two words that a layer sums, and the two behind them.
-        ("report", "report") => Some(u64::from(p.report_at) + 2),
-        (_, "report") => Some(u64::from(p.report_at) + 4),
+        ("report", "report") => Some(p("report_at") + 2),
+        (_, "report") => Some(p("report_at") + 4),
         (_, "status") => Some(3),
         (_, "step") => Some(1),
         (_, "samples") => Some(batch + 1),
@@ -271,25 +256,18 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
 
 /// Whether a dispatch reads what it finds in a binding, or only what it has written itself.
 fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
+    let p = |name: &str| parameter(dispatch, name);
     match (dispatch.program.kernel.name, bound.name.as_str()) {
         // Sums of chunks and pieces: the first replaces what stands there.
-        ("weight_gradient" | "weight_gradient_conv", "gradient") => {
-            let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
-            p.first_sample > 0 || p.accumulate == 1
-        }
+        ("weight_gradient" | "weight_gradient_conv", "gradient") => p("first_sample") > 0 || p("accumulate") == 1,
         // Steps in time: the first finds nothing.
-        ("reference_lif", "spikes") => bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).time > 0,
-        ("reference_delta", "now") => {
-            let p: Params = bytemuck::pod_read_unaligned(&dispatch.parameters);
-            p.time + 1 < p.steps
-        }
+        ("reference_lif", "spikes") => p("time") > 0,
+        ("reference_delta", "now") => p("time") + 1 < p("steps"),
         // Sums of shards.
-        ("spike_gradient" | "spike_gradient_conv", "entry_errors") => {
-            bytemuck::pod_read_unaligned::<Params>(&dispatch.parameters).first_quad > 0
-        }
+        ("spike_gradient" | "spike_gradient_conv", "entry_errors") => p("first_quad") > 0,
         // A sample's are zeroed before they are counted.
         ("gather", "counts" | "needed") => false,
-        ("gemm_sum", "out") => bytemuck::pod_read_unaligned::<SumParams>(&dispatch.parameters).accumulate == 1,
+        ("gemm_sum", "out") => p("accumulate") == 1,
         _ => true,
     }
 }

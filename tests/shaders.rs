@@ -1,6 +1,6 @@
 //! Checks all variants of all shaders without a GPU: they are valid WGSL without capabilities, can be translated to SPIR-V
 //! (validated with spirv-val), MSL, HLSL, GLSL ES and back to WGSL, and do not contain constructs known to fail there.
-//! Uniform structs have the layout of their Rust counterparts. `tests/scheduling.rs` checks that these are exactly the
+//! Uniform structs and bindings are those that the host fills in. `tests/scheduling.rs` checks that these are exactly the
 //! variants that steps use.
 
 use naga::back::pipeline_constants::process_overrides;
@@ -9,9 +9,11 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Function, ShaderStage, Statement, TypeInner};
 use spikegrad::gpu::count::Counted;
-use spikegrad::gpu::params::{AdamParams, GemmParams, LossParams, Params, SumParams};
+use spikegrad::gpu::interface::{Interface, fields};
+use spikegrad::gpu::params::{Params, UNIFORMS, Uniform};
 use spikegrad::gpu::races::Logged;
 use spikegrad::gpu::shaders::{ALL, Constants, MEASURES, NARROW, Program, variants};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -444,105 +446,119 @@ fn what_is_not_portable_is_noticed() {
     assert!(to_spirv("SUBGROUPS", &module, &info, false).is_ok());
 }
 
-/// Names and offsets of a WGSL struct's members, and its size.
-fn layout(module: &naga::Module, name: &str) -> Option<(Vec<(String, u32)>, u32)> {
-    module.types.iter().find_map(|(_, ty)| match (&ty.name, &ty.inner) {
-        (Some(found), TypeInner::Struct { members, span }) if found == name => {
-            let members = members.iter().map(|m| (m.name.clone().unwrap_or_default(), m.offset));
-            Some((members.collect(), *span))
-        }
-        _ => None,
-    })
+/// Name, WGSL type and offset of each member of a struct of words.
+fn members(module: &naga::Module, ty: &naga::Type) -> Vec<(String, String, u32)> {
+    let TypeInner::Struct { members, .. } = &ty.inner else { panic!("{ty:?} is no struct") };
+    let word = |ty| match module.types[ty].inner {
+        TypeInner::Scalar(naga::Scalar::U32) => "u32",
+        TypeInner::Scalar(naga::Scalar::F32) => "f32",
+        ref other => panic!("{other:?} is no word"),
+    };
+    members.iter().map(|m| (m.name.clone().unwrap(), word(m.ty).to_string(), m.offset)).collect()
 }
 
-macro_rules! rust_layout {
-    ($ty:ident { $($field:ident),* $(,)? }) => {{
-        // Fails to compile when a field is missing here.
-        let $ty { $($field: _),* } = bytemuck::Zeroable::zeroed();
-        let fields = vec![$((stringify!($field).to_string(), std::mem::offset_of!($ty, $field) as u32)),*];
-        (stringify!($ty), fields, size_of::<$ty>() as u32)
-    }};
-}
-
+/// What naga finds in a kernel's text is what the host binds and uploads: binding 0 is the uniform `p`, of a struct that the
+/// host fills in with the same fields at the same places; the names and kinds of the other bindings are those that
+/// `Interface` scans.
 #[test]
-fn uniform_structs_are_laid_out_as_in_rust() {
-    let twins = [
-        rust_layout!(Params {
-            batch,
-            steps,
-            words,
-            inputs,
-            neurons,
-            slots,
-            quads,
-            first_quad,
-            input_stride,
-            chunk,
-            first_sample,
-            chunk_samples,
-            presynaptic_base,
-            presynaptic_at,
-            presynaptic_stride,
-            event_capacity,
-            active_capacity,
-            counts,
-            sum_readout,
-            report_at,
-            alpha,
-            leak,
-            v_th,
-            kick,
-            beta,
-            band,
-            gain,
-            lambda_up,
-            nu_up,
-            most_spikes,
-            lambda_low,
-            nu_low,
-            input_capacity,
-            total,
-            accumulate,
-            shard,
-            time,
-            scanned,
-            per_lane,
-            sweep,
-            shard_quads,
-            map_height,
-            map_width,
-            kernel,
-            stride,
-            padding,
-            rows,
-            columns,
-            filter_quads,
-            pool,
-            pool_columns,
-            pooled_columns,
-            windows,
-            pool_quads,
-            last_shard,
-            layer_bit,
-            synapse,
-            v_r,
-            surrogate_scale,
-            last_readout,
-            logit_scale,
-        }),
-        rust_layout!(LossParams { batch, classes, quads, total, kind, on, off, gain }),
-        rust_layout!(AdamParams { beta1, beta2, step_size, inv_sqrt_correction, epsilon, decay, pad0, pad1 }),
-        rust_layout!(GemmParams { rows, cols, depth, a_quads, b_quads, out_quads, part_depth, pad }),
-        rust_layout!(SumParams { quads, parts, accumulate, pad }),
-    ];
-    for (name, fields, size) in twins {
-        let mut seen = 0;
-        each(|shader, module, _| {
-            if let Some(found) = layout(module, name) {
-                assert_eq!(found, (fields.clone(), size), "{name} in {shader}");
-                seen += 1;
+fn interfaces_are_those_that_naga_finds() {
+    let mut structs = BTreeSet::new();
+    for (kernel, defined) in variants() {
+        let (name, text) = (kernel.variant_name(defined), kernel.wgsl(defined));
+        let module = naga::front::wgsl::parse_str(&text).unwrap();
+        let interface = Interface::of(&text);
+        let mut bindings = BTreeMap::new();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(naga::ResourceBinding { group, binding }) = variable.binding else { continue };
+            let access = match variable.space {
+                AddressSpace::Uniform => "uniform",
+                AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => "read_write",
+                AddressSpace::Storage { .. } => "read",
+                other => panic!("{name}: {other:?}"),
+            };
+            assert_eq!(group, 0, "{name}");
+            let variable_name = variable.name.clone().unwrap();
+            assert!(bindings.insert(binding, (variable_name, access.to_string(), variable.ty)).is_none(), "{name}");
+            // Uniform structs: those that the host fills in, with its types, each field behind the one before it.
+            let ty = &module.types[variable.ty];
+            if access != "uniform" {
+                continue;
             }
-        });
-        assert!(seen > 0, "no shader uses {name}");
+            let struct_name = ty.name.as_deref().unwrap();
+            let (_, fields) = UNIFORMS.iter().find(|(of, _)| *of == struct_name).unwrap_or_else(|| {
+                panic!("{name}: {struct_name} is not in src/gpu/params.rs");
+            });
+            structs.insert(struct_name.to_string());
+            let members = members(&module, ty);
+            for (k, (field, word, offset)) in members.iter().enumerate() {
+                assert_eq!(*offset as usize, 4 * k, "{name}: {struct_name}.{field}");
+                assert!(fields.contains(&(field, word)), "{name}: the host has no {field}: {word} in {struct_name}");
+            }
+            let names: Vec<&str> = members.iter().map(|(field, ..)| field.as_str()).collect();
+            if binding == 0 {
+                assert_eq!(
+                    (struct_name, &names),
+                    (interface.uniform.as_str(), &interface.fields.iter().map(String::as_str).collect()),
+                    "{name}"
+                );
+            }
+            if struct_name != "Params" {
+                assert_eq!(names, fields.iter().map(|(field, _)| *field).collect::<Vec<_>>(), "{name}: {struct_name}");
+            }
+        }
+        assert!(bindings.keys().copied().eq(0..bindings.len() as u32), "{name}: {bindings:?}");
+        let (p, access, _) = bindings.remove(&0).unwrap();
+        assert_eq!((p.as_str(), access.as_str()), ("p", "uniform"), "{name}");
+        let scanned = interface.bindings.into_iter().map(|binding| (binding.name, binding.access));
+        assert_eq!(
+            scanned.collect::<Vec<_>>(),
+            bindings.into_values().map(|(n, a, _)| (n, a)).collect::<Vec<_>>(),
+            "{name}"
+        );
     }
+    let known: BTreeSet<String> = UNIFORMS.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(structs, known, "structs of the kernels, structs of the host");
+}
+
+/// The fields of `Params` that a module reads.
+fn params_read(module: &naga::Module) -> BTreeSet<String> {
+    let mut read = BTreeSet::new();
+    let Some((params, ty)) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")) else {
+        return read;
+    };
+    let names: Vec<String> = members(module, ty).into_iter().map(|(name, ..)| name).collect();
+    let own = module.entry_points.iter().map(|entry| &entry.function);
+    for function in own.chain(module.functions.iter().map(|(_, function)| function)) {
+        for (_, expression) in function.expressions.iter() {
+            let Expression::AccessIndex { base, index } = *expression else { continue };
+            let is_params = match function.expressions[base] {
+                Expression::GlobalVariable(variable) => module.global_variables[variable].ty == params,
+                Expression::FunctionArgument(k) => function.arguments[k as usize].ty == params,
+                Expression::LocalVariable(variable) => function.local_variables[variable].ty == params,
+                _ => false,
+            };
+            if is_params {
+                read.insert(names[index as usize].clone());
+            }
+        }
+    }
+    read
+}
+
+/// Each kernel's `Params` has the fields that its text reads and no other; the glossary has those of the host, and none that
+/// no kernel reads.
+#[test]
+fn params_have_the_fields_that_kernels_read() {
+    let glossary = include_str!("../shaders/shared/params.wgsl");
+    let explained: Vec<(&str, &str)> = fields(glossary, "Params").collect();
+    assert_eq!(explained, Params::FIELDS, "shaders/shared/params.wgsl and src/gpu/params.rs");
+    let mut read_by_some = BTreeSet::new();
+    for (kernel, defined) in variants() {
+        let text = kernel.wgsl(defined);
+        let read = params_read(&naga::front::wgsl::parse_str(&text).unwrap());
+        let declared: BTreeSet<String> = fields(&text, "Params").map(|(name, _)| name.into()).collect();
+        assert_eq!(declared, read, "{}", kernel.variant_name(defined));
+        read_by_some.extend(read);
+    }
+    assert_eq!(read_by_some, Params::FIELDS.iter().map(|(name, _)| name.to_string()).collect());
 }

@@ -1,6 +1,6 @@
-// Written in front of a kernel whose accesses are logged; src/gpu/races/logged.rs puts the calls into it.
+// Prepended to a kernel whose accesses are logged; src/gpu/races/logged.rs inserts the calls.
 struct AccessLog {
-    // Records asked for. Beyond the end of the buffer they are lost, and the host sees how many.
+    // Number of records. Those beyond the end of the buffer are lost, which the host notices.
     used: atomic<u32>,
     // word in the variable, workgroup << 12 | site, barriers before << 10 | lane, value written
     records: array<vec4<u32>>,
@@ -35,7 +35,7 @@ fn access_workgroup(word: u32, site: u32, value: u32) {
     access_record(word, site, access_workgroup_barriers, value);
 }
 
-// A barrier orders what lanes of a workgroup do to the memory that it names, and nothing else.
+// A barrier orders accesses of the lanes of a workgroup to its kind of memory, and nothing else.
 fn access_barrier(storage: u32, workgroup: u32) {
     access_storage_barriers += storage;
     access_workgroup_barriers += workgroup;

@@ -1,4 +1,4 @@
-// Runs before each dispatch whose accesses are logged: what follows in the log is of dispatch `number`.
+// Runs before each dispatch whose accesses are logged: the records that follow belong to dispatch `number`.
 struct AccessLog {
     used: atomic<u32>,
     records: array<vec4<u32>>,

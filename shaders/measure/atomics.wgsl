@@ -1,5 +1,9 @@
 // Whether atomics lose anything: tickets drawn from shared counters, bits set in shared words, a sum in workgroup memory.
-@group(0) @binding(0) var<uniform> p: vec4<u32>;                            // .x: counters
+struct AtomicsParams {
+    counters: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: AtomicsParams;
 @group(0) @binding(1) var<storage, read_write> counters: array<atomic<u32>>;  // (counters)
 @group(0) @binding(2) var<storage, read_write> tickets: array<u32>;         // (lanes)
 @group(0) @binding(3) var<storage, read_write> bits: array<atomic<u32>>;    // (lanes / 32)
@@ -15,7 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         atomicStore(&own, 0u);
     }
     workgroupBarrier();
-    tickets[id] = atomicAdd(&counters[id % p.x], 1u);
+    tickets[id] = atomicAdd(&counters[id % p.counters], 1u);
     // Neighbouring lanes set bits of different words.
     let word = id % (LANES / 32u);
     let bit = (id / (LANES / 32u)) % 32u;

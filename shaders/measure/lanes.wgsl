@@ -1,6 +1,10 @@
 // Where the lanes of a workgroup sit in its subgroups, and whether lanes that left a loop at different turns meet again
 // before the next subgroup operation.
-@group(0) @binding(0) var<uniform> p: vec4<u32>;                            // .x: turns that one step of lane adds to the loop
+struct LanesParams {
+    turns: u32,  // iterations per step of lane % 8
+}
+
+@group(0) @binding(0) var<uniform> p: LanesParams;
 @group(0) @binding(1) var<storage, read_write> seen: array<vec4<u32>>;      // (workgroups, LANES): subgroup, its size, invocation, partner's value
 
 const LANES: u32 = 64u;
@@ -14,7 +18,7 @@ fn main(
     @builtin(subgroup_invocation_id) invocation: u32,
 ) {
     var x = lane;
-    let turns = (lane % 8u) * p.x;
+    let turns = (lane % 8u) * p.turns;
     for (var k = 0u; k < turns; k++) {
         x = (x * 1664525u) + 1013904223u;
     }

@@ -1,6 +1,11 @@
 // How fast the device multiplies and adds: eight independent chains x = m x + a of four floats a lane, in registers.
 // Multiply-adds: 32 a turn and lane.
-@group(0) @binding(0) var<uniform> turns: vec4<u32>;                        // .x: turns of the loop; .y: lanes
+struct MultiplyAddParams {
+    turns: u32,  // of the loop
+    lanes: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: MultiplyAddParams;
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;          // m, a
 @group(0) @binding(2) var<storage, read_write> target_array: array<vec4<f32>>;
 
@@ -13,7 +18,7 @@ const LANES: u32 = 256u;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = (workgroup.y * 65535u + workgroup.x) * LANES + lane;
-    if id >= turns.y {
+    if id >= p.lanes {
         return;
     }
     let m = source[0];
@@ -26,7 +31,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var x5 = x0 + 5.0;
     var x6 = x0 + 6.0;
     var x7 = x0 + 7.0;
-    for (var k = 0u; k < turns.x; k++) {
+    for (var k = 0u; k < p.turns; k++) {
         x0 = m * x0 + a;
         x1 = m * x1 + a;
         x2 = m * x2 + a;

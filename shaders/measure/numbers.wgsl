@@ -1,6 +1,10 @@
 // Float arithmetic whose exact result the host knows: whether products and sums are contracted, sums reassociated,
 // denormals flushed, and how far division, square root, exponential and logarithm are off.
-@group(0) @binding(0) var<uniform> p: vec4<u32>;                            // .x: lanes
+struct NumbersParams {
+    lanes: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: NumbersParams;
 @group(0) @binding(1) var<storage, read> inputs: array<vec4<f32>>;          // a, b, c, d
 @group(0) @binding(2) var<storage, read_write> results: array<vec4<f32>>;   // (lanes, 2)
 
@@ -9,7 +13,7 @@ const LANES: u32 = 64u;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = (workgroup.x * LANES) + lane;
-    if id >= p.x {
+    if id >= p.lanes {
         return;
     }
     let v = inputs[id];

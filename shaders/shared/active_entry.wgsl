@@ -1,4 +1,4 @@
-// An active entry. Its error e lies in an array of its own: those who share an entry read it while one of them writes e.
+// An active entry. Its error e is in a separate array, because lanes that share an entry read it while one of them writes e.
 struct ActiveEntry {
     row: u32,     // b T + t
     neuron: u32,

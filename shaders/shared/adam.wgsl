@@ -1,5 +1,4 @@
 // Adam with bias correction and decoupled decay: W -= step_size m / (sqrt(v) inv_sqrt_correction + epsilon) + decay W.
-// The twin of `AdamParams` in src/gpu/params.rs.
 struct AdamParams {
     beta1: f32,
     beta2: f32,
@@ -7,8 +6,6 @@ struct AdamParams {
     inv_sqrt_correction: f32,  // 1 / sqrt(1 - beta2^n)
     epsilon: f32,
     decay: f32,                // lr times the weight decay
-    pad0: u32,
-    pad1: u32,
 }
 
 fn first_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {

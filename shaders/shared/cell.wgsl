@@ -2,7 +2,7 @@
 //   lif        V[t+1] = alpha V~[t] + leak - kick S[t] + drive[t]
 //   cuba_lif   I[t+1] = s I[t] + drive[t],  V[t+1] = alpha V~[t] + leak - kick S[t] + I[t+1]
 //   subtract   V~ = V,  kick = V_th - V_r            to_value   V~ = V_r where S[t] = 1, else V,  kick = 0
-// Backward no gradient flows through a reset, so V~ passes none on where it is V_r.
+// In the backward pass no gradient flows through a reset, hence none through V~ where it is V_r.
 override CUBA: bool = false;
 override TO_VALUE: bool = false;
 
@@ -19,7 +19,7 @@ fn decayed(v: vec4<f32>, kick: vec4<f32>) -> vec4<f32> {
     return (p.alpha * v + p.leak) - kick;
 }
 
-// What input is added to: of a cuba_lif cell the decayed current, of a lif cell the decayed potential itself.
+// The value that input is added to: the decayed current of a cuba_lif cell, the decayed potential of a lif cell.
 fn before_input(v: vec4<f32>, current: vec4<f32>) -> vec4<f32> {
     if CUBA {
         return p.synapse * current;
@@ -27,7 +27,7 @@ fn before_input(v: vec4<f32>, current: vec4<f32>) -> vec4<f32> {
     return v;
 }
 
-// The potential with its input; `input` is what `before_input` gave and all that was added to it.
+// The potential with its input; `input` is the value of `before_input` plus the input.
 fn with_input(v: vec4<f32>, input: vec4<f32>) -> vec4<f32> {
     if CUBA {
         return v + input;

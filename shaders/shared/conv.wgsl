@@ -1,12 +1,12 @@
-// A convolution's own neurons are numbered pixel by pixel, the filters of a pixel one after the other: four filters of a
-// pixel are a quad. What the layer above reads is pooled and numbered map by map, as everywhere else.
+// The neurons of a convolution are numbered pixel by pixel, so that four filters of a pixel are a quad. Its pooled output,
+// which the layer above reads, is numbered map by map.
 
 const NOT_SEEN: u32 = 0xffffffffu;
 
 // The pixel from which neuron i of the maps below is entry (ky, kx) of the kernel; NOT_SEEN if there is none.
 fn seen_from(p: Params, i: u32, ky: u32, kx: u32) -> u32 {
     let at = i % (p.map_height * p.map_width);
-    // Wraps where there is none: too large then.
+    // Wraps to large numbers if there is none.
     let y = at / p.map_width + p.padding - ky;
     let x = at % p.map_width + p.padding - kx;
     let row = y / p.stride;

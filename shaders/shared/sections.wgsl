@@ -2,7 +2,7 @@
 //   rows         [B, T]                      spikes of each time step
 //   presynaptic  [chunk][N][samples of it]   spikes of each neuron, a chunk of samples after the other
 //   quads        [B, Q]                      active entries of each four neurons
-// Behind them, in the counts only:
+// Followed, in the counts only, by:
 //   staged       [1]                         staged active entries
 //   samples      [B]                         spikes of each sample
 //   chains       [B, Q]                      1 + index of the quad's last staged entry; 0 where it has none
@@ -29,14 +29,14 @@ fn block_section(p: Params) -> u32 {
     return chain_section(p) + p.batch * p.quads;
 }
 
-// Where the count of neuron i in sample b stands.
+// Index of the count of neuron i in sample b.
 fn presynaptic_index(p: Params, b: u32, i: u32) -> u32 {
     let first = b / p.chunk * p.chunk;
     let samples = min(p.chunk, p.batch - first);
     return presynaptic_section(p) + first * p.slots + i * samples + (b - first);
 }
 
-// The other way: where the k-th count of the presynaptic section belongs to.
+// The inverse: sample and neuron of the k-th count of the presynaptic section.
 struct Counted {
     first: u32,   // first sample of the chunk
     local: u32,   // sample within the chunk

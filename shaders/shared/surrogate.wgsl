@@ -1,5 +1,5 @@
-// The surrogate gradients: the twin of src/network/surrogate.rs, where the formulas are named.
-// Which one it is stands in the order of `Surrogate::ALL` there; 0 is the paper's, the derivative of the fast sigmoid.
+// The surrogate gradients, numbered as in `Surrogate::ALL` of src/network/surrogate.rs, which names the formulas. 0 is the
+// paper's, the derivative of the fast sigmoid.
 override SURROGATE: u32 = 0u;
 
 // The surrogate gradient of an active entry at distance |V - V_th| from the threshold.
@@ -9,7 +9,7 @@ fn surrogate(distance: f32) -> f32 {
     if SURROGATE == 0u {
         shape = 1.0 / ((x + 1.0) * (x + 1.0));
     } else if SURROGATE == 1u {
-        // sigma (1 - sigma) without a difference of nearly equal numbers.
+        // sigma (1 - sigma), written without a difference of nearly equal numbers.
         let z = exp(-x);
         shape = p.beta * z / ((1.0 + z) * (1.0 + z));
     } else if SURROGATE == 2u {

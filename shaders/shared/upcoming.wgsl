@@ -1,4 +1,4 @@
-// Four events of a sorted list at once; an event that never comes stands for the end of the list.
+// Four events of a sorted list; the end of the list is an event that never comes.
 fn upcoming(next: u32, end: u32) -> vec4<u32> {
     var ahead = vec4<u32>(0xffffffffu);
     if next < end {
@@ -16,7 +16,7 @@ fn upcoming(next: u32, end: u32) -> vec4<u32> {
     return ahead;
 }
 
-// Quad q, counted in the shard, of the weight rows of those that are due before t, else 0. The first is.
+// Quad q of the shard in the weight rows of those events that are due before t, else 0. The first one is due.
 fn arrived(ahead: vec4<u32>, t: u32, q: u32) -> array<vec4<f32>, 4> {
     let due = (ahead >> vec4<u32>(16u)) < vec4<u32>(t);
     var rows = array<vec4<f32>, 4>();
@@ -33,7 +33,7 @@ fn arrived(ahead: vec4<u32>, t: u32, q: u32) -> array<vec4<f32>, 4> {
     return rows;
 }
 
-// How many are due before t.
+// Number of events due before t.
 fn how_many(ahead: vec4<u32>, t: u32) -> u32 {
     let due = select(vec4<u32>(0u), vec4<u32>(1u), (ahead >> vec4<u32>(16u)) < vec4<u32>(t));
     return (due.x + due.y) + (due.z + due.w);

@@ -1,4 +1,4 @@
-//! Which GPU: listing adapters, choosing one, and what its capabilities let us use.
+//! Listing adapters, choosing one, and using its capabilities.
 
 use super::squeeze::{Squeeze, lacking, narrow};
 use super::variant::{VARIANTS, Variant};
@@ -36,18 +36,18 @@ pub struct AdapterSummary {
     pub f16: bool,
 }
 
-/// Capabilities that choose between kernel variants, from least to most.
+/// The class of an adapter, which determines the default kernels, from least to most capable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// A software adapter: a lane's loads cost the same wherever its neighbours read.
+    /// A software adapter: the cost of a lane's loads does not depend on where its neighbours read.
     Software,
     /// A GPU: neighbouring lanes share cache lines.
     Hardware,
 }
 
 impl AdapterSummary {
-    /// What the adapter is taken for, unless [`GpuOptions::tier`] says otherwise.
+    /// The tier of an adapter, unless [`GpuOptions::tier`] sets one.
     pub fn tier(&self) -> Tier {
         match self.kind {
             "software" => Tier::Software,
@@ -56,12 +56,12 @@ impl AdapterSummary {
     }
 }
 
-/// What kernels are made to say about themselves; they compute the same bits.
+/// How kernels are instrumented; they compute the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instrument {
-    /// How much they load, store and compute: [`GpuEngine::counted`](super::GpuEngine::counted).
+    /// Count loads, stores and arithmetic: [`GpuEngine::counted`](super::GpuEngine::counted).
     Count,
-    /// Every access to memory that invocations share, in which data races are looked for:
+    /// Log every access to memory that invocations share, to find data races:
     /// [`GpuEngine::races`](super::GpuEngine::races).
     Races,
 }
@@ -73,37 +73,37 @@ pub struct GpuOptions {
     pub adapter: Option<usize>,
     /// Bounds checks in shaders: on in debug builds, off in release builds; `Some` decides.
     pub checked: Option<bool>,
-    /// Which adapters to look at; `None` takes `WGPU_BACKEND`, or those that are native to the system.
+    /// The backends to use; `None` takes `WGPU_BACKEND`, or those that are native to the system.
     pub backends: Option<wgpu::Backends>,
     /// Limits below those that the adapter offers; `None` takes `SPIKEGRAD_LIMITS`: [`Squeeze::from_env`].
     pub limits: Option<Squeeze>,
-    /// Which tier to take the adapter for; `None` looks at it.
+    /// The tier; `None` takes that of the adapter.
     pub tier: Option<Tier>,
-    /// Variant of the sparse kernels; `None` takes what was found to be fastest, with `tuning`, or the tier's usual one.
+    /// Variant of the sparse kernels; `None` takes the fastest one, with `tuning`, or the tier's default.
     pub variant: Option<Variant>,
     /// Whether variants and sizes of δ are measured on the network's first use on this adapter: [`super::tuning`]. With a
     /// `variant` nothing is measured.
     pub tuning: bool,
-    /// Samples in the batches to come, for the tuning; `None` is 256.
+    /// Samples per batch, for the tuning; `None` is 256.
     pub batch: Option<usize>,
     /// Where the outcome of the tuning is kept; `None` is `spikegrad/tuning.json` in the user's cache folder.
     pub tuning_file: Option<std::path::PathBuf>,
     /// Bytes that the δ of a chunk of samples may take: [`DeltaScratch::bytes`](super::DeltaScratch::bytes), of `WHOLE` for
-    /// all samples in one chunk. `None` takes what was found to be fastest, with `tuning`, or the tier's usual size.
+    /// all samples in one chunk. `None` takes the fastest size, with `tuning`, or the tier's default.
     pub delta_bytes: Option<u64>,
     /// First guess of the entries that a spike or active list holds, per neuron and time step; `None` is 0.02.
     pub density_guess: Option<f64>,
-    /// Largest buffer that a kernel binds, bytes, where that is to be less than the device allows: what is larger is
-    /// computed in pieces.
+    /// Largest buffer that a kernel binds, bytes, if less than the device allows; steps that need larger ones are computed
+    /// in pieces.
     pub max_binding: Option<u64>,
-    /// Bytes of device memory to use, weights and training set included; `None`: as much as there is.
+    /// Bytes of device memory to use, including weights and training set; `None`: all of it.
     pub memory: Option<u64>,
     /// Seconds of work that a submit may hold, by the measured pace; `None` is 0.2. Drivers kill a submit after 2 s.
     pub submit_seconds: Option<f64>,
-    /// Have every kernel say what it does. Slow.
+    /// Instruments every kernel. Slow.
     pub instrument: Option<Instrument>,
-    /// Read `NAME.wgsl` from this folder where it holds one, in place of the shader in the program; for those who
-    /// work on kernels. Such shaders always run with bounds checks.
+    /// Folder with shaders that replace those in the program, `NAME.wgsl` each, for work on kernels. They always run with
+    /// bounds checks.
     pub shaders: Option<std::path::PathBuf>,
 }
 
@@ -114,10 +114,10 @@ impl GpuOptions {
     }
 }
 
-/// The process's one instance of some backends.
+/// The process's only instance of some backends.
 ///
-/// It stays alive: without any instance the system unloads the drivers, and NVIDIA's cannot be loaded again and again. After
-/// some dozens of engines, one after the other, there was no Vulkan adapter any more. GL has an instance for each engine,
+/// It stays alive, because the system unloads the drivers when no instance is left, and NVIDIA's driver cannot be loaded any
+/// number of times: after some dozens of engines there was no Vulkan adapter any more. GL has an instance for each engine,
 /// since an instance of GL is one context, which belongs to one thread at a time.
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
@@ -133,14 +133,14 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     instance
 }
 
-/// An instance, with validation as the environment asks for it.
+/// An instance, with validation as set in the environment.
 fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
-    // Computes nothing, and is there only where wgpu was built with it and somebody names it.
+    // Computes nothing; available only if wgpu was built with it and it is requested by name.
     let noop = &mut descriptor.backend_options.noop;
     noop.enable = backends == wgpu::Backends::NOOP;
-    // As most hardware has it.
+    // As on most hardware.
     (noop.subgroup_min_size, noop.subgroup_max_size) = (Some(32), Some(32));
     // Unless WGPU_DX12_COMPILER names one (dxc, fxc): DXC, built in or found as dxcompiler.dll, else FXC.
     descriptor.backend_options.dx12 = wgpu::Dx12BackendOptions::from_env_or_default();
@@ -153,7 +153,7 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     instance(backends).enumerate_adapters(backends).await
 }
 
-/// What to do to get an adapter on this system.
+/// How to get an adapter on this system.
 pub fn how_to_get_driver() -> &'static str {
     match std::env::consts::OS {
         "windows" => "install your GPU's driver",
@@ -165,7 +165,7 @@ pub fn how_to_get_driver() -> &'static str {
     }
 }
 
-/// What keeps an adapter from running the kernels, if anything does.
+/// Why an adapter cannot run the kernels; `None` if it can.
 fn missing(adapter: &wgpu::Adapter, squeeze: &Squeeze) -> Option<String> {
     let flags = adapter.get_downlevel_capabilities().flags;
     let info = adapter.get_info();
@@ -177,8 +177,8 @@ fn missing(adapter: &wgpu::Adapter, squeeze: &Squeeze) -> Option<String> {
     lacking(&squeeze.limits(&adapter.limits()))
 }
 
-/// Whether a context's version is too low for compute shaders: OpenGL before 4.3, OpenGL ES before 3.1. wgpu takes an
-/// extension of older contexts for them (NVIDIA's 3.3 has it), and cannot write shaders for it.
+/// Whether a context's version is too low for compute shaders: OpenGL before 4.3, OpenGL ES before 3.1. wgpu accepts older
+/// contexts that have the extension (NVIDIA's 3.3), but cannot write shaders for them.
 fn is_old_gl(version: &str) -> bool {
     let least = if version.contains("ES") { (3, 1) } else { (4, 3) };
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
@@ -213,7 +213,7 @@ fn summary(index: usize, adapter: &wgpu::Adapter, squeeze: &Squeeze) -> AdapterS
     }
 }
 
-/// Vulkan, Metal and DX12 adapters; those of GL only where there are no others, since opening GL is slow and noisy.
+/// Vulkan, Metal and DX12 adapters; those of GL only if there are no others, since opening GL is slow and noisy.
 /// `wanted`, or `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`), decides otherwise.
 async fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
     if let Some(backends) = wanted.or_else(wgpu::Backends::from_env) {
@@ -225,21 +225,21 @@ async fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
 
 /// Every adapter of this machine, in the order of `gpu:N`, within the limits of `SPIKEGRAD_LIMITS`.
 pub fn adapters() -> Vec<AdapterSummary> {
-    // Listing never fails; where it cannot be waited for, there is nothing to see.
+    // Listing never fails; if it cannot be waited for, the list is empty.
     block_on(async { Ok(list_adapters().await) }).unwrap_or_default()
 }
 
 /// [`adapters`], to be awaited.
 pub async fn list_adapters() -> Vec<AdapterSummary> {
-    // What is wrong with the variable, opening an adapter says.
+    // Opening an adapter reports an invalid variable.
     let squeeze = Squeeze::from_env().unwrap_or_default();
     enumerate(None).await.iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect()
 }
 
-/// Everything about an adapter that tells one kind from another, for a report; nothing that tells one machine from another.
+/// Properties of the model of an adapter, for a report; nothing that identifies the machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Description {
-    /// What users see of it, within the limits of `SPIKEGRAD_LIMITS`.
+    /// Its summary, within the limits of `SPIKEGRAD_LIMITS`.
     pub summary: AdapterSummary,
     /// PCI number of the vendor, 0 where there is none.
     pub vendor: u32,
@@ -249,9 +249,9 @@ pub struct Description {
     pub subgroup_sizes: [u32; 2],
     /// Features that it offers.
     pub features: Vec<&'static str>,
-    /// What WebGPU demands and it lacks.
+    /// WebGPU's requirements that it does not meet.
     pub missing_from_webgpu: Vec<&'static str>,
-    /// Limits that it offers and kernels may come to.
+    /// Its limits, as far as kernels may reach them.
     pub limits: Vec<(&'static str, u64)>,
 }
 
@@ -325,9 +325,9 @@ pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
 pub struct Opened {
     /// What it is.
     pub summary: AdapterSummary,
-    /// What it was taken for.
+    /// Its tier.
     pub tier: Tier,
-    /// Which kernels it gets.
+    /// The variant of the sparse kernels.
     pub variant: Variant,
     /// Whether workgroups must be small: [`narrow`].
     pub narrow: bool,
@@ -363,7 +363,7 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
     }
     let mut limits = squeeze.limits(&adapter.limits());
     if options.instrument.is_some() {
-        // What kernels write it to is one more storage buffer beside their eight.
+        // The output of instrumented kernels is one more storage buffer beside their eight.
         limits.max_storage_buffers_per_shader_stage = adapter.limits().max_storage_buffers_per_shader_stage;
     }
     let descriptor = wgpu::DeviceDescriptor {

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::delta_scratch::DeltaScratch;
 use super::steps::STEPS_PER_SUBMIT;
 use crate::error::Result;
-use crate::network::{Network, SpikingLayer};
+use crate::network::{Convolution, Network, SpikingLayer};
 use crate::weights::Matrix;
 use std::ops::Range;
 
@@ -27,32 +27,32 @@ pub fn all_slots(network: &Network) -> impl Iterator<Item = usize> {
     network.hidden.iter().map(slots).chain([network.classes()])
 }
 
-/// Rows of δ that a sample has: one for each time step and, if some layer has biases, one for their gradient.
+/// Rows of δ per sample: one for each time step and, if some layer has biases, one for their gradient.
 pub fn delta_rows(network: &Network) -> usize {
     network.time_steps + usize::from(network.biases().contains(&true))
 }
 
-/// What messages call spiking layer `l`.
+/// The name of spiking layer `l` in messages.
 pub fn layer_name(network: &Network, l: usize) -> String {
     if l < network.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
 }
 
 /// Lanes of a workgroup of the scan.
 const SCAN_LANES: u64 = 256;
-/// Most blocks of a scan: each sums all blocks before it.
+/// Most blocks of a scan, as each block adds up all blocks before it.
 const SCAN_BLOCKS: u64 = 4096;
 
-/// Most blocks of a scan over `counts` or fewer. (More counts may be fewer blocks, as each lane then takes more.)
+/// Most blocks of a scan over `counts` or fewer counts. (More counts may need fewer blocks, as each lane then takes more.)
 pub fn most_scan_blocks(counts: u64) -> u64 {
     counts.div_ceil(SCAN_LANES).min(SCAN_BLOCKS)
 }
 
-/// Counts that a lane of the scan takes, `fewest` or more.
+/// Counts per lane of a scan, `fewest` or more.
 pub fn scan_per_lane(counts: u64, fewest: u64) -> u64 {
     counts.div_ceil(SCAN_LANES * SCAN_BLOCKS).max(fewest)
 }
 
-/// Blocks of a scan over so many counts.
+/// Blocks of a scan over `counts` counts.
 pub fn scan_blocks(counts: u64, per_lane: u64) -> u64 {
     counts.div_ceil(SCAN_LANES * per_lane)
 }
@@ -64,12 +64,12 @@ pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize
     Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
 }
 
-/// Columns of a weight matrix that one binding holds: weights, moments and gradient, all (N_in, `quads`) vec4. Most
-/// matrices are one shard.
+/// Columns of a weight matrix that fit into one binding: weights, moments and gradient, all (N_in, `quads`) vec4. Most
+/// matrices have one shard.
 pub struct Shard {
     /// Quads of the matrix before this shard.
     pub first_quad: usize,
-    /// Its own.
+    /// Quads of this shard.
     pub quads: usize,
     /// W.
     pub weights: wgpu::Buffer,
@@ -136,12 +136,12 @@ impl LayerWeights {
         Ok(Matrix { rows: self.rows, cols: self.cols, data })
     }
 
-    /// Whether one binding holds it.
+    /// Whether it has one shard.
     pub fn is_whole(&self) -> bool {
         self.shards.len() == 1
     }
 
-    /// The one shard of a matrix that [`is_whole`](Self::is_whole), for the matrix products, which know no shards.
+    /// The only shard of a matrix that [`is_whole`](Self::is_whole). Matrix products do not support shards.
     pub fn whole(&self) -> &Shard {
         &self.shards[0]
     }
@@ -151,13 +151,13 @@ impl LayerWeights {
     }
 }
 
-/// Cuts `quads` into as few ranges of up to `most` as there can be, as even as may be.
+/// Cuts `quads` into as few ranges of up to `most` as possible, of about equal length.
 pub fn shards(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let even = quads.div_ceil(quads.div_ceil(most.max(1)).max(1)).max(1);
     (0..quads).step_by(even).map(move |first| first..(first + even).min(quads))
 }
 
-/// How large the lists of a spiking layer are, in entries.
+/// Room in the lists of a spiking layer, in entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Spikes.
@@ -166,17 +166,17 @@ pub struct Capacity {
     pub active: u32,
 }
 
-/// What a spiking layer leaves behind in a step.
+/// The results of a spiking layer in a step.
 pub struct SpikingState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// The three sections and what stands behind them: `shaders/shared/sections.wgsl`.
+    /// The three sections and what follows them: `shaders/shared/sections.wgsl`.
     pub counts: B,
     /// Exclusive offsets of the sections, then their total.
     pub offsets: B,
-    /// (B, words): rows that the layer above must give δ for.
+    /// (B, words): the rows in which the layer above must compute δ.
     pub needed: B,
-    /// Active entries in the order of their appending; the memory of [`State::delta`], which is written later.
+    /// Active entries in the order in which they were appended; shares the memory of [`State::delta`], written later.
     pub staged: B,
     /// Active entries in (b, quad, t, neuron) order: row, neuron, surrogate gradient.
     pub active: B,
@@ -188,9 +188,9 @@ pub struct SpikingState<B = wgpu::Buffer> {
     pub presynaptic: B,
     /// (B) vec4: regulariser terms and gradient.
     pub activity: B,
-    /// What a convolution reads.
+    /// The input of a convolution.
     pub patches: Option<PatchState<B>>,
-    /// What the layer above reads of a convolution.
+    /// The output of a convolution, for the layer above.
     pub pooled: Option<PooledState<B>>,
 }
 
@@ -202,11 +202,11 @@ pub struct PatchState<B = wgpu::Buffer> {
     pub offsets: B,
     /// t << 16 | row of the weights, in (b, pixel, t, row) order.
     pub events: B,
-    /// Events that it has room for: as many as there can be.
+    /// Room for events: the most that there can be.
     pub capacity: u32,
 }
 
-/// Pooled spikes of a convolution, as those of a hidden layer without active entries.
+/// Pooled spikes of a convolution, like those of a hidden layer without active entries.
 pub struct PooledState<B = wgpu::Buffer> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
@@ -218,7 +218,7 @@ pub struct PooledState<B = wgpu::Buffer> {
     pub events: B,
     /// Spikes neuron by neuron, as rows of δ.
     pub presynaptic: B,
-    /// Sums that no one reads: those before pooling count.
+    /// Not read: the regularisers use the sums before pooling.
     pub report: B,
 }
 
@@ -230,9 +230,9 @@ pub struct InputState<B = wgpu::Buffer> {
     pub events: B,
     /// (B).
     pub labels: B,
-    /// (B + 1) vec4<u32>: where each sample lies in the training set held, its label, where it begins in the batch.
+    /// (B + 1) vec4<u32>: place of each sample in the training set on the device, its label, where it begins in the batch.
     pub samples: B,
-    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; the memory of [`State::delta`].
+    /// (chunk, N₀, samples of it): spikes of each neuron in each sample; shares the memory of [`State::delta`].
     pub counts: B,
     /// Scratch of the scan.
     pub block_sums: B,
@@ -244,7 +244,7 @@ pub struct InputState<B = wgpu::Buffer> {
     pub needed: B,
 }
 
-/// What the readout leaves behind.
+/// The results of the readout.
 pub struct ReadoutState<B = wgpu::Buffer> {
     /// (B, Q) vec4.
     pub logits: B,
@@ -252,11 +252,11 @@ pub struct ReadoutState<B = wgpu::Buffer> {
     pub peaks: B,
     /// (B, Q) vec4.
     pub errors: B,
-    /// (B) vec4: loss, rightly classified.
+    /// (B) vec4: loss, 1 if classified correctly.
     pub sample_loss: B,
 }
 
-/// What decides the sizes of a [`State`].
+/// Determines the sizes of the buffers of a [`State`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
     /// Most samples.
@@ -265,15 +265,15 @@ pub struct Sizes {
     pub input_events: usize,
     /// The lists of each spiking layer.
     pub capacity: Vec<Capacity>,
-    /// Most bytes for the δ of a chunk; one sample's are taken in any case.
+    /// Most bytes for the δ of a chunk, which has one sample at least.
     pub delta_bytes: u64,
-    /// Quads of the widest shard of any weight matrix: δ is computed for one shard after the other.
+    /// Quads of the widest shard of any weight matrix, as δ is computed for one shard at a time.
     pub widest_shard: usize,
 }
 
 /// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
 pub struct State<B = wgpu::Buffer> {
-    /// What it holds.
+    /// What it has room for.
     pub sizes: Sizes,
     /// Samples in a full chunk of the backward pass.
     pub chunk: usize,
@@ -285,7 +285,7 @@ pub struct State<B = wgpu::Buffer> {
     pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
     pub delta: B,
-    /// Whether some list overflowed; the layers in which a potential, then those in which a weight is not finite.
+    /// Whether some list overflowed; bits of the layers with a potential that is not finite; the same for weights.
     pub status: B,
     /// The step's number.
     pub step: B,
@@ -293,15 +293,26 @@ pub struct State<B = wgpu::Buffer> {
     pub report: B,
     /// The constants of Adam.
     pub adam: B,
-    /// What the host says of the steps of a submit: number, constants, samples.
+    /// Number, constants and samples of each step of a submit, written by the host.
     pub slots: B,
     /// Bytes by what they are for.
     pub bytes: Vec<(String, u64)>,
 }
 
+/// A network and its buffers.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The buffers of a step.
+    pub state: &'a State,
+    /// Weights and moments of each layer.
+    pub weights: &'a [LayerWeights],
+}
+
 /// A buffer that a [`State`] asks for.
 pub struct Request {
-    /// What it is called.
+    /// Its label.
     pub label: String,
     /// Its size.
     pub bytes: u64,
@@ -310,7 +321,7 @@ pub struct Request {
 }
 
 /// Length of the report in words: step, overflow, loss, correct, then per spiking layer spikes, active, upper and lower
-/// term; at last the bits of the layers in which a potential, or a weight, is not finite.
+/// term; then bits of the layers with a potential that is not finite, and of those with such a weight.
 pub fn report_words(spiking: usize) -> usize {
     4 + 4 * spiking + 2
 }
@@ -321,13 +332,22 @@ pub fn slot_words(batch: usize) -> usize {
     12 + 4 * (batch + 1)
 }
 
+/// The name under which [`State::bytes`] counts the batch itself.
+pub const BATCH: &str = "batch";
+/// The names of the counts and lists of a layer.
+const COUNTS: &str = "counts and offsets";
+const MASKS: &str = "spike masks";
+const SPIKES: &str = "spike lists";
+
 /// Makes the buffers and adds up their bytes by purpose.
 struct Maker<'m, B> {
+    network: &'m Network,
+    sizes: &'m Sizes,
     make: &'m mut dyn FnMut(Request) -> Result<B>,
     bytes: Vec<(String, u64)>,
 }
 
-impl<B> Maker<'_, B> {
+impl<B: Clone> Maker<'_, B> {
     fn storage(&mut self, purpose: &str, label: &str, bytes: u64) -> Result<B> {
         self.buffer(purpose, label, bytes, false)
     }
@@ -340,10 +360,119 @@ impl<B> Maker<'_, B> {
         }
         (self.make)(Request { label: label.into(), bytes, uniform })
     }
-}
 
-/// The name under which [`State::bytes`] counts the batch itself.
-pub const BATCH: &str = "batch";
+    /// A buffer of spiking layer `l`.
+    fn of_layer(&mut self, l: usize, purpose: &str, what: &str, bytes: u64) -> Result<B> {
+        let name = layer_name(self.network, l);
+        self.storage(&format!("{name} {purpose}"), &format!("{what} of {name}"), bytes)
+    }
+
+    /// B, T and the words of T bits.
+    fn extents(&self) -> (u64, u64, u64) {
+        let steps = self.network.time_steps as u64;
+        (self.sizes.batch as u64, steps, steps.div_ceil(32))
+    }
+
+    /// Counts and offsets of the three sections of a layer of `n` neurons (`shaders/shared/sections.wgsl`).
+    fn sections(&mut self, l: usize, prefix: &str, n: usize) -> Result<[B; 2]> {
+        let (b, steps, _) = self.extents();
+        let q = quads(n) as u64;
+        let counts = b * (steps + n as u64 + q);
+        let behind = 1 + b * (1 + q) + 2 * most_scan_blocks(counts);
+        Ok([
+            self.of_layer(l, COUNTS, &format!("{prefix}counts"), 4 * (counts + behind))?,
+            self.of_layer(l, COUNTS, &format!("{prefix}offsets"), 4 * (counts + 1))?,
+        ])
+    }
+
+    /// Spiking layer `l`; `staged` is the memory of its staged entries.
+    fn spiking(&mut self, l: usize, layer: &SpikingLayer, staged: B) -> Result<SpikingState<B>> {
+        let (b, _, words) = self.extents();
+        let Capacity { events, active } = self.sizes.capacity[l];
+        let (events, active) = (u64::from(events), u64::from(active));
+        let spike_words = self.of_layer(l, MASKS, "spike masks", 16 * b * words * quads(slots(layer)) as u64)?;
+        let needed = self.of_layer(l, MASKS, "needed rows", 4 * b * words)?;
+        let [counts, offsets] = self.sections(l, "", slots(layer))?;
+        Ok(SpikingState {
+            spike_words,
+            needed,
+            counts,
+            offsets,
+            activity: self.of_layer(l, COUNTS, "activity", 16 * b)?,
+            events: self.of_layer(l, SPIKES, "spikes", 4 * events)?,
+            presynaptic: self.of_layer(l, SPIKES, "presynaptic spikes", 4 * events)?,
+            active: self.of_layer(l, "active entries", "active entries", ACTIVE_ENTRY * active)?,
+            errors: self.of_layer(l, "active entries", "errors of active entries", 4 * active)?,
+            staged,
+            patches: layer.conv().map(|conv| self.patches(l, conv)).transpose()?,
+            pooled: layer.conv().map(|conv| self.pooled(l, conv)).transpose()?,
+        })
+    }
+
+    fn patches(&mut self, l: usize, conv: &Convolution) -> Result<PatchState<B>> {
+        let (b, steps, _) = self.extents();
+        let lists = b * conv.pixels() as u64;
+        // At most every input at every time step; only the events of the data may repeat.
+        let below = match l {
+            0 => self.sizes.input_events as u64,
+            _ => u64::from(self.sizes.capacity[l - 1].events).min(b * steps * conv.inputs() as u64),
+        };
+        let capacity = below * conv.readers() as u64;
+        Ok(PatchState {
+            counts: self.of_layer(l, "patch lists", "patch counts", 4 * lists)?,
+            offsets: self.of_layer(l, "patch lists", "patch offsets", 4 * (lists + 1))?,
+            events: self.of_layer(l, "patch lists", "patches", 4 * capacity)?,
+            capacity: capacity.min(u32::MAX.into()) as u32,
+        })
+    }
+
+    fn pooled(&mut self, l: usize, conv: &Convolution) -> Result<PooledState<B>> {
+        let (b, _, words) = self.extents();
+        // Windows do not spike more often than their neurons.
+        let events = u64::from(self.sizes.capacity[l].events);
+        let spike_words =
+            self.of_layer(l, MASKS, "pooled spike masks", 16 * b * words * quads(conv.outputs()) as u64)?;
+        let [counts, offsets] = self.sections(l, "pooled ", conv.outputs())?;
+        Ok(PooledState {
+            spike_words,
+            counts,
+            offsets,
+            events: self.of_layer(l, SPIKES, "pooled spikes", 4 * events)?,
+            presynaptic: self.of_layer(l, SPIKES, "pooled presynaptic spikes", 4 * events)?,
+            report: self.of_layer(l, COUNTS, "pooled sums", 16)?,
+        })
+    }
+
+    /// The batch; `counts` is the memory of the counts of its spikes.
+    fn input(&mut self, counts: B) -> Result<InputState<B>> {
+        let (b, _, words) = self.extents();
+        let (inputs, events) = (self.network.inputs as u64, 4 * self.sizes.input_events as u64);
+        let pixels = self.network.hidden.iter().filter_map(SpikingLayer::conv).map(|conv| conv.pixels() as u64);
+        let scanned = b * pixels.fold(inputs, u64::max);
+        let sorted = "input spikes by neuron";
+        Ok(InputState {
+            block_sums: self.storage(sorted, "block sums", 4 * scanned.div_ceil(1024))?,
+            starts: self.storage(BATCH, "input starts", 4 * (b + 1))?,
+            events: self.storage(BATCH, "input events", events)?,
+            labels: self.storage(BATCH, "labels", 4 * b)?,
+            samples: self.storage(BATCH, "samples", 16 * (b + 1))?,
+            counts,
+            offsets: self.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
+            presynaptic: self.storage(sorted, "input presynaptic spikes", events)?,
+            needed: self.storage(sorted, "input needed rows", 4 * b * words)?,
+        })
+    }
+
+    fn readout(&mut self) -> Result<ReadoutState<B>> {
+        let (b, q) = (self.sizes.batch as u64, quads(self.network.classes()) as u64);
+        Ok(ReadoutState {
+            logits: self.storage("readout", "logits", 16 * b * q)?,
+            peaks: self.storage("readout", "peaks", 16 * b * q)?,
+            errors: self.storage("readout", "readout errors", 16 * b * q)?,
+            sample_loss: self.storage("readout", "sample loss", 16 * b)?,
+        })
+    }
+}
 
 impl<B: Clone> State<B> {
     /// Asks `make` for each buffer. A `make` that returns the bytes lays the state out without a device.
@@ -351,118 +480,33 @@ impl<B: Clone> State<B> {
     /// # Errors
     /// Those of `make`.
     pub fn lay_out(network: &Network, sizes: &Sizes, make: &mut dyn FnMut(Request) -> Result<B>) -> Result<Self> {
-        let mut m = Maker { make, bytes: Vec::new() };
-        let steps = network.time_steps as u64;
-        let words = steps.div_ceil(32);
+        let mut m = Maker { network, sizes, make, bytes: Vec::new() };
         let row_bytes = 16 * (sizes.widest_shard * delta_rows(network)) as u64;
         let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
-        let (b, inputs) = (sizes.batch as u64, network.inputs as u64);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
         // before the first δ is written: the three share memory.
         let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
-        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * b * inputs);
+        let scratch = staged.max(chunk as u64 * row_bytes).max(4 * (sizes.batch * network.inputs) as u64);
         let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
-        let pixels = network.hidden.iter().filter_map(|layer| layer.conv()).map(|conv| conv.pixels() as u64);
-        let scanned = b * pixels.fold(inputs, u64::max);
-        let block_sums = m.storage("input spikes by neuron", "block sums", 4 * scanned.div_ceil(1024))?;
-
-        let mut spiking = Vec::new();
-        for (l, (layer, capacity)) in network.spiking().zip(&sizes.capacity).enumerate() {
-            let (n, q) = (slots(layer) as u64, quads(slots(layer)) as u64);
-            let counts = b * (steps + n + q);
-            let most_blocks = most_scan_blocks(counts);
-            let (events, active) = (u64::from(capacity.events), u64::from(capacity.active));
-            let name = layer_name(network, l);
-            let mut make = |purpose: &str, what: &str, bytes: u64| {
-                m.storage(&format!("{name} {purpose}"), &format!("{what} of {name}"), bytes)
-            };
-            spiking.push(SpikingState {
-                spike_words: make("spike masks", "spike masks", 16 * b * words * q)?,
-                needed: make("spike masks", "needed rows", 4 * b * words)?,
-                counts: make("counts and offsets", "counts", 4 * (counts + 1 + b * (1 + q) + 2 * most_blocks))?,
-                offsets: make("counts and offsets", "offsets", 4 * (counts + 1))?,
-                activity: make("counts and offsets", "activity", 16 * b)?,
-                events: make("spike lists", "spikes", 4 * events)?,
-                presynaptic: make("spike lists", "presynaptic spikes", 4 * events)?,
-                active: make("active entries", "active entries", ACTIVE_ENTRY * active)?,
-                errors: make("active entries", "errors of active entries", 4 * active)?,
-                staged: delta.clone(),
-                patches: match layer.conv() {
-                    None => None,
-                    Some(conv) => {
-                        let lists = b * conv.pixels() as u64;
-                        // No more than all that is read at all times; input may repeat.
-                        let below = match l {
-                            0 => sizes.input_events as u64,
-                            _ => u64::from(sizes.capacity[l - 1].events).min(b * steps * conv.inputs() as u64),
-                        };
-                        let capacity = below * conv.readers() as u64;
-                        Some(PatchState {
-                            counts: make("patch lists", "patch counts", 4 * lists)?,
-                            offsets: make("patch lists", "patch offsets", 4 * (lists + 1))?,
-                            events: make("patch lists", "patches", 4 * capacity)?,
-                            capacity: capacity.min(u32::MAX.into()) as u32,
-                        })
-                    }
-                },
-                pooled: match layer.conv() {
-                    None => None,
-                    Some(conv) => {
-                        let (n, q) = (conv.outputs() as u64, quads(conv.outputs()) as u64);
-                        let counts = b * (steps + n + q);
-                        let blocks = 2 * most_scan_blocks(counts);
-                        // Windows do not spike more often than their neurons.
-                        Some(PooledState {
-                            spike_words: make("spike masks", "pooled spike masks", 16 * b * words * q)?,
-                            counts: make(
-                                "counts and offsets",
-                                "pooled counts",
-                                4 * (counts + 1 + b * (1 + q) + blocks),
-                            )?,
-                            offsets: make("counts and offsets", "pooled offsets", 4 * (counts + 1))?,
-                            events: make("spike lists", "pooled spikes", 4 * events)?,
-                            presynaptic: make("spike lists", "pooled presynaptic spikes", 4 * events)?,
-                            report: make("counts and offsets", "pooled sums", 16)?,
-                        })
-                    }
-                },
-            });
-        }
-        let q = quads(network.classes()) as u64;
-        let events = 4 * sizes.input_events as u64;
-        let sorted = "input spikes by neuron";
+        let input = m.input(delta.clone())?;
+        let layers = network.spiking().take(sizes.capacity.len()).enumerate();
+        let spiking = layers.map(|(l, layer)| m.spiking(l, layer, delta.clone())).collect::<Result<_>>()?;
+        let readout = m.readout()?;
+        let constants = "step constants and reports";
         let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;
+        let report = 4 * report_words(network.spiking().count()) as u64;
         Ok(State {
             chunk,
-            input: InputState {
-                starts: m.storage(BATCH, "input starts", 4 * (b + 1))?,
-                events: m.storage(BATCH, "input events", events)?,
-                labels: m.storage(BATCH, "labels", 4 * b)?,
-                samples: m.storage(BATCH, "samples", 16 * (b + 1))?,
-                counts: delta.clone(),
-                offsets: m.storage(sorted, "input offsets", 4 * (b * inputs + 1))?,
-                presynaptic: m.storage(sorted, "input presynaptic spikes", events)?,
-                needed: m.storage(sorted, "input needed rows", 4 * b * words)?,
-                block_sums,
-            },
+            input,
             spiking,
-            readout: ReadoutState {
-                logits: m.storage("readout", "logits", 16 * b * q)?,
-                peaks: m.storage("readout", "peaks", 16 * b * q)?,
-                errors: m.storage("readout", "readout errors", 16 * b * q)?,
-                sample_loss: m.storage("readout", "sample loss", 16 * b)?,
-            },
+            readout,
             delta,
-            slots: m.storage("step constants and reports", "steps of a submit", slots)?,
-            status: m.storage("step constants and reports", "status", 16)?,
-            step: m.storage("step constants and reports", "step", 16)?,
-            report: m.storage(
-                "step constants and reports",
-                "report",
-                4 * report_words(network.spiking().count()) as u64,
-            )?,
-            adam: m.buffer("step constants and reports", "Adam", 32, true)?,
+            slots: m.storage(constants, "steps of a submit", slots)?,
+            status: m.storage(constants, "status", 16)?,
+            step: m.storage(constants, "step", 16)?,
+            report: m.storage(constants, "report", report)?,
+            adam: m.buffer(constants, "Adam", 32, true)?,
             bytes: m.bytes,
             sizes: sizes.clone(),
         })

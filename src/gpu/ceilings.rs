@@ -1,7 +1,9 @@
-//! What the adapter can do at most, measured by two kernels that do nothing else.
+//! Peak bandwidth and arithmetic throughput of the adapter, each measured by a kernel of its own.
 
 use super::GpuOptions;
 use super::context::Context;
+use super::params::{MultiplyAddParams, StreamParams};
+use super::probe::copied;
 use super::recording::{Recorder, Recording, Work};
 use super::shaders::{MEASURE_MULTIPLY_ADD, MEASURE_STREAM};
 use super::squeeze::{FEWEST_LANES, WIDE_LANES};
@@ -9,11 +11,11 @@ use crate::error::Result;
 use crate::platform::Instant;
 use serde::Serialize;
 
-/// Bytes of each of the two arrays that are copied: beyond every cache. Less on a device that binds less.
+/// Bytes of each of the two arrays that are copied: larger than any cache. Less if a binding holds less.
 const ARRAY: u64 = 64 << 20;
-/// Most lanes that multiply and add: enough for a large GPU.
+/// Most lanes of the arithmetic kernel: enough for a large GPU.
 const LANES: u64 = 1 << 18;
-/// Turns of their loop, 32 multiply-adds each.
+/// Iterations of its loop, 32 multiply-adds each.
 const TURNS: u64 = 64;
 /// A measurement takes at least this long, so that submitting it does not count.
 const LEAST_SECONDS: f64 = 0.05;
@@ -21,10 +23,10 @@ const LEAST_SECONDS: f64 = 0.05;
 /// A device's measured ceilings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ceilings {
-    /// Bytes read and written in a second, by copying arrays too large for caches.
+    /// Bytes read and written per second, when copying arrays too large for caches.
     pub bytes_per_second: f64,
-    /// Float multiply-adds in a second, in registers alone. On the CPU as its kernels do them: a multiplication, then an
-    /// addition, not fused.
+    /// Float multiply-adds per second, in registers. On the CPU, as in its kernels, a multiplication and an addition that are
+    /// not fused.
     pub multiply_adds_per_second: f64,
 }
 
@@ -44,11 +46,12 @@ pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
     let (lanes, busy) = (array / 16, LANES.min(array / 16));
     let mut r = Recorder::new(&mut context);
     let groups = Work::Groups(lanes / in_group);
-    r.add("stream", (MEASURE_STREAM, &[]), [lanes as u32, 0, 0, 0], &[&source, &target], groups);
+    let buffers = copied(&source, &target);
+    r.add("stream", MEASURE_STREAM, StreamParams { lanes: lanes as u32 }, &buffers, groups);
     let stream = r.finish();
     let mut r = Recorder::new(&mut context);
-    let params = [TURNS as u32, busy as u32, 0, 0];
-    r.add("multiply_add", (MEASURE_MULTIPLY_ADD, &[]), params, &[&source, &target], Work::Groups(busy / in_group));
+    let params = MultiplyAddParams { turns: TURNS as u32, lanes: busy as u32 };
+    r.add("multiply_add", MEASURE_MULTIPLY_ADD, params, &buffers, Work::Groups(busy / in_group));
     let arithmetic = r.finish();
     context.check()?;
     Ok(Ceilings {
@@ -69,7 +72,7 @@ fn seconds(context: &Context, recording: &Recording) -> Result<f64> {
     };
     run(1)?;
     let once = run(1)?.max(1e-7);
-    // No submit that a driver would take for a hung one.
+    // Short enough that no driver takes the submit for hung.
     let n = (LEAST_SECONDS / once).ceil().clamp(1.0, 500.0) as u32;
     (0..4).map(|_| run(n)).try_fold(once, |best, next| Ok(next?.min(best)))
 }

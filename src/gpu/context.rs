@@ -2,6 +2,7 @@
 
 use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
+use super::interface::Interface;
 use super::races::{AccessLog, Logged, Sites};
 use super::shaders::{NARROW, Program};
 use super::signal::Signal;
@@ -20,15 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Longest wait for the reason of a failure.
 const HEARING: Duration = Duration::from_secs(2);
 
-/// A device, its queue and the pipelines made so far.
+/// A device, its queue and the programs compiled so far.
 pub struct Context {
     /// What the adapter is.
     pub adapter: AdapterSummary,
-    /// What it was taken for.
+    /// Hardware or software.
     pub tier: Tier,
-    /// Which of the sparse kernels it gets.
+    /// The variant of the sparse kernels.
     pub variant: Variant,
-    /// Whether its workgroups are small: [`narrow`](super::squeeze::narrow).
+    /// Whether workgroups are small: [`narrow`](super::squeeze::narrow).
     pub narrow: bool,
     /// The device.
     pub device: wgpu::Device,
@@ -38,25 +39,34 @@ pub struct Context {
     pub binding: u64,
     checked: bool,
     shaders: Option<PathBuf>,
-    pipelines: HashMap<Program, wgpu::ComputePipeline>,
+    compiled: HashMap<Program, Compiled>,
     /// How long each pipeline took to compile, ms.
     pub compile_ms: Vec<(String, f64)>,
-    /// What kernels are made to say.
+    /// How kernels are instrumented.
     instrument: Option<Instrument>,
-    /// What each of these kernels says.
-    instrumented: HashMap<Program, Instrumented>,
     /// Where kernels log their accesses.
     pub log: Option<AccessLog>,
     trouble: Note,
     lost: Note,
 }
 
-/// What an instrumented kernel says.
+/// A program that is ready to run.
+#[derive(Clone)]
+pub struct Compiled {
+    /// The pipeline.
+    pub pipeline: wgpu::ComputePipeline,
+    /// The uniform fields and bindings that its text declares.
+    pub interface: Arc<Interface>,
+    /// `None` if it is not instrumented.
+    pub instrumented: Option<Instrumented>,
+}
+
+/// What an instrumented kernel records.
 #[derive(Clone)]
 pub enum Instrumented {
-    /// What each of its segments costs; how often they ran, it counts.
+    /// The cost of each of its segments; it counts how often they run.
     Counted(Arc<[Work]>),
-    /// What its log of accesses speaks of.
+    /// The accesses that its log refers to.
     Logged(Arc<Sites>),
 }
 
@@ -102,56 +112,53 @@ impl Context {
             queue: opened.queue,
             checked: options.is_checked(),
             shaders: options.shaders.clone(),
-            pipelines: HashMap::new(),
+            compiled: HashMap::new(),
             compile_ms: Vec::new(),
             instrument: options.instrument,
-            instrumented: HashMap::new(),
             log,
             trouble,
             lost,
         })
     }
 
-    /// The program as this device gets it.
+    /// The program as this device runs it.
     pub fn adapted(&self, mut program: Program) -> Program {
         program.defined.extend((self.narrow && program.kernel.has_narrow()).then_some(NARROW));
         program
     }
 
-    /// The pipeline of a program that is [`adapted`](Self::adapted).
-    pub fn pipeline(&mut self, program: &Program) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(program) {
-            return pipeline.clone();
+    /// A program that is [`adapted`](Self::adapted), compiled at its first use.
+    pub fn compiled(&mut self, program: &Program) -> Compiled {
+        if let Some(compiled) = self.compiled.get(program) {
+            return compiled.clone();
         }
         let label = program.name();
         // The last such line names the kernel that a driver crashes or hangs on.
         log::debug!("compiling {label}");
         let clock = Instant::now();
-        let pipeline = self.compile(program, &label);
+        let compiled = self.compile(program, &label);
         self.compile_ms.push((label, 1e3 * clock.elapsed().as_secs_f64()));
-        self.pipelines.insert(program.clone(), pipeline.clone());
-        pipeline
+        self.compiled.insert(program.clone(), compiled.clone());
+        compiled
     }
 
-    fn compile(&mut self, program: &Program, label: &str) -> wgpu::ComputePipeline {
+    fn compile(&self, program: &Program, label: &str) -> Compiled {
         let Program { kernel, defined, constants } = program;
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
         let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
-        let instrumented = self.instrument.map(|instrument| match instrument {
+        let interface = Arc::new(Interface::of(&text));
+        let rewritten = self.instrument.map(|instrument| match instrument {
             Instrument::Count => Counted::new(&text).map(|it| (it.module, Instrumented::Counted(it.segments.into()))),
             Instrument::Races => Logged::new(&text).map(|it| (it.module, Instrumented::Logged(it.sites.into()))),
         });
-        let source = match instrumented {
-            Some(Ok((module, says))) => {
-                self.instrumented.insert(program.clone(), says);
-                wgpu::ShaderSource::Naga(Cow::Owned(module))
-            }
+        let (source, instrumented) = match rewritten {
+            Some(Ok((module, says))) => (wgpu::ShaderSource::Naga(Cow::Owned(module)), Some(says)),
             Some(Err(error)) => {
-                self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
-                wgpu::ShaderSource::Wgsl(text.into())
+                self.report(error.to_string());
+                (wgpu::ShaderSource::Wgsl(text.into()), None)
             }
-            None => wgpu::ShaderSource::Wgsl(text.into()),
+            None => (wgpu::ShaderSource::Wgsl(text.into()), None),
         };
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
         let module = match checked {
@@ -163,7 +170,7 @@ impl Context {
             },
         };
         let constants: Vec<_> = constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
             layout: None,
             module: &module,
@@ -173,15 +180,16 @@ impl Context {
                 zero_initialize_workgroup_memory: false,
             },
             cache: None,
-        })
+        });
+        Compiled { pipeline, interface, instrumented }
     }
 
-    /// What an instrumented program says; `None` where kernels are left as they are.
-    pub fn instrumented(&self, program: &Program) -> Option<Instrumented> {
-        self.instrumented.get(program).cloned()
+    /// Makes the next [`check`](Self::check) fail with `message`, unless something was reported before.
+    pub fn report(&self, message: String) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
-    /// Submits dispatches. Where kernels log their accesses, waits and looks through them.
+    /// Submits dispatches. If kernels log their accesses, waits and analyses the log.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
         let submission = self.queue.submit([encoder.finish()]);
         self.log.as_ref().map_or(Ok(()), |log| log.drain(self))?;
@@ -207,7 +215,7 @@ impl Context {
         }))
     }
 
-    /// [`storage`](Self::storage), or `None` where the device has no memory left for it.
+    /// [`storage`](Self::storage), or `None` if the device is out of memory.
     pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
         block_on(self.request_storage(label, bytes))
     }
@@ -240,7 +248,7 @@ impl Context {
         })
     }
 
-    /// The first error that the device reported since the last call; that it was lost, at every call.
+    /// The first error that was reported since the last call; if the device was lost, that at every call.
     pub fn check(&self) -> Result<()> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         if trouble.is_some() {
@@ -252,12 +260,12 @@ impl Context {
         trouble.map_or(Ok(()), |message| Err(Error::Device(message)))
     }
 
-    /// Lets a lost device say so: what it is asked to do fails before, and it speaks when nothing is under way any more.
+    /// Lets a lost device report its loss, which it does when no work is under way; calls fail before that.
     fn listen(&self) {
         drop(self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(HEARING) }));
     }
 
-    /// `message` as an error, unless the device was lost, which is then the reason.
+    /// `message` as an error; if the device was lost or reported something, that instead.
     pub fn fault(&self, message: String) -> Error {
         self.listen();
         self.check().err().unwrap_or(Error::Device(message))
@@ -275,8 +283,7 @@ impl Context {
         block_on(self.finished(submission))
     }
 
-    /// Until a submission, or all of them, are done. In a browser, which does not say how long something takes, it is all
-    /// of them, however long.
+    /// Completes when a submission, or all of them, are done. A browser waits for all of them, without a timeout.
     #[cfg(target_family = "wasm")]
     pub async fn finished(&self, _submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let done = Signal::default();
@@ -286,12 +293,12 @@ impl Context {
         self.check()
     }
 
-    /// Until a submission, or all of them, are done. wgpu lets nobody wait for that but by polling, which blocks.
+    /// Completes when a submission, or all of them, are done. Blocks, because wgpu only lets one wait by polling.
     #[cfg(not(target_family = "wasm"))]
     pub async fn finished(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let outcome = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(PATIENCE) });
         self.check()?;
-        // What was submitted to a device that had just been lost has no number to wait for.
+        // A submission to a device that has just been lost cannot be waited for.
         outcome.map(drop).map_err(|e| {
             self.fault(format!(
                 "{} did not finish within {} s ({e}); a smaller batch makes shorter steps",
@@ -322,12 +329,12 @@ impl Context {
         Ok(view.to_vec())
     }
 
-    /// Until a buffer that a submission writes can be read by the host.
+    /// Completes when the host can read a buffer that a submission writes.
     pub async fn mapped(&self, slice: &wgpu::BufferSlice<'_>, submission: wgpu::SubmissionIndex) -> Result<()> {
         let done = Signal::default();
         let told = done.clone();
         slice.map_async(wgpu::MapMode::Read, move |_| told.tell());
-        // Where somebody must poll, the callback has come by the end of it, unless the device was lost.
+        // Polling has run the callback, unless the device was lost.
         self.finished(Some(submission)).await?;
         #[cfg(target_family = "wasm")]
         {

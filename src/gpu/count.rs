@@ -1,12 +1,11 @@
-//! Counting what a kernel really executes: bytes of storage buffers, and float operations.
+//! Counts what a kernel executes: bytes of storage buffers loaded and stored, and float operations.
 //!
-//! A shader's module is cut into *segments*, runs of statements that are executed all or none of them. What a segment
-//! moves and computes is known from its text; how often it runs is counted by a counter put at its beginning, in a
-//! private variable of each lane, which the lane adds to a buffer where it ends. The counted shader computes the same
-//! bits: nothing else of it changes.
+//! A shader's module is cut into *segments*, runs of statements of which all or none are executed. The cost of a segment is
+//! known from its text; a counter at its beginning, in a private variable of each lane, counts how often it runs, and the
+//! lane adds it to a buffer at its end. Nothing else changes, so the shader computes the same bits.
 //!
-//! What is counted is what the WGSL says, a lane at a time: a value that all lanes of a workgroup load counts once for
-//! each of them, although hardware fetches it once. What compilers or caches save is not seen, and not guessed.
+//! The counts are those of the WGSL, lane by lane: a value that all lanes of a workgroup load counts once per lane, although
+//! hardware fetches it once. Savings by compilers or caches are neither seen nor estimated.
 
 use super::rewrite::{GROUP, Text, inner_blocks, parse, rewrite};
 use crate::error::Result;
@@ -18,15 +17,15 @@ use wgpu::naga::{
     StorageAccess, Type, TypeInner, UnaryOperator,
 };
 
-/// What some work moves and computes.
+/// Memory traffic and arithmetic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Work {
     /// Bytes loaded from storage buffers.
     pub read_bytes: u64,
     /// Bytes stored to storage buffers; an atomic operation counts as a load and a store.
     pub written_bytes: u64,
-    /// Float multiply-adds: where additions and multiplications (divisions among them) stand together, the greater of
-    /// the two numbers, which is what a machine that fuses them needs at least.
+    /// Float multiply-adds: the greater of the number of additions and that of multiplications and divisions in each
+    /// segment, which is the least for a machine that fuses them.
     pub multiply_adds: u64,
 }
 
@@ -72,9 +71,9 @@ const COUNTER: u32 = 2;
 
 /// A shader with counters in it.
 pub struct Counted {
-    /// What to compile. Group 1, binding 0 is a buffer of two words a segment.
+    /// The shader to compile. Group 1, binding 0 is a buffer of two words per segment.
     pub module: Module,
-    /// What each segment costs.
+    /// The cost of each segment.
     pub segments: Vec<Work>,
 }
 
@@ -161,7 +160,7 @@ impl Globals {
     }
 }
 
-/// Float operations of a segment, apart.
+/// Float operations of a segment, by kind.
 #[derive(Default)]
 struct Cost {
     read: u64,
@@ -195,7 +194,7 @@ impl Text<'_> {
         u64::from(self.inner(expression).size(self.module.to_ctx()))
     }
 
-    /// Whether a pointer leads into a storage buffer.
+    /// Whether a pointer points into a storage buffer.
     fn in_storage(&self, pointer: Handle<Expression>) -> bool {
         matches!(self.inner(pointer).pointer_space(), Some(AddressSpace::Storage { .. }))
     }
@@ -233,7 +232,7 @@ impl Text<'_> {
     }
 }
 
-/// Whether control may leave the run of statements behind this one.
+/// Whether control may leave the run of statements after this one.
 fn may_leave(statement: &Statement) -> bool {
     let any = |block: &Block| block.iter().any(may_leave);
     match statement {
@@ -266,7 +265,7 @@ impl<'a> Writer<'a> {
         self.function.expressions.append(expression, Span::UNDEFINED)
     }
 
-    /// Puts a counter at the beginning of every segment, and appends what the segments cost.
+    /// Puts a counter at the beginning of every segment, and appends the costs of the segments.
     fn count(&mut self, text: &Text, segments: &mut Vec<Work>) {
         let body = std::mem::take(&mut self.function.body);
         self.function.body = self.count_block(body, text, segments);
@@ -290,7 +289,7 @@ impl<'a> Writer<'a> {
         counted
     }
 
-    /// Appends a finished segment, behind its counter if it costs anything.
+    /// Appends a finished segment, after its counter if it costs anything.
     fn close(&mut self, block: &mut Block, cost: Cost, run: Block, segments: &mut Vec<Work>) {
         let work = cost.work();
         if work != Work::default() {
@@ -305,7 +304,7 @@ impl<'a> Writer<'a> {
         block.extend_block(run);
     }
 
-    /// Adds the lane's counters to the buffer wherever the entry point ends.
+    /// Adds the lane's counters to the buffer wherever the entry point returns.
     fn hand_over(&mut self, segments: u32) {
         let body = std::mem::take(&mut self.function.body);
         let ends = matches!(body.last(), Some(Statement::Return { .. }));

@@ -1,5 +1,5 @@
-//! Times of kernels without timestamps: the step's recording cut after 1, 2, 3 … dispatches, each part replayed and timed
-//! by the host's clock. What a further dispatch adds is its time.
+//! Times of kernels without timestamps: the first 1, 2, 3 … dispatches of a step are replayed and timed by the host's clock.
+//! The difference that a dispatch makes is its time.
 
 use super::GpuEngine;
 use super::pieces::Piece;
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 /// Replays of a part take at least this long together.
 const LEAST_SECONDS: f64 = 4e-3;
-/// The shortest of so many counts.
+/// Measurements of a part, of which the shortest counts.
 const ROUNDS: usize = 3;
 /// Most replays in one submit.
 const MOST_REPLAYS: f64 = 64.0;
 
-/// What was measured.
+/// The measured times.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Cuts {
     /// Each kernel. Differences of noisy times: those of short kernels may be negative.
     pub kernels: Vec<KernelTime>,
     /// Dispatches of a step.
     pub dispatches: usize,
-    /// Those that were measured before time was up, the first of the step.
+    /// The dispatches measured before time was up, from the first on.
     pub measured: usize,
     /// Time of all that were measured together, ms; with the clears before the first, which count to no kernel.
     pub total_ms: f64,

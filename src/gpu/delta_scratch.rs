@@ -8,7 +8,7 @@ impl DeltaScratch {
     pub fn usual(tier: Tier) -> Self {
         match tier {
             Tier::Software => DeltaScratch::mib(4),
-            // Of the sizes tried on an H200 the smallest that none is faster than (docs/performance.md).
+            // The smallest of the fastest sizes on an H200 (docs/performance.md).
             Tier::Hardware => DeltaScratch::mib(32),
         }
     }

@@ -2,14 +2,14 @@
 //! reference's passes for each time step.
 
 use super::adapter::Tier;
-use super::buffers::{LayerWeights, SpikingState, State, quads, read_rows};
+use super::buffers::{LayerWeights, Model, SpikingState, State, quads, read_rows};
 use super::context::Context;
-use super::dense_layers::gradient;
-use super::gemm::{Layout, Product};
+use super::dense_layers::{dense_input_bindings, gradient};
+use super::gemm::{Layout, Matrices, Product};
 use super::params::Params;
 use super::recording::{Phase, Recorder, Recording, Work};
-use super::reference::Layer;
-use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss};
+use super::reference::{Gradients, Layer};
+use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss, report_bindings};
 use super::{GpuEngine, shaders as k};
 use crate::engine::{ActiveEntry, LayerInspection, Method};
 use crate::error::Result;
@@ -24,13 +24,13 @@ pub struct DenseState {
     spikes: Vec<wgpu::Buffer>,
     /// Row t holds V[t+1] of each layer, the readout's last.
     v: Vec<wgpu::Buffer>,
-    /// ∇S, then δ, of a layer: of every other one, as the layer above is all that it needs.
+    /// ∇S, then δ; two arrays, as a layer needs that of the layer above only.
     delta: Vec<wgpu::Buffer>,
     /// (B, Q) vec4: δ of one time step, for the reference.
     now: Vec<wgpu::Buffer>,
     /// Products whose depth is cut, before their parts are added.
     parts: Vec<wgpu::Buffer>,
-    /// e of each hidden layer, when inspecting; shares no memory with a training step.
+    /// e of each hidden layer; for inspections only.
     recorded_e: Vec<wgpu::Buffer>,
 }
 
@@ -85,11 +85,13 @@ impl DenseState {
 /// Records a dense step of `batch` samples.
 pub fn record(
     context: &mut Context,
-    (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseState),
+    model: Model,
+    dense: &DenseState,
     batch: usize,
     purpose: Purpose,
     method: Method,
 ) -> Recording {
+    let Model { network, state, weights } = model;
     let tier = context.tier;
     let mut r = Recorder::new(context);
     let by_steps = method == Method::Reference;
@@ -136,43 +138,51 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// out = a b.
+    fn product(&self, r: &mut Recorder<'a>, label: &str, product: Product, [a, b, out]: [&'a wgpu::Buffer; 3]) {
+        let matrices = Matrices { a, b, out, parts: &self.dense.parts[0], accumulate: false };
+        product.record(r, label, self.tier, matrices);
+    }
+
     fn forward(&self, r: &mut Recorder<'a>) {
         let (state, dense) = (self.state, self.dense);
+        let status = ("status", &state.status);
         r.clear(&dense.spikes[0]);
         r.clear(&state.report);
         let samples = || Work::Groups(self.batch as u64);
-        let input = &[&state.input.starts, &state.input.events, &dense.spikes[0]];
-        r.add("dense_input", (k::DENSE_INPUT, &[]), self.params(0), input, samples());
+        let input = dense_input_bindings(state, &dense.spikes[0]);
+        r.add("dense_input", k::DENSE_INPUT, self.params(0), &input, samples());
         let sizes = self.network.sizes();
         for l in 0..=self.network.hidden.len() {
             let p = self.params(l);
             let product = Product { layout: Layout::Plain, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l] };
-            let out = (&dense.v[l], &dense.parts[0], false);
-            product.record(
-                r,
-                &format!("forward.{l}"),
-                self.tier,
-                (&dense.spikes[l], &self.weights[l].whole().weights),
-                out,
-            );
+            let (a, b) = (&dense.spikes[l], &self.weights[l].whole().weights);
+            self.product(r, &format!("forward.{l}"), product, [a, b, &dense.v[l]]);
             let lanes = groups(self.batch * p.quads as usize);
             match state.spiking.get(l) {
                 Some(h) => {
                     if self.by_steps {
                         self.layer(l, h).forward(r, l, p);
                     } else {
-                        let buffers = &[&dense.v[l], &dense.spikes[l + 1], &h.counts, &state.report, &state.status];
-                        r.add(format!("dense_lif.{l}"), (k::DENSE_LIF, &[]), p, buffers, lanes);
+                        let bindings = [
+                            ("v", &dense.v[l]),
+                            ("spikes", &dense.spikes[l + 1]),
+                            ("counts", &h.counts),
+                            ("report", &state.report),
+                            status,
+                        ];
+                        r.add(format!("dense_lif.{l}"), k::DENSE_LIF, p, &bindings, lanes);
                     }
-                    r.add(format!("activity.{l}"), (k::ACTIVITY, &[]), p, &[&h.counts, &h.activity], samples());
+                    let bindings = [("counts", &h.counts), ("activity", &h.activity)];
+                    r.add(format!("activity.{l}"), k::ACTIVITY, p, &bindings, samples());
                     let terms = Params { report_at: p.report_at + 2, ..p };
-                    let buffers = &[&h.activity, &state.status, &state.step, &state.report];
-                    r.add(format!("report.{l}"), (k::REPORT, &[]), terms, buffers, Work::Groups(1));
+                    let bindings = report_bindings(&h.activity, state);
+                    r.add(format!("report.{l}"), k::REPORT, terms, &bindings, Work::Groups(1));
                 }
                 None => {
                     let out = &state.readout;
-                    let buffers = &[&dense.v[l], &out.logits, &out.peaks, &state.status];
-                    r.add("dense_readout", (k::DENSE_READOUT, &[]), p, buffers, lanes);
+                    let bindings = [("v", &dense.v[l]), ("logits", &out.logits), ("peaks", &out.peaks), status];
+                    r.add("dense_readout", k::DENSE_READOUT, p, &bindings, lanes);
                     record_loss(r, self.network, state, p);
                 }
             }
@@ -182,7 +192,7 @@ impl<'a> Step<'a> {
     fn backward(&self, r: &mut Recorder<'a>) {
         let (state, dense) = (self.state, self.dense);
         let sizes = self.network.sizes();
-        // The reference sums δ in one array from ∇S in the other.
+        // The reference accumulates δ in one array from ∇S in the other.
         let of = |l: usize| &dense.delta[l % dense.delta.len()];
         let delta = |l: usize| if self.by_steps { &dense.delta[0] } else { of(l) };
         for l in (0..=self.network.hidden.len()).rev() {
@@ -192,30 +202,30 @@ impl<'a> Step<'a> {
                 Some(h) => {
                     let layout = Layout::RightTransposed;
                     let product = Product { layout, rows: self.rows(), cols: sizes[l + 1], depth: sizes[l + 2] };
-                    let factors = (delta(l + 1), &self.weights[l + 1].whole().weights);
+                    let (above, weights) = (delta(l + 1), &self.weights[l + 1].whole().weights);
                     let ds = if self.by_steps { &dense.delta[1] } else { of(l) };
-                    let out = (ds, &dense.parts[0], false);
-                    product.record(r, &format!("spike_gradient.{l}"), self.tier, factors, out);
-                    let recording = self.purpose == Purpose::Inspect;
-                    let recorded = recording.then(|| &dense.recorded_e[l]);
+                    self.product(r, &format!("spike_gradient.{l}"), product, [above, weights, ds]);
+                    let recorded_e = (self.purpose == Purpose::Inspect).then(|| &dense.recorded_e[l]);
                     if self.by_steps {
-                        self.layer(l, h).backward(r, l, p, (ds, &dense.now[0], delta(l)), recorded);
+                        let gradients = Gradients { ds, now: &dense.now[0], delta: delta(l), recorded_e };
+                        self.layer(l, h).backward(r, l, p, gradients);
                     } else {
-                        let variant: &[&'static str] = if recording { &["RECORD"] } else { &[] };
-                        let buffers = [&dense.v[l], &h.counts, &h.activity, ds];
-                        let buffers: Vec<_> = buffers.into_iter().chain(recorded).collect();
-                        r.add(format!("dense_delta.{l}"), (k::DENSE_DELTA, variant), p, &buffers, lanes);
+                        let variant: &[&'static str] = if recorded_e.is_some() { &["RECORD"] } else { &[] };
+                        let mut bindings =
+                            vec![("v", &dense.v[l]), ("counts", &h.counts), ("activity", &h.activity), ("delta", ds)];
+                        bindings.extend(recorded_e.map(|buffer| ("recorded_e", buffer)));
+                        r.add(format!("dense_delta.{l}"), k::DENSE_DELTA.with(variant), p, &bindings, lanes);
                     }
                 }
                 None => {
-                    let buffers = &[&state.readout.errors, &state.readout.peaks, delta(l)];
-                    r.add("dense_delta_readout", (k::DENSE_DELTA_READOUT, &[]), p, buffers, lanes);
+                    let out = &state.readout;
+                    let bindings = [("errors", &out.errors), ("peaks", &out.peaks), ("delta", delta(l))];
+                    r.add("dense_delta_readout", k::DENSE_DELTA_READOUT, p, &bindings, lanes);
                 }
             }
             let product = gradient(&sizes[l..l + 2], self.rows());
-            let out = (&self.weights[l].whole().gradient, &dense.parts[0], false);
-            let label = format!("weight_gradient.{l}");
-            product.record(r, &label, self.tier, (&dense.spikes[l], delta(l)), out);
+            let matrices = [&dense.spikes[l], delta(l), &self.weights[l].whole().gradient];
+            self.product(r, &format!("weight_gradient.{l}"), product, matrices);
         }
     }
 }

@@ -1,16 +1,15 @@
 //! Single layers of the sparse step computed by matrix products, a chunk of samples at a time.
 //!
-//! Between layers everything stays spikes and active entries, so layers of either kind go together: the input is
-//! expanded to a dense array, the product of it and the weights replaces the walk over events, and of W δ only the
-//! active entries are picked out. Rows of δ that nobody needs are not written; a product multiplies what they held
-//! before with spikes that are 0.
+//! Layers exchange spikes and active entries, whatever their method: the input is expanded to a dense array, its product
+//! with the weights replaces the loop over events, and only the active entries of W δ are used. Rows of δ that are not
+//! needed are not written; in the weight gradient, their old contents are multiplied by spikes that are 0.
 
 use super::adapter::Tier;
 use super::buffers::{LayerWeights, State, quads};
 use super::context::Context;
-use super::gemm::{Layout, Product};
+use super::gemm::{Layout, Matrices, Product};
 use super::params::Params;
-use super::recording::{Recorder, Work};
+use super::recording::{Bind, Recorder, Work};
 use super::shaders as k;
 use super::sparse::groups;
 use crate::engine::LayerMethod;
@@ -27,7 +26,7 @@ pub struct Scratch {
     pub parts: wgpu::Buffer,
 }
 
-/// Which layers are dense, and what they work in.
+/// Which layers are dense, and their scratch memory.
 pub struct DenseLayers {
     methods: Vec<LayerMethod>,
     scratch: Option<Scratch>,
@@ -46,7 +45,7 @@ impl DenseLayers {
         &self.methods
     }
 
-    /// Chooses the methods of the recordings to come.
+    /// Sets the methods for later recordings.
     pub fn choose(&mut self, methods: &[LayerMethod]) {
         self.methods = methods.to_vec();
         self.scratch = None;
@@ -65,7 +64,7 @@ impl DenseLayers {
         (widest(&|l| sizes[l]), widest(&products))
     }
 
-    /// Samples whose scratch a binding holds, at least one.
+    /// Samples whose scratch fits into a binding, at least one.
     pub fn most_samples(&self, network: &Network, binding: u64) -> u64 {
         let (spikes, products) = self.quads(network);
         (binding / (16 * (spikes.max(products).max(1) * network.time_steps) as u64)).max(1)
@@ -111,59 +110,71 @@ pub fn gradient(sizes: &[usize], rows: usize) -> Product {
     Product { layout: Layout::LeftTransposed, rows: sizes[0], cols: sizes[1], depth: rows }
 }
 
+/// A layer for the matrix products.
+#[derive(Clone, Copy)]
+pub struct DenseLayer<'a> {
+    /// Decides the kernels.
+    pub tier: Tier,
+    /// The buffers of the step.
+    pub state: &'a State,
+    /// Its weights, in one shard.
+    pub weights: &'a LayerWeights,
+    /// Its number.
+    pub l: usize,
+}
+
+/// What `dense_input` binds: the events of the batch, and the array that they are written to.
+pub fn dense_input_bindings<'a>(state: &'a State, spikes: &'a wgpu::Buffer) -> [Bind<'a>; 3] {
+    [("input_start", &state.input.starts), ("input_events", &state.input.events), ("spikes", spikes)]
+}
+
 impl Scratch {
     /// The input of layer `l` in the chunk that `p` names, as a dense array.
-    fn expand<'a>(&'a self, r: &mut Recorder<'a>, state: &'a State, l: usize, p: Params) {
+    fn expand<'a>(&'a self, r: &mut Recorder<'a>, DenseLayer { state, l, .. }: DenseLayer<'a>, p: Params) {
         let Some(below) = l.checked_sub(1) else {
-            let buffers = &[&state.input.starts, &state.input.events, &self.spikes];
             let samples = Work::Groups(u64::from(p.chunk_samples));
-            r.add("expand.0", (k::DENSE_INPUT, &["CLEAR"]), p, buffers, samples);
+            let bindings = dense_input_bindings(state, &self.spikes);
+            r.add("expand.0", k::DENSE_INPUT.with(&["CLEAR"]), p, &bindings, samples);
             return;
         };
         let lanes = groups((p.chunk_samples * p.steps) as usize * quads(p.inputs as usize));
-        r.add(format!("expand.{l}"), (k::EXPAND, &[]), p, &[&state.spiking[below].spike_words, &self.spikes], lanes);
+        let bindings = [("spike_words", &state.spiking[below].spike_words), ("spikes", &self.spikes)];
+        r.add(format!("expand.{l}"), k::EXPAND, p, &bindings, lanes);
     }
 
     /// The input currents of layer `l`, into `products`.
-    pub fn currents<'a>(
-        &'a self,
-        r: &mut Recorder<'a>,
-        (tier, state, weights): (Tier, &'a State, &'a LayerWeights),
-        l: usize,
-        p: Params,
-    ) {
-        self.expand(r, state, l, p);
+    pub fn currents<'a>(&'a self, r: &mut Recorder<'a>, layer: DenseLayer<'a>, p: Params) {
+        self.expand(r, layer, p);
+        let DenseLayer { tier, weights, l, .. } = layer;
         let rows = (p.chunk_samples * p.steps) as usize;
         let product = Product { layout: Layout::Plain, rows, cols: weights.cols, depth: weights.rows };
-        let label = format!("forward.{l}");
-        product.record(r, &label, tier, (&self.spikes, &weights.whole().weights), (&self.products, &self.parts, false));
+        let (a, b) = (&self.spikes, &weights.whole().weights);
+        let matrices = Matrices { a, b, out: &self.products, parts: &self.parts, accumulate: false };
+        product.record(r, &format!("forward.{l}"), tier, matrices);
     }
 
     /// ∇W of layer `l`: that of the step's first chunk replaces the gradient, that of others is added.
-    pub fn weight_gradient<'a>(
-        &'a self,
-        r: &mut Recorder<'a>,
-        (tier, state, weights): (Tier, &'a State, &'a LayerWeights),
-        l: usize,
-        p: Params,
-    ) {
-        self.expand(r, state, l, p);
+    pub fn weight_gradient<'a>(&'a self, r: &mut Recorder<'a>, layer: DenseLayer<'a>, p: Params) {
+        self.expand(r, layer, p);
+        let DenseLayer { tier, state, weights, l } = layer;
         let product = gradient(&[weights.rows, weights.cols], (p.chunk_samples * p.steps) as usize);
-        let out = (&weights.whole().gradient, &self.parts, p.first_sample > 0 || p.accumulate == 1);
-        product.record(r, &format!("weight_gradient.{l}"), tier, (&self.spikes, &state.delta), out);
+        let (a, b, out) = (&self.spikes, &state.delta, &weights.whole().gradient);
+        let accumulate = p.first_sample > 0 || p.accumulate == 1;
+        let matrices = Matrices { a, b, out, parts: &self.parts, accumulate };
+        product.record(r, &format!("weight_gradient.{l}"), tier, matrices);
     }
 
     /// W δ of layer `l`, every neuron and time of the layer below, into `products`.
     pub fn spike_gradient<'a>(
         &'a self,
         r: &mut Recorder<'a>,
-        (tier, state, weights): (Tier, &'a State, &'a LayerWeights),
-        l: usize,
+        DenseLayer { tier, state, weights, l }: DenseLayer<'a>,
         p: Params,
     ) {
         let rows = (p.chunk_samples * p.steps) as usize;
         let product = Product { layout: Layout::RightTransposed, rows, cols: weights.rows, depth: weights.cols };
-        let out = (&self.products, &self.parts, false);
-        product.record(r, &format!("spike_gradient.{}", l - 1), tier, (&state.delta, &weights.whole().weights), out);
+        let (a, b) = (&state.delta, &weights.whole().weights);
+        let matrices = Matrices { a, b, out: &self.products, parts: &self.parts, accumulate: false };
+        product.record(r, &format!("spike_gradient.{}", l - 1), tier, matrices);
     }
 }

@@ -8,7 +8,7 @@ use super::sparse::groups;
 
 /// Most bytes that the parts of a product may take.
 const PARTS_BYTES: u64 = 8 << 20;
-/// Shallower parts are not worth their sum.
+/// Least depth of a part; adding up shallower parts costs more than it gains.
 const LEAST_DEPTH: u32 = 256;
 
 /// Which operand stands transposed in memory.
@@ -31,9 +31,21 @@ pub struct Product {
     pub depth: usize,
 }
 
+/// The buffers of a product.
+#[derive(Clone, Copy)]
+pub struct Matrices<'a> {
+    pub a: &'a wgpu::Buffer,
+    pub b: &'a wgpu::Buffer,
+    pub out: &'a wgpu::Buffer,
+    /// Scratch for the parts, before they are added.
+    pub parts: &'a wgpu::Buffer,
+    /// Whether the product is added to what `out` holds.
+    pub accumulate: bool,
+}
+
 impl Product {
-    /// Parts that the depth is cut into so that the device has enough to do: of weight gradients, whose depth is that
-    /// of batch and time; other products have their many rows.
+    /// Parts that the depth is cut into, to occupy the device: only for weight gradients, whose depth is batch times time;
+    /// other products have enough rows.
     pub fn parts(&self, tier: Tier) -> u32 {
         if self.layout != Layout::LeftTransposed {
             return 1;
@@ -50,7 +62,7 @@ impl Product {
         (wanted / tiles.max(1) as u32).clamp(1, most)
     }
 
-    /// Bytes of the parts, 0 where the product is written at once.
+    /// Bytes of the parts, 0 if the product is written directly.
     pub fn parts_bytes(&self, tier: Tier) -> u64 {
         match self.parts(tier) {
             1 => 0,
@@ -58,7 +70,7 @@ impl Product {
         }
     }
 
-    /// Bytes of the parts of a product that is added to others, over this depth or a smaller one.
+    /// Bytes of the parts of a product that accumulates, over this depth or a smaller one.
     pub fn scratch_bytes(&self, tier: Tier) -> u64 {
         self.parts_bytes(tier).max(self.out_bytes())
     }
@@ -67,15 +79,9 @@ impl Product {
         16 * self.rows as u64 * self.cols.div_ceil(4) as u64
     }
 
-    /// Appends the product. With `accumulate`, `out` takes it in addition to what it holds.
-    pub fn record<'a>(
-        &self,
-        r: &mut Recorder<'a>,
-        label: &str,
-        tier: Tier,
-        (a, b): (&'a wgpu::Buffer, &'a wgpu::Buffer),
-        (out, parts_buffer, accumulate): (&'a wgpu::Buffer, &'a wgpu::Buffer, bool),
-    ) {
+    /// Appends the product.
+    pub fn record<'a>(&self, r: &mut Recorder<'a>, label: &str, tier: Tier, matrices: Matrices<'a>) {
+        let Matrices { a, b, out, parts: parts_buffer, accumulate } = matrices;
         let quads = |n: usize| n.div_ceil(4) as u32;
         let (rows, cols, depth) = (self.rows as u32, self.cols as u32, self.depth as u32);
         let part_depth = depth.div_ceil(self.parts(tier)).next_multiple_of(16);
@@ -85,7 +91,7 @@ impl Product {
             Layout::LeftTransposed => (quads(self.rows), quads(self.cols)),
             Layout::RightTransposed => (quads(self.depth), quads(self.depth)),
         };
-        let p = GemmParams { rows, cols, depth, a_quads, b_quads, out_quads: quads(self.cols), part_depth, pad: 0 };
+        let p = GemmParams { rows, cols, depth, a_quads, b_quads, out_quads: quads(self.cols), part_depth };
         let variant: &[&'static str] = match (tier, self.layout) {
             (Tier::Software, Layout::Plain) => &[],
             (Tier::Software, Layout::LeftTransposed) => &["A_TRANSPOSED"],
@@ -101,11 +107,13 @@ impl Product {
         };
         let at_once = parts == 1 && !accumulate;
         let target = if at_once { out } else { parts_buffer };
-        r.add(format!("gemm_{label}"), (k::GEMM, variant), p, &[a, b, target], Work::Groups(work));
+        let bindings = [("a", a), ("b", b), ("out", target)];
+        r.add(format!("gemm_{label}"), k::GEMM.with(variant), p, &bindings, Work::Groups(work));
         if !at_once {
             let quads = rows * quads(self.cols);
-            let p = SumParams { quads, parts, accumulate: u32::from(accumulate), pad: 0 };
-            r.add(format!("gemm_sum_{label}"), (k::GEMM_SUM, &[]), p, &[parts_buffer, out], groups(quads as usize));
+            let p = SumParams { quads, parts, accumulate: u32::from(accumulate) };
+            let bindings = [("parts", parts_buffer), ("out", out)];
+            r.add(format!("gemm_sum_{label}"), k::GEMM_SUM, p, &bindings, groups(quads as usize));
         }
     }
 }

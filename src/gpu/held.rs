@@ -1,5 +1,5 @@
-//! The training set in device memory, as compact events in one or several buffers, and the kernels that make a
-//! step's input of it.
+//! The training set in device memory, as compact events in one or several buffers, and the kernels that gather the input
+//! of a step from it.
 
 use super::buffers::State;
 use super::context::Context;
@@ -13,14 +13,14 @@ use crate::events::EventSet;
 use crate::network::Network;
 use std::sync::Arc;
 
-/// Bytes uploaded before the host waits: the driver's copy of what was written lives until then.
+/// Bytes uploaded before the host waits, because the driver keeps a copy of them until then.
 const UPLOAD: usize = 16 << 20;
 
-/// The set that training takes its batches from.
+/// The training set.
 pub struct Held {
     /// The set.
     pub set: Arc<EventSet>,
-    /// Its events on the device; `None` where they do not fit, and batches are uploaded.
+    /// Its events on the device; `None` if they do not fit and batches are uploaded.
     pub resident: Option<Resident>,
     /// Whether some neuron spikes more than once in a sample.
     pub repeated: bool,
@@ -33,7 +33,7 @@ pub struct Resident {
     places: Vec<[u32; 2]>,
 }
 
-/// Which samples lie in which shard of at most `most` events: ranges of samples.
+/// The samples of each shard of at most `most` events.
 fn shards(set: &EventSet, most: usize) -> Result<Vec<std::ops::Range<usize>>> {
     let starts = set.starts();
     let mut out = Vec::new();
@@ -86,7 +86,7 @@ impl Resident {
         self.shards.iter().map(|shard| shard.size()).sum()
     }
 
-    /// Appends the words that tell `gather` about these samples: (B + 1) times place, shard, label, begin.
+    /// Appends the input of `gather` for these samples: (B + 1) times place, shard, label, begin.
     pub fn describe(&self, set: &EventSet, samples: &[u32], words: &mut Vec<u32>) {
         let mut begin = 0;
         for &sample in samples {
@@ -99,7 +99,7 @@ impl Resident {
 }
 
 impl Held {
-    /// Keeps a set, on the device if `most` bytes of it are to be used and there is room.
+    /// Keeps a set, on the device if it fits into `most` bytes and into the device's memory; `None`: on the host.
     pub fn new(context: &Context, set: Arc<EventSet>, most: Option<u64>) -> (Self, Option<Error>) {
         let (resident, trouble) = match most.map(|most| Resident::new(context, &set, most)) {
             None => (None, None),
@@ -113,8 +113,8 @@ impl Held {
     }
 }
 
-/// Records what makes the input of a piece that has a backward pass: for a set on the device its events, starts and
-/// labels; in any case its spikes neuron by neuron, in (chunk, neuron, b, t) order, and the rows that have any.
+/// Records how the input of a piece with a backward pass is prepared: its events, starts and labels, if the set is on the
+/// device; its spikes neuron by neuron, in (chunk, neuron, b, t) order; and the rows that have any.
 pub fn record<'a>(
     r: &mut Recorder<'a>,
     network: &Network,
@@ -129,25 +129,23 @@ pub fn record<'a>(
     let (input, samples) = (&state.input, Work::Groups(piece.samples as u64));
     let lists = piece.samples * network.inputs;
     let p = Params { counts: lists as u32, per_lane: p.per_lane.max(4), ..p };
+    let [counts, starts, events] = [("counts", &input.counts), ("starts", &input.starts), ("events", &input.events)];
+    let (offsets, presynaptic) = (("offsets", &input.offsets), ("presynaptic", &input.presynaptic));
+    let gathered = [counts, ("needed", &input.needed), starts, events];
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {
             for (shard, held) in resident.shards.iter().enumerate() {
                 let p = Params { shard: shard as u32, ..p };
-                let buffers =
-                    [&input.counts, &input.needed, &input.samples, held, &input.starts, &input.labels, &input.events];
-                r.add("gather", (k::GATHER, &["HELD"]), p, &buffers, Work::Groups(piece.samples as u64));
+                let set = [("samples", &input.samples), ("held", held), ("labels", &input.labels)];
+                r.add("gather", k::GATHER.with(&["HELD"]), p, &[&gathered[..], &set].concat(), samples);
             }
         }
-        None => {
-            let buffers = [&input.counts, &input.needed, &input.starts, &input.events];
-            r.add("gather", (k::GATHER, &[]), p, &buffers, Work::Groups(piece.samples as u64));
-        }
+        None => r.add("gather", k::GATHER, p, &gathered, samples),
     }
     record_scan(r, "input", p, [&input.counts, &input.offsets], state);
-    let buffers = [&input.starts, &input.events, &input.offsets, &input.counts, &input.presynaptic];
-    r.add("scatter_input", (k::SCATTER_INPUT, &[]), p, &buffers, samples);
+    r.add("scatter_input", k::SCATTER_INPUT, p, &[starts, events, offsets, counts, presynaptic], samples);
     if held.is_none_or(|held| held.repeated) || !piece.held {
-        r.add("sort_input", (k::SORT_INPUT, &[]), p, &[&input.offsets, &input.presynaptic], groups(lists));
+        r.add("sort_input", k::SORT_INPUT, p, &[offsets, presynaptic], groups(lists));
     }
 }
 
@@ -187,7 +185,7 @@ mod tests {
         (rows.into_iter().map(|(_, _, row)| row).collect(), needed)
     }
 
-    /// Sums do not show the order of their terms but in the last bit: the lists themselves are looked at.
+    /// Compares the lists themselves, as a wrong order changes sums in their last bits only.
     #[test]
     fn lists_are_in_order_from_the_host_and_from_the_device() {
         let mut network = presets::ours("fmnist").unwrap().network;

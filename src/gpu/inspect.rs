@@ -1,4 +1,4 @@
-//! Reading everything back: for conformance, pictures and the twins' tests.
+//! Reading everything back, for reference cases, plots and tests.
 
 use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, layer_name, quads, read_rows, slots};
 use super::context::Context;
@@ -13,7 +13,7 @@ use crate::events::{Event, EventSet};
 use crate::network::Network;
 use crate::weights::Weights;
 
-/// Forward and backward of `batch`, everything kept.
+/// Forward and backward pass of `batch`, with all intermediate results.
 pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     check_batch(&engine.network, batch)?;
     engine.finish_all()?;
@@ -33,7 +33,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
         let logits = read_rows(&engine.context, &state.readout.logits, part.len(), engine.network.classes())?;
         Ok(Inspection { spiking, readout_v, logits, loss: report.loss(), gradient: Weights { layers: Vec::new() } })
     });
-    // The recordings bind these potentials: neither is kept.
+    // The recordings bind these buffers, so both are dropped.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
     engine.recorded_v.clear();
     let gradient = |layer: &LayerWeights| layer.read(&engine.context, |shard| &shard.gradient);
@@ -44,7 +44,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     Ok(Inspection { gradient, ..whole })
 }
 
-/// The samples of `piece` behind those of `whole`.
+/// The samples of `whole`, then those of `piece`.
 fn joined(mut whole: Inspection, piece: Inspection, network: &Network) -> Inspection {
     let before = (whole.logits.len() / network.classes()) as u32;
     for (layer, next) in whole.spiking.iter_mut().zip(piece.spiking) {
@@ -114,7 +114,7 @@ fn inspect_layer(
     };
     let mut v = read_rows(context, v, rows, slots(layer))?;
     if let Some(conv) = layer.conv() {
-        // From pixel by pixel to map by map.
+        // From pixel order to map order.
         let stride = 4 * quads(conv.filters);
         let neuron = |slot: usize| slot % stride * conv.pixels() + slot / stride;
         let slot = |j: usize| j % conv.pixels() * stride + j / conv.pixels();
@@ -144,7 +144,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let mut context = Context::open(&options)?;
     let steps = needed.len() / neurons;
     let words = steps.div_ceil(32);
-    // Each neuron is a sample of its own with one neuron, so that each has its own needed times.
+    // Each neuron becomes a sample with one neuron, because needed times belong to a sample.
     let mut offsets = vec![0u32; neurons * (steps + 1)];
     let mut active: Vec<[u32; ACTIVE_ENTRY as usize / 4]> = Vec::new();
     let mut entry_errors: Vec<f32> = Vec::new();
@@ -170,7 +170,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
     let active = upload("active entries", bytemuck::cast_slice(&active))?;
     let entry_errors = upload("errors of active entries", bytemuck::cast_slice(&entry_errors))?;
     let bits = upload("needed rows", bytemuck::cast_slice(&bits))?;
-    // Only a reset to a value looks at spikes.
+    // Spikes matter for a reset to a value only.
     let spike_words = context.storage("spike masks", 16 * (neurons * words) as u64)?;
     let out = context.storage("delta", 16 * (neurons * steps) as u64)?;
     let params = Params {
@@ -188,8 +188,15 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         ..Params::default()
     };
     let mut r = Recorder::new(&mut context);
-    let buffers = [&offsets, &active, &entry_errors, &out, &spike_words, &bits];
-    r.add("delta", (k::DELTA, &[]), params, &buffers, groups(neurons));
+    let bindings = [
+        ("offsets", &offsets),
+        ("active_entries", &active),
+        ("entry_errors", &entry_errors),
+        ("delta", &out),
+        ("spike_words", &spike_words),
+        ("needed", &bits),
+    ];
+    r.add("delta", k::DELTA, params, &bindings, groups(neurons));
     let recording = r.finish();
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);

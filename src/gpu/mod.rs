@@ -1,9 +1,9 @@
 //! The `gpu` device: WGSL kernels through wgpu.
 //!
-//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed; several steps may share a submit (`steps.rs`), and
-//! where a batch does not fit the device a step is computed in pieces (`pieces.rs`, `plan.rs`). The host does not wait
-//! for it: its report is read some steps later. If a list overflowed its buffer, the device has withheld that update
-//! and all after it; the host then grows the buffers and runs those steps again.
+//! A step is recorded once (`sparse.rs`, `dense.rs`) and replayed; several steps may share a submit (`steps.rs`). If a batch
+//! does not fit the device, a step is computed in pieces (`pieces.rs`, `plan.rs`). The host does not wait for a step and
+//! reads its report some steps later. If a list overflowed its buffer, the device has withheld that update and all after
+//! it; the host then grows the buffers and runs those steps again.
 
 pub mod adapter;
 mod buffers;
@@ -17,6 +17,7 @@ mod dense_layers;
 mod gemm;
 mod held;
 mod inspect;
+pub mod interface;
 mod open;
 pub mod params;
 mod pieces;
@@ -52,7 +53,7 @@ use crate::events::EventSet;
 use crate::network::{MAX_EXTENT, Network};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
-use buffers::{LayerWeights, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
+use buffers::{LayerWeights, Model, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
 use context::Context;
 use dense_layers::DenseLayers;
 use held::{Held, Resident};
@@ -72,11 +73,11 @@ pub struct GpuEngine {
     dense_layers: DenseLayers,
     options: GpuOptions,
     context: Context,
-    /// Memory for δ: as asked for, as tuned, or the usual.
+    /// Memory for δ: as requested, as tuned, or the default.
     delta: DeltaScratch,
     weights: Vec<LayerWeights>,
     held: Option<Held>,
-    /// Most samples of a step so far. [`State`] holds fewer where they do not fit the device at once.
+    /// Most samples of a step so far. [`State`] has room for fewer if they do not fit the device at once.
     wanted: usize,
     rates: Option<Rates>,
     state: Option<State>,
@@ -91,24 +92,24 @@ pub struct GpuEngine {
     finished: Vec<StepReport>,
     spare_readbacks: Vec<wgpu::Buffer>,
     pace: Pace,
-    /// What is written into the slots of a submit.
+    /// The words to be written into the slots of a submit.
     words: Vec<u32>,
     notes: Vec<String>,
-    /// The number of the last pass that was no training step, which its report must give.
+    /// The number of the last pass that was not a training step; its report must contain it.
     canary: u32,
-    /// The last forward pass, as long as a backward pass may go on from it.
+    /// The last forward pass, while a backward pass may follow it.
     open: Option<open::Open>,
-    /// The errors of a backward pass under way whose loss is the caller's: [B, Q, 4].
+    /// The errors of a backward pass under way, if the caller computes the loss: [B, Q, 4].
     errors_given: Vec<f32>,
-    /// Where an inspection under way keeps the potentials of each layer.
+    /// The potentials of each layer, for an inspection under way.
     recorded_v: Vec<wgpu::Buffer>,
 }
 
-/// Refuses what no kernel computes.
+/// Refuses networks that no kernel supports.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a convolution by another method than the sparse one, or with too many neurons once its filters are
-/// filled up to a multiple of four.
+/// [`Error::Unsupported`] for a convolution with a method other than sparse, or with too many neurons when its filters are
+/// padded to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
@@ -143,14 +144,14 @@ impl GpuEngine {
         Self::with_state(network, method, &TrainingState::new(weights.clone()), options)
     }
 
-    /// A network that has been checked, in this state.
+    /// A network that has been checked, from a saved state.
     fn with_state(network: &Network, method: Method, state: &TrainingState, options: GpuOptions) -> Result<Self> {
         let mut engine = Self::without_state(network, method, options)?;
         engine.load(state)?;
         Ok(engine)
     }
 
-    /// A network that has been checked, with whatever the buffers of weights and moments begin with.
+    /// A network that has been checked, with weights and moments of zero.
     fn without_state(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         check_method(network, method)?;
         check_supported(network, method)?;
@@ -209,8 +210,8 @@ impl GpuEngine {
         })
     }
 
-    /// wgpu's device, for what of wgpu this crate does not wrap: to look at its limits, say, or to destroy it. Another one
-    /// after [`reopen`](Engine::reopen).
+    /// wgpu's device, for calls that this crate does not wrap, such as reading its limits or destroying it. Replaced by
+    /// [`reopen`](Engine::reopen).
     pub fn wgpu_device(&self) -> &wgpu::Device {
         &self.context.device
     }
@@ -226,23 +227,22 @@ impl GpuEngine {
             self.finish_all()?;
             self.delta = to.delta;
             self.recordings.clear();
-            // The next step makes room again; what was learnt of the lists' lengths stays.
+            // The next step allocates again, with the lengths of lists that are known by now.
             (self.state, self.wanted) = (None, 0);
         }
         Ok(())
     }
 
-    /// How long it took to compile each pipeline made so far, ms, in the order in which they were: the kernel and its names,
-    /// with `+` between.
+    /// Time to compile each pipeline so far, ms, in order: the kernel and the names that it is compiled with, joined by `+`.
     pub fn compile_times(&self) -> &[(String, f64)] {
         &self.context.compile_ms
     }
 
-    /// What each kernel executed since the last call, for an engine opened with [`Instrument::Count`]; a step that had
-    /// to be run again with longer lists counts once. Waits for queued steps.
+    /// What each kernel executed since the last call, for an engine opened with [`Instrument::Count`]. A step that was
+    /// repeated with longer lists counts once. Waits for queued steps.
     ///
     /// # Errors
-    /// Nothing was counted.
+    /// The engine does not count.
     pub fn counted(&mut self) -> Result<Vec<count::KernelCount>> {
         self.finish_all()?;
         let mut kernels = Vec::new();
@@ -255,12 +255,11 @@ impl GpuEngine {
         }
     }
 
-    /// What was found by looking for data races in every dispatch that this engine has submitted, for one opened with
-    /// [`Instrument::Races`]. Steps that wait in the queue are not among them: [`reports`](Engine::reports) first. What a
-    /// failed step did is.
+    /// The data races found in all dispatches that this engine has submitted, failed steps included, for an engine opened with
+    /// [`Instrument::Races`]. Queued steps are not submitted yet: call [`reports`](Engine::reports) first.
     ///
     /// # Errors
-    /// Nothing was looked through.
+    /// The engine does not look for races.
     pub fn races(&self) -> Result<races::Races> {
         let races = self.context.log.as_ref().map(races::AccessLog::races).unwrap_or_default();
         match races.checked.is_empty() {
@@ -269,7 +268,7 @@ impl GpuEngine {
         }
     }
 
-    /// What the state of a step may take: the memory that is to be used, without weights and training set.
+    /// Memory for the state of a step: the memory to be used, minus weights and training set.
     fn limits(&self) -> Limits {
         let shapes = self.network.weight_shapes();
         let weights: u64 = shapes.into_iter().map(|(rows, cols)| 4 * plan::matrix_bytes(rows, cols)).sum();
@@ -278,8 +277,8 @@ impl GpuEngine {
         Limits { binding: self.context.binding, memory }
     }
 
-    /// Makes buffers for steps of `samples` samples, or of as many at a time as the device holds; `events` counts the
-    /// input events of a range of them. No step may be under way. Recordings that used smaller buffers are forgotten.
+    /// Makes buffers for steps of `samples` samples, or of as many at a time as fit the device; `events` counts the input
+    /// events of a range of them. No step may be under way. Recordings that use smaller buffers are dropped.
     fn make_room_of(&mut self, samples: usize, events: impl Fn(&Self, Range<usize>) -> usize) -> Result<()> {
         let wanted = samples.max(self.wanted);
         let mut rates = self.rates.clone().unwrap_or_else(|| {
@@ -328,7 +327,7 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// Grows the lists of every layer that some report says are too small.
+    /// Grows the lists that are too small according to some report.
     fn grow(&mut self, reports: &[Report]) -> Result<()> {
         let (Some(state), Some(mut rates)) = (&self.state, self.rates.clone()) else { return Ok(()) };
         let batch = state.sizes.batch;
@@ -342,7 +341,7 @@ impl GpuEngine {
             }
         }
         let sizes = self.choose(self.wanted, &rates)?;
-        // No list is made longer than its layer has slots: counts beyond that come of a device that computes wrongly.
+        // A list never needs more entries than its layer has slots; larger counts mean that the device computes wrongly.
         if sizes == state.sizes {
             return Err(Error::Device("a list overflowed, but no count says which, or one that cannot be".into()));
         }
@@ -356,20 +355,19 @@ impl GpuEngine {
             return Ok(());
         }
         let Some(state) = &self.state else { return Ok(()) };
+        let model = Model { network: &self.network, state, weights: &self.weights };
         let recording = match (self.method, piece.purpose) {
             (Method::Dense | Method::Reference, Purpose::Train | Purpose::Inspect) => {
                 self.dense.make_room(&self.context, &self.network, state.sizes.batch)?;
                 if piece.purpose == Purpose::Inspect {
                     self.dense.make_room_for_errors(&self.context, &self.network)?;
                 }
-                let parts = (&self.network, state, &self.weights[..], &self.dense);
-                dense::record(&mut self.context, parts, piece.samples, piece.purpose, self.method)
+                dense::record(&mut self.context, model, &self.dense, piece.samples, piece.purpose, self.method)
             }
             _ => {
                 self.dense_layers.make_room(&self.context, &self.network, state.chunk)?;
                 let held = self.held.as_ref();
-                let parts = (&self.network, state, &self.weights[..], &self.dense_layers);
-                sparse::record(&mut self.context, parts, &piece, held, &self.recorded_v)
+                sparse::record(&mut self.context, model, &self.dense_layers, &piece, held, &self.recorded_v)
             }
         };
         if let Err(error) = self.context.check() {
@@ -394,7 +392,7 @@ impl GpuEngine {
         }
     }
 
-    /// Most samples of a piece for `purpose`: an inspection keeps potentials besides.
+    /// Most samples of a piece for `purpose`: an inspection also keeps potentials.
     fn most_samples(&self, purpose: Purpose) -> usize {
         let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
         let widest = all_slots(&self.network).map(quads).max().unwrap_or(1);
@@ -407,8 +405,8 @@ impl GpuEngine {
         }
     }
 
-    /// Runs recorded pieces that are not training, and what `read` makes of the buffers after each; grows lists and
-    /// repeats until they suffice.
+    /// Runs pieces that are not training, and returns what `read` makes of the buffers after each; repeats with longer
+    /// lists until they suffice.
     fn run<T>(
         &mut self,
         batch: &EventSet,
@@ -427,7 +425,7 @@ impl GpuEngine {
                 self.record(*piece)?;
                 self.write_batch(&part);
                 self.write_errors_given(range);
-                // What the report must say, or the piece did not run to its end.
+                // The report must contain this number, or the piece did not run to its end.
                 self.canary = self.canary.wrapping_add(1) | 1 << 31;
                 let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
                 self.context.queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&self.canary));
@@ -439,7 +437,7 @@ impl GpuEngine {
                 let words = report_words(self.network.spiking().count());
                 let report = Report(self.context.read_as(&state.report, words)?);
                 report.check(&self.context, self.canary)?;
-                // The dense methods keep no lists.
+                // The dense methods have no lists.
                 let lists = purpose == Purpose::Evaluate || matches!(self.method, Method::Sparse | Method::Auto);
                 let overflowed = report.overflowed()
                     || (state.sizes.capacity.iter().enumerate())
@@ -483,7 +481,7 @@ impl Engine for GpuEngine {
     }
 
     fn reopen(&mut self, state: &TrainingState) -> Result<()> {
-        // What is left of the lost device makes room, but for the weights: without them this would be no engine.
+        // Free the memory of the lost device, except the weights, which an engine must have.
         if let Some(held) = &mut self.held {
             held.resident = None;
         }
@@ -516,7 +514,7 @@ impl Engine for GpuEngine {
         self.open = None;
         self.step = state.step;
         if let Some(state) = &self.state {
-            // Dense layers multiply what a step leaves there with spikes that are 0, which a NaN would outlive.
+            // Dense layers multiply old contents by spikes that are 0, which would keep a NaN.
             let mut encoder = self.context.device.create_command_encoder(&Default::default());
             encoder.clear_buffer(&state.delta, 0, None);
             self.context.queue.submit([encoder.finish()]);
@@ -559,11 +557,11 @@ impl Engine for GpuEngine {
             }
         }
         if self.dense_layers.methods() != methods {
-            // A queued step that must be run again is run as it was asked for.
+            // A queued step that must be repeated uses the method that it was queued with.
             self.finish_all()?;
             self.recordings.clear();
             self.dense_layers.choose(&methods);
-            // Chunks are to be as large as the scratch of dense layers can be.
+            // Chunks as large as the scratch of dense layers may be.
             (self.state, self.wanted) = (None, 0);
         }
         Ok(())
@@ -574,9 +572,9 @@ impl Engine for GpuEngine {
         self.finish_all()?;
         self.recordings.clear();
         self.held = None;
-        // At most half of the memory that is to be used: steps need the rest.
+        // At most half of the memory to be used, as steps need the rest.
         let most = self.options.memory.map_or(u64::MAX, |memory| memory / 2);
-        // The dense methods take their batches from the host.
+        // The dense methods take batches from the host.
         let events = matches!(self.method, Method::Sparse | Method::Auto);
         let (held, trouble) = Held::new(&self.context, set, events.then_some(most));
         if let Some(trouble) = trouble {
@@ -608,7 +606,7 @@ impl Engine for GpuEngine {
         match self.context.tier {
             // Between 5 and 15 % (docs/performance.md).
             Tier::Software => 0.10,
-            // Measured by nobody yet: every layer stays sparse.
+            // Not measured yet: every layer stays sparse.
             Tier::Hardware => 1.0,
         }
     }

@@ -1,8 +1,8 @@
 //! A step in pieces, for a loss that the caller computes.
 //!
-//! A forward pass keeps its batch; the backward pass computes it once more, with the errors of the caller in place of those
-//! of the loss kernel. So lists that overflow grow and batches are cut into pieces as in any pass, and nothing of a step
-//! must survive on the device until its gradient comes.
+//! A forward pass keeps its batch; the backward pass repeats the forward pass, with the caller's errors in place of those
+//! of the loss kernel. So lists grow and batches are cut into pieces as in any step, and no intermediate result has to
+//! stay on the device until the gradient comes.
 
 use super::GpuEngine;
 use super::buffers::quads;
@@ -15,7 +15,7 @@ use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::ops::Range;
 
-/// A forward pass from which a backward pass may go on.
+/// A forward pass that a backward pass may follow.
 pub struct Open {
     number: u64,
     batch: EventSet,
@@ -37,7 +37,7 @@ impl GpuEngine {
         let open = self.open.take_if(|open| open.number == pass.number()).ok_or_else(not_the_last_pass)?;
         let classes = self.network.classes();
         let scale = error_scale(&self.network);
-        // As the kernels have them: four classes together, times what they enter the readout with.
+        // In the layout of the kernels, four classes together, and scaled as they enter the readout.
         self.errors_given = gradient
             .chunks(classes)
             .flat_map(|row| row.iter().map(|g| scale * g).chain(std::iter::repeat(0.0)).take(4 * quads(classes)))
@@ -49,7 +49,7 @@ impl GpuEngine {
         Ok(Weights { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Uploads the errors of samples `range`, where a backward pass is under way that was given them.
+    /// Uploads the errors of samples `range` if the caller gave some for the backward pass under way.
     pub(super) fn write_errors_given(&self, range: &Range<usize>) {
         let width = 4 * quads(self.network.classes());
         let given = self.errors_given.get(range.start * width..range.end * width).filter(|given| !given.is_empty());

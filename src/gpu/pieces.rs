@@ -1,10 +1,10 @@
-//! A step in pieces: where the state of a whole batch would not fit the device, its samples are computed some at a
-//! time, and their gradients added up before the update.
+//! A step in pieces: if the state of a whole batch does not fit the device, some samples are computed at a time, and their
+//! gradients are added up before the update.
 
 use super::sparse::Purpose;
 use std::ops::Range;
 
-/// What a recording computes.
+/// The part of a step that a recording computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Piece {
     /// Its samples.
@@ -15,14 +15,14 @@ pub struct Piece {
     pub first: bool,
     /// Whether it ends the step: the update follows.
     pub last: bool,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Whether its samples come from the training set on the device.
     pub held: bool,
 }
 
 impl Piece {
-    /// The pieces of `total` samples, at most `most` in each, as even as may be, and where each lies in the batch.
+    /// The pieces of `total` samples, at most `most` in each, of about equal size, and the samples of each.
     pub fn of(total: usize, most: usize, purpose: Purpose, held: bool) -> impl Iterator<Item = (Piece, Range<usize>)> {
         let even = total.div_ceil(total.div_ceil(most.max(1)).max(1));
         (0..total).step_by(even.max(1)).map(move |begin| {

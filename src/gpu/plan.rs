@@ -1,4 +1,4 @@
-//! How much memory a step takes, before any of it is allocated; and how many samples at once fit the device.
+//! The memory of a step, computed before it is allocated, and the number of samples that fit the device at once.
 
 use super::buffers::{Capacity, Request, Sizes, State, delta_rows, layer_name, quads, shards, slots};
 use crate::error::{Error, Result};
@@ -7,14 +7,14 @@ use std::ops::Range;
 
 /// First guess of the entries of a list, per neuron and time step.
 pub const DENSITY_GUESS: f64 = 0.02;
-/// Room that lists get beyond what was counted.
+/// Room in lists beyond what was counted.
 pub const SLACK: f64 = 1.25;
-/// Entries that a list holds at least.
+/// Least entries of a list.
 const FEWEST: u32 = 256;
-/// Entries that a list holds at most, of up to 16 bytes each.
+/// Most entries of a list, of up to 16 bytes each.
 const MAX_LIST: u64 = 1 << 28;
 
-/// Bytes of δ below which fewer samples at once are better than shorter chunks.
+/// Least bytes of δ: below, a step uses fewer samples at once instead of shorter chunks.
 const LEAST_DELTA: u64 = 4 << 20;
 
 /// What a device can hold.
@@ -22,11 +22,11 @@ const LEAST_DELTA: u64 = 4 << 20;
 pub struct Limits {
     /// Largest buffer that a kernel can bind, bytes.
     pub binding: u64,
-    /// Bytes that the state of a step may take in all; `u64::MAX` where nobody knows.
+    /// Most bytes of the state of a step; `u64::MAX` if unknown.
     pub memory: u64,
 }
 
-/// How long the lists of a step are, in entries for each sample.
+/// Lengths of the lists of a step, in entries per sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rates {
     /// Input events.
@@ -67,14 +67,14 @@ impl Rates {
 /// Memory of a training step on the gpu device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Samples computed at once; smaller than the batch where the state of the whole does not fit. The gradient is
-    /// that of the whole batch all the same.
+    /// Samples computed at once: fewer than the batch if its state does not fit. The gradient is that of the whole batch
+    /// in any case.
     pub samples_at_once: usize,
-    /// Pieces that the columns of each weight matrix are cut into, so that a binding holds each.
+    /// Shards of each weight matrix, so that each fits into a binding.
     pub shards: Vec<usize>,
     /// Weights, gradient and Adam's two moments, bytes.
     pub weights: u64,
-    /// What a step needs beyond them, bytes by purpose; `batch` is the batch itself.
+    /// Other memory of a step, bytes by purpose; `batch` is the batch itself.
     pub state: Vec<(String, u64)>,
     /// The largest single buffer.
     pub largest: (String, u64),
@@ -178,7 +178,7 @@ fn lay_out(network: &Network, sizes: &Sizes) -> Result<Layout> {
     Ok(Layout { state: state.bytes, largest })
 }
 
-/// Says what does not fit.
+/// The error for what does not fit.
 fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     let b = sizes.batch as u64;
     for (l, layer) in network.spiking().enumerate() {
@@ -213,7 +213,7 @@ fn check(network: &Network, sizes: &Sizes, limits: &Limits) -> Result<()> {
     }
 }
 
-/// Sizes for steps of up to `batch` samples: all of them at once where that fits, else as many as fit.
+/// Sizes for steps of up to `batch` samples: all of them at once if they fit, else as many as fit.
 ///
 /// # Errors
 /// Not even one sample fits.

@@ -1,9 +1,10 @@
-//! Small kernels with known results: what an adapter does where the standard leaves it a choice, whether it does what
-//! the standard demands, and what the simplest commands cost.
+//! Small kernels with known results: how an adapter behaves where the standard leaves a choice, whether it complies with the
+//! standard, and the cost of the simplest commands.
 
 use super::GpuOptions;
 use super::context::Context;
-use super::recording::{Recorder, Recording, Work};
+use super::params::{AtomicsParams, LanesParams, NumbersParams, StreamParams};
+use super::recording::{Bind, Recorder, Recording, Work};
 use super::shaders::{MEASURE_ATOMICS, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_STREAM};
 use crate::error::Result;
 use crate::platform::Instant;
@@ -13,15 +14,15 @@ use serde::Serialize;
 
 /// Lanes of a workgroup of these kernels.
 const LANES: usize = 64;
-/// Workgroups that lanes are looked at in: enough for every core of a large GPU.
+/// Workgroups whose lanes are examined: enough for every core of a large GPU.
 const LANE_GROUPS: usize = 1024;
-/// Turns of the uneven loop for each step of lane.
+/// Iterations of the uneven loop per step of `lane % 8`.
 const UNEVEN_TURNS: u32 = 5;
 /// Samples of each kind of arithmetic.
 const SAMPLES: usize = 4096;
-/// Workgroups that draw tickets.
+/// Workgroups of the test of atomics.
 const ATOMIC_GROUPS: usize = 1024;
-/// Counters that they draw from: no power of two, so that lanes of one subgroup meet at the same.
+/// Counters that the lanes share: not a power of two, so that lanes of one subgroup share some.
 const COUNTERS: usize = 7;
 
 /// An open adapter to be probed.
@@ -29,7 +30,7 @@ pub struct Prober {
     context: Context,
 }
 
-/// Where the lanes of workgroups of 64 sit in their subgroups.
+/// The places of the lanes of workgroups of 64 in their subgroups.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Lanes {
     /// Smallest and largest subgroup seen.
@@ -37,36 +38,36 @@ pub struct Lanes {
     /// Whether `subgroup_id * subgroup_size + subgroup_invocation_id` gives each lane of a workgroup its own number below
     /// 64, as a kernel that numbers its lanes that way would need.
     pub bijection: bool,
-    /// Whether that number is `local_invocation_index`. The `subgroups` kernels are fast where it is, and right anywhere.
+    /// Whether that number is `local_invocation_index`. The `subgroups` kernels are correct in any case, but fast only then.
     pub in_order: bool,
     /// Whether all lanes of a workgroup saw the same size.
     pub uniform_size: bool,
-    /// Whether every shuffle behind a loop of uneven length brought the partner's value. The `subgroups` kernels need this.
+    /// Whether every shuffle after a loop of uneven length returned the partner's value. The `subgroups` kernels need this.
     pub reconverges: bool,
 }
 
 impl Lanes {
-    /// Whether the `subgroups` kernels can be right here.
+    /// Whether the `subgroups` kernels are correct on this adapter.
     pub fn fit_subgroup_kernels(&self) -> bool {
         self.reconverges
     }
 
-    /// Whether every lane has the place that most devices give it: where the `subgroups` kernels are fast.
+    /// Whether every lane has its usual place, so that the `subgroups` kernels are fast.
     pub fn usual(&self) -> bool {
         self.bijection && self.in_order && self.uniform_size
     }
 }
 
-/// What float arithmetic does.
+/// Properties of float arithmetic.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Numbers {
-    /// Results of `a * b + c`, of samples where contracting changes the result.
+    /// Results of `a * b + c` for samples where contraction changes the result.
     pub multiply_add: Roundings,
-    /// Results of `((a + b) + c) + d`, of samples where another order changes the result.
+    /// Results of `((a + b) + c) + d` for samples where another order changes the result.
     pub sum: Roundings,
-    /// Products that should be denormal and came out as 0, of all.
+    /// Products that should be denormal but were 0, of all.
     pub denormal_products_flushed: [usize; 2],
-    /// Denormals that an addition of 0 made 0, of all.
+    /// Denormals that became 0 by adding 0, of all.
     pub denormal_sums_flushed: [usize; 2],
     /// Denormals that were not greater than 0, of all.
     pub denormal_comparisons_flushed: [usize; 2],
@@ -92,15 +93,15 @@ pub struct Accuracy {
     pub operation: &'static str,
     /// In units of the last place of the exact result.
     pub worst_ulp: f64,
-    /// Where.
+    /// The operands.
     pub at: Vec<f32>,
-    /// Units that the WGSL standard allows there.
+    /// Units that the WGSL standard allows for them.
     pub allowed_ulp: f64,
     /// Samples beyond what the standard allows.
     pub beyond: usize,
 }
 
-/// What atomics did.
+/// Results of the test of atomics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Atomics {
     /// Whether every counter counted every lane.
@@ -109,21 +110,21 @@ pub struct Atomics {
     pub tickets: bool,
     /// Whether no set bit was lost.
     pub bits: bool,
-    /// Whether sums in workgroup memory were right.
+    /// Whether sums in workgroup memory were correct.
     pub workgroup_sums: bool,
 }
 
 impl Atomics {
-    /// Whether all of it was right.
+    /// Whether all of it was correct.
     pub fn right(&self) -> bool {
         self.counts && self.tickets && self.bits && self.workgroup_sums
     }
 }
 
-/// What the simplest commands cost, µs; `None` where a busy machine's noise was larger.
+/// The cost of the simplest commands, µs; `None` if below the noise of a busy machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Costs {
-    /// Each further dispatch that does nothing but waits for the one before.
+    /// Each further empty dispatch that waits for the previous one.
     pub empty_dispatch_us: Option<f64>,
     /// Each further clear of 1 KiB.
     pub clear_us: Option<f64>,
@@ -133,7 +134,7 @@ pub struct Costs {
     pub submit_and_read_us: f64,
 }
 
-/// What timestamps say of work whose time the host measured too.
+/// Timestamps of work whose time the host has measured as well.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timestamps {
     /// Nanoseconds of a tick.
@@ -146,7 +147,12 @@ pub struct Timestamps {
     pub verdict: &'static str,
 }
 
-/// The lanes of an open adapter; `None` where it has no subgroups.
+/// The bindings of `measure/stream`.
+pub(super) fn copied<'a>(source: &'a wgpu::Buffer, target: &'a wgpu::Buffer) -> [Bind<'a>; 2] {
+    [("source", source), ("target_array", target)]
+}
+
+/// The lanes of an open adapter; `None` if it has no subgroups.
 pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
     if !context.device.features().contains(wgpu::Features::SUBGROUP) {
         return Ok(None);
@@ -154,8 +160,8 @@ pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
     let n = LANE_GROUPS * LANES;
     let seen = context.storage("lanes", 16 * n as u64)?;
     let mut r = Recorder::new(context);
-    let params = [UNEVEN_TURNS, 0, 0, 0];
-    r.add("lanes", (MEASURE_LANES, &["SUBGROUPS"]), params, &[&seen], Work::Groups(LANE_GROUPS as u64));
+    let (lanes, params) = (MEASURE_LANES.with(&["SUBGROUPS"]), LanesParams { turns: UNEVEN_TURNS });
+    r.add("lanes", lanes, params, &[("seen", &seen)], Work::Groups(LANE_GROUPS as u64));
     let recording = r.finish();
     submit(context, &recording);
     let seen: Vec<[u32; 4]> = context.read_as(&seen, n)?;
@@ -163,7 +169,7 @@ pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
     Ok(Some(judge_lanes(&seen)))
 }
 
-/// What a lane of the kernel shuffles.
+/// The value that a lane of the kernel shuffles.
 fn shuffled(lane: usize) -> u32 {
     let turns = (lane as u32 % 8) * UNEVEN_TURNS;
     (0..turns).fold(lane as u32, |x, _| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
@@ -189,7 +195,7 @@ fn judge_lanes(seen: &[[u32; 4]]) -> Lanes {
             }
             lanes.in_order &= number == k as u64;
             lanes.uniform_size &= size == group[0][1];
-            // In a subgroup that a workgroup does not fill, a partner may be missing: nothing is promised then.
+            // In a subgroup that is not full a partner may be missing, and the value is unspecified.
             let expected = group.iter().position(|other| other[0] == subgroup && other[2] == invocation ^ 1);
             lanes.reconverges &= expected.is_none_or(|other| partner == shuffled(other));
         }
@@ -227,7 +233,7 @@ impl Inputs {
 fn ulp(got: f32, exact: f64) -> f64 {
     let exponent = exact.abs().log2().floor().max(-126.0);
     let error = (f64::from(got) - exact).abs() / (exponent - 23.0).exp2();
-    // What is not a number is as wrong as can be; JSON has no infinity.
+    // NaN counts as the largest error; JSON has no infinity.
     if error.is_finite() { error } else { f64::MAX }
 }
 
@@ -275,7 +281,7 @@ impl Prober {
         Ok(Prober { context: Context::open(options)? })
     }
 
-    /// Where lanes sit in subgroups; `None` without subgroups.
+    /// The places of lanes in subgroups; `None` without subgroups.
     ///
     /// # Errors
     /// An adapter that fails.
@@ -283,14 +289,14 @@ impl Prober {
         lanes(&mut self.context)
     }
 
-    /// What float arithmetic does.
+    /// Properties of float arithmetic.
     ///
     /// # Errors
     /// An adapter that fails.
     pub fn numbers(&mut self) -> Result<Numbers> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut inputs = Inputs { all: Vec::new() };
-        // a b + c is 0 where the product is rounded first, the rounding error where it is not.
+        // a b + c is 0 if the product is rounded first, else the rounding error.
         let multiply_add = inputs.add(|_| {
             loop {
                 let (a, b) = (1.0 + rng.random::<f32>(), 1.0 + rng.random::<f32>());
@@ -299,7 +305,7 @@ impl Prober {
                 }
             }
         });
-        // ((a + b) - a) + 0: b where the sums are simplified, what of b survives a where they are not.
+        // ((a + b) - a) + 0: b if the sums are simplified, else b rounded to the last place of a.
         let sum = inputs.add(|_| {
             loop {
                 let (a, b) = (1000.0 * (1.0 + rng.random::<f32>()), rng.random::<f32>());
@@ -364,7 +370,8 @@ impl Prober {
         self.context.queue.write_buffer(&source, 0, bytemuck::cast_slice(inputs));
         let mut r = Recorder::new(&mut self.context);
         let groups = Work::Groups(n.div_ceil(LANES) as u64);
-        r.add("numbers", (MEASURE_NUMBERS, &[]), [n as u32, 0, 0, 0], &[&source, &target], groups);
+        let bindings = [("inputs", &source), ("results", &target)];
+        r.add("numbers", MEASURE_NUMBERS, NumbersParams { lanes: n as u32 }, &bindings, groups);
         let recording = r.finish();
         submit(&self.context, &recording);
         let results = self.context.read_as(&target, 8 * n)?;
@@ -384,9 +391,9 @@ impl Prober {
         let bits = context.storage("bits", 4 * (n / 32) as u64)?;
         let sums = context.storage("sums", 4 * ATOMIC_GROUPS as u64)?;
         let mut r = Recorder::new(context);
-        let buffers = [&counters, &tickets, &bits, &sums];
+        let bindings = [("counters", &counters), ("tickets", &tickets), ("bits", &bits), ("sums", &sums)];
         let groups = Work::Groups(ATOMIC_GROUPS as u64);
-        r.add("atomics", (MEASURE_ATOMICS, &[]), [COUNTERS as u32, 0, 0, 0], &buffers, groups);
+        r.add("atomics", MEASURE_ATOMICS, AtomicsParams { counters: COUNTERS as u32 }, &bindings, groups);
         let recording = r.finish();
         submit(context, &recording);
         let counters: Vec<u32> = context.read_as(&counters, COUNTERS)?;
@@ -407,14 +414,14 @@ impl Prober {
         })
     }
 
-    /// What the simplest commands cost.
+    /// The cost of the simplest commands.
     ///
     /// # Errors
     /// An adapter that fails.
     pub fn costs(&mut self) -> Result<Costs> {
         let (source, target) = (self.context.storage("source", 1024)?, self.context.storage("target", 1024)?);
         let mut r = Recorder::new(&mut self.context);
-        r.add("empty", (MEASURE_STREAM, &[]), [0u32; 4], &[&source, &target], Work::Groups(1));
+        r.add("empty", MEASURE_STREAM, StreamParams { lanes: 0 }, &copied(&source, &target), Work::Groups(1));
         let empty = r.finish();
         self.context.check()?;
         let context = &self.context;
@@ -463,7 +470,7 @@ impl Prober {
         })
     }
 
-    /// What timestamps say of copies that take some ms.
+    /// Timestamps of copies that take some ms.
     ///
     /// # Errors
     /// An adapter that fails.
@@ -473,8 +480,8 @@ impl Prober {
         let in_group = if self.context.narrow { 64 } else { 256 };
         let lanes = bytes / 16 / in_group * in_group;
         let mut r = Recorder::new(&mut self.context);
-        let params = [lanes as u32, 0, 0, 0];
-        r.add("stream", (MEASURE_STREAM, &[]), params, &[&source, &target], Work::Groups(lanes / in_group));
+        let params = StreamParams { lanes: lanes as u32 };
+        r.add("stream", MEASURE_STREAM, params, &copied(&source, &target), Work::Groups(lanes / in_group));
         let copy = r.finish();
         self.context.check()?;
         let context = &self.context;
@@ -539,7 +546,7 @@ fn judge_timestamps(begin: u64, end: u64, period_ns: f64, clock_ms: f64) -> (Opt
     (Some(ms), verdict)
 }
 
-/// Where lanes sit in subgroups on the adapter that `options` ask for: a probe of some milliseconds. `None` without
+/// The places of lanes in subgroups on the adapter that `options` select: a probe of some milliseconds. `None` without
 /// subgroups.
 ///
 /// # Errors
@@ -598,7 +605,7 @@ mod tests {
         assert_eq!(ulp(f32::NAN, 1.0), f64::MAX);
     }
 
-    /// On whatever adapter there is: what the standard demands holds.
+    /// Any adapter complies with the standard.
     #[test]
     fn what_is_demanded_holds_here() {
         let mut prober = Prober::open(&GpuOptions::default()).unwrap();

@@ -14,7 +14,7 @@ use crate::optimiser::Adam;
 /// Dispatches timed at once: a query set holds at most 4,096 timestamps.
 const MOST: usize = 2048;
 
-/// Runs the step. Kernels get `None` where the device has no timestamps or they make no sense.
+/// Runs the step. Times are `None` if the device has no timestamps, or wrong ones.
 pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<Profile> {
     check_batch(&engine.network, batch)?;
     engine.make_room(batch)?;
@@ -30,11 +30,11 @@ pub fn profile(engine: &mut GpuEngine, batch: &EventSet, adam: &Adam) -> Result<
             engine.write_batch(&part(batch, range, pieces.len()));
             run(engine, piece, &mut kernels, &mut slices, &mut origin)
         });
-        // A step that failed is none.
+        // A failed step does not count.
         reports.push(ran.inspect_err(|_| engine.step -= 1)?);
     }
     if reports.iter().any(Report::overflowed) {
-        // The update was withheld: the same step again, with room.
+        // The update was withheld: repeat the step with longer lists.
         engine.step -= 1;
         engine.grow(&reports)?;
         return profile(engine, batch, adam);
@@ -65,7 +65,7 @@ fn run(
     };
 
     let timed = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
-    // The reference's loops over time would be thousands of passes otherwise.
+    // Otherwise the reference's loops over time would be thousands of passes.
     let loops: Vec<_> = recording.dispatches.chunk_by(|a, b| a.label == b.label).collect();
     let n = loops.len().min(MOST);
     let queries = timed.then(|| {

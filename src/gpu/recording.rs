@@ -1,11 +1,14 @@
 //! A step as a list of dispatches, built once for a batch size and replayed: pipelines, bind groups and sizes fixed.
 
-use super::context::{Context, Instrumented};
+use super::context::{Compiled, Context, Instrumented};
 use super::count::{Counted, KernelCount, Work as Executed};
+use super::interface::Interface;
+use super::params::{Parameters, Uniform};
 use super::races::Logging;
 use super::rewrite::GROUP;
-use super::shaders::{Kernel, Program};
+use super::shaders::Program;
 use crate::error::Result;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Uniform data of each dispatch begins at a multiple of this (WebGPU's default alignment).
@@ -37,9 +40,11 @@ pub struct Dispatch {
     pub phase: Phase,
     /// What runs.
     pub program: Program,
-    /// Its parameters; empty where they lie in a buffer, which is then the first of `buffers`.
-    pub parameters: Vec<u8>,
-    /// What it binds, in order.
+    /// Its parameters, those included that the kernel does not read.
+    pub parameters: Parameters,
+    /// What the kernel declares.
+    pub interface: Arc<Interface>,
+    /// The buffers of `interface.bindings`.
     pub buffers: Vec<wgpu::Buffer>,
     /// Its workgroups.
     pub work: Work,
@@ -48,15 +53,15 @@ pub struct Dispatch {
     attached: Attached,
 }
 
-/// Where a dispatch says what it does.
+/// The output of an instrumented dispatch.
 enum Attached {
     Nothing,
     Counters(Counters),
-    /// What begins the dispatch in the log of accesses, with its bindings; and the log.
+    /// The pipeline that begins the dispatch in the log of accesses, its bindings, and the log's.
     Log(wgpu::ComputePipeline, wgpu::BindGroup, wgpu::BindGroup),
 }
 
-/// Where a dispatch counts what it executes.
+/// The counters of a dispatch.
 struct Counters {
     segments: Arc<[Executed]>,
     bind_group: wgpu::BindGroup,
@@ -88,32 +93,47 @@ impl Dispatch {
 
 /// A recorded step.
 pub struct Recording {
-    /// What is cleared before the dispatches.
+    /// Buffers to be cleared before the dispatches.
     pub clears: Vec<wgpu::Buffer>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
-    /// The counters of all dispatches, where the kernels count.
+    /// The counters of all dispatches, if the kernels count.
     counters: Option<wgpu::Buffer>,
 }
+
+/// A buffer and the variable of the kernel that it is bound to.
+pub type Bind<'a> = (&'static str, &'a wgpu::Buffer);
 
 struct Entry<'a> {
     label: String,
     phase: Phase,
     program: Program,
-    pipeline: wgpu::ComputePipeline,
+    compiled: Compiled,
+    parameters: Parameters,
+    /// Where its uniform data begin.
+    uniform: u64,
     says: Says,
-    /// Where its uniform data begin, and how many bytes they are.
-    uniform: (u64, usize),
+    /// In the order in which the kernel declares them.
     buffers: Vec<&'a wgpu::Buffer>,
     work: Work,
 }
 
-/// What an entry will say.
+/// What an instrumented entry records.
 enum Says {
     Nothing,
     Counts(Arc<[Executed]>),
     /// Where its number among the logged dispatches begins.
     Log(u64),
+}
+
+impl Says {
+    /// Bytes of its counters.
+    fn counter_bytes(&self) -> u64 {
+        match self {
+            Says::Counts(segments) => Counted::buffer_bytes(segments).next_multiple_of(UNIFORM_STRIDE),
+            _ => 0,
+        }
+    }
 }
 
 /// Collects dispatches.
@@ -141,49 +161,45 @@ impl<'a> Recorder<'a> {
         self.clears.push(buffer.clone());
     }
 
-    /// Appends a dispatch of a kernel that computes the paper's network, or has nothing to do with cells.
-    pub fn add<P: bytemuck::Pod>(
+    /// Appends a dispatch. `buffers` has every binding of the kernel but its uniform data, in any order.
+    ///
+    /// If parameters or bindings are not those that the kernel declares, nothing is appended, and the next
+    /// [`Context::check`] fails.
+    pub fn add(
         &mut self,
         label: impl Into<String>,
-        (kernel, defined): (Kernel, &[&'static str]),
-        params: P,
-        buffers: &[&'a wgpu::Buffer],
-        work: Work,
-    ) {
-        self.add_program(label, Program::new(kernel, defined, &[]), params, buffers, work);
-    }
-
-    /// Appends a dispatch; binding 0 is `params`, then `buffers` in order.
-    pub fn add_program<P: bytemuck::Pod>(
-        &mut self,
-        label: impl Into<String>,
-        program: Program,
-        params: P,
-        buffers: &[&'a wgpu::Buffer],
+        program: impl Into<Program>,
+        parameters: impl Uniform,
+        buffers: &[Bind<'a>],
         work: Work,
     ) {
         if work == Work::Groups(0) {
             return;
         }
-        let program = self.context.adapted(program);
-        let pipeline = self.context.pipeline(&program);
-        let (label, phase) = (label.into(), self.phase);
-        const { assert!(size_of::<P>() <= UNIFORM_STRIDE as usize) };
-        let uniform = (self.uniform(bytemuck::bytes_of(&params)), size_of::<P>());
-        let instrumented = self.context.instrumented(&program);
-        let says = match (instrumented, &self.context.log) {
-            (Some(Instrumented::Counted(segments)), _) => Says::Counts(segments),
+        let program = self.context.adapted(program.into());
+        let compiled = self.context.compiled(&program);
+        let (label, parameters) = (label.into(), Parameters::of(&parameters));
+        let uniform = uniform_words(&compiled.interface, &parameters);
+        let (words, buffers) = match uniform.and_then(|words| Ok((words, in_order(&compiled.interface, buffers)?))) {
+            Ok(given) => given,
+            Err(fault) => return self.context.report(format!("{label}: kernel {} {fault}", program.name())),
+        };
+        let uniform = self.uniform(bytemuck::cast_slice(&words));
+        let says = match (&compiled.instrumented, &self.context.log) {
+            (Some(Instrumented::Counted(segments)), _) => Says::Counts(segments.clone()),
             (Some(Instrumented::Logged(sites)), Some(log)) => {
                 let Work::Groups(groups) = work;
-                let number = log.add(Logging::new(label.clone(), program.name(), sites, groups, buffers));
+                let logging = Logging::new(label.clone(), program.name(), sites.clone(), groups, &buffers);
+                let number = log.add(logging);
                 Says::Log(self.uniform(bytemuck::bytes_of(&[number, 0, 0, 0])))
             }
             _ => Says::Nothing,
         };
-        self.entries.push(Entry { label, phase, program, pipeline, says, uniform, buffers: buffers.to_vec(), work });
+        let phase = self.phase;
+        self.entries.push(Entry { label, phase, program, compiled, parameters, uniform, says, buffers, work });
     }
 
-    /// Where uniform data begin that are as given.
+    /// Appends uniform data; returns where they begin.
     fn uniform(&mut self, bytes: &[u8]) -> u64 {
         let begin = self.uniforms.len();
         self.uniforms.extend_from_slice(bytes);
@@ -193,86 +209,120 @@ impl<'a> Recorder<'a> {
 
     /// Makes the bind groups.
     pub fn finish(self) -> Recording {
-        let device = &self.context.device;
-        let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("parameters"),
-            size: (self.uniforms.len() as u64).max(UNIFORM_STRIDE),
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.context.queue.write_buffer(&uniforms, 0, &self.uniforms);
-        let bytes = |entry: &Entry| match &entry.says {
-            Says::Counts(segments) => Counted::buffer_bytes(segments).next_multiple_of(UNIFORM_STRIDE),
-            _ => 0,
+        let Context { device, queue, log, .. } = &*self.context;
+        let buffer = |label, size, usage| {
+            let usage = usage | wgpu::BufferUsages::COPY_DST;
+            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
         };
-        let counter_bytes: u64 = self.entries.iter().map(bytes).sum();
-        let counters = (counter_bytes > 0).then(|| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("counters"),
-                size: counter_bytes,
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
+        let uniform_bytes = (self.uniforms.len() as u64).max(UNIFORM_STRIDE);
+        let uniforms = buffer("parameters", uniform_bytes, wgpu::BufferUsages::UNIFORM);
+        queue.write_buffer(&uniforms, 0, &self.uniforms);
+        let counter_bytes: u64 = self.entries.iter().map(|entry| entry.says.counter_bytes()).sum();
+        let counters = (counter_bytes > 0)
+            .then(|| buffer("counters", counter_bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC));
         let mut counter_offset = 0;
-        let dispatches = self
-            .entries
-            .into_iter()
-            .map(|entry| {
-                let uniform = |offset| wgpu::BufferBinding {
-                    buffer: &uniforms,
-                    offset,
-                    size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
-                };
-                let first = wgpu::BindingResource::Buffer(uniform(entry.uniform.0));
-                let rest = entry.buffers.iter().map(|buffer| buffer.as_entire_binding());
-                let entries: Vec<_> = std::iter::once(first)
-                    .chain(rest)
-                    .enumerate()
-                    .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
-                    .collect();
-                let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&entry.label),
-                    layout: &entry.pipeline.get_bind_group_layout(0),
-                    entries: &entries,
-                });
-                let attached = match (&entry.says, &counters, &self.context.log) {
-                    (Says::Counts(segments), Some(buffer), _) => {
-                        let offset = counter_offset;
-                        counter_offset += bytes(&entry);
-                        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer,
-                            offset,
-                            size: std::num::NonZeroU64::new(Counted::buffer_bytes(segments)),
-                        });
-                        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                            label: Some("counters"),
-                            layout: &entry.pipeline.get_bind_group_layout(GROUP),
-                            entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
-                        });
-                        Attached::Counters(Counters { segments: segments.clone(), bind_group, offset })
-                    }
-                    (&Says::Log(number), _, Some(log)) => {
-                        let (next, begin, own) = log.bind(device, uniform(number), &entry.pipeline);
-                        Attached::Log(next, begin, own)
-                    }
-                    _ => Attached::Nothing,
-                };
-                let (at, bytes) = entry.uniform;
-                Dispatch {
-                    buffers: entry.buffers.into_iter().cloned().collect(),
-                    parameters: self.uniforms[at as usize..][..bytes].to_vec(),
-                    program: entry.program,
-                    label: entry.label,
-                    phase: entry.phase,
-                    pipeline: entry.pipeline,
-                    bind_group,
-                    attached,
-                    work: entry.work,
+        let dispatches = self.entries.into_iter().map(|entry| {
+            let bind_group = entry.bind_group(device, &uniforms);
+            let attached = match (&entry.says, &counters, log) {
+                (Says::Counts(segments), Some(buffer), _) => {
+                    let offset = counter_offset;
+                    counter_offset += entry.says.counter_bytes();
+                    Attached::Counters(Counters::new(device, &entry.compiled.pipeline, segments, buffer, offset))
                 }
-            })
-            .collect();
-        Recording { clears: self.clears, dispatches, counters }
+                (&Says::Log(number), _, Some(log)) => {
+                    let number = uniform_binding(&uniforms, number);
+                    let (next, begin, own) = log.bind(device, number, &entry.compiled.pipeline);
+                    Attached::Log(next, begin, own)
+                }
+                _ => Attached::Nothing,
+            };
+            entry.into_dispatch(bind_group, attached)
+        });
+        Recording { dispatches: dispatches.collect(), clears: self.clears, counters }
+    }
+}
+
+/// The words of the uniform struct that a kernel declares, or what is wrong.
+fn uniform_words(interface: &Interface, parameters: &Parameters) -> Result<Vec<u32>, String> {
+    let Interface { uniform, fields, .. } = interface;
+    if uniform != parameters.name {
+        return Err(format!("has parameters of type {uniform}, not {}", parameters.name));
+    }
+    let words = parameters.select(fields).map_err(|field| format!("reads a parameter `{field}` that is not set"))?;
+    match 4 * words.len() as u64 > UNIFORM_STRIDE {
+        true => Err(format!("has {} parameters, more than {UNIFORM_STRIDE} bytes", words.len())),
+        false => Ok(words),
+    }
+}
+
+/// `given` in the order in which a kernel declares its bindings, or what is wrong.
+fn in_order<'a>(interface: &Interface, given: &[Bind<'a>]) -> Result<Vec<&'a wgpu::Buffer>, String> {
+    let declared = &interface.bindings;
+    let buffer = |name: &str| given.iter().find(|(given, _)| *given == name).map(|&(_, buffer)| buffer);
+    let buffers = declared
+        .iter()
+        .map(|binding| {
+            buffer(&binding.name).ok_or_else(|| format!("has a binding `{}` that is not given", binding.name))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if given.len() == declared.len() {
+        return Ok(buffers);
+    }
+    let unknown = given.iter().find(|(name, _)| declared.iter().all(|binding| binding.name != *name));
+    Err(unknown.map_or("is given a binding twice".into(), |(name, _)| format!("has no binding `{name}`")))
+}
+
+/// The uniform data that begin at `offset`.
+fn uniform_binding(uniforms: &wgpu::Buffer, offset: u64) -> wgpu::BufferBinding<'_> {
+    wgpu::BufferBinding { buffer: uniforms, offset, size: NonZeroU64::new(UNIFORM_STRIDE) }
+}
+
+impl Counters {
+    /// The counters of a dispatch, which begin at `offset` of `buffer`.
+    fn new(
+        device: &wgpu::Device,
+        pipeline: &wgpu::ComputePipeline,
+        segments: &Arc<[Executed]>,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Self {
+        let size = NonZeroU64::new(Counted::buffer_bytes(segments));
+        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("counters"),
+            layout: &pipeline.get_bind_group_layout(GROUP),
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
+        });
+        Counters { segments: segments.clone(), bind_group, offset }
+    }
+}
+
+impl Entry<'_> {
+    fn bind_group(&self, device: &wgpu::Device, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
+        let uniform = wgpu::BindingResource::Buffer(uniform_binding(uniforms, self.uniform));
+        let resources = std::iter::once(uniform).chain(self.buffers.iter().map(|buffer| buffer.as_entire_binding()));
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&self.label),
+            layout: &self.compiled.pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        })
+    }
+
+    fn into_dispatch(self, bind_group: wgpu::BindGroup, attached: Attached) -> Dispatch {
+        Dispatch {
+            label: self.label,
+            phase: self.phase,
+            program: self.program,
+            parameters: self.parameters,
+            interface: self.compiled.interface,
+            buffers: self.buffers.into_iter().cloned().collect(),
+            work: self.work,
+            pipeline: self.compiled.pipeline,
+            bind_group,
+            attached,
+        }
     }
 }
 
@@ -286,7 +336,7 @@ impl Recording {
         }
     }
 
-    /// The dispatches in `parts` passes for as many submits, so that none takes long.
+    /// The dispatches in `parts` passes, each for a submit of its own, so that none takes long.
     pub fn encode_parts(&self, parts: usize) -> impl Iterator<Item = impl Fn(&mut wgpu::CommandEncoder)> {
         let each = self.dispatches.len().div_ceil(parts.max(1)).max(1);
         self.dispatches.chunks(each).map(|dispatches| {
@@ -304,7 +354,7 @@ impl Recording {
         }
     }
 
-    /// Adds what each kernel executed since the last call to `kernels`, in the order of first dispatch. Waits.
+    /// Adds to `kernels` what each kernel has executed since the last call, in the order of first dispatch. Waits.
     pub fn counted(&self, context: &Context, kernels: &mut Vec<KernelCount>) -> Result<()> {
         let Some(counters) = &self.counters else { return Ok(()) };
         let words: Vec<u32> = context.read_as(counters, counters.size() as usize / 4)?;
@@ -327,5 +377,46 @@ impl Recording {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GpuOptions;
+    use super::super::params::{Params, SumParams};
+    use super::super::shaders::GEMM_SUM;
+    use super::*;
+
+    /// The outcome of one dispatch of `gemm_sum` with these parameters and bindings, on a backend that computes nothing.
+    fn recorded(parameters: impl Uniform, names: &[&'static str]) -> Result<Recording> {
+        let options = GpuOptions { backends: Some(wgpu::Backends::NOOP), ..GpuOptions::default() };
+        let mut context = Context::open(&options)?;
+        let buffers: Vec<_> = names.iter().map(|name| context.storage(name, 64)).collect::<Result<_>>()?;
+        let bindings: Vec<_> = names.iter().copied().zip(&buffers).collect();
+        let mut r = Recorder::new(&mut context);
+        r.add("sum", GEMM_SUM, parameters, &bindings, Work::Groups(1));
+        let recording = r.finish();
+        context.check()?;
+        Ok(recording)
+    }
+
+    #[test]
+    fn bindings_are_found_by_name() {
+        let p = SumParams { quads: 3, ..SumParams::default() };
+        let recording = recorded(p, &["out", "parts"]).unwrap();
+        let [dispatch] = &recording.dispatches[..] else { panic!("one dispatch") };
+        let names: Vec<&str> = dispatch.interface.bindings.iter().map(|binding| binding.name.as_str()).collect();
+        assert_eq!((names, dispatch.parameters.get("quads")), (vec!["parts", "out"], Some(3)));
+
+        let fault = |names: &[&'static str]| recorded(p, names).err().unwrap().to_string();
+        let expect = |names: &[&'static str], what: &str| {
+            let fault = fault(names);
+            assert!(fault.contains(&format!("sum: kernel gemm_sum {what}")), "{fault}");
+        };
+        expect(&["out"], "has a binding `parts` that is not given");
+        expect(&["out", "parts", "counts"], "has no binding `counts`");
+        expect(&["out", "parts", "out"], "is given a binding twice");
+        let fault = recorded(Params::default(), &["out", "parts"]).err().unwrap().to_string();
+        assert!(fault.contains("sum: kernel gemm_sum has parameters of type SumParams, not Params"), "{fault}");
     }
 }

@@ -1,5 +1,5 @@
-//! The reference baseline as dispatches: a loop over time of separate passes, each over the [B, N] slices of one time
-//! step; see `src/cpu/reference.rs` for what it stands for and what it leaves out.
+//! The reference baseline as dispatches: a loop over time with separate passes over the [B, N] slices of each time step.
+//! `src/cpu/reference.rs` explains it.
 
 use super::params::Params;
 use super::recording::Recorder;
@@ -8,7 +8,7 @@ use super::sparse::groups;
 use crate::error::{Error, Result};
 use crate::network::Network;
 
-/// Most dispatches of the time loops of one step: each has a bind group and parameters of its own.
+/// Most dispatches of the time loops of one step, each of which has a bind group and parameters.
 const MOST_PASSES: usize = 16_384;
 
 /// Refuses time loops that are too long to be recorded.
@@ -44,34 +44,44 @@ pub struct Layer<'a> {
     pub status: &'a wgpu::Buffer,
 }
 
+/// Buffers of the backward pass of a hidden layer.
+#[derive(Clone, Copy)]
+pub struct Gradients<'a> {
+    /// ∇S.
+    pub ds: &'a wgpu::Buffer,
+    /// δ of one time step.
+    pub now: &'a wgpu::Buffer,
+    /// δ.
+    pub delta: &'a wgpu::Buffer,
+    /// e, if it is recorded.
+    pub recorded_e: Option<&'a wgpu::Buffer>,
+}
+
 impl<'a> Layer<'a> {
     /// Integrates layer `l` step by step.
     pub fn forward(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
         let lanes = || groups((p.batch * p.quads) as usize);
         for time in 0..p.steps - 1 {
-            let buffers = &[self.v, self.spikes, self.status];
-            r.add(format!("reference_lif.{l}"), (k::REFERENCE_LIF, &[]), Params { time, ..p }, buffers, lanes());
+            let bindings = [("v", self.v), ("spikes", self.spikes), ("status", self.status)];
+            r.add(format!("reference_lif.{l}"), k::REFERENCE_LIF, Params { time, ..p }, &bindings, lanes());
         }
-        let buffers = &[self.spikes, self.counts, self.report];
-        r.add(format!("reference_count.{l}"), (k::REFERENCE_COUNT, &[]), p, buffers, lanes());
+        let bindings = [("spikes", self.spikes), ("counts", self.counts), ("report", self.report)];
+        r.add(format!("reference_count.{l}"), k::REFERENCE_COUNT, p, &bindings, lanes());
     }
 
-    /// δ of layer `l` from ∇S, step by step; `now` holds one step.
-    pub fn backward(
-        &self,
-        r: &mut Recorder<'a>,
-        l: usize,
-        p: Params,
-        (ds, now, delta): (&'a wgpu::Buffer, &'a wgpu::Buffer, &'a wgpu::Buffer),
-        recorded_e: Option<&'a wgpu::Buffer>,
-    ) {
-        // One label for both passes of a step, so that a profile takes the loop as a whole.
+    /// δ of layer `l` from ∇S, step by step.
+    pub fn backward(&self, r: &mut Recorder<'a>, l: usize, p: Params, gradients: Gradients<'a>) {
+        let Gradients { ds, now, delta, recorded_e } = gradients;
+        // One label for both passes, so that a profile shows the loop as a whole.
         let label = format!("reference_delta.{l}");
         let variant: &[&'static str] = if recorded_e.is_some() { &["RECORD"] } else { &[] };
-        let buffers: Vec<_> = [self.v, self.counts, self.activity, ds, now].into_iter().chain(recorded_e).collect();
+        let mut bindings =
+            vec![("v", self.v), ("counts", self.counts), ("activity", self.activity), ("ds", ds), ("now", now)];
+        bindings.extend(recorded_e.map(|buffer| ("recorded_e", buffer)));
         let accumulate = |r: &mut Recorder<'a>, time: u32| {
             let lanes = groups((p.batch * p.steps * p.quads) as usize);
-            r.add(&*label, (k::REFERENCE_ACCUMULATE, &[]), Params { time, ..p }, &[now, delta], lanes);
+            let bindings = [("now", now), ("gradient", delta)];
+            r.add(&*label, k::REFERENCE_ACCUMULATE, Params { time, ..p }, &bindings, lanes);
         };
         if p.steps == 1 {
             accumulate(r, u32::MAX);
@@ -80,7 +90,7 @@ impl<'a> Layer<'a> {
         let first = u32::from(recorded_e.is_none());
         for time in (first..p.steps).rev() {
             let lanes = groups((p.batch * p.quads) as usize);
-            r.add(&*label, (k::REFERENCE_DELTA, variant), Params { time, ..p }, &buffers, lanes);
+            r.add(&*label, k::REFERENCE_DELTA.with(variant), Params { time, ..p }, &bindings, lanes);
             if time > 0 {
                 accumulate(r, time - 1);
             }

@@ -1,11 +1,11 @@
-//! What those share that put statements into a kernel before it is compiled: reading its text, and walking through its
-//! statements.
+//! Shared by the instruments, which insert statements into a kernel before it is compiled: parsing its text and visiting
+//! its statements.
 
 use crate::error::{Error, Result};
 use wgpu::naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use wgpu::naga::{Block, Expression, Function, Handle, Module, Span, Statement, SwitchCase, TypeInner};
 
-/// The bind group of what such statements write to; the kernels use group 0.
+/// The bind group of the buffers that such statements write; the kernels use group 0.
 pub const GROUP: u32 = 1;
 
 /// A shader as a module, with the types of its expressions.
@@ -21,13 +21,13 @@ pub fn parse(source: &str) -> Result<(Module, ModuleInfo)> {
     Ok((module, info))
 }
 
-/// A function as it was written, and the types of its expressions.
+/// A function before it is changed, and the types of its expressions.
 pub struct Text<'a> {
-    /// Where it stands.
+    /// Its module.
     pub module: &'a Module,
     /// The function.
     pub function: &'a Function,
-    /// What is known of it.
+    /// The outcome of its validation.
     pub info: &'a FunctionInfo,
 }
 
@@ -38,7 +38,7 @@ impl Text<'_> {
     }
 }
 
-/// The blocks that stand in a statement.
+/// The blocks inside a statement.
 pub fn inner_blocks(statement: &mut Statement) -> Vec<&mut Block> {
     match statement {
         Statement::Block(block) => vec![block],
@@ -49,8 +49,8 @@ pub fn inner_blocks(statement: &mut Statement) -> Vec<&mut Block> {
     }
 }
 
-/// Passes every statement, those of inner blocks before the one around them, to `put`, which appends what is to stand
-/// there instead.
+/// Passes every statement to `put`, which appends its replacement; those of inner blocks come before the statement around
+/// them.
 pub fn rewrite(block: Block, put: &mut impl FnMut(Statement, Span, &mut Block)) -> Block {
     let mut out = Block::new();
     for (mut statement, span) in block.span_into_iter() {

@@ -1,7 +1,7 @@
-//! What recorded steps do, written down: which kernel, with which bindings, in which order. For those who check a step
-//! without a GPU, and for those who read one.
+//! Recorded steps as data: kernels, bindings and their order, to check or read a step without a GPU.
 
 use super::GpuEngine;
+use super::params::Parameters;
 use super::pieces::Piece;
 use super::recording::{Phase, Recording, Work};
 use super::shaders::Program;
@@ -16,7 +16,7 @@ pub struct Bound {
     pub name: String,
     /// `uniform`, `read` or `read_write`; `clear` for what is zeroed before the dispatches.
     pub access: String,
-    /// Which buffer: numbered as they first occur, the weights of all layers beforehand.
+    /// Number of the buffer: the weights of all layers come first, the others in the order of their first use.
     pub number: usize,
     /// Bytes that are bound, or cleared.
     pub bytes: u64,
@@ -31,8 +31,8 @@ pub struct Scheduled {
     pub phase: Phase,
     /// What runs.
     pub program: Program,
-    /// Its parameters as bytes: [`Params`](super::params::Params) of most kernels.
-    pub parameters: Vec<u8>,
+    /// Its parameters, those included that the kernel does not read.
+    pub parameters: Parameters,
     /// Its other bindings.
     pub bindings: Vec<Bound>,
     /// Workgroups.
@@ -42,7 +42,7 @@ pub struct Scheduled {
 /// A recorded step, or a piece of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Samples computed at once.
     pub samples: usize,
@@ -67,22 +67,6 @@ impl Numbers {
     }
 }
 
-/// Access and name of each binding of a shader, binding 0 first.
-fn bindings(wgsl: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(u32, String, String)> = wgsl
-        .lines()
-        .filter_map(|line| {
-            let (number, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(')')?;
-            let (space, rest) = rest.split_once("var<")?.1.split_once('>')?;
-            let name = rest.split(':').next()?.trim();
-            let access = space.split(',').next_back()?.trim();
-            Some((number.parse().ok()?, access.into(), name.into()))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().map(|(_, access, name)| (access, name)).collect()
-}
-
 impl Schedule {
     fn of(piece: &Piece, recording: &Recording, numbers: &mut Numbers) -> Self {
         let clear = |buffer: &wgpu::Buffer| Bound {
@@ -93,13 +77,10 @@ impl Schedule {
         };
         let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
-            let names = bindings(&dispatch.program.kernel.wgsl(&dispatch.program.defined));
-            // Binding 0 are the parameters.
-            let named = names.into_iter().skip(1);
             let Work::Groups(groups) = dispatch.work;
-            let bound = named.zip(&dispatch.buffers).map(|((access, name), buffer)| Bound {
-                name,
-                access,
+            let bound = dispatch.interface.bindings.iter().zip(&dispatch.buffers).map(|(binding, buffer)| Bound {
+                name: binding.name.clone(),
+                access: binding.access.clone(),
                 number: numbers.of(buffer),
                 bytes: buffer.size(),
             });
@@ -119,8 +100,8 @@ impl Schedule {
 }
 
 impl GpuEngine {
-    /// What the steps do that this engine has recorded so far, and would replay: those of the purposes and numbers of
-    /// samples that it was asked for. Training, evaluation and inspection, larger batches last.
+    /// The steps that this engine has recorded so far: one for each purpose and number of samples that it was used with.
+    /// Training, evaluation and inspection, larger batches last.
     pub fn schedules(&self) -> Vec<Schedule> {
         let mut recorded: Vec<_> = self.recordings.iter().collect();
         recorded.sort_by_key(|(piece, _)| {
@@ -157,20 +138,5 @@ impl fmt::Display for Schedule {
             writeln!(f)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::shaders::{ADAM, WEIGHT_GRADIENT};
-    use super::*;
-
-    #[test]
-    fn bindings_of_a_shader() {
-        let names = |wgsl: String| bindings(&wgsl).into_iter().map(|(a, n)| format!("{a} {n}")).collect::<Vec<_>>();
-        let adam = names(ADAM.wgsl(&[]));
-        assert_eq!(adam[..3], ["uniform p", "read_write status", "read gradient"], "{adam:?}");
-        let gradient = names(WEIGHT_GRADIENT.wgsl(&["WIDE", "ADAM"]));
-        assert_eq!((gradient.len(), gradient[9].as_str()), (10, "uniform a"), "{gradient:?}");
     }
 }

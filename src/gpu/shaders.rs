@@ -1,12 +1,14 @@
 //! The WGSL sources: embedded, with `#import` of shared text, `#ifdef` for variants and `#unroll` for loops written out.
+//! Of the uniform struct `Params`, each variant declares the fields that it reads.
 //!
-//! What lanes do is a matter of text (`#ifdef`); what they compute (cell, reset, surrogate, bias) is a matter of
-//! pipeline-overridable constants, so that the texts stay few. A compiler removes the branches that a constant rules out.
+//! How work is divided among lanes is selected by `#ifdef`; the model (cell, reset, surrogate, bias) by pipeline-overridable
+//! constants, which keeps the number of texts small. Compilers remove the branches that a constant rules out.
 
+use super::interface::with_params_that_are_read;
 use crate::network::{CellConstants, Surrogate};
 use std::path::Path;
 
-/// One kernel: its name is its file's name and its operation's.
+/// A kernel, named as its file and its operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kernel {
     /// The operation.
@@ -16,17 +18,16 @@ pub struct Kernel {
     pub variants: &'static [&'static [&'static str]],
 }
 
-/// The name that shrinks workgroups of 256 lanes to 64, for devices that allow no more.
+/// Selects workgroups of 64 lanes in place of 256, for devices that allow no more.
 pub const NARROW: &str = "NARROW";
-/// The name of what needs WebGPU's optional feature `subgroups`.
+/// Selects code that needs WebGPU's optional feature `subgroups`.
 pub const SUBGROUPS: &str = "SUBGROUPS";
 
-/// The pipeline-overridable constants of all kernels, and the largest value of each. With 0, the default, a kernel computes
-/// the paper's network.
+/// The pipeline-overridable constants of all kernels, and the largest value of each. The default, 0, is the paper's network.
 pub const OVERRIDES: [(&str, u32); 4] =
     [("CUBA", 1), ("TO_VALUE", 1), ("BIAS", 1), ("SURROGATE", Surrogate::ALL.len() as u32 - 1)];
 
-/// Values of pipeline-overridable constants, by name; those that are 0 are left out.
+/// Values of pipeline-overridable constants, by name, without those that are 0.
 pub type Constants = Vec<(&'static str, u32)>;
 
 /// The constants of a spiking layer's kernels.
@@ -46,19 +47,19 @@ pub fn of_readout(bias: bool) -> Constants {
     bias.then_some(("BIAS", 1)).into_iter().collect()
 }
 
-/// What a pipeline is made of.
+/// A kernel's variant with the values of its constants: what a pipeline is compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Program {
     /// The kernel.
     pub kernel: Kernel,
     /// The names that it is compiled with.
     pub defined: Vec<&'static str>,
-    /// What its pipeline-overridable constants are, where that is not 0.
+    /// Its pipeline-overridable constants, those that are not 0.
     pub constants: Constants,
 }
 
 impl Program {
-    /// A kernel's variant, its constants those of `constants` that it has.
+    /// A kernel's variant, with those of `constants` that it declares.
     pub fn new(kernel: Kernel, defined: &[&'static str], constants: &[(&'static str, u32)]) -> Self {
         let mut constants = constants.to_vec();
         if !constants.is_empty() {
@@ -72,6 +73,12 @@ impl Program {
     pub fn name(&self) -> String {
         let constants = self.constants.iter().map(|(name, value)| format!("+{name}={value}"));
         constants.fold(self.kernel.variant_name(&self.defined), |name, constant| name + &constant)
+    }
+}
+
+impl From<Kernel> for Program {
+    fn from(kernel: Kernel) -> Self {
+        kernel.with(&[])
     }
 }
 
@@ -95,7 +102,7 @@ kernels! {
         [], ["RECORD"], ["WIDE"], ["WIDE", "RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"],
         ["CONV"], ["CONV", "RECORD"], ["WIDE", "CONV"], ["WIDE", "CONV", "RECORD"], ["AHEAD", "CONV"], ["AHEAD", "CONV", "RECORD"],
     ];
-    /// Input of a convolution counted pixel by pixel; `PLACE`: put there.
+    /// Counts the input of a convolution pixel by pixel; `PLACE`: writes it.
     PATCHES = "patches" [[], ["PLACE"]];
     /// Max pool over the spikes of a convolution.
     POOL = "pool";
@@ -107,19 +114,19 @@ kernels! {
     SCAN_APPLY = "scan_apply" [[], ["NARROW"]];
     /// Sums of blocks of counts of a hidden layer; totals to report and overflow flag.
     SUMMARISE = "summarise" [[], ["NARROW"]];
-    /// Offsets of these counts; `PLACE`: spikes and active entries to their places.
+    /// Offsets of these counts; `PLACE`: writes the lists of spikes and active entries.
     COMPACT = "compact" [[], ["PLACE"], ["NARROW"], ["PLACE", "NARROW"]];
-    /// Spikes to their places in the next layer's input.
+    /// Writes the list of spikes for the next layer.
     SCATTER_ROWS = "scatter_rows";
-    /// Spikes to their places for the weight gradient above.
+    /// Writes the list of spikes for the weight gradient above.
     SCATTER_PRESYNAPTIC = "scatter_presynaptic";
-    /// Active entries to their places.
+    /// Writes the list of active entries.
     SCATTER_ACTIVE = "scatter_active";
     /// Input of a step: counts and needed rows; `HELD`: from the training set in device memory.
     GATHER = "gather" [[], ["HELD"]];
-    /// Input spikes neuron by neuron.
+    /// Writes the list of input spikes, neuron by neuron.
     SCATTER_INPUT = "scatter_input";
-    /// These, or the input of each pixel of a convolution, in order.
+    /// Sorts these, or the input of each pixel of a convolution.
     SORT_INPUT = "sort_input";
     /// Readout and logits.
     READOUT = "readout" [[], ["RECORD"], ["AHEAD"], ["AHEAD", "RECORD"], ["CURRENTS"], ["CURRENTS", "RECORD"]];
@@ -198,7 +205,7 @@ pub const MEASURE_NUMBERS: Kernel =
 /// Whether atomics lose anything; no part of a step.
 pub const MEASURE_ATOMICS: Kernel =
     Kernel { name: "measure/atomics", source: include_str!("../../shaders/measure/atomics.wgsl"), variants: &[&[]] };
-/// The kernels that measure an adapter and are no part of a step.
+/// The kernels that measure an adapter.
 pub const MEASURES: &[Kernel] =
     &[MEASURE_STREAM, MEASURE_MULTIPLY_ADD, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_ATOMICS];
 
@@ -232,6 +239,11 @@ fn shared(name: &str) -> Option<&'static str> {
 }
 
 impl Kernel {
+    /// A variant that computes the paper's network, or has nothing to do with cells.
+    pub fn with(self, defined: &[&'static str]) -> Program {
+        Program::new(self, defined, &[])
+    }
+
     /// The WGSL text with imports in place and only the lines of the `defined` names kept.
     ///
     /// Up to the first import or unrolled loop, lines keep their numbers; dropped lines stay empty.
@@ -267,12 +279,12 @@ impl Kernel {
         enable.to_string() + &self.wgsl(defined)
     }
 
-    /// Whether it has variants for workgroups of 64 lanes; other kernels need no more.
+    /// Whether it has [`NARROW`] variants; other kernels have at most 64 lanes in any case.
     pub fn has_narrow(&self) -> bool {
         self.variants.iter().any(|names| names.contains(&NARROW))
     }
 
-    /// The same of `NAME.wgsl` in `folder`, if there is one.
+    /// The text of `NAME.wgsl` in `folder`, if there is one, assembled like [`wgsl`](Kernel::wgsl).
     pub fn edited(&self, folder: &Path, defined: &[&str]) -> Option<String> {
         let source = std::fs::read_to_string(folder.join(self.name).with_extension("wgsl")).ok()?;
         Some(preprocess(&source, defined))
@@ -301,11 +313,11 @@ fn preprocess(source: &str, defined: &[&str]) -> String {
         }
         out.push('\n');
     }
-    unroll(&out, &out)
+    with_params_that_are_read(&unroll(&out, &out))
 }
 
-/// Writes out the blocks between `#unroll NAME COUNT` and `#endunroll` of a part of `whole`, with 0u, 1u, ... in place of
-/// the word NAME. COUNT is a number or a constant of `whole`.
+/// Repeats the lines between `#unroll NAME COUNT` and `#endunroll` in a part of `whole`, with 0u, 1u, ... in place of NAME.
+/// COUNT is a number or a constant of `whole`.
 ///
 /// Compilers keep an array in registers only if each index into it is a constant, and not all of them unroll loops.
 fn unroll(text: &str, whole: &str) -> String {
@@ -327,7 +339,7 @@ fn unroll(text: &str, whole: &str) -> String {
             .flat_map(|line| [line, "\n"])
             .collect();
         let constant = || whole.split_once(&format!("const {count}: u32 = "))?.1.split_once("u;")?.0.parse().ok();
-        // An unknown constant leaves the directive, which no compiler takes.
+        // With an unknown constant the directive stays, and no compiler accepts it.
         let Some(count) = count.parse().ok().or_else(constant) else {
             out.push_str(line);
             continue;

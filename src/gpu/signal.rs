@@ -1,10 +1,10 @@
-//! Waiting for a callback where nothing may block: in a browser.
+//! Waiting for a callback without blocking, for browsers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A future that is ready once it was told so.
+/// A future that a callback makes ready.
 #[derive(Debug, Clone, Default)]
 pub struct Signal(Arc<Mutex<Told>>);
 
@@ -15,7 +15,7 @@ struct Told {
 }
 
 impl Signal {
-    /// Wakes whoever awaits it.
+    /// Makes it ready, and wakes the task that awaits it.
     pub fn tell(&self) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.told = true;

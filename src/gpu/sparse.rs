@@ -2,14 +2,15 @@
 
 use super::adapter::Tier;
 use super::buffers::{
-    LayerWeights, PatchState, PooledState, Shard, SpikingState, State, all_slots, quads, scan_blocks, scan_per_lane,
+    LayerWeights, Model, PatchState, PooledState, Shard, SpikingState, State, all_slots, quads, scan_blocks,
+    scan_per_lane,
 };
 use super::context::Context;
-use super::dense_layers::DenseLayers;
+use super::dense_layers::{DenseLayer, DenseLayers};
 use super::held::{self, Held};
 use super::params::{LossParams, Params};
 use super::pieces::Piece;
-use super::recording::{Phase, Recorder, Recording, Work};
+use super::recording::{Bind, Phase, Recorder, Recording, Work};
 use super::shaders::{self as k, Constants, Program};
 use super::variant::Variant;
 use crate::engine::layer_bit;
@@ -36,12 +37,14 @@ pub fn groups(lanes: usize) -> Work {
 /// Records a step, or a piece of one. `recorded_v` holds a buffer of potentials for each layer when inspecting.
 pub fn record(
     context: &mut Context,
-    (network, state, weights, dense): (&Network, &State, &[LayerWeights], &DenseLayers),
+    model: Model,
+    dense: &DenseLayers,
     piece: &Piece,
     held: Option<&Held>,
     recorded_v: &[wgpu::Buffer],
 ) -> Recording {
     let (tier, variant, narrow) = (context.tier, context.variant, context.narrow);
+    let Model { network, state, weights } = model;
     let Piece { samples: batch, purpose, .. } = *piece;
     let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant, narrow };
     let mut r = Recorder::new(context);
@@ -52,7 +55,7 @@ pub fn record(
         h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
     if purpose == Purpose::Gradient {
-        // Nobody computes the loss that the report sums up.
+        // No loss is computed; the report sums zeros.
         r.clear(&state.readout.sample_loss);
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
@@ -62,12 +65,10 @@ pub fn record(
     step.readout(&mut r);
     if purpose != Purpose::Evaluate {
         r.phase(Phase::Backward);
-        for first in (0..batch).step_by(state.chunk) {
-            step.backward(&mut r, first, state.chunk.min(batch - first));
-        }
+        step.chunks().for_each(|chunk| step.backward(&mut r, chunk));
     }
     if purpose == Purpose::Train && piece.last {
-        // Sparse layers have been updated by the owners of their gradients.
+        // Sparse layers have been updated by `weight_gradient`.
         r.phase(Phase::Update);
         let conv = |l: usize| network.hidden.get(l).is_some_and(|layer| layer.conv().is_some());
         for (l, w) in weights.iter().enumerate().filter(|(l, _)| conv(*l) || dense.of(*l).is_some()) {
@@ -87,9 +88,15 @@ pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [Lay
 fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'a LayerWeights) {
     let p = Params { layer_bit: layer_bit(l), ..Params::default() };
     for s in &w.shards {
-        let buffers = &[&state.status, &s.gradient, &s.weights, &s.first, &s.second, &state.adam];
-        r.add(format!("adam.{l}"), (k::ADAM, &[]), p, buffers, groups(w.rows * s.quads));
+        let bindings = [[("gradient", &s.gradient)].as_slice(), &adam_bindings(s, state)].concat();
+        r.add(format!("adam.{l}"), k::ADAM, p, &bindings, groups(w.rows * s.quads));
     }
+}
+
+/// What an update binds besides the gradient.
+fn adam_bindings<'a>(shard: &'a Shard, state: &'a State) -> [Bind<'a>; 5] {
+    let Shard { weights, first, second, .. } = shard;
+    [("status", &state.status), ("weights", weights), ("first", first), ("second", second), ("a", &state.adam)]
 }
 
 /// Records the prefix sum of `p.counts` counts, at least four to a lane.
@@ -100,18 +107,18 @@ pub fn record_scan<'a>(
     [counts, offsets]: [&'a wgpu::Buffer; 2],
     state: &'a State,
 ) {
-    let sums = &state.input.block_sums;
+    let [counts, sums, offsets] = [("counts", counts), ("block_sums", &state.input.block_sums), ("offsets", offsets)];
     let blocks = || Work::Groups(scan_blocks(p.counts.into(), p.per_lane.into()));
-    r.add(format!("scan_reduce.{name}"), (k::SCAN_REDUCE, &[]), p, &[counts, sums], blocks());
-    r.add(format!("scan_blocks.{name}"), (k::SCAN_BLOCKS, &[]), p, &[sums], Work::Groups(1));
-    r.add(format!("scan_apply.{name}"), (k::SCAN_APPLY, &[]), p, &[counts, sums, offsets], blocks());
+    r.add(format!("scan_reduce.{name}"), k::SCAN_REDUCE, p, &[counts, sums], blocks());
+    r.add(format!("scan_blocks.{name}"), k::SCAN_BLOCKS, p, &[sums], Work::Groups(1));
+    r.add(format!("scan_apply.{name}"), k::SCAN_APPLY, p, &[counts, sums, offsets], blocks());
 }
 
 /// Parameters that depend on the network, the layer and the batch alone; `l` may be the readout's.
 pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) -> Params {
     let (inputs, neurons) = (network.fan_in()[l], network.sizes()[l + 1]);
     let slots = all_slots(network).nth(l).unwrap_or(neurons);
-    // The regularisers leave out a readout that spikes.
+    // Regularisers apply to hidden layers only.
     let (r, is_hidden) = (&network.regulariser, f32::from(l < network.hidden.len()));
     let readout = network.integrator().map(|readout| readout.logits);
     let mut p = Params {
@@ -162,12 +169,12 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
     p
 }
 
-/// Factor on the input of a readout's integrators; 1 where there are none.
+/// Factor on the input of the readout's integrators; 1 if it has none.
 fn gain(network: &Network) -> f32 {
     network.integrator().map_or(1.0, |readout| readout.gain_value(network.dt_ms)) as f32
 }
 
-/// What the gradient of a logit is multiplied by where it enters the readout.
+/// Factor on the gradient of a logit where it enters the readout.
 pub fn error_scale(network: &Network) -> f32 {
     gain(network) * logit_scale(network)
 }
@@ -188,7 +195,7 @@ fn layer_constants(network: &Network, l: usize) -> Constants {
     }
 }
 
-/// `p` with what a convolution reads.
+/// `p` with the input and the kernel of a convolution.
 fn reading(p: Params, conv: &Convolution) -> Params {
     Params {
         map_height: conv.height as u32,
@@ -203,7 +210,7 @@ fn reading(p: Params, conv: &Convolution) -> Params {
     }
 }
 
-/// `p` with how a convolution is pooled.
+/// `p` with the pooling of a convolution.
 fn pooling(p: Params, conv: &Convolution) -> Params {
     let (rows, columns) = conv.pooled();
     Params {
@@ -230,21 +237,30 @@ struct Step<'a> {
     narrow: bool,
 }
 
-/// What is put in its place, beside being counted.
+/// Samples of the backward pass that share the scratch of δ.
+#[derive(Clone, Copy)]
+struct Chunk {
+    first: usize,
+    samples: usize,
+}
+
+/// Which lists are written; all are counted.
 #[derive(Clone, Copy)]
 struct Placed {
     spikes: bool,
     active: bool,
 }
 
-/// Where the spikes of a layer are counted, and put in their places.
+/// The counts, spikes and active entries of a layer, as the kernels call them.
 struct Lists<'a> {
-    counts: &'a wgpu::Buffer,
-    offsets: &'a wgpu::Buffer,
-    spike_words: &'a wgpu::Buffer,
-    events: &'a wgpu::Buffer,
-    presynaptic: &'a wgpu::Buffer,
-    report: &'a wgpu::Buffer,
+    counts: Bind<'a>,
+    offsets: Bind<'a>,
+    spike_words: Bind<'a>,
+    events: Bind<'a>,
+    presynaptic: Bind<'a>,
+    staged: Bind<'a>,
+    active: Bind<'a>,
+    report: Bind<'a>,
 }
 
 impl<'a> Step<'a> {
@@ -252,7 +268,7 @@ impl<'a> Step<'a> {
         let mut p = layer_params(self.network, self.state, l, self.batch);
         (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
-            // |V - V_th| < 0 holds nowhere: no active entry; and no list but the next layer's input.
+            // No entry is active, as |V - V_th| < 0 never holds; the only list is the next layer's input.
             p.band = 0.0;
             p.scanned = p.batch * p.steps;
         }
@@ -271,12 +287,23 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// The chunks of the batch, in order.
+    fn chunks(&self) -> impl Iterator<Item = Chunk> + use<'_, 'a> {
+        let most = self.state.chunk;
+        (0..self.batch).step_by(most).map(move |first| Chunk { first, samples: most.min(self.batch - first) })
+    }
+
+    /// Layer `l` for the matrix products.
+    fn dense_layer(&self, l: usize) -> DenseLayer<'a> {
+        DenseLayer { tier: self.tier, state: self.state, weights: &self.weights[l], l }
+    }
+
     fn conv(&self, l: usize) -> Option<&'a Convolution> {
         self.network.hidden.get(l).and_then(SpikingLayer::conv)
     }
 
     /// A variant of a kernel for the cell, reset, surrogate and bias of weight layer `l`.
-    fn program(&self, l: usize, (kernel, defined): (k::Kernel, &[&'static str])) -> Program {
+    fn program(&self, l: usize, kernel: k::Kernel, defined: &[&'static str]) -> Program {
         Program::new(kernel, defined, &layer_constants(self.network, l))
     }
 
@@ -287,64 +314,57 @@ impl<'a> Step<'a> {
     fn forward(&self, r: &mut Recorder<'a>, l: usize) {
         let p = self.params(l);
         let h = &self.state.spiking[l];
-        let out = [&h.spike_words, &h.counts, &h.needed, &h.staged];
-        self.integrate(r, l, (k::LIF_FORWARD, format!("lif_forward.{l}")), &out);
+        let SpikingState { spike_words, counts, needed, staged, .. } = h;
+        let out = [("spike_words", spike_words), ("counts", counts), ("needed", needed), ("staged", staged)];
+        self.integrate(r, l, k::LIF_FORWARD, &out);
 
-        // One workgroup more for the report.
-        let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
-        let buffers = &[&h.counts, &self.state.report, &self.state.status];
-        r.add(format!("summarise.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
         let lists = Lists {
-            counts: &h.counts,
-            offsets: &h.offsets,
-            spike_words: &h.spike_words,
-            events: &h.events,
-            presynaptic: &h.presynaptic,
-            report: &self.state.report,
+            counts: ("counts", counts),
+            offsets: ("offsets", &h.offsets),
+            spike_words: ("spike_words", spike_words),
+            events: ("events", &h.events),
+            presynaptic: ("presynaptic", &h.presynaptic),
+            staged: ("staged", staged),
+            active: ("active_entries", &h.active),
+            report: ("report", &self.state.report),
         };
-        // What is pooled is read by no layer, nor is what the last layer spikes; but it is looked at when inspecting.
+        // Lists of spikes are for the layer above, which a pooled layer and the last one do not have, and for inspections.
         let read = self.recording() || (h.pooled.is_none() && l < self.network.hidden.len());
-        self.place(r, format!("{l}"), (p, blocks), h, lists, Placed { spikes: read, active: true });
+        self.place(r, &l.to_string(), p, lists, Placed { spikes: read, active: true });
         if let Some(pooled) = &h.pooled {
             self.pool(r, l, h, pooled);
         }
     }
 
-    /// Offsets of counted spikes and active entries, and those of them that are `placed` in their places.
-    fn place(
-        &self,
-        r: &mut Recorder<'a>,
-        name: String,
-        (p, blocks): (Params, Work),
-        h: &'a SpikingState,
-        lists: Lists<'a>,
-        placed: Placed,
-    ) {
-        let Lists { counts, offsets, spike_words, events, presynaptic, report } = lists;
-        let scan = [counts, offsets, report];
+    /// Sums and offsets of the counts of a layer, then its spikes and active entries, as `placed` says, in their lists.
+    fn place(&self, r: &mut Recorder<'a>, name: &str, p: Params, lists: Lists<'a>, placed: Placed) {
+        let Lists { counts, offsets, spike_words, events, presynaptic, staged, active, report } = lists;
+        // One more workgroup for the report.
+        let blocks = || Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
+        let status = ("status", &self.state.status);
+        r.add(format!("summarise.{name}"), k::SUMMARISE, p, &[counts, report, status], blocks());
         let label = format!("compact.{name}");
         if self.variant.places_while_scanning() && placed.spikes {
-            let lists = [spike_words, &h.staged, events, presynaptic, &h.active];
-            r.add(label, (k::COMPACT, &["PLACE"]), p, &[&scan[..], &lists].concat(), blocks);
+            let bindings = [counts, offsets, report, spike_words, staged, events, presynaptic, active];
+            r.add(label, k::COMPACT.with(&["PLACE"]), p, &bindings, blocks());
             return;
         }
-        r.add(label, (k::COMPACT, &[]), p, &scan, blocks);
+        r.add(label, k::COMPACT, p, &[counts, offsets, report], blocks());
         if placed.spikes {
             let lanes = groups((p.batch * p.words) as usize);
-            r.add(format!("scatter_rows.{name}"), (k::SCATTER_ROWS, &[]), p, &[offsets, spike_words, events], lanes);
+            r.add(format!("scatter_rows.{name}"), k::SCATTER_ROWS, p, &[offsets, spike_words, events], lanes);
         }
         if self.purpose == Purpose::Evaluate {
             return;
         }
         if placed.spikes {
-            let lists = [offsets, spike_words, presynaptic];
+            let bindings = [offsets, spike_words, presynaptic];
             let lanes = groups((p.batch * p.slots) as usize);
-            r.add(format!("scatter_presynaptic.{name}"), (k::SCATTER_PRESYNAPTIC, &[]), p, &lists, lanes);
+            r.add(format!("scatter_presynaptic.{name}"), k::SCATTER_PRESYNAPTIC, p, &bindings, lanes);
         }
         if placed.active {
-            let lists = [counts, offsets, &h.staged, &h.active];
             let lanes = groups((p.batch * p.quads) as usize);
-            r.add(format!("scatter_active.{name}"), (k::SCATTER_ACTIVE, &[]), p, &lists, lanes);
+            r.add(format!("scatter_active.{name}"), k::SCATTER_ACTIVE, p, &[counts, offsets, staged, active], lanes);
         }
     }
 
@@ -358,50 +378,39 @@ impl<'a> Step<'a> {
         p.report_at = 0;
         p.scanned = if self.purpose == Purpose::Evaluate { p.batch * p.steps } else { p.counts };
         p.per_lane = scan_per_lane(p.scanned.into(), self.variant.scan_per_lane()) as u32;
-        let buffers = &[&h.spike_words, &pooled.spike_words, &pooled.counts];
-        r.add(
-            format!("pool.{l}"),
-            (k::POOL, &[]),
-            p,
-            buffers,
-            groups(self.batch * (p.windows * p.pool_quads) as usize),
-        );
-        let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
-        let buffers = &[&pooled.counts, &pooled.report, &self.state.status];
-        r.add(format!("summarise.pooled.{l}"), (k::SUMMARISE, &[]), p, buffers, blocks);
+        let bindings =
+            [("spike_words", &h.spike_words), ("pooled_words", &pooled.spike_words), ("counts", &pooled.counts)];
+        let lanes = groups(self.batch * (p.windows * p.pool_quads) as usize);
+        r.add(format!("pool.{l}"), k::POOL, p, &bindings, lanes);
         let lists = Lists {
-            counts: &pooled.counts,
-            offsets: &pooled.offsets,
-            spike_words: &pooled.spike_words,
-            events: &pooled.events,
-            presynaptic: &pooled.presynaptic,
-            report: &pooled.report,
+            counts: ("counts", &pooled.counts),
+            offsets: ("offsets", &pooled.offsets),
+            spike_words: ("spike_words", &pooled.spike_words),
+            events: ("events", &pooled.events),
+            presynaptic: ("presynaptic", &pooled.presynaptic),
+            staged: ("staged", &h.staged),
+            active: ("active_entries", &h.active),
+            report: ("report", &pooled.report),
         };
-        self.place(r, format!("pooled.{l}"), (p, blocks), h, lists, Placed { spikes: true, active: false });
+        self.place(r, &format!("pooled.{l}"), p, lists, Placed { spikes: true, active: false });
     }
 
-    /// Integrates layer `l` over all samples: from its input events, a shard of the weights after the other, or, where
-    /// the layer is dense, from currents that matrix products make, a chunk of samples at a time.
-    fn integrate(
-        &self,
-        r: &mut Recorder<'a>,
-        l: usize,
-        (kernel, label): (k::Kernel, String),
-        out: &[&'a wgpu::Buffer],
-    ) {
+    /// Integrates layer `l` over all samples: from its input events, one shard of the weights at a time; a dense layer from
+    /// the currents that matrix products compute, one chunk of samples at a time.
+    fn integrate(&self, r: &mut Recorder<'a>, l: usize, kernel: k::Kernel, out: &[Bind<'a>]) {
         let p = self.params(l);
-        let recorded = if self.recording() { &self.recorded_v[l..=l] } else { &[] };
-        // The readout has room for both.
-        let status = (kernel == k::READOUT || !self.recording()).then_some(&self.state.status);
+        let label = if kernel == k::READOUT { kernel.name.into() } else { format!("{}.{l}", kernel.name) };
+        let recorded = self.recording().then(|| ("recorded_v", &self.recorded_v[l]));
+        // A kernel may bind eight storage buffers: lif_forward has no room for both.
+        let status = (kernel == k::READOUT || !self.recording()).then_some(("status", &self.state.status));
         let out: Vec<_> = out.iter().copied().chain(status).chain(recorded).collect();
         let patches = self.state.spiking.get(l).and_then(|h| h.patches.as_ref());
         if let (Some(conv), Some(patches)) = (self.conv(l), patches) {
             let p = self.patches(r, l, conv, patches);
             let (variant, width) = self.variant.lif_forward_conv(self.recording(), self.narrow);
-            let inputs = [&patches.offsets, &patches.events, &self.weights[l].whole().weights];
-            let buffers = [&inputs[..], &out].concat();
+            let inputs = input_bindings((&patches.offsets, &patches.events), self.weights[l].whole());
             let lanes = self.batch * conv.pixels() * quads(conv.filters).div_ceil(width);
-            r.add_program(label, self.program(l, (kernel, variant)), p, &buffers, groups(lanes));
+            r.add(label, self.program(l, kernel, variant), p, &[&inputs[..], &out].concat(), groups(lanes));
             return;
         }
         let Some(scratch) = self.dense.of(l) else {
@@ -409,24 +418,20 @@ impl<'a> Step<'a> {
                 true => (self.variant.readout(self.recording()), 1),
                 false => self.variant.lif_forward(self.recording(), self.narrow),
             };
-            let (starts, events) = self.input(l);
             for shard in &self.weights[l].shards {
-                let inputs = [starts, events, &shard.weights];
-                let buffers = [&inputs[..], &out].concat();
+                let bindings = [&input_bindings(self.input(l), shard)[..], &out].concat();
                 let lanes = groups(self.batch * shard.quads.div_ceil(width));
-                let program = self.program(l, (kernel, variant));
-                r.add_program(label.clone(), program, of_shard(p, shard), &buffers, lanes);
+                r.add(&*label, self.program(l, kernel, variant), of_shard(p, shard), &bindings, lanes);
             }
             return;
         };
         let variant: &[&'static str] = if self.recording() { &["CURRENTS", "RECORD"] } else { &["CURRENTS"] };
-        let buffers = [&[&scratch.products], &out[..]].concat();
-        for first in (0..self.batch).step_by(self.state.chunk) {
-            let samples = self.state.chunk.min(self.batch - first);
-            let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..p };
-            scratch.currents(r, (self.tier, self.state, &self.weights[l]), l, p);
-            let program = self.program(l, (kernel, variant));
-            r.add_program(label.clone(), program, p, &buffers, groups(samples * p.quads as usize));
+        let bindings = [&[("currents", &scratch.products)], &out[..]].concat();
+        for chunk in self.chunks() {
+            let p = of_chunk(p, chunk);
+            scratch.currents(r, self.dense_layer(l), p);
+            let lanes = groups(chunk.samples * p.quads as usize);
+            r.add(&*label, self.program(l, kernel, variant), p, &bindings, lanes);
         }
     }
 
@@ -436,17 +441,19 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let (starts, events) = self.input(l);
         let samples = Work::Groups(self.batch as u64);
-        let buffers = [starts, events, &patches.counts, &patches.offsets, &patches.events];
-        r.add(format!("patches.{l}"), (k::PATCHES, &[]), p, &buffers[..3], samples);
+        let counted = [("input_start", starts), ("input_events", events), ("counts", &patches.counts)];
+        r.add(format!("patches.{l}"), k::PATCHES, p, &counted, samples);
 
         let lists = self.batch * conv.pixels();
         let per_lane = scan_per_lane(lists as u64, self.variant.scan_per_lane().max(4)) as u32;
         let scan = Params { counts: lists as u32, per_lane, input_capacity: patches.capacity, ..p };
         record_scan(r, &format!("patches.{l}"), scan, [&patches.counts, &patches.offsets], self.state);
 
-        r.add(format!("patches.place.{l}"), (k::PATCHES, &["PLACE"]), p, &buffers, samples);
-        let buffers = [&patches.offsets, &patches.events];
-        r.add(format!("sort_input.{l}"), (k::SORT_INPUT, &[]), scan, &buffers, groups(lists));
+        let offsets = ("offsets", &patches.offsets);
+        let placed = [&counted[..], &[offsets, ("patches", &patches.events)]].concat();
+        r.add(format!("patches.place.{l}"), k::PATCHES.with(&["PLACE"]), p, &placed, samples);
+        let sorted = [offsets, ("presynaptic", &patches.events)];
+        r.add(format!("sort_input.{l}"), k::SORT_INPUT, scan, &sorted, groups(lists));
         Params { input_stride: 1, input_capacity: patches.capacity, shard_quads: p.filter_quads, ..p }
     }
 
@@ -455,10 +462,10 @@ impl<'a> Step<'a> {
         let p = self.params(l);
         let out = &self.state.readout;
         match self.state.spiking.get(l) {
-            None => self.integrate(r, l, (k::READOUT, "readout".into()), &[&out.logits, &out.peaks]),
+            None => self.integrate(r, l, k::READOUT, &[("logits", &out.logits), ("peaks", &out.peaks)]),
             Some(h) => {
                 let lanes = groups((p.batch * p.quads) as usize);
-                r.add("spike_count", (k::SPIKE_COUNT, &[]), p, &[&h.counts, &out.logits], lanes);
+                r.add("spike_count", k::SPIKE_COUNT, p, &[("counts", &h.counts), ("logits", &out.logits)], lanes);
             }
         }
         match self.purpose {
@@ -467,45 +474,25 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The backward pass of one chunk of samples, from the readout down; of a layer, one shard of its weights after
-    /// the other, each with the δ of its own columns.
-    fn backward(&self, r: &mut Recorder<'a>, first: usize, samples: usize) {
+    /// The backward pass of one chunk of samples, from the readout down; within a layer one shard of its weights after the
+    /// other, each with the δ of its own columns.
+    fn backward(&self, r: &mut Recorder<'a>, chunk: Chunk) {
         let hidden = self.network.hidden.len();
-        let s = self.state;
         for l in (0..=hidden).rev() {
-            let p = Params { first_sample: first as u32, chunk_samples: samples as u32, ..self.params(l) };
-            let needed = match l {
-                0 => &s.input.needed,
-                _ => &s.spiking[l - 1].needed,
-            };
-            if l == hidden && s.spiking.len() > hidden {
-                self.spike_count_gradient(r, l, (first, samples));
+            let p = of_chunk(self.params(l), chunk);
+            if l == hidden && self.state.spiking.len() > hidden {
+                self.spike_count_gradient(r, l, chunk);
             }
             for shard in &self.weights[l].shards {
                 // A convolution's δ is as wide as its maps; its weights are one shard.
                 let p = if self.conv(l).is_some() { p } else { of_shard(p, shard) };
-                let lanes = groups(samples * p.shard_quads as usize);
-                match s.spiking.get(l) {
-                    Some(h) => {
-                        let buffers = [&h.offsets, &h.active, &h.errors, &s.delta, &h.spike_words];
-                        let (variant, wanted): (&[&str], Vec<_>) = match &h.patches {
-                            Some(patches) if l == 0 => (&["PATCHES"], vec![&patches.offsets, &patches.events]),
-                            _ => (&[], vec![needed]),
-                        };
-                        let buffers = [&buffers[..], &wanted].concat();
-                        r.add_program(format!("delta.{l}"), self.program(l, (k::DELTA, variant)), p, &buffers, lanes);
-                    }
-                    None => {
-                        let buffers = &[&s.readout.errors, &s.readout.peaks, needed, &s.delta];
-                        r.add_program("delta_readout", self.program(l, (k::DELTA_READOUT, &[])), p, buffers, lanes);
-                    }
-                }
-                // The update of these weights comes after their use.
+                self.delta(r, l, p);
+                // The weights are updated after this.
                 if l > 0 {
-                    self.spike_gradient(r, l - 1, shard, (first, samples));
+                    self.spike_gradient(r, l - 1, shard, chunk);
                 }
                 match self.dense.of(l) {
-                    Some(scratch) => scratch.weight_gradient(r, (self.tier, s, &self.weights[l]), l, p),
+                    Some(scratch) => scratch.weight_gradient(r, self.dense_layer(l), p),
                     None if self.conv(l).is_some() => self.weight_gradient_conv(r, l, shard, p),
                     None => self.weight_gradient(r, l, shard, p),
                 }
@@ -513,48 +500,68 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// What layer `l` reads neuron by neuron: starts, list, and parameters that say where this chunk's begin.
-    fn presynaptic(&self, l: usize, p: Params) -> ([&'a wgpu::Buffer; 2], Params) {
+    /// δ of weight layer `l`, for the shard and the chunk of `p`.
+    fn delta(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
         let s = self.state;
-        let (lists, base) = match l {
-            0 => ([&s.input.offsets, &s.input.presynaptic], 0),
-            _ => {
-                let h: &SpikingState = &s.spiking[l - 1];
-                let lists = match &h.pooled {
-                    Some(pooled) => [&pooled.offsets, &pooled.presynaptic],
-                    None => [&h.offsets, &h.presynaptic],
-                };
-                (lists, p.batch * p.steps)
+        let lanes = groups((p.chunk_samples * p.shard_quads) as usize);
+        let below = l.checked_sub(1).map_or(&s.input.needed, |below| &s.spiking[below].needed);
+        let (needed, delta) = (("needed", below), ("delta", &s.delta));
+        let Some(h) = s.spiking.get(l) else {
+            let bindings = [("errors", &s.readout.errors), ("peaks", &s.readout.peaks), needed, delta];
+            r.add("delta_readout", self.program(l, k::DELTA_READOUT, &[]), p, &bindings, lanes);
+            return;
+        };
+        let mut bindings = entry_bindings(h).to_vec();
+        bindings.extend([delta, ("spike_words", &h.spike_words)]);
+        let variant: &[&'static str] = match &h.patches {
+            Some(patches) if l == 0 => {
+                bindings.extend([("patch_start", &patches.offsets), ("patches", &patches.events)]);
+                &["PATCHES"]
             }
+            _ => {
+                bindings.push(needed);
+                &[]
+            }
+        };
+        r.add(format!("delta.{l}"), self.program(l, k::DELTA, variant), p, &bindings, lanes);
+    }
+
+    /// What the weight gradient of layer `l` binds, and `p` with where this chunk's presynaptic spikes begin.
+    fn presynaptic(&self, l: usize, w: &'a Shard, p: Params) -> ([Bind<'a>; 4], Params) {
+        let s = self.state;
+        let (starts, list, base) = match l.checked_sub(1).map(|below| &s.spiking[below]) {
+            None => (&s.input.offsets, &s.input.presynaptic, 0),
+            Some(SpikingState { pooled: Some(pooled), .. }) => {
+                (&pooled.offsets, &pooled.presynaptic, p.batch * p.steps)
+            }
+            Some(h) => (&h.offsets, &h.presynaptic, p.batch * p.steps),
         };
         let at = base + p.first_sample * p.inputs;
         let p = Params { presynaptic_base: base, presynaptic_at: at, presynaptic_stride: p.chunk_samples, ..p };
-        (lists, p)
+        let delta = ("delta", &s.delta);
+        ([("presynaptic_start", starts), ("presynaptic", list), delta, ("gradient", &w.gradient)], p)
     }
 
     fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
-        let s = self.state;
-        let ([starts, list], p) = self.presynaptic(l, p);
-        let mut buffers = vec![starts, list, &s.delta, &w.gradient];
+        let (bindings, p) = self.presynaptic(l, w, p);
+        let mut bindings = bindings.to_vec();
         let last = self.purpose == Purpose::Train && self.piece.last && p.first_sample + p.chunk_samples == p.batch;
         if last {
-            buffers.extend([&s.status, &w.weights, &w.first, &w.second, &s.adam]);
+            bindings.extend(adam_bindings(w, self.state));
         }
         let (variant, width) = self.variant.weight_gradient(last);
         let lanes = groups(self.weights[l].rows * w.quads.div_ceil(width));
-        let program = self.program(l, (k::WEIGHT_GRADIENT, variant));
-        r.add_program(format!("weight_gradient.{l}"), program, p, &buffers, lanes);
+        r.add(format!("weight_gradient.{l}"), self.program(l, k::WEIGHT_GRADIENT, variant), p, &bindings, lanes);
     }
 
     fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
-        let ([starts, list], p) = self.presynaptic(l, p);
-        let buffers = &[starts, list, &self.state.delta, &w.gradient];
+        let (bindings, p) = self.presynaptic(l, w, p);
         let lanes = groups(self.weights[l].rows * w.quads);
-        r.add(format!("weight_gradient.{l}"), (k::WEIGHT_GRADIENT_CONV, &[]), p, buffers, lanes);
+        r.add(format!("weight_gradient.{l}"), k::WEIGHT_GRADIENT_CONV, p, &bindings, lanes);
     }
 
-    /// What one shard of the weights above adds to the spike gradient of layer `l`.
-    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, (first, samples): (usize, usize)) {
+    /// The part of the spike gradient of layer `l` that comes through one shard of the weights above.
+    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, chunk: Chunk) {
         let h = &self.state.spiking[l];
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
@@ -566,52 +573,66 @@ impl<'a> Step<'a> {
             (Some(_), _) => (&["GATHER"], 64),
             (None, _) => self.variant.spike_gradient(),
         };
-        let sweep = self.sweep(l, samples, entries);
+        let sweep = self.sweep(l, chunk, entries);
         let p = Params {
-            first_sample: first as u32,
-            chunk_samples: samples as u32,
             sweep: sweep as u32,
             last_shard: u32::from(shard.first_quad + shard.quads == quads(above.cols)),
-            ..of_shard(self.params(l), shard)
+            ..of_chunk(of_shard(self.params(l), shard), chunk)
         };
-        let mut buffers = match dense {
+        let mut bindings = match dense {
             Some(scratch) => {
-                scratch.spike_gradient(r, (self.tier, self.state, above), l + 1, p);
-                vec![&scratch.products]
+                scratch.spike_gradient(r, self.dense_layer(l + 1), p);
+                vec![("products", &scratch.products)]
             }
-            None => vec![&shard.weights, &self.state.delta],
+            None => vec![("weights", &shard.weights), ("delta", &self.state.delta)],
         };
-        buffers.extend([&h.offsets, &h.counts, &h.active, &h.errors]);
+        bindings.push(("counts", &h.counts));
+        bindings.extend(entry_bindings(h));
         let (kernel, p) = match convs {
             (None, None) => (k::SPIKE_GRADIENT, p),
             (_, above) => (k::SPIKE_GRADIENT_CONV, above.map_or(p, |above| reading(p, above))),
         };
         if convs.0.is_some() {
-            buffers.push(&h.spike_words);
+            bindings.push(("spike_words", &h.spike_words));
         }
-        r.add(format!("spike_gradient.{l}"), (kernel, variant), p, &buffers, Work::Groups(sweep));
+        r.add(format!("spike_gradient.{l}"), kernel.with(variant), p, &bindings, Work::Groups(sweep));
     }
 
-    /// Workgroups that sweep over the active entries of layer `l` in a chunk of so many samples, `entries` at once each.
+    /// Workgroups that sweep over the active entries of layer `l` in a chunk, each taking `entries` at once.
     ///
-    /// About as many as are to be expected: a list that fits is seldom full. What is more is taken in a further sweep, and
-    /// workgroups without any end at once. A dispatch of more than one dimension would have surplus ones, which would sweep
-    /// over others' entries.
-    fn sweep(&self, l: usize, samples: usize, entries: u64) -> u64 {
+    /// Enough for half a list, since lists are seldom full: if there are more entries, the workgroups sweep again; those
+    /// without any end at once. The dispatch has one dimension, because a folded one has surplus workgroups, which would
+    /// sweep over the entries of others.
+    fn sweep(&self, l: usize, chunk: Chunk, entries: u64) -> u64 {
         let active = u64::from(self.state.sizes.capacity[l].active);
-        let expected = active * samples as u64 / (2 * self.batch as u64);
+        let expected = active * chunk.samples as u64 / (2 * self.batch as u64);
         expected.div_ceil(entries).clamp(1, 65_535)
     }
 
     /// The spike gradient of a last layer whose spike counts are the logits.
-    fn spike_count_gradient(&self, r: &mut Recorder<'a>, l: usize, (first, samples): (usize, usize)) {
-        let h = &self.state.spiking[l];
-        let sweep = self.sweep(l, samples, 64);
-        let chunk = (first as u32, samples as u32);
-        let p = Params { first_sample: chunk.0, chunk_samples: chunk.1, sweep: sweep as u32, ..self.params(l) };
-        let buffers = [&self.state.readout.errors, &h.offsets, &h.active, &h.errors];
-        r.add(format!("spike_gradient.{l}"), (k::SPIKE_GRADIENT, &["COUNT"]), p, &buffers, Work::Groups(sweep));
+    fn spike_count_gradient(&self, r: &mut Recorder<'a>, l: usize, chunk: Chunk) {
+        let sweep = self.sweep(l, chunk, 64);
+        let p = Params { sweep: sweep as u32, ..of_chunk(self.params(l), chunk) };
+        let errors = ("errors", &self.state.readout.errors);
+        let bindings = [&[errors], &entry_bindings(&self.state.spiking[l])[..]].concat();
+        let program = k::SPIKE_GRADIENT.with(&["COUNT"]);
+        r.add(format!("spike_gradient.{l}"), program, p, &bindings, Work::Groups(sweep));
     }
+}
+
+/// `p` for a dispatch that works on one chunk of samples.
+fn of_chunk(p: Params, chunk: Chunk) -> Params {
+    Params { first_sample: chunk.first as u32, chunk_samples: chunk.samples as u32, ..p }
+}
+
+/// The input events of a layer and the weights that they are multiplied with.
+fn input_bindings<'a>((starts, events): (&'a wgpu::Buffer, &'a wgpu::Buffer), shard: &'a Shard) -> [Bind<'a>; 3] {
+    [("input_start", starts), ("input_events", events), ("weights", &shard.weights)]
+}
+
+/// The active entries of a layer and their errors.
+fn entry_bindings(h: &SpikingState) -> [Bind<'_>; 3] {
+    [("offsets", &h.offsets), ("active_entries", &h.active), ("entry_errors", &h.errors)]
 }
 
 /// `p` for a dispatch that works on one shard.
@@ -634,13 +655,23 @@ pub fn record_loss<'a>(r: &mut Recorder<'a>, network: &Network, s: &'a State, p:
         off,
         gain: error_scale(network),
     };
-    r.add("loss", (k::LOSS, &[]), loss, &[&out.logits, &s.input.labels, &out.errors, &out.sample_loss], samples);
+    let bindings = [
+        ("logits", &out.logits),
+        ("labels", &s.input.labels),
+        ("errors", &out.errors),
+        ("sample_loss", &out.sample_loss),
+    ];
+    r.add("loss", k::LOSS, loss, &bindings, samples);
     record_report(r, s, p);
 }
 
 /// What the host reads of a step; `p` is of the last layer.
 fn record_report<'a>(r: &mut Recorder<'a>, s: &'a State, p: Params) {
     let p = Params { report_at: 2, ..p };
-    let buffers = &[&s.readout.sample_loss, &s.status, &s.step, &s.report];
-    r.add("report", (k::REPORT, &[]), p, buffers, Work::Groups(1));
+    r.add("report", k::REPORT, p, &report_bindings(&s.readout.sample_loss, s), Work::Groups(1));
+}
+
+/// What sums of `per_sample` for the host bind.
+pub fn report_bindings<'a>(per_sample: &'a wgpu::Buffer, s: &'a State) -> [Bind<'a>; 4] {
+    [("per_sample", per_sample), ("status", &s.status), ("step", &s.step), ("report", &s.report)]
 }

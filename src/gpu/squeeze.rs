@@ -1,20 +1,20 @@
-//! Limits below those of the adapter: what a smaller device would allow, tried on this one.
+//! Limits below those of the adapter, to test on it what smaller devices allow.
 
 use crate::error::{Error, Result};
 use std::str::FromStr;
 
-/// The environment variable that squeezes every adapter of this process.
+/// The environment variable that lowers the limits of every adapter of this process.
 pub const VARIABLE: &str = "SPIKEGRAD_LIMITS";
-/// Lanes of the widest workgroups, where the device allows them.
+/// Lanes of the largest workgroups, if the device allows them.
 pub const WIDE_LANES: u32 = 256;
-/// Lanes that a workgroup must at least be allowed.
+/// Least lanes per workgroup that a device must allow.
 pub const FEWEST_LANES: u32 = 64;
-/// Workgroup memory of the largest kernel, bytes, where the device allows it.
+/// Workgroup memory of the largest kernel, bytes, if the device allows it.
 pub const LARGE_WORKGROUP: u32 = 16 << 10;
-/// Workgroup memory that must at least be allowed, bytes.
+/// Least workgroup memory that a device must allow, bytes.
 pub const LEAST_WORKGROUP: u32 = 8 << 10;
 
-/// Which limits to begin with.
+/// The limits to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Base {
     /// WebGPU's default limits, and bindings as large as the adapter allows.
@@ -26,7 +26,7 @@ pub enum Base {
     Downlevel,
 }
 
-/// What is taken away from an adapter.
+/// Restrictions of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Squeeze {
     /// Limits to begin with.
@@ -42,7 +42,7 @@ pub struct Squeeze {
 }
 
 impl Squeeze {
-    /// What `SPIKEGRAD_LIMITS` asks for: nothing where it is not set or empty.
+    /// The restrictions of `SPIKEGRAD_LIMITS`; none if it is not set or empty.
     ///
     /// # Errors
     /// Words that [`FromStr`] does not know.
@@ -55,7 +55,7 @@ impl Squeeze {
         }
     }
 
-    /// The limits to ask a device for, none beyond what the adapter offers.
+    /// The limits to request, none beyond those of the adapter.
     pub fn limits(&self, offered: &wgpu::Limits) -> wgpu::Limits {
         let mut limits = match self.base {
             Base::Adapter | Base::WebGpu => wgpu::Limits::default(),
@@ -77,7 +77,7 @@ impl Squeeze {
         limits.or_worse_values_from(offered)
     }
 
-    /// The optional features to ask for, of those that the adapter offers.
+    /// The optional features to request, of those that the adapter offers.
     pub fn features(&self, offered: wgpu::Features) -> wgpu::Features {
         let mut features = offered & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
         features.set(
@@ -92,7 +92,7 @@ impl Squeeze {
 impl FromStr for Squeeze {
     type Err = Error;
 
-    /// Words with commas between: `webgpu` or `downlevel`, `no-timestamps`, `no-subgroups`, `lanes=64`, `binding=BYTES`.
+    /// Comma-separated words: `webgpu` or `downlevel`, `no-timestamps`, `no-subgroups`, `lanes=64`, `binding=BYTES`.
     fn from_str(words: &str) -> Result<Self> {
         let mut squeeze = Squeeze::default();
         for word in words.split(',').map(str::trim) {
@@ -118,7 +118,7 @@ fn number<N: FromStr>(word: &str, n: &str) -> Result<N> {
     n.parse().map_err(|_| Error::Config(format!("limit `{word}`: `{n}` is not a whole number")))
 }
 
-/// What a device with these limits lacks to run the kernels: the limit, its value, and what is needed.
+/// The limits that are too low to run the kernels: the limit, its value, and what is needed.
 pub fn lacking(limits: &wgpu::Limits) -> Option<String> {
     let at_least = [
         ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, 8),
@@ -137,7 +137,7 @@ pub fn lacking(limits: &wgpu::Limits) -> Option<String> {
     lack.map(|(name, has, needs)| format!("its {name} is {has}, the kernels need {needs}"))
 }
 
-/// Whether kernels must do with workgroups of [`FEWEST_LANES`] and half of [`LARGE_WORKGROUP`].
+/// Whether kernels are limited to workgroups of [`FEWEST_LANES`] and half of [`LARGE_WORKGROUP`].
 pub fn narrow(limits: &wgpu::Limits) -> bool {
     limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) < WIDE_LANES
         || limits.max_compute_workgroup_storage_size < LARGE_WORKGROUP

@@ -1,4 +1,4 @@
-//! Training steps on their way: queued on the host, several encoded per submit, their reports read when they are done.
+//! Queue of training steps: several are encoded per submit, and their reports are read when they are done.
 
 use super::GpuEngine;
 use super::buffers::{State, report_words, slot_words};
@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most steps encoded into one submit.
 pub const STEPS_PER_SUBMIT: usize = 16;
-/// Submits that may be under way before the host waits for the oldest.
+/// Most submits under way; then the host waits for the oldest.
 const IN_FLIGHT: usize = 3;
-/// Seconds of work in a submit, where nothing else is asked for.
+/// Default seconds of work in a submit.
 const SUBMIT_SECONDS: f64 = 0.2;
-/// Dispatches in a submit of a step whose time nobody knows yet.
+/// Dispatches in a submit while the time of a step is unknown.
 const UNKNOWN_PACE: usize = 8;
 
 /// The samples of a step.
@@ -61,7 +61,7 @@ impl Submitted {
     }
 }
 
-/// How fast steps are, as far as the host sees.
+/// The speed of steps as seen by the host.
 #[derive(Debug, Default)]
 pub struct Pace {
     seconds_per_sample: Option<f64>,
@@ -77,7 +77,7 @@ impl Pace {
         self.seconds_per_sample = Some(self.seconds_per_sample.map_or(seen, |before| 0.5 * (before + seen)));
     }
 
-    /// Submits that `samples` samples should be spread over; 1 where several such steps fit one.
+    /// Submits that a step of `samples` samples should be spread over; 1 if several such steps fit into one.
     fn parts(&self, samples: usize, dispatches: usize, bound: f64) -> usize {
         let parts = match self.seconds_per_sample {
             None => dispatches.div_ceil(UNKNOWN_PACE),
@@ -99,7 +99,7 @@ impl Pace {
 pub struct Report(pub Vec<u32>);
 
 impl Report {
-    /// Makes sure that the pass ran: its number is the canary.
+    /// Makes sure that the pass ran to its end: its last kernel reports its number.
     pub fn check(&self, context: &Context, step: u32) -> Result<()> {
         match self.0[0] == step {
             true => Ok(()),
@@ -123,7 +123,7 @@ impl Report {
         self.0[5 + 4 * l]
     }
 
-    /// Bits of the layers in which a potential, and of those in which a weight is not finite.
+    /// Bits of the layers with a potential, and of those with a weight, that is not finite.
     pub fn not_finite(&self) -> (u32, u32) {
         let n = self.0.len();
         (self.0[n - 2], self.0[n - 1])
@@ -181,7 +181,7 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// Submits every queued step; where that fails, the steps that were not submitted are forgotten.
+    /// Submits every queued step; on failure, steps that were not submitted are dropped.
     pub(super) fn flush(&mut self) -> Result<()> {
         let outcome = self.submit_jobs();
         if outcome.is_err() {
@@ -198,8 +198,8 @@ impl GpuEngine {
                 continue;
             }
             if !self.has_room(job) {
-                // New buffers begin with the overflow flag down. A submitted step may have raised it, and must be run
-                // again before anything behind it.
+                // New buffers have no overflow flag. A submitted step may have raised it, and must be repeated before any
+                // later one.
                 if !self.submitted.is_empty() {
                     self.wait_for_oldest()?;
                     continue;
@@ -209,7 +209,7 @@ impl GpuEngine {
             }
             let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
             let (most, samples) = (state.sizes.batch, self.job_samples(job));
-            // Several steps in one submit, where each is whole and comes from the set on the device.
+            // Several steps may share a submit if each is whole and comes from the set on the device.
             let together =
                 |job: &Job| matches!(job.input, Input::Held(_)) && self.job_samples(job) <= most && self.has_room(job);
             let steps = self.pace.steps(samples, self.submit_seconds());
@@ -239,15 +239,15 @@ impl GpuEngine {
         outcome
     }
 
-    /// Writes the number and the constants of a step.
+    /// The number and the constants of a step, as in a slot.
     fn constants(step: u64, adam: &Adam) -> [u32; 12] {
         let mut words = [0; 12];
         words[0] = step as u32;
-        words[4..].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&AdamParams::from(adam.constants(step)))));
+        words[4..10].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&AdamParams::from(adam.constants(step)))));
         words
     }
 
-    /// Makes what was written into slot `k` the next step's.
+    /// Copies slot `k` to where the next step reads it.
     fn encode_slot(encoder: &mut wgpu::CommandEncoder, state: &State, k: usize, samples: Option<usize>) {
         let at = 4 * (k * slot_words(state.sizes.batch)) as u64;
         encoder.clear_buffer(&state.status, 4, None);
@@ -259,7 +259,7 @@ impl GpuEngine {
         }
     }
 
-    /// Copies the flags of a step into its report, and that into place `k` of what the host reads.
+    /// Copies the flags of a step into its report, and the report into place `k` of the readback buffer.
     fn encode_report(encoder: &mut wgpu::CommandEncoder, state: &State, readback: &wgpu::Buffer, k: usize) {
         Self::encode_flags(encoder, state);
         let bytes = 4 * report_words(state.spiking.len()) as u64;
@@ -361,7 +361,7 @@ impl GpuEngine {
         submission.ok_or_else(|| Error::Device("a step without samples".into()))
     }
 
-    /// Submits a recorded piece, in parts where one submit would take too long.
+    /// Submits a recorded piece, in parts if one submit would take too long.
     pub(super) fn submit_piece(
         &self,
         piece: &Piece,
@@ -386,7 +386,7 @@ impl GpuEngine {
         self.context.submit(encoder)
     }
 
-    /// Uploads a batch into the buffers made for it. Queued writes are ordered behind the steps before them.
+    /// Uploads a batch into its buffers. Queued writes come after the steps submitted before them.
     pub(super) fn write_batch(&self, batch: &EventSet) {
         let Some(state) = &self.state else { return };
         let put = |buffer: &wgpu::Buffer, words: &[u32]| {
@@ -399,7 +399,7 @@ impl GpuEngine {
         put(&state.input.labels, batch.labels());
     }
 
-    /// Makes a step's constants the next step's, for a profile.
+    /// Writes the constants of the next step, for a profile.
     pub(super) fn write_constants(&self, step: u64, adam: &Adam) {
         let Some(state) = &self.state else { return };
         let words = Self::constants(step, adam);
@@ -407,7 +407,7 @@ impl GpuEngine {
         self.context.queue.write_buffer(&state.adam, 0, bytemuck::cast_slice(&words[4..]));
     }
 
-    /// A buffer for reports: one used before, if there is any as large.
+    /// A buffer for reports: a used one if it is large enough.
     fn readback(&mut self, bytes: u64) -> wgpu::Buffer {
         match self.spare_readbacks.iter().position(|buffer| buffer.size() >= bytes) {
             Some(k) => self.spare_readbacks.swap_remove(k),
@@ -480,8 +480,8 @@ impl GpuEngine {
         Ok(reports)
     }
 
-    /// A list of the first of `jobs` overflowed: its update and those of all steps behind it were withheld on the
-    /// device. Grows the buffers and puts them all back into the queue, in order.
+    /// A list of the first of `jobs` overflowed: the device withheld its update and all later ones. Grows the buffers and
+    /// puts all of them back into the queue, in order.
     fn run_again(&mut self, mut jobs: Vec<Job>, reports: &[Report]) -> Result<()> {
         self.context.wait(None)?;
         for behind in self.submitted.drain(..) {
@@ -495,7 +495,7 @@ impl GpuEngine {
         self.grow(reports)
     }
 
-    /// Waits for every queued step, those run again included.
+    /// Waits for every queued step, including repeated ones.
     pub(super) fn finish_all(&mut self) -> Result<()> {
         loop {
             self.flush()?;

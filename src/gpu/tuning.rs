@@ -1,10 +1,10 @@
-//! Which [`Variant`] of the sparse kernels, and then which memory for δ ([`DeltaScratch`]), makes the fastest steps for a
-//! network on an adapter: measured once, within about three seconds of steps, then remembered in the user's cache folder.
+//! Finds the [`Variant`] of the sparse kernels, then the memory for δ ([`DeltaScratch`]), with the fastest steps for a network
+//! on an adapter: measured once, within about three seconds of steps, then remembered in the user's cache folder.
 //!
-//! What wins depends on the adapter, its driver, the network and the batch; the outcome is kept for that combination and
-//! this version of the program. A run remembers it, as a driver may round differently in another
-//! ([`kernels`](crate::train::RunConfig::kernels)). Nothing about tuning can fail: what cannot be read, measured or
-//! written leaves what is usual for the adapter's tier.
+//! The outcome depends on the adapter, its driver, the network and the batch, and is kept for that combination and this
+//! version of the program. A run stores it ([`kernels`](crate::train::RunConfig::kernels)), as a driver may round differently
+//! in another variant. Tuning cannot fail: if something cannot be read, measured or written, the defaults of the adapter's
+//! tier are used.
 
 mod compare;
 
@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 /// Most seconds of steps to compare variants, and as many to compare sizes of δ.
 const SECONDS: f64 = 1.4;
-/// Samples per batch if nobody says.
+/// Default samples per batch.
 const BATCH: usize = 256;
-/// Samples of the first steps, from which is estimated how many take [`MEASUREMENT`]; and that weights are scaled on.
+/// Samples of the first steps, which show how many samples take [`MEASUREMENT`]; weights are scaled on them as well.
 const FEW: usize = 8;
 /// Most input events of a measured step.
 const EVENTS: f64 = 4e6;
@@ -39,10 +39,10 @@ const EVENTS: f64 = 4e6;
 const DENSITY: f64 = 0.01;
 /// Most bytes of the file.
 const MAX_BYTES: u64 = 16 << 20;
-/// Outcomes that are remembered, the newest.
+/// Most outcomes in the file; the oldest are dropped.
 const REMEMBERED: usize = 256;
 
-/// What is tuned.
+/// The tuned settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Choice {
     pub variant: Variant,
@@ -50,19 +50,19 @@ pub(super) struct Choice {
     pub delta: DeltaScratch,
 }
 
-/// What an outcome holds for.
+/// The combination that an outcome is valid for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Key {
     program: String,
     adapter: String,
     backend: String,
     driver: String,
-    /// What would be used without tuning.
+    /// The settings without tuning.
     usual: Choice,
-    /// Whether δ may have the usual size only, because the user asked for it.
+    /// Whether the size of δ is fixed by the user.
     delta_given: bool,
     checked: bool,
-    /// What the adapter allows within the limits it was opened with: bytes of a binding, subgroups.
+    /// Limits that the adapter was opened with: bytes of a binding, subgroups.
     binding: u64,
     subgroups: Option<(u32, u32)>,
     sizes: Vec<usize>,
@@ -80,12 +80,12 @@ struct Outcome {
     choice: Choice,
     /// Samples per measured step.
     samples: usize,
-    /// The shortest step of each candidate, ms; `null` if it could not run or there was no time for it.
+    /// The shortest step of each candidate, ms; `null` if it failed or there was no time for it.
     ms: Vec<(Choice, Option<f64>)>,
 }
 
 impl Outcome {
-    /// Whether there was time to measure the usual choice, without which no other can be better.
+    /// Whether there was time to measure the default, with which all others are compared.
     fn measured_usual(&self) -> bool {
         self.ms.iter().filter(|(choice, _)| *choice == self.key.usual).all(|(_, ms)| ms.is_some())
     }
@@ -121,7 +121,7 @@ impl Remembered {
         self.outcomes.drain(..old);
     }
 
-    /// Replaces the file; whoever reads it meanwhile gets the old one or the new one.
+    /// Replaces the file atomically.
     fn write(&self, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
@@ -137,8 +137,8 @@ pub fn usual_file() -> Option<PathBuf> {
     Some(strategy.cache_dir().join("spikegrad").join("tuning.json"))
 }
 
-/// The kernels and the memory for δ of `network` on the adapter that was opened as `options` ask: forced, remembered,
-/// measured, or `usual`.
+/// The kernels and the memory for δ of `network` on the adapter opened with `options`: forced, remembered, measured, or
+/// `usual`.
 pub(super) fn choose(
     network: &Network,
     method: Method,
@@ -176,7 +176,7 @@ pub(super) fn choose(
     }
     let Ok(outcome) = measure(network, method, options, context, key) else { return usual };
     let choice = outcome.choice;
-    // What could not be measured, on a busy machine for instance, is tried again by the next run.
+    // If there was no measurement, on a busy machine for instance, the next run tries again.
     if let (true, Some(path)) = (outcome.measured_usual(), path) {
         remembered.add(outcome);
         // Without a file the next run measures again.
@@ -215,7 +215,7 @@ impl Measured {
         let weights = scaled_weights(network, &few, TARGET_DENSITY, 1)?;
         let mut engine = GpuEngine::new(network, method, &weights, GpuOptions { tuning: false, ..options.clone() })?;
         let few = few.len();
-        // Weights stay where they are, and so does the activity.
+        // So small a rate keeps the weights, and so the activity.
         let adam = Adam { lr: 1e-30, ..Adam::with_lr(1.0) };
         let most = (EVENTS / (DENSITY * (network.inputs * network.time_steps) as f64)) as usize;
         let set = random_spikes(network, batch.min(most.max(few)), DENSITY, 1)?;
@@ -231,8 +231,8 @@ impl Measured {
     }
 }
 
-/// Sizes of δ that are worth measuring for steps of `samples` samples whose δ takes `row_bytes` bytes each: the usual one
-/// first, then those that make other chunks. The device binds at most `binding` bytes.
+/// Sizes of δ worth measuring for steps of `samples` samples with `row_bytes` bytes of δ each: the default first, then those
+/// that lead to other chunks. A binding has at most `binding` bytes.
 fn delta_candidates(usual: DeltaScratch, row_bytes: u64, samples: usize, binding: u64) -> Vec<DeltaScratch> {
     let chunk = |size: DeltaScratch| DeltaScratch::of_bytes(size.bytes().min(binding)).chunk(row_bytes, samples);
     let mut candidates = vec![usual];
@@ -244,11 +244,11 @@ fn delta_candidates(usual: DeltaScratch, row_bytes: u64, samples: usize, binding
     candidates
 }
 
-/// What was chosen, and the ms per step of every candidate; `None` if it could not run or there was no time for it.
+/// The choice, and the ms per step of every candidate; `None` if it failed or there was no time for it.
 type Compared = (Choice, Vec<(Choice, Option<f64>)>);
 
-/// Compares `variants` at the usual size of δ, then the sizes of δ in `deltas` with the variant that won: not every pair,
-/// which would take too long. The first of each is the usual one.
+/// Compares `variants` at the default size of δ, then the sizes of δ in `deltas` with the fastest variant; all pairs would
+/// take too long. The first of each is the default.
 fn compare_all(steps: &mut dyn Steps<Choice>, variants: &[Variant], deltas: &[DeltaScratch]) -> Option<Compared> {
     let mut choice = Choice { variant: *variants.first()?, delta: *deltas.first()? };
     let (mut ms, mut warm) = (Vec::new(), WARM_UP);

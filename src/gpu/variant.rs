@@ -4,7 +4,7 @@ use super::adapter::{AdapterSummary, Tier};
 pub use crate::engine::{VARIANTS, Variant};
 
 impl Variant {
-    /// What a tier gets where nothing was measured.
+    /// The default of a tier.
     pub fn usual(tier: Tier) -> Variant {
         match tier {
             Tier::Software => Variant::Plain,
@@ -20,7 +20,7 @@ impl Variant {
         }
     }
 
-    /// Fewest counts that a lane of the scan takes: workgroups that meet at barriers are dear on software adapters.
+    /// Fewest counts per lane of a scan: barriers are expensive on software adapters, so these use fewer workgroups.
     pub(super) fn scan_per_lane(self) -> u64 {
         match self {
             Variant::Plain => 16,
@@ -28,8 +28,8 @@ impl Variant {
         }
     }
 
-    /// Names that `lif_forward` is compiled with, and the quads that a lane of it owns: two take more workgroup memory
-    /// than a `narrow` device has.
+    /// Names that `lif_forward` is compiled with, and quads per lane: two need more workgroup memory than a `narrow` device
+    /// has.
     pub(super) fn lif_forward(self, recording: bool, narrow: bool) -> (&'static [&'static str], usize) {
         match (self, recording, narrow) {
             (Variant::Plain, false, false) => (&["WIDE"], 2),
@@ -41,7 +41,7 @@ impl Variant {
         }
     }
 
-    /// The same of a convolution.
+    /// The same for a convolution.
     pub(super) fn lif_forward_conv(self, recording: bool, narrow: bool) -> (&'static [&'static str], usize) {
         match (self, recording, narrow) {
             (Variant::Plain, false, false) => (&["WIDE", "CONV"], 2),
@@ -53,7 +53,7 @@ impl Variant {
         }
     }
 
-    /// Whether `compact` puts lists in their places too, in place of a kernel for each list.
+    /// Whether `compact` writes the lists as well, instead of one kernel per list.
     pub(super) fn places_while_scanning(self) -> bool {
         self != Variant::Plain
     }
@@ -68,7 +68,7 @@ impl Variant {
         }
     }
 
-    /// Names that `weight_gradient` is compiled with, and the quads that a lane of it owns.
+    /// Names that `weight_gradient` is compiled with, and quads per lane.
     pub(super) fn weight_gradient(self, adam: bool) -> (&'static [&'static str], usize) {
         match (self, adam) {
             (Variant::Plain, false) => (&["WIDE"], 2),
@@ -78,7 +78,7 @@ impl Variant {
         }
     }
 
-    /// Names that `spike_gradient` is compiled with, and about how many entries a workgroup of it takes at once.
+    /// Names that `spike_gradient` is compiled with, and about how many entries a workgroup takes at once.
     pub(super) fn spike_gradient(self) -> (&'static [&'static str], u64) {
         match self {
             Variant::Plain => (&[], 64),

@@ -1,11 +1,11 @@
-//! Finds in a dispatch's log what must not be.
+//! Finds faults in the log of a dispatch.
 
 use super::logged::{Kind, Place, Site};
 use super::{Access, Fault, Finding, Logging};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
-/// What was found, by kernel, fault, and the places of both sides.
+/// Findings by kernel, fault, and the places of both sides.
 #[derive(Default)]
 pub struct Findings(BTreeMap<(String, Fault, u32, u32), Finding>);
 
@@ -16,14 +16,14 @@ impl Findings {
     }
 }
 
-/// What was found in a dispatch.
+/// The findings of a dispatch.
 struct Found<'a> {
     dispatch: &'a Logging,
     /// By fault and places.
     pairs: BTreeMap<(Fault, u32, u32), Pair>,
 }
 
-/// What was found at two places.
+/// The finding at a pair of places.
 struct Pair {
     first: [Touch; 2],
     /// The word where it was found last.
@@ -105,7 +105,7 @@ impl Touch {
         Access { kind, line: site.line, text: site.text.clone(), workgroup, lane, barriers }
     }
 
-    /// What is wrong if nothing orders the two.
+    /// The fault if nothing orders the two.
     fn conflict(&self, other: &Touch, sites: &[Site]) -> Option<Fault> {
         use Kind::{Atomic, AtomicWrite, Read, Write};
         let stores_value = |touch: &Touch| sites[touch.site as usize].has_value;
@@ -121,7 +121,7 @@ impl Touch {
     }
 }
 
-/// Where the words of a variable stand among those of the dispatch.
+/// The range of a variable among the words of the dispatch.
 struct Area {
     begin: usize,
     /// Its words, in each workgroup if it is of workgroups.
@@ -151,7 +151,7 @@ fn areas(dispatch: &Logging) -> (Vec<Area>, usize) {
     (areas, size)
 }
 
-/// What is known of a word: who accesses it, and how.
+/// The invocations that access a word, and how.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     /// 0: nobody yet; [`MANY`](Self::MANY): several; else 1 + the only one.
@@ -172,7 +172,7 @@ impl Cell {
         self.kinds |= Cell::bit(touch.kind);
     }
 
-    /// Whether two invocations may access it in ways that must be ordered.
+    /// Whether two invocations may access it in ways that need an order.
     fn contested(&self) -> bool {
         let only = [Kind::Read, Kind::Atomic].into_iter().any(|kind| self.kinds == Cell::bit(kind));
         self.who == Cell::MANY && !only
@@ -198,10 +198,10 @@ fn expand(dispatch: &Logging, areas: &[Area], record: &[u32; 4]) -> Result<impl 
     }))
 }
 
-/// Looks through the records of a dispatch.
+/// Analyses the records of a dispatch.
 ///
 /// # Errors
-/// Records that are none of this dispatch's.
+/// Records that cannot be of this dispatch.
 pub fn analyse(dispatch: &Logging, records: &[[u32; 4]], findings: &mut Findings) -> Result<()> {
     let mut found = Found { dispatch, pairs: BTreeMap::new() };
     let (areas, size) = areas(dispatch);
@@ -227,7 +227,7 @@ pub fn analyse(dispatch: &Logging, records: &[[u32; 4]], findings: &mut Findings
     }
     touches.sort_unstable();
     for word in touches.chunk_by(|a, b| a.cell == b.cell) {
-        // Workgroups are ordered by nothing; within one, barriers part what came before from what came after.
+        // Nothing orders workgroups; within one, barriers separate accesses before and after them.
         pairs(word, |touch| touch.group, &mut found);
         for together in word.chunk_by(|a, b| (a.group, a.barriers) == (b.group, b.barriers)) {
             pairs(together, |touch| touch.lane, &mut found);
@@ -237,9 +237,9 @@ pub fn analyse(dispatch: &Logging, records: &[[u32; 4]], findings: &mut Findings
     Ok(())
 }
 
-/// Finds accesses of different parties that conflict: where there are any, at least one pair. The stores to a word are
-/// represented by two of different parties, each of which is held against all other accesses; atomic stores and atomic
-/// operations likewise.
+/// Finds conflicting accesses of different parties: if there are any, at least one pair. Two stores of different parties
+/// represent all stores to a word, and each is compared with all other accesses; atomic stores and atomic operations
+/// likewise.
 fn pairs(touches: &[Touch], party: impl Fn(&Touch) -> u32, found: &mut Found) {
     for kind in [Kind::Write, Kind::AtomicWrite, Kind::Atomic] {
         let of_kind = || touches.iter().filter(|touch| touch.kind == kind);

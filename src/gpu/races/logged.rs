@@ -1,6 +1,6 @@
-//! A kernel that logs its accesses: behind each load, store and atomic operation on memory that several invocations can
-//! reach and some of them may write, a call that appends a record to a buffer. It computes the bits that it computes
-//! without. What the calls do stands in `shaders/instrument/accesses.wgsl`.
+//! A kernel that logs its accesses: after each load, store and atomic operation on memory that several invocations can access
+//! and some may write, a call appends a record to a buffer (`shaders/instrument/accesses.wgsl`). The kernel computes the same
+//! bits.
 
 use super::super::rewrite::{Text, inner_blocks, parse, rewrite};
 use crate::error::{Error, Result};
@@ -11,12 +11,12 @@ use wgpu::naga::{
     TypeInner,
 };
 
-/// Written in front of a kernel.
+/// Prepended to a kernel.
 const PRELUDE: &str = include_str!("../../../shaders/instrument/accesses.wgsl");
-/// Most places in a kernel at which it accesses memory: a record has 12 bits for them.
+/// Most sites in a kernel, as a record has 12 bits for them.
 const MOST_SITES: usize = 1 << 12;
 
-/// What an access does.
+/// The kind of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A load.
@@ -25,7 +25,7 @@ pub enum Kind {
     Write,
     /// An atomic store.
     AtomicWrite,
-    /// An atomic load, or an atomic operation on what stands there.
+    /// An atomic load or read-modify-write operation.
     Atomic,
 }
 
@@ -40,12 +40,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where a variable lies.
+/// The memory of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the storage buffer of a binding.
+    /// The storage buffer of a binding.
     Binding(u32),
-    /// In the memory of a workgroup, so many words.
+    /// Workgroup memory, and its words.
     Workgroup(u32),
 }
 
@@ -54,28 +54,28 @@ pub enum Place {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Where it lies.
+    /// Its memory.
     pub place: Place,
 }
 
 /// A place in a kernel that accesses memory.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Which variable.
+    /// The variable.
     pub variable: usize,
-    /// Words that it accesses, one after the other.
+    /// Number of consecutive words that it accesses.
     pub words: u32,
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
-    /// Whether the record holds the value: of stores of a single word.
+    /// Whether the record holds the value, as for stores of a single word.
     pub has_value: bool,
     /// Line in the text of the variant, from 1.
     pub line: u32,
-    /// What stands there.
+    /// The text of that line.
     pub text: String,
 }
 
-/// What the records of a kernel speak of.
+/// The variables and accesses that the records of a kernel refer to.
 #[derive(Debug, Clone, Default)]
 pub struct Sites {
     /// The variables.
@@ -86,9 +86,9 @@ pub struct Sites {
 
 /// A kernel that logs.
 pub struct Logged {
-    /// What to compile. Group 1, binding 0 is the log.
+    /// The kernel to compile. Group 1, binding 0 is the log.
     pub module: Module,
-    /// What its records mean.
+    /// The meaning of its records.
     pub sites: Sites,
 }
 
@@ -149,7 +149,7 @@ impl Logged {
     }
 }
 
-/// Has an entry point say at its beginning who it is.
+/// Makes an entry point store at its beginning which invocation it is.
 fn begin(function: &mut Function, calls: Calls, [vector, word]: [Handle<Type>; 2]) {
     let mut argument = |builtin, ty| {
         let binding = Some(Binding::BuiltIn(builtin));
@@ -165,10 +165,10 @@ fn begin(function: &mut Function, calls: Calls, [vector, word]: [Handle<Type>; 2
     function.body = body;
 }
 
-/// Collects what is accessed.
+/// Collects the variables and sites.
 struct Variables<'a> {
     module: &'a Module,
-    /// The whole text, prelude and all.
+    /// The whole text, with the prelude.
     source: &'a str,
     sites: &'a mut Sites,
 }
@@ -205,7 +205,7 @@ impl Variables<'_> {
     }
 }
 
-/// Where a pointer leads.
+/// The target of a pointer.
 struct Target {
     variable: Handle<GlobalVariable>,
     /// Words from the variable's beginning: an index times so many words, each, and so many words.
@@ -296,7 +296,7 @@ impl Writer<'_, '_, '_> {
         out.push(Statement::Call { function: self.calls.barrier, arguments, result: None }, Span::UNDEFINED);
     }
 
-    /// What a pointer leads to; `None` where no other invocation can reach it, or none writes.
+    /// The target of a pointer; `None` if no other invocation can access it, or none writes it.
     fn target(&self, pointer: Handle<Expression>) -> Result<Option<Target>> {
         let mut target = match self.text.function.expressions[pointer] {
             Expression::GlobalVariable(variable) => {
@@ -324,7 +324,7 @@ impl Writer<'_, '_, '_> {
         Ok(Some(target))
     }
 
-    /// What a pointer points to.
+    /// The type that a pointer points to.
     fn pointee(&self, pointer: Handle<Expression>) -> TypeInner {
         match *self.text.inner(pointer) {
             TypeInner::Pointer { base, .. } => self.text.module.types[base].inner.clone(),
@@ -334,7 +334,7 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    /// Words from one element behind a pointer to the next.
+    /// Words from one element of the array behind a pointer to the next.
     fn stride(&self, pointer: Handle<Expression>) -> Result<u32> {
         let bytes = match self.pointee(pointer) {
             TypeInner::Array { stride, .. } => stride,
@@ -365,7 +365,7 @@ impl Writer<'_, '_, '_> {
             matches!(kind, Kind::Write | Kind::AtomicWrite)
                 && matches!(self.text.inner(value), TypeInner::Scalar(Scalar { kind, width: 4 }) if *kind != ScalarKind::Bool)
         });
-        // Literals are not emitted; what is emitted must stand together.
+        // Literals are not emitted, and emitted expressions must be consecutive.
         let site = self.variables.site(variable, words, kind, single.is_some(), span);
         let [site, offset, none] = [site, offset, 0].map(|word| self.literal(word));
         let strides: Vec<_> = terms.iter().map(|&(_, stride)| self.literal(stride)).collect();

@@ -1,14 +1,14 @@
 //! Looks for data races in the kernels of a step.
 //!
-//! A kernel is made to log every access to memory that other invocations can reach and some may write: storage bindings
-//! of `read_write`, and workgroup memory (`logged.rs`). After each dispatch the host looks through the log
-//! (`analyse.rs`). Two invocations race where both access a word, one of them by a plain store, and no barrier that orders
-//! this kind of memory stands between them: invocations of different workgroups are ordered by nothing within a dispatch.
-//! An atomic store that nothing orders is told as well, although it is no race.
+//! An instrumented kernel logs every access to memory that several invocations can access and some may write: `read_write`
+//! bindings and workgroup memory (`logged.rs`). After each dispatch the host analyses the log (`analyse.rs`). Two invocations
+//! race if both access a word, one of them by a plain store, without a barrier for this kind of memory in between; nothing
+//! orders invocations of different workgroups within a dispatch. An atomic store that nothing orders is reported as well,
+//! although it is not a race.
 //!
-//! The log holds every access, not only the last one of each word. What is found therefore does not depend on the order in
-//! which an adapter happens to run invocations: a pair that could meet is found on an adapter where it never does, as
-//! long as the data lead both invocations there.
+//! The log holds every access, not only the last one of each word. So the findings do not depend on the order in which an
+//! adapter runs invocations: a race is found even on an adapter where it never happens, if the data make both invocations
+//! access the word.
 
 mod analyse;
 mod logged;
@@ -27,20 +27,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LOG_BYTES: u64 = 128 << 20;
 /// Bytes of a record; the log's header takes as many.
 const RECORD: u64 = 16;
-/// What the second word of a record is that begins a dispatch.
+/// The second word of a record that begins a dispatch.
 const NEXT: u32 = u32::MAX;
 /// Workgroups that a record can tell apart.
 const MOST_GROUPS: u64 = (1 << 20) - 1;
 
-/// What is wrong with an access.
+/// A fault of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Two invocations meet at a word, and at least one of them stores.
+    /// Two invocations access a word, and at least one of them stores.
     Race,
-    /// The same, but both store the same value. Still a race: nothing promises that a store happens at once.
+    /// The same, but both store the same value. Still a race, as stores need not be atomic.
     EqualStores,
-    /// An atomic store meets an atomic operation or a store of another value: no race, but the outcome depends on who comes
-    /// first.
+    /// An atomic store and an atomic operation, or a store of another value: not a race, but the outcome depends on the order.
     Unordered,
     /// An index beyond the variable's end. Bounds checks, which release builds do without, would move it.
     OutOfRange,
@@ -60,14 +59,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// One side of what was found.
+/// One side of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
     /// Line in the text of the kernel's variant ([`Kernel::wgsl`](super::shaders::Kernel::wgsl)), from 1.
     pub line: u32,
-    /// What stands there.
+    /// The text of that line.
     pub text: String,
     /// The workgroup, counted through.
     pub workgroup: u32,
@@ -84,10 +83,10 @@ impl fmt::Display for Access {
     }
 }
 
-/// A pair of accesses that must not be, or a single one: the first that was found of its two lines.
+/// A faulty pair of accesses, or a single one: the first one found of its two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
     /// The kernel and the names that it is compiled with, joined by `+`.
     pub kernel: String,
@@ -101,7 +100,7 @@ pub struct Finding {
     pub word: u32,
     /// One or two.
     pub accesses: Vec<Access>,
-    /// How many words this was found at, those of later dispatches counted again.
+    /// Number of words with this finding, counted again for each dispatch.
     pub words: u64,
 }
 
@@ -114,7 +113,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What was looked through of a kernel.
+/// The analysed accesses of a kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Dispatches.
@@ -123,12 +122,12 @@ pub struct Checked {
     pub accesses: u64,
 }
 
-/// What was looked through, and what was found.
+/// Analysed accesses and findings.
 #[derive(Debug, Clone, Default)]
 pub struct Races {
     /// By kernel: its name and those that it is compiled with, joined by `+`.
     pub checked: BTreeMap<String, Checked>,
-    /// What must not be.
+    /// The findings.
     pub found: Vec<Finding>,
 }
 
@@ -139,12 +138,12 @@ pub(super) struct Logging {
     kernel: String,
     sites: Arc<Sites>,
     groups: u64,
-    /// Of each binding: the first binding of the same buffer, and its words.
+    /// For each binding the first binding of the same buffer, and the number of words.
     bindings: Vec<(u32, u64)>,
 }
 
 impl Logging {
-    /// A dispatch of so many workgroups; its binding 0 are parameters, behind which stand `buffers` in order.
+    /// A dispatch of `groups` workgroups; binding 0 is the uniform data, followed by `buffers` in order.
     pub fn new(label: String, kernel: String, sites: Arc<Sites>, groups: u64, buffers: &[&wgpu::Buffer]) -> Self {
         let first = |buffer: &&wgpu::Buffer| buffers.iter().position(|other| other == buffer).unwrap_or(0) as u32 + 1;
         let bound = buffers.iter().map(|buffer| (first(buffer), buffer.size() / 4));
@@ -195,14 +194,14 @@ impl AccessLog {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a dispatch known; its number.
+    /// Registers a dispatch; returns its number.
     pub fn add(&self, dispatch: Logging) -> u32 {
         let known = &mut self.seen().dispatches;
         known.push(Arc::new(dispatch));
         known.len() as u32 - 1
     }
 
-    /// What is bound for a dispatch: that which begins it in the log, and the log for the kernel itself.
+    /// The bindings of a dispatch: those of the pipeline that begins it in the log, and the log for the kernel itself.
     pub fn bind(
         &self,
         device: &wgpu::Device,
@@ -220,7 +219,7 @@ impl AccessLog {
         (self.next.clone(), next, own)
     }
 
-    /// Looks through what has been logged, and empties the log. Waits.
+    /// Analyses the log and empties it. Waits.
     ///
     /// # Errors
     /// More accesses than the log holds.
@@ -259,7 +258,7 @@ impl AccessLog {
         Ok(())
     }
 
-    /// What has been found so far.
+    /// The findings so far.
     pub fn races(&self) -> Races {
         let seen = self.seen();
         Races { checked: seen.checked.clone(), found: seen.findings.list() }

@@ -1,8 +1,7 @@
-//! Which of several candidates takes the shortest steps.
+//! Finds the fastest of several candidates.
 //!
-//! A GPU that has nothing to do lowers its clock, and waiting for a single short step costs more than the step. So there
-//! is a warm-up, a measurement is made of steps queued one behind the other and waited for once, and the candidates take
-//! turns, so that a slow moment slows all of them.
+//! An idle GPU lowers its clock, and waiting for a single short step costs more than the step. So there is a warm-up, each
+//! measurement queues several steps and waits once, and the candidates take turns, so that a slow moment affects all.
 
 use crate::error::Result;
 
@@ -14,18 +13,18 @@ pub const MEASUREMENT: f64 = 0.05;
 const MOST_STEPS: usize = 10_000;
 /// Measurements of each candidate, if time allows; the shortest counts.
 const ROUNDS: usize = 4;
-/// What another candidate's time must be below, as a fraction of the usual one's: a tie is not worth a change.
+/// A candidate replaces the default only if its time is below this fraction of the default's.
 const GAIN: f64 = 0.95;
 
 /// Steps of one candidate at a time.
 pub trait Steps<C> {
-    /// Makes the steps to come those of a candidate.
+    /// Switches to a candidate.
     ///
     /// # Errors
     /// The device fails.
     fn switch(&mut self, to: C) -> Result<()>;
 
-    /// Runs `n` steps, queued one behind the other and waited for once: seconds.
+    /// Queues `n` steps and waits for them: seconds.
     ///
     /// # Errors
     /// The device fails, or has no memory for this candidate.
@@ -84,8 +83,8 @@ impl<C> Spent<'_, C> {
 }
 
 /// Seconds per step of each candidate, or infinity if it failed or there was no time for it. The first candidate is
-/// measured first, after `warm` seconds of steps. No measurement begins once `most` seconds of steps were run, not counting
-/// the step of each candidate that makes its pipelines: those take what they take.
+/// measured first, after `warm` seconds of steps. No measurement begins after `most` seconds of steps, not counting the first
+/// step of each candidate, which compiles its pipelines.
 pub fn compare<C: Copy>(steps: &mut dyn Steps<C>, candidates: &[C], warm: f64, most: f64) -> Vec<f64> {
     let mut works: Vec<bool> =
         candidates.iter().map(|&candidate| steps.switch(candidate).and_then(|()| steps.run(1)).is_ok()).collect();
@@ -111,11 +110,11 @@ pub fn compare<C: Copy>(steps: &mut dyn Steps<C>, candidates: &[C], warm: f64, m
     times
 }
 
-/// The fastest candidate if it is clearly faster than the first, the usual one; else the usual one.
+/// The fastest candidate if it is clearly faster than the first, which is the default; else the default.
 pub fn clearly_fastest<C: Copy>(candidates: &[C], times: &[f64]) -> Option<C> {
     let (&usual, &limit) = (candidates.first()?, times.first()?);
     let best = candidates.iter().zip(times).min_by(|a, b| a.1.total_cmp(b.1));
-    // Without a time for the usual one there is nothing to be faster than.
+    // Without a time for the default there is nothing to compare with.
     best.filter(|(_, time)| limit.is_finite() && **time < GAIN * limit)
         .map_or(Some(usual), |(&candidate, _)| Some(candidate))
 }
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// A device whose steps take the time they are said to.
+    /// A device whose steps take the given time.
     struct Pretended {
         /// Seconds per step of each candidate; `None` fails.
         per_step: Vec<Option<f64>>,
