@@ -15,6 +15,7 @@ mod reproduce;
 mod selfcheck;
 mod show;
 mod signals;
+mod target;
 mod train;
 
 use clap::{Parser, Subcommand};

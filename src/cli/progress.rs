@@ -31,7 +31,7 @@ impl Voice {
 }
 
 /// Shows a run on the terminal.
-pub struct Reporter {
+pub struct Reporter<'a> {
     voice: Voice,
     bar: ProgressBar,
     drawn: Option<Instant>,
@@ -40,12 +40,18 @@ pub struct Reporter {
     introduction: Vec<String>,
     /// What the epochs are measured on: `test` or `validation`.
     measured: &'static str,
+    /// Called after an epoch, unless the last call began too recently.
+    after_epochs: Option<Box<dyn FnMut() + 'a>>,
+    /// When it may be called again.
+    not_before: Instant,
 }
 
+/// The share of a run's time that calls after epochs take at most.
+const SHARE: u32 = 50;
 /// Minimum time between two redraws of the bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
-impl Reporter {
+impl<'a> Reporter<'a> {
     /// `introduction` is printed when training begins, `measured` is what epochs are measured on: `test` or `validation`. The bar is
     /// shown on terminals only; indicatif checks that.
     pub fn new(voice: Voice, measured: &'static str, introduction: Vec<String>) -> Self {
@@ -56,7 +62,13 @@ impl Reporter {
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction, measured }
+        let (after_epochs, not_before) = (None, Instant::now());
+        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction, measured, after_epochs, not_before }
+    }
+
+    /// Calls `work` after epochs, such as to redraw a figure: after each, unless that would take more than 2 % of the time.
+    pub fn after_epochs(self, work: impl FnMut() + 'a) -> Self {
+        Reporter { after_epochs: Some(Box::new(work)), ..self }
     }
 
     /// Removes the bar.
@@ -71,7 +83,7 @@ impl Reporter {
     }
 }
 
-impl Observer for Reporter {
+impl Observer for Reporter<'_> {
     fn on_start(&mut self, start: &Start) {
         (self.epochs, self.samples) = (start.epochs, start.train_samples);
         self.introduction.iter().for_each(|line| self.voice.tell(line));
@@ -118,6 +130,13 @@ impl Observer for Reporter {
     fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let line = epoch_line(record, self.epochs, self.measured);
         self.bar.suspend(|| self.voice.tell(&line));
+        if let Some(work) = &mut self.after_epochs
+            && Instant::now() >= self.not_before
+        {
+            let begun = Instant::now();
+            work();
+            self.not_before = Instant::now() + SHARE * begun.elapsed();
+        }
         ControlFlow::Continue(())
     }
 

@@ -5,6 +5,7 @@ use super::load::{Reading, load};
 use super::progress::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
 use super::signals::stop_on_signal;
+use super::target::{self, Target};
 use super::{Usage, device, raster, usage};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
@@ -17,11 +18,9 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
-use spikegrad::presets;
 use spikegrad::system::available_memory;
 use spikegrad::train::{
-    CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, initial_weights,
-    metrics, stored_config,
+    CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, initial_weights, metrics,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,8 +38,8 @@ checkpoint.safetensors, best.safetensors, raster.png, curves.png.
 
 Ctrl-C finishes the current step, writes a checkpoint, prints the command that resumes the run, and exits with 1;
 a second Ctrl-C quits immediately. A resumed run ends with the same bits as an uninterrupted one. It keeps its
-own settings; a setting that is given again must not differ, except --data, --device, kernels, delta_mib and
-checkpoint_seconds. --epochs may be increased if the learning rate has no schedule.
+own settings; a setting that is given again must not differ, except --data, --device, --patience, kernels, delta_mib
+and checkpoint_seconds. --epochs may be increased if the learning rate has no schedule.
 
 Examples:
   spikegrad train fmnist
@@ -48,11 +47,13 @@ Examples:
   spikegrad train nmnist --data data/nmnist          reads Train.zip and Test.zip, or the folders Train and Test
   spikegrad train shd --data data/shd --validation speakers:0,1
   spikegrad train runs/wide/config.toml --seed 2
-  spikegrad train fmnist --out runs/wide --resume")]
+  spikegrad train runs/wide                          continues the run
+  spikegrad train --resume                           continues the last run in runs/")]
 pub struct Arguments {
-    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd), or a TOML file that names a preset and the settings that differ
-    #[arg(value_name = "PRESET|CONFIG.toml")]
-    what: String,
+    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd); a TOML file that names a preset and the settings that differ; or
+    /// the folder of a run, which is continued
+    #[arg(value_name = "PRESET|CONFIG.toml|RUN_DIR")]
+    what: Option<String>,
     /// Folder with the data set's files [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD; for Fashion-MNIST
     /// then the folder where it is usually installed, else the built-in subset]
     #[arg(long, value_name = "DIR")]
@@ -116,7 +117,7 @@ pub struct Arguments {
     /// The run's folder [default: runs/PRESET, with a number if that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out [default: the preset's last run in runs/]
+    /// Continue the run in --out [default: the last run in runs/, of the preset if one is given]
     #[arg(long)]
     resume: bool,
     /// Use the paper's exact settings (Table 3) instead of ours, which reach higher accuracies
@@ -128,6 +129,9 @@ pub struct Arguments {
     /// Do not re-initialise a layer that has no active entry (none within B_th of the threshold)
     #[arg(long)]
     no_rescue: bool,
+    /// Stop after N epochs without a better accuracy [default: never]
+    #[arg(long, value_name = "N")]
+    patience: Option<u64>,
     /// Print only warnings, errors and the result
     #[arg(long)]
     quiet: bool,
@@ -157,8 +161,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (false, true) => Voice::Aside,
         (false, false) => Voice::Normal,
     };
-    let folder = folder(arguments)?;
-    let mut config = config(arguments, &folder)?;
+    let target = target::find(arguments.what.as_deref(), arguments.out.as_deref(), arguments.resume, arguments.paper)?;
+    let mut config = config(arguments, &target)?;
+    let folder = target.folder.clone();
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
@@ -183,19 +188,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 
     let clock = Instant::now();
-    let mut reporter =
+    let reporter =
         Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
+    // The figure is not worth a stop of the run; what is wrong is said when it is drawn at the end.
+    let mut reporter = reporter.after_epochs(|| drop(draw_curves(&config, &data.name, &folder)));
     let training =
-        Training::new(&config, &data).folder(&folder).resume(arguments.resume).stop(&stop).observer(&mut reporter);
+        Training::new(&config, &data).folder(&folder).resume(target.resume).stop(&stop).observer(&mut reporter);
     let outcome = training.run_on(engine.as_mut());
     reporter.clear();
-    let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &config, &folder))? {
+    let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &folder))? {
         Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
         Outcome::Interrupted(summary) => (summary, true),
     };
     if !interrupted {
         draw(&config, &data, engine.as_mut(), &folder).map_err(|e| match e.downcast() {
-            Ok(e) => with_remedy(e, &config, &folder),
+            Ok(e) => with_remedy(e, &folder),
             Err(e) => e,
         })?;
     }
@@ -224,66 +231,9 @@ fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spi
     open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
 }
 
-/// The run's folder: --out, or in `runs/` the last one to resume, or the first that does not exist.
-fn folder(arguments: &Arguments) -> Result<PathBuf> {
-    if let Some(out) = &arguments.out {
-        return Ok(out.clone());
-    }
-    let path = Path::new(&arguments.what);
-    let stem = match (path.extension(), path.file_stem()) {
-        // A run's own configuration is called config.toml; the run would be called config.
-        (Some(_), Some(stem)) if stem == "config" => presets::load(path, arguments.paper)?.preset,
-        (_, Some(stem)) => stem.to_string_lossy().into_owned(),
-        (_, None) => bail!(Usage(format!("`{}` is neither a preset nor a file", arguments.what))),
-    };
-    let numbered = |n: u64| match n {
-        1 => Path::new("runs").join(&stem),
-        n => Path::new("runs").join(format!("{stem}-{n}")),
-    };
-    let free = (1..).find(|&n| !numbered(n).exists()).unwrap_or(1);
-    if !arguments.resume {
-        return Ok(numbered(free));
-    }
-    // A failed start may leave a folder without a run.
-    match (1..free).rev().map(numbered).find(|folder| folder.join(CONFIG_FILE).exists()) {
-        Some(last) => Ok(last),
-        None => bail!("{}: no run to resume; pass its folder as --out", numbered(1).display()),
-    }
-}
-
-/// The configuration of the named preset, file or run, with the changes of the flags.
-fn config(arguments: &Arguments, folder: &Path) -> Result<RunConfig> {
-    let word = &arguments.what;
-    let file = word.ends_with(".toml");
-    let named = presets::resolve(word, arguments.paper);
-    let named = if file { named? } else { named.map_err(usage)? };
-    let mut config = match arguments.resume && !file {
-        false => named,
-        true => {
-            let mut stored = stored_config(folder)?;
-            if stored.preset != named.preset {
-                bail!(
-                    "{}: contains a run of preset {}, not {}; use the run's preset",
-                    folder.display(),
-                    stored.preset,
-                    named.preset
-                );
-            }
-            if arguments.paper {
-                // Takes the settings in which ours differ from the paper's, so that a run started without --paper is refused.
-                (stored.adam, stored.schedule) = (named.adam, named.schedule);
-                (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
-                stored.augment = named.augment;
-                if let (Some(readout), Some(paper)) = (stored.network.integrator_mut(), named.network.integrator()) {
-                    (readout.gain, readout.logits) = (paper.gain, paper.logits);
-                }
-                for (layer, paper) in stored.network.hidden.iter_mut().zip(&named.network.hidden) {
-                    layer.beta = paper.beta;
-                }
-            }
-            stored
-        }
-    };
+/// The target's configuration with the changes of the flags.
+fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
+    let mut config = target.config.clone();
     change(&mut config, arguments)?;
     // The run may be resumed or tested from another folder.
     for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
@@ -326,6 +276,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.initial_spikes, &arguments.initial_spikes);
     set(&mut config.device, &arguments.device.map(|device| device.to_string()));
     set(&mut config.epochs, &arguments.epochs);
+    set(&mut config.patience, &arguments.patience);
     set(&mut config.batch, &arguments.batch);
     set(&mut config.adam.lr, &arguments.lr);
     set(&mut config.seed, &arguments.seed);
@@ -409,12 +360,17 @@ fn network_line(config: &RunConfig) -> String {
     )
 }
 
-/// The run's figures: the first test sample through the best network, and the curves.
+/// The run's figures: the first test sample in the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
     let best = StoredRun::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
     let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
     raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
+    draw_curves(config, &data.name, folder)
+}
+
+/// The curves of the epochs that are done.
+fn draw_curves(config: &RunConfig, data_name: &str, folder: &Path) -> Result<()> {
     let points: Vec<CurvePoint> = metrics::read(&folder.join(METRICS_FILE))?
         .into_iter()
         .map(|record| CurvePoint {
@@ -427,21 +383,21 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
         })
         .collect();
     let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{}, {}{on}", data.name, network_line(config)), &points)?)
+    Ok(curves_png(folder.join(CURVES_FILE), &format!("{data_name}, {}{on}", network_line(config)), &points)?)
 }
 
 /// The command that continues the run in `folder`.
-fn resume_command(config: &RunConfig, folder: &Path) -> String {
+fn resume_command(folder: &Path) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "spikegrad".into());
-    format!("{} train {} --resume --out {}", shell_word(Path::new(&program)), config.preset, shell_word(folder))
+    format!("{} train {}", shell_word(Path::new(&program)), shell_word(folder))
 }
 
 /// Adds the command that continues the run to errors with an external cause: a full disk, a lost device.
-fn with_remedy(error: Error, config: &RunConfig, folder: &Path) -> anyhow::Error {
+fn with_remedy(error: Error, folder: &Path) -> anyhow::Error {
     match error {
         Error::Io { .. } | Error::Device(_) | Error::DeviceLost(_) if folder.join(CHECKPOINT_FILE).exists() => anyhow!(
             "{error}\nThe last checkpoint is kept. Once the problem is fixed, continue with: {}",
-            resume_command(config, folder)
+            resume_command(folder)
         ),
         error => error.into(),
     }
@@ -459,7 +415,7 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     fn resume_command(&self) -> String {
-        resume_command(self.config, self.folder)
+        resume_command(self.folder)
     }
 
     fn tell(&self, voice: Voice) -> Result<()> {
@@ -471,7 +427,11 @@ impl Ended<'_> {
             }
             None => "no epoch finished yet".into(),
         };
-        say(format_args!("{}: {done}, {best}", self.folder.display()))?;
+        let early = match self.summary.progress.epoch < self.config.epochs && !self.interrupted {
+            true => format!(" (no better accuracy for {} epochs)", self.config.patience),
+            false => String::new(),
+        };
+        say(format_args!("{}: {done}{early}, {best}", self.folder.display()))?;
         if !self.interrupted {
             voice
                 .tell("  config.toml  metrics.jsonl  checkpoint.safetensors  best.safetensors  raster.png  curves.png");

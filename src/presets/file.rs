@@ -19,12 +19,18 @@ pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
     }
 }
 
-/// Reads a TOML file that names a preset and overrides some of its fields.
+/// Reads a TOML file that names a preset and overrides some of its fields. Paths in it are relative to its folder.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
 pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
-    from_toml(&read_config_text(path)?, path, paper)
+    let mut config = from_toml(&read_config_text(path)?, path, paper)?;
+    // Paths in a file are relative to its folder.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+        *path = folder.join(&*path);
+    }
+    Ok(config)
 }
 
 /// [`load`] from text. `path` is only used in errors.

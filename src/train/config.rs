@@ -50,6 +50,9 @@ pub struct RunConfig {
     /// Safetensors file with the initial weights ([`initial_weights`](super::initial_weights)), instead of random ones. The
     /// run does not need it again.
     pub weights: Option<PathBuf>,
+    /// Stop after this many epochs without a better accuracy; 0 for never.
+    #[serde(default)]
+    pub patience: u64,
     /// Write a checkpoint within an epoch after this many seconds of training; 0 for after each epoch only. This is the
     /// most that is lost by a crash or the loss of the GPU. Does not affect results.
     #[serde(default = "checkpoint_seconds")]
@@ -125,6 +128,7 @@ impl RunConfig {
             batch: 64,
             seed: 0,
             weights: None,
+            patience: 0,
             checkpoint_seconds: checkpoint_seconds(),
             rescue: true,
             warmup_epochs: 0.0,
@@ -147,6 +151,7 @@ impl RunConfig {
             kernels: now.kernels,
             delta_mib: now.delta_mib,
             checkpoint_seconds: now.checkpoint_seconds,
+            patience: now.patience,
             epochs: if more_epochs { now.epochs } else { self.epochs },
             ..self.clone()
         }

@@ -96,6 +96,16 @@ impl RunFolder {
         if conflicts.is_empty() {
             return Ok(());
         }
+        if now.epochs > begun.epochs && conflicts.iter().all(|conflict| conflict.field == "epochs") {
+            return Err(Error::Config(format!(
+                "{}: the run cannot be continued to epoch {}, since its learning rate falls to its end at epoch {}; start \
+                 another run with --weights {} and --epochs",
+                self.path.display(),
+                now.epochs,
+                begun.epochs,
+                self.file(BEST_FILE).display()
+            )));
+        }
         let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
         Err(Error::Config(format!(
             "{}: --resume requires the run's configuration, but these fields differ (run, now): {}; leave them \

@@ -1,12 +1,18 @@
-//! Detects problems during training: layers that are dead, silent or saturated, and numbers that are not finite.
+//! Detects problems during training: layers that are dead, silent, saturated or always spike, a loss far above that of guessing, and
+//! numbers that are not finite.
 
+use super::RunConfig;
 use super::progress::EpochSums;
-use crate::engine::{NotFinite, Quantity, StepReport};
+use crate::engine::{Method, NotFinite, Quantity, StepReport};
 use crate::error::{Error, Result};
-use crate::network::{Network, SpikingLayer};
+use crate::network::{Loss, Network, SpikingLayer};
 
 /// A layer is saturated if more than this fraction of its entries is active.
 pub const SATURATED: f64 = 1.0 / 3.0;
+/// Most spikes are without meaning if a layer has them in more than this fraction of its entries.
+pub const ALWAYS_SPIKING: f64 = 0.5;
+/// A loss is absurd if it exceeds that of guessing by this factor.
+pub const ABSURD_LOSS: f64 = 100.0;
 
 /// Kind of a [`Warning`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +24,10 @@ pub enum WarningKind {
     Silent,
     /// More than [`SATURATED`] of the layer's entries were active.
     Saturated,
+    /// The layer spiked in more than [`ALWAYS_SPIKING`] of its entries.
+    AlwaysSpiking,
+    /// The loss was more than [`ABSURD_LOSS`] times that of guessing.
+    AbsurdLoss,
     /// The run is continued on another device.
     OtherDevice,
     /// The device was lost and reopened.
@@ -36,8 +46,11 @@ pub struct Warning {
     pub text: String,
 }
 
-/// Checks the sums of an epoch for dead, silent and saturated layers.
-pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
+/// Checks the sums of an epoch for layers that are dead, silent, saturated or always spike, and for an absurd loss.
+pub fn inspect(config: &RunConfig, sums: &EpochSums) -> Vec<Warning> {
+    let network = &config.network;
+    // The other methods do not profit from few active entries, and `reference` ignores B_th.
+    let sparse = matches!(config.method, Method::Sparse | Method::Auto);
     let activity = sums.activity(network);
     let density = sums.spike_density(network);
     let mut warnings = Vec::new();
@@ -45,14 +58,46 @@ pub fn inspect(network: &Network, sums: &EpochSums) -> Vec<Warning> {
         let name = format!("{} ({} neurons)", network.layer_name(l), layer.neurons);
         let spikes = density[l] > 0.0;
         let seen = match activity[l] {
+            _ if density[l] > ALWAYS_SPIKING => {
+                Some((WarningKind::AlwaysSpiking, always_spiking(&name, layer, density[l])))
+            }
             0.0 => Some((WarningKind::Dead, dead(&name, layer, spikes))),
             _ if !spikes => Some((WarningKind::Silent, silent(&name, layer, l < network.hidden.len()))),
-            a if a > SATURATED && layer.b_th.is_finite() => Some((WarningKind::Saturated, saturated(&name, layer, a))),
+            a if a > SATURATED && layer.b_th.is_finite() && sparse => {
+                Some((WarningKind::Saturated, saturated(&name, layer, a)))
+            }
             _ => None,
         };
         warnings.extend(seen.map(|(kind, text)| Warning { kind, layer: Some(l), text }));
     }
+    let text = absurd_loss(config, sums.mean_loss().task);
+    warnings.extend(text.map(|text| Warning { kind: WarningKind::AbsurdLoss, layer: None, text }));
     warnings
+}
+
+fn always_spiking(name: &str, layer: &SpikingLayer, density: f64) -> String {
+    format!(
+        "{name} spikes in {:.0} % of its entries, so its spikes tell the layers above it little. Increase its v_th = {} or \
+         network.regulariser.lambda_up, or decrease its init.scale",
+        100.0 * density,
+        layer.v_th
+    )
+}
+
+/// The text of the warning, if the mean task loss is absurd.
+fn absurd_loss(config: &RunConfig, loss: f64) -> Option<String> {
+    let guessing = match config.network.loss {
+        Loss::CrossEntropy { .. } => (config.network.classes() as f64).ln(),
+        Loss::MeanSquaredError { on, off } => on.powi(2).max(off.powi(2)),
+    };
+    let guessing = guessing.max(1.0);
+    (loss > ABSURD_LOSS * guessing).then(|| {
+        format!(
+            "the loss is {loss:.3e}, and about {guessing:.2} for a network that guesses: training diverges. Start again with a lower \
+             learning rate (--lr, now {}) or smaller weights (init.scale)",
+            config.adam.lr
+        )
+    })
 }
 
 fn dead(name: &str, layer: &SpikingLayer, spikes: bool) -> String {
@@ -136,7 +181,8 @@ mod tests {
     }
 
     fn seen(network: &Network, spikes: [f64; 2], active: [f64; 2]) -> Vec<(WarningKind, Option<usize>, String)> {
-        inspect(network, &sums(network, spikes, active)).into_iter().map(|w| (w.kind, w.layer, w.text)).collect()
+        let config = RunConfig { network: network.clone(), ..testing::config() };
+        inspect(&config, &sums(network, spikes, active)).into_iter().map(|w| (w.kind, w.layer, w.text)).collect()
     }
 
     #[test]
@@ -159,6 +205,7 @@ mod tests {
             ([0.1, 0.1], [0.0, 0.1], WarningKind::Dead, 0, ["hidden[0] (4 neurons) is dead", "Increase its b_th"]),
             ([0.1, 0.0], [0.1, 0.1], WarningKind::Silent, 1, ["hidden[1] (3 neurons) is silent", "lambda_low"]),
             ([0.1, 0.1], [0.4, 0.1], WarningKind::Saturated, 0, ["40 %", "Decrease its b_th = 0.2"]),
+            ([0.9, 0.1], [0.0, 0.1], WarningKind::AlwaysSpiking, 0, ["spikes in 90 %", "Increase its v_th = 1"]),
         ];
         for (spikes, active, kind, layer, parts) in checks {
             let warnings = seen(&network, spikes, active);
@@ -166,6 +213,29 @@ mod tests {
             assert_eq!((warnings[0].0, warnings[0].1), (kind, Some(layer)));
             assert!(parts.iter().all(|part| warnings[0].2.contains(part)), "{}", warnings[0].2);
         }
+    }
+
+    #[test]
+    fn advice_fits_the_method() {
+        let mut config = testing::config();
+        for (method, warned) in [(Method::Sparse, 1), (Method::Auto, 1), (Method::Dense, 0), (Method::Reference, 0)] {
+            config.method = method;
+            let warnings = inspect(&config, &sums(&config.network, [0.1, 0.1], [0.9, 0.1]));
+            assert_eq!(warnings.len(), warned, "{method:?}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_far_above_that_of_guessing_is_named() {
+        let config = testing::config();
+        let of = |loss: f64| {
+            let healthy = sums(&config.network, [0.1, 0.1], [0.1, 0.1]);
+            inspect(&config, &EpochSums { loss: LossTerms { task: 100.0 * loss, upper: 0.0, lower: 0.0 }, ..healthy })
+        };
+        assert_eq!(of(50.0), []);
+        let warnings = of(1e6);
+        assert_eq!((warnings.len(), warnings[0].kind), (1, WarningKind::AbsurdLoss));
+        assert!(warnings[0].text.contains("1.000e6") && warnings[0].text.contains("--lr, now"), "{}", warnings[0].text);
     }
 
     #[test]

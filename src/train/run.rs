@@ -271,7 +271,7 @@ impl<'a> Trainer<'a> {
         if self.config.method == Method::Auto {
             self.begin_layer_methods(observer)?;
         }
-        while self.progress.epoch < self.config.epochs {
+        while self.progress.epoch < self.config.epochs && !self.out_of_patience() {
             let finished = self.train_epoch(stop, observer)? && self.finish_epoch(stop, observer)?;
             if !finished {
                 let state = self.engine.store()?;
@@ -283,6 +283,12 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(Outcome::Finished(self.summary()))
+    }
+
+    /// Whether the accuracy has not improved for as many epochs as the configuration allows.
+    fn out_of_patience(&self) -> bool {
+        let best = self.progress.best.map_or(0, |best| best.epoch);
+        self.config.patience > 0 && self.progress.epoch - best.min(self.progress.epoch) >= self.config.patience
     }
 
     /// Trains the rest of the epoch; `false` if interrupted.
@@ -375,7 +381,7 @@ impl<'a> Trainer<'a> {
             return Ok(false);
         }
         let test_seconds = clock.elapsed().as_secs_f64();
-        for warning in guard::inspect(&self.config.network, &self.progress.sums) {
+        for warning in guard::inspect(self.config, &self.progress.sums) {
             observer.on_warning(&warning);
         }
         let mut record = self.record(&test, test_seconds);

@@ -54,7 +54,7 @@ impl RunConfig {
     }
 
     /// Sets a field with TOML syntax: `adam.weight_decay=0.01`, `network.readout.logits=sum`,
-    /// `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Does not call [`RunConfig::check`].
+    /// `network.hidden[0].tau_ms=20`, `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Does not call [`RunConfig::check`].
     ///
     /// # Errors
     /// [`Error::Config`] for invalid syntax, an unknown field, or a value of the wrong type.
@@ -63,12 +63,13 @@ impl RunConfig {
         let Some((field, value)) = assignment.split_once('=') else {
             return Err(bad("must be FIELD=VALUE, for example adam.weight_decay=0.01".into()));
         };
+        let mut merged = to_table(self)?;
+        let (table, field) = entry_of(&mut merged, field.trim()).map_err(bad)?;
         // Strings do not require quotes.
-        let given: Table = toml::from_str(assignment)
+        let given: Table = toml::from_str(&format!("{field} = {value}"))
             .or_else(|_| toml::from_str(&format!("{field} = {}", Value::from(value.trim()))))
             .map_err(|e: toml::de::Error| bad(e.message().into()))?;
-        let mut merged = to_table(self)?;
-        merge(&mut merged, given);
+        merge(table, given);
         *self = Self::understood(merged).map_err(bad)?;
         Ok(())
     }
@@ -137,6 +138,29 @@ pub fn network_differences(left: &Network, right: &Network) -> Result<Vec<Differ
     Ok(differences(&Value::Table(to_table(left)?), &Value::Table(to_table(right)?)))
 }
 
+/// Follows the indexed part of a field's name, such as `network.hidden[1]` of `network.hidden[1].tau_ms`, to the table that
+/// it names. Returns that table and the rest of the name.
+fn entry_of<'a>(mut table: &'a mut Table, mut field: &'a str) -> Result<(&'a mut Table, &'a str), String> {
+    while let Some((array, rest)) = field.split_once('[') {
+        let Some((index, rest)) = rest.split_once("].") else {
+            return Err("an index must be followed by a field, for example network.hidden[0].tau_ms=20".into());
+        };
+        let mut names: Vec<&str> = array.split('.').collect();
+        let name = names.pop().unwrap_or_default();
+        for parent in names {
+            let below = table.get_mut(parent).and_then(Value::as_table_mut);
+            table = below.ok_or_else(|| format!("there is no section `{parent}`"))?;
+        }
+        let entries = table.get_mut(name).and_then(Value::as_array_mut);
+        let entries = entries.ok_or_else(|| format!("`{array}` is not a list"))?;
+        let n = entries.len();
+        let entry = index.parse().ok().and_then(|k: usize| entries.get_mut(k)).and_then(Value::as_table_mut);
+        table = entry.ok_or_else(|| format!("`{array}` has the entries 0 to {}", n.saturating_sub(1)))?;
+        field = rest;
+    }
+    Ok((table, field))
+}
+
 /// Checks the number of layers before they are created from the preset, since the file may not be trusted.
 fn few_layers(given: &Table) -> Result<(), String> {
     let hidden = given.get("network").and_then(|network| network.get("hidden")).and_then(Value::as_array);
@@ -165,7 +189,7 @@ fn merge(base: &mut Table, over: Table) {
                 Value::Table(below)
             }
             (Some(Value::Table(mut below)), Value::Table(above)) => {
-                below.retain(|field, _| Readout::COMMON_FIELDS.iter().any(|common| *common == field));
+                below.retain(|field, _| Readout::COMMON_FIELDS.contains(&field));
                 below.extend(above);
                 Value::Table(below)
             }
@@ -222,7 +246,7 @@ fn differences(left: &Value, right: &Value) -> Vec<Difference> {
 
 #[cfg(test)]
 mod tests {
-    use crate::network::{Logits, Readout};
+    use crate::network::{Initialisation, Logits, Readout};
     use crate::presets;
     use crate::train::LearningRate;
 
@@ -234,6 +258,8 @@ mod tests {
             "network.readout.logits = max",
             "network.hidden=[{tau_ms=5},{tau_ms=20},{}]",
             "augment.flip=true",
+            "network.hidden[1].b_th = 0.4",
+            "network.hidden[2].init={kind='uniform',scale=2}",
             "schedule={kind='cosine',final_fraction=0.25}",
         ] {
             config.set(assignment).unwrap();
@@ -242,6 +268,8 @@ mod tests {
         assert_eq!(config.network.integrator().unwrap().logits, Logits::Max);
         assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
         assert_eq!(config.schedule, LearningRate::Cosine { final_fraction: 0.25 });
+        assert_eq!(config.network.hidden.iter().map(|l| l.b_th).collect::<Vec<_>>(), [0.2, 0.4, 0.2]);
+        assert_eq!(config.network.hidden[2].init, Initialisation::Uniform { scale: 2.0 });
         config.set("network.readout.kind=spike_count").unwrap();
         assert_eq!((config.network.classes(), config.network.integrator()), (10, None));
         config.set("network.readout.kind=integrator").unwrap();
@@ -252,6 +280,12 @@ mod tests {
             ("adam.lrr=1", "`lrr`"),
             ("adam.lr=fast", "fast"),
             ("schedule.final=1", "schedule.final"),
+            ("network.hidden[3].tau_ms=1", "0 to 2"),
+            ("network.hidden[x].tau_ms=1", "0 to 2"),
+            ("network.hidden[0]=1", "followed by a field"),
+            ("network.readout[0].tau_ms=1", "`network.readout` is not a list"),
+            ("net.hidden[0].tau_ms=1", "`net`"),
+            ("network.hidden[0].tau=1", "`tau`"),
             ("=3", "=3"),
         ] {
             let error = config.set(assignment).unwrap_err().to_string();

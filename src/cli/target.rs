@@ -1,0 +1,145 @@
+//! Which run `spikegrad train` starts or continues, and in which folder.
+
+use super::{Usage, usage};
+use anyhow::{Context, Result, bail};
+use spikegrad::presets;
+use spikegrad::train::{CONFIG_FILE, RunConfig, stored_config};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Folder of the runs that are given no folder.
+const RUNS: &str = "runs";
+
+/// A run to start or to continue.
+pub struct Target {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Whether to continue the run in it.
+    pub resume: bool,
+    /// The configuration, without the changes of the flags.
+    pub config: RunConfig,
+    /// Removes the folder if the run does not begin.
+    _claim: Option<Claim>,
+}
+
+/// An empty folder that was created for a run, so that no other run takes it.
+struct Claim(PathBuf);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Fails for a folder that is not empty, which is kept.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Finds the run that the words mean: `what` is a preset, a TOML file or a run's folder, `out` is --out.
+pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -> Result<Target> {
+    let stored = |folder: &Path| {
+        let config = stored_config(folder)?;
+        Ok(Target { folder: folder.into(), resume: true, config, _claim: None })
+    };
+    let Some(what) = what else {
+        if !resume {
+            bail!(Usage(
+                "give a preset, a TOML file or the folder of a run; --resume alone continues the last run".into()
+            ));
+        }
+        return stored(&out.map_or_else(|| last_run(|_| true), |out| Ok(out.into()))?);
+    };
+    if Path::new(what).join(CONFIG_FILE).exists() {
+        return match out {
+            Some(out) if out != Path::new(what) => {
+                let copy = Path::new(what).join(CONFIG_FILE);
+                bail!(Usage(format!(
+                    "{what} is the folder of a run, which is continued there; to start another run with its settings in {}, \
+                     give {}",
+                    out.display(),
+                    copy.display()
+                )))
+            }
+            _ => stored(Path::new(what)),
+        };
+    }
+    let file = what.ends_with(".toml");
+    let named = presets::resolve(what, paper);
+    let named = if file { named? } else { named.map_err(usage)? };
+    let stem = match Path::new(what).file_stem() {
+        // A run's own configuration is called config.toml; the run would be called config.
+        Some(stem) if stem != "config" => stem.to_string_lossy().into_owned(),
+        _ => named.preset.clone(),
+    };
+    if !resume {
+        return match out {
+            Some(out) => Ok(Target { folder: out.into(), resume, config: named, _claim: None }),
+            None => {
+                let folder = claim(&stem)?;
+                Ok(Target { folder: folder.clone(), resume, config: named, _claim: Some(Claim(folder)) })
+            }
+        };
+    }
+    let folder = match out {
+        Some(out) => out.into(),
+        None => last_run(|name| name == stem || name.strip_prefix(&format!("{stem}-")).is_some_and(is_number))?,
+    };
+    let config = if file { named } else { continued(&folder, &named, paper)? };
+    Ok(Target { folder, resume, config, _claim: None })
+}
+
+fn is_number(word: &str) -> bool {
+    word.parse::<u64>().is_ok()
+}
+
+/// Creates the first of `runs/STEM`, `runs/STEM-2`, ... that does not exist.
+fn claim(stem: &str) -> Result<PathBuf> {
+    fs::create_dir_all(RUNS).context(RUNS)?;
+    for n in 1u64.. {
+        let name = if n == 1 { stem.into() } else { format!("{stem}-{n}") };
+        let folder = Path::new(RUNS).join(name);
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e).context(folder.display().to_string()),
+        }
+    }
+    bail!("{RUNS}: has no free folder for a run")
+}
+
+/// The run in `runs/` with a suitable name that was started or continued last.
+fn last_run(suitable: impl Fn(&str) -> bool) -> Result<PathBuf> {
+    let entries = fs::read_dir(RUNS).into_iter().flatten().flatten();
+    let runs = entries.filter(|entry| entry.file_name().to_str().is_some_and(&suitable)).filter_map(|entry| {
+        let written = fs::metadata(entry.path().join(CONFIG_FILE)).and_then(|facts| facts.modified()).ok()?;
+        Some((written, entry.path()))
+    });
+    match runs.max() {
+        Some((_, folder)) => Ok(folder),
+        None => bail!("{RUNS}: no run to resume; give its folder"),
+    }
+}
+
+/// The stored configuration of a run that was started from the preset `named`.
+fn continued(folder: &Path, named: &RunConfig, paper: bool) -> Result<RunConfig> {
+    let mut stored = stored_config(folder)?;
+    if stored.preset != named.preset {
+        bail!(
+            "{}: contains a run of preset {}, not {}; use the run's preset",
+            folder.display(),
+            stored.preset,
+            named.preset
+        );
+    }
+    if paper {
+        // Takes the settings in which ours differ from the paper's, so that a run started without --paper is refused.
+        (stored.adam, stored.schedule) = (named.adam, named.schedule);
+        (stored.warmup_epochs, stored.initial_spikes) = (named.warmup_epochs, named.initial_spikes);
+        stored.augment = named.augment;
+        if let (Some(readout), Some(paper)) = (stored.network.integrator_mut(), named.network.integrator()) {
+            (readout.gain, readout.logits) = (paper.gain, paper.logits);
+        }
+        for (layer, paper) in stored.network.hidden.iter_mut().zip(&named.network.hidden) {
+            layer.beta = paper.beta;
+        }
+    }
+    Ok(stored)
+}
