@@ -235,6 +235,123 @@ fn without_out_no_run_is_overwritten() {
     spikegrad(&words).current_dir(folder.path()).assert().code(0);
     assert!(folder.path().join("runs/mine/raster.png").exists());
     spikegrad(&["train", "shd", "--resume"]).current_dir(folder.path()).assert().code(1);
+    let last = |words: &[&str]| {
+        let mut command = spikegrad(&[words, &["--json"]].concat());
+        slashes(json(command.current_dir(folder.path()).assert().code(0).get_output())["run"].as_str().unwrap())
+    };
+    assert_eq!(last(&["train", "--resume"]), "runs/mine");
+    assert_eq!(last(&["train", "runs/fmnist-2"]), "runs/fmnist-2");
+    fails(2, &["train"], &["--resume"]);
+    let run = folder.path().join("runs/mine");
+    fails(2, &["train", run.to_str().unwrap(), "--out", "elsewhere"], &["config.toml", "elsewhere"]);
+}
+
+/// Runs that are started at the same time take different folders.
+#[test]
+fn parallel_runs_take_the_next_free_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["train", "fmnist", "--hidden", "8", "--limit", "20", "--epochs", "1", "--device", "cpu", "--quiet"];
+    let start = |seed: usize| {
+        let mut command = Command::new(PROGRAM);
+        command.args(words).args(["--seed", &seed.to_string()]).env("SPIKEGRAD_FASHION_MNIST", data());
+        command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let started: Vec<_> = (0..4).map(start).collect();
+    for child in started {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let mut runs: Vec<_> =
+        std::fs::read_dir(folder.path().join("runs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    runs.sort();
+    assert_eq!(runs, ["fmnist", "fmnist-2", "fmnist-3", "fmnist-4"]);
+    // A start that is refused gives its folder back.
+    spikegrad(&["train", "fmnist", "--set", "epochs=0"]).current_dir(folder.path()).assert().code(2);
+    assert!(!folder.path().join("runs/fmnist-5").exists());
+}
+
+#[test]
+fn a_run_without_progress_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    // With such a learning rate no epoch is better than the first.
+    let words = ["--lr", "1e-30", "--epochs", "9", "--patience", "2", "--json"];
+    let (run, output) = train(&folder, "cpu", &words);
+    let said = json(&output);
+    assert_eq!((&said["outcome"], &said["epochs_done"]), (&"finished".into(), &3.into()), "{said}");
+    // Continued, it ends at once; with more patience it goes on.
+    let again = json(&succeeds(&["train", run.to_str().unwrap(), "--json"]));
+    assert_eq!(again["epochs_done"], 3);
+    let again = json(&succeeds(&["train", run.to_str().unwrap(), "--patience", "4", "--json"]));
+    assert_eq!(again["epochs_done"], 5);
+}
+
+#[test]
+fn paths_in_a_toml_are_relative_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    for file in std::fs::read_dir(data()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), inner.join(file.file_name())).unwrap();
+    }
+    let text = "preset = 'fmnist'\ndata = '.'\nlimit = 20\nepochs = 1\n[[network.hidden]]\nneurons = 8";
+    std::fs::write(inner.join("mine.toml"), text).unwrap();
+    let mut command = spikegrad(&["train", "inner/mine.toml", "--device", "cpu", "--out", "run", "--json"]);
+    let said =
+        json(command.env_remove("SPIKEGRAD_FASHION_MNIST").current_dir(folder.path()).assert().code(0).get_output());
+    assert!(said["data"]["origin"].as_str().unwrap().contains("inner"), "{said}");
+}
+
+/// Predictions, per-class accuracies, inspected samples and weights agree with each other.
+#[test]
+fn results_come_out_in_files_for_other_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, _) = train(&folder, "cpu", &["--epochs", "2", "--quiet"]);
+    let run_word = run.to_str().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let tested = json(&succeeds(&["eval", run_word, "--json", "--confusion", &file("confusion.png")]));
+    picture(Path::new(&file("confusion.png")));
+    let right: u64 = (0..10).map(|c| tested["confusion"][c][c].as_u64().unwrap()).sum();
+    assert_eq!(right, tested["correct"].as_u64().unwrap());
+    assert_eq!(tested["classes"][1]["name"], "Trouser");
+    let table = succeeds(&["eval", run_word, "--classes"]).stdout;
+    assert!(
+        text(&table).contains("1 (Trouser)") && text(&table).contains("most often mistaken for"),
+        "{}",
+        text(&table)
+    );
+
+    succeeds(&["predict", run_word, "--out", &file("p.csv")]);
+    succeeds(&["predict", run_word, "--out", &file("p.json")]);
+    let csv = std::fs::read_to_string(file("p.csv")).unwrap();
+    let predictions: Vec<Value> = serde_json::from_slice(&std::fs::read(file("p.json")).unwrap()).unwrap();
+    assert_eq!((csv.lines().count(), predictions.len()), (1001, 1000));
+    assert!(csv.starts_with("sample,label,class,name,logit_0,logit_1,"), "{csv}");
+    assert_eq!(predictions.iter().filter(|p| p["label"] == p["class"]).count() as u64, right);
+    fails(1, &["predict", run_word, "--out", &file("p.txt")], &["p.txt", ".csv or .json"]);
+    assert!(!Path::new(&file("p.txt")).exists());
+
+    let said = succeeds(&["inspect", run_word, "--sample", "3", "--out", &file("s.safetensors")]).stdout;
+    assert!(text(&said).contains("sample 3 of 1000"), "{}", text(&said));
+    let bytes = std::fs::read(file("s.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let logits = tensors.tensor("logits").unwrap();
+    let first = f32::from_le_bytes(logits.data()[..4].try_into().unwrap());
+    assert_eq!(f64::from(first) as f32, predictions[3]["logits"][0].as_f64().unwrap() as f32);
+    assert_eq!(tensors.tensor("v.0").unwrap().shape(), [100, 40]);
+    assert_eq!(tensors.tensor("gradient.w.2").unwrap().shape(), [30, 10]);
+
+    // A checkpoint's weights, as a file of weights, give the same accuracy and begin another run.
+    let best = run.join("best.safetensors");
+    let best = best.to_str().unwrap();
+    let again = json(&succeeds(&["eval", run_word, "--weights", best, "--json"]));
+    assert_eq!(again["correct"], tested["correct"]);
+    let small = ["--hidden", "40,30", "--limit", "300", "--device", "cpu", "--lr", "1e-30", "--epochs", "1", "--json"];
+    let second = file("second");
+    let words = [&["train", "fmnist", "--weights", best, "--out", &second], &small[..]].concat();
+    assert_eq!(json(&succeeds(&words))["best"]["test_accuracy"], tested["test_accuracy"]);
+    let wide = ["train", "fmnist", "--weights", best, "--hidden", "40,31", "--out", &file("third")];
+    fails(1, &wide, &["best.safetensors", "tensor w.1", "[40, 31]"]);
 }
 
 /// After Ctrl-C, the command that the program prints continues the run to the same bytes as an uninterrupted run.
@@ -274,7 +391,7 @@ fn an_interrupted_run_resumes_to_the_same_bytes() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(std::fs::read_to_string(&metrics).unwrap().lines().count() < 12, "stopped before its end");
     let (_, command) = said.trim_end().rsplit_once("continue with: ").unwrap_or_else(|| panic!("{said}"));
-    assert!(command.contains("--resume"), "{command}");
+    assert!(command.contains(" train "), "{command}");
 
     let resumed = Command::new("sh").args(["-c", command]).env("SPIKEGRAD_FASHION_MNIST", data()).output().unwrap();
     assert!(resumed.status.success(), "{command}: {}", text(&resumed.stderr));
@@ -294,6 +411,7 @@ fn what_conflicts_with_the_run_to_resume_is_named() {
     };
     resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "--out"]);
     resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain", "readout.logits", "hidden[0].beta"]);
+    resume(&["--epochs", "20"], &["epoch 20", "falls to its end at epoch 1", "--weights", "best.safetensors"]);
     fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
     let empty = folder.path().join("empty");
     fails(1, &["train", "fmnist", "--resume", "--out", empty.to_str().unwrap()], &["empty", "config.toml"]);

@@ -40,7 +40,7 @@ fn a_line_of_metrics_torn_by_a_full_disk_is_no_loss() {
     limited.current_dir(plain.get_current_dir().unwrap());
     limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let said = ends(limited, 1);
-    names_all(&said, &["error: ", "metrics.jsonl: ", "last checkpoint is kept", "--resume --out"]);
+    names_all(&said, &["error: ", "metrics.jsonl: ", "last checkpoint is kept", "continue with: "]);
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     // Rarely, depending on the digits of times, a line ends exactly at the limit and is complete.
     assert!(!metrics.ends_with('\n') || metrics.len() == 32 * 512, "the limit is meant to tear a line");
@@ -98,7 +98,7 @@ fn a_full_disk_leaves_the_checkpoint_before() {
         "#,
     );
     assert_eq!((read(&folder.join("full.code")), read(&folder.join("again.code"))), ("1\n".into(), "1\n".into()));
-    let command = format!("--resume --out {}", "disk/run");
+    let command = "train disk/run";
     for name in ["full.said", "again.said"] {
         names_all(&read(&folder.join(name)), &["error: disk/run/", "No space left on device", "is kept", &command]);
     }
@@ -186,7 +186,7 @@ fn one_run_writes_a_folder_and_everyone_may_read_it() {
     }
     // SIGTERM acts like Ctrl-C, and the lock of a killed run is released.
     signal(&first, "TERM");
-    names_all(&said(&first.wait_with_output().unwrap(), 1), &["interrupted", "continue with: ", "--resume"]);
+    names_all(&said(&first.wait_with_output().unwrap(), 1), &["interrupted", "continue with: "]);
     let mut again = resume(&run).spawn().unwrap();
     let done = epochs(&run);
     wait_until(&mut again, "another epoch", || epochs(&run) > done + 1);
