@@ -5,6 +5,7 @@ use crate::network::{Initialisation, Network};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use std::borrow::Cow;
 
 /// One row-major [N_in, N_out] matrix per layer, the readout's last. The matrix of a
 /// [`Convolution`](crate::network::Convolution) is [channels · kernel², filters]. A layer with biases has them in an
@@ -45,11 +46,11 @@ impl Matrix {
 
 /// A tensor of a weight layer in the layout of files.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FileTensor<T> {
+pub(crate) struct FileTensor<'a> {
     /// Row-major extents: [N_in, N_out], [filters, channels, kernel, kernel] for a convolution, or [N_out] for biases.
     pub extents: Vec<usize>,
-    /// The numbers.
-    pub data: Vec<T>,
+    /// The numbers, borrowed where files have the layout of the matrix.
+    pub data: Cow<'a, [f32]>,
 }
 
 /// Contents of a weight layer's tensor.
@@ -124,14 +125,14 @@ impl Weights {
     }
 
     /// The tensors in the layout of files, each with its layer and part.
-    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, TensorPart, FileTensor<f32>)> {
+    pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, TensorPart, FileTensor<'_>)> {
         let tensor = |(l, part, extents): (usize, TensorPart, Vec<usize>)| {
             let Matrix { rows, cols, data } = &self.layers[l];
             let weights = extents.iter().product::<usize>().min(data.len());
             let data = match part {
-                TensorPart::Biases => data[data.len() - cols..].to_vec(),
-                TensorPart::Weights if extents.len() > 2 => transposed(data, *rows, *cols),
-                TensorPart::Weights => data[..weights].to_vec(),
+                TensorPart::Biases => Cow::Borrowed(&data[data.len() - cols..]),
+                TensorPart::Weights if extents.len() > 2 => Cow::Owned(transposed(data, *rows, *cols)),
+                TensorPart::Weights => Cow::Borrowed(&data[..weights]),
             };
             (l, part, FileTensor { extents, data })
         };

@@ -76,7 +76,7 @@ fn name(moments: &str, l: usize, part: TensorPart) -> String {
 }
 
 /// All tensors of a checkpoint, with their names.
-fn tensors(state: &TrainingState, network: &Network) -> Vec<(String, FileTensor<f32>)> {
+fn tensors<'a>(state: &'a TrainingState, network: &Network) -> Vec<(String, FileTensor<'a>)> {
     [("", &state.weights), (FIRST_MOMENTS, &state.first), (SECOND_MOMENTS, &state.second)]
         .into_iter()
         .flat_map(|(moments, weights)| {

@@ -117,11 +117,8 @@ impl RunFolder {
 
     /// Writes a checkpoint under `name`.
     fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
-        let path = self.file(name);
-        let bytes = checkpoint.to_bytes(&path)?;
-        // As late as possible, so that no file of another run is overwritten.
-        self.check()?;
-        write_atomically(&path, &bytes)
+        // The check comes as late as possible, so that no file of another run is overwritten.
+        checkpoint.save_after(&self.file(name), || self.check())
     }
 }
 

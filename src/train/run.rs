@@ -391,8 +391,9 @@ impl<'a> Trainer<'a> {
 
         if self.progress.best.is_none_or(|best| record.test_accuracy > best.test_accuracy) {
             self.progress.best = Some(Best { epoch: record.epoch, test_accuracy: record.test_accuracy });
-            let best = self.checkpoint(state.clone())?;
+            let best = self.checkpoint(state)?;
             self.keeper.keep_best(&best)?;
+            state = best.state;
         }
         record.rescued = self.rescue(&sums, &mut state)?;
         if self.config.method == Method::Auto {

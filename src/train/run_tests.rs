@@ -292,7 +292,7 @@ fn more_epochs_may_be_asked_for_and_nothing_else() {
     let mut engine = falling.engine();
     falling.go(&mut engine, false).unwrap();
     falling.config.epochs = 4;
-    falling.error(true, &["epochs: 3, 4"]);
+    falling.error(true, &["epoch 4", "falls to its end at epoch 3", "--weights"]);
 }
 
 #[test]

@@ -9,13 +9,14 @@
 use super::{Checkpoint, FIRST_MOMENTS, SECOND_MOMENTS, name, tensors, unusable, unusable_progress};
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::write_parts_atomically;
 use crate::limits;
 use crate::network::Network;
 use crate::train::{Progress, RunConfig, network_differences};
 use crate::weights::{Matrix, Weights, file_tensors, from_file};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -39,26 +40,35 @@ impl Checkpoint {
     /// [`Error::NotFinite`] naming the tensor or the sum (nothing is written), [`Error::Config`] if shapes are not the
     /// network's, [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_atomically(path, &self.to_bytes(path)?)
+        self.save_after(path, || Ok(()))
     }
 
-    /// The bytes that [`save`](Self::save) writes.
-    pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
+    /// [`save`](Self::save), with a last check before the file is replaced. Tensors are written from where they are, since a
+    /// copy of a wide network's weights and moments would take more memory than its training.
+    pub(crate) fn save_after(&self, path: &Path, last_check: impl FnOnce() -> Result<()>) -> Result<()> {
         self.check()?;
         let header = Header { version: VERSION, config: self.config.clone(), progress: self.progress.clone() };
         let header = toml::to_string(&header).map_err(|e| Error::format(path, format!("cannot be written: {e}")))?;
-        let tensors = tensors(&self.state, &self.config.network);
-        let bytes_of = |data: &[f32]| data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(&tensor.data)).collect();
-        let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
-        let views = tensors
-            .iter()
-            .zip(&bytes)
-            .map(|((name, tensor), data)| Ok((name, TensorView::new(Dtype::F32, tensor.extents.clone(), data)?)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
+        let mut tensors = tensors(&self.state, &self.config.network);
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut end = 0;
+        let infos = tensors.iter().map(|(name, tensor)| {
+            let begin = end;
+            end += 4 * tensor.data.len();
+            let info = TensorInfo { dtype: Dtype::F32, shape: tensor.extents.clone(), data_offsets: (begin, end) };
+            (name.clone(), info)
+        });
+        let failed = |e: &dyn std::fmt::Display| Error::format(path, format!("cannot be written: {e}"));
         let metadata = HashMap::from([(METADATA_KEY.to_string(), header)]);
-        safetensors::serialize(views, Some(metadata)).map_err(failed)
+        let metadata = Metadata::new(Some(metadata), infos.collect()).map_err(|e| failed(&e))?;
+        let mut head = serde_json::to_vec(&metadata).map_err(|e| failed(&e))?;
+        // Tensors begin at a multiple of 8 bytes.
+        head.resize(head.len().next_multiple_of(8), b' ');
+        let length = (head.len() as u64).to_le_bytes();
+        let data: Vec<Cow<[u8]>> = tensors.iter().map(|(_, tensor)| little_endian(&tensor.data)).collect();
+        let parts: Vec<&[u8]> = [&length[..], &head].into_iter().chain(data.iter().map(|data| &**data)).collect();
+        last_check()?;
+        write_parts_atomically(path, &parts)
     }
 
     /// Reads a checkpoint of `network`.
@@ -114,6 +124,14 @@ impl Checkpoint {
     }
 }
 
+/// The bytes of the numbers in a file.
+fn little_endian(data: &[f32]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => Cow::Borrowed(bytemuck::cast_slice(data)),
+        false => Cow::Owned(data.iter().flat_map(|x| x.to_le_bytes()).collect()),
+    }
+}
+
 /// Maximum size of a checkpoint in bytes: header, weights and moments.
 fn most_bytes(network: &Network) -> u64 {
     let weights: u64 = network.weight_shapes().iter().map(|&(rows, cols)| rows as u64 * cols as u64).sum();
@@ -154,6 +172,7 @@ mod tests {
     use crate::network::{Connection, Convolution};
     use crate::train::progress::{Best, DataMark, EpochSums};
     use crate::train::testing;
+    use safetensors::tensor::TensorView;
 
     fn checkpoint() -> Checkpoint {
         let mut config = testing::config();
