@@ -80,6 +80,8 @@ pub mod results;
 pub mod selfcheck;
 pub mod synthetic;
 pub mod system;
+#[cfg(feature = "runs")]
+mod tensor_file;
 pub mod train;
 pub mod weights;
 

@@ -100,7 +100,8 @@ pub fn estimate_with(
     let adapter = adapter(device.resolve_for(network, method));
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
-    let mut e = Estimate { parts: Vec::new(), host_bytes: 4 * weights, shared: true };
+    // While a checkpoint is saved, the host has a copy of weights and moments.
+    let mut e = Estimate { parts: Vec::new(), host_bytes: 3 * weights, shared: true };
     let round = if adapter.is_some() { 4 } else { 16 };
     let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
     let dense = matches!(method, Method::Dense | Method::Reference);

@@ -4,10 +4,10 @@ use crate::engine::Inspection;
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::files::write_atomically;
-use crate::limits;
 use crate::network::Network;
+use crate::tensor_file::{MAX_HEADER_BYTES, TensorFile};
 use crate::weights::{FileTensor, Matrix, Weights, file_tensors, from_file};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -138,9 +138,6 @@ pub fn save_inspection(path: &Path, network: &Network, sample: &EventSet, inspec
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Most bytes of a file of weights beyond the weights themselves and their moments: names, shapes, metadata.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
-
 /// Reads the weights of `network` from a safetensors file: `w.l` of each layer, [N_in, N_out] (a convolution: [filters, channels,
 /// kernel, kernel]), and `b.l`, [N_out], where the layer has biases. Other tensors, such as the moments in a checkpoint, are
 /// ignored.
@@ -150,19 +147,10 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
     let format = |what: String| Error::format(path, what);
     let numbers: u64 = network.weight_shapes().iter().map(|&(rows, cols)| rows as u64 * cols as u64).sum();
-    let bytes = limits::read(path, MAX_HEADER_BYTES + 32 * numbers, "weights of this network")?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
-        format(format!("not a complete safetensors file ({e}); weights are tensors w.0, w.1, ... in such a file"))
-    })?;
+    let file = TensorFile::open(path, MAX_HEADER_BYTES + 32 * numbers, "weights of this network")?;
     let data = from_file(network, |l, part, extents| {
         let name = format!("{}.{l}", part.letter());
-        let expected = format!("F32 {extents:?} expected, as the network has");
-        let view = file.tensor(&name).map_err(|_| format!("has no tensor {name}; {expected}"))?;
-        if view.dtype() != Dtype::F32 || view.shape() != extents {
-            return Err(format!("tensor {name} is {:?} {:?}; {expected}", view.dtype(), view.shape()));
-        }
-        let (words, _) = view.data().as_chunks::<4>();
-        let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        let data = file.read(&name, extents)?;
         match data.iter().position(|x| !x.is_finite()) {
             Some(at) => Err(format!("tensor {name}: value {at} is {}, must be finite", data[at])),
             None => Ok(data),
@@ -172,7 +160,7 @@ pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
     let layers = file_tensors(network).map(|(l, part, _)| format!("{}.{l}", part.letter())).collect::<Vec<_>>();
     let foreign = file.names().into_iter().find(|name| {
         let own = name.strip_prefix("w.").or_else(|| name.strip_prefix("b."));
-        own.is_some_and(|l| l.parse::<usize>().is_ok()) && !layers.iter().any(|known| known == *name)
+        own.is_some_and(|l| l.parse::<usize>().is_ok()) && !layers.contains(name)
     });
     let data = data.map_err(format)?;
     if let Some(name) = foreign {

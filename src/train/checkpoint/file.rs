@@ -10,11 +10,11 @@ use super::{Checkpoint, FIRST_MOMENTS, SECOND_MOMENTS, name, tensors, unusable, 
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
 use crate::files::write_parts_atomically;
-use crate::limits;
 use crate::network::Network;
+use crate::tensor_file::{MAX_HEADER_BYTES, TensorFile};
 use crate::train::{Progress, RunConfig, network_differences};
 use crate::weights::{Matrix, Weights, file_tensors, from_file};
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,8 +22,6 @@ use std::path::Path;
 
 const VERSION: i64 = 1;
 const METADATA_KEY: &str = "spikegrad";
-/// Maximum size of the header (names, shapes and metadata) in bytes.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,12 +76,8 @@ impl Checkpoint {
     /// unexpected names, types, shapes, or values that are not finite.
     pub fn load(path: &Path, network: &Network) -> Result<Self> {
         let format = |what: String| Error::format(path, what);
-        let bytes = limits::read(path, most_bytes(network), "a checkpoint of this network")?;
-        let broken =
-            |e| format(format!("not a complete safetensors file ({e}); it may be truncated, use another checkpoint"));
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
-        let header = metadata.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)).ok_or_else(|| {
+        let file = TensorFile::open(path, most_bytes(network), "a checkpoint of this network")?;
+        let header = file.entry(METADATA_KEY).ok_or_else(|| {
             format(format!("not a checkpoint of spikegrad: its metadata have no entry `{METADATA_KEY}`"))
         })?;
         let Header { config, progress, .. } = read_header(header).map_err(format)?;
@@ -117,8 +111,11 @@ impl Checkpoint {
             second: read(SECOND_MOMENTS)?,
         };
         let expected = 3 * file_tensors(network).count();
-        if file.len() != expected {
-            return Err(format(format!("has {} tensors, a checkpoint of this network has {expected}", file.len())));
+        if file.names().len() != expected {
+            return Err(format(format!(
+                "has {} tensors, a checkpoint of this network has {expected}",
+                file.names().len()
+            )));
         }
         Ok(Checkpoint { config, progress, state })
     }
@@ -153,13 +150,8 @@ fn read_header(text: &str) -> Result<Header, String> {
     table.try_into().map_err(|e| format!("its metadata are damaged: {e}"))
 }
 
-fn read_tensor(file: &SafeTensors, name: &str, extents: &[usize]) -> Result<Vec<f32>, String> {
-    let view = file.tensor(name).map_err(|_| format!("tensor {name} is missing"))?;
-    if view.dtype() != Dtype::F32 || view.shape() != extents {
-        return Err(format!("tensor {name} is {:?} {:?}, expected F32 {extents:?}", view.dtype(), view.shape()));
-    }
-    let (words, _) = view.data().as_chunks::<4>();
-    let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+fn read_tensor(file: &TensorFile, name: &str, extents: &[usize]) -> Result<Vec<f32>, String> {
+    let data = file.read(name, extents)?;
     match unusable(name, extents, &data) {
         Some(what) => Err(format!("{what}; use another checkpoint")),
         None => Ok(data),
@@ -172,7 +164,7 @@ mod tests {
     use crate::network::{Connection, Convolution};
     use crate::train::progress::{Best, DataMark, EpochSums};
     use crate::train::testing;
-    use safetensors::tensor::TensorView;
+    use safetensors::tensor::{SafeTensors, TensorView};
 
     fn checkpoint() -> Checkpoint {
         let mut config = testing::config();
