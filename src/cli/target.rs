@@ -42,7 +42,7 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
     let Some(what) = what else {
         if !resume {
             bail!(Usage(
-                "give a preset, a TOML file or the folder of a run; --resume alone continues the last run".into()
+                "give a PRESET, a TOML file or the folder of a run; --resume alone continues the last run".into()
             ));
         }
         return stored(&out.map_or_else(|| last_run(|_| true), |out| Ok(out.into()))?);
