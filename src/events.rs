@@ -59,7 +59,7 @@ impl EventSet {
     pub fn push(&mut self, spikes: impl IntoIterator<Item = (usize, usize)>, label: u32) -> Result<()> {
         let begin = self.events.len();
         for (t, i) in spikes {
-            if t >= self.time_steps || i >= self.neurons {
+            if t >= self.time_steps.min(MAX_EXTENT) || i >= self.neurons.min(MAX_EXTENT) {
                 self.events.truncate(begin);
                 return Err(Error::Data(format!(
                     "sample {}: spike of neuron {i} at time step {t} is outside the range of {} neurons × {} time steps",

@@ -35,7 +35,7 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder).map_err(Error::io(path))?;
+    let mut file = builder.tempfile_in(folder).map_err(|e| Error::io(path)(without_path(e)))?;
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.as_file().sync_all());
     written.map_err(Error::io(path))?;
     // Holds the temporary file between attempts to rename it; dropping it removes the file.
@@ -51,6 +51,11 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
     #[cfg(unix)]
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
     Ok(())
+}
+
+/// The error without the name of the temporary file.
+fn without_path(error: io::Error) -> io::Error {
+    io::Error::from(error.kind())
 }
 
 /// Appends `bytes` to the file at `path`, creating it if missing, and syncs it to disk.

@@ -328,7 +328,11 @@ fn results_come_out_in_files_for_other_programs() {
     assert_eq!((csv.lines().count(), predictions.len()), (1001, 1000));
     assert!(csv.starts_with("sample,label,class,name,logit_0,logit_1,"), "{csv}");
     assert_eq!(predictions.iter().filter(|p| p["label"] == p["class"]).count() as u64, right);
-    fails(1, &["predict", run_word, "--out", &file("p.txt")], &["p.txt", ".csv or .json"]);
+    fails(2, &["predict", run_word, "--out", &file("p.txt")], &["p.txt", ".csv or .json"]);
+    fails(2, &["inspect", run_word, "--out", &file("s.txt")], &["s.txt", ".safetensors"]);
+    fails(2, &["eval", run_word, "--confusion", &file("c.txt")], &["c.txt", ".png"]);
+    let own = run.join("best.safetensors");
+    fails(1, &["inspect", run_word, "--out", own.to_str().unwrap()], &["best.safetensors", "choose another name"]);
     assert!(!Path::new(&file("p.txt")).exists());
 
     let said = succeeds(&["inspect", run_word, "--sample", "3", "--out", &file("s.safetensors")]).stdout;

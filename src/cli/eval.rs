@@ -2,7 +2,7 @@
 
 use super::load::{Reading, load};
 use super::show::{complain, percent, percents, say, say_json, thousands};
-use super::{device, usage};
+use super::{check_ending, device, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -127,6 +127,9 @@ impl StoredRun {
 
 /// Tests the checkpoint on every sample of the test set.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(path) = &arguments.confusion {
+        check_ending(path, &["png"])?;
+    }
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let network = &run.config.network;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;

@@ -1,14 +1,15 @@
 //! `spikegrad inspect`.
 
-use super::device;
 use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
 use super::show::say;
+use super::{check_ending, device};
 use anyhow::{Result, bail};
 use spikegrad::device::Device;
 use spikegrad::engine::first_largest;
 use spikegrad::events::EventSet;
 use spikegrad::results::save_inspection;
+use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, DATA_FILE};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +45,14 @@ pub struct Arguments {
 
 /// Runs one sample forward and backward and writes all values.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    check_ending(&arguments.out, &["safetensors"])?;
+    let own = [CHECKPOINT_FILE, BEST_FILE, DATA_FILE].map(|name| arguments.run.join(name));
+    if own
+        .iter()
+        .any(|file| file.canonicalize().is_ok_and(|file| arguments.out.canonicalize().is_ok_and(|out| out == file)))
+    {
+        bail!("{}: is a file of the run; choose another name", arguments.out.display());
+    }
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &[])?;
     let k = arguments.sample;

@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 use show::{causes, complain};
 use spikegrad::device::Device;
 use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Train spiking neural networks with sparse spiking gradient descent, on the CPU and on any GPU that wgpu supports.
@@ -96,6 +97,17 @@ impl Display for Usage {
 /// Turns an error of the library that is caused by the arguments into a usage error; for `map_err`.
 fn usage(error: impl Display) -> anyhow::Error {
     Usage(error.to_string()).into()
+}
+
+/// Checks that a file to be written has one of these endings, before any work is done.
+fn check_ending(path: &Path, endings: &[&str]) -> anyhow::Result<()> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some(ending) if endings.contains(&ending) => Ok(()),
+        _ => {
+            let list: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
+            Err(Usage(format!("{}: must end in {}", path.display(), list.join(" or "))).into())
+        }
+    }
 }
 
 /// Parses `--device` for clap.

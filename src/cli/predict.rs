@@ -1,9 +1,9 @@
 //! `spikegrad predict`.
 
-use super::device;
 use super::eval::{On, StoredRun, Which, samples};
 use super::load::{Reading, load};
 use super::show::{complain, say};
+use super::{check_ending, device};
 use anyhow::Result;
 use spikegrad::device::Device;
 use spikegrad::events::EventSet;
@@ -44,6 +44,7 @@ pub struct Arguments {
 
 /// Classifies samples and writes the predictions.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    check_ending(&arguments.out, &["csv", "json"])?;
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &[])?;
     let (set, on) = samples(&data, arguments.on, &arguments.run)?;

@@ -11,7 +11,7 @@ use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Raster, RasterPanel, raster_png};
 use spikegrad::presets;
-use spikegrad::train::{CONFIG_FILE, RunConfig, initial_weights};
+use spikegrad::train::{RunConfig, initial_weights};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ struct Subject {
 fn subject(arguments: &Arguments) -> Result<Subject> {
     let word = &arguments.what;
     let path = Path::new(word);
-    if presets::NAMES.contains(&word.as_str()) && !path.join(CONFIG_FILE).exists() {
+    if presets::NAMES.contains(&word.as_str()) {
         let config = presets::ours(word).map_err(usage)?;
         let weights = initial_weights(&config)?;
         let device = arguments.device.unwrap_or_default();

@@ -2,8 +2,9 @@
 
 use super::{Usage, usage};
 use anyhow::{Context, Result, bail};
+use spikegrad::data::OWN;
 use spikegrad::presets;
-use spikegrad::train::{CONFIG_FILE, RunConfig, stored_config};
+use spikegrad::train::{CONFIG_FILE, DATA_FILE, RunConfig, stored_config};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,13 @@ impl Drop for Claim {
 /// Finds the run that the words mean: `what` is a preset, a TOML file or a run's folder, `out` is --out.
 pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -> Result<Target> {
     let stored = |folder: &Path| {
-        let config = stored_config(folder)?;
+        if paper {
+            bail!(Usage(format!("--paper: {} is a run with settings of its own", folder.display())));
+        }
+        let mut config = stored_config(folder)?;
+        if config.preset == OWN && config.data.is_none() {
+            config.data = Some(folder.join(DATA_FILE));
+        }
         Ok(Target { folder: folder.into(), resume: true, config, _claim: None })
     };
     let Some(what) = what else {
@@ -47,9 +54,12 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
         }
         return stored(&out.map_or_else(|| last_run(|_| true), |out| Ok(out.into()))?);
     };
-    if Path::new(what).join(CONFIG_FILE).exists() {
+    // A preset's name means the preset, whatever folders there are.
+    if !presets::NAMES.contains(&what) && Path::new(what).join(CONFIG_FILE).exists() {
+        let same =
+            |out: &Path| matches!((out.canonicalize(), Path::new(what).canonicalize()), (Ok(a), Ok(b)) if a == b);
         return match out {
-            Some(out) if out != Path::new(what) => {
+            Some(out) if !same(out) => {
                 let copy = Path::new(what).join(CONFIG_FILE);
                 bail!(Usage(format!(
                     "{what} is the folder of a run, which is continued there; to start another run with its settings in {}, \
@@ -63,7 +73,7 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
     }
     let file = what.ends_with(".toml");
     let named = presets::resolve(what, paper);
-    let named = if file { named? } else { named.map_err(usage)? };
+    let named = if file { named? } else { named.map_err(|e| usage(format!("{e}; or give the folder of a run")))? };
     let stem = match Path::new(what).file_stem() {
         // A run's own configuration is called config.toml; the run would be called config.
         Some(stem) if stem != "config" => stem.to_string_lossy().into_owned(),
@@ -78,12 +88,17 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
             }
         };
     }
-    let folder = match out {
-        Some(out) => out.into(),
-        None => last_run(|name| name == stem || name.strip_prefix(&format!("{stem}-")).is_some_and(is_number))?,
+    let folder = match (out, Path::new(what).parent()) {
+        (Some(out), _) => out.into(),
+        (None, Some(parent)) if file && stem_is_config(what) => parent.into(),
+        (None, _) => last_run(|name| name == stem || name.strip_prefix(&format!("{stem}-")).is_some_and(is_number))?,
     };
     let config = if file { named } else { continued(&folder, &named, paper)? };
     Ok(Target { folder, resume, config, _claim: None })
+}
+
+fn stem_is_config(what: &str) -> bool {
+    Path::new(what).file_name().is_some_and(|name| name == CONFIG_FILE)
 }
 
 fn is_number(word: &str) -> bool {

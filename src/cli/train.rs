@@ -19,9 +19,8 @@ use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, curves_png, raster_png};
 use spikegrad::system::available_memory;
-use spikegrad::train::{
-    CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, initial_weights, metrics,
-};
+use spikegrad::train::{CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics};
+use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -221,7 +220,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of
 /// its own choice.
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
-    let weights = initial_weights(config)?;
+    // The run loads its own weights into the engine.
+    let weights = Weights::init(&config.network, config.seed);
     let open = |variant| {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
         let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));

@@ -99,7 +99,8 @@ impl Convolution {
     pub fn output_of(&self, j: usize) -> Option<usize> {
         let (map, pixel) = (j / self.pixels().max(1), j % self.pixels().max(1));
         let (rows, columns) = self.pooled();
-        let (row, column) = (pixel / self.columns().max(1) / self.pool, pixel % self.columns().max(1) / self.pool);
+        let (row, column) =
+            (pixel / self.columns().max(1) / self.pool.max(1), pixel % self.columns().max(1) / self.pool.max(1));
         (row < rows && column < columns).then(|| (map * rows + row) * columns + column)
     }
 

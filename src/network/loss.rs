@@ -104,7 +104,9 @@ impl Regulariser {
             ("nu_low", self.nu_low),
         ];
         match fields.into_iter().find(|(_, value)| !(*value >= 0.0 && (*value as f32).is_finite())) {
-            Some((name, value)) => Err(Error::field(format!("regulariser.{name}"), value, "0 or more")),
+            Some((name, value)) => {
+                Err(Error::field(format!("regulariser.{name}"), value, "0 or a positive 32-bit number"))
+            }
             None => Ok(()),
         }
     }

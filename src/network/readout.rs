@@ -1,5 +1,6 @@
 //! The last layer and the logits.
 
+use super::init::LONGEST_TAU;
 use super::{Cell, Connection, Initialisation, Reset, SpikingLayer, Surrogate, number};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -122,7 +123,12 @@ impl Readout {
         match self {
             Readout::Integrator(readout) => {
                 number(&format!("{name}.tau_ms"), readout.tau_ms, readout.tau_ms > 0.0, "positive")?;
-                readout.init.check(&format!("{name}.init"))
+                let tau = format!("{name}.tau_ms");
+                if readout.gain == ReadoutGain::OneMinusAlpha && readout.tau_ms > LONGEST_TAU {
+                    let want = format!("{LONGEST_TAU:e} at most with the gain one_minus_alpha, which would be 0");
+                    return Err(Error::field(tau, readout.tau_ms, want));
+                }
+                readout.init.check(&format!("{name}.init"), &tau, readout.tau_ms)
             }
             Readout::SpikeCount(layer) if layer.connection != Connection::Linear => {
                 Err(Error::Config(format!("{name}.connection: a readout cannot be a convolution")))

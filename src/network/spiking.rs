@@ -227,23 +227,26 @@ impl SpikingLayer {
         }
         match self.surrogate {
             // β = 0 is valid: g(V) is 1 everywhere.
-            Surrogate::FastSigmoid => {
-                number(&field("beta"), self.beta, self.beta >= 0.0 && finite(self.beta), "0 or more")?
-            }
+            Surrogate::FastSigmoid => number(
+                &field("beta"),
+                self.beta,
+                self.beta >= 0.0 && finite(self.beta),
+                "0 or a positive 32-bit number",
+            )?,
             _ => {
                 let fits = self.beta > 0.0 && finite(self.beta) && finite(1.0 / self.beta);
                 number(&field("beta"), self.beta, fits, "a positive 32-bit number")?;
             }
         }
         let scale = self.surrogate_scale;
-        number(&field("surrogate_scale"), scale, scale > 0.0 && finite(scale), "a positive 32-bit number")?;
+        number(&field("surrogate_scale"), scale, scale as f32 > 0.0 && finite(scale), "a positive 32-bit number")?;
         number(&field("b_th"), self.b_th, self.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
         let reset = self.v_th as f32 - self.v_r as f32;
         number(&field("v_th - v_r"), reset.into(), reset.is_finite(), "a finite 32-bit number")?;
         if self.bias && self.conv().is_some() {
             return Err(Error::Config(format!("{name}.bias = true: biases of convolutions are not supported")));
         }
-        self.init.check(&field("init"))
+        self.init.check(&field("init"), &field("tau_ms"), self.tau_ms)
     }
 
     /// The first property that the paper's layers do not have, as `field = value`.

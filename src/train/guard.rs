@@ -77,8 +77,8 @@ pub fn inspect(config: &RunConfig, sums: &EpochSums) -> Vec<Warning> {
 
 fn always_spiking(name: &str, layer: &SpikingLayer, density: f64) -> String {
     format!(
-        "{name} spikes in {:.0} % of its entries, so its spikes tell the layers above it little. Increase its v_th = {} or \
-         network.regulariser.lambda_up, or decrease its init.scale",
+        "{name} spikes in {:.0} % of its entries, so its spikes carry little information. Increase its v_th = {}, or decrease \
+         its init.scale",
         100.0 * density,
         layer.v_th
     )
@@ -127,7 +127,7 @@ fn silent(name: &str, layer: &SpikingLayer, hidden: bool) -> String {
 fn saturated(name: &str, layer: &SpikingLayer, activity: f64) -> String {
     format!(
         "{name} is saturated: {:.0} % of its entries are active, so the sparse method saves little. Decrease its b_th = {} \
-         or its init.scale, or increase network.regulariser.lambda_up",
+         or its init.scale",
         100.0 * activity,
         layer.b_th
     )
@@ -152,7 +152,7 @@ pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -
         return Err(Error::NotFinite(format!("{step}: {what} of {layer} became NaN or infinite. {remedy}")));
     }
     let terms = [
-        ("cross entropy", report.loss.task),
+        ("task's loss", report.loss.task),
         ("upper regulariser", report.loss.upper),
         ("lower regulariser", report.loss.lower),
     ];

@@ -57,7 +57,7 @@ use std::ops::ControlFlow;
 pub enum Outcome {
     /// All epochs are done.
     Finished(Summary),
-    /// An observer stopped the run after an epoch; it can be resumed.
+    /// An observer, or [`RunConfig::patience`], stopped the run after an epoch; it can be resumed.
     Stopped(Summary),
     /// The stop flag was set; the run can be resumed.
     Interrupted(Summary),

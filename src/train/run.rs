@@ -169,7 +169,8 @@ impl<'a> Trainer<'a> {
         let weights = initial_weights(self.config)?;
         weights.check(&self.config.network)?;
         let mut state = TrainingState::new(weights);
-        if self.config.initial_spikes > 0.0 {
+        // Given weights are not scaled: they are trained already, or another program's.
+        if self.config.initial_spikes > 0.0 && self.config.weights.is_none() {
             let batch = self.train.head(self.config.batch);
             let factors = calibrate(self.engine, &batch, self.config.initial_spikes, &mut state)?;
             let factors: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
@@ -278,11 +279,14 @@ impl<'a> Trainer<'a> {
                 self.save_checkpoint(state)?;
                 return Ok(Outcome::Interrupted(self.summary()));
             }
-            if self.enough && self.progress.epoch < self.config.epochs {
-                return Ok(Outcome::Stopped(self.summary()));
+            if self.enough {
+                break;
             }
         }
-        Ok(Outcome::Finished(self.summary()))
+        match self.progress.epoch < self.config.epochs {
+            true => Ok(Outcome::Stopped(self.summary())),
+            false => Ok(Outcome::Finished(self.summary())),
+        }
     }
 
     /// Whether the accuracy has not improved for as many epochs as the configuration allows.

@@ -1,6 +1,5 @@
 //! [`Training`], the builder for training runs.
 
-use super::initial::initial_weights;
 use super::run::{check, run};
 #[cfg(feature = "runs")]
 use super::{DATA_FILE, folder::RunFolder};
@@ -15,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuOptions;
+use crate::weights::Weights;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
@@ -159,7 +159,8 @@ impl<'a> Training<'a> {
 /// Opens the device of a configuration with its network.
 fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
-    let weights = initial_weights(config)?;
+    // The run loads its own weights into the engine.
+    let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
