@@ -642,7 +642,8 @@ impl Engine for GpuEngine {
             let logits = read_rows(&engine.context, &state.readout.logits, part.len(), classes)?;
             Ok((logits, (0..spiking).map(|l| u64::from(report.spikes(l))).collect::<Vec<_>>()))
         })?;
-        let spikes = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        let spikes: Vec<u64> = (0..spiking).map(|l| pieces.iter().map(|(_, spikes)| spikes[l]).sum()).collect();
+        steps::check_loops(&self.context.adapter.name, &spikes, batch.len())?;
         Ok(Prediction::new(pieces.into_iter().flat_map(|(logits, _)| logits).collect(), classes, spikes))
     }
 

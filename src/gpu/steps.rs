@@ -143,6 +143,24 @@ impl Report {
     }
 }
 
+/// llvmpipe (lavapipe, Mesa's OpenGL) ends an invocation after so many iterations of its loops, without an error.
+const LLVMPIPE_ITERATIONS: u64 = 65_535;
+
+/// Refuses results of llvmpipe for samples with so many spikes that a kernel cannot have read all of them. `spikes` are those of
+/// each layer, summed over `samples` samples.
+pub(super) fn check_loops(adapter: &str, spikes: &[u64], samples: usize) -> Result<()> {
+    match spikes.iter().max() {
+        Some(&most) if adapter.contains("llvmpipe") && most > LLVMPIPE_ITERATIONS * samples as u64 => {
+            Err(Error::Device(format!(
+                "a layer has {} spikes per sample, and llvmpipe ends the loops of a kernel after {LLVMPIPE_ITERATIONS}, so the \
+                 results are wrong; use --device cpu, another adapter, or fewer spikes (a higher v_th, smaller weights)",
+                most / samples.max(1) as u64
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl GpuEngine {
     fn job_samples(&self, job: &Job) -> usize {
         match &job.input {
@@ -442,12 +460,14 @@ impl GpuEngine {
             let spikes = (0..spiking).map(|l| sum(&|r| u64::from(r.spikes(l))));
             let mut loss = LossTerms::default();
             reports.iter().for_each(|report| loss.add(&report.loss()));
+            let spikes: Vec<u64> = std::iter::once(input).chain(spikes).collect();
+            check_loops(&self.context.adapter.name, &spikes, self.job_samples(job))?;
             self.finished.push(StepReport {
                 step: job.step,
                 samples: self.job_samples(job),
                 loss,
                 correct: sum(&|r| r.float(3) as u64) as usize,
-                spikes: std::iter::once(input).chain(spikes).collect(),
+                spikes,
                 active: (0..spiking).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
                 not_finite: reports.iter().find_map(|report| NotFinite::of(report.not_finite())),
             });
@@ -606,5 +626,18 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         pace.saw(began, 1);
         assert!(pace.seconds_per_sample > before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_spikes_than_llvmpipe_reads_are_refused() {
+        check_loops("llvmpipe (LLVM 15.0.6, 256 bits)", &[10, 2 * LLVMPIPE_ITERATIONS], 2).unwrap();
+        check_loops("NVIDIA H200", &[10, 3 * LLVMPIPE_ITERATIONS], 2).unwrap();
+        let refused = check_loops("llvmpipe (LLVM 15.0.6, 256 bits)", &[10, 2 * LLVMPIPE_ITERATIONS + 1], 2);
+        assert!(refused.unwrap_err().to_string().contains("--device cpu"));
     }
 }
