@@ -627,11 +627,6 @@ mod tests {
         pace.saw(began, 1);
         assert!(pace.seconds_per_sample > before);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn more_spikes_than_llvmpipe_reads_are_refused() {
