@@ -9,7 +9,7 @@ use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Raster, RasterPanel, raster_png};
+use spikegrad::plot::{Decision, Raster, RasterPanel, save_raster};
 use spikegrad::weights::Weights;
 use spikegrad::{data, presets};
 use std::error::Error;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sizes: Vec<String> = config.network.sizes().iter().map(usize::to_string).collect();
     let title = format!("Test image {sample} of Fashion-MNIST through {}", sizes.join("-"));
     let raster = look(engine.as_mut(), &batch, title)?;
-    raster_png(&file, &raster)?;
+    save_raster(&file, &raster)?;
     println!("{file}: test image {sample}, {}, taken for {}", CLASSES[raster.label], CLASSES[raster.predicted]);
     Ok(())
 }
@@ -82,9 +82,12 @@ fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Ras
         time_steps: network.time_steps,
         dt_ms: network.dt_ms,
         panels,
+        image: None,
         readout: (0..classes).map(curve).collect(),
+        decision: Decision::of(&network),
         class_names: Some(CLASSES.map(String::from).to_vec()),
         label,
         predicted: first_largest(&seen.logits),
+        logits: seen.logits,
     })
 }

@@ -2,14 +2,14 @@
 
 use super::load::{Reading, load};
 use super::show::{complain, percent, percents, say, say_json, thousands};
-use super::{check_ending, device, usage};
+use super::{device, figure, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::data::{DataSet, OWN};
 use spikegrad::device::Device;
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Table, table_png};
+use spikegrad::plot::{Table, save_table};
 use spikegrad::results::load_weights;
 use spikegrad::train::{
     BEST_FILE, CHECKPOINT_FILE, Checkpoint, Confusion, DATA_FILE, RunConfig, evaluate, stored_config,
@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long)]
     classes: bool,
     /// Draw the confusion matrix into this file
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     confusion: Option<PathBuf>,
     /// Evaluate only test samples of these speakers (shd)
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -127,9 +127,6 @@ impl StoredRun {
 
 /// Tests the checkpoint on every sample of the test set.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(path) = &arguments.confusion {
-        check_ending(path, &["png"])?;
-    }
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let network = &run.config.network;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
@@ -142,7 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let source = arguments.weights.as_ref().map_or(run.describe(), |path| path.display().to_string());
     if let Some(path) = &arguments.confusion {
         let title = format!("{} {on} samples of {}, {source}", thousands(result.samples), data.name);
-        table_png(path, &confusion_table(&result.confusion, &data, title))?;
+        save_table(path, &confusion_table(&result.confusion, &data, title))?;
     }
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;

@@ -21,8 +21,9 @@ mod train;
 use clap::{Parser, Subcommand};
 use show::{causes, complain};
 use spikegrad::device::Device;
+use spikegrad::plot::Format;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Train spiking neural networks with sparse spiking gradient descent, on the CPU and on any GPU that wgpu supports.
@@ -70,7 +71,7 @@ enum Command {
     Predict(predict::Arguments),
     /// Write all spikes, potentials and gradients of a test sample to a safetensors file
     Inspect(inspect::Arguments),
-    /// Draw the spikes of a test sample in a network as a PNG
+    /// Draw the spikes of test samples in a network as PNG or SVG
     Raster(raster::Arguments),
     /// Run golden cases (small networks with known results) on a device and compare all results
     Conformance(conformance::Arguments),
@@ -113,6 +114,13 @@ fn check_ending(path: &Path, endings: &[&str]) -> anyhow::Result<()> {
 /// Parses `--device` for clap.
 fn device(word: &str) -> Result<Device, String> {
     word.parse().map_err(|_| "must be auto, cpu, gpu or gpu:N".into())
+}
+
+/// Parses the path of a figure for clap: refuses endings other than .png and .svg before any work.
+fn figure(word: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(word);
+    Format::of(&path).map_err(|_| "figures are written as PNG or SVG; use a name that ends in .png or .svg")?;
+    Ok(path)
 }
 
 /// Runs the program.

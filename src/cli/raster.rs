@@ -3,15 +3,17 @@
 use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
 use super::show::{say, sizes};
-use super::{Usage, device, usage};
+use super::{Usage, device, figure, usage};
 use anyhow::{Result, bail};
-use spikegrad::data::DataSet;
+use spikegrad::data::augment::frame;
+use spikegrad::data::latency::LatencyCode;
+use spikegrad::data::{DataSet, data_set};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Raster, RasterPanel, raster_png};
+use spikegrad::plot::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_rasters};
 use spikegrad::presets;
-use spikegrad::train::{RunConfig, initial_weights};
+use spikegrad::train::{RunConfig, initial_state, initial_weights};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,17 +21,18 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  spikegrad raster runs/fmnist --sample 7 --out seven.png   draw a sample in a trained network
-  spikegrad raster fmnist --out untrained.png               draw one with the preset's initial weights")]
+  spikegrad raster runs/fmnist --sample 7 --out seven.png          draw a sample in a trained network
+  spikegrad raster runs/fmnist --sample 0,1,2,3 --out grid.svg     draw four samples as a grid
+  spikegrad raster fmnist --out untrained.png                      draw one with the weights that training begins with")]
 pub struct Arguments {
-    /// The run's folder, as written by train, for its best checkpoint; or a preset, for its untrained network
+    /// The run's folder, as written by train, for its best checkpoint; or a preset, for its network before training
     #[arg(value_name = "RUN_DIR|PRESET")]
     what: String,
-    /// Number of the test sample, from 0
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    sample: usize,
-    /// Write the PNG to this file
-    #[arg(long, value_name = "FILE.png")]
+    /// Numbers of the test samples, from 0; several are drawn as a grid
+    #[arg(long, visible_alias = "samples", value_name = "K,K", value_delimiter = ',', default_value = "0")]
+    sample: Vec<usize>,
+    /// Write the figure to this file, as PNG or SVG
+    #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     out: PathBuf,
     /// Folder with the data set's files [default: as for train, or the one that the run was trained on]
     #[arg(long, value_name = "DIR")]
@@ -41,30 +44,48 @@ pub struct Arguments {
     device: Option<Device>,
 }
 
-/// Draws one sample.
+/// Draws the samples.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.sample.len() > MOST_SAMPLES {
+        bail!(Usage(format!("--sample: {} samples; give at most {MOST_SAMPLES}", arguments.sample.len())));
+    }
     let Subject { config, weights, device, state_name } = subject(arguments)?;
     let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
-    let mut engine = device.open(&config.network, config.method, &weights)?;
-    let title = title(&config, &data, arguments.sample, &state_name);
-    let raster = sample(engine.as_mut(), &config, &data, arguments.sample, title)?;
-    raster_png(&arguments.out, &raster)?;
-    say(format_args!(
-        "{}: sample {} of {} ({}), label {}, predicted {}",
-        arguments.out.display(),
-        arguments.sample,
-        data.test.len(),
-        data.origin,
-        data.class(raster.label),
-        data.class(raster.predicted)
-    ))?;
+    if let Some(k) = arguments.sample.iter().find(|&&k| k >= data.test.len()) {
+        bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
+    }
+    let mut engine = match &weights {
+        Some(weights) => device.open(&config.network, config.method, weights)?,
+        None => {
+            let mut engine = device.open(&config.network, config.method, &initial_weights(&config)?)?;
+            let (state, _) = initial_state(engine.as_mut(), &config, &data.train)?;
+            engine.load(&state)?;
+            engine
+        }
+    };
+    let mut rasters = Vec::new();
+    for &k in &arguments.sample {
+        rasters.push(sample(engine.as_mut(), &config, &data, k, title(&config, &data, k, &state_name))?);
+    }
+    save_rasters(&arguments.out, &rasters)?;
+    for (k, raster) in arguments.sample.iter().zip(&rasters) {
+        say(format_args!(
+            "{}: sample {k} of {} ({}), label {}, predicted {}",
+            arguments.out.display(),
+            data.test.len(),
+            data.origin,
+            data.class(raster.label),
+            data.class(raster.predicted)
+        ))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A network to draw.
 struct Subject {
     config: RunConfig,
-    weights: Weights,
+    /// Trained weights; `None` for those that training begins with, which depend on the data.
+    weights: Option<Weights>,
     device: Device,
     /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
@@ -75,9 +96,8 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) {
         let config = presets::ours(word).map_err(usage)?;
-        let weights = initial_weights(&config)?;
         let device = arguments.device.unwrap_or_default();
-        return Ok(Subject { config, weights, device, state_name: "untrained".into() });
+        return Ok(Subject { config, weights: None, device, state_name: "before training".into() });
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
@@ -87,19 +107,17 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     }
     let run = StoredRun::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
-    Ok(Subject { config: run.config, weights: run.checkpoint.state.weights, device, state_name })
+    Ok(Subject { config: run.config, weights: Some(run.checkpoint.state.weights), device, state_name })
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
 pub fn title(config: &RunConfig, data: &DataSet, sample: usize, state: &str) -> String {
-    format!("{} test sample {sample}, {} {state}", data.name, sizes(&config.network.sizes()))
+    let subset = if data.subset { " (built-in subset)" } else { "" };
+    format!("{}{subset} test sample {sample}, {} {state}", data.name, sizes(&config.network.sizes()))
 }
 
-/// Runs test sample `k` through the network.
+/// Runs test sample `k`, which exists, through the network.
 pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: usize, title: String) -> Result<Raster> {
-    if k >= data.test.len() {
-        bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
-    }
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let inspection = engine.inspect(&batch)?;
@@ -115,19 +133,44 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
         spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
     });
     let classes = network.classes();
-    let readout_v = match inspection.spiking.get(network.hidden.len()) {
-        Some(counted) => &counted.v,
-        None => &inspection.readout_v,
-    };
-    let potentials = |class: usize| readout_v.iter().skip(class).step_by(classes).copied().collect();
+    let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
+    let image = image(config, &batch);
     Ok(Raster {
         title,
         time_steps: network.time_steps,
         dt_ms: network.dt_ms,
         panels: std::iter::once(input).chain(spiking).collect(),
+        image,
         readout: (0..classes).map(potentials).collect(),
+        decision: Decision::of(network),
+        predicted: first_largest(&inspection.logits),
+        logits: inspection.logits,
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         label: batch.labels()[0] as usize,
-        predicted: first_largest(&inspection.logits),
     })
+}
+
+/// The sample as an image, if its neurons are pixels.
+fn image(config: &RunConfig, sample: &EventSet) -> Option<RasterImage> {
+    let network = &config.network;
+    let conv = network.hidden.first().and_then(|layer| layer.conv());
+    let (width, height) = frame(&config.preset).or(conv.map(|conv| (conv.width, conv.height)))?;
+    // Sounds have one row; the maps of a convolution are added.
+    if height < 2 || width < 2 || !network.inputs.is_multiple_of(width * height) {
+        return None;
+    }
+    let mut pixels = vec![0.0; width * height];
+    let caption = if data_set(&config.preset) == "fmnist" {
+        let code = LatencyCode::new(network.time_steps, network.dt_ms);
+        for event in sample.sample(0) {
+            pixels[event.i()] = code.intensity(event.t()).unwrap_or(0.0) as f32;
+        }
+        "The input; brightness from the spike times, black: no spike"
+    } else {
+        sample.sample(0).iter().for_each(|event| pixels[event.i() % (width * height)] += 1.0);
+        let most = pixels.iter().copied().fold(1.0, f32::max);
+        pixels.iter_mut().for_each(|pixel| *pixel /= most);
+        "The input; brightness: number of spikes"
+    };
+    Some(RasterImage { width, pixels, caption: caption.into() })
 }

@@ -17,7 +17,7 @@ use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
-use spikegrad::plot::{CurvePoint, curves_png, raster_png};
+use spikegrad::plot::{CurvePoint, save_curves, save_raster};
 use spikegrad::system::available_memory;
 use spikegrad::train::{CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics};
 use spikegrad::weights::Weights;
@@ -365,7 +365,7 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
     let best = StoredRun::read(folder, Which::Best)?;
     engine.load(&best.checkpoint.state)?;
     let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
-    raster_png(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
+    save_raster(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
     draw_curves(config, &data.name, folder)
 }
 
@@ -383,7 +383,7 @@ fn draw_curves(config: &RunConfig, data_name: &str, folder: &Path) -> Result<()>
         })
         .collect();
     let on = if config.validation.is_on() { ", test: samples held out for validation" } else { "" };
-    Ok(curves_png(folder.join(CURVES_FILE), &format!("{data_name}, {}{on}", network_line(config)), &points)?)
+    Ok(save_curves(folder.join(CURVES_FILE), &format!("{data_name}, {}{on}", network_line(config)), &points)?)
 }
 
 /// The command that continues the run in `folder`.

@@ -35,7 +35,7 @@ pub struct Augment {
 }
 
 /// Width and height of a preset's samples; the channels of sounds are a row. `None` if unknown.
-fn frame(preset: &str) -> Option<(usize, usize)> {
+pub fn frame(preset: &str) -> Option<(usize, usize)> {
     match data_set(preset) {
         "fmnist" => Some((28, 28)),
         "nmnist" => Some((34, 34)),

@@ -44,6 +44,12 @@ impl LatencyCode {
         self.times[usize::from(pixel)].map(usize::from)
     }
 
+    /// The mean intensity, 0 to 1, of the pixel values that spike at time step `t`; `None` if none does.
+    pub fn intensity(&self, t: usize) -> Option<f64> {
+        let of_t: Vec<f64> = (0..=255u8).filter(|&pixel| self.time(pixel) == Some(t)).map(f64::from).collect();
+        (!of_t.is_empty()).then(|| of_t.iter().sum::<f64>() / (255.0 * of_t.len() as f64))
+    }
+
     /// The spikes (t, i) of an image, in the order of its pixels i.
     pub fn spikes(&self, image: &[u8]) -> impl Iterator<Item = (usize, usize)> {
         image.iter().enumerate().filter_map(|(i, &pixel)| Some((self.time(pixel)?, i)))
@@ -95,6 +101,14 @@ mod tests {
     fn half_the_step_counts_twice_as_many() {
         // 20 ln(x / (x - 0.2)) of pixel 255 is 4.4629 ms.
         assert_eq!(LatencyCode::new(200, 0.5).time(255), Some(8));
+    }
+
+    #[test]
+    fn an_intensity_follows_from_the_time() {
+        let code = LatencyCode::new(100, 1.0);
+        assert_eq!(code.intensity(79), Some(52.0 / 255.0));
+        assert_eq!(code.intensity(26), Some((69.0 + 70.0) / 2.0 / 255.0));
+        assert_eq!((code.intensity(3), code.intensity(80)), (None, None));
     }
 
     #[test]

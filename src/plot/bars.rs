@@ -1,8 +1,9 @@
 //! Horizontal bar charts with a number for each bar.
 
-use super::{Area, Drawn, FRAME, INK, MUTED, draw, draw_title, fit, layer_colour, px, save, text, width, write};
+use super::{
+    Area, Drawn, FRAME, INK, MUTED, Picture, draw, draw_title, fit, layer_colour, px, save, text, width, write,
+};
 use crate::error::Result;
-use image::RgbImage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -33,15 +34,16 @@ pub struct Bars {
     pub groups: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// Draws bars into a PNG file, 1600 pixels wide and as high as required.
+/// Draws bars into a PNG or SVG file, 1600 pixels wide and as high as required.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
-pub fn bars_png(path: impl AsRef<Path>, bars: &Bars) -> Result<()> {
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
+/// .png nor .svg.
+pub fn save_bars(path: impl AsRef<Path>, bars: &Bars) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), bars)?)
 }
 
-fn render(path: &Path, bars: &Bars) -> Result<RgbImage> {
+fn render(path: &Path, bars: &Bars) -> Result<Picture> {
     let each = bars.series.len().max(1);
     let shown = (MOST / each).max(1).min(bars.groups.len());
     let group_height = each as f64 * BAR + GAP;
@@ -120,6 +122,7 @@ fn label(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::RgbImage;
 
     fn coloured(figure: &RgbImage, s: usize) -> usize {
         let RGBColor(r, g, b) = layer_colour(s);
@@ -134,11 +137,11 @@ mod tests {
             series: vec!["sparse".into(), "dense".into()],
             groups: vec![("H = 200".into(), values.to_vec())],
         };
-        let figure = render(Path::new("x.png"), &bars(&[Some(10.0), Some(40.0)])).unwrap();
+        let figure = render(Path::new("x.png"), &bars(&[Some(10.0), Some(40.0)])).unwrap().pixels();
         // The legend's squares are the same in both colours; the bars differ by their values.
         let (short, long) = (coloured(&figure, 0) as f64, coloured(&figure, 1) as f64);
         assert!((3.0..4.2).contains(&(long / short)), "{short} {long}");
-        let none = render(Path::new("x.png"), &bars(&[None, Some(40.0)])).unwrap();
+        let none = render(Path::new("x.png"), &bars(&[None, Some(40.0)])).unwrap().pixels();
         assert!((coloured(&none, 0) as f64) < 0.2 * short);
     }
 
@@ -151,7 +154,7 @@ mod tests {
             (0..500).map(|k| (format!("kernel {k}"), vec![Some(f64::from(k))])).collect(),
         ] {
             let bars = Bars { title: "t".repeat(500), quantity: "ms".into(), series: vec!["s".into()], groups };
-            assert_eq!(render(Path::new("x.png"), &bars).unwrap().width(), 1600);
+            assert_eq!(render(Path::new("x.png"), &bars).unwrap().pixels().width(), 1600);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Charts with several panels of curves with standard errors, or of clouds of dots, on linear or logarithmic axes.
 
 use super::panel::{Axis, Plot, draw_line, draw_remark, drawable, extent, panel};
-use super::{Area, Drawn, FAINT, INK, MUTED, draw, draw_title, fit, layer_colour, px, save, text, width, write};
+use super::{
+    Area, COLOURS, Drawn, FAINT, INK, MUTED, Picture, curve_stroke, draw, draw_title, fit, layer_colour, px, save,
+    shade, text, width, wrap, write,
+};
 use crate::error::Result;
-use image::RgbImage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -94,17 +96,15 @@ pub enum Style {
 }
 
 impl Colour {
-    fn rgb(self) -> RGBColor {
+    /// The colour of curve `k` of `count`: one of the distinct colours, or a shade if there are too many curves for them.
+    pub fn of(k: usize, count: usize) -> Self {
+        if count <= COLOURS.len() { Colour::Number(k) } else { Colour::Shade(k as f64 / (count - 1) as f64) }
+    }
+
+    pub(super) fn rgb(self) -> RGBColor {
         match self {
             Colour::Number(k) => layer_colour(k),
-            Colour::Shade(at) => {
-                let stops = [(0x1f, 0x4e, 0x9c), (0xb3, 0x4b, 0x8b), (0xf0, 0x9a, 0x1a)];
-                let at = 2.0 * at.clamp(0.0, 1.0);
-                let (from, to, share) =
-                    if at < 1.0 { (stops[0], stops[1], at) } else { (stops[1], stops[2], at - 1.0) };
-                let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;
-                RGBColor(mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
-            }
+            Colour::Shade(at) => shade(at),
         }
     }
 }
@@ -137,11 +137,12 @@ impl ChartAxis {
     }
 }
 
-/// Draws the panels into a PNG file of the required size.
+/// Draws the panels into a PNG or SVG file of the required size.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
-pub fn chart_png(path: impl AsRef<Path>, chart: &Chart) -> Result<()> {
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
+/// .png nor .svg.
+pub fn save_chart(path: impl AsRef<Path>, chart: &Chart) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), chart)?)
 }
 
@@ -159,7 +160,7 @@ fn legend_entries(chart: &Chart) -> Vec<(String, RGBColor, bool)> {
     entries
 }
 
-fn render(path: &Path, chart: &Chart) -> Result<RgbImage> {
+fn render(path: &Path, chart: &Chart) -> Result<Picture> {
     let columns = chart.columns.clamp(1, 6).min(chart.panels.len().max(1));
     let rows = chart.panels.len().max(1).div_ceil(columns);
     let figure_width = (2.0 * MARGIN + CELL_WIDTH * columns as f64).max(1400.0);
@@ -208,6 +209,8 @@ fn draw_panel(cell: &Area, of: &ChartPanel) -> Drawn {
     if let (Some(level), Some((x0, x1))) = (of.level, extent(points().map(|p| p.0))) {
         draw_line(&plot, &[at(x0, level), at(x1, level)], FAINT, 2.0, false)?;
     }
+    let lines = of.series.iter().filter(|series| series.style == Style::Line).count();
+    let mut below = lines;
     for series in of.series.iter().rev() {
         let shown: Vec<_> = series.points.iter().filter(|p| of.x.shows(p.0) && of.y.shows(p.1)).collect();
         let places: Vec<(f64, f64)> = shown.iter().map(|p| at(p.0, p.1)).collect();
@@ -220,7 +223,8 @@ fn draw_panel(cell: &Area, of: &ChartPanel) -> Drawn {
                         whisker(&plot, low, high, colour)?;
                     }
                 }
-                draw_line(&plot, &places, colour, 3.0, true)?;
+                below -= 1;
+                draw_line(&plot, &places, colour, curve_stroke(below, lines), true)?;
             }
             Style::Hollow => {
                 draw_line(&plot, &places, colour, 1.0, false)?;
@@ -299,19 +303,6 @@ fn draw_legend(area: &Area, entries: &Entries, middle: i32) -> Drawn {
     Ok(())
 }
 
-/// `words` in lines that fit into `room` canvas pixels.
-pub(super) fn wrap(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<Vec<String>> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words.split_whitespace() {
-        let longer = lines.last().map(|line| format!("{line} {word}"));
-        match (longer, lines.last_mut()) {
-            (Some(longer), Some(line)) if width(area, &longer, style)? <= room => *line = longer,
-            _ => lines.push(fit(area, word, style, room)?),
-        }
-    }
-    Ok(lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,6 +345,29 @@ mod tests {
         let twice = chart(vec![series(Style::Line, &[]), series(Style::Line, &[])], false);
         let names: Vec<String> = legend_entries(&twice).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["sparse", "the paper"]);
+    }
+
+    #[test]
+    fn many_curves_have_different_colours() {
+        for count in [1, 2, 6, 7, 40] {
+            let mut colours: Vec<_> = (0..count).map(|k| Colour::of(k, count).rgb()).map(|c| (c.0, c.1, c.2)).collect();
+            colours.sort_unstable();
+            colours.dedup();
+            assert_eq!(colours.len(), count);
+        }
+    }
+
+    #[test]
+    fn curves_that_coincide_both_show() {
+        let points = [(1.0, 2.0, 0.0), (2.0, 3.0, 0.0)];
+        let other = Series { name: "dense".into(), colour: Colour::Number(1), ..series(Style::Line, &points) };
+        let svg = render(Path::new("x.svg"), &chart(vec![series(Style::Line, &points), other], false)).unwrap().svg();
+        let strokes = |colour: &str| -> Vec<u32> {
+            let of_colour = svg.lines().filter(|line| line.starts_with("<polyline") && line.contains(colour));
+            of_colour.filter_map(|line| line.split("stroke-width=\"").nth(1)?.split('"').next()?.parse().ok()).collect()
+        };
+        let widest = |colour| strokes(colour).into_iter().max();
+        assert!(widest("#D55E00") > widest("#0072B2") && svg.find("#D55E00") < svg.rfind("#0072B2"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The curves of a training run: loss, accuracy, activity and spike density over epochs.
 
+use super::chart::Colour;
 use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_remark, drawable, extent, panel};
-use super::{Area, BLUE, Drawn, VERMILLION, draw, draw_title, layer_colour, px, save};
+use super::{Area, BLUE, Drawn, Picture, VERMILLION, curve_stroke, draw, draw_title, px, save};
 use crate::error::Result;
-use image::RgbImage;
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -38,15 +38,16 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// Draws the curves of `points`, in their order, into a PNG file of 1700 × 1200 pixels.
+/// Draws the curves of `points`, in their order, into a PNG or SVG file of 1700 × 1200 pixels.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
-pub fn curves_png(path: impl AsRef<Path>, title: &str, points: &[CurvePoint]) -> Result<()> {
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
+/// .png nor .svg.
+pub fn save_curves(path: impl AsRef<Path>, title: &str, points: &[CurvePoint]) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), title, points)?)
 }
 
-fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<RgbImage> {
+fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<Picture> {
     let curve = |name: String, colour, value: &dyn Fn(&CurvePoint) -> Option<f64>| Curve {
         name,
         colour,
@@ -56,7 +57,7 @@ fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<RgbImage> {
     let layers = |field: fn(&CurvePoint) -> &Vec<f64>| -> Vec<Curve> {
         let count = points.iter().map(|p| field(p).len()).max().unwrap_or(0);
         let name = |l: usize| if count > 3 { format!("L{}", l + 1) } else { format!("layer {}", l + 1) };
-        let layer = |l| curve(name(l), layer_colour(l), &|p| field(p).get(l).copied().map(percent));
+        let layer = |l| curve(name(l), Colour::of(l, count).rgb(), &|p| field(p).get(l).copied().map(percent));
         (0..count).map(layer).collect()
     };
     let loss = [curve("train".into(), BLUE, &|p| Some(p.loss))];
@@ -96,23 +97,25 @@ fn loss_axis(loss: &Curve) -> Axis {
 
 fn draw_panel(cell: &Area, title: &str, curves: &[Curve], epochs: &Axis, y: &Axis) -> Drawn {
     let known: Vec<&Curve> = curves.iter().filter(|c| c.points.iter().any(|p| drawable(p.1))).collect();
-    let entry = |curve: &&Curve| LegendEntry {
+    let count = known.len();
+    let entry = |(k, curve): (usize, &&Curve)| LegendEntry {
         name: curve.name.clone(),
         role: "",
         colour: curve.colour,
-        stroke: 3.0,
+        stroke: curve_stroke(k, count),
         marker: false,
     };
-    let legend: Vec<LegendEntry> = if curves.len() > 1 { known.iter().map(entry).collect() } else { Vec::new() };
+    let legend: Vec<LegendEntry> =
+        if curves.len() > 1 { known.iter().enumerate().map(entry).collect() } else { Vec::new() };
     let cell = cell.margin(0, px(14.0), px(MARGIN), px(36.0));
     let plot = panel(&cell, (title, "", &legend), (epochs, y), true)?;
     if known.is_empty() {
         draw_remark(&plot, "no values")?;
     }
     // Later curves are drawn first, so that the first is on top.
-    for curve in known.iter().rev() {
+    for (k, curve) in known.iter().enumerate().rev() {
         let points: Vec<_> = curve.points.iter().map(|&(x, v)| (x, y.coordinate(v))).collect();
-        draw_line(&plot, &points, curve.colour, 3.0, true)?;
+        draw_line(&plot, &points, curve.colour, curve_stroke(k, count), true)?;
     }
     Ok(())
 }
@@ -153,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (name, points) in cases {
             let path = dir.path().join("curves.png");
-            curves_png(&path, name, &points).unwrap_or_else(|e| panic!("{name}: {e}"));
+            save_curves(&path, name, &points).unwrap_or_else(|e| panic!("{name}: {e}"));
             let read = image::open(&path).unwrap();
             assert_eq!((read.width(), read.height()), (WIDTH, HEIGHT), "{name}");
         }
@@ -194,7 +197,7 @@ mod tests {
     fn an_unwritable_path_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("absent/curves.png");
-        let error = curves_png(&path, "", &[]).unwrap_err();
+        let error = save_curves(&path, "", &[]).unwrap_err();
         assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
     }
 }

@@ -1,9 +1,9 @@
 //! Curves on two logarithmic axes, with marked points.
 
+use super::chart::Colour;
 use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_marker, draw_remark, drawable, extent, panel};
-use super::{Drawn, FAINT, INK, draw, draw_title, layer_colour, px, save, text, width, write};
+use super::{Drawn, FAINT, INK, Picture, curve_stroke, draw, draw_title, px, save, text, width, write};
 use crate::error::Result;
-use image::RgbImage;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
 
@@ -55,20 +55,22 @@ fn positive(&(x, y): &(f64, f64)) -> bool {
     x > 0.0 && y > 0.0 && drawable(x) && drawable(y)
 }
 
-/// Draws the curves into a PNG file of 1400 × 900 pixels.
+/// Draws the curves into a PNG or SVG file of 1400 × 900 pixels.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
-pub fn lines_png(path: impl AsRef<Path>, lines: &Lines) -> Result<()> {
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
+/// .png nor .svg.
+pub fn save_lines(path: impl AsRef<Path>, lines: &Lines) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), lines)?)
 }
 
-fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
+fn render(path: &Path, lines: &Lines) -> Result<Picture> {
     let points = || lines.lines.iter().flat_map(|line| &line.points).copied().filter(positive);
     let (x0, x1) = extent(points().map(|p| p.0)).unwrap_or((1.0, 10.0));
     let level = lines.level.filter(|&y| y > 0.0);
     let (y0, y1) = extent(points().map(|p| p.1).chain(level)).unwrap_or((1.0, 10.0));
     let axes = (Axis::logarithmic(lines.x, x0, x1), Axis::logarithmic(lines.y, y0, y1));
+    let count = lines.lines.len();
     draw(path, WIDTH, HEIGHT, |area| {
         draw_title(area, &lines.title, MARGIN + LEFT, TITLE)?;
         let (_, body) = area.split_vertically(px(TITLE));
@@ -76,8 +78,8 @@ fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
         let entry = |(k, line): (usize, &Line)| LegendEntry {
             name: line.name.clone(),
             role: "",
-            colour: layer_colour(k),
-            stroke: 3.0,
+            colour: Colour::of(k, count).rgb(),
+            stroke: curve_stroke(k, count),
             marker: false,
         };
         let legend: Vec<LegendEntry> = lines.lines.iter().enumerate().map(entry).collect();
@@ -91,7 +93,7 @@ fn render(path: &Path, lines: &Lines) -> Result<RgbImage> {
         }
         for (k, line) in lines.lines.iter().enumerate().rev() {
             let points: Vec<_> = line.points.iter().copied().filter(positive).map(at).collect();
-            draw_line(&plot, &points, layer_colour(k), 3.0, true)?;
+            draw_line(&plot, &points, Colour::of(k, count).rgb(), curve_stroke(k, count), true)?;
         }
         lines.marks.iter().filter(|(x, y, _)| positive(&(*x, *y))).try_for_each(|(x, y, words)| -> Drawn {
             let point = at((*x, *y));
@@ -138,7 +140,7 @@ mod tests {
                 level: Some(1.0),
                 marks: vec![(1.0, 1.0, "here ".repeat(50)), (f64::NAN, 1.0, "nowhere".into())],
             };
-            assert_eq!(render(Path::new("x.png"), &lines).unwrap().dimensions(), (1400, 900));
+            assert_eq!(render(Path::new("x.png"), &lines).unwrap().pixels().dimensions(), (1400, 900));
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Draws PNG files: the spike raster of a sample, the curves of a training run, and charts of measurements.
+//! Draws PNG and SVG files: the spike raster of a sample, the curves of a training run, and charts of measurements.
 //!
-//! Figures are drawn at twice their size and averaged down for antialiasing. The font is embedded, so that figures look the
-//! same everywhere and no font library is required.
+//! The ending of the file's name chooses the format. For PNG, figures are drawn at twice their size and averaged down for
+//! antialiasing. The font is embedded, so that figures look the same everywhere and no font library is required; an SVG
+//! names it, and falls back to a similar one where it is not installed.
 
 pub mod bars;
+mod canvas;
 pub mod chart;
 pub mod curves;
 pub mod lines;
@@ -11,16 +13,17 @@ mod panel;
 pub mod raster;
 pub mod table;
 
-pub use bars::{Bars, bars_png};
-pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, chart_png};
-pub use curves::{CurvePoint, curves_png};
-pub use lines::{Line, Lines, crossings, lines_png};
-pub use raster::{Raster, RasterPanel, raster_png};
-pub use table::{Table, table_png};
+pub use bars::{Bars, save_bars};
+pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, save_chart};
+pub use curves::{CurvePoint, save_curves};
+pub use lines::{Line, Lines, crossings, save_lines};
+pub use raster::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_raster, save_rasters};
+pub use table::{Table, save_table};
 
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
+use canvas::Canvas;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageEncoder, RgbImage, imageops};
 use plotters::coord::Shift;
@@ -49,13 +52,29 @@ const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 
+const COLOURS: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY];
+
 /// The colour of hidden layer `l` (from 0), the same in every figure.
 fn layer_colour(l: usize) -> RGBColor {
-    const LAYERS: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY];
-    LAYERS[l % LAYERS.len()]
+    COLOURS[l % COLOURS.len()]
 }
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+/// A colour from blue at 0 through purple to orange at 1; brightness increases too.
+fn shade(at: f64) -> RGBColor {
+    let stops = [(0x1f, 0x4e, 0x9c), (0xb3, 0x4b, 0x8b), (0xf0, 0x9a, 0x1a)];
+    let at = 2.0 * at.clamp(0.0, 1.0);
+    let (from, to, share) = if at < 1.0 { (stops[0], stops[1], at) } else { (stops[1], stops[2], at - 1.0) };
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;
+    RGBColor(mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
+}
+
+/// Width in figure pixels of curve `k` of `count`. The first is drawn last and is the narrowest, so that curves that
+/// coincide all show.
+fn curve_stroke(k: usize, count: usize) -> f64 {
+    3.0 + (6.0 / count.max(2) as f64).min(2.5) * k as f64
+}
+
+type Area<'a> = DrawingArea<Canvas<'a>, Shift>;
 
 /// Result of drawing. [`draw`] adds the file's name to errors.
 type Drawn<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -65,8 +84,43 @@ fn px(pixels: f64) -> i32 {
     (pixels * f64::from(SCALE)).round() as i32
 }
 
-/// Draws a figure of `width` × `height` pixels on white. Errors of `paint` are reported as errors about `path`.
-fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn) -> Result<RgbImage> {
+/// The format of a figure's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Pixels.
+    Png,
+    /// Lines, circles and text.
+    Svg,
+}
+
+impl Format {
+    /// The format that the ending of `path` names.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for any other ending, or none.
+    pub fn of(path: &Path) -> Result<Self> {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        match ending.as_ref().and_then(|ending| ending.to_str()) {
+            Some("png") => Ok(Format::Png),
+            Some("svg") => Ok(Format::Svg),
+            _ => Err(Error::Config(format!(
+                "{}: figures are written as PNG or SVG; use a name that ends in .png or .svg",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// A finished figure.
+#[derive(Debug, PartialEq)]
+enum Picture {
+    Pixels(RgbImage),
+    Svg(String),
+}
+
+/// Draws a figure of `width` × `height` pixels on white, in the format that `path` names. Errors of `paint` are reported as
+/// errors about `path`.
+fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn) -> Result<Picture> {
     static REGISTERED: LazyLock<bool> = LazyLock::new(|| {
         let bytes = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
         register_font(FONT, FontStyle::Normal, bytes).is_ok()
@@ -75,30 +129,59 @@ fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn
     if !*REGISTERED {
         return Err(failed("the embedded font cannot be read".into()));
     }
-    let (canvas_width, canvas_height) = (width * SCALE, height * SCALE);
-    let mut canvas = RgbImage::new(canvas_width, canvas_height);
-    let area = BitMapBackend::with_buffer(&mut canvas, (canvas_width, canvas_height)).into_drawing_area();
-    let painted: Drawn = (|| {
+    let size = (width * SCALE, height * SCALE);
+    let fill = |canvas: Canvas| -> Drawn {
+        let area = canvas.into_drawing_area();
         area.fill(&WHITE)?;
         paint(&area)?;
-        area.present()?;
-        Ok(())
-    })();
-    drop(area);
-    painted.map_err(|e| failed(format!("the figure could not be drawn: {e}")))?;
-    Ok(imageops::thumbnail(&canvas, width, height))
+        Ok(area.present()?)
+    };
+    let failed = |e| failed(format!("the figure could not be drawn: {e}"));
+    match Format::of(path)? {
+        Format::Png => {
+            let mut pixels = RgbImage::new(size.0, size.1);
+            fill(Canvas::Pixels(BitMapBackend::with_buffer(&mut pixels, size))).map_err(failed)?;
+            Ok(Picture::Pixels(imageops::thumbnail(&pixels, width, height)))
+        }
+        Format::Svg => {
+            let mut svg = String::new();
+            fill(Canvas::Svg(SVGBackend::with_string(&mut svg, size))).map_err(failed)?;
+            Ok(Picture::Svg(canvas::sized(&svg, size, (width, height))))
+        }
+    }
 }
 
-/// Writes a PNG atomically. Refuses pipes and devices.
-fn save(path: &Path, figure: &RgbImage) -> Result<()> {
+/// Writes a figure atomically. Refuses pipes and devices.
+fn save(path: &Path, figure: &Picture) -> Result<()> {
     if path.exists() {
         limits::refuse_special(path)?;
     }
+    let figure = match figure {
+        Picture::Svg(svg) => return write_atomically(path, svg.as_bytes()),
+        Picture::Pixels(pixels) => pixels,
+    };
     let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
         .write_image(figure, figure.width(), figure.height(), image::ExtendedColorType::Rgb8)
         .map_err(|e| Error::Data(format!("the figure could not be encoded: {e}")))?;
     write_atomically(path, &png)
+}
+
+#[cfg(test)]
+impl Picture {
+    fn pixels(self) -> RgbImage {
+        match self {
+            Picture::Pixels(pixels) => pixels,
+            Picture::Svg(_) => panic!("an SVG has no pixels"),
+        }
+    }
+
+    fn svg(self) -> String {
+        match self {
+            Picture::Svg(svg) => svg,
+            Picture::Pixels(_) => panic!("pixels are no SVG"),
+        }
+    }
 }
 
 /// A text style of `size` figure pixels, anchored at (`h`, `v`).
@@ -146,12 +229,47 @@ fn width(area: &Area, words: &str, style: &TextStyle) -> Drawn<i32> {
     Ok(area.estimate_text_size(words, style)?.0 as i32)
 }
 
+/// `words` in lines that fit into `room` canvas pixels.
+fn wrap(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<Vec<String>> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split_whitespace() {
+        let longer = lines.last().map(|line| format!("{line} {word}"));
+        match (longer, lines.last_mut()) {
+            (Some(longer), Some(line)) if width(area, &longer, style)? <= room => *line = longer,
+            _ => lines.push(fit(area, word, style, room)?),
+        }
+    }
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn blank() -> RgbImage {
-        RgbImage::from_pixel(4, 3, image::Rgb([9, 8, 7]))
+    fn blank() -> Picture {
+        Picture::Pixels(RgbImage::from_pixel(4, 3, image::Rgb([9, 8, 7])))
+    }
+
+    #[test]
+    fn the_ending_names_the_format() {
+        for (name, format) in [("a.png", Format::Png), ("b/c.d.SVG", Format::Svg)] {
+            assert_eq!(Format::of(Path::new(name)).unwrap(), format);
+        }
+        for name in ["figure.jpg", "figure", "png", ".svg", "figure.png.gz"] {
+            let error = Format::of(Path::new(name)).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains(".png or .svg"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_svg_has_the_size_of_the_figure_and_escaped_text() {
+        let svg = draw(Path::new("figure.svg"), 300, 100, |area| {
+            write(area, "a < b & \u{1b}c", &text(20.0, INK, HPos::Left, VPos::Center), (0, 50))
+        });
+        let svg = svg.unwrap().svg();
+        assert!(svg.starts_with("<svg width=\"300\" height=\"100\" viewBox=\"0 0 600 200\""), "{svg}");
+        assert!(svg.contains("a &lt; b &amp;  c") && svg.trim_end().ends_with("</svg>"), "{svg}");
+        assert!(svg.contains("font-family=\"DejaVu Sans, Verdana, sans-serif\""), "{svg}");
     }
 
     #[test]
@@ -160,7 +278,7 @@ mod tests {
         let path = dir.path().join("figure.png");
         std::fs::write(&path, "old").unwrap();
         save(&path, &blank()).unwrap();
-        assert_eq!(image::open(&path).unwrap().to_rgb8(), blank());
+        assert_eq!(image::open(&path).unwrap().to_rgb8(), blank().pixels());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -1,6 +1,6 @@
 //! A panel of a figure: a head with title and legend, a frame, axes, and a plot area.
 
-use super::{Area, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, px, text, width, write};
+use super::{Area, Canvas, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, px, text, width, write};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -11,7 +11,7 @@ pub const HEAD: f64 = 62.0;
 /// Width of the area left of a panel's frame.
 pub const LEFT: f64 = 136.0;
 /// Height of the area below the frame of a panel with a labelled horizontal axis.
-pub const BOTTOM: f64 = 84.0;
+pub const BOTTOM: f64 = 76.0;
 
 /// One figure pixel as a stroke on the canvas.
 const HAIRLINE: u32 = super::SCALE;
@@ -21,7 +21,7 @@ const HEAD_LINE: f64 = 24.0;
 const LEGEND_TEXT: f64 = 25.0;
 
 /// The plot area of a panel, in the coordinates of its axes.
-pub type Plot<'a> = DrawingArea<BitMapBackend<'a>, Cartesian2d<Axis, Axis>>;
+pub type Plot<'a> = DrawingArea<Canvas<'a>, Cartesian2d<Axis, Axis>>;
 
 /// Whether a value can be drawn: it is finite, and so small that ranges cannot overflow.
 pub fn drawable(value: f64) -> bool {
@@ -188,13 +188,26 @@ pub fn panel<'a>(
         .axis_desc_style(names)
         .y_label_offset(px(RAISED * TICK_TEXT))
         .x_desc(x.name)
-        .y_desc(y.name)
         .draw()?;
     let plot = chart.plotting_area().clone();
     let (w, h) = plot.dim_in_pixel();
+    draw_y_name(&body, y, h as i32 / 2)?;
     let corners = [(0, 0), (w as i32 - 1, h as i32 - 1)];
     plot.strip_coord_spec().draw(&Rectangle::new(corners, FRAME.stroke_width(HAIRLINE)))?;
     Ok(plot)
+}
+
+/// Writes the name of a vertical axis beside its tick labels, with the middle at `middle`.
+fn draw_y_name(body: &Area, y: &Axis, middle: i32) -> Drawn {
+    let labels = text(TICK_TEXT, MUTED, HPos::Right, VPos::Center);
+    let mut widest = 0;
+    for &tick in &y.ticks {
+        widest = widest.max(width(body, &y.label(tick), &labels)?);
+    }
+    // Ticks, a gap, the labels, a gap and the height of the text.
+    let left = px(LEFT) - px(17.0) - widest - px(14.0) - px(TICK_TEXT + 1.0);
+    let style = text(TICK_TEXT + 1.0, INK, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
+    Ok(body.draw_text(y.name, &style, (left.max(0), middle))?)
 }
 
 fn draw_head(head: &Area, title: &str, note: &str, legend: &[LegendEntry]) -> Drawn {
@@ -250,7 +263,7 @@ pub fn draw_remark(plot: &Plot, remark: &str) -> Drawn {
 }
 
 /// Draws a dot with a white rim, at a pixel of the canvas or at a point of a plot.
-pub fn draw_marker<T: CoordTranslate>(area: &DrawingArea<BitMapBackend, T>, at: T::From, colour: RGBColor) -> Drawn
+pub fn draw_marker<T: CoordTranslate>(area: &DrawingArea<Canvas, T>, at: T::From, colour: RGBColor) -> Drawn
 where
     T::From: Clone,
 {

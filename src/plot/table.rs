@@ -1,9 +1,7 @@
 //! Tables with highlighted cells.
 
-use super::chart::wrap;
-use super::{FRAME, GRID, INK, MUTED, VERMILLION, draw, draw_title, fit, px, save, text, width, write};
+use super::{FRAME, GRID, INK, MUTED, Picture, VERMILLION, draw, draw_title, fit, px, save, text, width, wrap, write};
 use crate::error::Result;
-use image::RgbImage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -29,15 +27,16 @@ pub struct Table {
     pub rows: Vec<Vec<(String, bool)>>,
 }
 
-/// Draws a table into a PNG file of the required size.
+/// Draws a table into a PNG or SVG file of the required size.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if `path` cannot be written.
-pub fn table_png(path: impl AsRef<Path>, table: &Table) -> Result<()> {
+/// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
+/// .png nor .svg.
+pub fn save_table(path: impl AsRef<Path>, table: &Table) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), table)?)
 }
 
-fn render(path: &Path, table: &Table) -> Result<RgbImage> {
+fn render(path: &Path, table: &Table) -> Result<Picture> {
     let style = |colour| text(TEXT, colour, HPos::Left, VPos::Center);
     let columns = table.rows.iter().map(Vec::len).chain([table.head.len()]).max().unwrap_or(0);
     let mut widths = vec![0; columns];
@@ -94,7 +93,7 @@ mod tests {
             rows: vec![vec![("a".into(), false), ("long ".repeat(80), stands_out)], vec![]],
         };
         let coloured = |table: &Table| {
-            let figure = render(Path::new("x.png"), table).unwrap();
+            let figure = render(Path::new("x.png"), table).unwrap().pixels();
             figure.pixels().any(|p| p.0 == [VERMILLION.0, VERMILLION.1, VERMILLION.2])
         };
         assert!(coloured(&table(true)) && !coloured(&table(false)));

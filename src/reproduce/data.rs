@@ -58,7 +58,7 @@ fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figu
             };
             (0..SHADES).map(shade).collect()
         };
-        let title = |view: &str| format!("test sample {k}, class {label}{view}");
+        let title = |view: &str| format!("test sample {k}, class {}{view}", data.set.class(label as usize));
         match side {
             Some(side) => {
                 let far = side as f64 - 0.5;

@@ -6,7 +6,7 @@ use super::{Item, Scale};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
-use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, chart_png, table_png};
+use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, save_chart, save_table};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -147,16 +147,16 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
             let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
             let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
             let panels = panels.iter().map(|panel| chart_panel(panel, &rows, !merged.is_empty())).collect();
-            chart_png(file("png"), &Chart { title, caption: caption.clone(), panels, columns, hollow })?;
+            save_chart(file("png"), &Chart { title, caption: caption.clone(), panels, columns, hollow })?;
         }
         Content::Clouds { panels, .. } => {
-            chart_png(
+            save_chart(
                 file("png"),
                 &Chart { title, caption: caption.clone(), panels, columns: 2, hollow: String::new() },
             )?;
         }
         Content::Table { head, rows } => {
-            table_png(file("png"), &Table { title, caption: caption.clone(), head, rows })?
+            save_table(file("png"), &Table { title, caption: caption.clone(), head, rows })?
         }
     }
     let about = json!({
@@ -193,12 +193,13 @@ fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
         }
     }
     let mut series = Vec::new();
+    let count = names.len();
     for (k, curve) in names.into_iter().enumerate() {
         let own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
         if own.is_empty() {
             continue;
         }
-        let colour = Colour::Number(k);
+        let colour = Colour::of(k, count);
         let paper: Vec<_> = own.iter().filter_map(|row| Some((row.x, row.paper?, 0.0))).collect();
         let points = own.iter().map(|row| {
             let (mean, error) = row.mean_and_error();

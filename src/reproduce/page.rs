@@ -16,7 +16,7 @@ const MOST_ROWS: usize = 400;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#22262e}\
 figure{margin:2rem 0 3rem}img{max-width:100%;height:auto;border:1px solid #e4e6ea}\
-figcaption{margin:.5rem 0;color:#444}table{border-collapse:collapse;font-size:.85rem}\
+table{border-collapse:collapse;font-size:.85rem}\
 td,th{border-bottom:1px solid #e4e6ea;padding:.15rem .6rem;text-align:left}summary{cursor:pointer}\
 nav a{margin-right:.8rem;white-space:nowrap}.missing{color:#a33}";
 
@@ -49,11 +49,11 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
             let _ = writeln!(body, "<p class=\"missing\">Not computed: {}</p>", escape(why));
         }
         if !about.is_null() {
+            // The picture contains its caption, so the page repeats it only for those who cannot see the picture.
             let caption = escape(about["caption"].as_str().unwrap_or_default());
             let _ = write!(
                 body,
-                "<figure><a href=\"{name}.png\"><img src=\"{name}.png\" alt=\"{title}\" loading=\"lazy\"></a>\n\
-                 <figcaption>{caption}</figcaption>\n<a href=\"{name}.csv\">{name}.csv</a> \
+                "<figure><a href=\"{name}.png\"><img src=\"{name}.png\" alt=\"{caption}\" loading=\"lazy\"></a>\n<a href=\"{name}.csv\">{name}.csv</a> \
                  <a href=\"{name}.json\">{name}.json</a>\n{}</figure>\n",
                 table(&folder.join(format!("{name}.csv")))?
             );
@@ -128,6 +128,17 @@ mod tests {
             ["0.1235", "1235", "200", "fig", "0.5"]
         );
         assert_eq!(escape("a < b & \"c\""), "a &lt; b &amp; &quot;c&quot;");
+    }
+
+    #[test]
+    fn a_caption_stands_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let write_file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write_file("fig-7.json", "{\"title\": \"Spikes\", \"caption\": \"Each dot is a \\\"spike\\\".\"}");
+        write_file("fig-7.csv", "sample,t_ms\n0,1\n");
+        let text = std::fs::read_to_string(write(folder.path(), &[]).unwrap()).unwrap();
+        assert_eq!(text.matches("Each dot is a").count(), 1);
+        assert!(text.contains("<img src=\"fig-7.png\" alt=\"Each dot is a &quot;spike&quot;.\""), "{text}");
     }
 
     #[test]

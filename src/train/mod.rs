@@ -43,7 +43,7 @@ pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
 pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
 pub use guard::Warning;
-pub use initial::initial_weights;
+pub use initial::{initial_state, initial_weights};
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{EpochSums, Progress};

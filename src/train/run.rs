@@ -1,10 +1,9 @@
 //! The training loop: epochs of steps, with a test and a checkpoint after each.
 
-use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, check_numbers};
 use super::evaluate::{TestResult, evaluate_until};
 use super::guard::{self, Warning, WarningKind};
-use super::initial::initial_weights;
+use super::initial::initial_state;
 use super::metrics::{EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
@@ -166,13 +165,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn initial(&mut self, notes: &mut Vec<String>) -> Result<TrainingState> {
-        let weights = initial_weights(self.config)?;
-        weights.check(&self.config.network)?;
-        let mut state = TrainingState::new(weights);
-        // Given weights are not scaled: they are trained already, or another program's.
-        if self.config.initial_spikes > 0.0 && self.config.weights.is_none() {
-            let batch = self.train.head(self.config.batch);
-            let factors = calibrate(self.engine, &batch, self.config.initial_spikes, &mut state)?;
+        let (state, factors) = initial_state(self.engine, self.config, &self.train)?;
+        if !factors.is_empty() {
             let factors: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
             notes.push(format!("initial weights rescaled by {} for initial_spikes", factors.join(", ")));
         }

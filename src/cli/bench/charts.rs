@@ -3,7 +3,7 @@
 use super::report::BenchReport;
 use anyhow::{Context, Result};
 use spikegrad::bench::Measurement;
-use spikegrad::plot::{Bars, Line, Lines, bars_png, crossings, lines_png};
+use spikegrad::plot::{Bars, Line, Lines, crossings, save_bars, save_lines};
 use std::path::Path;
 
 /// Draws into `folder`, and creates it if it does not exist.
@@ -19,9 +19,9 @@ pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
             .map(|m| (m.case.name(), m.measurements.iter().map(|m| Some(value(m))).collect()))
             .collect(),
     };
-    bars_png(folder.join("step-time.png"), &by_method("Time of a training step", "ms, median", |m| m.step_ms))?;
+    save_bars(folder.join("step-time.png"), &by_method("Time of a training step", "ms, median", |m| m.step_ms))?;
     let mib = |m: &Measurement| m.state_bytes as f64 / f64::from(1 << 20);
-    bars_png(folder.join("memory.png"), &by_method("Memory of a training step", "MiB", mib))?;
+    save_bars(folder.join("memory.png"), &by_method("Memory of a training step", "MiB", mib))?;
     for (k, method) in report.names().enumerate() {
         let first = &report.measured[0];
         let mut kernels: Vec<_> = first.measurements[k].kernels.iter().collect();
@@ -32,7 +32,7 @@ pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
             series: vec![method.into()],
             groups: kernels.into_iter().map(|kernel| (kernel.name.clone(), vec![kernel.ms])).collect(),
         };
-        bars_png(folder.join(format!("kernels-{method}.png")), &chart)?;
+        save_bars(folder.join(format!("kernels-{method}.png")), &chart)?;
     }
     let speed_ups = report.speed_ups();
     if speed_ups.iter().any(|(_, points)| points.len() > 1) {
@@ -52,7 +52,7 @@ pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
                 .map(|(name, points)| Line { name, points: points.iter().map(percent).collect() })
                 .collect(),
         };
-        lines_png(folder.join("speed-up.png"), &chart)?;
+        save_lines(folder.join("speed-up.png"), &chart)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use spikegrad::bench::TARGET_DENSITY;
 use spikegrad::bench::sweep::{Fit, Point, PointBudget, Sweep, SweepAxis, SweepBase, sweep};
 use spikegrad::engine::DeviceInfo;
-use spikegrad::plot::{Line, Lines, lines_png};
+use spikegrad::plot::{Line, Lines, save_lines};
 use spikegrad::weights::Weights;
 use std::fmt::Write;
 use std::path::Path;
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     let title = title(arguments, &base, axis, &info);
     if let Some(folder) = &arguments.charts {
         let title = format!("Training step by {}: {}, {} device", axis.name(), arguments.preset, info.kind);
-        let panel = format!("{}, batch {}", show::sizes(&base.network.sizes()), base.batch);
+        let panel = fixed(&base, axis);
         draw(folder, axis, (title, panel), &sweeps)?;
     }
     if arguments.json {
@@ -74,6 +74,24 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     say(&title)?;
     say(format_args!("device: {}", show::device(&info)))?;
     sweeps.iter().try_for_each(|(method, sweep)| print(method, sweep))
+}
+
+/// What does not change along the axis, for the head of the chart: `784-200-200-10, T = 100, batch 256`.
+fn fixed(base: &SweepBase, axis: SweepAxis) -> String {
+    let network = match axis {
+        SweepAxis::Neurons => format!("{} hidden layers", base.network.hidden.len()),
+        SweepAxis::Depth => {
+            format!("hidden layers of {}", base.network.hidden.first().map_or(0, |layer| layer.neurons))
+        }
+        _ => show::sizes(&base.network.sizes()),
+    };
+    let steps = !matches!(axis, SweepAxis::Steps | SweepAxis::EmptySteps);
+    let parts = [
+        Some(network),
+        steps.then(|| format!("T = {}", base.network.time_steps)),
+        (axis != SweepAxis::Batch).then(|| format!("batch {}", base.batch)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn title(arguments: &Arguments, base: &SweepBase, axis: SweepAxis, info: &DeviceInfo) -> String {
@@ -198,5 +216,5 @@ fn draw(folder: &Path, axis: SweepAxis, (title, panel): (String, String), sweeps
         level: None,
         marks: Vec::new(),
     };
-    Ok(lines_png(folder.join(format!("sweep-{}.png", axis.name())), &lines)?)
+    Ok(save_lines(folder.join(format!("sweep-{}.png", axis.name())), &lines)?)
 }
