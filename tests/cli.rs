@@ -101,7 +101,7 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
     }
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("seed = 3") && config.contains("limit = 300"), "{config}");
-    assert_eq!((picture(&run.join("raster.png")), picture(&run.join("curves.png"))), ((1600, 1500), (1700, 1200)));
+    assert_eq!((picture(&run.join("raster.png")), picture(&run.join("curves.png"))), ((1930, 1500), (1700, 1200)));
 
     // Its best checkpoint has the accuracy that training found.
     let tested = json(&succeeds(&["eval", run_word, "--json"]));
@@ -121,7 +121,23 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
     let png = folder.path().join("five.png");
     let raster = ["raster", run_word, "--sample", "5", "--out", png.to_str().unwrap()];
     assert!(text(&succeeds(&raster).stdout).contains("sample 5 of 1000"));
-    assert_eq!(picture(&png), (1600, 1500));
+    assert_eq!(picture(&png), (1930, 1500));
+    let svg = folder.path().join("grid.svg");
+    let said = succeeds(&["raster", run_word, "--samples", "5,0,7", "--out", svg.to_str().unwrap()]).stdout;
+    assert_eq!(text(&said).lines().count(), 3);
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    for k in [5, 0, 7] {
+        assert!(drawn.contains(&format!("Fashion-MNIST test sample {k}, 784-")), "sample {k}");
+    }
+    assert_eq!(drawn.matches("Largest logits (sums of the potentials over time): ").count(), 3);
+    for (sample, file, parts) in [
+        ("0", "x.jpg", ["x.jpg", ".png or .svg"]),
+        ("0", "x", ["'x'", ".png or .svg"]),
+        ("0,1,2,3,4,5,6,7,8,9,10,11,12", "x.png", ["13 samples", "at most 12"]),
+    ] {
+        fails(2, &["raster", run_word, "--sample", sample, "--out", file], &parts);
+    }
+    fails(2, &["eval", run_word, "--confusion", "x.pdf"], &["x.pdf", ".png or .svg"]);
     fails(1, &["raster", run_word, "--sample", "1000", "--out", "x.png"], &["--sample 1000", "0 to 999"]);
     let nowhere = folder.path().join("no/such.png");
     fails(1, &["raster", run_word, "--out", nowhere.to_str().unwrap()], &["no/such.png"]);
@@ -747,8 +763,22 @@ fn an_untrained_network_is_drawn_on_both_devices() {
         let words = ["raster", "fmnist", "--device", device, "--sample", "2", "--out", png.to_str().unwrap()];
         let said = succeeds(&words).stdout;
         assert!(text(&said).contains("sample 2 of 1000") && text(&said).contains("label"), "{}", text(&said));
-        assert_eq!(picture(&png), (1600, 1500));
+        assert_eq!(picture(&png), (1930, 1500));
     }
+}
+
+/// Without the rescaling of `initial_spikes`, the spikes of the deep network would die out or multiply from layer to layer.
+#[test]
+fn an_untrained_network_has_the_weights_that_training_begins_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let svg = folder.path().join("deep.svg");
+    succeeds(&["raster", "fmnist-deep", "--device", "cpu", "--out", svg.to_str().unwrap()]);
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    assert!(drawn.contains("before training"));
+    let counts: Vec<f64> = (drawn.lines())
+        .filter_map(|line| line.strip_prefix("300 neurons · ")?.strip_suffix(" spikes")?.replace(',', "").parse().ok())
+        .collect();
+    assert!(counts.len() == 6 && counts.iter().all(|n| (30.0..1500.0).contains(n)), "{counts:?}");
 }
 
 #[test]

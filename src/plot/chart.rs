@@ -199,6 +199,8 @@ fn render(path: &Path, chart: &Chart) -> Result<Picture> {
 fn draw_panel(cell: &Area, of: &ChartPanel) -> Drawn {
     let points = || of.series.iter().flat_map(|s| &s.points).filter(|p| of.x.shows(p.0) && of.y.shows(p.1));
     let x = of.x.fitted(points().map(|p| p.0));
+    let clouds = of.series.iter().any(|series| series.style == Style::Cloud);
+    let x = if clouds { x } else { x.ticked_at(points().map(|p| p.0)) };
     let heights = points().flat_map(|p| [p.1, p.1 - p.2, p.1 + p.2]).chain(of.level);
     let y = of.y.fitted(heights);
     let plot = panel(cell, (&of.title, "", &[]), (&x, &y), true)?;

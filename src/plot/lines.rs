@@ -69,7 +69,8 @@ fn render(path: &Path, lines: &Lines) -> Result<Picture> {
     let (x0, x1) = extent(points().map(|p| p.0)).unwrap_or((1.0, 10.0));
     let level = lines.level.filter(|&y| y > 0.0);
     let (y0, y1) = extent(points().map(|p| p.1).chain(level)).unwrap_or((1.0, 10.0));
-    let axes = (Axis::logarithmic(lines.x, x0, x1), Axis::logarithmic(lines.y, y0, y1));
+    let x = Axis::logarithmic(lines.x, x0, x1).ticked_at(points().map(|p| p.0));
+    let axes = (x, Axis::logarithmic(lines.y, y0, y1));
     let count = lines.lines.len();
     draw(path, WIDTH, HEIGHT, |area| {
         draw_title(area, &lines.title, MARGIN + LEFT, TITLE)?;

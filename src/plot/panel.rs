@@ -20,6 +20,11 @@ const TICK_TEXT: f64 = 25.0;
 const HEAD_LINE: f64 = 24.0;
 const LEGEND_TEXT: f64 = 25.0;
 
+/// Maximum number of values that become ticks of an axis.
+const MOST_VALUES: usize = 8;
+/// Minimum distance of such ticks, as a fraction of the axis.
+const LEAST_GAP: f64 = 0.09;
+
 /// The plot area of a panel, in the coordinates of its axes.
 pub type Plot<'a> = DrawingArea<Canvas<'a>, Cartesian2d<Axis, Axis>>;
 
@@ -70,6 +75,32 @@ impl Axis {
         Axis { name, ticks, step: even.step, range, log: true }
     }
 
+    /// The axis with its ticks at these `values`, if they are few, apart from each other, and round enough for labels.
+    /// Otherwise the axis as it is.
+    pub fn ticked_at(self, values: impl Iterator<Item = f64>) -> Self {
+        let mut ticks: Vec<f64> = Vec::new();
+        for value in values {
+            let tick = self.coordinate(value);
+            if drawable(tick) && !ticks.contains(&tick) {
+                ticks.push(tick);
+            }
+            if ticks.len() > MOST_VALUES {
+                return self;
+            }
+        }
+        ticks.sort_by(f64::total_cmp);
+        let apart = LEAST_GAP * (self.range.end - self.range.start);
+        let exact = |tick: &f64| {
+            let value = if self.log { 10f64.powf(*tick) } else { *tick };
+            let label = self.label(*tick).replace('−', "-").parse::<f64>();
+            label.is_ok_and(|label| (label - value).abs() <= 1e-9 * value.abs())
+        };
+        match ticks.len() > 1 && ticks.windows(2).all(|pair| pair[1] - pair[0] >= apart) && ticks.iter().all(exact) {
+            true => Axis { ticks, ..self },
+            false => self,
+        }
+    }
+
     /// The coordinate of `value` on this axis.
     pub fn coordinate(&self, value: f64) -> f64 {
         if self.log { value.log10() } else { value }
@@ -82,9 +113,15 @@ impl Axis {
             false => (tick, self.step, self.range.start.abs().max(self.range.end.abs())),
         };
         let decimals = (-(step * 1.000_001).log10().floor()).max(0.0) as usize;
+        let plain = format!("{value:.decimals$}");
+        // As many digits as neighbouring ticks need to differ.
+        let digits = (value.abs() * 1.000_001).log10().floor() - (step * 1.000_001).log10().floor();
         let label = match value == 0.0 || (size < 1e5 && decimals <= 4) {
-            true => format!("{value:.decimals$}"),
-            false => format!("{value:.*e}", (size / step).log10().clamp(0.0, 2.0) as usize),
+            true => plain,
+            false => {
+                let scientific = format!("{value:.*e}", digits.clamp(0.0, 6.0) as usize);
+                if plain.len() < scientific.len() { plain } else { scientific }
+            }
         };
         label.replace('-', "−")
     }
@@ -125,7 +162,7 @@ pub fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 /// `lo..hi` with a margin on both sides; never empty.
 fn widen(lo: f64, hi: f64, share: f64) -> Range<f64> {
     let size = lo.abs().max(hi.abs());
-    let margin = match hi - lo > (1e-6 * size).max(1e-100) {
+    let margin = match hi - lo > (1e-4 * size).max(1e-100) {
         true => (hi - lo) * share,
         false if size > 1e-100 => 0.1 * size,
         false => 1.0,
@@ -315,6 +352,30 @@ mod tests {
         assert_eq!(labels(&Axis::logarithmic("", 0.1, 3.0)), ["0.1", "0.2", "0.5", "1", "2"]);
         assert_eq!(labels(&Axis::logarithmic("", 1e-3, 10.0)), ["0.001", "0.01", "0.1", "1", "10"]);
         assert_eq!(labels(&Axis::logarithmic("", 1.22, 1.88)), ["1.2", "1.4", "1.6", "1.8"]);
+        assert_eq!(labels(&Axis::logarithmic("", 1e6, 3e7)), ["1e6", "2e6", "5e6", "1e7", "2e7"]);
+        assert_eq!(labels(&Axis::logarithmic("", 1.22e6, 1.88e6)), ["1.2e6", "1.4e6", "1.6e6", "1.8e6"]);
+        assert_eq!(
+            labels(&Axis::around("", [1e6, 1.5e6].into_iter(), 6)),
+            ["1.0e6", "1.1e6", "1.2e6", "1.3e6", "1.4e6", "1.5e6"]
+        );
+        assert_eq!(
+            labels(&Axis::around("", [1_000_000.0, 1_000_200.0].into_iter(), 3)),
+            ["1000000", "1000100", "1000200"]
+        );
+    }
+
+    #[test]
+    fn a_few_values_are_their_own_ticks() {
+        let log = |values: &[f64]| {
+            let (lo, hi) = extent(values.iter().copied()).unwrap();
+            labels(&Axis::logarithmic("", lo, hi).ticked_at(values.iter().copied()))
+        };
+        assert_eq!(log(&[50.0, 100.0, 200.0, 400.0, 50.0]), ["50", "100", "200", "400"]);
+        assert_eq!(log(&[200.0, 400.0, 600.0, 800.0, 1000.0]), ["200", "400", "600", "800", "1000"]);
+        assert_eq!(log(&[50.0, 123.456, 400.0]), ["50", "100", "200"], "no label says 123.456");
+        assert_eq!(log(&[1.0, 990.0, 1000.0]), ["1", "10", "100", "1000"], "too close");
+        let linear = Axis::around("", [1.0, 5.0].into_iter(), 6).ticked_at([5.0, 1.0, 2.0, 3.0].into_iter());
+        assert_eq!(labels(&linear), ["1", "2", "3", "5"]);
     }
 
     #[test]
@@ -334,6 +395,9 @@ mod tests {
             let axis = Axis::around("", values.iter().copied(), 5);
             assert!(axis.range.start < axis.range.end, "{values:?}");
             assert!((1..=8).contains(&axis.ticks.len()), "{values:?}: {:?}", axis.ticks);
+            let mut different = labels(&axis);
+            different.dedup();
+            assert_eq!(different, labels(&axis), "ticks must differ");
             for &value in values.iter().filter(|&&v| drawable(v)) {
                 assert!((0..=100).contains(&axis.map(&value, (0, 100))), "{value} in {:?}", axis.range);
             }

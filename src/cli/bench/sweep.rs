@@ -211,7 +211,7 @@ fn draw(folder: &Path, axis: SweepAxis, (title, panel): (String, String), sweeps
         title,
         panel,
         x,
-        y: "ms, median",
+        y: "time of a step, ms (median)",
         lines: sweeps.iter().map(line).collect(),
         level: None,
         marks: Vec::new(),
