@@ -184,25 +184,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes figures to look at into the folder FIGURES"]
-    fn figures_to_look_at() {
-        let folder = std::path::PathBuf::from(std::env::var_os("FIGURES").unwrap());
-        let deep = |k: f64| CurvePoint {
-            activity: (0..9).map(|l| 0.01 + 0.001 * f64::from(l)).collect(),
-            ..point(k, 1e6 * k)
-        };
-        let cases: [(&str, Vec<CurvePoint>); 4] = [
-            ("million", (1..6).map(|k| point(f64::from(k), 1e6 * f64::from(k))).collect()),
-            ("rising", (1..6).map(|k| point(f64::from(k), 40f64.powi(k))).collect()),
-            ("deep", (1..6).map(|k| deep(f64::from(k))).collect()),
-            ("constant", (1..30).map(|k| point(f64::from(k), 1_000_000.0 + f64::from(k))).collect()),
-        ];
-        for (name, points) in cases {
-            save_curves(folder.join(format!("curves-{name}.png")), name, &points).unwrap();
-        }
-    }
-
-    #[test]
     fn every_quantity_shows() {
         let points = [point(1.0, 0.7), point(2.0, 0.5)];
         let picture = |points: &[CurvePoint]| render(Path::new("curves.png"), "", points).unwrap();
