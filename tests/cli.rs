@@ -778,7 +778,7 @@ fn an_untrained_network_has_the_weights_that_training_begins_with() {
     let counts: Vec<f64> = (drawn.lines())
         .filter_map(|line| line.strip_prefix("300 neurons · ")?.strip_suffix(" spikes")?.replace(',', "").parse().ok())
         .collect();
-    assert!(counts.len() == 6 && counts.iter().all(|n| (30.0..1500.0).contains(n)), "{counts:?}");
+    assert!(counts.len() == 5 && counts.iter().all(|n| (30.0..1500.0).contains(n)), "{counts:?}");
 }
 
 #[test]
