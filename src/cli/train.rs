@@ -236,7 +236,7 @@ fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
     let mut config = target.config.clone();
     change(&mut config, arguments)?;
     // The run may be resumed or tested from another folder.
-    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+    for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
     }
     config.check().map_err(usage)?;
@@ -249,7 +249,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             field.clone_from(value);
         }
     }
-    set(&mut config.data, &arguments.data.clone().map(Some));
+    set(&mut config.data.path, &arguments.data.clone().map(Some));
     set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
         config.network.set_hidden(widths).map_err(|e| usage(format!("--hidden: {e}")))?;

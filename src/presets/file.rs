@@ -169,7 +169,7 @@ mod tests {
     fn what_is_written_reads_back_to_the_last_bit() {
         let mut config = presets::paper("nmnist").unwrap();
         config.limit = Some(1000);
-        config.data = Some("/some/where".into());
+        config.data.path = Some("/some/where".into());
         config.seed = i64::MAX as u64;
         config.schedule = LearningRate::Cosine { final_fraction: 1.0 / 3.0 };
         config.network.hidden[0].b_th = f64::INFINITY;

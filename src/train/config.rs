@@ -9,14 +9,13 @@ pub(crate) use text::read_text;
 pub use text::{Difference, network_differences};
 
 use crate::data::augment::Augment;
-use crate::data::{OWN, Validation};
+use crate::data::{DataConfig, OWN, Validation};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::optimiser::Adam;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
 
 /// The complete configuration of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +23,9 @@ use std::path::PathBuf;
 pub struct RunConfig {
     /// The preset on which the run is based; it determines the data set.
     pub preset: String,
-    /// The folder with the data's files; `None` searches the default locations.
-    pub data: Option<PathBuf>,
+    /// Where the data are and how they are read.
+    #[serde(default)]
+    pub data: DataConfig,
     /// Train only on the first this many samples. Does not affect the test set.
     pub limit: Option<usize>,
     /// Skip and list damaged recordings instead of failing.
@@ -117,7 +117,7 @@ impl RunConfig {
     pub fn new(network: Network) -> Self {
         RunConfig {
             preset: OWN.into(),
-            data: None,
+            data: DataConfig::default(),
             limit: None,
             skip_bad: false,
             device: "auto".into(),
@@ -146,7 +146,7 @@ impl RunConfig {
     pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
         let more_epochs = now.epochs > self.epochs && matches!(self.schedule, LearningRate::Constant {});
         RunConfig {
-            data: now.data.clone(),
+            data: DataConfig { path: now.data.path.clone(), ..self.data.clone() },
             device: now.device.clone(),
             kernels: now.kernels,
             delta_mib: now.delta_mib,
@@ -200,6 +200,7 @@ impl RunConfig {
                 return bad(field, &value, "0 or more");
             }
         }
+        self.data.check()?;
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;

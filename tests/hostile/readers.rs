@@ -71,10 +71,14 @@ fn read_idx(bytes: &[u8]) {
 }
 
 fn read_atis(bytes: &[u8]) {
-    let events: Vec<_> = atis::events(bytes).collect();
+    let events: Vec<_> = atis::events(bytes, atis::SENSOR).collect();
     assert!(events.len() <= bytes.len().div_ceil(atis::EVENT_BYTES));
     let good = events.len() - usize::from(events.last().is_some_and(Result::is_err));
-    assert!(events[..good].iter().all(|event| event.as_ref().is_ok_and(|event| event.pixel() < atis::PIXELS)));
+    assert!(
+        events[..good]
+            .iter()
+            .all(|event| event.as_ref().is_ok_and(|event| atis::SENSOR.pixel(event) < atis::SENSOR.pixels()))
+    );
     if let Some(Err(fault)) = events.last() {
         assert!(fault.byte < bytes.len());
     }
@@ -84,7 +88,10 @@ fn read_nmnist_zip(bytes: &[u8], folder: &Path) {
     let path = put(folder, "Train.zip", bytes);
     if let Ok(set) = NMnist::open(&path) {
         for recording in set.iter().take(64).flatten() {
-            assert!(recording.digit < 10 && recording.events.iter().all(|event| event.pixel() < atis::PIXELS));
+            assert!(
+                recording.digit < 10
+                    && recording.events.iter().all(|event| atis::SENSOR.pixel(event) < atis::SENSOR.pixels())
+            );
         }
     }
     // Nothing is ever unpacked.
@@ -141,8 +148,10 @@ fn sealed(bytes: &[u8], genuine: &[u8]) -> Option<Vec<u8>> {
     let file = SafeTensors::deserialize(bytes).ok()?;
     let (mut entries, genuine) = (metadata(bytes)?, metadata(genuine)?);
     let mut hash = Xxh3::new();
-    for number in ["neurons", "recorded", "late"] {
-        hash.update(&entries.get(number)?.parse::<u64>().ok()?.to_le_bytes());
+    for number in ["neurons", "recorded", "dropped", "disordered", "first_ms_bits"] {
+        // Files of earlier versions lack some.
+        let entry = entries.entry(number.into()).or_insert_with(|| "0".into());
+        hash.update(&entry.parse::<u64>().ok()?.to_le_bytes());
     }
     for name in ["starts", "events", "labels", "speakers"] {
         let data = file.tensor(name).ok()?.data();
