@@ -3,11 +3,12 @@
 
 use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
+use super::formats::{self, Facts};
 use super::latency::LatencyCode;
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recordings, collect};
 use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
-use super::{DataSet, OWN, atis, data_set, dropped, nmnist, shd};
+use super::{DataSet, EVENTS, OWN, atis, data_set, dropped, nmnist, shd};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -70,9 +71,10 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
         }
         "nmnist" => load_recordings(&NMNIST, extents, &bins, options)?,
         "shd" => load_recordings(&SHD, extents, &bins, options)?,
-        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist or shd"))),
+        EVENTS => load_events(extents, &bins, options)?,
+        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"))),
     };
-    let Loaded { train, test, origin, subset, shape, warnings } = loaded;
+    let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
     for half in [&train.set, &test.set] {
         half.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
@@ -87,23 +89,16 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     });
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
-    let (name, class_names) = titles(data_set(preset), extents.classes);
-    let (train, test, shape) = (Arc::new(set), test_set, Some(shape));
+    let (train, test) = (Arc::new(set), test_set);
     Ok(DataSet { train, validation, test, name, class_names, shape, origin, subset, bad, warnings })
 }
 
-/// A data set's display name, and the names of its classes. Other data in the same format may have more classes, whose
-/// names are unknown.
-fn titles(data_set: &str, classes: usize) -> (String, Vec<String>) {
-    let names = |names: &[&str]| match names.len() == classes {
+/// The names of the classes of a published data set. Other data in the same format may have more classes, whose names are
+/// unknown.
+fn class_names(names: &[&str], classes: usize) -> Vec<String> {
+    match names.len() == classes {
         true => names.iter().map(|&name| name.into()).collect(),
         false => Vec::new(),
-    };
-    match data_set {
-        "fmnist" => ("Fashion-MNIST".into(), names(&fashion_mnist::CLASS_NAMES)),
-        "nmnist" => (NMNIST.name.into(), Vec::new()),
-        "shd" => (SHD.name.into(), names(&shd::WORDS)),
-        other => (other.into(), Vec::new()),
     }
 }
 
@@ -129,7 +124,11 @@ struct Loaded {
     test: Half,
     origin: String,
     subset: bool,
-    shape: Shape,
+    /// Display name.
+    name: String,
+    /// Names of the classes; empty if unknown.
+    class_names: Vec<String>,
+    shape: Option<Shape>,
     warnings: Vec<String>,
 }
 
@@ -138,6 +137,7 @@ struct RecordedSet {
     name: &'static str,
     variable: &'static str,
     remedy: &'static str,
+    class_names: &'static [&'static str],
     published: [usize; 2],
     halves: fn(&Path) -> Result<[PathBuf; 2]>,
     /// The maps of inputs, of a network with this many inputs.
@@ -150,6 +150,7 @@ const NMNIST: RecordedSet = RecordedSet {
     name: "N-MNIST",
     variable: nmnist::VARIABLE,
     remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
+    class_names: &[],
     published: [60_000, 10_000],
     halves: nmnist::halves,
     shape: |_, reading| nmnist_layout(0, reading).shape(),
@@ -163,6 +164,7 @@ const SHD: RecordedSet = RecordedSet {
     name: "SHD",
     variable: shd::VARIABLE,
     remedy: "shd_train.h5 and shd_test.h5 of SHD",
+    class_names: &shd::WORDS,
     published: [8_156, 2_264],
     halves: shd::halves,
     shape: |inputs, _| Shape::row(inputs),
@@ -203,7 +205,10 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
         )));
     }
     let paths = (kind.halves)(&folder)?;
-    let half = |path| load_half(kind, path, extents, bins, options);
+    let half = |path: &Path| {
+        let checksum = || (kind.checksum)(path).ok();
+        load_half(|| (kind.open)(path, extents, &options.reading), Some(&checksum), path, extents, bins, options)
+    };
     let (train, test) = (half(&paths[0])?, half(&paths[1])?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
     let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
@@ -221,21 +226,29 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
         origin.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
     let warnings = warning.into_iter().collect();
-    Ok(Loaded { train, test, origin, subset: false, shape, warnings })
+    let class_names = class_names(kind.class_names, extents.classes);
+    let (name, shape) = (kind.name.into(), Some(shape));
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }
 
-/// Reads a half from the cache or from its source.
-fn load_half(kind: &RecordedSet, path: &Path, extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Half> {
+/// Reads a half from the cache or from its source. Without a `checksum` of the source, the cache is not used.
+fn load_half<'a>(
+    open: impl FnOnce() -> Result<Box<dyn Recordings + 'a>>,
+    checksum: Option<&dyn Fn() -> Option<String>>,
+    path: &Path,
+    extents: Extents,
+    bins: &Bins,
+    options: &LoadOptions,
+) -> Result<Half> {
     let facts = std::fs::metadata(path).map_err(Error::io(path))?;
     // The size of a folder is not known before it is read; it is treated as large.
     let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
-    let kept = match options.cache.file(path, bytes, bins) {
+    let kept = match options.cache.file(path, bytes, bins).zip(checksum) {
         // Computed before reading, so that a file that changes meanwhile is not cached with the new checksum. If it fails,
         // e.g. for a dangling link, the cache is not used.
-        Some(file) => {
+        Some((file, checksum)) => {
             let DataConfig { polarity, shape, .. } = options.reading;
-            let checksum = (kind.checksum)(path).ok();
-            checksum.map(|checksum| (file, format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from))))
+            checksum().map(|checksum| (file, format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from))))
         }
         None => None,
     };
@@ -246,7 +259,7 @@ fn load_half(kind: &RecordedSet, path: &Path, extents: Extents, bins: &Bins, opt
         return Ok(half);
     }
     let quiet = |_: LoadProgress| {};
-    let recordings = (kind.open)(path, extents, &options.reading)?;
+    let recordings = open()?;
     let progress = options.progress.unwrap_or(&quiet);
     let half = collect(recordings.as_ref(), extents, bins, options.skip_bad, progress)?;
     if let Some((file, checksum)) = &kept {
@@ -254,6 +267,64 @@ fn load_half(kind: &RecordedSet, path: &Path, extents: Extents, bins: &Bins, opt
         let _ = cache::write(file, checksum, bins, &half);
     }
     Ok(half)
+}
+
+/// What a network must have for the data of the preset [`EVENTS`]. `dt_ms` is the length of a time step, if it is to be
+/// another than that of the data. With `skip_bad`, damaged recordings do not count.
+///
+/// # Errors
+/// [`Error::Data`] without a path; otherwise as [`load_with`].
+pub fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Result<Facts> {
+    reading.check()?;
+    let (_, _, opened) = formats::open(events_path(reading.path.as_deref())?, reading)?;
+    formats::survey(&opened, reading, dt_ms, skip_bad)
+}
+
+fn events_path(path: Option<&Path>) -> Result<&Path> {
+    path.ok_or_else(|| {
+        Error::Data(format!("{EVENTS} are data of your own; give their file or folder with --data PATH"))
+    })
+}
+
+/// Loads data of any of the known formats.
+fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+    let path = events_path(options.path())?;
+    let (format, found, formats::Opened { train, test, hints }) = formats::open(path, &options.reading)?;
+    let half = |recordings: Box<dyn Recordings>, source: &Path| {
+        let checksum = || nmnist::NMnist::checksum(source).ok();
+        let checksum = format.cached.then_some(&checksum as &dyn Fn() -> Option<String>);
+        load_half(|| Ok(recordings), checksum, source, extents, bins, options)
+    };
+    let mut train = half(train, &found.train)?;
+    let test_path = found.test.as_ref().unwrap_or(&found.train);
+    let test = test.map(|test| half(test, test_path)).transpose()?;
+    let read: Vec<(&Half, &Path)> =
+        std::iter::once((&train, &*found.train)).chain(test.as_ref().map(|test| (test, &**test_path))).collect();
+    let (line, warning) = dropped::judge(&read, bins)?;
+    let mut note = String::new();
+    let test = match test {
+        Some(test) => test,
+        None => {
+            let DataConfig { test_fraction, test_seed, .. } = options.reading;
+            note =
+                format!("; they have no test set, so a fraction of {test_fraction} of them is it (data.test_fraction)");
+            let selection = Validation::Fraction { fraction: test_fraction, seed: test_seed };
+            let (rest, test) = selection.split(train.set, &[])?;
+            // Whose samples are in which part is not kept.
+            (train.set, train.speakers) = (rest, Vec::new());
+            Half::of(test.unwrap_or_else(|| EventSet::new(extents.inputs, bins.time_steps)))
+        }
+    };
+    let bad = train.bad.len() + test.bad.len();
+    if bad > 0 {
+        note.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
+    }
+    let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
+    let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
+    let name = path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()));
+    let shape = options.reading.shape.or(hints.shape);
+    let warnings = warning.into_iter().collect();
+    Ok(Loaded { train, test, origin, subset: false, name, class_names: hints.class_names, shape, warnings })
 }
 
 fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -> Result<Loaded> {
@@ -278,7 +349,10 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
         }
     };
     let subset = located.origin == Origin::Subset;
-    Ok(Loaded { train: Half::of(train), test: Half::of(test), origin, subset, shape, warnings: Vec::new() })
+    let (train, test, shape) = (Half::of(train), Half::of(test), Some(shape));
+    let class_names = class_names(&fashion_mnist::CLASS_NAMES, classes);
+    let name = "Fashion-MNIST".into();
+    Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
 }
 
 /// Formats 60000 as `60,000`.
@@ -336,7 +410,7 @@ mod tests {
         let folder = folder_of_one();
         for (inputs, classes) in [(783, 10), (784, 7)] {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
-            assert!(matches!(error, Error::Data(_)), "{error}");
+            assert!(matches!(error, Error::Data(_) | Error::Format { .. }), "{error}");
         }
         let nothing = Network { inputs: 0, ..network(784, 10) };
         let refused = load("fmnist", Some(folder.path()), &nothing).unwrap_err();

@@ -11,6 +11,8 @@ mod dropped;
 #[cfg(feature = "data")]
 pub mod fashion_mnist;
 #[cfg(feature = "data")]
+mod formats;
+#[cfg(feature = "data")]
 mod gunzip;
 #[cfg(feature = "data")]
 pub mod idx;
@@ -38,7 +40,9 @@ mod split;
 #[cfg(feature = "data")]
 pub use cache::Cache;
 #[cfg(feature = "data")]
-pub use load::{LoadOptions, load, load_with};
+pub use formats::Facts;
+#[cfg(feature = "data")]
+pub use load::{LoadOptions, load, load_with, survey};
 #[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
 pub use source::{Clock, DataConfig, Polarity, Shape};
@@ -51,6 +55,9 @@ use std::sync::Arc;
 pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
+
+/// The name of data in files of any of the formats of docs/data.md.
+pub const EVENTS: &str = "events";
 
 /// The name of custom data, which belong to no preset.
 pub const OWN: &str = "own";

@@ -29,11 +29,18 @@ impl Bins {
         (t >= 0.0 && t < self.time_steps.min(MAX_EXTENT) as f64).then_some(t as usize)
     }
 
+    /// Time 0 of the recording, ms.
+    pub(super) fn origin(&self, recording: &Recording) -> f64 {
+        match self.clock {
+            Clock::Recording => 0.0,
+            Clock::FirstEvent => first_ms(recording),
+        }
+    }
+
     /// The recording as sorted events without duplicates.
     fn sample(&self, recording: &Recording) -> Sample {
         let Recording { label, speaker, spikes } = recording;
-        let first_ms = spikes.iter().fold(f64::INFINITY, |first, (ms, _)| first.min(*ms));
-        let origin = if self.clock == Clock::FirstEvent { first_ms } else { 0.0 };
+        let (first_ms, origin) = (first_ms(recording), self.origin(recording));
         let mut events: Vec<Event> =
             spikes.iter().filter_map(|&(ms, i)| Some(Event::new(self.of(ms - origin)?, i as usize))).collect();
         let recorded = spikes.len() as u64;
@@ -57,6 +64,11 @@ pub(super) struct Recording {
     pub speaker: Option<u32>,
     /// (time in ms, input neuron) of each event, in any order.
     pub spikes: Vec<(f64, u32)>,
+}
+
+/// The time of the first event, ms; infinite if there is none.
+fn first_ms(recording: &Recording) -> f64 {
+    recording.spikes.iter().fold(f64::INFINITY, |first, (ms, _)| first.min(*ms))
 }
 
 /// A recording, binned.

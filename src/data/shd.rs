@@ -7,6 +7,7 @@
 //! | `/spikes/units` | utterances | variable-length lists of integers, 0 to 699, as long as those of times |
 //! | `/labels` | utterances | integers: 0 to 9 English, 10 to 19 German |
 //! | `/extra/speaker` | utterances | integers; may be absent |
+//! | `/extra/keys` | labels | names of the labels; may be absent |
 //!
 //! Times are converted to f64 before any computation, since float16 is coarse. Their order within an utterance does not
 //! matter.
@@ -26,9 +27,9 @@
 use super::gunzip::Gunzip;
 use super::number::Element;
 use super::recordings::{Bins, Recording, Recordings};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, harmless};
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
-use hdf5_reader::{ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions, StringSize};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -48,6 +49,8 @@ pub const MAX_SECONDS: f64 = 60.0;
 pub const MAX_INFLATED: u64 = 2 << 30;
 /// Maximum number of utterances per file; SHD's halves have 8,156 and 2,264.
 pub const MAX_UTTERANCES: u64 = 1 << 20;
+/// Maximum number of names of labels.
+const MAX_NAMES: u64 = 1 << 16;
 /// Memory in bytes that a read may allocate in addition to the file's size.
 const SLACK: usize = 64 << 20;
 
@@ -105,6 +108,7 @@ pub struct Shd {
     labels: Vec<i128>,
     speakers: Option<Vec<i128>>,
     limits: Limits,
+    class_names: Vec<String>,
 }
 
 /// A data set of variable-length lists.
@@ -169,8 +173,9 @@ impl Shd {
             Ok(true) => None,
             _ => Some(numbers(&file, "/extra/speaker", path)?),
         };
+        let class_names = names(&file, "/extra/keys", length);
         let [times, units] = ["/spikes/times", "/spikes/units"].map(|name| Lists::open(&file, name, path, length));
-        let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers, limits };
+        let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers, limits, class_names };
         check_collections(&file, [&shd.times, &shd.units], path, length)?;
         let n = shd.labels.len();
         let speakers = shd.speakers.as_ref().map_or(n, Vec::len);
@@ -192,6 +197,17 @@ impl Shd {
     /// Number of utterances.
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The names of the labels in `/extra/keys`; empty if there are none.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The number of classes: the largest label plus one. Labels beyond the limits do not count.
+    pub fn classes(&self) -> usize {
+        let valid = self.labels.iter().filter(|label| (0..i128::from(self.limits.labels)).contains(label));
+        valid.max().map_or(0, |&label| label as usize + 1)
     }
 
     /// Whether there are no utterances. Never true, since [`Shd::open`] refuses this.
@@ -359,6 +375,29 @@ fn numbers(file: &Hdf5File, name: &str, path: &Path) -> Result<Vec<i128>> {
         return Err(Error::format(path, format!("{name} holds {:?}, integers expected", dataset.dtype())));
     };
     Ok(element.integers(&raw(&dataset, name, path)?).unwrap_or_default())
+}
+
+/// The texts of a data set; none if it is missing or cannot be read, since they are only for display.
+fn names(file: &Hdf5File, name: &str, length: u64) -> Vec<String> {
+    let read = || {
+        let dataset = file.dataset(name)?;
+        let count = dataset.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent));
+        if count > MAX_NAMES {
+            return Ok(Vec::new());
+        }
+        // Names that share their bytes could take any amount of memory.
+        if let Datatype::String { size: StringSize::Variable, .. } | Datatype::VarLen { .. } = dataset.dtype() {
+            let references = dataset.read_raw_bytes()?;
+            let lengths = references.chunks_exact(dataset.vlen_reference_size());
+            let claim: u64 = lengths.map(|reference| Element::bits(&reference[..4], false)).sum();
+            if claim > length {
+                return Ok(Vec::new());
+            }
+        }
+        dataset.read_strings()
+    };
+    let names = guarded(read).unwrap_or_default();
+    names.iter().map(|name| harmless(name).into_owned()).collect()
 }
 
 impl Lists {

@@ -1,6 +1,6 @@
 //! Configurations given by the name of a preset, or by a TOML file that names a preset and overrides some of its fields.
 
-use super::{NAMES, ours, paper};
+use super::{NAMES, OWN_DATA, ours, paper};
 use crate::error::{Error, Result};
 use crate::train::{RunConfig, read_config_text};
 use std::path::Path;
@@ -57,7 +57,12 @@ pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<RunConfig> {
     let given: Table = toml::from_str(text).map_err(|e| format(e.to_string().trim_end().into()))?;
     let name = match given.get("preset") {
         Some(Value::String(name)) => name,
-        Some(other) => return Err(format(format!("preset = {other}: must be one of {}", NAMES.join(", ")))),
+        Some(other) => {
+            return Err(format(format!(
+                "preset = {other}: must be one of {}",
+                [&NAMES[..], &OWN_DATA].concat().join(", ")
+            )));
+        }
         None => return Err(format(format!("preset is missing; add for example preset = \"{}\"", NAMES[0]))),
     };
     let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
