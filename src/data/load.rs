@@ -306,8 +306,10 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<L
         Some(test) => test,
         None => {
             let DataConfig { test_fraction, test_seed, .. } = options.reading;
-            note =
-                format!("; they have no test set, so a fraction of {test_fraction} of them is it (data.test_fraction)");
+            note = format!(
+                "; without a test set of their own, so {:.0} % of them, drawn at random, are it (data.test_fraction)",
+                100.0 * test_fraction
+            );
             let selection = Validation::Fraction { fraction: test_fraction, seed: test_seed };
             let (rest, test) = selection.split(train.set, &[])?;
             // Whose samples are in which part is not kept.

@@ -427,6 +427,10 @@ impl Recordings for NMnist {
         Ok(recordings::Recording { label: recording.digit, speaker: None, spikes })
     }
 
+    fn ordered(&self) -> bool {
+        true
+    }
+
     fn fault(&self, k: usize, what: String) -> Error {
         NMnist::fault(self, &self.members[k], what)
     }

@@ -95,6 +95,10 @@ pub(super) trait Recordings: Sync {
     fn len(&self) -> usize;
     /// Reads recording `k`. Images become spikes in time steps of `bins`.
     fn read(&self, k: usize, bins: &Bins) -> Result<Recording>;
+    /// Whether events are recorded one after the other, so that another order is worth a note.
+    fn ordered(&self) -> bool {
+        false
+    }
     /// An error in recording `k`.
     fn fault(&self, k: usize, what: String) -> Error {
         Error::format(self.path(), format!("recording {k}: {what}"))
@@ -192,7 +196,7 @@ pub(super) fn collect(
                     half.speakers.extend(sample.speaker);
                     half.recorded += sample.recorded;
                     half.dropped += sample.dropped;
-                    half.disordered += u64::from(sample.disordered);
+                    half.disordered += u64::from(sample.disordered && recordings.ordered());
                     half.first_ms = half.first_ms.min(sample.first_ms);
                 }
                 Err(error) if skip_bad => half.bad.push(error.to_string()),

@@ -4,7 +4,7 @@
 //! types, which are asserted here.
 
 use safetensors::SafeTensors;
-use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};
+use spikegrad::data::{self, Cache, DataConfig, LoadOptions, atis, idx, nmnist::NMnist, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{self, Case, ConformanceDevice, DeltaInputs};
@@ -23,11 +23,13 @@ use xxhash_rust::xxh3::Xxh3;
 pub type Reader = (&'static str, fn(&[u8], &Path));
 
 /// All of them.
-pub const READERS: [Reader; 11] = [
+pub const READERS: [Reader; 13] = [
     ("idx", |bytes, _| read_idx(bytes)),
     ("atis", |bytes, _| read_atis(bytes)),
     ("nmnist_zip", read_nmnist_zip),
     ("shd", read_shd),
+    ("npz", |bytes, folder| read_events(bytes, folder, "data.npz")),
+    ("tensors", |bytes, folder| read_events(bytes, folder, "data.safetensors")),
     ("cache", read_cache),
     ("checkpoint", read_checkpoint),
     ("config", |bytes, _| read_config(bytes)),
@@ -104,6 +106,26 @@ fn read_shd(bytes: &[u8], folder: &Path) {
         for utterance in set.iter().take(256).flatten() {
             assert!(utterance.label < shd::CLASSES && utterance.times.len() == utterance.units.len());
             assert!(utterance.spikes().all(|(t, unit)| (0.0..=shd::MAX_SECONDS).contains(&t) && unit < 700));
+        }
+    }
+}
+
+/// Own data, of which a part becomes the test set.
+fn read_events(bytes: &[u8], folder: &Path, name: &str) {
+    let reading = DataConfig::at(put(folder, name, bytes));
+    let Ok(facts) = data::survey(&reading, None, true) else { return };
+    let mut config = presets::ours("events").expect("a preset");
+    config.data = reading;
+    if config.fit(&facts).is_err() {
+        return;
+    }
+    let network = &config.network;
+    assert_eq!((network.inputs, network.classes()), (facts.inputs, facts.classes));
+    let options =
+        LoadOptions { reading: config.data.clone(), skip_bad: true, cache: Cache::Off, ..LoadOptions::default() };
+    if let Ok(set) = data::load_with("events", network, &options) {
+        for half in [&*set.train, &set.test] {
+            assert!(half.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
         }
     }
 }

@@ -9,8 +9,12 @@ use crate::network::MAX_EXTENT;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Largest number of samples of a half.
-const MOST_SAMPLES: usize = u32::MAX as usize;
+/// Largest number of samples of a half: seventy times those of MNIST.
+const MOST_SAMPLES: usize = 1 << 22;
+/// Largest number of events of a sample: a thousand times those of N-MNIST.
+const MOST_EVENTS: usize = 1 << 22;
+/// Largest number of elements of an array that describes the data.
+const FEW: usize = 8;
 
 /// An array of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,15 +38,15 @@ impl Column {
         Column { shape: vec![], values: Values::Texts(vec![text.into()]) }
     }
 
-    /// The elements as integers, of which there are few.
-    fn integers(&self) -> Option<Vec<i128>> {
+    /// The elements as numbers, if there are few. The metadata of safetensors files are texts.
+    fn numbers(&self) -> Option<Vec<f64>> {
         match &self.values {
-            Values::Numbers { element, bytes } => element.integers(bytes),
-            // The metadata of safetensors files are texts.
+            Values::Numbers { element, bytes } => {
+                let few = bytes.len() <= FEW * element.size();
+                few.then(|| bytes.chunks_exact(element.size()).map(|bytes| element.number(bytes)).collect())
+            }
             Values::Texts(texts) => match &texts[..] {
-                [list] if list.starts_with('[') => {
-                    serde_json::from_str::<Vec<i64>>(list).ok().map(|list| list.into_iter().map(Into::into).collect())
-                }
+                [list] if list.starts_with('[') => serde_json::from_str(list).ok(),
                 texts => texts.iter().map(|text| text.parse().ok()).collect(),
             },
         }
@@ -50,15 +54,7 @@ impl Column {
 
     /// The only element as a number.
     fn number(&self) -> Option<f64> {
-        match &self.values {
-            Values::Numbers { element, bytes } => {
-                let number = element
-                    .floats(bytes)
-                    .or_else(|| Some(element.integers(bytes)?.into_iter().map(|n| n as f64).collect()))?;
-                <[f64; 1]>::try_from(number).ok().map(|[number]| number)
-            }
-            Values::Texts(texts) => texts.first()?.parse().ok(),
-        }
+        <[f64; 1]>::try_from(self.numbers()?).ok().map(|[number]| number)
     }
 
     fn texts(&self) -> Option<Vec<String>> {
@@ -70,6 +66,11 @@ impl Column {
             },
         }
     }
+}
+
+/// A number that is an extent.
+fn whole(number: f64) -> Option<usize> {
+    (number.fract() == 0.0 && (1.0..=MAX_EXTENT as f64).contains(&number)).then_some(number as usize)
 }
 
 /// Opens the samples of one or two files; `read` returns the arrays of a file.
@@ -99,8 +100,7 @@ fn hints(path: &Path, columns: &Columns) -> Result<Hints> {
     };
     let extent = |name: &str| match number(name)? {
         None => Ok(None),
-        Some(n) if n.fract() == 0.0 && (1.0..=MAX_EXTENT as f64).contains(&n) => Ok(Some(n as usize)),
-        Some(_) => Err(bad(name, &format!("1 to {MAX_EXTENT}"))),
+        Some(n) => whole(n).map(Some).ok_or_else(|| bad(name, &format!("1 to {MAX_EXTENT}"))),
     };
     let dt_ms = number("dt_ms")?;
     if dt_ms.is_some_and(|dt| !(dt.is_finite() && dt > 0.0)) {
@@ -125,7 +125,7 @@ fn hints(path: &Path, columns: &Columns) -> Result<Hints> {
 }
 
 fn shape(column: &Column) -> Option<Shape> {
-    let extents: Option<Vec<usize>> = column.integers()?.into_iter().map(|n| usize::try_from(n).ok()).collect();
+    let extents: Option<Vec<usize>> = column.numbers()?.into_iter().map(whole).collect();
     let shape: Shape = match extents?[..] {
         [height, width] => [1, height, width].into(),
         [channels, height, width] => [channels, height, width].into(),
@@ -173,24 +173,26 @@ impl Samples {
             }
         };
         let (times, inputs, starts, labels) = (take("t")?, take("i")?, take("starts")?, take("labels")?);
-        let whole = |name: &str, (element, bytes): &(Element, Vec<u8>)| {
-            element.integers(bytes).ok_or_else(|| bad(format!("`{prefix}{name}` holds floats, integers expected")))
-        };
-        let (starts, labels) = (whole("starts", &starts)?, whole("labels", &labels)?);
-        whole("i", &(inputs.0, Vec::new()))?;
-        let events = times.1.len() / times.0.size();
-        if inputs.1.len() / inputs.0.size() != events {
-            let n = inputs.1.len() / inputs.0.size();
+        let count = |(element, bytes): &(Element, Vec<u8>)| bytes.len() / element.size();
+        let (events, n) = (count(&times), count(&labels));
+        if count(&inputs) != events {
+            let n = count(&inputs);
             return Err(bad(format!("`{prefix}t` has {events} entries, `{prefix}i` {n}; expected as many")));
         }
-        let n = labels.len();
-        if n == 0 || n > MOST_SAMPLES || ![n, n + 1].contains(&starts.len()) {
+        let begins = count(&starts);
+        if !(1..=MOST_SAMPLES).contains(&n) || ![n, n + 1].contains(&begins) {
             return Err(bad(format!(
-                "`{prefix}starts` has {} entries and `{prefix}labels` {n}; expected one start more than labels, and at least \
-                 one sample",
-                starts.len()
+                "`{prefix}starts` has {begins} entries and `{prefix}labels` {n}; expected one start more than labels, and 1 to \
+                 {MOST_SAMPLES} labels"
             )));
         }
+        for (name, (element, _)) in [("i", &inputs), ("starts", &starts), ("labels", &labels)] {
+            if let Element::Float { .. } = element {
+                return Err(bad(format!("`{prefix}{name}` holds floats, integers expected")));
+            }
+        }
+        let integers = |(element, bytes): &(Element, Vec<u8>)| element.integers(bytes).unwrap_or_default();
+        let (starts, labels) = (integers(&starts), integers(&labels));
         let starts = ascending(&starts, n, events).map_err(|what| bad(format!("`{prefix}starts`: {what}")))?;
         let unit = unit(columns, times.0).map_err(bad)?;
         Ok(Samples { path: path.into(), prefix, times, inputs, unit, starts, labels })
@@ -242,34 +244,35 @@ impl Recordings for Samples {
 
     fn read(&self, k: usize, bins: &Bins) -> Result<Recording> {
         let (begin, end) = (self.starts[k], self.starts[k + 1]);
-        fn part<'a>((element, bytes): &'a (Element, Vec<u8>), begin: usize, end: usize) -> &'a [u8] {
-            &bytes[begin * element.size()..end * element.size()]
+        if end - begin > MOST_EVENTS {
+            return Err(self.fault(k, format!("has {} events, at most {MOST_EVENTS} are read", end - begin)));
         }
-        let (times, inputs) = (part(&self.times, begin, end), part(&self.inputs, begin, end));
-        let element = self.times.0;
-        let whole = || element.integers(times).unwrap_or_default().into_iter().map(|t| t as f64).collect();
-        let times = element.floats(times).unwrap_or_else(whole);
-        let inputs = self.inputs.0.integers(inputs).unwrap_or_default();
+        fn part<'a>(column: &'a (Element, Vec<u8>), begin: usize, end: usize) -> impl Iterator<Item = &'a [u8]> {
+            let size = column.0.size();
+            column.1[begin * size..end * size].chunks_exact(size)
+        }
         let ms = match self.unit {
             Unit::Ms(ms) => ms,
             Unit::Steps(own) => own.unwrap_or(bins.dt_ms),
         };
-        if let Some(n) = times.iter().position(|t| !t.is_finite()) {
-            let (t, at) = (times[n], begin + n);
-            return Err(self.fault(k, format!("{}t[{at}] is {t}, a finite time expected", self.prefix)));
+        let mut spikes = Vec::with_capacity(end - begin);
+        let events = part(&self.times, begin, end).zip(part(&self.inputs, begin, end));
+        for (at, (t, i)) in (begin..).zip(events) {
+            let (t, i) = (self.times.0.number(t), self.inputs.0.integer(i).unwrap_or(-1));
+            if !t.is_finite() {
+                return Err(self.fault(k, format!("{}t[{at}] is {t}, a finite time expected", self.prefix)));
+            }
+            let Some(i) = u32::try_from(i).ok().filter(|&i| (i as usize) < MAX_EXTENT) else {
+                let last = MAX_EXTENT - 1;
+                return Err(self.fault(k, format!("{}i[{at}] is {i}, 0 to {last} expected", self.prefix)));
+            };
+            spikes.push((t * ms, i));
         }
-        let neuron = |(n, &i): (usize, &i128)| {
-            let valid = u32::try_from(i).ok().filter(|&i| (i as usize) < MAX_EXTENT);
-            let (at, last) = (begin + n, MAX_EXTENT - 1);
-            valid.ok_or_else(|| self.fault(k, format!("{}i[{at}] is {i}, 0 to {last} expected", self.prefix)))
-        };
-        let inputs: Vec<u32> = inputs.iter().enumerate().map(neuron).collect::<Result<_>>()?;
         let label = u32::try_from(self.labels[k]).ok().filter(|&label| (label as usize) < MAX_EXTENT);
         let Some(label) = label else {
             let what = format!("{}labels[{k}] is {}, 0 to {} expected", self.prefix, self.labels[k], MAX_EXTENT - 1);
             return Err(self.fault(k, what));
         };
-        let spikes = times.into_iter().map(|t| t * ms).zip(inputs).collect();
         Ok(Recording { label, speaker: None, spikes })
     }
 

@@ -9,6 +9,7 @@ use crate::data::gunzip::inflated;
 use crate::data::number::Element;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::network::MAX_EXTENT;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -87,6 +88,9 @@ fn array(mut bytes: Vec<u8>) -> Result<Column, String> {
     let kind = Kind::of(&descr).ok_or_else(|| {
         format!("has elements of type {descr:?}, integers, floats or text expected; convert it with .astype")
     })?;
+    if !matches!(kind, Kind::Number(_)) && count > MAX_EXTENT {
+        return Err(format!("has {count} texts, at most {MAX_EXTENT} are read"));
+    }
     bytes.drain(..begin);
     if count.checked_mul(kind.size()) != Some(bytes.len()) {
         let found = bytes.len();
