@@ -27,7 +27,7 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
     let mut config = from_toml(&read_config_text(path)?, path, paper)?;
     // Paths in a file are relative to its folder.
     let folder = path.parent().unwrap_or(Path::new(""));
-    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+    for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = folder.join(&*path);
     }
     Ok(config)

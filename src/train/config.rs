@@ -20,6 +20,7 @@ use crate::network::{Network, SpikingLayer};
 use crate::optimiser::Adam;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 
 /// The complete configuration of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
