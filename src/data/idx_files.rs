@@ -100,7 +100,7 @@ pub(super) fn find(path: &Path) -> Result<IdxFiles> {
             let folder = path.parent().unwrap_or(Path::new("."));
             walk(folder, DEPTH, &mut NAMES.clone(), &mut sets);
             let prefix = path.file_name().and_then(|name| Part::of(name.to_str()?)).map(|part| part.prefix);
-            sets.retain(|(_, _, other), _| Some(&*other) == prefix.as_ref());
+            sets.retain(|(_, _, other), _| Some(other) == prefix.as_ref());
         }
     }
     let mut sets: Vec<((usize, PathBuf, String), IdxFiles)> = sets.into_iter().collect();
@@ -135,7 +135,7 @@ fn walk(folder: &Path, depth: usize, left: &mut usize, sets: &mut BTreeMap<(usiz
                 let slot = sets.entry((depth, folder.into(), part.prefix.clone())).or_default().slot(&part);
                 let gzipped = |path: &Path| path.extension().is_some_and(|extension| extension == "gz");
                 // Of the same file gzipped and unpacked, one is enough.
-                if slot.as_ref().is_none_or(|other| gzipped(&path) > gzipped(other)) {
+                if slot.as_ref().is_none_or(|other| gzipped(&path) && !gzipped(other)) {
                     *slot = Some(path);
                 }
             }

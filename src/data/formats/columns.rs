@@ -247,7 +247,7 @@ impl Recordings for Samples {
         if end - begin > MOST_EVENTS {
             return Err(self.fault(k, format!("has {} events, at most {MOST_EVENTS} are read", end - begin)));
         }
-        fn part<'a>(column: &'a (Element, Vec<u8>), begin: usize, end: usize) -> impl Iterator<Item = &'a [u8]> {
+        fn part(column: &(Element, Vec<u8>), begin: usize, end: usize) -> impl Iterator<Item = &[u8]> {
             let size = column.0.size();
             column.1[begin * size..end * size].chunks_exact(size)
         }
