@@ -94,8 +94,8 @@ impl StoredRun {
     /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
         let mut config = stored_config(folder)?;
-        if config.preset == OWN && config.data.is_none() {
-            config.data = Some(folder.join(DATA_FILE));
+        if config.preset == OWN && config.data.path.is_none() {
+            config.data.path = Some(folder.join(DATA_FILE));
         }
         let file = match which {
             Which::Best if folder.join(BEST_FILE).exists() => BEST_FILE,

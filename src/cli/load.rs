@@ -34,7 +34,8 @@ pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speake
         bar.set_position(progress.done as u64);
     };
     let options = LoadOptions {
-        folder: folder.or(config.data.as_deref()),
+        folder,
+        reading: config.data.clone(),
         validation: config.validation.clone(),
         test_speakers: speakers.to_vec(),
         skip_bad: config.skip_bad || reading.skip_bad,
@@ -44,6 +45,7 @@ pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speake
     let loaded = data::load_with(&config.preset, &config.network, &options);
     bar.finish_and_clear();
     let set = loaded?;
+    set.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     if !set.bad.is_empty() {
         complain(format_args!("warning: skipped {} damaged recordings:", thousands(set.bad.len() as u64)));
         set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));

@@ -37,7 +37,8 @@ struct Arguments {
 const AFTER_HELP: &str = "\
 Presets: fmnist, fmnist-conv and fmnist-deep (Fashion-MNIST), nmnist (N-MNIST), shd (Spiking Heidelberg Digits): the networks
 and data sets of the paper. --data DIR names the folder with the published files: four idx.gz files; Train.zip and Test.zip, or
-the unpacked folders; shd_train.h5 and shd_test.h5, gzipped or not.
+the unpacked folders; shd_train.h5 and shd_test.h5, gzipped or not. events and events-conv train on data of your own: --data names a .npz, .safetensors
+or HDF5 file, idx images, or folders of event camera files (docs/data.md).
 
 Devices: auto uses a hardware GPU if there is one, else the CPU. gpu uses the best adapter, including software adapters;
 gpu:N uses adapter N of `spikegrad devices`.

@@ -5,9 +5,8 @@ use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, figure, usage};
 use anyhow::{Result, bail};
-use spikegrad::data::augment::frame;
 use spikegrad::data::latency::LatencyCode;
-use spikegrad::data::{DataSet, data_set};
+use spikegrad::data::{DataSet, Shape, data_set};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, first_largest};
 use spikegrad::events::EventSet;
@@ -134,7 +133,7 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     });
     let classes = network.classes();
     let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
-    let image = image(config, &batch);
+    let image = image(config, data.shape, &batch);
     Ok(Raster {
         title,
         time_steps: network.time_steps,
@@ -151,10 +150,10 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
 }
 
 /// The sample as an image, if its neurons are pixels.
-fn image(config: &RunConfig, sample: &EventSet) -> Option<RasterImage> {
+fn image(config: &RunConfig, shape: Option<Shape>, sample: &EventSet) -> Option<RasterImage> {
     let network = &config.network;
     let conv = network.hidden.first().and_then(|layer| layer.conv());
-    let (width, height) = frame(&config.preset).or(conv.map(|conv| (conv.width, conv.height)))?;
+    let (width, height) = shape.map(|s| (s.width, s.height)).or(conv.map(|conv| (conv.width, conv.height)))?;
     // Sounds have one row; the maps of a convolution are added.
     if height < 2 || width < 2 || !network.inputs.is_multiple_of(width * height) {
         return None;

@@ -41,8 +41,8 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
             bail!(Usage(format!("--paper: {} is a run with settings of its own", folder.display())));
         }
         let mut config = stored_config(folder)?;
-        if config.preset == OWN && config.data.is_none() {
-            config.data = Some(folder.join(DATA_FILE));
+        if config.preset == OWN && config.data.path.is_none() {
+            config.data.path = Some(folder.join(DATA_FILE));
         }
         Ok(Target { folder: folder.into(), resume: true, config, _claim: None })
     };

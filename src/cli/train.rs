@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
 use spikegrad::data::fashion_mnist::how_to_get;
-use spikegrad::data::{DataSet, Validation};
+use spikegrad::data::{DataSet, Validation, survey};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
@@ -45,17 +45,19 @@ Examples:
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
   spikegrad train nmnist --data data/nmnist          reads Train.zip and Test.zip, or the folders Train and Test
   spikegrad train shd --data data/shd --validation speakers:0,1
+  spikegrad train events --data taps.npz             data of your own (docs/data.md)
   spikegrad train runs/wide/config.toml --seed 2
   spikegrad train runs/wide                          continues the run
   spikegrad train --resume                           continues the last run in runs/")]
 pub struct Arguments {
-    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd); a TOML file that names a preset and the settings that differ; or
-    /// the folder of a run, which is continued
+    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd; events, events-conv for data of your own); a TOML file that names a
+    /// preset and the settings that differ; or the folder of a run, which is continued
     #[arg(value_name = "PRESET|CONFIG.toml|RUN_DIR")]
     what: Option<String>,
-    /// Folder with the data set's files [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or SPIKEGRAD_SHD; for Fashion-MNIST
+    /// Folder with the data set's files; for events, a file or folder [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or
+    /// SPIKEGRAD_SHD; for Fashion-MNIST
     /// then the folder where it is usually installed, else the built-in subset]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
     #[arg(long, value_parser = device)]
@@ -164,6 +166,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut config = config(arguments, &target)?;
     let folder = target.folder.clone();
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
+    complete(&mut config)?;
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
@@ -236,11 +239,21 @@ fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
     let mut config = target.config.clone();
     change(&mut config, arguments)?;
     // The run may be resumed or tested from another folder.
-    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+    for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
     }
     config.check().map_err(usage)?;
     Ok(config)
+}
+
+/// Takes what the configuration leaves open from the data.
+fn complete(config: &mut RunConfig) -> Result<()> {
+    if !config.is_open() {
+        return Ok(());
+    }
+    let dt_ms = Some(config.network.dt_ms).filter(|&dt| dt > 0.0);
+    let facts = survey(&config.data, dt_ms, config.skip_bad)?;
+    Ok(config.fit(&facts)?)
 }
 
 fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
@@ -249,10 +262,13 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             field.clone_from(value);
         }
     }
-    set(&mut config.data, &arguments.data.clone().map(Some));
+    set(&mut config.data.path, &arguments.data.clone().map(Some));
     set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
-        config.network.set_hidden(widths).map_err(|e| usage(format!("--hidden: {e}")))?;
+        let open = config.is_open();
+        let network = &mut config.network;
+        let set = if open { network.replace_hidden(widths) } else { network.set_hidden(widths) };
+        set.map_err(|e| usage(format!("--hidden: {e}")))?;
     }
     if let Some(b_th) = arguments.b_th {
         config.network.hidden.iter_mut().for_each(|layer| layer.b_th = b_th);

@@ -1,9 +1,9 @@
-//! The format of N-MNIST files: events of an ATIS camera, five bytes each, no header.
+//! The format of N-MNIST files: events of an ATIS camera, five bytes each, no header. They may be in any order.
 //!
 //! | byte | content |
 //! |---|---|
-//! | 0 | x, 0 to 33, left to right |
-//! | 1 | y, 0 to 33, top to bottom; 240 marks an overflow of the timer |
+//! | 0 | x, left to right; 0 to 33 in N-MNIST |
+//! | 1 | y, top to bottom; 0 to 33 in N-MNIST; 240 marks an overflow of the timer |
 //! | 2 | bit 7: polarity; bits 6 to 0: time bits 22 to 16 |
 //! | 3, 4 | time bits 15 to 0, big-endian, in µs |
 //!
@@ -12,16 +12,13 @@
 
 /// Size of an event in bytes.
 pub const EVENT_BYTES: usize = 5;
-/// Number of rows and of columns.
-pub const SIDE: u8 = 34;
-/// Number of pixels, i.e. input neurons: both polarities of a pixel share one.
-pub const PIXELS: usize = SIDE as usize * SIDE as usize;
+/// The sensor of N-MNIST.
+pub const SENSOR: Sensor = Sensor { width: 34, height: 34 };
+/// The largest sensor that the format has coordinates for.
+pub const LARGEST_SENSOR: Sensor = Sensor { width: 256, height: OVERFLOW_Y as usize };
 
 const OVERFLOW_Y: u8 = 240;
 const OVERFLOW_US: u64 = 1 << 13;
-/// How much earlier than its predecessor an event may be, µs. The order within a time step does not matter; a larger
-/// step back means that the file is damaged.
-const DISORDER_US: u64 = 1000;
 
 /// An event: a change of brightness at a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +29,28 @@ pub struct AtisEvent {
     pub y: u8,
     /// The polarity bit.
     pub polarity: bool,
-    /// Time in µs since the recording began.
+    /// Time in µs, usually since the recording began.
     pub t_us: u64,
 }
 
-impl AtisEvent {
-    /// The pixel's input neuron, x + 34 y.
-    pub fn pixel(&self) -> usize {
-        usize::from(self.x) + usize::from(SIDE) * usize::from(self.y)
+/// The size of a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sensor {
+    /// Columns, at most 256.
+    pub width: usize,
+    /// Rows, at most 240.
+    pub height: usize,
+}
+
+impl Sensor {
+    /// Number of pixels.
+    pub fn pixels(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// The number of an event's pixel, x + width · y.
+    pub fn pixel(&self, event: &AtisEvent) -> usize {
+        usize::from(event.x) + self.width * usize::from(event.y)
     }
 }
 
@@ -52,9 +63,9 @@ pub struct AtisFault {
     pub what: String,
 }
 
-/// Iterates over the events of `bytes`, and ends after the first fault.
-pub fn events(bytes: &[u8]) -> Events<'_> {
-    Events { bytes, at: 0, overflow_us: 0, last_us: 0 }
+/// Iterates over the events of `bytes`, and ends after the first fault. An event that is not on the sensor is one.
+pub fn events(bytes: &[u8], sensor: Sensor) -> Events<'_> {
+    Events { bytes, at: 0, overflow_us: 0, sensor }
 }
 
 /// See [`events`].
@@ -63,7 +74,7 @@ pub struct Events<'a> {
     bytes: &'a [u8],
     at: usize,
     overflow_us: u64,
-    last_us: u64,
+    sensor: Sensor,
 }
 
 impl Events<'_> {
@@ -92,17 +103,13 @@ impl Iterator for Events<'_> {
                 self.overflow_us += OVERFLOW_US;
                 continue;
             }
-            for (offset, name, value) in [(0, "x", x), (1, "y", y)] {
-                if value >= SIDE {
-                    return self.fault(begin + offset, format!("{name} = {value} found, 0 to {} expected", SIDE - 1));
+            let Sensor { width, height } = self.sensor;
+            for (offset, name, value, extent) in [(0, "x", x, width), (1, "y", y, height)] {
+                if usize::from(value) >= extent {
+                    return self.fault(begin + offset, format!("{name} = {value} found, 0 to {} expected", extent - 1));
                 }
             }
             let t_us = self.overflow_us + (u64::from(high & 0x7f) << 16 | u64::from(middle) << 8 | u64::from(low));
-            if t_us + DISORDER_US < self.last_us {
-                let what = format!("time {t_us} µs found, not before {} µs expected", self.last_us);
-                return self.fault(begin + 2, what);
-            }
-            self.last_us = self.last_us.max(t_us);
             return Some(Ok(AtisEvent { x, y, polarity: high & 0x80 != 0, t_us }));
         }
     }
@@ -118,7 +125,7 @@ pub(super) mod tests {
     }
 
     fn all(parts: &[[u8; 5]]) -> Result<Vec<AtisEvent>, AtisFault> {
-        events(parts.as_flattened()).collect()
+        events(parts.as_flattened(), SENSOR).collect()
     }
 
     #[test]
@@ -126,7 +133,7 @@ pub(super) mod tests {
         // 0x7abcde with polarity 1; by hand.
         let read = all(&[[3, 33, 0xfa, 0xbc, 0xde]]).unwrap();
         assert_eq!(read, [AtisEvent { x: 3, y: 33, polarity: true, t_us: 0x7a_bcde }]);
-        assert_eq!(read[0].pixel(), 3 + 34 * 33);
+        assert_eq!(SENSOR.pixel(&read[0]), 3 + 34 * 33);
         assert_eq!(all(&[bytes(0, 1, false, 65_537)]).unwrap()[0].t_us, 65_537);
     }
 
@@ -146,22 +153,25 @@ pub(super) mod tests {
         assert_eq!((wide.byte, wide.what.as_str()), (5, "x = 34 found, 0 to 33 expected"));
         let high = fault(&[good, good, bytes(0, 239, true, 2000)]);
         assert_eq!((high.byte, high.what.as_str()), (11, "y = 239 found, 0 to 33 expected"));
-        let back = fault(&[good, bytes(5, 6, true, 999)]);
-        assert_eq!((back.byte, back.what.as_str()), (7, "time 999 µs found, not before 2000 µs expected"));
-        let cut: Vec<_> = events(&[good.as_slice(), &good[..3]].concat()).collect();
+        let cut: Vec<_> = events(&[good.as_slice(), &good[..3]].concat(), SENSOR).collect();
         assert!(
             matches!(&cut[..], [Ok(_), Err(AtisFault { byte: 5, what })] if what == "3 bytes are left, an event has 5")
         );
     }
 
     #[test]
-    fn disorder_within_a_time_step_is_none() {
-        assert_eq!(all(&[bytes(5, 6, true, 2000), bytes(5, 6, true, 1000)]).unwrap().len(), 2);
+    fn events_may_be_in_any_order_and_the_sensor_of_any_size() {
+        assert_eq!(all(&[bytes(5, 6, true, 90_000), bytes(5, 6, true, 1000)]).unwrap()[1].t_us, 1000);
+        let wide = bytes(200, 100, true, 7);
+        let event = events(&wide, LARGEST_SENSOR).next().unwrap().unwrap();
+        assert_eq!(Sensor { width: 240, height: 180 }.pixel(&event), 24_200);
+        let error = events(&wide, Sensor { width: 200, height: 180 }).next().unwrap().unwrap_err();
+        assert_eq!(error.what, "x = 200 found, 0 to 199 expected");
     }
 
     #[test]
     fn after_a_fault_there_is_nothing() {
-        let mut events = events(&[200; 12]);
+        let mut events = events(&[200; 12], SENSOR);
         assert!(events.next().is_some_and(|event| event.is_err()) && events.next().is_none());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A pure function of the run's seed, the epoch and the sample, so that a resumed run needs no stored state.
 
-use super::data_set;
+use super::{Shape, data_set};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::MAX_EXTENT;
@@ -34,16 +34,6 @@ pub struct Augment {
     pub drop: f64,
 }
 
-/// Width and height of a preset's samples; the channels of sounds are a row. `None` if unknown.
-pub fn frame(preset: &str) -> Option<(usize, usize)> {
-    match data_set(preset) {
-        "fmnist" => Some((28, 28)),
-        "nmnist" => Some((34, 34)),
-        "shd" => Some((700, 1)),
-        _ => None,
-    }
-}
-
 impl Augment {
     /// Whether any augmentation is enabled.
     pub fn is_on(&self) -> bool {
@@ -65,31 +55,67 @@ impl Augment {
         if shift_steps > MAX_EXTENT {
             return bad("shift_steps", &shift_steps, format!("at most {MAX_EXTENT}"));
         }
-        if flip && data_set(preset) != "fmnist" {
-            return bad("flip", &flip, format!("false, since the samples of {preset} are not images"));
+        if shift >= MAX_EXTENT {
+            return bad("shift", &shift, format!("below {MAX_EXTENT}"));
         }
-        match frame(preset) {
-            None if shift > 0 => bad("shift", &shift, format!("0, since the frame size of {preset} is unknown")),
-            Some((width, _)) if shift >= width => bad("shift", &shift, format!("below {width}, the width")),
-            _ => Ok(()),
+        // Mirrored digits are no digits, and a mirrored sound has its frequencies upside down.
+        match flip && ["nmnist", "shd"].contains(&data_set(preset)) {
+            true => bad("flip", &flip, format!("false, since the samples of {preset} are not images")),
+            false => Ok(()),
         }
     }
 
-    /// A batch of the given samples of `source`, in that order, augmented for `epoch`.
+    /// Checks that samples of this shape can be augmented. `inputs` is the network's number of inputs.
     ///
     /// # Errors
-    /// [`Error::Data`] if the samples do not have the size of the frame of `preset`.
+    /// [`Error::Field`]; [`Error::Data`] if the shape is not that of the inputs.
+    pub fn check_shape(&self, shape: Option<Shape>, inputs: usize) -> Result<()> {
+        let bad = |field: &str, value: &dyn fmt::Display, want: String| {
+            Err(Error::field(format!("augment.{field}"), value, want))
+        };
+        if !self.moves() {
+            return Ok(());
+        }
+        let unknown = "since the shape of the samples is unknown; set data.shape = [channels, height, width]";
+        match shape {
+            None if self.shift > 0 => bad("shift", &self.shift, format!("0, {unknown}")),
+            None => bad("flip", &self.flip, format!("false, {unknown}")),
+            Some(shape) if shape.inputs() != inputs => {
+                let product = shape.inputs();
+                Err(Error::Data(format!("the samples have {inputs} neurons, but their shape {shape} has {product}")))
+            }
+            Some(Shape { width, .. }) if self.shift >= width => {
+                bad("shift", &self.shift, format!("below {width}, the width"))
+            }
+            Some(Shape { height: 1, .. }) if self.flip => {
+                bad("flip", &self.flip, "false, since the samples are not images".into())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether neurons change, and not only times.
+    fn moves(&self) -> bool {
+        self.shift > 0 || self.flip
+    }
+
+    /// A batch of the given samples of `source`, which have this shape, in that order, augmented for `epoch`.
+    ///
+    /// # Errors
+    /// As [`check_shape`](Self::check_shape).
     ///
     /// # Panics
     /// If an index is not below `source.len()`.
-    pub fn batch(&self, source: &EventSet, samples: &[u32], preset: &str, seed: u64, epoch: u64) -> Result<EventSet> {
-        let frame = frame(preset).filter(|_| self.shift > 0 || self.flip);
-        if let Some((width, height)) = frame
-            && source.neurons() != width * height
-        {
-            let neurons = source.neurons();
-            return Err(Error::Data(format!("the samples have {neurons} neurons, the frame has {width} × {height}")));
-        }
+    pub fn batch(
+        &self,
+        source: &EventSet,
+        samples: &[u32],
+        shape: Option<Shape>,
+        seed: u64,
+        epoch: u64,
+    ) -> Result<EventSet> {
+        self.check_shape(shape, source.neurons())?;
+        let shape = shape.filter(|_| self.moves());
         let changed: Vec<Vec<(usize, usize)>> = samples
             .par_iter()
             .with_min_len(16)
@@ -97,7 +123,7 @@ impl Augment {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(STREAMS | (epoch << 32 & (STREAMS - 1)) | u64::from(sample));
                 let spikes = source.sample(sample as usize).iter().map(|event| (event.t(), event.i()));
-                self.sample(spikes, frame, source.time_steps(), &mut rng)
+                self.sample(spikes, shape, source.time_steps(), &mut rng)
             })
             .collect();
         let mut batch = EventSet::new(source.neurons(), source.time_steps());
@@ -110,7 +136,7 @@ impl Augment {
     fn sample(
         &self,
         spikes: impl Iterator<Item = (usize, usize)>,
-        frame: Option<(usize, usize)>,
+        shape: Option<Shape>,
         steps: usize,
         rng: &mut ChaCha8Rng,
     ) -> Vec<(usize, usize)> {
@@ -125,12 +151,13 @@ impl Augment {
             .filter(|_| self.drop == 0.0 || u64::from(rng.next_u32()) < keep)
             .filter_map(|(t, i)| {
                 let t = (t + later).checked_sub(self.shift_steps).filter(|&t| t < steps)?;
-                let Some((width, height)) = frame else { return Some((t, i)) };
-                let (x, y) = (i % width, i / width);
+                let Some(Shape { height, width, .. }) = shape else { return Some((t, i)) };
+                let (x, row) = (i % width, i / width);
+                let (channel, y) = (row / height, row % height);
                 let x = if mirrored { width - 1 - x } else { x };
                 let x = (x + right).checked_sub(self.shift)?;
                 let y = if height > 1 { (y + down).checked_sub(self.shift)? } else { y };
-                (x < width && y < height).then_some((t, y * width + x))
+                (x < width && y < height).then_some((t, (channel * height + y) * width + x))
             })
             .collect()
     }
@@ -139,6 +166,8 @@ impl Augment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const IMAGE: Option<Shape> = Some(Shape { channels: 1, height: 28, width: 28 });
 
     fn pixels(set: &EventSet, sample: usize) -> Vec<(usize, usize)> {
         set.sample(sample).iter().map(|event| (event.i() % 28, event.i() / 28)).collect()
@@ -159,7 +188,7 @@ mod tests {
         let shift = Augment { shift: 2, ..Augment::default() };
         let (mut seen, mut lost) = ([[0; 5]; 5], 0);
         for epoch in 1..=2000 {
-            let batch = shift.batch(&set, &[0, 1], "fmnist", 7, epoch).unwrap();
+            let batch = shift.batch(&set, &[0, 1], IMAGE, 7, epoch).unwrap();
             assert_eq!(batch.labels(), [0, 1]);
             let (x, y) = pixels(&batch, 0)[0];
             seen[y - 18][x - 8] += 1;
@@ -170,14 +199,41 @@ mod tests {
         assert!((1180..=1380).contains(&lost), "{lost}");
     }
 
+    /// The same 784 pixels in another shape, and in two maps.
+    #[test]
+    fn images_of_any_shape_move_within_their_maps() {
+        let flip = Augment { flip: true, ..Augment::default() };
+        for (shape, at, mirrored) in
+            [([1, 14, 56], 56 * 3 + 5, 56 * 3 + 50), ([2, 14, 28], 392 + 28 + 1, 392 + 28 + 26)]
+        {
+            let mut set = EventSet::new(784, 10);
+            set.push([(3, at)], 0).unwrap();
+            let seen = |epoch| flip.batch(&set, &[0], Some(shape.into()), 1, epoch).unwrap().sample(0)[0].i();
+            let mut seen: Vec<usize> = (1..=50).map(seen).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            let mut expected = [at, mirrored];
+            expected.sort_unstable();
+            assert_eq!(seen, expected);
+        }
+        // Nothing leaves one map for the next.
+        let shift = Augment { shift: 1, ..Augment::default() };
+        let mut set = EventSet::new(18, 10);
+        set.push([(3, 8)], 0).unwrap();
+        for epoch in 1..=60 {
+            let batch = shift.batch(&set, &[0], Some([2, 3, 3].into()), 1, epoch).unwrap();
+            assert!(batch.sample(0).iter().all(|event| event.i() < 9));
+        }
+    }
+
     #[test]
     fn half_of_the_images_are_mirrored() {
         let set = dots(&[(3, 5)]);
         let flip = Augment { flip: true, ..Augment::default() };
-        let mirrored = |epoch| pixels(&flip.batch(&set, &[0], "fmnist", 1, epoch).unwrap(), 0) == [(24, 5)];
+        let mirrored = |epoch| pixels(&flip.batch(&set, &[0], IMAGE, 1, epoch).unwrap(), 0) == [(24, 5)];
         let count = (1..=1000).filter(|&epoch| mirrored(epoch)).count();
         assert!((430..=570).contains(&count), "{count}");
-        let same = flip.batch(&set, &[0], "fmnist", 1, (1..).find(|&e| !mirrored(e)).unwrap()).unwrap();
+        let same = flip.batch(&set, &[0], IMAGE, 1, (1..).find(|&e| !mirrored(e)).unwrap()).unwrap();
         assert_eq!(same, set);
     }
 
@@ -188,7 +244,7 @@ mod tests {
         let both = Augment { shift: 3, shift_steps: 2, ..Augment::default() };
         let mut seen = [[0; 7]; 5];
         for epoch in 1..=1500 {
-            let batch = both.batch(&set, &[0], "shd", 1, epoch).unwrap();
+            let batch = both.batch(&set, &[0], Some(Shape::row(700)), 1, epoch).unwrap();
             let spikes: Vec<_> = batch.sample(0).iter().map(|event| (event.t(), event.i())).collect();
             let [.., (t, i), (u, j)] = spikes[..] else { panic!("{spikes:?}") };
             seen[t - 18][i - 297] += 1;
@@ -200,7 +256,7 @@ mod tests {
 
         let mut set = EventSet::new(34 * 34, 300);
         set.push([(7, 34 * 20 + 10)], 0).unwrap();
-        let moved = |epoch| both.batch(&set, &[0], "nmnist", 1, epoch).unwrap().sample(0)[0].i();
+        let moved = |epoch| both.batch(&set, &[0], Some([1, 34, 34].into()), 1, epoch).unwrap().sample(0)[0].i();
         let mut places: Vec<usize> = (1..=1000).map(moved).collect();
         places.sort_unstable();
         places.dedup();
@@ -213,7 +269,7 @@ mod tests {
         let mut set = EventSet::new(20, 50);
         set.push((0..1000).map(|k| (k % 50, k / 50)), 4).unwrap();
         let drop = Augment { drop: 0.25, ..Augment::default() };
-        let batch = drop.batch(&set, &[0, 0], "shd", 1, 1).unwrap();
+        let batch = drop.batch(&set, &[0, 0], None, 1, 1).unwrap();
         assert!((680..=820).contains(&batch.sample(0).len()), "{}", batch.sample(0).len());
         assert!(batch.sample(0).iter().all(|event| set.sample(0).contains(event)));
     }
@@ -223,20 +279,19 @@ mod tests {
         let mut set = EventSet::new(784, 50);
         (0..3).for_each(|label| set.push((0..600).map(|k| (k % 50, k)), label).unwrap());
         let all = Augment { shift: 3, shift_steps: 2, flip: true, drop: 0.5 };
-        let sample = |samples: &[u32], k, seed, epoch| {
-            all.batch(&set, samples, "fmnist", seed, epoch).unwrap().sample(k).to_vec()
-        };
+        let sample =
+            |samples: &[u32], k, seed, epoch| all.batch(&set, samples, IMAGE, seed, epoch).unwrap().sample(k).to_vec();
         let one = sample(&[1], 0, 3, 4);
         assert_eq!(one, sample(&[2, 0, 1], 2, 3, 4));
         assert!(one != sample(&[2], 0, 3, 4) && one != sample(&[1], 0, 2, 4) && one != sample(&[1], 0, 3, 5));
-        assert!(Augment::default().batch(&set, &[0, 1, 2], "fmnist", 3, 4).unwrap() == set);
+        assert!(Augment::default().batch(&set, &[0, 1, 2], IMAGE, 3, 4).unwrap() == set);
     }
 
     /// A run resumed with a later version must use the same random changes.
     #[test]
     fn what_a_seed_does_stays_what_it_was() {
         let all = Augment { shift: 2, flip: true, drop: 0.3, ..Augment::default() };
-        let batch = all.batch(&dots(&[(10, 10); 6]), &[0, 1, 2, 3, 4, 5], "fmnist", 1, 1).unwrap();
+        let batch = all.batch(&dots(&[(10, 10); 6]), &[0, 1, 2, 3, 4, 5], IMAGE, 1, 1).unwrap();
         let at: Vec<_> = (0..6).map(|k| pixels(&batch, k)).collect();
         assert_eq!(format!("{at:?}"), "[[(10, 8)], [(18, 9)], [], [], [], []]");
     }
@@ -250,13 +305,21 @@ mod tests {
         let off = Augment::default();
         refused(Augment { drop: 1.0, ..off }, "shd", "augment.drop = 1");
         refused(Augment { drop: f64::NAN, ..off }, "shd", "augment.drop = NaN");
-        refused(Augment { shift: 28, ..off }, "fmnist", "augment.shift = 28");
-        refused(Augment { shift: 700, ..off }, "shd", "augment.shift = 700");
+        refused(Augment { shift: 70_000, ..off }, "fmnist", "augment.shift = 70000");
         refused(Augment { shift_steps: 70_000, ..off }, "shd", "augment.shift_steps = 70000");
         refused(Augment { flip: true, ..off }, "nmnist", "augment.flip");
         off.check("shd").unwrap();
+        let refused = |augment: Augment, shape: Option<Shape>, part: &str| {
+            let error = augment.check_shape(shape, shape.map_or(9, |shape| shape.inputs())).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        refused(Augment { shift: 28, ..off }, IMAGE, "augment.shift = 28: must be below 28");
+        refused(Augment { shift: 14, ..off }, Some([1, 56, 14].into()), "below 14, the width");
+        refused(Augment { flip: true, ..off }, Some(Shape::row(700)), "not images");
+        refused(Augment { flip: true, ..off }, None, "set data.shape");
+        off.check_shape(None, 9).unwrap();
         let all = Augment { shift: 2, shift_steps: 5, flip: true, drop: 0.1 };
         all.check("fmnist").unwrap();
-        assert!(matches!(all.batch(&EventSet::new(700, 10), &[], "fmnist", 0, 1), Err(Error::Data(_))));
+        assert!(matches!(all.batch(&EventSet::new(700, 10), &[], IMAGE, 0, 1), Err(Error::Data(_))));
     }
 }

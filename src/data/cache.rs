@@ -5,6 +5,7 @@
 //! of another version, the source is read again and the file is replaced atomically. Any error of the cache only means
 //! that the source is read.
 
+use super::Clock;
 use super::recordings::{Bins, Half, hex};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
@@ -20,7 +21,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// Minimum size of a source in bytes. Reading smaller ones is as fast as reading the cache.
 const WORTHWHILE: u64 = 4 << 20;
 /// Must be changed if the meaning of the tensors, or how recordings are read and binned, changes.
-const VERSION: &str = "spikegrad events 1";
+const VERSION: &str = "spikegrad events 2";
 
 /// Where the events of large data sets are cached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +84,7 @@ fn bytes(words: &[u32]) -> std::borrow::Cow<'_, [u8]> {
 }
 
 /// Checksum of the tensors and of the numbers in the metadata.
-fn checksum<'a>(tensors: impl IntoIterator<Item = &'a [u8]>, numbers: [u64; 3]) -> String {
+fn checksum<'a>(tensors: impl IntoIterator<Item = &'a [u8]>, numbers: [u64; 5]) -> String {
     let mut hash = Xxh3::new();
     numbers.iter().for_each(|number| hash.update(&number.to_le_bytes()));
     for bytes in tensors {
@@ -109,17 +110,19 @@ pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
         (view.dtype() == Dtype::U32).then(|| view.data())
     };
     let parts = [words("starts")?, words("events")?, words("labels")?, words("speakers")?];
-    let numbers = [number("neurons")?, number("recorded")?, number("late")?];
+    let numbers =
+        [number("neurons")?, number("recorded")?, number("dropped")?, number("disordered")?, number("first_ms_bits")?];
     if !is("checksum", &checksum(parts, numbers)) {
         return None;
     }
     let [starts, events, labels, speakers] =
         parts.map(|bytes| bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect::<Vec<u32>>());
     let events = bytemuck::cast_vec::<u32, Event>(events);
-    let [neurons, recorded, late] = numbers;
+    let [neurons, recorded, dropped, disordered, first_ms] = numbers;
     let set = EventSet::from_parts(neurons as usize, bins.time_steps, starts, events, labels).ok()?;
     let whole = speakers.is_empty() || speakers.len() == set.len();
-    whole.then_some(Half { set, speakers, recorded, late, bad: Vec::new() })
+    let first_ms = f64::from_bits(first_ms);
+    whole.then_some(Half { set, speakers, recorded, dropped, disordered, first_ms, bad: Vec::new() })
 }
 
 /// Writes a half to the cache, unless it has bad recordings, which are to be listed each time.
@@ -131,7 +134,7 @@ pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Resu
         return Ok(());
     }
     let parts = tensors(half).map(|(name, words)| (name, words.len(), bytes(words)));
-    let numbers = [half.set.neurons() as u64, half.recorded, half.late];
+    let numbers = [half.set.neurons() as u64, half.recorded, half.dropped, half.disordered, half.first_ms.to_bits()];
     let metadata = HashMap::from(
         [
             ("version", VERSION.to_string()),
@@ -140,7 +143,9 @@ pub(super) fn write(file: &Path, source: &str, bins: &Bins, half: &Half) -> Resu
             ("checksum", checksum(parts.iter().map(|(_, _, bytes)| &bytes[..]), numbers)),
             ("neurons", numbers[0].to_string()),
             ("recorded", numbers[1].to_string()),
-            ("late", numbers[2].to_string()),
+            ("dropped", numbers[2].to_string()),
+            ("disordered", numbers[3].to_string()),
+            ("first_ms_bits", numbers[4].to_string()),
         ]
         .map(|(key, value)| (key.to_string(), value)),
     );
@@ -173,20 +178,24 @@ fn header<const N: usize>(
 }
 
 fn bins_text(bins: &Bins) -> String {
-    format!("{} of {} ms", bins.time_steps, bins.dt_ms)
+    let origin = match bins.clock {
+        Clock::Recording => "",
+        Clock::FirstEvent => " from the first event",
+    };
+    format!("{} of {} ms{origin}", bins.time_steps, bins.dt_ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BINS: Bins = Bins { time_steps: 9, dt_ms: 2.0 };
+    const BINS: Bins = Bins { time_steps: 9, dt_ms: 2.0, clock: Clock::Recording };
 
     fn half() -> Half {
         let mut set = EventSet::new(5, 9);
         set.push([(8, 4), (0, 1)], 3).unwrap();
         set.push([], 1).unwrap();
-        Half { set, speakers: vec![4, 5], recorded: 12, late: 2, bad: Vec::new() }
+        Half { set, speakers: vec![4, 5], recorded: 12, dropped: 2, disordered: 1, first_ms: 0.5, bad: Vec::new() }
     }
 
     fn kept() -> (tempfile::TempDir, PathBuf) {
@@ -231,6 +240,7 @@ mod tests {
         assert_eq!(read(&file, "abd", &BINS), None);
         assert_eq!(read(&file, "abc", &Bins { dt_ms: 1.0, ..BINS }), None);
         assert_eq!(read(&file, "abc", &Bins { time_steps: 10, ..BINS }), None);
+        assert_eq!(read(&file, "abc", &Bins { clock: Clock::FirstEvent, ..BINS }), None);
         let other = file.with_file_name("none");
         write(&other, "abc", &BINS, &Half { bad: vec!["x".into()], ..half() }).unwrap();
         assert_eq!(read(&other, "abc", &BINS), None);

@@ -1,6 +1,9 @@
-//! Fashion-MNIST: 60,000 + 10,000 images of 28 × 28 pixels in ten classes, and a subset built into the program.
+//! Fashion-MNIST: 60,000 + 10,000 images of 28 × 28 pixels in ten classes, and a subset built into the program; and other
+//! images in the same files, of any size and with any number of classes.
 
+use super::Shape;
 use super::idx::{self, Images};
+use super::idx_files::{self, ImagesAndLabels};
 use super::latency::LatencyCode;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -14,18 +17,15 @@ pub const VARIABLE: &str = "SPIKEGRAD_FASHION_MNIST";
 /// Where Debian's package dataset-fashion-mnist installs the files.
 pub const SYSTEM_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
 
+/// Size of the images.
+pub const SHAPE: Shape = Shape { channels: 1, height: 28, width: 28 };
+
 /// Number of classes.
 pub const CLASSES: u8 = 10;
 
 /// Names of the classes.
 pub const CLASS_NAMES: [&str; CLASSES as usize] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-
-/// The published file names of the training and test halves, without `.gz`.
-const TRAIN: ImagesAndLabels<&str> =
-    ImagesAndLabels { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
-const TEST: ImagesAndLabels<&str> =
-    ImagesAndLabels { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
 
 const SUBSET_TRAIN: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     images: include_bytes!("../../assets/fashion-mnist/train-images-idx3-ubyte.gz"),
@@ -36,10 +36,15 @@ const SUBSET_TEST: ImagesAndLabels<&[u8]> = ImagesAndLabels {
     labels: include_bytes!("../../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
 };
 
-/// Images and labels of the training or test half: file names, files or bytes.
-struct ImagesAndLabels<T> {
-    images: T,
-    labels: T,
+/// The training and the test images as spikes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// Training images.
+    pub train: EventSet,
+    /// Test images.
+    pub test: EventSet,
+    /// Their size.
+    pub shape: Shape,
 }
 
 /// How the data were found.
@@ -68,7 +73,7 @@ pub struct Located {
 /// the subset.
 ///
 /// # Errors
-/// [`Error::Format`] if a file is missing from one of the first two; it names the missing files.
+/// [`Error::Format`] if a file is missing from one of the first two, or if there are several sets; it names the files.
 pub fn locate(explicit: Option<&Path>) -> Result<Located> {
     locate_among(explicit, std::env::var_os(VARIABLE), Path::new(SYSTEM_FOLDER))
 }
@@ -78,10 +83,10 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
     let (folder, origin) = match (explicit, variable) {
         (Some(folder), _) => (folder.to_path_buf(), Origin::Explicit),
         (None, Some(folder)) => (PathBuf::from(folder), Origin::Environment),
-        (None, None) if missing(system).is_empty() => (system.to_path_buf(), Origin::System),
+        (None, None) if idx_files::find(system)?.missing().is_empty() => (system.to_path_buf(), Origin::System),
         (None, None) => return Ok(Located { folder: None, origin: Origin::Subset }),
     };
-    let missing = missing(&folder);
+    let missing = idx_files::find(&folder)?.missing();
     if missing.is_empty() {
         return Ok(Located { folder: Some(folder), origin });
     }
@@ -108,68 +113,58 @@ fn how_to_get_on(debian: bool) -> &'static str {
     }
 }
 
-/// The files missing from `folder`.
-fn missing(folder: &Path) -> Vec<String> {
-    let names = [TRAIN.images, TRAIN.labels, TEST.images, TEST.labels];
-    names.iter().filter(|name| file(folder, name).is_none()).map(|name| format!("{name}.gz")).collect()
-}
-
-/// The path of a file in `folder`, gzipped or not.
-fn file(folder: &Path, name: &str) -> Option<PathBuf> {
-    [format!("{name}.gz"), name.to_string()].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
-}
-
-/// Reads and encodes the training and the test half from the four files in `folder`, with or without `.gz`.
+/// Reads and encodes the training and the test half from the four files in or below `folder`, with or without `.gz`.
 ///
 /// # Errors
-/// As [`idx::read_images`]; also [`Error::Format`] if the numbers of images and labels differ, a label is not below
-/// [`CLASSES`], or the sizes of training and test images differ.
-pub fn load(folder: &Path, code: &LatencyCode) -> Result<(EventSet, EventSet)> {
-    let half = |names: ImagesAndLabels<&str>| {
-        let path = |name| file(folder, name).unwrap_or_else(|| folder.join(format!("{name}.gz")));
-        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
-        encode(idx::read_images(&paths.images)?, &idx::read_labels(&paths.labels)?, &paths, code)
+/// As [`idx::read_images`]; also [`Error::Format`] if a file is missing, the numbers of images and labels differ, a label
+/// is not below `classes`, or the sizes of training and test images differ.
+pub fn load(folder: &Path, code: &LatencyCode, classes: usize) -> Result<Encoded> {
+    let files = idx_files::find(folder)?;
+    let (Some(train), Some(test)) = (files.train(), files.test()) else {
+        return Err(Error::format(folder, format!("lacks {}", files.missing().join(", "))));
     };
-    both(folder, || half(TRAIN), || half(TEST))
+    let half = |paths: ImagesAndLabels<PathBuf>| {
+        encode(idx::read_images(&paths.images)?, &idx::read_labels(&paths.labels)?, &paths, code, classes)
+    };
+    both(folder, || half(train), || half(test))
 }
 
 /// Encodes the built-in subset: 3,000 + 1,000 images, the same number of each class.
 ///
 /// # Errors
 /// Only if the program was built with damaged files.
-pub fn load_subset(code: &LatencyCode) -> Result<(EventSet, EventSet)> {
+pub fn load_subset(code: &LatencyCode) -> Result<Encoded> {
     let folder = Path::new("assets/fashion-mnist");
-    let half = |names: ImagesAndLabels<&str>, bytes: ImagesAndLabels<&[u8]>| {
-        let path = |name| folder.join(format!("{name}.gz"));
-        let paths = ImagesAndLabels { images: path(names.images), labels: path(names.labels) };
+    let half = |half: &str, bytes: ImagesAndLabels<&[u8]>| {
+        let path = |what: &str| folder.join(format!("{half}-{what}-ubyte.gz"));
+        let paths = ImagesAndLabels { images: path("images-idx3"), labels: path("labels-idx1") };
         let images = idx::images_from(bytes.images, &paths.images)?;
-        encode(images, &idx::labels_from(bytes.labels, &paths.labels)?, &paths, code)
+        encode(images, &idx::labels_from(bytes.labels, &paths.labels)?, &paths, code, CLASSES.into())
     };
-    both(folder, || half(TRAIN, SUBSET_TRAIN), || half(TEST, SUBSET_TEST))
+    both(folder, || half("train", SUBSET_TRAIN), || half("t10k", SUBSET_TEST))
 }
 
 /// Loads the two halves in parallel.
 fn both(
     folder: &Path,
-    train: impl FnOnce() -> Result<EventSet> + Send,
-    test: impl FnOnce() -> Result<EventSet> + Send,
-) -> Result<(EventSet, EventSet)> {
+    train: impl FnOnce() -> Result<(EventSet, Shape)> + Send,
+    test: impl FnOnce() -> Result<(EventSet, Shape)> + Send,
+) -> Result<Encoded> {
     let (train, test) = rayon::join(train, test);
-    let (train, test) = (train?, test?);
-    if train.neurons() != test.neurons() {
+    let ((train, shape), (test, test_shape)) = (train?, test?);
+    if shape != test_shape {
         return Err(Error::format(
             folder,
             format!(
-                "the training images have {} pixels, the test images {}; get the four files from one source",
-                train.neurons(),
-                test.neurons()
+                "the training images have {shape} pixels, the test images {test_shape}; get the four files from one source"
             ),
         ));
     }
-    Ok((train, test))
+    Ok(Encoded { train, test, shape })
 }
 
-fn encode(images: Images, labels: &[u8], paths: &ImagesAndLabels<PathBuf>, code: &LatencyCode) -> Result<EventSet> {
+/// Checks that there is a label for each image.
+pub(super) fn check_counts(images: &Images, labels: &[u8], paths: &ImagesAndLabels<PathBuf>) -> Result<()> {
     if images.len() != labels.len() {
         return Err(Error::format(
             &paths.labels,
@@ -181,17 +176,32 @@ fn encode(images: Images, labels: &[u8], paths: &ImagesAndLabels<PathBuf>, code:
             ),
         ));
     }
+    Ok(())
+}
+
+fn encode(
+    images: Images,
+    labels: &[u8],
+    paths: &ImagesAndLabels<PathBuf>,
+    code: &LatencyCode,
+    classes: usize,
+) -> Result<(EventSet, Shape)> {
+    check_counts(&images, labels, paths)?;
     let mut set = EventSet::new(images.height * images.width, code.time_steps());
     for (k, (image, &label)) in images.iter().zip(labels).enumerate() {
-        if label >= CLASSES {
+        if usize::from(label) >= classes {
+            let most = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
             return Err(Error::format(
                 &paths.labels,
-                format!("label {k} is {label}, 0 to {} expected; get the file again", CLASSES - 1),
+                format!(
+                    "label {k} is {label}, 0 to {} expected; if that is right, use --set network.readout.classes={most}",
+                    classes - 1
+                ),
             ));
         }
         set.push(code.spikes(image), u32::from(label))?;
     }
-    Ok(set)
+    Ok((set, images.shape()))
 }
 
 #[cfg(test)]
@@ -206,25 +216,26 @@ mod tests {
     /// A folder with the four files, plain: two training images of 1 × 2 pixels and one test image.
     fn tiny() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), TRAIN, 2, &[0, 255, 128, 60], &[9, 0]);
-        write(folder.path(), TEST, 2, &[255, 255], &[3]);
+        write(folder.path(), "train", 2, &[0, 255, 128, 60], &[9, 0]);
+        write(folder.path(), "t10k", 2, &[255, 255], &[3]);
         folder
     }
 
-    fn write(folder: &Path, names: ImagesAndLabels<&str>, width: usize, pixels: &[u8], labels: &[u8]) {
+    fn write(folder: &Path, half: &str, width: usize, pixels: &[u8], labels: &[u8]) {
         let images = Images { height: 1, width, pixels: pixels.to_vec() };
-        idx::write_images(File::create(folder.join(names.images)).unwrap(), &images).unwrap();
-        idx::write_labels(File::create(folder.join(names.labels)).unwrap(), labels).unwrap();
+        let create = |what: &str| File::create(folder.join(format!("{half}-{what}-ubyte"))).unwrap();
+        idx::write_images(create("images-idx3"), &images).unwrap();
+        idx::write_labels(create("labels-idx1"), labels).unwrap();
     }
 
     fn refused(folder: &Path) -> String {
-        load(folder, &code()).unwrap_err().to_string()
+        load(folder, &code(), 10).unwrap_err().to_string()
     }
 
     #[test]
     fn a_folder_is_read_and_encoded() {
-        let (train, test) = load(tiny().path(), &code()).unwrap();
-        assert_eq!((train.neurons(), train.time_steps()), (2, 100));
+        let Encoded { train, test, shape } = load(tiny().path(), &code(), 10).unwrap();
+        assert_eq!((train.neurons(), train.time_steps(), shape), (2, 100, Shape::row(2)));
         assert_eq!((train.labels(), test.labels()), (&[9, 0][..], &[3][..]));
         let spikes = |set: &EventSet, b| set.sample(b).iter().map(|e| (e.t(), e.i())).collect::<Vec<_>>();
         assert_eq!(spikes(&train, 0), [(4, 1)]);
@@ -234,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_subset_is_balanced() {
-        let (train, test) = load_subset(&code()).unwrap();
+        let Encoded { train, test, .. } = load_subset(&code()).unwrap();
         for (set, each) in [(&train, 300), (&test, 100)] {
             assert_eq!((set.len(), set.neurons()), (10 * each, 784));
             for class in 0..u32::from(CLASSES) {
@@ -247,15 +258,15 @@ mod tests {
     #[test]
     fn the_whole_set_has_all_samples_and_the_subset_is_the_first_of_each_class() {
         let system = Path::new(SYSTEM_FOLDER);
-        if !missing(system).is_empty() {
+        if !idx_files::find(system).unwrap().missing().is_empty() {
             eprintln!("skipped: Fashion-MNIST is not installed in {SYSTEM_FOLDER}");
             return;
         }
-        let (train, test) = load(system, &code()).unwrap();
+        let Encoded { train, test, .. } = load(system, &code(), 10).unwrap();
         assert_eq!((train.len(), test.len()), (60_000, 10_000));
         let spikes = train.events().len() as f64 / 60_000.0;
         assert!((300.0..360.0).contains(&spikes), "{spikes} spikes a sample, about 330 expected");
-        let (subset_train, subset_test) = load_subset(&code()).unwrap();
+        let Encoded { train: subset_train, test: subset_test, .. } = load_subset(&code()).unwrap();
         for (whole, subset, each) in [(train, subset_train, 300), (test, subset_test, 100)] {
             let mut seen = [0; CLASSES as usize];
             let first = |&b: &u32| {
@@ -285,14 +296,14 @@ mod tests {
         assert_eq!(locate(None, set, system.path()), (path(&variable), Origin::Environment));
         assert_eq!(locate(None, None, system.path()), (path(&system), Origin::System));
         assert_eq!(locate(None, Some("".into()), empty.path()), (None, Origin::Subset));
-        fs::remove_file(system.path().join(TEST.labels)).unwrap();
+        fs::remove_file(system.path().join("t10k-labels-idx1-ubyte")).unwrap();
         assert_eq!(locate(None, None, system.path()), (None, Origin::Subset));
     }
 
     #[test]
     fn a_chosen_folder_without_a_file_is_an_error_that_names_it() {
         let folder = tiny();
-        fs::remove_file(folder.path().join(TEST.labels)).unwrap();
+        fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
         let nowhere = Path::new("/nowhere");
         let named = locate_among(Some(folder.path()), None, nowhere).unwrap_err().to_string();
         let variable = locate_among(None, Some(folder.path().into()), nowhere).unwrap_err().to_string();
@@ -315,12 +326,14 @@ mod tests {
     #[test]
     fn halves_and_files_that_do_not_belong_together_are_refused() {
         let folder = tiny();
-        write(folder.path(), TEST, 1, &[7], &[3]);
-        assert!(refused(folder.path()).contains("training images have 2 pixels, the test images 1"));
-        write(folder.path(), TEST, 2, &[7, 7], &[3, 4]);
+        write(folder.path(), "t10k", 1, &[7], &[3]);
+        assert!(refused(folder.path()).contains("training images have 1 × 2 pixels, the test images 1 × 1"));
+        write(folder.path(), "t10k", 2, &[7, 7], &[3, 4]);
         let error = refused(folder.path());
         assert!(error.contains("t10k-labels-idx1-ubyte: 2 labels found, but 1 images in"), "{error}");
-        write(folder.path(), TEST, 2, &[7, 7], &[10]);
+        write(folder.path(), "t10k", 2, &[7, 7], &[10]);
         assert!(refused(folder.path()).contains("label 0 is 10, 0 to 9 expected"));
+        assert!(refused(folder.path()).contains("--set network.readout.classes=11"));
+        assert_eq!(load(folder.path(), &code(), 11).unwrap().test.labels(), [10]);
     }
 }

@@ -5,6 +5,7 @@
 //! the bytes actually read, not with the sizes in the header, and decompression stops one byte after the size in the
 //! header or at a suspicious compression ratio.
 
+use super::Shape;
 use super::gunzip::Gunzip;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -35,6 +36,11 @@ impl Images {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.pixels.len() / (self.height * self.width)
+    }
+
+    /// Their size.
+    pub fn shape(&self) -> Shape {
+        Shape { channels: 1, height: self.height, width: self.width }
     }
 
     /// Whether there are no images.

@@ -7,6 +7,9 @@ use crate::network::MAX_EXTENT;
 /// Threshold θ on the intensity.
 pub const THETA: f64 = 0.2;
 
+/// Duration of the paper's samples, ms.
+pub const DURATION_MS: f64 = 100.0;
+
 /// Effective time constant τ_eff, ms.
 pub const TAU_EFF_MS: f64 = 20.0;
 

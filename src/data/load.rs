@@ -3,10 +3,12 @@
 
 use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
+use super::formats::{self, Facts};
 use super::latency::LatencyCode;
-use super::recordings::{Bins, Half, LoadProgress, Recordings, collect};
+use super::recordings::{Bins, Extents, Half, LoadProgress, Recordings, collect};
+use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
-use super::{DataSet, OWN, atis, data_set, nmnist, shd};
+use super::{DataSet, EVENTS, OWN, atis, data_set, dropped, nmnist, shd};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -16,8 +18,10 @@ use std::sync::Arc;
 /// Options for loading data.
 #[derive(Clone, Default)]
 pub struct LoadOptions<'a> {
-    /// The folder with the files; `None` searches the default locations.
+    /// The folder with the files; `None` for that of `reading`.
     pub folder: Option<&'a Path>,
+    /// Where the data are and how they are read. Without a path, the default locations are searched.
+    pub reading: DataConfig,
     /// Which training samples are held out for validation.
     pub validation: Validation,
     /// Test only on recordings of these speakers (SHD); empty for all.
@@ -28,6 +32,13 @@ pub struct LoadOptions<'a> {
     pub cache: Cache,
     /// Called from time to time with the progress of reading.
     pub progress: Option<&'a (dyn Fn(LoadProgress) + Sync)>,
+}
+
+impl LoadOptions<'_> {
+    /// The path that was given.
+    fn path(&self) -> Option<&Path> {
+        self.folder.or(self.reading.path.as_deref())
+    }
 }
 
 /// Loads the data of `preset` (`fmnist`, `nmnist`, `shd`), encoded for `network`, from the folder `data` or the default
@@ -48,17 +59,22 @@ pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<Data
 pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Result<DataSet> {
     network.check()?;
     options.validation.check()?;
-    let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms };
+    options.reading.check()?;
     if data_set(preset) == OWN {
         return load_own(network, options);
     }
+    let bins = Bins { time_steps: network.time_steps, dt_ms: network.dt_ms, clock: options.reading.clock };
+    let extents = Extents { inputs: network.inputs, classes: network.classes() };
     let loaded = match data_set(preset) {
-        "fmnist" => load_fashion_mnist(options.folder, &LatencyCode::new(network.time_steps, network.dt_ms))?,
-        "nmnist" => load_recordings(&NMNIST, &bins, options)?,
-        "shd" => load_recordings(&SHD, &bins, options)?,
-        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist or shd"))),
+        "fmnist" => {
+            load_fashion_mnist(options.path(), &LatencyCode::new(bins.time_steps, bins.dt_ms), extents.classes)?
+        }
+        "nmnist" => load_recordings(&NMNIST, extents, &bins, options)?,
+        "shd" => load_recordings(&SHD, extents, &bins, options)?,
+        EVENTS => load_events(extents, &bins, options)?,
+        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"))),
     };
-    let Loaded { train, test, origin, subset } = loaded;
+    let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
     for half in [&train.set, &test.set] {
         half.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
@@ -73,25 +89,23 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
     });
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
-    let (name, class_names) = titles(data_set(preset));
-    Ok(DataSet { train: Arc::new(set), validation, test: test_set, name, class_names, origin, subset, bad })
+    let (train, test) = (Arc::new(set), test_set);
+    Ok(DataSet { train, validation, test, name, class_names, shape, origin, subset, bad, warnings })
 }
 
-/// A data set's display name, and the names of its classes.
-fn titles(data_set: &str) -> (String, Vec<String>) {
-    let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
-    match data_set {
-        "fmnist" => ("Fashion-MNIST".into(), names(&fashion_mnist::CLASS_NAMES)),
-        "nmnist" => (NMNIST.name.into(), Vec::new()),
-        "shd" => (SHD.name.into(), names(&shd::WORDS)),
-        other => (other.into(), Vec::new()),
+/// The names of the classes of a published data set. Other data in the same format may have more classes, whose names are
+/// unknown.
+fn class_names(names: &[&str], classes: usize) -> Vec<String> {
+    match names.len() == classes {
+        true => names.iter().map(|&name| name.into()).collect(),
+        false => Vec::new(),
     }
 }
 
 /// Loads custom data from the file given by the options.
 #[cfg(feature = "runs")]
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    let path = options.folder.ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
+    let path = options.path().ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
     let data = super::own::read(path)?;
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
         half.check_fits(network.inputs, network.time_steps, network.classes())?;
@@ -110,6 +124,12 @@ struct Loaded {
     test: Half,
     origin: String,
     subset: bool,
+    /// Display name.
+    name: String,
+    /// Names of the classes; empty if unknown.
+    class_names: Vec<String>,
+    shape: Option<Shape>,
+    warnings: Vec<String>,
 }
 
 /// A data set of recordings: how its halves are found and opened.
@@ -117,11 +137,12 @@ struct RecordedSet {
     name: &'static str,
     variable: &'static str,
     remedy: &'static str,
+    class_names: &'static [&'static str],
     published: [usize; 2],
-    neurons: usize,
-    classes: u32,
     halves: fn(&Path) -> Result<[PathBuf; 2]>,
-    open: fn(&Path) -> Result<Box<dyn Recordings>>,
+    /// The maps of inputs, of a network with this many inputs.
+    shape: fn(usize, &DataConfig) -> Shape,
+    open: fn(&Path, Extents, &DataConfig) -> Result<Box<dyn Recordings>>,
     checksum: fn(&Path) -> Result<String>,
 }
 
@@ -129,11 +150,13 @@ const NMNIST: RecordedSet = RecordedSet {
     name: "N-MNIST",
     variable: nmnist::VARIABLE,
     remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
+    class_names: &[],
     published: [60_000, 10_000],
-    neurons: atis::PIXELS,
-    classes: nmnist::CLASSES,
     halves: nmnist::halves,
-    open: |path| Ok(Box::new(nmnist::NMnist::open(path)?)),
+    shape: |_, reading| nmnist_layout(0, reading).shape(),
+    open: |path, extents, reading| {
+        Ok(Box::new(nmnist::NMnist::open_as(path, nmnist_layout(extents.classes as u32, reading))?))
+    },
     checksum: nmnist::NMnist::checksum,
 };
 
@@ -141,31 +164,52 @@ const SHD: RecordedSet = RecordedSet {
     name: "SHD",
     variable: shd::VARIABLE,
     remedy: "shd_train.h5 and shd_test.h5 of SHD",
+    class_names: &shd::WORDS,
     published: [8_156, 2_264],
-    neurons: shd::UNITS,
-    classes: shd::CLASSES,
     halves: shd::halves,
-    open: |path| Ok(Box::new(shd::Shd::open(path)?)),
+    shape: |inputs, _| Shape::row(inputs),
+    open: |path, Extents { inputs, classes }, _| {
+        let limits = shd::Limits { units: inputs, labels: classes as u32 };
+        Ok(Box::new(shd::Shd::open_within(path, limits)?))
+    },
     checksum: cache::checksum_of_file,
 };
 
-impl RecordedSet {
-    /// Whether cached samples are plausible for this data set. The cache is not trusted.
-    fn could_hold(&self, set: &EventSet) -> bool {
-        !set.is_empty() && set.neurons() == self.neurons && set.labels().iter().all(|&label| label < self.classes)
-    }
+/// How recordings in the format of N-MNIST are read.
+fn nmnist_layout(classes: u32, reading: &DataConfig) -> nmnist::Layout {
+    let sensor = reading.shape.map_or(atis::SENSOR, |Shape { height, width, .. }| atis::Sensor { width, height });
+    nmnist::Layout { sensor, polarity: reading.polarity, classes: nmnist::Classes::Numbered(classes) }
 }
 
-fn load_recordings(kind: &RecordedSet, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+/// Whether cached samples are plausible. The cache is not trusted.
+fn could_hold(set: &EventSet, extents: Extents) -> bool {
+    let Extents { inputs, classes } = extents;
+    !set.is_empty() && set.neurons() == inputs && set.labels().iter().all(|&label| (label as usize) < classes)
+}
+
+fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let Some(folder) = options.folder.map(Path::to_path_buf).or(variable) else {
+    let Some(folder) = options.path().map(Path::to_path_buf).or(variable) else {
         return Err(Error::Data(format!(
             "{} not found: use --data DIR or the environment variable {} to give the folder with {}",
             kind.name, kind.variable, kind.remedy
         )));
     };
-    let [train, test] = (kind.halves)(&folder)?;
-    let (train, test) = (load_half(kind, &train, bins, options)?, load_half(kind, &test, bins, options)?);
+    let shape = (kind.shape)(extents.inputs, &options.reading);
+    if shape.inputs() != extents.inputs {
+        return Err(Error::Data(format!(
+            "recordings of {shape} have {} inputs, the network has {}; set network.inputs, or the size of the sensor: --set \
+             data.shape=[channels,height,width]",
+            shape.inputs(),
+            extents.inputs
+        )));
+    }
+    let paths = (kind.halves)(&folder)?;
+    let half = |path: &Path| {
+        let checksum = || (kind.checksum)(path).ok();
+        load_half(|| (kind.open)(path, extents, &options.reading), Some(&checksum), path, extents, bins, options)
+    };
+    let (train, test) = (half(&paths[0])?, half(&paths[1])?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
     let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
     origin = match sizes == kind.published {
@@ -175,38 +219,49 @@ fn load_recordings(kind: &RecordedSet, bins: &Bins, options: &LoadOptions) -> Re
             format!("in the format of {} (which has {train} + {test}), {origin}", kind.name)
         }
     };
-    let (late, recorded) = (train.late + test.late, train.recorded + test.recorded);
-    if late > 0 {
-        let percent = 100.0 * late as f64 / recorded as f64;
-        origin
-            .push_str(&format!("; {percent:.2} % of their events are after step {} and are ignored", bins.time_steps));
-    }
+    let (line, warning) = dropped::judge(&[(&train, &paths[0]), (&test, &paths[1])], bins)?;
+    origin.push_str(&line);
     let bad = train.bad.len() + test.bad.len();
     if bad > 0 {
         origin.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
-    Ok(Loaded { train, test, origin, subset: false })
+    let warnings = warning.into_iter().collect();
+    let class_names = class_names(kind.class_names, extents.classes);
+    let (name, shape) = (kind.name.into(), Some(shape));
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }
 
-/// Reads a half from the cache or from its source.
-fn load_half(kind: &RecordedSet, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Half> {
+/// Reads a half from the cache or from its source. Without a `checksum` of the source, the cache is not used.
+fn load_half<'a>(
+    open: impl FnOnce() -> Result<Box<dyn Recordings + 'a>>,
+    checksum: Option<&dyn Fn() -> Option<String>>,
+    path: &Path,
+    extents: Extents,
+    bins: &Bins,
+    options: &LoadOptions,
+) -> Result<Half> {
     let facts = std::fs::metadata(path).map_err(Error::io(path))?;
     // The size of a folder is not known before it is read; it is treated as large.
     let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
-    let kept = match options.cache.file(path, bytes, bins) {
+    let kept = match options.cache.file(path, bytes, bins).zip(checksum) {
         // Computed before reading, so that a file that changes meanwhile is not cached with the new checksum. If it fails,
         // e.g. for a dangling link, the cache is not used.
-        Some(file) => (kind.checksum)(path).ok().map(|checksum| (file, checksum)),
+        Some((file, checksum)) => {
+            let DataConfig { polarity, shape, .. } = options.reading;
+            checksum().map(|checksum| (file, format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from))))
+        }
         None => None,
     };
     if let Some((file, checksum)) = &kept
         && let Some(half) = cache::read(file, checksum, bins)
-        && kind.could_hold(&half.set)
+        && could_hold(&half.set, extents)
     {
         return Ok(half);
     }
     let quiet = |_: LoadProgress| {};
-    let half = collect((kind.open)(path)?.as_ref(), bins, options.skip_bad, options.progress.unwrap_or(&quiet))?;
+    let recordings = open()?;
+    let progress = options.progress.unwrap_or(&quiet);
+    let half = collect(recordings.as_ref(), extents, bins, options.skip_bad, progress)?;
     if let Some((file, checksum)) = &kept {
         // If this fails, the next run reads the source again.
         let _ = cache::write(file, checksum, bins, &half);
@@ -214,17 +269,79 @@ fn load_half(kind: &RecordedSet, path: &Path, bins: &Bins, options: &LoadOptions
     Ok(half)
 }
 
-fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded> {
+/// What a network must have for the data of the preset [`EVENTS`]. `dt_ms` is the length of a time step, if it is to be
+/// another than that of the data. With `skip_bad`, damaged recordings do not count.
+///
+/// # Errors
+/// [`Error::Data`] without a path; otherwise as [`load_with`].
+pub fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Result<Facts> {
+    reading.check()?;
+    let (_, _, opened) = formats::open(events_path(reading.path.as_deref())?, reading)?;
+    formats::survey(&opened, reading, dt_ms, skip_bad)
+}
+
+fn events_path(path: Option<&Path>) -> Result<&Path> {
+    path.ok_or_else(|| {
+        Error::Data(format!("{EVENTS} are data of your own; give their file or folder with --data PATH"))
+    })
+}
+
+/// Loads data of any of the known formats.
+fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+    let path = events_path(options.path())?;
+    let (format, found, formats::Opened { train, test, hints }) = formats::open(path, &options.reading)?;
+    let half = |recordings: Box<dyn Recordings>, source: &Path| {
+        let checksum = || nmnist::NMnist::checksum(source).ok();
+        let checksum = format.cached.then_some(&checksum as &dyn Fn() -> Option<String>);
+        load_half(|| Ok(recordings), checksum, source, extents, bins, options)
+    };
+    let mut train = half(train, &found.train)?;
+    let test_path = found.test.as_ref().unwrap_or(&found.train);
+    let test = test.map(|test| half(test, test_path)).transpose()?;
+    let read: Vec<(&Half, &Path)> =
+        std::iter::once((&train, &*found.train)).chain(test.as_ref().map(|test| (test, &**test_path))).collect();
+    let (line, warning) = dropped::judge(&read, bins)?;
+    let mut note = String::new();
+    let test = match test {
+        Some(test) => test,
+        None => {
+            let DataConfig { test_fraction, test_seed, .. } = options.reading;
+            note = format!(
+                "; without a test set of their own, so {:.0} % of them, drawn at random, are it (data.test_fraction)",
+                100.0 * test_fraction
+            );
+            let selection = Validation::Fraction { fraction: test_fraction, seed: test_seed };
+            let (rest, test) = selection.split(train.set, &[])?;
+            // Whose samples are in which part is not kept.
+            (train.set, train.speakers) = (rest, Vec::new());
+            Half::of(test.unwrap_or_else(|| EventSet::new(extents.inputs, bins.time_steps)))
+        }
+    };
+    let bad = train.bad.len() + test.bad.len();
+    if bad > 0 {
+        note.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
+    }
+    let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
+    let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
+    let name = path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()));
+    let shape = options.reading.shape.or(hints.shape);
+    let warnings = warning.into_iter().collect();
+    Ok(Loaded { train, test, origin, subset: false, name, class_names: hints.class_names, shape, warnings })
+}
+
+fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -> Result<Loaded> {
     let located = fashion_mnist::locate(data)?;
-    let (train, test) = match &located.folder {
-        Some(folder) => fashion_mnist::load(folder, code)?,
+    let fashion_mnist::Encoded { train, test, shape } = match &located.folder {
+        Some(folder) => fashion_mnist::load(folder, code, classes)?,
         None => fashion_mnist::load_subset(code)?,
     };
     let sizes = format!("{} + {} images", thousands(train.len()), thousands(test.len()));
     let origin = match &located.folder {
         Some(folder) => {
             let all = if (train.len(), test.len()) == (60_000, 10_000) { "all " } else { "" };
-            format!("Fashion-MNIST, {all}{sizes}, from {}", shown(folder))
+            let alike = shape == fashion_mnist::SHAPE && classes == usize::from(fashion_mnist::CLASSES);
+            let name = if alike { "Fashion-MNIST, " } else { "in the format of Fashion-MNIST, " };
+            format!("{name}{all}{sizes}, from {}", shown(folder))
         }
         None => {
             format!(
@@ -233,8 +350,11 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode) -> Result<Loaded>
             )
         }
     };
-    let half = |set: EventSet| Half { set, speakers: Vec::new(), recorded: 0, late: 0, bad: Vec::new() };
-    Ok(Loaded { train: half(train), test: half(test), origin, subset: located.origin == Origin::Subset })
+    let subset = located.origin == Origin::Subset;
+    let (train, test, shape) = (Half::of(train), Half::of(test), Some(shape));
+    let class_names = class_names(&fashion_mnist::CLASS_NAMES, classes);
+    let name = "Fashion-MNIST".into();
+    Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
 }
 
 /// Formats 60000 as `60,000`.
@@ -292,7 +412,7 @@ mod tests {
         let folder = folder_of_one();
         for (inputs, classes) in [(783, 10), (784, 7)] {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
-            assert!(matches!(error, Error::Data(_)), "{error}");
+            assert!(matches!(error, Error::Data(_) | Error::Format { .. }), "{error}");
         }
         let nothing = Network { inputs: 0, ..network(784, 10) };
         let refused = load("fmnist", Some(folder.path()), &nothing).unwrap_err();

@@ -7,16 +7,24 @@ pub mod augment;
 #[cfg(feature = "data")]
 mod cache;
 #[cfg(feature = "data")]
+mod dropped;
+#[cfg(feature = "data")]
 pub mod fashion_mnist;
+#[cfg(feature = "data")]
+mod formats;
 #[cfg(feature = "data")]
 mod gunzip;
 #[cfg(feature = "data")]
 pub mod idx;
+#[cfg(feature = "data")]
+mod idx_files;
 pub mod latency;
 #[cfg(feature = "data")]
 mod load;
 #[cfg(feature = "data")]
 pub mod nmnist;
+#[cfg(feature = "data")]
+mod number;
 pub mod order;
 #[cfg(feature = "runs")]
 pub mod own;
@@ -26,14 +34,18 @@ mod recordings;
 mod shared_file;
 #[cfg(feature = "data")]
 pub mod shd;
+mod source;
 mod split;
 
 #[cfg(feature = "data")]
 pub use cache::Cache;
 #[cfg(feature = "data")]
-pub use load::{LoadOptions, load, load_with};
+pub use formats::Facts;
+#[cfg(feature = "data")]
+pub use load::{LoadOptions, load, load_with, survey};
 #[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
+pub use source::{Clock, DataConfig, Polarity, Shape};
 pub use split::Validation;
 
 use crate::events::EventSet;
@@ -43,6 +55,9 @@ use std::sync::Arc;
 pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
+
+/// The name of data in files of any of the formats of docs/data.md.
+pub const EVENTS: &str = "events";
 
 /// The name of custom data, which belong to no preset.
 pub const OWN: &str = "own";
@@ -61,12 +76,16 @@ pub struct DataSet {
     pub name: String,
     /// Names of the classes; empty if unknown.
     pub class_names: Vec<String>,
+    /// The maps that the inputs form; `None` if unknown.
+    pub shape: Option<Shape>,
     /// Description of what was read and from where.
     pub origin: String,
     /// Whether this is the built-in subset, which is too small for reporting accuracies.
     pub subset: bool,
     /// Errors of the damaged recordings that were skipped.
     pub bad: Vec<String>,
+    /// What is suspicious about the data, with a remedy.
+    pub warnings: Vec<String>,
 }
 
 impl DataSet {
@@ -88,9 +107,11 @@ impl DataSet {
             test,
             name: OWN.into(),
             class_names: Vec::new(),
+            shape: None,
             origin,
             subset: false,
             bad: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -102,6 +123,11 @@ impl DataSet {
     /// Sets the names of the classes.
     pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the maps that the inputs form, which shifting and mirroring samples ([`augment`]) requires.
+    pub fn shape(self, shape: Shape) -> Self {
+        DataSet { shape: Some(shape), ..self }
     }
 
     /// Sets validation samples, which are evaluated after each epoch. Test samples are then only used at the end.

@@ -1,4 +1,5 @@
-//! N-MNIST: handwritten digits recorded with a moving event camera, 34 × 34 pixels, in folders or zips of `.bin` files.
+//! N-MNIST: handwritten digits recorded with a moving event camera, 34 × 34 pixels, in folders or zips of `.bin` files;
+//! and other recordings in such files, of any sensor size and with class folders of any name ([`Layout`]).
 //!
 //! `Train.zip` and `Test.zip`, or the folders `Train` and `Test`, contain `<digit>/NNNNN.bin`; in a zip, they may be in
 //! subfolders. [`super::atis`] describes the format of a file. Recordings are ordered by number, which mixes the digits.
@@ -14,18 +15,21 @@
 //! # Ok::<(), spikegrad::Error>(())
 //! ```
 
-use super::atis::{self, AtisEvent, EVENT_BYTES};
+use super::atis::{self, AtisEvent, EVENT_BYTES, SENSOR, Sensor};
 use super::gunzip::inflated;
-use super::recordings::{Bins, Recordings, Sample, hex};
+use super::recordings::{self, Bins, Recordings, hex};
 use super::shared_file::SharedFile;
+use super::source::{Polarity, Shape};
 use crate::error::{Error, Result};
 use crate::limits;
+use rayon::prelude::*;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use xxhash_rust::xxh3::Xxh3;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 /// The environment variable with the path of the folder that contains the two zips or folders.
 pub const VARIABLE: &str = "SPIKEGRAD_NMNIST";
@@ -34,12 +38,52 @@ pub const CLASSES: u32 = 10;
 /// Maximum size of a recording in bytes, decompressed: a thousand times that of N-MNIST's.
 pub const MAX_BYTES: u64 = 1 << 24;
 
+/// What is expected of the recordings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The size of the sensor.
+    pub sensor: Sensor,
+    /// How polarities become input neurons.
+    pub polarity: Polarity,
+    /// The classes.
+    pub classes: Classes,
+}
+
+/// How the folders of the recordings are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classes {
+    /// By numbers, from 0 to one less than this.
+    Numbered(u32),
+    /// By these names.
+    Named(Vec<String>),
+    /// By any names; their order is that of numbers if all are, else alphabetical.
+    Found,
+}
+
+impl Layout {
+    /// That of N-MNIST.
+    pub const N_MNIST: Layout =
+        Layout { sensor: SENSOR, polarity: Polarity::Merged, classes: Classes::Numbered(CLASSES) };
+
+    /// The maps of inputs.
+    pub fn shape(&self) -> Shape {
+        let channels = if self.polarity == Polarity::Separate { 2 } else { 1 };
+        Shape { channels, height: self.sensor.height, width: self.sensor.width }
+    }
+
+    /// The input neuron of an event.
+    fn neuron(&self, event: &AtisEvent) -> usize {
+        let map = usize::from(event.polarity && self.polarity == Polarity::Separate);
+        map * self.sensor.pixels() + self.sensor.pixel(event)
+    }
+}
+
 /// A recording of a digit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     /// Its file, or its name in the zip.
     pub name: String,
-    /// 0 to 9.
+    /// The digit, or the number of another class.
     pub digit: u32,
     /// The events, in the order of the file.
     pub events: Vec<AtisEvent>,
@@ -51,6 +95,9 @@ pub struct NMnist {
     path: PathBuf,
     archive: Option<ZipArchive<SharedFile>>,
     members: Vec<Member>,
+    layout: Layout,
+    /// The names of the classes; empty if they are numbered.
+    class_names: Vec<String>,
 }
 
 /// A recording's file.
@@ -58,9 +105,11 @@ pub struct NMnist {
 struct Member {
     /// The number in the file name; files without one come last.
     number: u64,
-    /// Its folder's name, if that is a digit.
+    /// Its class, once known.
     digit: Option<u32>,
     name: String,
+    /// Its folder's name.
+    folder: String,
     /// Its index in the zip.
     index: usize,
 }
@@ -74,8 +123,8 @@ impl Member {
         if parts.chain([folder]).any(|part| part == "__MACOSX") {
             return None;
         }
-        let digit = folder.parse().ok().filter(|&digit| digit < CLASSES && folder.len() == 1);
-        Some(Member { number: stem.parse().unwrap_or(u64::MAX), digit, name: name.into(), index })
+        let number = stem.parse().unwrap_or(u64::MAX);
+        Some(Member { number, digit: None, name: name.into(), folder: folder.into(), index })
     }
 }
 
@@ -85,18 +134,52 @@ impl NMnist {
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if it is neither, is damaged, or has no recordings.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut set = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
-            true => Self::folder(path)?,
-            false => Self::zip(path)?,
-        };
-        if set.members.is_empty() {
-            return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
-        }
-        set.members.sort_unstable();
-        Ok(set)
+        Self::open_as(path, Layout::N_MNIST)
     }
 
-    fn folder(path: &Path) -> Result<Self> {
+    /// [`open`](Self::open) for recordings with another layout.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(path: &Path, layout: Layout) -> Result<Self> {
+        let (archive, mut members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+            true => (None, Self::folder(path)?),
+            false => Self::zip(path)?,
+        };
+        if members.is_empty() {
+            return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
+        }
+        let class_names = layout.classes.label(&mut members);
+        members.sort_unstable();
+        Ok(NMnist { path: path.into(), archive, members, layout, class_names })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The names of the classes, which are those of the folders; empty if these are numbered from 0.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The smallest sensor that has all events. Reads all recordings that are not damaged.
+    pub fn sensor(&self) -> Sensor {
+        let of = |k| {
+            let events = self.recording(k).map(|recording| recording.events).unwrap_or_default();
+            events.iter().fold((0, 0), |(x, y), event| (x.max(event.x), y.max(event.y)))
+        };
+        let (x, y) = (0..self.len()).into_par_iter().map(of).reduce(|| (0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        Sensor { width: usize::from(x) + 1, height: usize::from(y) + 1 }
+    }
+
+    /// The same recordings on a sensor of another size.
+    pub fn with_sensor(self, sensor: Sensor) -> Self {
+        NMnist { layout: Layout { sensor, ..self.layout }, ..self }
+    }
+
+    fn folder(path: &Path) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for folder in entries(path)? {
             if !path.join(&folder).is_dir() {
@@ -106,10 +189,10 @@ impl NMnist {
                 members.extend(Member::new(&format!("{folder}/{file}"), members.len()));
             }
         }
-        Ok(NMnist { path: path.into(), archive: None, members })
+        Ok(members)
     }
 
-    fn zip(path: &Path) -> Result<Self> {
+    fn zip(path: &Path) -> Result<(Option<ZipArchive<SharedFile>>, Vec<Member>)> {
         let damaged = |what: String| {
             Error::format(path, format!("{what}; expected a complete zip of <digit>/NNNNN.bin, get the file again"))
         };
@@ -132,7 +215,7 @@ impl NMnist {
                 members.extend(Member::new(&name, index));
             }
         }
-        Ok(NMnist { path: path.into(), archive: Some(archive), members })
+        Ok((Some(archive), members))
     }
 
     /// Number of recordings.
@@ -155,13 +238,19 @@ impl NMnist {
     pub fn recording(&self, k: usize) -> Result<Recording> {
         let member = &self.members[k];
         let Some(digit) = member.digit else {
-            return Err(self.fault(member, "is not in a folder named after its digit, 0 to 9".into()));
+            let what = match &self.layout.classes {
+                Classes::Numbered(n) => {
+                    format!("is not in a folder named after its digit, 0 to {}", n.saturating_sub(1))
+                }
+                _ => format!("is in a folder of none of the classes {}", self.class_names.join(", ")),
+            };
+            return Err(self.fault(member, what));
         };
         let bytes = self.bytes(member)?;
         if bytes.is_empty() {
             return Err(self.fault(member, format!("is empty; expected {EVENT_BYTES} bytes per event")));
         }
-        let events: Result<Vec<AtisEvent>, _> = atis::events(&bytes).collect();
+        let events: Result<Vec<AtisEvent>, _> = atis::events(&bytes, self.layout.sensor).collect();
         let events = events.map_err(|fault| self.fault(member, format!("byte {}: {}", fault.byte, fault.what)))?;
         Ok(Recording { name: member.name.clone(), digit, events })
     }
@@ -195,6 +284,19 @@ impl NMnist {
         };
         // Clones share the directory, but each has its own file position.
         let mut archive = archive.clone();
+        let method = archive.by_index_raw(member.index).map(|file| file.compression());
+        if let Ok(method) = method
+            && ![CompressionMethod::Stored, CompressionMethod::Deflated].contains(&method)
+        {
+            let name = compression_name(method);
+            return Err(self.fault(
+                member,
+                format!(
+                    "is compressed with {name}; only deflate, the default of zip programs, and no compression can be \
+                     read; unpack the zip and use the folder"
+                ),
+            ));
+        }
         let file = archive
             .by_index(member.index)
             .map_err(|e| self.fault(member, format!("cannot be read from the zip ({e})")))?;
@@ -251,6 +353,54 @@ fn inflated_size(archive: &mut ZipArchive<SharedFile>) -> u128 {
     })
 }
 
+/// The name of a zip's compression method.
+fn compression_name(method: CompressionMethod) -> String {
+    // The numbers are those of the zip specification, APPNOTE 4.4.5.
+    #[allow(deprecated)]
+    match method {
+        CompressionMethod::Unsupported(9) => "deflate64".into(),
+        CompressionMethod::Unsupported(12) => "bzip2".into(),
+        CompressionMethod::Unsupported(14) => "LZMA".into(),
+        CompressionMethod::Unsupported(93) => "Zstandard".into(),
+        CompressionMethod::Unsupported(95) => "XZ".into(),
+        CompressionMethod::Unsupported(98) => "PPMd".into(),
+        CompressionMethod::Unsupported(99) => "AES encryption".into(),
+        CompressionMethod::Unsupported(number) => format!("method {number}"),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Classes {
+    /// Sets the class of each member; returns the names of the classes.
+    fn label(&self, members: &mut [Member]) -> Vec<String> {
+        let names = match self {
+            Classes::Numbered(n) => {
+                for member in members {
+                    let number = member.folder.parse().ok().filter(|number: &u32| number.to_string() == member.folder);
+                    member.digit = number.filter(|number| number < n);
+                }
+                return Vec::new();
+            }
+            Classes::Named(names) => names.clone(),
+            Classes::Found => {
+                let mut names: Vec<String> = members.iter().map(|member| member.folder.clone()).collect();
+                names.sort_unstable();
+                names.dedup();
+                let number = |name: &String| name.parse::<u64>().ok();
+                if names.iter().all(|name| number(name).is_some()) {
+                    names.sort_by_key(number);
+                }
+                names
+            }
+        };
+        let numbers: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        for member in members {
+            member.digit = numbers.get(member.folder.as_str()).copied();
+        }
+        names
+    }
+}
+
 /// The names in a folder, sorted. Names that are not valid text are skipped.
 fn entries(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -270,15 +420,19 @@ impl Recordings for NMnist {
         NMnist::len(self)
     }
 
-    fn neurons(&self) -> usize {
-        atis::PIXELS
+    fn read(&self, k: usize, _: &Bins) -> Result<recordings::Recording> {
+        let recording = self.recording(k)?;
+        let spike = |event: &AtisEvent| (event.t_us as f64 / 1000.0, self.layout.neuron(event) as u32);
+        let spikes = recording.events.iter().map(spike).collect();
+        Ok(recordings::Recording { label: recording.digit, speaker: None, spikes })
     }
 
-    fn read(&self, k: usize, bins: &Bins) -> Result<Sample> {
-        let recording = self.recording(k)?;
-        let spikes = recording.events.iter().map(|event| (event.t_us as f64 / 1000.0, event.pixel()));
-        let (events, late) = bins.events(spikes);
-        Ok(Sample { label: recording.digit, speaker: None, events, recorded: recording.events.len() as u64, late })
+    fn ordered(&self) -> bool {
+        true
+    }
+
+    fn fault(&self, k: usize, what: String) -> Error {
+        NMnist::fault(self, &self.members[k], what)
     }
 }
 
@@ -413,6 +567,49 @@ mod tests {
         let mut twice = duplicate.clone();
         at.iter().for_each(|&k| twice[k + 8] = b'1');
         assert!(refused(&twice).contains("has a duplicate name"), "{}", refused(&twice));
+    }
+
+    #[test]
+    fn folders_of_any_name_are_classes_and_polarities_maps() {
+        let [off, on] = [bytes(99, 50, false, 3), bytes(0, 1, true, 4000)];
+        let members = [("Train/wave/b.bin", &off[..]), ("Train/clap/a.bin", &on), ("Train/clap/c.bin", &off)];
+        let (_folder, path) = written(&zipped(&members));
+        let layout = Layout { sensor: atis::LARGEST_SENSOR, polarity: Polarity::Separate, classes: Classes::Found };
+        let set = NMnist::open_as(&path, layout).unwrap();
+        assert_eq!(set.class_names(), ["clap", "wave"]);
+        assert_eq!(set.sensor(), Sensor { width: 100, height: 51 });
+        let set = set.with_sensor(Sensor { width: 100, height: 51 });
+        assert_eq!(set.layout().shape(), Shape { channels: 2, height: 51, width: 100 });
+        let bins = Bins { time_steps: 9, dt_ms: 1.0, clock: Default::default() };
+        let read = (0..3).map(|k| Recordings::read(&set, k, &bins).map(|r| (r.label, r.spikes)).unwrap());
+        let expected = [(0, vec![(4.0, 5200)]), (0, vec![(0.003, 5099)]), (1, vec![(0.003, 5099)])];
+        assert!(read.eq(expected));
+        // The classes of the training half are those of the test half.
+        let named = Classes::Named(vec!["wave".into()]);
+        let other = NMnist::open_as(&path, Layout { classes: named, ..Layout::N_MNIST }).unwrap();
+        let error = other.recording(0).unwrap_err().to_string();
+        assert!(error.contains("a.bin: is in a folder of none of the classes wave"), "{error}");
+    }
+
+    #[test]
+    fn numbered_folders_are_in_the_order_of_the_numbers() {
+        let event = bytes(1, 2, true, 3);
+        let (_folder, path) = written(&zipped(&[("10/a.bin", &event), ("9/b.bin", &event), ("2/c.bin", &event)]));
+        let layout = Layout { classes: Classes::Found, ..Layout::N_MNIST };
+        assert_eq!(NMnist::open_as(&path, layout).unwrap().class_names(), ["2", "9", "10"]);
+        let set = NMnist::open_as(&path, Layout { classes: Classes::Numbered(11), ..Layout::N_MNIST }).unwrap();
+        assert!(set.iter().map(|recording| recording.unwrap().digit).eq([2, 9, 10]));
+    }
+
+    /// Python's zipfile.ZIP_BZIP2.
+    #[test]
+    fn another_compression_is_named() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bzip2.zip");
+        let error = NMnist::open(&path).unwrap().recording(0).unwrap_err().to_string();
+        assert!(
+            error.contains("is compressed with bzip2; only deflate") && error.contains("unpack the zip"),
+            "{error}"
+        );
     }
 
     #[test]

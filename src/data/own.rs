@@ -9,7 +9,8 @@
 //! | `train.starts` | i64 \[samples + 1\] | start index of each sample's events, and the number of events |
 //! | `train.labels` | i64 \[samples\] | class of each sample, or -1 if it has none |
 //!
-//! The metadata have `inputs`, `time_steps`, `name` and `class_names` (a JSON list, which may be empty).
+//! The metadata have `inputs`, `time_steps`, `name`, `class_names` (a JSON list, which may be empty) and, if known, `shape`
+//! (a JSON list of channels, height and width).
 
 use super::DataSet;
 use crate::error::{Error, Result, harmless};
@@ -50,12 +51,15 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
         .map(|(name, dtype, n, bytes)| Ok((name, TensorView::new(*dtype, vec![*n], bytes)?)))
         .collect::<Result<_, _>>()
         .map_err(failed)?;
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("inputs".to_string(), data.train.neurons().to_string()),
         ("time_steps".to_string(), data.train.time_steps().to_string()),
         ("name".to_string(), data.name.clone()),
         ("class_names".to_string(), serde_json::Value::from(data.class_names.clone()).to_string()),
     ]);
+    if let Some(shape) = data.shape {
+        metadata.insert("shape".into(), serde_json::json!(<[usize; 3]>::from(shape)).to_string());
+    }
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
@@ -84,6 +88,9 @@ pub fn read(path: &Path) -> Result<DataSet> {
     let names = metadata.get("class_names").map_or(Ok(Vec::new()), |names| serde_json::from_str(names));
     let class_names =
         names.map_err(|e| format(format!("its metadata entry `class_names` is not a list of names: {e}")))?;
+    let shape = metadata.get("shape").map(|shape| serde_json::from_str(shape)).transpose();
+    let shape =
+        shape.map_err(|e| format(format!("its metadata entry `shape` is not [channels, height, width]: {e}")))?;
     let (train, test) = (half("train")?, half("test")?);
     let origin = format!("{} + {} samples of {}", train.len(), test.len(), path.display());
     Ok(DataSet {
@@ -93,8 +100,10 @@ pub fn read(path: &Path) -> Result<DataSet> {
         name: harmless(text("name")?).into_owned(),
         class_names,
         origin,
+        shape,
         subset: false,
         bad: Vec::new(),
+        warnings: Vec::new(),
     })
 }
 
@@ -143,7 +152,7 @@ mod tests {
             set
         };
         let train = set(&[(&[(8, 3), (0, 0)], 1), (&[], 0), (&[(4, 2)], EventSet::UNLABELLED)]);
-        DataSet::new(train, set(&[(&[(1, 1)], 0)])).named("taps").class_names(["left", "right"])
+        DataSet::new(train, set(&[(&[(1, 1)], 0)])).named("taps").class_names(["left", "right"]).shape([1, 2, 2].into())
     }
 
     #[test]
@@ -155,7 +164,7 @@ mod tests {
             write(&path, &data).unwrap();
             let read = read(&path).unwrap();
             assert_eq!((&read.train, &read.test, &read.validation), (&data.train, &data.test, &data.validation));
-            assert_eq!((read.name.as_str(), &read.class_names), ("taps", &data.class_names));
+            assert_eq!((read.name.as_str(), &read.class_names, read.shape), ("taps", &data.class_names, data.shape));
             data.validation = Some(data.test.clone());
         }
     }

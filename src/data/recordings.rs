@@ -1,5 +1,6 @@
 //! Common code of the readers of recorded events: binning, reading in parallel, and handling of damaged recordings.
 
+use super::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
 use crate::network::MAX_EXTENT;
@@ -17,6 +18,8 @@ pub struct Bins {
     pub time_steps: usize,
     /// Length of a step, ms.
     pub dt_ms: f64,
+    /// What time 0 is.
+    pub clock: Clock,
 }
 
 impl Bins {
@@ -26,35 +29,62 @@ impl Bins {
         (t >= 0.0 && t < self.time_steps.min(MAX_EXTENT) as f64).then_some(t as usize)
     }
 
-    /// The events of (ms, neuron) pairs, sorted and without duplicates, and the number of spikes after the last step.
-    pub(super) fn events(&self, spikes: impl Iterator<Item = (f64, usize)>) -> (Vec<Event>, u64) {
-        let mut late = 0;
-        let mut events: Vec<Event> = Vec::new();
-        for (ms, i) in spikes {
-            match self.of(ms) {
-                Some(t) => events.push(Event::new(t, i)),
-                None => late += 1,
-            }
+    /// Time 0 of the recording, ms.
+    pub(super) fn origin(&self, recording: &Recording) -> f64 {
+        match self.clock {
+            Clock::Recording => 0.0,
+            Clock::FirstEvent => first_ms(recording),
         }
+    }
+
+    /// The recording as sorted events without duplicates.
+    fn sample(&self, recording: &Recording) -> Sample {
+        let Recording { label, speaker, spikes } = recording;
+        let (first_ms, origin) = (first_ms(recording), self.origin(recording));
+        let mut events: Vec<Event> =
+            spikes.iter().filter_map(|&(ms, i)| Some(Event::new(self.of(ms - origin)?, i as usize))).collect();
+        let recorded = spikes.len() as u64;
+        let dropped = recorded - events.len() as u64;
+        // Events of a time step have no order.
+        let disordered = events.windows(2).any(|pair| pair[1].t() < pair[0].t());
         events.sort_unstable();
         events.dedup();
         // Hundreds of lists are held at once, and each may have had many duplicates.
         events.shrink_to_fit();
-        (events, late)
+        Sample { label: *label, speaker: *speaker, events, recorded, dropped, disordered, first_ms }
     }
 }
 
-/// A recording, binned.
-#[derive(Debug, Clone)]
-pub(super) struct Sample {
+/// A recording as it is in its file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recording {
+    /// Its class.
     pub label: u32,
+    /// The number of its speaker, if it has one.
     pub speaker: Option<u32>,
+    /// (time in ms, input neuron) of each event, in any order.
+    pub spikes: Vec<(f64, u32)>,
+}
+
+/// The time of the first event, ms; infinite if there is none.
+fn first_ms(recording: &Recording) -> f64 {
+    recording.spikes.iter().fold(f64::INFINITY, |first, (ms, _)| first.min(*ms))
+}
+
+/// A recording, binned.
+struct Sample {
+    label: u32,
+    speaker: Option<u32>,
     /// Sorted, without duplicates.
-    pub events: Vec<Event>,
+    events: Vec<Event>,
     /// Number of recorded events before binning.
-    pub recorded: u64,
-    /// Number of recorded events after the last time step.
-    pub late: u64,
+    recorded: u64,
+    /// Number of recorded events before the first or after the last time step.
+    dropped: u64,
+    /// Whether events were not in the order of their time steps.
+    disordered: bool,
+    /// Time of the first event, ms; infinite if there is none.
+    first_ms: f64,
 }
 
 /// Recordings that can be read in any order by several threads.
@@ -63,10 +93,41 @@ pub(super) trait Recordings: Sync {
     fn path(&self) -> &Path;
     /// Number of recordings.
     fn len(&self) -> usize;
-    /// Number of input neurons.
-    fn neurons(&self) -> usize;
-    /// Reads recording `k`.
-    fn read(&self, k: usize, bins: &Bins) -> Result<Sample>;
+    /// Reads recording `k`. Images become spikes in time steps of `bins`.
+    fn read(&self, k: usize, bins: &Bins) -> Result<Recording>;
+    /// Whether events are recorded one after the other, so that another order is worth a note.
+    fn ordered(&self) -> bool {
+        false
+    }
+    /// An error in recording `k`.
+    fn fault(&self, k: usize, what: String) -> Error {
+        Error::format(self.path(), format!("recording {k}: {what}"))
+    }
+}
+
+/// Numbers of input neurons and classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extents {
+    pub inputs: usize,
+    pub classes: usize,
+}
+
+impl Extents {
+    /// Checks neurons and label.
+    fn check(&self, recording: &Recording) -> Result<(), String> {
+        let Extents { inputs, classes } = *self;
+        let beyond = |what: &str, found: u32, limit: usize, field: &str| {
+            let (last, set) = (limit.saturating_sub(1), u64::from(found) + 1);
+            Err(format!("{what} {found} found, 0 to {last} expected; set {field} to {set} or more if that is right"))
+        };
+        if let Some((_, i)) = recording.spikes.iter().find(|(_, i)| *i as usize >= inputs) {
+            return beyond("input neuron", *i, inputs, "network.inputs");
+        }
+        match recording.label as usize >= classes {
+            true => beyond("label", recording.label, classes, "network.readout.classes"),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The training or test half of a data set.
@@ -77,10 +138,22 @@ pub(super) struct Half {
     pub speakers: Vec<u32>,
     /// Number of recorded events before binning.
     pub recorded: u64,
-    /// Number of recorded events after the last time step.
-    pub late: u64,
+    /// Number of recorded events before the first or after the last time step.
+    pub dropped: u64,
+    /// Number of recordings whose events were not in the order of their time steps.
+    pub disordered: u64,
+    /// The earliest time of an event, ms; infinite if there is none.
+    pub first_ms: f64,
     /// Errors of the recordings that were skipped.
     pub bad: Vec<String>,
+}
+
+impl Half {
+    /// A half without recordings of which anything more could be said.
+    pub(super) fn of(set: EventSet) -> Self {
+        let (speakers, bad) = (Vec::new(), Vec::new());
+        Half { set, speakers, recorded: 0, dropped: 0, disordered: 0, first_ms: f64::INFINITY, bad }
+    }
 }
 
 /// Progress of reading.
@@ -101,28 +174,30 @@ pub struct LoadProgress<'a> {
 /// That of the first damaged recording; with `skip_bad`, only if all are damaged.
 pub(super) fn collect(
     recordings: &dyn Recordings,
+    extents: Extents,
     bins: &Bins,
     skip_bad: bool,
     progress: &(dyn Fn(LoadProgress) + Sync),
 ) -> Result<Half> {
-    let mut half = Half {
-        set: EventSet::new(recordings.neurons(), bins.time_steps),
-        speakers: Vec::new(),
-        recorded: 0,
-        late: 0,
-        bad: Vec::new(),
-    };
+    let mut half = Half::of(EventSet::new(extents.inputs, bins.time_steps));
     let of = recordings.len();
     for begin in (0..of).step_by(AT_ONCE) {
         let end = of.min(begin + AT_ONCE);
-        let samples: Vec<Result<Sample>> = (begin..end).into_par_iter().map(|k| recordings.read(k, bins)).collect();
+        let sample = |k| {
+            let recording = recordings.read(k, bins)?;
+            extents.check(&recording).map_err(|what| recordings.fault(k, what))?;
+            Ok(bins.sample(&recording))
+        };
+        let samples: Vec<Result<Sample>> = (begin..end).into_par_iter().map(sample).collect();
         for sample in samples {
             match sample {
                 Ok(sample) => {
                     half.set.push(sample.events.iter().map(|e| (e.t(), e.i())), sample.label)?;
                     half.speakers.extend(sample.speaker);
                     half.recorded += sample.recorded;
-                    half.late += sample.late;
+                    half.dropped += sample.dropped;
+                    half.disordered += u64::from(sample.disordered && recordings.ordered());
+                    half.first_ms = half.first_ms.min(sample.first_ms);
                 }
                 Err(error) if skip_bad => half.bad.push(error.to_string()),
                 Err(Error::Format { path, what }) => {
@@ -168,50 +243,82 @@ mod tests {
         fn len(&self) -> usize {
             self.of
         }
-        fn neurons(&self) -> usize {
-            3
-        }
-        fn read(&self, k: usize, bins: &Bins) -> Result<Sample> {
+        fn read(&self, k: usize, _: &Bins) -> Result<Recording> {
             if self.bad.contains(&k) {
                 return Err(Error::format(self.path(), format!("recording {k} is broken")));
             }
-            let (events, late) = bins.events([(k as f64, k % 3), (1e9, 0)].into_iter());
-            Ok(Sample { label: k as u32, speaker: Some(7), events, recorded: 2, late })
+            let spikes = vec![(k as f64, k as u32 % 3), (1e9, 0)];
+            Ok(Recording { label: k as u32, speaker: Some(7), spikes })
         }
     }
 
-    const BINS: Bins = Bins { time_steps: 2000, dt_ms: 1.0 };
+    const BINS: Bins = Bins { time_steps: 2000, dt_ms: 1.0, clock: Clock::Recording };
+    const EXTENTS: Extents = Extents { inputs: 3, classes: 2000 };
 
     #[test]
     fn times_are_rounded_as_numpy_rounds_them() {
-        let bins = Bins { time_steps: 500, dt_ms: 2.0 };
+        let bins = Bins { time_steps: 500, dt_ms: 2.0, ..BINS };
         // numpy.round([0.99, 1.0, 1.01, 3.0, 125.0, 998.99, 999.0] / 2)
         let of = [0.99, 1.0, 1.01, 3.0, 125.0, 998.99, 999.0].map(|ms| bins.of(ms));
         assert_eq!(of, [Some(0), Some(0), Some(1), Some(2), Some(62), Some(499), None]);
         assert_eq!([-0.9, -1.1, f64::NAN, f64::INFINITY].map(|ms| bins.of(ms)), [Some(0), None, None, None]);
-        assert_eq!(Bins { time_steps: usize::MAX, dt_ms: 1e-9 }.of(1.0), None, "no event holds such a time");
+        assert_eq!(Bins { time_steps: usize::MAX, dt_ms: 1e-9, ..BINS }.of(1.0), None, "no event holds such a time");
     }
 
     #[test]
     fn recordings_come_in_their_order_and_progress_reaches_the_end() {
         let told = Mutex::new(Vec::new());
         let tell = |progress: LoadProgress| told.lock().unwrap().push((progress.done, progress.of));
-        let half = collect(&Fake { of: 1100, bad: vec![] }, &BINS, false, &tell).unwrap();
+        let half = collect(&Fake { of: 1100, bad: vec![] }, EXTENTS, &BINS, false, &tell).unwrap();
         assert!(half.set.labels().iter().copied().eq(0..1100));
-        assert_eq!((half.speakers.len(), half.recorded, half.late), (1100, 2200, 1100));
+        assert_eq!((half.speakers.len(), half.recorded, half.dropped), (1100, 2200, 1100));
         assert_eq!(told.into_inner().unwrap(), [(512, 1100), (1024, 1100), (1100, 1100)]);
     }
 
     #[test]
     fn a_bad_recording_ends_the_reading_or_is_listed() {
         let fake = Fake { of: 600, bad: vec![3, 599] };
-        let error = collect(&fake, &BINS, false, &|_| {}).unwrap_err().to_string();
+        let error = collect(&fake, EXTENTS, &BINS, false, &|_| {}).unwrap_err().to_string();
         assert_eq!(error, "fake.zip: recording 3 is broken; use --skip-bad to skip such recordings");
-        let half = collect(&fake, &BINS, true, &|_| {}).unwrap();
+        let half = collect(&fake, EXTENTS, &BINS, true, &|_| {}).unwrap();
         assert_eq!((half.set.len(), half.speakers.len()), (598, 598));
         assert_eq!(half.bad, ["fake.zip: recording 3 is broken", "fake.zip: recording 599 is broken"]);
         assert!(!half.set.labels().contains(&3));
-        let error = collect(&Fake { of: 2, bad: vec![0, 1] }, &BINS, true, &|_| {}).unwrap_err().to_string();
+        let error = collect(&Fake { of: 2, bad: vec![0, 1] }, EXTENTS, &BINS, true, &|_| {}).unwrap_err().to_string();
         assert!(error.contains("none of its 2 recordings") && error.contains("recording 0"), "{error}");
+    }
+
+    #[test]
+    fn events_are_sorted_and_the_disorder_is_noticed() {
+        let recording =
+            |times: &[f64]| Recording { spikes: times.iter().map(|&ms| (ms, 1)).collect(), ..Default::default() };
+        let sample = BINS.sample(&recording(&[5.2, 0.7, 5.1, -3.0]));
+        assert_eq!(sample.events, [Event::new(1, 1), Event::new(5, 1)]);
+        assert_eq!((sample.recorded, sample.dropped, sample.disordered, sample.first_ms), (4, 1, true, -3.0));
+        assert!(!BINS.sample(&recording(&[5.2, 4.9, 7.0])).disordered, "5.2 and 4.9 ms are one step");
+    }
+
+    #[test]
+    fn the_first_event_can_be_time_zero() {
+        let recording = Recording { spikes: vec![(9007.0, 2), (9000.0, 0)], ..Default::default() };
+        assert_eq!((BINS.sample(&recording).dropped, BINS.sample(&recording).first_ms), (2, 9000.0));
+        let sample = Bins { clock: Clock::FirstEvent, ..BINS }.sample(&recording);
+        assert_eq!(sample.events, [Event::new(0, 0), Event::new(7, 2)]);
+    }
+
+    #[test]
+    fn neurons_and_labels_beyond_the_network_are_named() {
+        let fake = Fake { of: 9, bad: vec![] };
+        let refused = |extents| collect(&fake, extents, &BINS, false, &|_| {}).unwrap_err().to_string();
+        let error = refused(Extents { classes: 7, ..EXTENTS });
+        assert!(
+            error
+                .starts_with("fake.zip: recording 7: label 7 found, 0 to 6 expected; set network.readout.classes to 8")
+        );
+        let error = refused(Extents { inputs: 2, ..EXTENTS });
+        assert!(
+            error.contains("recording 2: input neuron 2 found, 0 to 1 expected; set network.inputs to 3"),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! SHD: spoken digits in English and German as spikes of 700 cochlea channels, one HDF5 file per half.
+//! SHD: spoken digits in English and German as spikes of 700 cochlea channels, one HDF5 file per half; and other data in
+//! this layout, with any number of units and labels ([`Limits`]), such as SSC.
 //!
 //! | data set | shape | type |
 //! |---|---|---|
@@ -6,6 +7,7 @@
 //! | `/spikes/units` | utterances | variable-length lists of integers, 0 to 699, as long as those of times |
 //! | `/labels` | utterances | integers: 0 to 9 English, 10 to 19 German |
 //! | `/extra/speaker` | utterances | integers; may be absent |
+//! | `/extra/keys` | labels | names of the labels; may be absent |
 //!
 //! Times are converted to f64 before any computation, since float16 is coarse. Their order within an utterance does not
 //! matter.
@@ -23,11 +25,11 @@
 //! ```
 
 use super::gunzip::Gunzip;
-use super::recordings::{Bins, Recordings, Sample};
-use crate::error::{Error, Result};
-use half::f16;
+use super::number::Element;
+use super::recordings::{Bins, Recording, Recordings};
+use crate::error::{Error, Result, harmless};
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
-use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions, StringSize};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -47,8 +49,29 @@ pub const MAX_SECONDS: f64 = 60.0;
 pub const MAX_INFLATED: u64 = 2 << 30;
 /// Maximum number of utterances per file; SHD's halves have 8,156 and 2,264.
 pub const MAX_UTTERANCES: u64 = 1 << 20;
+/// Maximum number of names of labels.
+const MAX_NAMES: u64 = 1 << 16;
 /// Memory in bytes that a read may allocate in addition to the file's size.
 const SLACK: usize = 64 << 20;
+
+/// HDF5's registered number of the filter LZF, the fastest compression of h5py.
+const FILTER_LZF: u16 = 32_000;
+/// The most that LZF compresses: 264 bytes are three.
+const LZF_RATIO: usize = 88;
+
+/// The numbers of units and labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Number of units, at most [`MAX_EXTENT`].
+    pub units: usize,
+    /// Number of labels.
+    pub labels: u32,
+}
+
+impl Limits {
+    /// Those of SHD.
+    pub const SHD: Limits = Limits { units: UNITS, labels: CLASSES };
+}
 
 /// The word of each label.
 #[rustfmt::skip]
@@ -60,13 +83,13 @@ pub const WORDS: [&str; CLASSES as usize] = [
 /// A spoken word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Utterance {
-    /// Its word, an index of [`WORDS`].
+    /// Its word; in SHD an index of [`WORDS`].
     pub label: u32,
     /// The speaker's number.
     pub speaker: Option<u32>,
     /// Time of each spike, s.
     pub times: Vec<f64>,
-    /// Channel of each spike, 0 (highest frequency) to 699.
+    /// Channel of each spike; in SHD 0 (highest frequency) to 699.
     pub units: Vec<u16>,
 }
 
@@ -84,6 +107,8 @@ pub struct Shd {
     units: Lists,
     labels: Vec<i128>,
     speakers: Option<Vec<i128>>,
+    limits: Limits,
+    class_names: Vec<String>,
 }
 
 /// A data set of variable-length lists.
@@ -96,60 +121,17 @@ struct Lists {
     element: Element,
 }
 
-/// Storage format of a number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Element {
-    Integer { size: usize, signed: bool, big: bool },
-    Float { size: usize, big: bool },
-}
-
-impl Element {
-    fn of(datatype: &Datatype) -> Option<Self> {
-        let big = |order: &ByteOrder| matches!(order, ByteOrder::BigEndian);
-        match datatype {
-            Datatype::FixedPoint { size, signed, byte_order } if [1, 2, 4, 8].contains(size) => {
-                Some(Element::Integer { size: usize::from(*size), signed: *signed, big: big(byte_order) })
-            }
-            Datatype::FloatingPoint { size, byte_order } if [2, 4, 8].contains(size) => {
-                Some(Element::Float { size: usize::from(*size), big: big(byte_order) })
-            }
-            _ => None,
+/// How numbers of this type are stored.
+fn element(datatype: &Datatype) -> Option<Element> {
+    let big = |order: &ByteOrder| matches!(order, ByteOrder::BigEndian);
+    match datatype {
+        Datatype::FixedPoint { size, signed, byte_order } if [1, 2, 4, 8].contains(size) => {
+            Some(Element::Integer { size: usize::from(*size), signed: *signed, big: big(byte_order) })
         }
-    }
-
-    fn size(self) -> usize {
-        match self {
-            Element::Integer { size, .. } | Element::Float { size, .. } => size,
+        Datatype::FloatingPoint { size, byte_order } if [2, 4, 8].contains(size) => {
+            Some(Element::Float { size: usize::from(*size), big: big(byte_order) })
         }
-    }
-
-    /// The bytes as an integer; `big` is the byte order.
-    fn bits(bytes: &[u8], big: bool) -> u64 {
-        let add = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
-        if big { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
-    }
-
-    fn integers(self, bytes: &[u8]) -> Option<Vec<i128>> {
-        let Element::Integer { size, signed, big } = self else { return None };
-        let unused = 64 - 8 * size as u32;
-        let number = |bytes: &[u8]| match signed {
-            true => i128::from((Self::bits(bytes, big) << unused) as i64 >> unused),
-            false => i128::from(Self::bits(bytes, big)),
-        };
-        Some(bytes.chunks_exact(size).map(number).collect())
-    }
-
-    fn floats(self, bytes: &[u8]) -> Option<Vec<f64>> {
-        let Element::Float { size, big } = self else { return None };
-        let number = |bytes: &[u8]| {
-            let bits = Self::bits(bytes, big);
-            match size {
-                2 => f16::from_bits(bits as u16).to_f64(),
-                4 => f64::from(f32::from_bits(bits as u32)),
-                _ => f64::from_bits(bits),
-            }
-        };
-        Some(bytes.chunks_exact(size).map(number).collect())
+        _ => None,
     }
 }
 
@@ -167,9 +149,20 @@ impl Shd {
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if the file is not HDF5, is damaged, or has another layout.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_within(path, Limits::SHD)
+    }
+
+    /// [`open`](Self::open) for data with other numbers of units and labels.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_within(path: &Path, limits: Limits) -> Result<Self> {
         let (storage, length) = storage(path)?;
         let limit = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(SLACK);
-        let options = OpenOptions::default().with_max_read_bytes(limit).with_max_chunk_bytes(limit);
+        let options = OpenOptions::default()
+            .with_max_read_bytes(limit)
+            .with_max_chunk_bytes(limit)
+            .with_filter_registry(filters(limit));
         let damaged = |what: String| {
             Error::format(path, format!("cannot be read as HDF5 ({what}); expected an HDF5 file of SHD, get it again"))
         };
@@ -180,8 +173,9 @@ impl Shd {
             Ok(true) => None,
             _ => Some(numbers(&file, "/extra/speaker", path)?),
         };
+        let class_names = names(&file, "/extra/keys", length);
         let [times, units] = ["/spikes/times", "/spikes/units"].map(|name| Lists::open(&file, name, path, length));
-        let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers };
+        let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers, limits, class_names };
         check_collections(&file, [&shd.times, &shd.units], path, length)?;
         let n = shd.labels.len();
         let speakers = shd.speakers.as_ref().map_or(n, Vec::len);
@@ -205,6 +199,17 @@ impl Shd {
         self.labels.len()
     }
 
+    /// The names of the labels in `/extra/keys`; empty if there are none.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The number of classes: the largest label plus one. Labels beyond the limits do not count.
+    pub fn classes(&self) -> usize {
+        let valid = self.labels.iter().filter(|label| (0..i128::from(self.limits.labels)).contains(label));
+        valid.max().map_or(0, |&label| label as usize + 1)
+    }
+
     /// Whether there are no utterances. Never true, since [`Shd::open`] refuses this.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
@@ -221,9 +226,13 @@ impl Shd {
     pub fn utterance(&self, k: usize) -> Result<Utterance> {
         let fault = |what: String| Error::format(&self.path, format!("utterance {k}: {what}"));
         let speaker = self.speakers.as_ref().map(|speakers| speakers[k]);
-        let label = u32::try_from(self.labels[k]).ok().filter(|&label| label < CLASSES);
+        let label = u32::try_from(self.labels[k]).ok().filter(|&label| label < self.limits.labels);
         let Some(label) = label else {
-            return Err(fault(format!("label {} found, 0 to {} expected", self.labels[k], CLASSES - 1)));
+            return Err(fault(format!(
+                "label {} found, 0 to {} expected",
+                self.labels[k],
+                self.limits.labels.saturating_sub(1)
+            )));
         };
         let Ok(speaker) = speaker.map(u32::try_from).transpose() else {
             return Err(fault(format!("speaker {} found, 0 or more expected", speaker.unwrap_or_default())));
@@ -240,9 +249,12 @@ impl Shd {
             let (t, place) = (times[n], self.times.place(k));
             return Err(fault(format!("time {n} is {t}, 0 to {MAX_SECONDS} seconds expected ({place})")));
         }
-        if let Some(n) = units.iter().position(|unit| !(0..UNITS as i128).contains(unit)) {
+        if let Some(n) = units.iter().position(|unit| !(0..self.limits.units as i128).contains(unit)) {
             let (unit, place) = (units[n], self.units.place(k));
-            return Err(fault(format!("unit {n} is {unit}, 0 to {} expected ({place})", UNITS - 1)));
+            return Err(fault(format!(
+                "unit {n} is {unit}, 0 to {} expected ({place})",
+                self.limits.units.saturating_sub(1)
+            )));
         }
         Ok(Utterance { label, speaker, times, units: units.into_iter().map(|unit| unit as u16).collect() })
     }
@@ -251,6 +263,21 @@ impl Shd {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Utterance>> {
         (0..self.len()).map(|k| self.utterance(k))
     }
+}
+
+/// The filters that chunks may have been through: the reader's own and LZF. A chunk inflates to `limit` bytes at most.
+fn filters(limit: usize) -> FilterRegistry {
+    let mut filters = FilterRegistry::new();
+    filters.register(
+        FILTER_LZF,
+        Box::new(move |filter, bytes, _| {
+            // h5py writes the size of a chunk as the third number.
+            let claim = filter.client_data.get(2).map_or(limit, |&size| size as usize);
+            let size = claim.min(limit).min(bytes.len().saturating_mul(LZF_RATIO));
+            lzf::decompress(bytes, size).map_err(|e| hdf5_reader::error::Error::DecompressionError(format!("LZF: {e}")))
+        }),
+    );
+    filters
 }
 
 /// The file's bytes and their number. The file is not mapped into memory, so that truncating it meanwhile is an error
@@ -332,24 +359,52 @@ fn dataset(file: &Hdf5File, name: &str, path: &Path) -> Result<Dataset> {
 
 /// The raw bytes of the data set's elements.
 fn raw(dataset: &Dataset, name: &str, path: &Path) -> Result<Vec<u8>> {
-    guarded(|| dataset.read_raw_bytes())
-        .map_err(|e| Error::format(path, format!("{name} cannot be read ({e}); get the file again")))
+    guarded(|| dataset.read_raw_bytes()).map_err(|e| {
+        let remedy = match e.contains("filter id") {
+            true => "this compression is not supported; write the data set with gzip or LZF, or uncompressed",
+            false => "get the file again",
+        };
+        Error::format(path, format!("{name} cannot be read ({e}); {remedy}"))
+    })
 }
 
 /// Reads a data set of integers.
 fn numbers(file: &Hdf5File, name: &str, path: &Path) -> Result<Vec<i128>> {
     let dataset = dataset(file, name, path)?;
-    let Some(element @ Element::Integer { .. }) = Element::of(dataset.dtype()) else {
+    let Some(element @ Element::Integer { .. }) = element(dataset.dtype()) else {
         return Err(Error::format(path, format!("{name} holds {:?}, integers expected", dataset.dtype())));
     };
     Ok(element.integers(&raw(&dataset, name, path)?).unwrap_or_default())
+}
+
+/// The texts of a data set; none if it is missing or cannot be read, since they are only for display.
+fn names(file: &Hdf5File, name: &str, length: u64) -> Vec<String> {
+    let read = || {
+        let dataset = file.dataset(name)?;
+        let count = dataset.shape().iter().fold(1u64, |n, &extent| n.saturating_mul(extent));
+        if count > MAX_NAMES {
+            return Ok(Vec::new());
+        }
+        // Names that share their bytes could take any amount of memory.
+        if let Datatype::String { size: StringSize::Variable, .. } | Datatype::VarLen { .. } = dataset.dtype() {
+            let references = dataset.read_raw_bytes()?;
+            let lengths = references.chunks_exact(dataset.vlen_reference_size());
+            let claim: u64 = lengths.map(|reference| Element::bits(&reference[..4], false)).sum();
+            if claim > length {
+                return Ok(Vec::new());
+            }
+        }
+        dataset.read_strings()
+    };
+    let names = guarded(read).unwrap_or_default();
+    names.iter().map(|name| harmless(name).into_owned()).collect()
 }
 
 impl Lists {
     fn open(file: &Hdf5File, name: &str, path: &Path, length: u64) -> Result<Self> {
         let dataset = dataset(file, name, path)?;
         let element = match dataset.dtype() {
-            Datatype::VarLen { base, .. } => Element::of(base),
+            Datatype::VarLen { base, .. } => element(base),
             _ => None,
         };
         let Some(element) = element else {
@@ -412,16 +467,14 @@ impl Recordings for Shd {
         Shd::len(self)
     }
 
-    fn neurons(&self) -> usize {
-        UNITS
+    fn read(&self, k: usize, _: &Bins) -> Result<Recording> {
+        let utterance = self.utterance(k)?;
+        let spikes = utterance.spikes().map(|(seconds, unit)| (1000.0 * seconds, unit.into())).collect();
+        Ok(Recording { label: utterance.label, speaker: utterance.speaker, spikes })
     }
 
-    fn read(&self, k: usize, bins: &Bins) -> Result<Sample> {
-        let utterance = self.utterance(k)?;
-        let spikes = utterance.spikes().map(|(seconds, unit)| (1000.0 * seconds, usize::from(unit)));
-        let (events, late) = bins.events(spikes);
-        let (label, speaker, recorded) = (utterance.label, utterance.speaker, utterance.times.len() as u64);
-        Ok(Sample { label, speaker, events, recorded, late })
+    fn fault(&self, k: usize, what: String) -> Error {
+        Error::format(&self.path, format!("utterance {k}: {what}"))
     }
 }
 

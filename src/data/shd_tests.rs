@@ -1,4 +1,5 @@
 use super::*;
+use half::f16;
 use std::fs;
 
 fn asset(name: &str) -> PathBuf {

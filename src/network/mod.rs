@@ -187,10 +187,19 @@ impl Network {
     /// # Errors
     /// Invalid widths, or no hidden layer to copy from.
     pub fn set_hidden(&mut self, widths: &[usize]) -> Result<()> {
+        self.replace_hidden(widths)?;
+        self.check()
+    }
+
+    /// [`set_hidden`](Self::set_hidden) without the check of the network, whose extents may still be unknown.
+    ///
+    /// # Errors
+    /// No hidden layer to copy from.
+    pub fn replace_hidden(&mut self, widths: &[usize]) -> Result<()> {
         let linear = |layer: &SpikingLayer| SpikingLayer { connection: Connection::Linear, ..layer.clone() };
         let Some(last) = self.hidden.last().map(linear) else {
             return match widths {
-                [] => self.check(),
+                [] => Ok(()),
                 _ => Err(Error::Config("a network without hidden layers has no constants to copy".into())),
             };
         };
@@ -204,7 +213,7 @@ impl Network {
             }
         });
         self.hidden.extend(left.map(|&neurons| SpikingLayer { neurons, ..last.clone() }));
-        self.check()
+        Ok(())
     }
 
     /// Checks the network.

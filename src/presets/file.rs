@@ -1,6 +1,6 @@
 //! Configurations given by the name of a preset, or by a TOML file that names a preset and overrides some of its fields.
 
-use super::{NAMES, ours, paper};
+use super::{NAMES, OWN_DATA, ours, paper};
 use crate::error::{Error, Result};
 use crate::train::{RunConfig, read_config_text};
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
     let mut config = from_toml(&read_config_text(path)?, path, paper)?;
     // Paths in a file are relative to its folder.
     let folder = path.parent().unwrap_or(Path::new(""));
-    for path in [&mut config.data, &mut config.weights].into_iter().flatten() {
+    for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = folder.join(&*path);
     }
     Ok(config)
@@ -57,7 +57,12 @@ pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<RunConfig> {
     let given: Table = toml::from_str(text).map_err(|e| format(e.to_string().trim_end().into()))?;
     let name = match given.get("preset") {
         Some(Value::String(name)) => name,
-        Some(other) => return Err(format(format!("preset = {other}: must be one of {}", NAMES.join(", ")))),
+        Some(other) => {
+            return Err(format(format!(
+                "preset = {other}: must be one of {}",
+                [&NAMES[..], &OWN_DATA].concat().join(", ")
+            )));
+        }
         None => return Err(format(format!("preset is missing; add for example preset = \"{}\"", NAMES[0]))),
     };
     let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
@@ -169,7 +174,7 @@ mod tests {
     fn what_is_written_reads_back_to_the_last_bit() {
         let mut config = presets::paper("nmnist").unwrap();
         config.limit = Some(1000);
-        config.data = Some("/some/where".into());
+        config.data.path = Some("/some/where".into());
         config.seed = i64::MAX as u64;
         config.schedule = LearningRate::Cosine { final_fraction: 1.0 / 3.0 };
         config.network.hidden[0].b_th = f64::INFINITY;

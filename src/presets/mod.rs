@@ -6,6 +6,7 @@ mod file;
 #[cfg(feature = "runs")]
 pub use file::{from_toml, load, resolve};
 
+use crate::data::EVENTS;
 use crate::error::{Error, Result};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
@@ -16,6 +17,12 @@ use crate::train::{LearningRate, RunConfig};
 
 /// The presets' names.
 pub const NAMES: [&str; 5] = ["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"];
+
+/// The presets for data of one's own: a fully connected network, and one with a convolution for maps. Their inputs, time
+/// steps and classes are 0, which stands for those of the data ([`RunConfig::fit`]).
+pub const OWN_DATA: [&str; 2] = [EVENTS, EVENTS_CONV];
+
+const EVENTS_CONV: &str = "events-conv";
 
 /// One column of Table 3 of the paper. [`Column::config`] adds what is common to all columns.
 struct Column {
@@ -132,6 +139,11 @@ fn change_readout(config: &mut RunConfig, change: impl FnMut(&mut Integrator)) {
 /// # Errors
 /// A name that is not in [`NAMES`].
 pub fn paper(name: &str) -> Result<RunConfig> {
+    if OWN_DATA.contains(&name) {
+        return Err(Error::Config(format!(
+            "preset {name} is for data of your own, for which the paper has no settings"
+        )));
+    }
     if name == CONV {
         let mut config = paper("fmnist")?;
         config.preset = CONV.into();
@@ -153,16 +165,38 @@ pub fn paper(name: &str) -> Result<RunConfig> {
     TABLE_3.iter().find(|column| column.name == name).map(Column::config).ok_or_else(|| {
         Error::Config(format!(
             "unknown preset `{name}`: must be one of {}, or a file ending in .toml",
-            NAMES.join(", ")
+            [&NAMES[..], &OWN_DATA].concat().join(", ")
         ))
     })
+}
+
+/// The settings for data of one's own: those of SHD, whose samples are of several kinds, with fewer initial spikes.
+fn own_data(name: &str) -> Result<RunConfig> {
+    let mut config = ours("shd")?;
+    config.preset = name.into();
+    config.initial_spikes = 1.0;
+    let network = &mut config.network;
+    (network.inputs, network.time_steps, network.dt_ms) = (0, 0, 0.0);
+    if let Some(readout) = network.integrator_mut() {
+        readout.classes = 0;
+    }
+    if name == EVENTS_CONV {
+        let shape =
+            Convolution { channels: 0, height: 0, width: 0, filters: 16, kernel: 3, stride: 1, padding: 1, pool: 2 };
+        let layer = &mut network.hidden[0];
+        (layer.neurons, layer.connection) = (0, Connection::Conv(shape));
+    }
+    Ok(config)
 }
 
 /// Our settings, the default: the paper's with the changes that train better.
 ///
 /// # Errors
-/// A name that is not in [`NAMES`].
+/// A name that is neither in [`NAMES`] nor in [`OWN_DATA`].
 pub fn ours(name: &str) -> Result<RunConfig> {
+    if OWN_DATA.contains(&name) {
+        return own_data(name);
+    }
     let mut config = paper(name)?;
     improve(&mut config);
     Ok(config)

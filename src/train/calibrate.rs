@@ -76,7 +76,7 @@ mod tests {
     use crate::weights::Weights;
 
     fn images(n: usize) -> EventSet {
-        fashion_mnist::load_subset(&LatencyCode::new(100, 1.0)).unwrap().0.head(n)
+        fashion_mnist::load_subset(&LatencyCode::new(100, 1.0)).unwrap().train.head(n)
     }
 
     #[test]

@@ -9,10 +9,14 @@ pub(crate) use text::read_text;
 pub use text::{Difference, network_differences};
 
 use crate::data::augment::Augment;
-use crate::data::{OWN, Validation};
+use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
+#[cfg(feature = "data")]
+use crate::data::{Facts, Shape};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
-use crate::network::Network;
+#[cfg(feature = "data")]
+use crate::network::{Connection, Readout};
+use crate::network::{Network, SpikingLayer};
 use crate::optimiser::Adam;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,8 +28,9 @@ use std::path::PathBuf;
 pub struct RunConfig {
     /// The preset on which the run is based; it determines the data set.
     pub preset: String,
-    /// The folder with the data's files; `None` searches the default locations.
-    pub data: Option<PathBuf>,
+    /// Where the data are and how they are read.
+    #[serde(default)]
+    pub data: DataConfig,
     /// Train only on the first this many samples. Does not affect the test set.
     pub limit: Option<usize>,
     /// Skip and list damaged recordings instead of failing.
@@ -117,7 +122,7 @@ impl RunConfig {
     pub fn new(network: Network) -> Self {
         RunConfig {
             preset: OWN.into(),
-            data: None,
+            data: DataConfig::default(),
             limit: None,
             skip_bad: false,
             device: "auto".into(),
@@ -146,7 +151,7 @@ impl RunConfig {
     pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
         let more_epochs = now.epochs > self.epochs && matches!(self.schedule, LearningRate::Constant {});
         RunConfig {
-            data: now.data.clone(),
+            data: DataConfig { path: now.data.path.clone(), ..self.data.clone() },
             device: now.device.clone(),
             kernels: now.kernels,
             delta_mib: now.delta_mib,
@@ -200,10 +205,71 @@ impl RunConfig {
                 return bad(field, &value, "0 or more");
             }
         }
+        self.data.check()?;
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
-        self.network.check().map_err(|error| error.within("network"))
+        match self.is_open() {
+            // The rest is checked once the data have been seen.
+            true => Ok(()),
+            false => self.network.check().map_err(|error| error.within("network")),
+        }
+    }
+
+    /// Whether the data determine fields that are 0: inputs, time steps, their length and classes of the network, and the
+    /// input of convolutions. Only so for the data set `events`; [`fit`](Self::fit) sets them.
+    pub fn is_open(&self) -> bool {
+        let Network { inputs, time_steps, dt_ms, hidden, .. } = &self.network;
+        let open = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.inputs() == 0);
+        data_set(&self.preset) == EVENTS
+            && (*inputs == 0
+                || *time_steps == 0
+                || *dt_ms == 0.0
+                || self.network.classes() == 0
+                || hidden.iter().any(open))
+    }
+
+    /// Sets the fields that are 0 ([`is_open`](Self::is_open)) to what the data require.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a convolution requires the shape of the data, and they have none; those of
+    /// [`check`](Self::check).
+    #[cfg(feature = "data")]
+    pub fn fit(&mut self, facts: &Facts) -> Result<()> {
+        fn fill<T: PartialEq + Default>(field: &mut T, value: T) {
+            if *field == T::default() {
+                *field = value;
+            }
+        }
+        let Network { inputs, time_steps, dt_ms, hidden, readout, .. } = &mut self.network;
+        fill(inputs, facts.inputs);
+        fill(time_steps, facts.time_steps);
+        fill(dt_ms, facts.dt_ms);
+        match readout {
+            Readout::Integrator(readout) => fill(&mut readout.classes, facts.classes),
+            Readout::SpikeCount(layer) => fill(&mut layer.neurons, facts.classes),
+        }
+        self.data.shape = self.data.shape.or(facts.shape);
+        let mut below = self.data.shape;
+        for (l, layer) in hidden.iter_mut().enumerate() {
+            let Connection::Conv(conv) = &mut layer.connection else {
+                below = None;
+                continue;
+            };
+            if conv.inputs() == 0 {
+                let Some(Shape { channels, height, width }) = below else {
+                    return Err(Error::Config(format!(
+                        "network.hidden[{l}] is a convolution, but its input has no shape; set data.shape = [channels, \
+                         height, width], or the channels, height and width of the convolution"
+                    )));
+                };
+                (conv.channels, conv.height, conv.width) = (channels, height, width);
+                layer.neurons = conv.neurons();
+            }
+            let (height, width) = conv.pooled();
+            below = Some(Shape { channels: conv.filters, height, width });
+        }
+        self.check()
     }
 }
 

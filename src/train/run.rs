@@ -9,8 +9,8 @@ use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
-use crate::data::DataSet;
 use crate::data::order::{batches, order};
+use crate::data::{DataSet, Shape};
 use crate::engine::{Engine, LayerMethod, Method, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -21,8 +21,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Checks the arguments of a run; returns the samples to train on.
-pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> Result<Arc<EventSet>> {
+/// The samples of a run.
+pub(super) struct Samples<'a> {
+    train: Arc<EventSet>,
+    test: &'a EventSet,
+    shape: Option<Shape>,
+}
+
+/// Checks the arguments of a run; returns its samples.
+pub(super) fn check<'a>(config: &RunConfig, data: &'a DataSet, engine: &dyn Engine) -> Result<Samples<'a>> {
     config.check()?;
     if engine.network() != &config.network {
         return Err(Error::Config("the engine has another network than the configuration".into()));
@@ -38,25 +45,27 @@ pub(super) fn check(config: &RunConfig, data: &DataSet, engine: &dyn Engine) -> 
         let network = &config.network;
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
-    Ok(train)
+    config.augment.check_shape(data.shape, config.network.inputs)?;
+    Ok(Samples { train, test: data.measured(), shape: data.shape })
 }
 
 /// Runs with arguments that passed [`check`].
 pub(super) fn run(
     config: &RunConfig,
-    (train, test): (Arc<EventSet>, &EventSet),
+    samples: Samples,
     engine: &mut dyn Engine,
     keeper: &mut dyn Keeper,
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    Trainer::begin(config, (train, test), engine, keeper, observer)?.run(stop, observer)
+    Trainer::begin(config, samples, engine, keeper, observer)?.run(stop, observer)
 }
 
 struct Trainer<'a> {
     config: &'a RunConfig,
     train: Arc<EventSet>,
     test: &'a EventSet,
+    shape: Option<Shape>,
     engine: &'a mut dyn Engine,
     keeper: &'a mut dyn Keeper,
     progress: Progress,
@@ -77,7 +86,7 @@ const MOST_LOSSES: u32 = 3;
 impl<'a> Trainer<'a> {
     fn begin(
         config: &'a RunConfig,
-        (train, test): (Arc<EventSet>, &'a EventSet),
+        Samples { train, test, shape }: Samples<'a>,
         engine: &'a mut dyn Engine,
         keeper: &'a mut dyn Keeper,
         observer: &mut dyn Observer,
@@ -93,6 +102,7 @@ impl<'a> Trainer<'a> {
             config,
             train,
             test,
+            shape,
             engine,
             keeper,
             progress: fresh,
@@ -301,9 +311,9 @@ impl<'a> Trainer<'a> {
             }
             let adam = self.adam();
             if self.config.augment.is_on() {
-                let RunConfig { preset, seed, augment, .. } = self.config;
+                let RunConfig { seed, augment, .. } = self.config;
                 let epoch = self.progress.epoch + 1;
-                self.engine.train(&augment.batch(&self.train, samples, preset, *seed, epoch)?, &adam)?;
+                self.engine.train(&augment.batch(&self.train, samples, self.shape, *seed, epoch)?, &adam)?;
             } else {
                 self.engine.train_held(samples, &adam)?;
             }

@@ -140,14 +140,14 @@ impl<'a> Training<'a> {
     /// - [`Error::Io`](crate::Error::Io), and errors of the device.
     pub fn run_on(mut self, engine: &mut dyn Engine) -> Result<Outcome> {
         let (config, data, observer) = (self.config, self.data, self.observer.as_mut());
-        let samples = (check(config, data, engine)?, data.measured());
+        let samples = check(config, data, engine)?;
         match self.place {
             Storage::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
             Storage::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
             #[cfg(feature = "runs")]
             Storage::Folder(folder) => {
                 let mut folder = RunFolder::open(&folder, self.resume)?;
-                if config.preset == OWN && config.data.is_none() && !self.resume {
+                if config.preset == OWN && config.data.path.is_none() && !self.resume {
                     own::write(&folder.file(DATA_FILE), data)?;
                 }
                 run(config, samples, engine, &mut folder, self.stop, observer)

@@ -4,7 +4,7 @@ use super::{ALONE, peak, readers, seeds_of};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use spikegrad::Error;
-use spikegrad::data::{idx, nmnist::NMnist, shd::Shd};
+use spikegrad::data::{DataConfig, idx, nmnist::NMnist, shd::Shd, survey};
 use spikegrad::golden::Case;
 use spikegrad::presets;
 use spikegrad::train::{Checkpoint, metrics};
@@ -44,6 +44,31 @@ fn gzipped_zeros(head: &[u8], mib: usize) -> Vec<u8> {
     encoder.write_all(head).unwrap();
     (0..mib).for_each(|_| encoder.write_all(&vec![0; MIB]).unwrap());
     encoder.finish().unwrap()
+}
+
+/// The arrays of a `.npz` file: zeros, of which so many compress to nothing.
+fn npz_of_zeros(each: usize) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for name in ["t", "i", "starts", "labels"] {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({each},), }}\n");
+        let magic = [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..]].concat();
+        zip.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
+        zip.write_all(&[&magic, header.as_bytes(), &vec![0; each]].concat()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn arrays_take_no_more_than_data_would() {
+    let read = |path: &Path| survey(&DataConfig::at(path), None, false);
+    let message = refused("bomb.npz", &npz_of_zeros(40 * MIB), 150 * MIB, read);
+    says(&message, &["`i` claims", "suspicious"]);
+    // Within the limit, but more samples than are read.
+    let message = refused("many.npz", &npz_of_zeros(15 * MIB), 150 * MIB, read);
+    says(&message, &["15728640", "1 to 4194304 labels"]);
+    let header = format!("{{\"t\":{{\"dtype\":\"U8\",\"shape\":[{0}],\"data_offsets\":[0,{0}]}}}}", 1u64 << 40);
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    says(&refused("claim.safetensors", &bytes, MIB, read), &["not a complete safetensors file"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! types, which are asserted here.
 
 use safetensors::SafeTensors;
-use spikegrad::data::{self, Cache, LoadOptions, atis, idx, nmnist::NMnist, shd};
+use spikegrad::data::{self, Cache, DataConfig, LoadOptions, atis, idx, nmnist::NMnist, shd};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{self, Case, ConformanceDevice, DeltaInputs};
@@ -23,11 +23,13 @@ use xxhash_rust::xxh3::Xxh3;
 pub type Reader = (&'static str, fn(&[u8], &Path));
 
 /// All of them.
-pub const READERS: [Reader; 11] = [
+pub const READERS: [Reader; 13] = [
     ("idx", |bytes, _| read_idx(bytes)),
     ("atis", |bytes, _| read_atis(bytes)),
     ("nmnist_zip", read_nmnist_zip),
     ("shd", read_shd),
+    ("npz", |bytes, folder| read_events(bytes, folder, "data.npz")),
+    ("tensors", |bytes, folder| read_events(bytes, folder, "data.safetensors")),
     ("cache", read_cache),
     ("checkpoint", read_checkpoint),
     ("config", |bytes, _| read_config(bytes)),
@@ -71,10 +73,14 @@ fn read_idx(bytes: &[u8]) {
 }
 
 fn read_atis(bytes: &[u8]) {
-    let events: Vec<_> = atis::events(bytes).collect();
+    let events: Vec<_> = atis::events(bytes, atis::SENSOR).collect();
     assert!(events.len() <= bytes.len().div_ceil(atis::EVENT_BYTES));
     let good = events.len() - usize::from(events.last().is_some_and(Result::is_err));
-    assert!(events[..good].iter().all(|event| event.as_ref().is_ok_and(|event| event.pixel() < atis::PIXELS)));
+    assert!(
+        events[..good]
+            .iter()
+            .all(|event| event.as_ref().is_ok_and(|event| atis::SENSOR.pixel(event) < atis::SENSOR.pixels()))
+    );
     if let Some(Err(fault)) = events.last() {
         assert!(fault.byte < bytes.len());
     }
@@ -84,7 +90,10 @@ fn read_nmnist_zip(bytes: &[u8], folder: &Path) {
     let path = put(folder, "Train.zip", bytes);
     if let Ok(set) = NMnist::open(&path) {
         for recording in set.iter().take(64).flatten() {
-            assert!(recording.digit < 10 && recording.events.iter().all(|event| event.pixel() < atis::PIXELS));
+            assert!(
+                recording.digit < 10
+                    && recording.events.iter().all(|event| atis::SENSOR.pixel(event) < atis::SENSOR.pixels())
+            );
         }
     }
     // Nothing is ever unpacked.
@@ -97,6 +106,26 @@ fn read_shd(bytes: &[u8], folder: &Path) {
         for utterance in set.iter().take(256).flatten() {
             assert!(utterance.label < shd::CLASSES && utterance.times.len() == utterance.units.len());
             assert!(utterance.spikes().all(|(t, unit)| (0.0..=shd::MAX_SECONDS).contains(&t) && unit < 700));
+        }
+    }
+}
+
+/// Own data, of which a part becomes the test set.
+fn read_events(bytes: &[u8], folder: &Path, name: &str) {
+    let reading = DataConfig::at(put(folder, name, bytes));
+    let Ok(facts) = data::survey(&reading, None, true) else { return };
+    let mut config = presets::ours("events").expect("a preset");
+    config.data = reading;
+    if config.fit(&facts).is_err() {
+        return;
+    }
+    let network = &config.network;
+    assert_eq!((network.inputs, network.classes()), (facts.inputs, facts.classes));
+    let options =
+        LoadOptions { reading: config.data.clone(), skip_bad: true, cache: Cache::Off, ..LoadOptions::default() };
+    if let Ok(set) = data::load_with("events", network, &options) {
+        for half in [&*set.train, &set.test] {
+            assert!(half.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
         }
     }
 }
@@ -141,8 +170,10 @@ fn sealed(bytes: &[u8], genuine: &[u8]) -> Option<Vec<u8>> {
     let file = SafeTensors::deserialize(bytes).ok()?;
     let (mut entries, genuine) = (metadata(bytes)?, metadata(genuine)?);
     let mut hash = Xxh3::new();
-    for number in ["neurons", "recorded", "late"] {
-        hash.update(&entries.get(number)?.parse::<u64>().ok()?.to_le_bytes());
+    for number in ["neurons", "recorded", "dropped", "disordered", "first_ms_bits"] {
+        // Files of earlier versions lack some.
+        let entry = entries.entry(number.into()).or_insert_with(|| "0".into());
+        hash.update(&entry.parse::<u64>().ok()?.to_le_bytes());
     }
     for name in ["starts", "events", "labels", "speakers"] {
         let data = file.tensor(name).ok()?.data();

@@ -1,0 +1,62 @@
+//! Recordings of event cameras in the format of N-MNIST, with class folders of any name and any size of the sensor.
+
+use super::{Format, Found, Hints, Opened, among, head};
+use crate::data::atis::{LARGEST_SENSOR, Sensor};
+use crate::data::nmnist::{Classes, Layout, NMnist};
+use crate::data::recordings::Recordings;
+use crate::data::source::{DataConfig, Shape};
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use zip::ZipArchive;
+
+pub(super) const FORMAT: Format = Format {
+    name: "ATIS events",
+    wanted: "folders of classes with .bin files of ATIS events, or zips of them, in `train` and `test` or without",
+    find: |path| among(path, claims),
+    open,
+    cached: true,
+};
+
+/// Number of entries of a folder that are looked at to see what it is.
+const LOOKS: usize = 100;
+
+/// Whether this is a zip with `.bin` files, or a folder of folders with such files.
+fn claims(path: &Path) -> bool {
+    if path.is_file() {
+        let archive = || ZipArchive::new(BufReader::new(File::open(path).ok()?)).ok();
+        return head(path).starts_with(b"PK")
+            && archive().is_some_and(|archive| archive.file_names().flatten().any(|name| name.ends_with(".bin")));
+    }
+    let entries =
+        |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().take(LOOKS).map(|entry| entry.path());
+    let recording = |path: &Path| path.extension().is_some_and(|extension| extension == "bin");
+    entries(path).any(|folder| folder.is_dir() && entries(&folder).any(|file| recording(&file)))
+}
+
+fn open(found: &Found, reading: &DataConfig) -> Result<Opened> {
+    let known = reading.shape.map(|Shape { height, width, .. }| Sensor { width, height });
+    let sensor = known.unwrap_or(LARGEST_SENSOR);
+    let layout = Layout { sensor, polarity: reading.polarity, classes: Classes::Found };
+    let mut train = NMnist::open_as(&found.train, layout.clone())?;
+    let class_names = train.class_names().to_vec();
+    let named = Layout { classes: Classes::Named(class_names.clone()), ..layout };
+    let mut test = found.test.as_ref().map(|path| NMnist::open_as(path, named)).transpose()?;
+    if known.is_none() {
+        let (one, other) = (train.sensor(), test.as_ref().map(NMnist::sensor));
+        let sensor = Sensor {
+            width: one.width.max(other.map_or(0, |other| other.width)),
+            height: one.height.max(other.map_or(0, |other| other.height)),
+        };
+        train = train.with_sensor(sensor);
+        test = test.map(|test| test.with_sensor(sensor));
+    }
+    let shape = train.layout().shape();
+    if let Some(given) = reading.shape.filter(|&given| given != shape) {
+        return Err(Error::field("data.shape", given, format!("{shape}, as data.polarity has it")));
+    }
+    let hints = Hints { classes: Some(class_names.len()), class_names, shape: Some(shape), ..Hints::default() };
+    let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
+    Ok(Opened { train: Box::new(train), test, hints })
+}

@@ -1,0 +1,39 @@
+//! HDF5 files in the layout of SHD, with any number of units and labels.
+
+use super::{Format, Found, Hints, Opened, among, head};
+use crate::data::DataConfig;
+use crate::data::recordings::Recordings;
+use crate::data::shd::{Limits, Shd};
+use crate::error::Result;
+use crate::network::MAX_EXTENT;
+use std::path::Path;
+
+pub(super) const FORMAT: Format = Format {
+    name: "HDF5",
+    wanted: "HDF5 files in the layout of SHD",
+    find: |path| among(path, claims),
+    open,
+    cached: true,
+};
+
+/// Of data whose sizes are not known.
+const ANY: Limits = Limits { units: MAX_EXTENT, labels: MAX_EXTENT as u32 };
+
+fn claims(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let named = [".h5", ".hdf5", ".h5.gz", ".hdf5.gz"].iter().any(|end| name.ends_with(end));
+    path.is_file() && (named || head(path).starts_with(b"\x89HDF"))
+}
+
+fn open(found: &Found, _: &DataConfig) -> Result<Opened> {
+    let train = Shd::open_within(&found.train, ANY)?;
+    let test = found.test.as_ref().map(|path| Shd::open_within(path, ANY)).transpose()?;
+    let class_names = train.class_names().to_vec();
+    let classes = train.classes().max(test.as_ref().map_or(0, Shd::classes)).max(class_names.len());
+    let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
+    Ok(Opened {
+        train: Box::new(train),
+        test,
+        hints: Hints { classes: Some(classes), class_names, ..Hints::default() },
+    })
+}

@@ -1,0 +1,246 @@
+use super::super::load::{LoadOptions, load_with, survey};
+use super::super::{Clock, DataSet, Polarity};
+use super::*;
+use crate::presets;
+use crate::train::RunConfig;
+use std::io::Write;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+/// A `.npy` file.
+fn npy(descr: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), bytes].concat()
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    npy("<f4", &format!("({},)", values.len()), &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+fn integers(values: &[i64]) -> Vec<u8> {
+    npy("<i8", &format!("({},)", values.len()), &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+fn scalar(value: f64) -> Vec<u8> {
+    npy("<f8", "()", &value.to_le_bytes())
+}
+
+fn write_npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+    let mut zip = ZipWriter::new(File::create(path).unwrap());
+    for (name, bytes) in arrays {
+        zip.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// Five samples of two classes: events (time, neuron) at k ms and 2.4 k ms.
+fn taps(t: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("t", t),
+        ("i", integers(&[0, 1, 2, 3, 4, 5, 0, 1, 2, 3])),
+        ("starts", integers(&[0, 2, 4, 6, 8, 10])),
+        ("labels", integers(&[0, 1, 0, 1, 1])),
+    ]
+}
+
+const MS: [f32; 10] = [0.0, 2.4, 1.0, 0.2, 2.0, 4.8, 3.0, 7.2, 4.0, 9.6];
+
+/// The network of the preset `events` for the data, and the data.
+fn loaded(reading: DataConfig) -> Result<(RunConfig, DataSet)> {
+    let mut config = presets::ours("events")?;
+    config.data = reading;
+    config.fit(&survey(&config.data, None, false)?)?;
+    let set =
+        load_with("events", &config.network, &LoadOptions { reading: config.data.clone(), ..Default::default() })?;
+    Ok((config, set))
+}
+
+fn refused(path: &Path, parts: &[&str]) {
+    let error = loaded(DataConfig::at(path)).map(drop).unwrap_err().to_string();
+    for part in parts {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+fn spikes(set: &crate::events::EventSet, b: usize) -> Vec<(usize, usize)> {
+    set.sample(b).iter().map(|event| (event.t(), event.i())).collect()
+}
+
+#[test]
+fn a_single_npz_is_split_and_determines_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    let names = npy("<U5", "(2,)", &"left\0right".chars().flat_map(|c| (c as u32).to_le_bytes()).collect::<Vec<u8>>());
+    write_npz(&path, &[taps(floats(&MS)), vec![("class_names", names)]].concat());
+    let (config, set) = loaded(DataConfig::at(&path)).unwrap();
+    assert_eq!(config.network.sizes(), [6, 200, 200, 2]);
+    assert_eq!((config.network.time_steps, config.network.dt_ms), (11, 1.0));
+    assert_eq!((set.train.len(), set.test.len(), &set.class_names[..]), (4, 1, &["left".into(), "right".into()][..]));
+    assert!(set.origin.contains("without a test set of their own, so 20 % of them"), "{}", set.origin);
+    // The split has a seed, and all samples are in one of the halves.
+    let all = |set: &DataSet| {
+        let mut all: Vec<_> = (0..4).map(|b| spikes(&set.train, b)).chain([spikes(&set.test, 0)]).collect();
+        all.sort();
+        all
+    };
+    let expected = [(0, 0, 2, 1), (0, 3, 1, 2), (2, 4, 5, 5), (3, 0, 7, 1), (4, 2, 10, 3)];
+    assert_eq!(all(&set), expected.map(|(t, i, u, j)| vec![(t, i), (u, j)]));
+    let (_, again) = loaded(DataConfig::at(&path)).unwrap();
+    assert_eq!(again.test, set.test);
+    let others = (0..20).map(|test_seed| loaded(DataConfig { test_seed, ..DataConfig::at(&path) }).unwrap().1);
+    assert!(others.into_iter().any(|other| other.test != set.test));
+}
+
+#[test]
+fn times_are_steps_or_have_a_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    let steps = || integers(&[0, 2, 1, 0, 2, 5, 3, 7, 4, 9]);
+    write_npz(&path, &[taps(steps()), vec![("dt_ms", scalar(2.0)), ("inputs", scalar(8.0))]].concat());
+    let (config, set) = loaded(DataConfig::at(&path)).unwrap();
+    assert_eq!((config.network.time_steps, config.network.dt_ms, config.network.inputs), (10, 2.0, 8));
+    assert!((0..4).any(|b| spikes(&set.train, b) == [(0, 0), (2, 1)]) || spikes(&set.test, 0) == [(0, 0), (2, 1)]);
+    // Other steps than those of the file.
+    let facts = survey(&DataConfig::at(&path), Some(4.0), false).unwrap();
+    assert_eq!((facts.time_steps, facts.dt_ms), (5, 4.0));
+    let unit = |unit: &str| npy(&format!("|S{}", unit.len()), "()", unit.as_bytes());
+    let steps_of = |text: &str| {
+        write_npz(&path, &[taps(steps()), vec![("t_unit", unit(text))]].concat());
+        survey(&DataConfig::at(&path), None, false).map(|facts| facts.time_steps)
+    };
+    assert_eq!((steps_of("s").unwrap(), steps_of("ms").unwrap(), steps_of("us").unwrap()), (9001, 10, 1));
+    assert!(steps_of("min").unwrap_err().to_string().contains("`t_unit` is \"min\""));
+}
+
+#[test]
+fn halves_are_two_files_or_two_groups_of_arrays() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("taps_train.npz"), &[taps(floats(&MS)), vec![("shape", integers(&[2, 3]))]].concat());
+    write_npz(&folder.path().join("taps-test.npz"), &taps(floats(&MS.map(|t| t / 2.0))));
+    std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    let (config, pair) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert_eq!((pair.train.len(), pair.test.len(), pair.shape), (5, 5, Some([1, 2, 3].into())));
+    assert_eq!((config.data.shape, pair.test.labels()), (pair.shape, &[0, 1, 0, 1, 1][..]));
+    let both = tempfile::tempdir().unwrap();
+    let path = both.path().join("taps.npz");
+    let half = |half: &str, t: Vec<u8>| -> Vec<(String, Vec<u8>)> {
+        taps(t).into_iter().map(|(name, bytes)| (format!("{half}.{name}"), bytes)).collect()
+    };
+    let arrays = [half("train", floats(&MS)), half("test", floats(&MS.map(|t| t / 2.0)))].concat();
+    let arrays: Vec<(&str, Vec<u8>)> = arrays.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    write_npz(&path, &arrays);
+    let (_, one) = loaded(DataConfig::at(&path)).unwrap();
+    assert_eq!((&one.train, &one.test), (&pair.train, &pair.test));
+    write_npz(&folder.path().join("other_train.npz"), &[]);
+    refused(folder.path(), &["has several files", "other_train.npz", "taps-test.npz"]);
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    let changed = |name: &str, bytes: Option<Vec<u8>>| {
+        let mut arrays = taps(floats(&MS));
+        arrays.retain(|(other, _)| *other != name);
+        let name: &'static str = name.to_string().leak();
+        arrays.extend(bytes.map(|bytes| (name, bytes)));
+        write_npz(&path, &arrays);
+    };
+    let bad = |name: &str, bytes: Vec<u8>, part: &str| {
+        changed(name, Some(bytes));
+        refused(&path, &["taps.npz", part]);
+    };
+    changed("labels", None);
+    refused(&path, &["has no array `labels`", "docs/data.md"]);
+    bad("i", floats(&MS), "`i` holds floats");
+    bad("i", integers(&[0; 9]), "`t` has 10 entries, `i` 9");
+    bad("i", integers(&[-1; 10]), "sample 0: i[0] is -1");
+    bad("i", integers(&[70_000; 10]), "i[0] is 70000, 0 to 65535 expected");
+    bad("t", floats(&[f32::NAN; 10]), "sample 0: t[0] is NaN");
+    bad("labels", integers(&[0, 1, 0, 1, -3]), "sample 4: labels[4] is -3");
+    bad("starts", integers(&[0, 2, 4, 6, 8, 11]), "`starts`: entry 5 is 11, 8 to 10 expected");
+    bad("starts", integers(&[0, 2, 4, 3, 8, 10]), "`starts`: entry 3 is 3, 4 to 10");
+    bad("starts", integers(&[1, 2, 4, 6, 8, 10]), "the first entry is 1");
+    bad("starts", integers(&[0, 2]), "expected one start more than labels");
+    bad("shape", integers(&[3]), "`shape` is not [height, width]");
+    bad("dt_ms", scalar(-1.0), "`dt_ms` is not a positive number");
+    bad("t", npy("|O", "(10,)", &[0; 80]), "`t`: has elements of type \"|O\"");
+    std::fs::write(&path, b"PK\x03\x04 nothing").unwrap();
+    refused(&path, &["not a complete .npz file"]);
+    refused(&folder.path().join("nowhere"), &["nowhere"]);
+    let empty = tempfile::tempdir().unwrap();
+    refused(empty.path(), &["no data of a known format", ".npz", "HDF5", "idx", "ATIS"]);
+}
+
+fn assets(name: &str) -> DataConfig {
+    DataConfig::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name))
+}
+
+/// The readers of the published sets find the same events in the same files.
+#[test]
+fn published_sets_are_own_data_too() {
+    for preset in ["fmnist", "nmnist", "shd"] {
+        let folder = if preset == "fmnist" { "fashion-mnist" } else { &format!("{preset}-like") };
+        let mut config = presets::ours("events").unwrap();
+        config.data = assets(folder);
+        let published = presets::ours(preset).unwrap().network;
+        config.network.time_steps = published.time_steps;
+        config.fit(&survey(&config.data, Some(published.dt_ms), false).unwrap()).unwrap();
+        assert_eq!(config.network.classes(), published.classes(), "{preset}");
+        assert!(config.network.inputs <= published.inputs && config.network.inputs > published.inputs / 2, "{preset}");
+        let network = crate::network::Network { inputs: published.inputs, ..config.network };
+        let mut reading = assets(folder);
+        if preset == "nmnist" {
+            reading.shape = Some([1, 34, 34].into());
+        }
+        let options = LoadOptions { reading, ..Default::default() };
+        let own = load_with("events", &network, &options).unwrap();
+        let set = load_with(preset, &presets::ours(preset).unwrap().network, &options).unwrap();
+        assert!(own.train == set.train && own.test == set.test, "{preset}");
+    }
+}
+
+#[test]
+fn cameras_of_any_size_have_classes_of_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |x: u8, y: u8, polarity: bool, t: u32| {
+        [x, y, (u8::from(polarity) << 7) | (t >> 16) as u8, (t >> 8) as u8, t as u8]
+    };
+    for (half, far) in [("train", 9), ("test", 11)] {
+        for (class, x) in [("wave", 1), ("clap", far)] {
+            let path = folder.path().join(half).join(class);
+            std::fs::create_dir_all(&path).unwrap();
+            for k in 0..2 {
+                std::fs::write(path.join(format!("{k}.bin")), event(x, 4, k == 0, 1_000_000 + 3000 * k)).unwrap();
+            }
+        }
+    }
+    let (config, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert_eq!((set.shape, config.network.inputs), (Some([1, 5, 12].into()), 60));
+    assert_eq!((&set.class_names[..], set.train.len()), (&["clap".into(), "wave".into()][..], 4));
+    let first = DataConfig { clock: Clock::FirstEvent, polarity: Polarity::Separate, ..DataConfig::at(folder.path()) };
+    let (config, set) = loaded(first.clone()).unwrap();
+    assert_eq!((config.network.time_steps, config.network.inputs, set.shape), (1, 120, Some([2, 5, 12].into())));
+    assert_eq!(spikes(&set.train, 0), [(0, 60 + 9 + 12 * 4)]);
+    let wrong = DataConfig { shape: Some([1, 5, 12].into()), ..first };
+    assert!(loaded(wrong).unwrap_err().to_string().contains("data.shape = 5 × 12: must be 2 × 5 × 12"));
+    // Convolutions take the maps.
+    let mut conv = presets::ours("events-conv").unwrap();
+    conv.data = DataConfig::at(folder.path());
+    conv.fit(&survey(&conv.data, None, false).unwrap()).unwrap();
+    assert_eq!(conv.network.sizes(), [60, 16 * 60, 200, 2]);
+}
+
+#[test]
+fn a_convolution_needs_a_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    write_npz(&path, &taps(floats(&MS)));
+    let mut config = presets::ours("events-conv").unwrap();
+    let error = config.fit(&survey(&DataConfig::at(&path), None, false).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("set data.shape"), "{error}");
+    let reading = DataConfig { shape: Some([1, 2, 3].into()), ..DataConfig::at(&path) };
+    let mut config = presets::ours("events-conv").unwrap();
+    config.fit(&survey(&reading, None, false).unwrap()).unwrap();
+    assert!(!config.is_open() && config.network.inputs == 6);
+}

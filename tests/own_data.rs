@@ -1,0 +1,177 @@
+//! Trains on data of one's own: the example of docs/data.md, and files that differ from the published ones.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn spikegrad(words: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_spikegrad"));
+    command.args(words.split_whitespace()).current_dir(ROOT);
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn json(words: &str) -> Value {
+    let output = spikegrad(&format!("{words} --json")).assert().code(0).get_output().clone();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(words: &str, code: i32, parts: &[&str]) {
+    let output = spikegrad(words).assert().code(code).get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in parts {
+        assert!(said.contains(part), "{words}: `{part}` is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+const SMALL: &str = "--device cpu --hidden 12,8 --epochs 2";
+
+/// The example of docs/data.md as Python writes it, where there is numpy; else the file that it wrote once.
+fn taps(folder: &Path) -> PathBuf {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/data.md")).unwrap().replace("\r\n", "\n");
+    let (_, rest) = page.split_once("```python\n").unwrap();
+    let (code, _) = rest.split_once("```").unwrap();
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let written = Command::new(python).args(["-c", code]).current_dir(folder).output();
+    let path = folder.join("taps.npz");
+    if !written.is_ok_and(|output| output.status.success()) {
+        fs::copy(Path::new(ROOT).join("tests/data/taps.npz"), &path).unwrap();
+    }
+    path
+}
+
+#[test]
+fn the_example_of_the_page_is_trained_tested_drawn_and_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (taps(folder.path()), folder.path().join("run"));
+    let run = run.display();
+    let said = json(&format!("train events --data {} {SMALL} --out {run}", data.display()));
+    assert_eq!(said["sizes"], serde_json::json!([20, 12, 8, 2]));
+    assert_eq!((&said["data"]["train_samples"], &said["data"]["test_samples"]), (&160.into(), &40.into()));
+    let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+    assert!(config.contains("time_steps = 50") && config.contains("inputs = 20"), "{config}");
+    // From the run's folder alone.
+    let tested = json(&format!("eval {run}"));
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    let png = folder.path().join("one.png");
+    let drawn = spikegrad(&format!("raster {run} --out {}", png.display())).assert().code(0).get_output().clone();
+    let drawn = String::from_utf8(drawn.stdout).unwrap();
+    assert!(drawn.contains("(left)") || drawn.contains("(right)"), "{drawn}");
+    let resumed = json(&format!("train events --resume --out {run}"));
+    assert_eq!(resumed["epochs_done"], 2);
+    // What a file sets is not taken from the data.
+    let toml = folder.path().join("own.toml");
+    let text = format!(
+        "preset = 'events'\nepochs = 1\n[data]\npath = '{}'\ntest_fraction = 0.5\n[network]\ninputs = 32\n",
+        data.display()
+    );
+    fs::write(&toml, text).unwrap();
+    let said = json(&format!("train {} --device cpu --hidden 9 --out {run}-2", toml.display()));
+    assert_eq!((&said["sizes"][0], &said["data"]["test_samples"]), (&32.into(), &100.into()));
+}
+
+#[test]
+fn what_own_data_lack_is_said() {
+    refused("train events --device cpu --out no/run", 1, &["--data PATH"]);
+    refused("train events --paper --out no/run", 2, &["the paper has no settings"]);
+    refused("train events --data assets/fonts --out no/run", 1, &["assets/fonts", "no data of a known format"]);
+    refused("train fmnist --set data.clock=noon --out no/run", 2, &["noon"]);
+    assert!(!Path::new(ROOT).join("no").exists());
+}
+
+fn event(x: u8, y: u8, t_us: u32) -> [u8; 5] {
+    [x, y, 0x80 | (t_us >> 16) as u8, (t_us >> 8) as u8, t_us as u8]
+}
+
+/// Two recordings of each digit in each half; each event at the times of `times`, µs.
+fn nmnist(times: &[u32]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (half, first) in [("Train", 0), ("Test", 50)] {
+        for digit in 0..10 {
+            let place = folder.path().join(half).join(digit.to_string());
+            fs::create_dir_all(&place).unwrap();
+            for k in 0..2 {
+                let events: Vec<u8> = times.iter().zip(0..).flat_map(|(&t, n)| event(digit + n, 3, t)).collect();
+                fs::write(place.join(format!("{:05}.bin", first + 10 * k + u32::from(digit))), events).unwrap();
+            }
+        }
+    }
+    folder
+}
+
+#[test]
+fn late_events_are_sorted_and_counted() {
+    let folder = nmnist(&[1000, 9000, 4400]);
+    let said = json(&format!(
+        "train nmnist --data {} {SMALL} --out {}",
+        folder.path().display(),
+        folder.path().join("run").display()
+    ));
+    let origin = said["data"]["origin"].as_str().unwrap();
+    assert!(origin.contains("the events of 40 recordings were out of order and are sorted"), "{origin}");
+}
+
+#[test]
+fn a_clock_that_started_elsewhere_is_recognised() {
+    let folder = nmnist(&[5_000_000, 5_010_000]);
+    let words = format!(
+        "train nmnist --data {} {SMALL} --out {}",
+        folder.path().display(),
+        folder.path().join("run").display()
+    );
+    refused(&words, 1, &["none of its 40 events", "they begin at 5000.0 ms", "--set data.clock=first_event"]);
+    let said = json(&format!("{words} --set data.clock=first_event"));
+    assert!(!said["data"]["origin"].as_str().unwrap().contains("ignored"));
+    // Half of the events are in time: a warning.
+    let folder = nmnist(&[200_000, 500_000]);
+    let words = format!(
+        "train nmnist --data {} {SMALL} --out {}",
+        folder.path().display(),
+        folder.path().join("run").display()
+    );
+    let output = spikegrad(&words).assert().code(0).get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("warning: 50.0 % of the events") && said.contains("data.clock=first_event"), "{said}");
+}
+
+#[test]
+fn lzf_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lzf = Path::new(ROOT).join("tests/data/lzf.h5.gz");
+    fs::copy(&lzf, folder.path().join("shd_train.h5.gz")).unwrap();
+    fs::copy(&lzf, folder.path().join("shd_test.h5.gz")).unwrap();
+    let said = json(&format!(
+        "train shd --data {} {SMALL} --out {}",
+        folder.path().display(),
+        folder.path().join("run").display()
+    ));
+    assert_eq!(said["data"]["train_samples"], 20);
+}
+
+#[test]
+fn images_of_other_sizes_classes_and_names_are_trained_on() {
+    use spikegrad::data::idx::{self, Images};
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("Letters/raw");
+    fs::create_dir_all(&raw).unwrap();
+    for half in ["train", "t10k"] {
+        let create = |what: &str| fs::File::create(raw.join(format!("{half}-{what}-ubyte"))).unwrap();
+        let images = Images { height: 5, width: 8, pixels: (0..40 * 24).map(|k| (k * 7 % 256) as u8).collect() };
+        idx::write_images(create("images.idx3"), &images).unwrap();
+        idx::write_labels(create("labels.idx1"), &(0..24).collect::<Vec<u8>>()).unwrap();
+    }
+    let run = folder.path().join("run");
+    let words = format!("train fmnist --data {} {SMALL} --set network.inputs=40", folder.path().display());
+    refused(&format!("{words} --out {}", run.display()), 1, &["label 10 is 10", "--set network.readout.classes=24"]);
+    let set = "--set network.readout.classes=24 --set augment.flip=true --set augment.shift=2";
+    let said = json(&format!("{words} {set} --out {}", run.display()));
+    assert_eq!(said["sizes"], serde_json::json!([40, 12, 8, 24]));
+    let wide = format!("{words} {set} --set augment.shift=8 --out {}-2", run.display());
+    refused(&wide, 1, &["augment.shift = 8: must be below 8, the width"]);
+    let said = json(&format!("train events --data {} {SMALL} --out {}-3", folder.path().display(), run.display()));
+    assert_eq!(said["sizes"], serde_json::json!([40, 12, 8, 24]));
+}
