@@ -100,7 +100,7 @@ fn a_full_disk_leaves_the_checkpoint_before() {
     assert_eq!((read(&folder.join("full.code")), read(&folder.join("again.code"))), ("1\n".into(), "1\n".into()));
     let command = "train disk/run";
     for name in ["full.said", "again.said"] {
-        names_all(&read(&folder.join(name)), &["error: disk/run/", "No space left on device", "is kept", &command]);
+        names_all(&read(&folder.join(name)), &["error: disk/run/", "No space left on device", "is kept", command]);
     }
     names_all(&read(&folder.join("full.said")), &["checkpoint.safetensors"]);
     let left = names(&folder.join("full"));

@@ -131,6 +131,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let network = &run.config.network;
     let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
     let (set, on) = samples(&data, arguments.on, &arguments.run)?;
+    if let Some(k) = set.labels().iter().position(|&label| label == EventSet::UNLABELLED) {
+        bail!("{on} sample {k} has no label, so there is no accuracy; use predict ({})", data.origin);
+    }
     let given = arguments.weights.as_ref().map(|path| load_weights(path, network)).transpose()?;
     let weights = given.as_ref().unwrap_or(&run.checkpoint.state.weights);
     let mut engine = run.device(arguments.device)?.open(network, run.config.method, weights)?;
@@ -189,6 +192,16 @@ pub fn samples<'a>(data: &'a DataSet, on: On, run: &Path) -> Result<(&'a EventSe
         (On::Validation, None) => {
             bail!("{}: the run has no validation samples; it was trained without --validation", run.display())
         }
+    }
+}
+
+/// Refuses test sample `k` if it has no label.
+pub fn refuse_unlabelled(data: &DataSet, k: usize) -> Result<()> {
+    match data.test.labels()[k] == EventSet::UNLABELLED {
+        true => {
+            bail!("test sample {k} has no label, which its loss and gradient require; use predict ({})", data.origin)
+        }
+        false => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `spikegrad inspect`.
 
-use super::eval::{StoredRun, Which};
+use super::eval::{StoredRun, Which, refuse_unlabelled};
 use super::load::{Reading, load};
 use super::show::say;
 use super::{check_ending, device};
@@ -59,6 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if k >= data.test.len() {
         bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
     }
+    refuse_unlabelled(&data, k)?;
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let network = &run.config.network;

@@ -1,6 +1,6 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
-use super::eval::{StoredRun, Which};
+use super::eval::{StoredRun, Which, refuse_unlabelled};
 use super::load::{Reading, load};
 use super::show::{say, sizes};
 use super::{Usage, device, figure, usage};
@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(k) = arguments.sample.iter().find(|&&k| k >= data.test.len()) {
         bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
     }
+    arguments.sample.iter().try_for_each(|&k| refuse_unlabelled(&data, k))?;
     let mut engine = match &weights {
         Some(weights) => device.open(&config.network, config.method, weights)?,
         None => {

@@ -75,8 +75,9 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
         _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"))),
     };
     let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
+    // Training requires labels and checks that there are; prediction does not.
     for half in [&train.set, &test.set] {
-        half.check_fits(network.inputs, network.time_steps, network.classes())?;
+        half.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     let (set, validation) = options.validation.split(train.set, &train.speakers)?;
     let test_set = match options.test_speakers.is_empty() {
@@ -107,8 +108,15 @@ fn class_names(names: &[&str], classes: usize) -> Vec<String> {
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
     let path = options.path().ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
     let data = super::own::read(path)?;
+    if options.validation.is_on() {
+        return Err(Error::field(
+            "validation",
+            &options.validation,
+            "none for custom data: hold samples out beforehand",
+        ));
+    }
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
-        half.check_fits(network.inputs, network.time_steps, network.classes())?;
+        half.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     }
     Ok(data)
 }

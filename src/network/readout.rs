@@ -60,6 +60,7 @@ pub enum Logits {
 
 impl Readout {
     /// The fields of either kind that mean the same in the other.
+    #[cfg(feature = "runs")]
     pub(crate) const COMMON_FIELDS: [&str; 3] = ["classes", "tau_ms", "bias"];
 
     /// Integrators whose logits are their largest potentials: τ_r = 10 ms, gain 1 - α_r, no bias, uniform initial weights.
