@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use spikegrad::engine::{Engine, Method, NotFinite, Quantity, StepReport, TrainingState};
 use spikegrad::gpu::GpuOptions;
-use spikegrad::network::{Network, SpikingLayer};
+use spikegrad::network::{Initialisation, Network, SpikingLayer};
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 
@@ -140,7 +140,9 @@ fn odd_constants_give_the_same_spikes_on_both_devices() {
         ("negative threshold, active everywhere", |layer| (layer.v_th, layer.b_th) = (-0.7, f64::INFINITY)),
         ("tau towards 0", |layer| layer.tau_ms = 1e-300),
         ("short tau", |layer| layer.tau_ms = 0.01),
-        ("tau infinite", |layer| layer.tau_ms = f64::INFINITY),
+        ("tau infinite", |layer| {
+            (layer.tau_ms, layer.init) = (f64::INFINITY, Initialisation::Uniform { scale: 1.0 });
+        }),
         ("B_th = 0", |layer| layer.b_th = 0.0),
         ("B_th infinite", |layer| layer.b_th = f64::INFINITY),
         ("beta = 0", |layer| layer.beta = 0.0),
