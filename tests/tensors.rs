@@ -2,28 +2,14 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+#[path = "common/python.rs"]
+mod python;
+
+use python::{python, succeeds};
 use std::path::Path;
 use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// Standard output of a command that must succeed.
-fn succeeds(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The first Python that has numpy.
-fn python() -> &'static str {
-    let has_numpy = |python: &&str| {
-        let tried = Command::new(python).args(["-c", "import numpy"]).output();
-        tried.is_ok_and(|output| output.status.success())
-    };
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(has_numpy);
-    found.expect("python3 with numpy (scripts/test installs python3-numpy)")
-}
 
 #[test]
 fn numpy_computes_the_logits_of_an_inspected_sample() {

@@ -141,8 +141,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let source = arguments.weights.as_ref().map_or(run.describe(), |path| path.display().to_string());
     if let Some(path) = &arguments.confusion {
-        let title = format!("{} {on} samples of {}, {source}", thousands(result.samples), data.name);
-        save_table(path, &confusion_table(&result.confusion, &data, title))?;
+        let title = format!("{}, {} {on} samples", data.name, thousands(result.samples));
+        save_table(path, &confusion_table(&result.confusion, &data, title, &source))?;
     }
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;
@@ -225,7 +225,7 @@ fn tell_classes(confusion: &Confusion, data: &DataSet) -> Result<()> {
 }
 
 /// The confusion matrix as a table: correct predictions are highlighted, zeros left empty.
-fn confusion_table(confusion: &Confusion, data: &DataSet, title: String) -> Table {
+fn confusion_table(confusion: &Confusion, data: &DataSet, title: String, source: &str) -> Table {
     let classes = confusion.classes();
     let name = |c: usize| data.class_names.get(c).cloned().unwrap_or_else(|| c.to_string());
     let cell = |label: usize, class: usize| match confusion.row(label)[class] {
@@ -239,7 +239,7 @@ fn confusion_table(confusion: &Confusion, data: &DataSet, title: String) -> Tabl
     };
     Table {
         title,
-        caption: "Rows: labels. Columns: predicted classes. Highlighted: correct predictions.".into(),
+        caption: format!("Rows: labels. Columns: predicted classes. Highlighted: correct predictions. {source}"),
         head: std::iter::once(String::new()).chain((0..classes).map(name)).chain(["accuracy".into()]).collect(),
         rows: (0..classes).map(row).collect(),
     }

@@ -210,7 +210,7 @@ const checks = {
     const [samples, classes, quads, gain] = [5, 10, 3, 0.5];
     const logits = floats(samples * 4 * quads, numbers(7)).map((x) => 8 * x);
     const labels = new Uint32Array([0, 9, 3, 3, 5]);
-    const uniforms = { 0: struct(code, "LossParams", { batch: samples, classes, quads, total: samples, gain }) };
+    const uniforms = { 0: struct(code, "LossParams", { batch: samples, classes, quads, total: samples, on: 1, gain }) };
     const bindings = { 1: logits, 2: labels, 3: new Float32Array(logits.length), 4: new Float32Array(4 * samples) };
     const results = await run(device, code, bindings, { groups: [samples], uniforms });
     const [errors, losses] = [new Float32Array(logits.length), []];
