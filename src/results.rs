@@ -23,7 +23,7 @@ pub struct SamplePrediction {
     pub class: usize,
     /// Name of the predicted class; empty if classes have no names.
     pub name: String,
-    /// [C].
+    /// \[C\].
     pub logits: Vec<f32>,
 }
 
@@ -138,8 +138,8 @@ pub fn save_inspection(path: &Path, network: &Network, sample: &EventSet, inspec
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Reads the weights of `network` from a safetensors file: `w.l` of each layer, [N_in, N_out] (a convolution: [filters, channels,
-/// kernel, kernel]), and `b.l`, [N_out], where the layer has biases. Other tensors, such as the moments in a checkpoint, are
+/// Reads the weights of `network` from a safetensors file: `w.l` of each layer, \[N_in, N_out\] (a convolution: \[filters, channels,
+/// kernel, kernel\]), and `b.l`, \[N_out\], where the layer has biases. Other tensors, such as the moments in a checkpoint, are
 /// ignored.
 ///
 /// # Errors

@@ -62,7 +62,7 @@ const LZF_RATIO: usize = 88;
 /// The numbers of units and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Number of units, at most [`MAX_EXTENT`].
+    /// Number of units, at most [`MAX_EXTENT`](crate::network::MAX_EXTENT).
     pub units: usize,
     /// Number of labels.
     pub labels: u32,

@@ -25,7 +25,7 @@ impl Confusion {
         }
     }
 
-    /// Samples of class `label`, by predicted class: [C].
+    /// Samples of class `label`, by predicted class: \[C\].
     ///
     /// # Panics
     /// If `label` is not below C.

@@ -65,7 +65,7 @@ pub struct Classified<'a> {
     pub label: u32,
     /// The predicted class: that of the first largest logit.
     pub class: usize,
-    /// [C].
+    /// \[C\].
     pub logits: &'a [f32],
 }
 
