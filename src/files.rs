@@ -55,7 +55,10 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
 
 /// The error without the name of the temporary file.
 fn without_path(error: io::Error) -> io::Error {
-    io::Error::from(error.kind())
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), "its folder does not exist; create it first"),
+        kind => io::Error::from(kind),
+    }
 }
 
 /// Appends `bytes` to the file at `path`, creating it if missing, and syncs it to disk.

@@ -370,6 +370,16 @@ fn results_come_out_in_files_for_other_programs() {
     let second = file("second");
     let words = [&["train", "fmnist", "--weights", best, "--out", &second], &small[..]].concat();
     assert_eq!(json(&succeeds(&words))["best"]["test_accuracy"], tested["test_accuracy"]);
+    // The run goes on without that file, also if it is named by its configuration.
+    std::fs::rename(best, file("moved")).unwrap();
+    let config = Path::new(&second).join("config.toml");
+    for again in [vec!["train", &second], vec!["train", config.to_str().unwrap(), "--resume"]] {
+        let said = json(&succeeds(&[&again[..], &["--json"]].concat()));
+        assert_eq!((said["run"].as_str(), &said["epochs_done"]), (Some(second.as_str()), &1.into()), "{said}");
+    }
+    std::fs::rename(file("moved"), best).unwrap();
+    fails(2, &["train", &second, "--paper"], &["--paper"]);
+    fails(1, &["predict", run_word, "--out", &file("none/p.csv")], &["none/p.csv", "create it first"]);
     let wide = ["train", "fmnist", "--weights", best, "--hidden", "40,31", "--out", &file("third")];
     fails(1, &wide, &["best.safetensors", "tensor w.1", "[40, 31]"]);
 }

@@ -22,9 +22,9 @@ pub fn initial_weights(config: &RunConfig) -> Result<Weights> {
     }
 }
 
-/// The state that training with `config` on the samples `train` begins with: [`initial_weights`], which are then rescaled
-/// on the first batch if they are random and
-/// [`RunConfig::initial_spikes`] is set; and the factors of the spiking layers, if they were.
+/// The state that training with `config` on the samples `train` begins with, and the factors by which the weights of the spiking
+/// layers were rescaled; none if they were not. [`initial_weights`] are rescaled on the first batch if they are random and
+/// [`RunConfig::initial_spikes`] is set.
 ///
 /// # Errors
 /// Those of [`initial_weights`] and [`calibrate`]; [`Error::Config`](crate::Error::Config) if the weights do not fit the
