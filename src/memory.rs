@@ -25,7 +25,7 @@ pub struct Densities {
 impl Densities {
     /// Conservative values for trained networks, with an input of the given density.
     pub fn usual(input: f64) -> Self {
-        Densities { input, spikes: 0.02, active: 0.03 }
+        Densities { input, spikes: 0.015, active: 0.02 }
     }
 }
 
@@ -39,9 +39,13 @@ pub enum Follows {
     Events,
     /// The number of entries in a batch, i.e. elements of [B, T, N] arrays.
     Slots,
-    /// The size of the data set.
-    Data,
+    /// Nothing of the network: the program, its data and what it always does.
+    Program,
 }
+
+/// Memory of the kernels that a software adapter has compiled: measured with Mesa's lavapipe.
+const KERNEL_BYTES: u64 = 50 << 20;
+const COPY: &str = "copy of weights and moments";
 
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,8 +68,10 @@ pub struct MemoryPart {
 pub struct Estimate {
     /// The parts in device memory; for the cpu device, in the machine's memory.
     pub parts: Vec<MemoryPart>,
-    /// Bytes on the host: the data set, and copies of weights and moments during initialisation and saving.
-    pub host_bytes: u64,
+    /// The parts on the host that are not the device's.
+    pub host: Vec<MemoryPart>,
+    /// Bytes of `host` that the process has already.
+    pub resident: u64,
     /// Whether the device uses the machine's memory.
     pub shared: bool,
 }
@@ -100,8 +106,9 @@ pub fn estimate_with(
     let adapter = adapter(device.resolve_for(network, method));
     let shapes = network.weight_shapes();
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
-    // While a checkpoint is saved, the host has a copy of weights and moments.
-    let mut e = Estimate { parts: Vec::new(), host_bytes: 3 * weights, shared: true };
+    let mut e = Estimate { parts: Vec::new(), host: Vec::new(), resident: 0, shared: true };
+    // While a checkpoint is saved or read, the host has a copy of weights and moments.
+    e.add_host(COPY, 3 * weights, Follows::Weights);
     let round = if adapter.is_some() { 4 } else { 16 };
     let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
     let dense = matches!(method, Method::Dense | Method::Reference);
@@ -119,6 +126,9 @@ pub fn estimate_with(
         }
         Some(adapter) => {
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
+            if adapter.kind == "software" {
+                e.add_host("compiled kernels", KERNEL_BYTES, Follows::Program);
+            }
             e.gpu_state(network, batch, densities, adapter, !dense, delta_bytes)?;
         }
     }
@@ -142,6 +152,10 @@ fn adapter(device: Device) -> Option<AdapterSummary> {
 impl Estimate {
     fn add(&mut self, name: &str, bytes: u64, follows: Follows, of_step: bool) {
         self.parts.push(MemoryPart { name: name.into(), bytes, follows, of_step });
+    }
+
+    fn add_host(&mut self, name: &str, bytes: u64, follows: Follows) {
+        self.host.push(MemoryPart { name: name.into(), bytes, follows, of_step: false });
     }
 
     /// Lists grow by doubling, so on average their capacity is 1.5 times their length.
@@ -228,20 +242,39 @@ impl Estimate {
 
     /// Adds another run that is executed at the same time.
     pub fn beside(mut self, other: Estimate) -> Self {
+        if other.host_bytes() > self.host_bytes() {
+            (self.host, self.resident) = (other.host, other.resident);
+        }
         self.parts.extend(other.parts);
-        self.host_bytes = self.host_bytes.max(other.host_bytes);
         self
     }
 
-    /// Adds a data set of `events` events on the host.
-    pub fn with_data(mut self, events: usize) -> Self {
-        self.host_bytes += 4 * events as u64;
+    /// Adds what the process has in memory already, its data sets included
+    /// ([`resident_memory`](crate::system::resident_memory)).
+    pub fn with_program(mut self, resident: u64) -> Self {
+        self.add_host("program and data", resident, Follows::Program);
+        self.resident += resident;
+        self
+    }
+
+    /// Adds what a run's figures take while they are drawn, which is not while there is a copy of weights and moments.
+    pub fn with_figures(mut self, bytes: u64) -> Self {
+        let copy = self.host.iter().position(|part| part.name == COPY);
+        if copy.is_none_or(|copy| self.host[copy].bytes < bytes) {
+            copy.map(|copy| self.host.remove(copy));
+            self.add_host("figures", bytes, Follows::Program);
+        }
         self
     }
 
     /// Bytes on the device.
     pub fn device_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Bytes on the host that are not the device's.
+    pub fn host_bytes(&self) -> u64 {
+        self.host.iter().map(|part| part.bytes).sum()
     }
 
     /// Bytes that a step requires in addition to weights, moments and the batch.
@@ -251,12 +284,13 @@ impl Estimate {
 
     /// Bytes in the machine's memory, including the device's if it shares it.
     pub fn machine_bytes(&self) -> u64 {
-        self.host_bytes + if self.shared { self.device_bytes() } else { 0 }
+        self.host_bytes() + if self.shared { self.device_bytes() } else { 0 }
     }
 
     /// Advice on how to reduce memory, depending on the largest part.
     fn remedy(&self) -> &'static str {
-        let of = |kind: Follows| self.parts.iter().filter(|p| p.follows == kind).map(|p| p.bytes).sum::<u64>();
+        let all = || self.parts.iter().chain(&self.host);
+        let of = |kind: Follows| all().filter(|p| p.follows == kind).map(|p| p.bytes).sum::<u64>();
         let largest = [Follows::Weights, Follows::Events, Follows::Slots].into_iter().max_by_key(|&kind| of(kind));
         match largest {
             Some(Follows::Weights) => "most of it is for weights: make the layers narrower (--hidden)",
@@ -267,17 +301,17 @@ impl Estimate {
         }
     }
 
-    /// Checks that `available` bytes suffice; `None` if unknown, which passes.
+    /// Checks that `available` bytes suffice for what the process does not have yet; `None` if unknown, which passes.
     ///
     /// # Errors
     /// Too little memory; the message says how much is required, for what, and what to change.
     pub fn check(&self, available: Option<u64>) -> Result<()> {
-        let needs = self.machine_bytes();
+        let needs = self.machine_bytes() - self.resident;
         match available {
             Some(available) if needs > available => Err(Error::Config(format!(
                 "this run requires about {} of memory ({}), but {} are available; {}",
                 mib(needs),
-                self.largest_parts(),
+                largest(self.parts.iter().filter(|_| self.shared).chain(&self.host)),
                 mib(available),
                 self.remedy()
             ))),
@@ -285,29 +319,33 @@ impl Estimate {
         }
     }
 
-    /// The three largest parts, as text.
-    fn largest_parts(&self) -> String {
-        let mut parts: Vec<(&str, u64)> = Vec::new();
-        for part in &self.parts {
-            match parts.iter_mut().find(|(name, _)| *name == part.name) {
-                Some((_, bytes)) => *bytes += part.bytes,
-                None => parts.push((&part.name, part.bytes)),
-            }
-        }
-        parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        let named = parts.iter().take(3).map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
-        named.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Summary on one line: `about 12 MiB on the device (weights and moments 5 MiB, ...), 3 MiB on the host`.
+    /// Summary on one line: `about 12 MiB on the device (weights and moments 5 MiB, ...), 60 MiB on the host`, or in one sum
+    /// where the device has no memory of its own.
     pub fn line(&self) -> String {
-        format!(
-            "about {} on the device ({}), {} on the host",
-            mib(self.device_bytes()),
-            self.largest_parts(),
-            mib(self.host_bytes)
-        )
+        match self.shared {
+            true => format!("about {} ({})", mib(self.machine_bytes()), largest(self.parts.iter().chain(&self.host))),
+            false => format!(
+                "about {} on the device ({}), {} on the host",
+                mib(self.device_bytes()),
+                largest(self.parts.iter()),
+                mib(self.host_bytes())
+            ),
+        }
     }
+}
+
+/// The three largest parts, as text.
+fn largest<'a>(of: impl Iterator<Item = &'a MemoryPart>) -> String {
+    let mut parts: Vec<(&str, u64)> = Vec::new();
+    for part in of {
+        match parts.iter_mut().find(|(name, _)| *name == part.name) {
+            Some((_, bytes)) => *bytes += part.bytes,
+            None => parts.push((&part.name, part.bytes)),
+        }
+    }
+    parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let named = parts.iter().take(3).map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Bytes as text, with a unit.

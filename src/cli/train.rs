@@ -17,8 +17,8 @@ use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
-use spikegrad::plot::{CurvePoint, save_curves, save_raster};
-use spikegrad::system::available_memory;
+use spikegrad::plot::{CurvePoint, WORKING_BYTES, save_curves, save_raster};
+use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
@@ -170,14 +170,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = load(&config, None, &arguments.reading, &[])?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
-    needs(&config, &data, device, given)?.check(available_memory())?;
+    // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
+    needs(&config, &data, device, given, 0)?;
+    let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
+    needs(&config, &data, device, given, resident)?.check(available)?;
     let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
-    let mut needs_really = needs(&config, &data, device, engine.delta_bytes())?;
-    if given.is_none() && needs_really.check(available_memory()).is_err() {
+    let mut needs_really = needs(&config, &data, device, engine.delta_bytes(), resident)?;
+    if given.is_none() && needs_really.check(available).is_err() {
         // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
         engine = open(device, &config, data.train.len(), false)?;
-        needs_really = needs(&config, &data, device, engine.delta_bytes())?;
+        needs_really = needs(&config, &data, device, engine.delta_bytes(), resident)?;
     }
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
     let needs = needs_really;
@@ -314,14 +317,20 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
 }
 
 /// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
-fn needs(config: &RunConfig, data: &DataSet, device: Device, delta_bytes: Option<u64>) -> Result<Estimate> {
+fn needs(
+    config: &RunConfig,
+    data: &DataSet,
+    device: Device,
+    delta_bytes: Option<u64>,
+    resident: u64,
+) -> Result<Estimate> {
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
-    let batch = config.batch.min(data.train.len());
-    let held_out = data.validation.as_ref().map_or(0, |held_out| held_out.events().len());
-    let events = data.train.events().len() + held_out + data.test.events().len();
+    let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
+    // Samples are tested in batches as well.
+    let batch = config.batch.min(trained.max(data.test.len()));
     let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-    Ok(estimate.with_data(events))
+    Ok(estimate.with_program(resident).with_figures(WORKING_BYTES))
 }
 
 /// What the epochs are measured on.
@@ -378,9 +387,12 @@ fn network_line(config: &RunConfig) -> String {
 
 /// The run's figures: the first test sample in the best network, and the curves.
 fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Path) -> Result<()> {
-    let best = StoredRun::read(folder, Which::Best)?;
-    engine.load(&best.checkpoint.state)?;
-    let title = raster::title(config, data, 0, &format!("after {}", best.moment()));
+    let moment = {
+        let best = StoredRun::read(folder, Which::Best)?;
+        engine.load(&best.checkpoint.state)?;
+        best.moment()
+    };
+    let title = raster::title(config, data, 0, &format!("after {moment}"));
     save_raster(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
     draw_curves(config, &data.name, folder)
 }

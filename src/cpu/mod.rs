@@ -440,9 +440,9 @@ impl Engine for CpuEngine {
         self.open = None;
         self.step = state.step;
         for (l, layer) in self.layers.iter_mut().enumerate() {
-            layer.weights = TiledMatrix::cut(&state.weights.layers[l]);
-            layer.first = TiledMatrix::cut(&state.first.layers[l]);
-            layer.second = TiledMatrix::cut(&state.second.layers[l]);
+            layer.weights.fill(&state.weights.layers[l]);
+            layer.first.fill(&state.first.layers[l]);
+            layer.second.fill(&state.second.layers[l]);
         }
         Ok(())
     }

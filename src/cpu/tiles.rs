@@ -119,17 +119,19 @@ impl TiledMatrix {
     /// Cuts a row-major matrix.
     pub fn cut(matrix: &Matrix) -> Self {
         let columns = tiles_of(matrix.cols);
-        let tiles = columns
-            .iter()
-            .map(|tile| {
-                let mut data = AlignedVec::zeros(matrix.rows * tile.width);
-                for (i, row) in data.chunks_exact_mut(tile.width).enumerate() {
-                    row[..tile.used].copy_from_slice(&matrix.row(i)[tile.begin..][..tile.used]);
-                }
-                data
-            })
-            .collect();
-        TiledMatrix { rows: matrix.rows, cols: matrix.cols, columns, tiles }
+        let tiles = columns.iter().map(|tile| AlignedVec::zeros(matrix.rows * tile.width)).collect();
+        let mut tiled = TiledMatrix { rows: matrix.rows, cols: matrix.cols, columns, tiles };
+        tiled.fill(matrix);
+        tiled
+    }
+
+    /// Takes the numbers of a matrix of the same shape.
+    pub fn fill(&mut self, matrix: &Matrix) {
+        for (tile, data) in self.columns.iter().zip(&mut self.tiles) {
+            for (i, row) in data.chunks_exact_mut(tile.width).enumerate() {
+                row[..tile.used].copy_from_slice(&matrix.row(i)[tile.begin..][..tile.used]);
+            }
+        }
     }
 
     /// Joins the tiles into a row-major matrix.

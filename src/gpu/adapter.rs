@@ -370,6 +370,8 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
         label: Some("spikegrad"),
         required_features: squeeze.features(adapter.features()),
         required_limits: limits.clone(),
+        // Buffers are made once. Blocks for speed of allocation would double the memory of a run.
+        memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
     };
     let (device, queue) = (adapter.request_device(&descriptor).await)

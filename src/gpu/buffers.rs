@@ -60,8 +60,14 @@ pub fn scan_blocks(counts: u64, per_lane: u64) -> u64 {
 /// Reads (rows, Q) vec4 as [rows, n].
 pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
     let stride = 4 * quads(n);
-    let padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
-    Ok(padded.chunks_exact(stride).flat_map(|row| &row[..n]).copied().collect())
+    let mut padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
+    if stride != n {
+        for row in 1..rows {
+            padded.copy_within(row * stride..row * stride + n, row * n);
+        }
+        padded.truncate(rows * n);
+    }
+    Ok(padded)
 }
 
 /// Columns of a weight matrix that fit into one binding: weights, moments and gradient, all (N_in, `quads`) vec4. Most
@@ -112,19 +118,28 @@ impl LayerWeights {
     }
 
     /// Writes a row-major matrix into one of the four buffers.
-    pub fn write(&self, context: &Context, of: Of, matrix: &Matrix) {
+    pub fn write(&self, context: &Context, of: Of, matrix: &Matrix) -> Result<()> {
         for shard in &self.shards {
-            let columns = self.columns(shard);
-            let mut padded = vec![0.0f32; self.rows * 4 * shard.quads];
-            for (i, row) in padded.chunks_exact_mut(4 * shard.quads).enumerate() {
+            let (columns, stride) = (self.columns(shard), 4 * shard.quads);
+            if stride == self.cols {
+                context.upload(of(shard), 0, bytemuck::cast_slice(&matrix.data))?;
+                continue;
+            }
+            let mut padded = vec![0.0f32; self.rows * stride];
+            for (i, row) in padded.chunks_exact_mut(stride).enumerate() {
                 row[..columns.len()].copy_from_slice(&matrix.row(i)[columns.clone()]);
             }
-            context.queue.write_buffer(of(shard), 0, bytemuck::cast_slice(&padded));
+            context.upload(of(shard), 0, bytemuck::cast_slice(&padded))?;
         }
+        Ok(())
     }
 
     /// Reads one of the four buffers. Waits.
     pub fn read(&self, context: &Context, of: Of) -> Result<Matrix> {
+        if self.is_whole() {
+            let data = read_rows(context, of(self.whole()), self.rows, self.cols)?;
+            return Ok(Matrix { rows: self.rows, cols: self.cols, data });
+        }
         let mut data = vec![0.0; self.rows * self.cols];
         for shard in &self.shards {
             let columns = self.columns(shard);

@@ -18,6 +18,8 @@ use std::time::Duration;
 /// Longest wait for the device before it counts as hung.
 #[cfg(not(target_family = "wasm"))]
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes copied between host and device at once. A copy takes as much memory again while it is under way.
+const PIECE: usize = 16 << 20;
 /// Longest wait for the reason of a failure.
 const HEARING: Duration = Duration::from_secs(2);
 
@@ -308,25 +310,34 @@ impl Context {
         })
     }
 
-    /// Copies the first `bytes` of a buffer to the host, and waits for them.
-    pub fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
-        block_on(self.fetch(buffer, bytes))
+    /// Copies `bytes` to a buffer, from its byte `offset` on, piece by piece.
+    pub fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        for (k, piece) in bytes.chunks(PIECE).enumerate() {
+            self.queue.write_buffer(buffer, offset + (k * PIECE) as u64, piece);
+            // The driver keeps a copy of the bytes until then. A browser cannot wait here.
+            if piece.len() == PIECE && cfg!(not(target_family = "wasm")) {
+                self.wait(Some(self.queue.submit([])))?;
+            }
+        }
+        Ok(())
     }
 
-    /// [`read`](Self::read), to be awaited.
-    pub async fn fetch(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
-        if bytes == 0 {
-            return Ok(Vec::new());
+    /// Copies the beginning of a buffer to the host, piece by piece.
+    pub async fn fetch(&self, buffer: &wgpu::Buffer, out: &mut [u8]) -> Result<()> {
+        let target = self.readback(out.len().min(PIECE) as u64);
+        for (k, piece) in out.chunks_mut(PIECE).enumerate() {
+            let bytes = piece.len() as u64;
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, (k * PIECE) as u64, &target, 0, bytes.next_multiple_of(4));
+            let submission = self.queue.submit([encoder.finish()]);
+            let slice = target.slice(..bytes);
+            self.mapped(&slice, submission).await?;
+            let view = slice.get_mapped_range().map_err(|e| self.fault(format!("reading back: {e}")))?;
+            piece.copy_from_slice(&view);
+            drop(view);
+            target.unmap();
         }
-        let bytes_padded = bytes.next_multiple_of(4);
-        let target = self.readback(bytes_padded);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &target, 0, bytes_padded);
-        let submission = self.queue.submit([encoder.finish()]);
-        let slice = target.slice(..bytes);
-        self.mapped(&slice, submission).await?;
-        let view = slice.get_mapped_range().map_err(|e| self.fault(format!("reading back: {e}")))?;
-        Ok(view.to_vec())
+        Ok(())
     }
 
     /// Completes when the host can read a buffer that a submission writes.
@@ -344,9 +355,10 @@ impl Context {
         Ok(())
     }
 
-    /// [`read`](Self::read) as numbers.
+    /// Reads the first `n` numbers of a buffer, and waits for them.
     pub fn read_as<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, n: usize) -> Result<Vec<T>> {
-        let bytes = self.read(buffer, (n * size_of::<T>()) as u64)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let mut out = vec![T::zeroed(); n];
+        block_on(self.fetch(buffer, bytemuck::cast_slice_mut(&mut out)))?;
+        Ok(out)
     }
 }

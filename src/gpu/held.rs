@@ -13,9 +13,6 @@ use crate::events::EventSet;
 use crate::network::Network;
 use std::sync::Arc;
 
-/// Bytes uploaded before the host waits, because the driver keeps a copy of them until then.
-const UPLOAD: usize = 16 << 20;
-
 /// The training set.
 pub struct Held {
     /// The set.
@@ -71,11 +68,7 @@ impl Resident {
             let buffer = context
                 .storage_if_it_fits("training set", 4 * events.len() as u64)?
                 .ok_or_else(|| what("do not fit the device's memory"))?;
-            for (piece, events) in events.chunks(UPLOAD / 4).enumerate() {
-                context.queue.write_buffer(&buffer, (piece * UPLOAD) as u64, bytemuck::cast_slice(events));
-                let submission = context.queue.submit([]);
-                context.wait(Some(submission))?;
-            }
+            context.upload(&buffer, 0, bytemuck::cast_slice(events))?;
             resident.shards.push(buffer);
         }
         Ok(resident)

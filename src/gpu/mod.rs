@@ -520,9 +520,9 @@ impl Engine for GpuEngine {
             self.context.queue.submit([encoder.finish()]);
         }
         for (l, layer) in self.weights.iter().enumerate() {
-            layer.write(&self.context, |shard| &shard.weights, &state.weights.layers[l]);
-            layer.write(&self.context, |shard| &shard.first, &state.first.layers[l]);
-            layer.write(&self.context, |shard| &shard.second, &state.second.layers[l]);
+            layer.write(&self.context, |shard| &shard.weights, &state.weights.layers[l])?;
+            layer.write(&self.context, |shard| &shard.first, &state.first.layers[l])?;
+            layer.write(&self.context, |shard| &shard.second, &state.second.layers[l])?;
         }
         self.context.check()
     }

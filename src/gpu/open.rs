@@ -67,7 +67,7 @@ impl GpuEngine {
             self.make_room_of(1, |_, _| 0)?;
         }
         for (layer, gradient) in self.weights.iter().zip(&gradient.layers) {
-            layer.write(&self.context, |shard| &shard.gradient, gradient);
+            layer.write(&self.context, |shard| &shard.gradient, gradient)?;
         }
         self.write_constants(self.step + 1, adam);
         let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };

@@ -459,7 +459,7 @@ impl Prober {
         let reads = (0..repeats).map(|_| {
             let clock = Instant::now();
             submit(context, &empty);
-            context.read(&target, 4)?;
+            context.read_as::<u8>(&target, 4)?;
             Ok(clock.elapsed().as_secs_f64())
         });
         Ok(Costs {

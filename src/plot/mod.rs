@@ -33,6 +33,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 use std::sync::LazyLock;
 
+/// Memory that drawing a figure of usual size takes, in bytes, as measured: mostly pixels at twice the size.
+pub const WORKING_BYTES: u64 = 40 << 20;
+
 /// Width of the canvas / width of the figure, and likewise the height.
 const SCALE: u32 = 2;
 
