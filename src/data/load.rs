@@ -118,6 +118,7 @@ fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
         half.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     }
+    data.check_class_names(network.classes()).map_err(|e| Error::format(path, e.to_string()))?;
     Ok(data)
 }
 
@@ -334,7 +335,8 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<L
     let name = path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()));
     let shape = options.reading.shape.or(hints.shape);
     let warnings = warning.into_iter().collect();
-    Ok(Loaded { train, test, origin, subset: false, name, class_names: hints.class_names, shape, warnings })
+    let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }
 
 fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -> Result<Loaded> {

@@ -252,11 +252,11 @@ impl SpikingLayer {
     /// The first property that the paper's layers do not have, as `field = value`.
     pub fn beyond_paper(&self) -> Option<String> {
         match self {
-            SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell = cuba_lif".into()),
+            SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell.kind = cuba_lif".into()),
             SpikingLayer { reset: Reset::ToValue, .. } => Some("reset = to_value".into()),
             SpikingLayer { bias: true, .. } => Some("bias = true".into()),
             SpikingLayer { surrogate, .. } if *surrogate != Surrogate::FastSigmoid => {
-                Some(format!("surrogate = {surrogate:?}"))
+                Some(format!("surrogate = {}", surrogate.name()))
             }
             SpikingLayer { surrogate_scale, .. } if *surrogate_scale != 1.0 => {
                 Some(format!("surrogate_scale = {surrogate_scale}"))

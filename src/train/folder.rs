@@ -1,6 +1,7 @@
 //! The folder of a run. It is locked while a run writes to it, and its files are replaced atomically.
 
 use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
+use crate::data::OWN;
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY_PREFIX, write_atomically};
@@ -30,6 +31,15 @@ pub fn stored_config(folder: &Path) -> Result<RunConfig> {
             "{}: not the folder of a run, it has no {CONFIG_FILE}; give a folder written by train",
             folder.display()
         ))),
+    }
+}
+
+impl RunConfig {
+    /// Sets the path of the data of a run on custom data, which are kept in its `folder`, unless it has one.
+    pub fn find_own_data(&mut self, folder: &Path) {
+        if self.preset == OWN && self.data.path.is_none() {
+            self.data.path = Some(folder.join(DATA_FILE));
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn check<'a>(config: &RunConfig, data: &'a DataSet, engine: &dyn Engi
         let network = &config.network;
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
+    data.check_class_names(config.network.classes())?;
     config.augment.check_shape(data.shape, config.network.inputs)?;
     Ok(Samples { train, test: data.measured(), shape: data.shape })
 }
