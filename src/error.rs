@@ -117,7 +117,7 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 
 /// `; did you mean `shd`?` for the end of a message if some of `names` are like `word`, else nothing.
 #[cfg(feature = "files")]
-pub(crate) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     /// Least similarity, of 0 to 1, of a name worth mentioning.
     const LIKE: f64 = 0.7;
     let mut best = (LIKE, Vec::new());
@@ -131,9 +131,9 @@ pub(crate) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a s
     if best.1.is_empty() { String::new() } else { format!("; did you mean {}?", best.1.join(" or ")) }
 }
 
-/// Without the features that read files there is nobody who misspells names.
+/// Nothing: without the features that read files, no names are compared.
 #[cfg(not(feature = "files"))]
-pub(crate) fn did_you_mean<'a>(_word: &str, _names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(_word: &str, _names: impl IntoIterator<Item = &'a str>) -> String {
     String::new()
 }
 

@@ -11,6 +11,7 @@ use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::{DataSet, Shape, data_set};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, first_largest};
+use spikegrad::error::did_you_mean;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_rasters};
 use spikegrad::presets;
@@ -104,8 +105,11 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
         return Ok(Subject { config, weights: None, device, state_name: "before training".into() });
     }
     if !path.exists() && path.components().count() == 1 {
-        let presets = presets::paper(word).err().map_or(String::new(), |e| format!(" ({e})"));
-        bail!(Usage(format!("`{word}` is neither a preset nor a folder written by train{presets}")));
+        bail!(Usage(format!(
+            "`{word}` is neither a preset ({}) nor a folder written by train{}",
+            presets::NAMES.join(", "),
+            did_you_mean(word, presets::NAMES)
+        )));
     }
     let run = StoredRun::read(path, Which::Best)?;
     let (device, state_name) = (run.device(arguments.source.device)?, format!("after {}", run.moment()));
