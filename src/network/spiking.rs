@@ -28,7 +28,7 @@ pub struct SpikingLayer {
     pub tau_ms: f64,
     /// Threshold: a neuron spikes if V > V_th, strictly.
     pub v_th: f64,
-    /// Reset potential V_r, see [`Reset`].
+    /// Reset potential V_r, which `reset` uses.
     pub v_r: f64,
     /// Resting potential V_rest, towards which V decays. The initial potential is 0 regardless.
     pub v_rest: f64,
