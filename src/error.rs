@@ -120,15 +120,15 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     /// Least similarity, of 0 to 1, of a name worth mentioning.
     const LIKE: f64 = 0.7;
-    let mut best = (LIKE, Vec::new());
-    for name in names {
-        match strsim::jaro(word, name) {
-            likeness if likeness > best.0 => best = (likeness, vec![format!("`{name}`")]),
-            likeness if likeness == best.0 => best.1.push(format!("`{name}`")),
-            _ => {}
-        }
+    /// How much less similar than the most similar name others may be.
+    const NEAR: f64 = 0.08;
+    let rated: Vec<(f64, &str)> = names.into_iter().map(|name| (strsim::jaro(word, name), name)).collect();
+    let least = rated.iter().fold(LIKE + NEAR, |most, (likeness, _)| likeness.max(most)) - NEAR;
+    let like = rated.iter().filter(|(likeness, _)| *likeness > least).map(|(_, name)| format!("`{name}`"));
+    match like.collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        like => format!("; did you mean {}?", like.join(" or ")),
     }
-    if best.1.is_empty() { String::new() } else { format!("; did you mean {}?", best.1.join(" or ")) }
 }
 
 /// Nothing: without the features that read files, no names are compared.

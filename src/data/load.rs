@@ -106,7 +106,8 @@ fn class_names(names: &[&str], classes: usize) -> Vec<String> {
 /// Loads custom data from the file given by the options.
 #[cfg(feature = "runs")]
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    let path = options.path().ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
+    let path =
+        options.path().ok_or_else(|| Error::Config("custom data require a file; set data.path (--data)".into()))?;
     let data = super::own::read(path)?;
     if options.validation.is_on() {
         return Err(Error::field(
@@ -200,14 +201,14 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let Some(folder) = options.path().map(Path::to_path_buf).or(variable) else {
         return Err(Error::Data(format!(
-            "{} not found: use --data DIR or the environment variable {} to give the folder with {}",
+            "{} not found: set data.path (--data DIR) or the environment variable {} to the folder with {}",
             kind.name, kind.variable, kind.remedy
         )));
     };
     let shape = (kind.shape)(extents.inputs, &options.reading);
     if shape.inputs() != extents.inputs {
         return Err(Error::Data(format!(
-            "recordings of {shape} have {} inputs, the network has {}; set network.inputs, or the size of the sensor: --set \
+            "recordings of {shape} have {} inputs, the network has {}; set network.inputs, or the size of the sensor: \
              data.shape=[channels,height,width]",
             shape.inputs(),
             extents.inputs
@@ -291,7 +292,7 @@ pub fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Resul
 
 fn events_path(path: Option<&Path>) -> Result<&Path> {
     path.ok_or_else(|| {
-        Error::Data(format!("{EVENTS} are data of your own; give their file or folder with --data PATH"))
+        Error::Data(format!("{EVENTS} are data of your own; set data.path (--data PATH) to their file or folder"))
     })
 }
 

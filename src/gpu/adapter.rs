@@ -396,7 +396,7 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
             )));
         }
         None => best(&summaries, true).or((found.len() == 1).then_some(0)).ok_or_else(|| {
-            Error::Device(format!("no usable GPU adapter found; {}, or use --device cpu", how_to_get_driver()))
+            Error::Device(format!("no usable GPU adapter found; {}, or use the cpu device", how_to_get_driver()))
         })?,
     };
     let (adapter, summary) = (&found[index], summaries[index].clone());

@@ -114,9 +114,7 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
-            Err(Error::Unsupported(format!(
-                "hidden[{l}] is a convolution{what} on the gpu device; use the cpu device (--device cpu)"
-            )))
+            Err(Error::Unsupported(format!("hidden[{l}] is a convolution{what} on the gpu device; use the cpu device")))
         };
         if !matches!(method, Method::Sparse | Method::Auto) {
             let only = "which only the method `sparse` computes";
