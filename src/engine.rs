@@ -23,12 +23,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Method {
     /// Follows spikes in the forward pass and active entries in the backward pass, so the cost is proportional to them.
     Sparse,
-    /// Matrix products and linear-time scans over [B, T, N] arrays. Computes the same gradient as `Sparse`.
+    /// Matrix products and linear-time scans over [B, T, N] arrays. Computes the same gradient as `sparse`.
     Dense,
     /// The baseline that the paper measured against: the surrogate is unmasked, all traces are stored, and each time
     /// step is a separate pass.
     Reference,
-    /// The sparse step, with a method per layer for the products: [`Engine::set_layer_methods`].
+    /// The sparse step, whose products are sparse or dense per layer ([`Engine::set_layer_methods`]).
     Auto,
 }
 

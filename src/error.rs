@@ -115,6 +115,28 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
+/// `; did you mean `shd`?` for the end of a message if some of `names` are like `word`, else nothing.
+#[cfg(feature = "files")]
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    /// Least similarity, of 0 to 1, of a name worth mentioning.
+    const LIKE: f64 = 0.7;
+    /// How much less similar than the most similar name others may be.
+    const NEAR: f64 = 0.08;
+    let rated: Vec<(f64, &str)> = names.into_iter().map(|name| (strsim::jaro(word, name), name)).collect();
+    let least = rated.iter().fold(LIKE + NEAR, |most, (likeness, _)| likeness.max(most)) - NEAR;
+    let like = rated.iter().filter(|(likeness, _)| *likeness > least).map(|(_, name)| format!("`{name}`"));
+    match like.collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        like => format!("; did you mean {}?", like.join(" or ")),
+    }
+}
+
+/// Nothing: without the features that read files, no names are compared.
+#[cfg(not(feature = "files"))]
+pub fn did_you_mean<'a>(_word: &str, _names: impl IntoIterator<Item = &'a str>) -> String {
+    String::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +148,15 @@ mod tests {
         assert!(matches!(error, Error::Field { field, .. } if field == "network.hidden[0].tau_ms"));
         let error = Error::Config("hidden has 99 layers".into()).within("network");
         assert_eq!(error.to_string(), "network.hidden has 99 layers");
+    }
+
+    #[cfg(feature = "files")]
+    #[test]
+    fn a_misspelt_name_is_recognised() {
+        let names = ["fmnist", "fmnist-conv", "nmnist", "shd"];
+        assert_eq!(did_you_mean("fmnst", names), "; did you mean `fmnist`?");
+        assert_eq!(did_you_mean("mnist", names), "; did you mean `fmnist` or `nmnist`?");
+        assert_eq!([did_you_mean("cifar", names), did_you_mean("", names)], ["", ""]);
     }
 
     #[test]

@@ -125,6 +125,7 @@ pub fn estimate_with(
             }
         }
         Some(adapter) => {
+            gpu::check_supported(network, method)?;
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
             if adapter.kind == "software" {
                 e.add_host("compiled kernels", KERNEL_BYTES, Follows::Program);
@@ -205,7 +206,6 @@ impl Estimate {
         of_step: bool,
         delta_bytes: Option<u64>,
     ) -> Result<()> {
-        gpu::check_supported(network, if of_step { Method::Sparse } else { Method::Dense })?;
         let events = d.input * (network.inputs * network.time_steps) as f64;
         // A list that overflows its initial size is reallocated with some slack.
         let lists = plan::SLACK * d.spikes.max(d.active);
@@ -293,11 +293,11 @@ impl Estimate {
         let of = |kind: Follows| all().filter(|p| p.follows == kind).map(|p| p.bytes).sum::<u64>();
         let largest = [Follows::Weights, Follows::Events, Follows::Slots].into_iter().max_by_key(|&kind| of(kind));
         match largest {
-            Some(Follows::Weights) => "most of it is for weights: make the layers narrower (--hidden)",
+            Some(Follows::Weights) => "most of it is for weights: make the layers narrower (network.hidden)",
             Some(Follows::Slots) if self.parts.iter().any(|p| p.name.starts_with("dense")) => {
-                "most of it is for dense arrays: use a smaller --batch, or the sparse method"
+                "most of it is for dense arrays: use a smaller batch, or the sparse method"
             }
-            _ => "use a smaller --batch or narrower layers (--hidden)",
+            _ => "use a smaller batch or narrower layers (network.hidden)",
         }
     }
 
@@ -448,12 +448,12 @@ mod tests {
             e.unwrap_err().to_string()
         };
         let said = refusal(&network, Method::Dense, 1 << 20, 8 << 30);
-        for part in ["GiB", "8192 MiB are available", "smaller --batch", "sparse"] {
+        for part in ["GiB", "8192 MiB are available", "smaller batch", "sparse"] {
             assert!(said.contains(part), "`{part}` is not in: {said}");
         }
         network.set_hidden(&[20_000, 20_000]).unwrap();
         let said = refusal(&network, Method::Sparse, 1, 1 << 30);
-        assert!(said.contains("--hidden") && said.contains("weights"), "{said}");
+        assert!(said.contains("network.hidden") && said.contains("weights"), "{said}");
         let fits = estimate(&network, Method::Sparse, 1, Device::Cpu, &densities).unwrap();
         fits.check(Some(fits.machine_bytes())).unwrap();
         fits.check(None).unwrap();

@@ -44,6 +44,14 @@ pub fn save_predictions(path: &Path, predictions: &[SamplePrediction]) -> Result
     write_atomically(path, &bytes)
 }
 
+/// Writes a text, atomically.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save_text(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, text.as_bytes())
+}
+
 fn to_csv(predictions: &[SamplePrediction]) -> std::result::Result<Vec<u8>, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let classes = predictions.first().map_or(0, |first| first.logits.len());

@@ -148,9 +148,10 @@ impl Weights {
         for (l, matrix) in self.layers.iter().enumerate() {
             if let Some(at) = matrix.data.iter().position(|w| !w.is_finite()) {
                 return Err(Error::NotFinite(format!(
-                    "weight ({}, {}) of layer {l} is {}",
+                    "weight ({}, {}) of {} is {}",
                     at / matrix.cols,
                     at % matrix.cols,
+                    network.layer_name(l),
                     matrix.data[at]
                 )));
             }
@@ -169,10 +170,19 @@ impl Weights {
             )));
         }
         for (l, (matrix, shape)) in self.layers.iter().zip(shapes).enumerate() {
-            if (matrix.rows, matrix.cols) != shape || matrix.data.len() != matrix.rows * matrix.cols {
+            let name = network.layer_name(l);
+            if (matrix.rows, matrix.cols) != shape {
                 return Err(Error::Config(format!(
-                    "weights of layer {l} are {} × {}, the network requires {} × {}",
+                    "the weights of {name} are {} × {}, the network requires {} × {}",
                     matrix.rows, matrix.cols, shape.0, shape.1
+                )));
+            }
+            if matrix.data.len() != matrix.rows * matrix.cols {
+                return Err(Error::Config(format!(
+                    "the weights of {name} are {} × {}, but {} numbers are given",
+                    matrix.rows,
+                    matrix.cols,
+                    matrix.data.len()
                 )));
             }
         }
@@ -207,4 +217,25 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
         .collect();
     data.resize(rows * cols, 0.0);
     Matrix { rows, cols, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Readout, SpikingLayer};
+
+    #[test]
+    fn weights_that_do_not_fit_are_named() {
+        let network = Network::new(3, 9).layer(SpikingLayer::lif(4)).readout(Readout::sum(2)).build().unwrap();
+        let refused = |change: fn(&mut Weights), part: &str| {
+            let mut weights = Weights::init(&network, 1);
+            change(&mut weights);
+            let error = weights.check(&network).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        refused(|w| w.layers.truncate(1), "1 weight matrices given, the network has 2");
+        refused(|w| w.layers[0].rows = 5, "weights of hidden[0] are 5 × 4, the network requires 3 × 4");
+        refused(|w| w.layers[1].data.truncate(7), "weights of readout are 4 × 2, but 7 numbers are given");
+        refused(|w| w.layers[1].data[3] = f32::NAN, "weight (1, 1) of readout is NaN");
+    }
 }

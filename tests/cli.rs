@@ -144,7 +144,7 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
 
     // Nothing is overwritten, and a finished run is unchanged.
     let before = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
-    fails(1, &["train", "fmnist", "--device", "cpu", "--out", run_word], &[run_word, "--resume", "--out"]);
+    fails(1, &["train", "fmnist", "--device", "cpu", "--out", run_word], &[run_word, "resume it", "another folder"]);
     succeeds(&["train", "fmnist", "--resume", "--out", run_word]);
     assert_eq!(std::fs::read(run.join("checkpoint.safetensors")).unwrap(), before);
 
@@ -439,7 +439,7 @@ fn what_conflicts_with_the_run_to_resume_is_named() {
     let resume = |more: &[&str], parts: &[&str]| {
         fails(1, &[&["train", "fmnist", "--resume", "--out", run], more].concat(), parts);
     };
-    resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "--out"]);
+    resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "another folder"]);
     resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain", "readout.logits", "hidden[0].beta"]);
     resume(&["--epochs", "20"], &["epoch 20", "falls to its end at epoch 1", "--weights", "best.safetensors"]);
     fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
@@ -759,7 +759,7 @@ fn what_cannot_fit_is_refused_at_once() {
     let out = folder.path().join("run");
     for words in [&["train", "fmnist", "--out", out.to_str().unwrap()][..], &["bench", "shd"]] {
         let clock = std::time::Instant::now();
-        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "smaller --batch"]);
+        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "smaller batch"]);
         assert!(clock.elapsed().as_secs() < 60, "{words:?} took {:?}", clock.elapsed());
         assert!(!out.exists(), "nothing was begun");
     }
@@ -825,7 +825,9 @@ fn a_convolution_is_trained_tested_and_drawn() {
     fails(1, &["train", toml_word, "--device", "cpu"], &["hidden[0].neurons = 6000", "write 6272"]);
     let out = folder.path().join("none");
     let words = ["train", "fmnist-conv", "--device", "gpu", "--method", "dense", "--out", out.to_str().unwrap()];
-    fails(1, &words, &["hidden[0] is a convolution", "--device cpu"]);
+    fails(1, &words, &["hidden[0] is a convolution", "use the cpu device"]);
+    let words = ["train", "fmnist-conv", "--device", "gpu", "--method", "reference", "--out", out.to_str().unwrap()];
+    fails(1, &words, &["hidden[0] is a convolution", "`dense` on the cpu device"]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_clock_that_started_elsewhere_is_recognised() {
         folder.path().display(),
         folder.path().join("run").display()
     );
-    refused(&words, 1, &["none of its 40 events", "they begin at 5000.0 ms", "--set data.clock=first_event"]);
+    refused(&words, 1, &["none of its 40 events", "they begin at 5000.0 ms", "set data.clock=first_event"]);
     let said = json(&format!("{words} --set data.clock=first_event"));
     assert!(!said["data"]["origin"].as_str().unwrap().contains("ignored"));
     // Half of the events are in time: a warning.

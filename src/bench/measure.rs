@@ -72,7 +72,7 @@ pub struct KernelFigures {
     /// not know the kernel.
     #[serde(flatten)]
     pub least: Option<Least>,
-    /// Minimum bytes / time, to be compared with the device's peak bandwidth.
+    /// Minimum bytes / time. May exceed [`Ceilings`](super::Ceilings), which are measured outside of caches.
     pub bytes_per_second: Option<f64>,
     /// Minimum multiply-adds / time.
     pub multiply_adds_per_second: Option<f64>,

@@ -2,7 +2,9 @@
 
 use super::device;
 use super::gpu::{self, GpuArguments};
-use super::show::{complain, say, say_json};
+use super::manual::styled;
+use super::progress::Progress;
+use super::show::{self, BAD, DOUBTFUL, GOOD, complain, say, say_json};
 use anyhow::Result;
 use serde_json::{Value, json};
 use spikegrad::device::{Configured, Device};
@@ -14,13 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Prints a line per case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is not a
-golden case. Exit code 1 unless every case passes.
+#[command(after_help = styled("\
+Prints a line per case: PASS; FAIL with what differs and by how much; UNSUPPORTED; or ERROR for a file that is not a \
+golden case. The exit code is 1 unless every case passes.
 
 Examples:
   spikegrad conformance tests/golden/*.safetensors --device gpu
-  spikegrad conformance tests/golden/*.safetensors --device gpu --kernels subgroups --unchecked")]
+  # The subgroups kernels without bounds checks
+  spikegrad conformance tests/golden/*.safetensors --device gpu \\
+      --kernels subgroups --unchecked"))]
 pub struct Arguments {
     /// Golden cases: networks with the expected values of all results
     #[arg(required = true, value_name = "FILE.safetensors")]
@@ -37,6 +41,8 @@ pub struct Arguments {
 
 /// Runs every case, even after failures.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let progress = Progress::new(!arguments.json);
+    progress.stage("opening the device");
     let device = arguments.device.resolve();
     let mut device = Configured { device, options: arguments.gpu.options(device)? };
     // Opens the device once with any network, so that a device that cannot be opened is one error, not one per case.
@@ -47,28 +53,41 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     drop(engine);
     let mut cases = Vec::new();
     let mut passed = 0;
-    for file in &arguments.files {
+    let all = arguments.files.len();
+    for (k, file) in arguments.files.iter().enumerate() {
+        progress.count("golden cases", k as u64, all as u64, vec![name(file)]);
         let result = golden::run(file, &mut device);
         passed += usize::from(result.as_ref().is_ok_and(CaseReport::passed));
         if !arguments.json {
-            say(line(file, &result))?;
+            progress.aside(|| say(coloured(&line(file, &result))))?;
         }
         cases.push(as_json(file, &result));
     }
-    let all = arguments.files.len();
+    progress.clear();
     match arguments.json {
         true => {
             let mut report = json!({ "device": info, "passed": passed, "cases": cases });
             kernels.into_iter().for_each(|(name, value)| report[name] = value);
             say_json(&report)?;
         }
-        false => complain(format_args!("{passed} of {all} passed on {}", super::show::device(&info))),
+        false => complain(format_args!("{passed} of {all} passed on {}", show::device(&info))),
     }
     Ok(if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn name(file: &Path) -> String {
     file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The line with its first word in a colour.
+fn coloured(line: &str) -> String {
+    let (word, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
+    let style = match word {
+        "PASS" => GOOD,
+        "UNSUPPORTED" => DOUBTFUL,
+        _ => BAD,
+    };
+    format!("{}{rest}", show::styled(style, word))
 }
 
 fn line(file: &Path, result: &spikegrad::Result<CaseReport>) -> String {

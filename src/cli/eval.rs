@@ -1,41 +1,37 @@
 //! `spikegrad eval`.
 
-use super::load::{Reading, load};
+use super::load::{Source, load};
+use super::manual::styled;
+use super::progress::Progress;
 use super::show::{complain, percent, percents, say, say_json, thousands};
-use super::{device, figure, usage};
+use super::{figure, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
-use spikegrad::data::{DataSet, OWN};
+use spikegrad::data::DataSet;
 use spikegrad::device::Device;
+use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Table, save_table};
 use spikegrad::results::load_weights;
 use spikegrad::train::{
-    BEST_FILE, CHECKPOINT_FILE, Checkpoint, Confusion, DATA_FILE, RunConfig, evaluate, stored_config,
+    BEST_FILE, CHECKPOINT_FILE, Checkpoint, Confusion, RunConfig, TestResult, evaluate, stored_config,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = styled("\
 Examples:
   spikegrad eval runs/fmnist
   spikegrad eval runs/fmnist --classes --confusion confusion.png
-  spikegrad eval runs/shd --speakers 4,5    the two speakers who are not in the training set
-  spikegrad eval runs/shd --on validation   the samples that `train --validation` held out")]
+  # Only the two speakers who are not in the training set
+  spikegrad eval runs/shd --speakers 4,5
+  # The samples that `train --validation` held out
+  spikegrad eval runs/shd --on validation"))]
 pub struct Arguments {
-    /// The run's folder, as written by train
-    run: PathBuf,
-    /// Folder with the data set's files [default: the one that the run was trained on]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Evaluate on this device: auto, cpu, gpu or gpu:N [default: the run's]
-    #[arg(long, value_parser = device)]
-    device: Option<Device>,
-    /// Which checkpoint to load. best: the epoch with the best test (or validation) accuracy; last: the latest
-    #[arg(long, value_enum, default_value_t, value_name = "WHICH", hide_possible_values = true)]
-    checkpoint: Which,
+    #[command(flatten)]
+    stored: StoredArguments,
     /// Use the weights in this safetensors file (tensors w.0, w.1, ...) instead of a checkpoint's
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     weights: Option<PathBuf>,
@@ -45,10 +41,10 @@ pub struct Arguments {
     /// Draw the confusion matrix into this file
     #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     confusion: Option<PathBuf>,
-    /// Evaluate only test samples of these speakers (shd)
+    /// Use only test samples of these speakers (shd)
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     speakers: Vec<u32>,
-    /// Samples to evaluate on: test, train (without those held out), or validation (those held out)
+    /// Samples to use: test, train (without those held out), or validation (those held out)
     #[arg(
         long,
         value_enum,
@@ -58,11 +54,38 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     on: On,
-    #[command(flatten)]
-    reading: Reading,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// A run, and what it is run with: what eval, predict and inspect have in common.
+#[derive(clap::Args)]
+pub struct StoredArguments {
+    /// The run's folder, as written by train
+    pub run: PathBuf,
+    /// Checkpoint to load: best (of the epoch with the best test or validation accuracy) or last
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH", hide_possible_values = true)]
+    checkpoint: Which,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl StoredArguments {
+    /// Reads the run.
+    pub fn read(&self) -> Result<StoredRun> {
+        StoredRun::read(&self.run, self.checkpoint)
+    }
+
+    /// Loads the run's data; if there are `speakers`, the test set is limited to them.
+    pub fn load(&self, run: &StoredRun, speakers: &[u32], progress: &Progress) -> Result<DataSet> {
+        load(&run.config, self.source.data.as_deref(), &self.source.reading, speakers, progress)
+    }
+
+    /// The requested device, or the run's.
+    pub fn device(&self, run: &StoredRun) -> Result<Device> {
+        run.device(self.source.device)
+    }
 }
 
 /// The samples to evaluate on.
@@ -94,9 +117,7 @@ impl StoredRun {
     /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
         let mut config = stored_config(folder)?;
-        if config.preset == OWN && config.data.path.is_none() {
-            config.data.path = Some(folder.join(DATA_FILE));
-        }
+        config.find_own_data(folder);
         let file = match which {
             Which::Best if folder.join(BEST_FILE).exists() => BEST_FILE,
             _ => CHECKPOINT_FILE,
@@ -127,30 +148,50 @@ impl StoredRun {
 
 /// Tests the checkpoint on every sample of the test set.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
+    let progress = Progress::new(!arguments.json);
+    let run = arguments.stored.read()?;
     let network = &run.config.network;
-    let data = load(&run.config, arguments.data.as_deref(), &arguments.reading, &arguments.speakers)?;
-    let (set, on) = samples(&data, arguments.on, &arguments.run)?;
+    let data = arguments.stored.load(&run, &arguments.speakers, &progress)?;
+    let (set, on) = samples(&data, arguments.on, &arguments.stored.run)?;
     if let Some(k) = set.labels().iter().position(|&label| label == EventSet::UNLABELLED) {
         bail!("{on} sample {k} has no label, so there is no accuracy; use predict ({})", data.origin);
     }
     let given = arguments.weights.as_ref().map(|path| load_weights(path, network)).transpose()?;
     let weights = given.as_ref().unwrap_or(&run.checkpoint.state.weights);
-    let mut engine = run.device(arguments.device)?.open(network, run.config.method, weights)?;
+    progress.stage("opening the device");
+    let mut engine = arguments.stored.device(&run)?.open(network, run.config.method, weights)?;
+    progress.stage(format!("testing on {} {on} samples", thousands(set.len() as u64)));
     let result = evaluate(engine.as_mut(), set, run.config.batch)?;
-
-    let source = arguments.weights.as_ref().map_or(run.describe(), |path| path.display().to_string());
+    progress.clear();
+    print(arguments, &run, &data, on, engine.as_ref(), &result)?;
     if let Some(path) = &arguments.confusion {
         let title = format!("{}, {} {on} samples", data.name, thousands(result.samples));
-        save_table(path, &confusion_table(&result.confusion, &data, title, &source))?;
+        save_table(path, &confusion_table(&result.confusion, &data, title, &source(arguments, &run)))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whose weights were tested.
+fn source(arguments: &Arguments, run: &StoredRun) -> String {
+    arguments.weights.as_ref().map_or(run.describe(), |path| path.display().to_string())
+}
+
+fn print(
+    arguments: &Arguments,
+    run: &StoredRun,
+    data: &DataSet,
+    on: &str,
+    engine: &dyn Engine,
+    result: &TestResult,
+) -> Result<()> {
+    let network = &run.config.network;
     let info = engine.info();
     let slots = |neurons: usize| (result.samples as usize * network.time_steps * neurons) as f64;
     let density: Vec<f64> =
         network.spiking().zip(&result.spikes).map(|(layer, &n)| n as f64 / slots(layer.neurons)).collect();
     if arguments.json {
         say_json(&json!({
-            "run": arguments.run,
+            "run": arguments.stored.run,
             "checkpoint": run.file,
             "epoch": run.checkpoint.progress.epoch,
             "step": run.checkpoint.progress.step,
@@ -159,13 +200,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "correct": result.correct,
             "samples": result.samples,
             "weights": arguments.weights,
-            "classes": classes_json(&result.confusion, &data),
+            "classes": classes_json(&result.confusion, data),
             "confusion": (0..result.confusion.classes()).map(|c| result.confusion.row(c)).collect::<Vec<_>>(),
             "spike_density": density,
             "data": { "origin": data.origin, "subset": data.subset, "bad": data.bad },
             "device": info,
         }))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     complain(format_args!("data: {}; device: {}", data.origin, super::show::device(&info)));
     complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
@@ -174,13 +215,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         percent(result.accuracy()),
         result.correct,
         result.samples,
-        source,
+        source(arguments, run),
         info.kind
     ))?;
     if arguments.classes {
-        tell_classes(&result.confusion, &data)?;
+        tell_classes(&result.confusion, data)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The requested samples and their name in messages.

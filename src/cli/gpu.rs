@@ -9,13 +9,13 @@ use spikegrad::gpu::{DeltaScratch, GpuOptions, Variant};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GpuArguments {
-    /// Variant of the gpu device's sparse kernels: plain, cooperative or subgroups [default: bench measures which is
-    /// fastest; conformance uses plain on software adapters, cooperative on hardware]
+    /// Variant of the gpu device's sparse kernels: plain, cooperative or subgroups [default: the fastest, which bench measures;
+    /// for conformance, plain on software adapters and cooperative on hardware]
     #[arg(long, value_name = "VARIANT")]
     kernels: Option<Variant>,
-    /// Size of the gpu device's delta scratch (gradients of the input currents), MiB: usually 8, 32, 64 or 256, or whole, enough
-    /// for all samples of the batch. A larger one means fewer and larger dispatches [default: bench measures which is fastest;
-    /// conformance, and bench with --kernels or --no-tuning, use 4 on software adapters, 32 on hardware]
+    /// Size of the gpu device's delta scratch, MiB: usually 8, 32, 64 or 256, or whole, enough for the whole batch. A larger one
+    /// means fewer and larger dispatches [default: the fastest, which bench measures; for conformance, and for bench with
+    /// --kernels or --no-tuning, 4 on software adapters and 32 on hardware]
     #[arg(long, value_name = "N|whole", allow_negative_numbers = true)]
     delta_mib: Option<DeltaScratch>,
     /// Compile the gpu device's shaders with bounds checks [default: only in debug builds]

@@ -1,11 +1,13 @@
-//! Loads the data for a command: shared options, a progress bar while recordings are read, and a list of damaged ones.
+//! Loads the data for a command: shared options, progress while recordings are read, and a list of damaged ones.
 
-use super::show::{complain, thousands};
+use super::device;
+use super::progress::Progress;
+use super::show::{complain, thousands, warn};
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress};
+use spikegrad::device::Device;
 use spikegrad::train::RunConfig;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many bad recordings are listed by name.
 const LISTED: usize = 20;
@@ -21,18 +23,32 @@ pub struct Reading {
     pub no_cache: bool,
 }
 
+/// The samples and the device of commands that run a trained network.
+#[derive(clap::Args)]
+pub struct Source {
+    /// Folder or file with the data [default: that of the run]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Run on this device: auto, cpu, gpu or gpu:N [default: that of the run]
+    #[arg(long, value_parser = device)]
+    pub device: Option<Device>,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
 /// Loads a run's data from `folder`, or else from the run's own folder; if there are `speakers`, the test set is limited to them.
-pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speakers: &[u32]) -> Result<DataSet> {
-    // Shown on terminals only; indicatif sees to that.
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    let progress = |progress: LoadProgress| {
-        bar.set_length(progress.of as u64);
-        bar.set_message(format!("reading {}", progress.path.display()));
-        bar.set_position(progress.done as u64);
+pub fn load(
+    config: &RunConfig,
+    folder: Option<&Path>,
+    reading: &Reading,
+    speakers: &[u32],
+    progress: &Progress,
+) -> Result<DataSet> {
+    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let read = |now: LoadProgress| {
+        progress.count(format!("reading {}", name(now.path)), now.done as u64, now.of as u64, Vec::new());
     };
+    progress.stage("reading the data");
     let options = LoadOptions {
         folder,
         reading: config.data.clone(),
@@ -40,17 +56,18 @@ pub fn load(config: &RunConfig, folder: Option<&Path>, reading: &Reading, speake
         test_speakers: speakers.to_vec(),
         skip_bad: config.skip_bad || reading.skip_bad,
         cache: if reading.no_cache { Cache::Off } else { Cache::User },
-        progress: Some(&progress),
+        progress: Some(&read),
     };
     let loaded = data::load_with(&config.preset, &config.network, &options);
-    bar.finish_and_clear();
+    progress.clear();
     let set = loaded?;
-    set.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    set.warnings.iter().for_each(|warning| warn(warning));
     if !set.bad.is_empty() {
-        complain(format_args!("warning: skipped {} damaged recordings:", thousands(set.bad.len() as u64)));
+        warn(format_args!("skipped {} damaged recordings:", thousands(set.bad.len() as u64)));
         set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));
         if set.bad.len() > LISTED {
-            complain(format_args!("  and {} more; use --json to list all", thousands((set.bad.len() - LISTED) as u64)));
+            let more = thousands((set.bad.len() - LISTED) as u64);
+            complain(format_args!("  and {more} more; train and eval list all of them with --json"));
         }
     }
     Ok(set)

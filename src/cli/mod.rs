@@ -8,9 +8,11 @@ mod gpu;
 mod inspect;
 mod load;
 mod log;
+mod manual;
 mod predict;
 mod progress;
 mod raster;
+mod reporter;
 mod reproduce;
 mod selfcheck;
 mod show;
@@ -19,46 +21,66 @@ mod target;
 mod train;
 
 use clap::{Parser, Subcommand};
-use show::{causes, complain};
+use manual::styled;
+use show::{BAD, causes, complain};
 use spikegrad::device::Device;
 use spikegrad::plot::Format;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Train spiking neural networks with sparse spiking gradient descent, on the CPU and on any GPU that wgpu supports.
+/// Train spiking neural networks with sparse spiking gradient descent, on the CPU and on any GPU that wgpu supports
 #[derive(Parser)]
-#[command(name = "spikegrad", version, after_help = AFTER_HELP)]
+#[command(name = "spikegrad", version, max_term_width = manual::WIDTH, after_help = styled(AFTER_HELP))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
 const AFTER_HELP: &str = "\
-Presets: fmnist, fmnist-conv and fmnist-deep (Fashion-MNIST), nmnist (N-MNIST), shd (Spiking Heidelberg Digits): the networks
-and data sets of the paper. --data DIR names the folder with the published files: four idx.gz files; Train.zip and Test.zip, or
-the unpacked folders; shd_train.h5 and shd_test.h5, gzipped or not. events and events-conv train on data of your own: --data names a .npz, .safetensors
-or HDF5 file, idx images, or folders of event camera files (docs/data.md).
+Presets:
+  fmnist, fmnist-conv, fmnist-deep   Fashion-MNIST
+  nmnist                             N-MNIST
+  shd                                Spiking Heidelberg Digits (SHD)
+  events, events-conv                data of your own
 
-Devices: auto uses a hardware GPU if there is one, else the CPU. gpu uses the best adapter, including software adapters;
-gpu:N uses adapter N of `spikegrad devices`.
+--data DIR names the folder with the published files: four idx.gz files; Train.zip and Test.zip, or the folders in them; \
+shd_train.h5 and shd_test.h5, gzipped or not. For events, it names a .npz, .safetensors or HDF5 file, idx images, or folders \
+of event camera files. docs/data.md says where to get the data sets, and describes the formats.
+
+Devices:
+  auto    a hardware GPU if there is one, else the CPU
+  cpu     the CPU
+  gpu     the best adapter, including software adapters
+  gpu:N   adapter N of `spikegrad devices`
 
 Environment variables:
-  WGPU_BACKEND=vulkan|metal|dx12|gl   restricts the adapters to a graphics API
-  SPIKEGRAD_LIMITS=...                emulates a smaller device; a comma-separated list of webgpu, downlevel, no-timestamps,
-                                      no-subgroups, lanes=N (invocations per workgroup), binding=BYTES
-  WGPU_VALIDATION=1 WGPU_DEBUG=1      print messages of the graphics API's validation layers on standard error (for Vulkan,
-                                      install Debian's vulkan-validationlayers)
+  WGPU_BACKEND        use only this graphics API: vulkan, metal, dx12 or gl
+  SPIKEGRAD_LIMITS    emulate a smaller device: a list of webgpu, downlevel,
+                      no-timestamps, no-subgroups, binding=BYTES and lanes=N
+                      (invocations per workgroup), separated by commas
+  WGPU_VALIDATION=1   print messages of the graphics API's validation layers
+  WGPU_DEBUG=1        name buffers and kernels in these messages
+  NO_COLOR=1          print without colours
 
-Exit codes: 0 success; 1 failure, failed check or interrupted; 2 invalid arguments.
+Exit codes:
+  0   success
+  1   failure, failed check or interrupted
+  2   invalid arguments
 
 Examples:
-  spikegrad train fmnist                          train on Fashion-MNIST, write the run to runs/fmnist
-  spikegrad eval runs/fmnist                      print its test accuracy
-  spikegrad raster runs/fmnist --out sample.png   draw a test sample's spikes in the network
-  spikegrad bench fmnist --device gpu             compare sparse and dense, with times per kernel
-  spikegrad reproduce all --quick                 compute the paper's figures, on one page
-  spikegrad selfcheck --out selfcheck.json        test and measure a GPU, write a file to send to the project";
+  # Train on Fashion-MNIST; writes the run to runs/fmnist
+  spikegrad train fmnist
+  # Print its test accuracy
+  spikegrad eval runs/fmnist
+  # Draw the spikes of a test sample
+  spikegrad raster runs/fmnist --out sample.png
+  # Compare sparse with dense, with times per kernel
+  spikegrad bench fmnist --device gpu
+  # Recompute the paper's figures, on one page
+  spikegrad reproduce all --quick
+  # Test and measure a GPU; writes a file to send to the project
+  spikegrad selfcheck --out selfcheck.json";
 
 #[derive(Subcommand)]
 enum Command {
@@ -82,6 +104,10 @@ enum Command {
     Reproduce(reproduce::Arguments),
     /// Test and measure a GPU in three minutes, and write one file to send to the project
     Selfcheck(selfcheck::Arguments),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionArguments),
+    /// Print the manual page, or write those of all commands
+    Man(manual::ManArguments),
 }
 
 /// Invalid arguments, whatever the files and devices are.
@@ -137,7 +163,35 @@ pub fn main() -> ExitCode {
     // A section of the self-check says what it compiles.
     let verbose = matches!(&arguments.command, Command::Selfcheck(arguments) if arguments.is_section());
     log::begin(verbose);
-    let done = match arguments.command {
+    let done = match check_environment(&arguments.command) {
+        Ok(()) => run(arguments.command),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            complain(format_args!("{BAD}error:{BAD:#} {}", causes(&error)));
+            match error.is::<Usage>() {
+                true => {
+                    complain("\nFor more information, try '--help'.");
+                    ExitCode::from(2)
+                }
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Refuses invalid environment variables, whatever the device is, since a misspelt one would silently choose another.
+fn check_environment(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Completions(_) | Command::Man(_) => Ok(()),
+        _ => spikegrad::gpu::adapter::check_environment().map_err(usage),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
@@ -148,18 +202,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Selfcheck(arguments) => selfcheck::run(&arguments),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            complain(format_args!("error: {}", causes(&error)));
-            match error.is::<Usage>() {
-                true => {
-                    complain("\nFor more information, try '--help'.");
-                    ExitCode::from(2)
-                }
-                false => ExitCode::FAILURE,
-            }
-        }
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     }
 }

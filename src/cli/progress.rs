@@ -1,171 +1,198 @@
-//! Progress of a training run: a bar, a line per epoch, warnings.
+//! Progress on standard error: one line, no wider than the terminal. Without a terminal there is none.
 
-use super::show::{self, clock, complain, magnitude, percent, percents, say};
-use indicatif::{ProgressBar, ProgressStyle};
-use spikegrad::engine::LayerMethod;
-use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
-use std::ops::ControlFlow;
+use super::show::clock;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much is printed, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voice {
-    /// Lines on standard output, the bar on standard error.
-    Normal,
-    /// Everything on standard error: standard output is for one JSON object.
-    Aside,
-    /// Warnings only.
-    Quiet,
-}
-
-impl Voice {
-    /// Prints a line about the run.
-    pub fn tell(self, line: &str) {
-        match self {
-            // The run continues even if the line cannot be printed.
-            Voice::Normal => drop(say(line)),
-            Voice::Aside => complain(line),
-            Voice::Quiet => {}
-        }
-    }
-}
-
-/// Shows a run on the terminal.
-pub struct Reporter<'a> {
-    voice: Voice,
-    bar: ProgressBar,
-    drawn: Option<Instant>,
-    epochs: u64,
-    samples: u64,
-    introduction: Vec<String>,
-    /// What the epochs are measured on: `test` or `validation`.
-    measured: &'static str,
-    /// Called after an epoch, unless the last call began too recently.
-    after_epochs: Option<Box<dyn FnMut() + 'a>>,
-    /// When it may be called again.
-    not_before: Instant,
-}
-
-/// The share of a run's time that calls after epochs take at most.
-const SHARE: u32 = 50;
-/// Minimum time between two redraws of the bar.
+/// Time between two redraws.
 const REFRESH: Duration = Duration::from_millis(100);
+/// How long a stage takes before its line shows a clock.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Fewest and most characters between the brackets of the bar.
+const BAR: (usize, usize) = (12, 40);
+/// Width if the terminal does not say.
+const USUAL_WIDTH: usize = 80;
 
-impl<'a> Reporter<'a> {
-    /// `introduction` is printed when training begins, `measured` is what epochs are measured on: `test` or `validation`. The bar is
-    /// shown on terminals only; indicatif checks that.
-    pub fn new(voice: Voice, measured: &'static str, introduction: Vec<String>) -> Self {
-        let bar = match voice {
-            Voice::Quiet => ProgressBar::hidden(),
-            _ => ProgressBar::new(0),
+/// A line of progress. It disappears when the value is dropped.
+pub struct Progress {
+    bar: ProgressBar,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What the line shows.
+struct Shown {
+    /// Empty if there is no line.
+    what: String,
+    done: u64,
+    /// 0 if the amount of work is unknown.
+    of: u64,
+    /// Further texts, the most important one first.
+    details: Vec<String>,
+    since: Instant,
+}
+
+impl Progress {
+    /// Nothing is shown yet. With `visible` false, as for `--quiet` and `--json`, nothing ever is.
+    pub fn new(visible: bool) -> Self {
+        let bar = if visible { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        let shown = Shown { what: String::new(), done: 0, of: 0, details: Vec::new(), since: Instant::now() };
+        let shown = Arc::new(Mutex::new(shown));
+        let seen = Arc::clone(&shown);
+        let draw = move |_: &ProgressState, out: &mut dyn Write| {
+            // Writing to a String cannot fail.
+            let _ = out.write_str(&line(width(), &lock(&seen)));
         };
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
-            bar.set_style(style.progress_chars("=> "));
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
+            bar.set_style(style.with_key("line", draw));
         }
-        let (after_epochs, not_before) = (None, Instant::now());
-        Reporter { voice, bar, drawn: None, epochs: 0, samples: 0, introduction, measured, after_epochs, not_before }
+        Progress { bar, shown }
     }
 
-    /// Calls `work` after epochs, such as to redraw a figure: after each, unless that would take more than 2 % of the time.
-    pub fn after_epochs(self, work: impl FnMut() + 'a) -> Self {
-        Reporter { after_epochs: Some(Box::new(work)), ..self }
+    /// Shows what is being done, with a clock, since it is not known how much of it there is.
+    pub fn stage(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.show(Shown { what, done: 0, of: 0, details: Vec::new(), since: Instant::now() });
     }
 
-    /// Removes the bar.
+    /// Shows that `done` of `of` are done, and details as far as there is room for them, the first ones first.
+    pub fn count(&self, what: impl Into<String>, done: u64, of: u64, details: Vec<String>) {
+        self.show(Shown { what: what.into(), done, of, details, since: Instant::now() });
+    }
+
+    /// Does something that prints lines, which then appear above this one.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
+    /// Removes the line until the next call.
     pub fn clear(&self) {
+        lock(&self.shown).what.clear();
+        self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
 
-    /// Seconds that the rest of the training will take, without the tests.
-    fn seconds_left(&self, step: &StepProgress) -> f64 {
-        let left = (step.epochs + 1 - step.epoch) * self.samples - step.sums.samples.min(self.samples);
-        left as f64 * step.session_seconds / step.session_samples.max(1) as f64
-    }
-}
-
-impl Observer for Reporter<'_> {
-    fn on_start(&mut self, start: &Start) {
-        (self.epochs, self.samples) = (start.epochs, start.train_samples);
-        self.introduction.iter().for_each(|line| self.voice.tell(line));
-        start.notes.iter().for_each(|note| self.voice.tell(&format!("note     {note}")));
-        self.bar.set_prefix(format!("epoch {}/{}", start.epochs_done + 1, start.epochs));
-        self.bar.set_length(start.batches);
-        if start.resumed {
-            let batch = match start.batches_done {
-                0 => String::new(),
-                n => format!(", batch {n} of epoch {}", start.epochs_done + 1),
-            };
-            self.voice.tell(&format!("resumed  after epoch {} of {}{batch}", start.epochs_done, start.epochs));
-        }
-    }
-
-    fn on_layer_methods(&mut self, choice: &LayerChoice) {
-        let layers = choice.methods.iter().map(|method| match method {
-            LayerMethod::Sparse => "sparse",
-            LayerMethod::Dense => "dense",
-        });
-        let layers: Vec<&str> = layers.collect();
-        let crossover = match choice.crossover {
-            density if density < 1.0 => format!("; dense is faster above {}", percent(density)),
-            _ => String::new(),
-        };
-        let line = format!("method   {} (density {}{crossover})", layers.join(" / "), percents(&choice.densities));
-        self.bar.suspend(|| self.voice.tell(&line));
-    }
-
-    fn on_step(&mut self, step: &StepProgress) {
-        let last = step.sums.samples == self.samples;
-        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REFRESH) && !last {
+    fn show(&self, shown: Shown) {
+        if self.bar.is_hidden() {
             return;
         }
-        self.drawn = Some(Instant::now());
-        self.bar.set_prefix(format!("epoch {}/{}", step.epoch, step.epochs));
-        self.bar.set_message(match last {
-            true => "testing".into(),
-            false => format!("{}  {} left", message(step.sums, step), clock(self.seconds_left(step))),
-        });
-        self.bar.set_position(step.batch);
-    }
-
-    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
-        let line = epoch_line(record, self.epochs, self.measured);
-        self.bar.suspend(|| self.voice.tell(&line));
-        if let Some(work) = &mut self.after_epochs
-            && Instant::now() >= self.not_before
-        {
-            let begun = Instant::now();
-            work();
-            self.not_before = Instant::now() + SHARE * begun.elapsed();
+        let before = std::mem::replace(&mut *lock(&self.shown), shown);
+        if before.what.is_empty() {
+            // Draws at once, and then regularly, whatever the work does.
+            self.bar.reset();
+            self.bar.enable_steady_tick(REFRESH);
         }
-        ControlFlow::Continue(())
-    }
-
-    fn on_warning(&mut self, warning: &Warning) {
-        self.bar.suspend(|| complain(format_args!("warning: {}", warning.text)));
     }
 }
 
-fn message(sums: &EpochSums, step: &StepProgress) -> String {
-    let rate = step.session_spikes as f64 / step.session_seconds.max(1e-9);
-    let accuracy = 100.0 * sums.accuracy();
-    format!("loss {:.4}  train {accuracy:.1} %  {} spikes/s", sums.mean_loss().total(), magnitude(rate))
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
-/// `epoch 3/8  loss 0.4711  train 83.10 %  test 82.66 %  active 1.02 / 0.85 %  spikes 1.73 / 1.20 %  4.1 s`.
-fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
-    let digits = epochs.to_string().len();
-    let mut line = format!(
-        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  {measured} {}  active {}  spiking {}  {} s",
-        record.epoch,
-        record.loss,
-        percent(record.train_accuracy),
-        percent(record.test_accuracy),
-        percents(&record.activity),
-        percents(&record.spike_density),
-        show::three_digits(record.train_seconds + record.test_seconds)
-    );
-    if let Some(rescue) = &record.rescued {
-        line.push_str(&format!("  (spiking layer {} re-initialised, weights × {:.2})", rescue.layer, rescue.factor));
+fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Columns of the terminal.
+fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(USUAL_WIDTH, |(width, _)| width.0.into())
+}
+
+/// `epoch 3/10  [===>        ]  45/235  0:42 left  loss 0.4711`, in at most `width` columns.
+fn line(width: usize, shown: &Shown) -> String {
+    let elapsed = shown.since.elapsed();
+    let share = match shown.of {
+        0 if elapsed >= PATIENCE && shown.details.is_empty() => clock(elapsed.as_secs_f64()),
+        0 => String::new(),
+        of => format!("{}/{of}", shown.done),
+    };
+    let length = |text: &str| text.chars().count();
+    let gap = |text: &str| if text.is_empty() { 0 } else { 2 + length(text) };
+    let what = shortened(&shown.what, width.saturating_sub(gap(&share)));
+    let mut left = width.saturating_sub(length(&what) + gap(&share));
+    let mut details = Vec::new();
+    let mut bar = 0;
+    for (k, detail) in shown.details.iter().enumerate() {
+        if gap(detail) <= left {
+            left -= gap(detail);
+            details.push(detail.as_str());
+        }
+        // The bar is more important than all details but the first.
+        if k == 0 && shown.of > 0 && left >= BAR.0 + 4 {
+            (bar, left) = (BAR.0, left - BAR.0 - 4);
+        }
     }
-    line
+    if bar == 0 && shown.of > 0 && left >= BAR.0 + 4 {
+        (bar, left) = (BAR.0, left - BAR.0 - 4);
+    }
+    let bar = if bar == 0 { String::new() } else { drawn((bar + left).min(BAR.1), shown.done, shown.of) };
+    let parts = [what.as_str(), bar.as_str(), share.as_str()].into_iter().chain(details);
+    shortened(&parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  "), width)
+}
+
+/// `[====>       ]` with `width` characters in the brackets.
+fn drawn(width: usize, done: u64, of: u64) -> String {
+    let full = (width as u64 * done.min(of) / of.max(1)) as usize;
+    let tip = if full < width { ">" } else { "" };
+    format!("[{:<width$}]", format!("{}{tip}", "=".repeat(full)))
+}
+
+/// The text in at most `width` characters.
+fn shortened(text: &str, width: usize) -> String {
+    match text.chars().count() <= width {
+        true => text.into(),
+        false => text.chars().take(width.saturating_sub(1)).chain(std::iter::once('…').take(width)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(done: u64, of: u64, details: &[&str]) -> Shown {
+        let details = details.iter().map(|&detail| detail.into()).collect();
+        Shown { what: "epoch 3/10".into(), done, of, details, since: Instant::now() }
+    }
+
+    #[test]
+    fn the_line_fits_any_terminal() {
+        let details = ["0:42 left", "loss 0.4711", "train 83.1 %", "12.3 M spikes/s"];
+        let training = shown(45, 235, &details);
+        for (width, expected) in [
+            (20, "epoch 3/10  45/235"),
+            (40, "epoch 3/10  45/235  0:42 left"),
+            (80, "epoch 3/10  [====>                 ]  45/235  0:42 left  loss 0.4711  train 83.1 %"),
+            (
+                200,
+                "epoch 3/10  [=======>                                ]  45/235  0:42 left  loss 0.4711  train 83.1 %  \
+                 12.3 M spikes/s",
+            ),
+        ] {
+            assert_eq!(line(width, &training), expected, "{width}");
+        }
+        for width in 0..250 {
+            for shown in [&training, &shown(0, 235, &["starting"]), &shown(0, 0, &["starting"]), &shown(7, 5, &[])] {
+                let line = line(width, shown);
+                assert!(line.chars().count() <= width, "{width}: {line}");
+                assert!(width < 10 || line.starts_with("epoch 3/10") || line.contains('…'), "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn before_the_first_step_nothing_is_made_up() {
+        assert_eq!(line(80, &shown(0, 0, &["starting"])), "epoch 3/10  starting");
+        assert_eq!(line(60, &shown(0, 235, &["starting"])), "epoch 3/10  [>                        ]  0/235  starting");
+        assert_eq!(line(80, &Shown { what: String::new(), ..shown(0, 0, &[]) }), "");
+    }
+
+    #[test]
+    fn what_takes_long_has_a_clock() {
+        let Some(since) = Instant::now().checked_sub(Duration::from_secs(65)) else { return };
+        assert_eq!(line(80, &Shown { since, ..shown(0, 0, &[]) }), "epoch 3/10  1:05");
+        assert_eq!(line(12, &Shown { since, ..shown(0, 0, &[]) }), "epoc…  1:05");
+    }
 }

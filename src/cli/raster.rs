@@ -1,14 +1,17 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
 use super::eval::{StoredRun, Which, refuse_unlabelled};
-use super::load::{Reading, load};
+use super::load::{Source, load};
+use super::manual::styled;
+use super::progress::Progress;
 use super::show::{say, sizes};
-use super::{Usage, device, figure, usage};
+use super::{Usage, figure, usage};
 use anyhow::{Result, bail};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::{DataSet, Shape, data_set};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, first_largest};
+use spikegrad::error::did_you_mean;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_rasters};
 use spikegrad::presets;
@@ -18,11 +21,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = styled("\
+For a preset, the network is drawn with the weights that training begins with; the data are those that train would use.
+
 Examples:
-  spikegrad raster runs/fmnist --sample 7 --out seven.png          draw a sample in a trained network
-  spikegrad raster runs/fmnist --sample 0,1,2,3 --out grid.svg     draw four samples as a grid
-  spikegrad raster fmnist --out untrained.png                      draw one with the weights that training begins with")]
+  spikegrad raster runs/fmnist --sample 7 --out seven.png
+  # Four samples as a grid
+  spikegrad raster runs/fmnist --sample 0,1,2,3 --out grid.svg
+  # Before training
+  spikegrad raster fmnist --out untrained.png"))]
 pub struct Arguments {
     /// The run's folder, as written by train, for its best checkpoint; or a preset, for its network before training
     #[arg(value_name = "RUN_DIR|PRESET")]
@@ -33,14 +40,8 @@ pub struct Arguments {
     /// Write the figure to this file, as PNG or SVG
     #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     out: PathBuf,
-    /// Folder with the data set's files [default: as for train, or the one that the run was trained on]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     #[command(flatten)]
-    reading: Reading,
-    /// Run on this device: auto, cpu, gpu or gpu:N [default: auto, or the run's]
-    #[arg(long, value_parser = device)]
-    device: Option<Device>,
+    source: Source,
 }
 
 /// Draws the samples.
@@ -49,11 +50,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!(Usage(format!("--sample: {} samples; give at most {MOST_SAMPLES}", arguments.sample.len())));
     }
     let Subject { config, weights, device, state_name } = subject(arguments)?;
-    let data = load(&config, arguments.data.as_deref(), &arguments.reading, &[])?;
+    let progress = Progress::new(true);
+    let data = load(&config, arguments.source.data.as_deref(), &arguments.source.reading, &[], &progress)?;
     if let Some(k) = arguments.sample.iter().find(|&&k| k >= data.test.len()) {
         bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
     }
     arguments.sample.iter().try_for_each(|&k| refuse_unlabelled(&data, k))?;
+    progress.stage("running the samples");
     let mut engine = match &weights {
         Some(weights) => device.open(&config.network, config.method, weights)?,
         None => {
@@ -67,7 +70,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     for &k in &arguments.sample {
         rasters.push(sample(engine.as_mut(), &config, &data, k, title(&config, &data, k, &state_name))?);
     }
+    progress.stage("drawing");
     save_rasters(&arguments.out, &rasters)?;
+    progress.clear();
     for (k, raster) in arguments.sample.iter().zip(&rasters) {
         say(format_args!(
             "{}: sample {k} of {} ({}), label {}, predicted {}",
@@ -96,17 +101,18 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
     let path = Path::new(word);
     if presets::NAMES.contains(&word.as_str()) {
         let config = presets::ours(word).map_err(usage)?;
-        let device = arguments.device.unwrap_or_default();
+        let device = arguments.source.device.unwrap_or_default();
         return Ok(Subject { config, weights: None, device, state_name: "before training".into() });
     }
     if !path.exists() && path.components().count() == 1 {
         bail!(Usage(format!(
-            "`{word}` is neither a preset ({}) nor a folder written by train",
-            presets::NAMES.join(", ")
+            "`{word}` is neither a preset ({}) nor a folder written by train{}",
+            presets::NAMES.join(", "),
+            did_you_mean(word, presets::NAMES)
         )));
     }
     let run = StoredRun::read(path, Which::Best)?;
-    let (device, state_name) = (run.device(arguments.device)?, format!("after {}", run.moment()));
+    let (device, state_name) = (run.device(arguments.source.device)?, format!("after {}", run.moment()));
     Ok(Subject { config: run.config, weights: Some(run.checkpoint.state.weights), device, state_name })
 }
 

@@ -1,6 +1,8 @@
 //! `spikegrad reproduce`.
 
-use super::show::{clock, complain, say};
+use super::manual::styled;
+use super::progress::Progress;
+use super::show::{clock, complain, say, warn};
 use super::signals::stop_on_signal;
 use super::{device, usage};
 use anyhow::Result;
@@ -13,17 +15,20 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_help = styled("\
 WHAT is table-3, fig-6 to fig-23, b-th, appendix-b, accuracy, or all; --list describes each.
 
-Writes NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) to DIR, and an index.html with all figures in
-DIR. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command continues from there, and figures that
+Writes NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) to DIR, and an index.html with all figures in \
+DIR. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command continues from there, and figures that \
 need the same points share them. To recompute all points, use another DIR.
 
 Examples:
   spikegrad reproduce fig-10 --quick --out figures
-  spikegrad reproduce all --quick --data nmnist=data/nmnist --data shd=data/shd --out figures
-  spikegrad reproduce fig-21 --device gpu --merge laptop/fig-21.csv --out figures")]
+  # All figures, with the data sets that are not installed
+  spikegrad reproduce all --quick --data nmnist=data/nmnist \\
+      --data shd=data/shd --out figures
+  # With the points of another machine
+  spikegrad reproduce fig-21 --merge laptop/fig-21.csv --out figures"))]
 pub struct Arguments {
     /// The figure or table to compute, or all
     #[arg(required_unless_present = "list")]
@@ -79,10 +84,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop =
         stop_on_signal("stopping soon; the same command continues from here. Press Ctrl-C again to quit immediately")?;
     let (mut missing, mut failed) = (Vec::new(), false);
-    for item in &items {
+    let progress = Progress::new(true);
+    for (k, item) in items.iter().enumerate() {
         let clock_of_item = Instant::now();
         complain(format_args!("{}: {}", item.name, item.measures));
-        match reproduce::reproduce(item, &options, &stop, &mut |line| complain(line)) {
+        progress.stage(format!("{} ({} of {})", item.name, k + 1, items.len()));
+        let done = reproduce::reproduce(item, &options, &stop, &mut |line| progress.aside(|| complain(line)));
+        progress.clear();
+        match done {
             Ok(done) => {
                 done.notes.iter().for_each(|note| complain(format_args!("note: {note}")));
                 let files: Vec<String> = done.files.iter().map(|file| file.display().to_string()).collect();
@@ -96,7 +105,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
             // With several figures, the others are still computed.
             Err(e) if items.len() > 1 && !matches!(e, Error::Interrupted) => {
-                complain(format_args!("warning: skipped {}: {e}", item.name));
+                warn(format_args!("skipped {}: {e}", item.name));
                 failed |= !matches!(e, Error::Data(_) | Error::Unsupported(_));
                 missing.push((item.name.to_string(), e.to_string()));
             }

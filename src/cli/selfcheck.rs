@@ -1,5 +1,6 @@
 //! `spikegrad selfcheck`.
 
+use super::manual::styled;
 use super::show::{complain, say, shell_word};
 use super::{device, usage};
 use anyhow::{Context, Result};
@@ -11,22 +12,24 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Tests and measures one GPU in at most three minutes; needs no data set and no network connection. Each section runs in a
-process of its own, and the file is rewritten after each: if the driver hangs or crashes, the file says where, and the other
+#[command(after_help = styled("\
+Tests and measures one GPU in at most three minutes; needs no data set and no network connection. Each section runs in a \
+process of its own, and the file is rewritten after each: if the driver hangs or crashes, the file says where, and the other \
 sections still run.
 
-The file contains names, versions, limits and features of all adapters and their drivers; results of small tests of
-arithmetic, atomics and subgroups; results of golden cases, hashes of trained weights, and times of training steps and kernels;
-and error messages. It contains no user names, host names or paths.
+The file contains names, versions, limits and features of all adapters and their drivers; results of small tests of \
+arithmetic, atomics and subgroups; results of golden cases, hashes of trained weights, and times of training steps and \
+kernels; and error messages. It contains no user names, host names or paths.
 
-Prints ten lines at the end, with a verdict per section: PASS, DIFFERS (in something that is up to the GPU, such as
-rounding) or FAIL. Exit code 1 if a section fails.
+Prints ten lines at the end, with a verdict per section: PASS, DIFFERS (in something that is up to the GPU, such as \
+rounding) or FAIL. The exit code is 1 if a section fails.
 
 Examples:
   spikegrad selfcheck --out selfcheck.json
-  spikegrad selfcheck --device gpu:1                  check adapter gpu:1 of `spikegrad devices`
-  WGPU_BACKEND=dx12 spikegrad selfcheck               use another graphics API")]
+  # Adapter gpu:1 of `spikegrad devices`
+  spikegrad selfcheck --device gpu:1
+  # Another graphics API
+  WGPU_BACKEND=dx12 spikegrad selfcheck"))]
 pub struct Arguments {
     /// Write the report to this file, replacing it
     #[arg(long, value_name = "FILE.json", default_value = "selfcheck.json")]

@@ -1,14 +1,24 @@
-//! Output: lines, without failing on a closed pipe, and numbers in readable form.
+//! Output: lines, without failing on a closed pipe, and numbers in readable form. Colours appear on terminals only, and not if
+//! `NO_COLOR` is set; anstream sees to that.
 
+use anstream::AutoStream;
 use anyhow::{Context, Result};
+use clap::builder::styling::{AnsiColor, Style};
 use spikegrad::engine::DeviceInfo;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+/// What has succeeded.
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// What may be wrong.
+pub const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
+/// What has failed.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+
 /// Prints a line on standard output. A closed pipe (`| head`) is not an error; the work and its exit code matter.
 pub fn say(line: impl Display) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = AutoStream::auto(std::io::stdout()).lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("standard output"),
         _ => Ok(()),
@@ -17,7 +27,17 @@ pub fn say(line: impl Display) -> Result<()> {
 
 /// Prints a line on standard error. If that fails, there is nowhere left to report it.
 pub fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(AutoStream::auto(std::io::stderr()).lock(), "{line}");
+}
+
+/// A text in this style.
+pub fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Prints a warning on standard error.
+pub fn warn(text: impl Display) {
+    complain(format_args!("{DOUBTFUL}warning:{DOUBTFUL:#} {text}"));
 }
 
 /// Prints the JSON object of `--json` on one line.

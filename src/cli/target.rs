@@ -2,9 +2,8 @@
 
 use super::{Usage, usage};
 use anyhow::{Context, Result, bail};
-use spikegrad::data::OWN;
 use spikegrad::presets;
-use spikegrad::train::{CONFIG_FILE, DATA_FILE, RunConfig, stored_config};
+use spikegrad::train::{CONFIG_FILE, RunConfig, stored_config};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -41,9 +40,7 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
             bail!(Usage(format!("--paper: {} is a run with settings of its own", folder.display())));
         }
         let mut config = stored_config(folder)?;
-        if config.preset == OWN && config.data.path.is_none() {
-            config.data.path = Some(folder.join(DATA_FILE));
-        }
+        config.find_own_data(folder);
         Ok(Target { folder: folder.into(), resume: true, config, _claim: None })
     };
     let Some(what) = what else {
@@ -74,6 +71,11 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
     let file = what.ends_with(".toml");
     let named = presets::resolve(what, paper);
     let named = if file { named? } else { named.map_err(|e| usage(format!("{e}; or give the folder of a run")))? };
+    if file && paper && presets::load(Path::new(what), false)? == named {
+        bail!(Usage(format!(
+            "--paper: {what} sets all fields in which the paper's settings differ from ours; remove --paper"
+        )));
+    }
     let stem = match Path::new(what).file_stem() {
         // A run's own configuration is called config.toml; the run would be called config.
         Some(stem) if stem != "config" => stem.to_string_lossy().into_owned(),

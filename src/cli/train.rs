@@ -2,8 +2,10 @@
 
 use super::eval::{StoredRun, Which};
 use super::load::{Reading, load};
-use super::progress::{Reporter, Voice};
-use super::show::{self, complain, percent, say, say_json, shell_word, thousands};
+use super::manual::styled;
+use super::progress::Progress;
+use super::reporter::{Reporter, Voice};
+use super::show::{self, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target};
 use super::{Usage, device, raster, usage};
@@ -31,108 +33,118 @@ const RASTER_FILE: &str = "raster.png";
 const CURVES_FILE: &str = "curves.png";
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Writes these files to the run's folder: config.toml (all settings), metrics.jsonl (a line per epoch),
-checkpoint.safetensors, best.safetensors, raster.png, curves.png.
+#[command(after_help = styled("\
+Files of a run:
+  config.toml              all settings (docs/configuration.md)
+  metrics.jsonl            a line per epoch
+  checkpoint.safetensors   the latest state, to continue from
+  best.safetensors         the epoch with the best accuracy
+  raster.png               the spikes of a test sample
+  curves.png               accuracy and loss over the epochs
 
-Ctrl-C finishes the current step, writes a checkpoint, prints the command that resumes the run, and exits with 1;
-a second Ctrl-C quits immediately. A resumed run ends with the same bits as an uninterrupted one. It keeps its
-own settings; a setting that is given again must not differ, except --data, --device, --patience, kernels, delta_mib
+Interrupting:
+Ctrl-C finishes the current step, writes a checkpoint, prints the command that resumes the run, and exits with 1; \
+a second Ctrl-C quits immediately. A resumed run ends with the same bits as an uninterrupted one. It keeps its \
+own settings; a setting that is given again must not differ, except --data, --device, --patience, kernels, delta_mib \
 and checkpoint_seconds. --epochs may be increased if the learning rate has no schedule.
 
 Examples:
   spikegrad train fmnist
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
-  spikegrad train nmnist --data data/nmnist          reads Train.zip and Test.zip, or the folders Train and Test
+  spikegrad train nmnist --data data/nmnist
   spikegrad train shd --data data/shd --validation speakers:0,1
-  spikegrad train events --data taps.npz             data of your own (docs/data.md)
+  # Data of your own
+  spikegrad train events --data taps.npz
+  # A run's settings with another seed
   spikegrad train runs/wide/config.toml --seed 2
-  spikegrad train runs/wide                          continues the run
-  spikegrad train --resume                           continues the last run in runs/")]
+  # Continue a run
+  spikegrad train runs/wide
+  # Continue the last run in runs/
+  spikegrad train --resume"))]
 pub struct Arguments {
-    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd; events, events-conv for data of your own); a TOML file that names a
-    /// preset and the settings that differ; or the folder of a run, which is continued
+    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd, events or events-conv); a TOML file that names a preset and the
+    /// settings that differ; or the folder of a run, which is continued
     #[arg(value_name = "PRESET|CONFIG.toml|RUN_DIR")]
     what: Option<String>,
-    /// Folder with the data set's files; for events, a file or folder [default: SPIKEGRAD_FASHION_MNIST, SPIKEGRAD_NMNIST or
-    /// SPIKEGRAD_SHD; for Fashion-MNIST
-    /// then the folder where it is usually installed, else the built-in subset]
-    #[arg(long, value_name = "PATH")]
+    /// Folder with the data set's files; for events, a file or folder [default: the folder in SPIKEGRAD_FASHION_MNIST,
+    /// SPIKEGRAD_NMNIST or SPIKEGRAD_SHD; for Fashion-MNIST also where it is usually installed, else the built-in subset]
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
     data: Option<PathBuf>,
-    /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
-    #[arg(long, value_parser = device)]
-    device: Option<Device>,
-    /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
-    hidden: Option<Vec<usize>>,
-    /// Number of passes over the training set
-    #[arg(long, value_name = "E")]
-    epochs: Option<u64>,
-    /// Samples per batch
-    #[arg(long, value_name = "B")]
-    batch: Option<usize>,
-    /// Learning rate
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    lr: Option<f64>,
-    /// Raise the learning rate linearly from 0 over the first E epochs
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    warmup: Option<f64>,
-    /// Weight decay (AdamW): each update reduces the weights by the learning rate times X
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    weight_decay: Option<f64>,
-    /// Membrane time constant of the hidden layers, ms: one for all layers, or one per layer
-    #[arg(long, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true)]
-    tau: Option<Vec<f64>>,
-    /// Slope beta of the surrogate gradient of all hidden layers
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    beta: Option<f64>,
-    /// Rescale initial weights so that each hidden neuron spikes X times per sample on average (0: no rescaling)
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    initial_spikes: Option<f64>,
-    /// Set a field of config.toml, such as augment.flip=true or network.readout.logits=sum; can be repeated
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Vec<String>,
-    /// Backward threshold B_th of all hidden layers: the gradient is 0 unless |V - V_th| < B_th (inf: never masked)
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    b_th: Option<f64>,
-    /// Seed of the initial weights and the order of the samples
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
-    /// Begin with the weights in this safetensors file (tensors w.0, w.1, ..., as in a checkpoint) instead of random ones
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
-    /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
-    /// surrogate gradient [default: auto]
-    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true)]
-    method: Option<MethodWord>,
+    #[command(flatten, next_help_heading = "Data")]
+    reading: Reading,
     /// Train on the first N samples only; the test set is not limited
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Data")]
     limit: Option<usize>,
     /// Hold out training samples: none, last:N, fraction:F, fraction:F:SEED or speakers:A,B (shd). The accuracy after each epoch
     /// and the best epoch are measured on them instead of the test set, which is left for eval
-    #[arg(long, value_name = "WHICH", value_parser = validation)]
+    #[arg(long, value_name = "WHICH", value_parser = validation, help_heading = "Data")]
     validation: Option<Validation>,
-    #[command(flatten)]
-    reading: Reading,
+    /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
+    #[arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network")]
+    hidden: Option<Vec<usize>>,
+    /// Membrane time constant of the hidden layers, ms: one for all layers, or one per layer
+    #[arg(long, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
+    tau: Option<Vec<f64>>,
+    /// Slope beta of the surrogate gradient of all hidden layers
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    beta: Option<f64>,
+    /// Backward threshold B_th of all hidden layers: the gradient is 0 unless |V - V_th| < B_th (inf: never masked)
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    b_th: Option<f64>,
+    /// Begin with the weights in this safetensors file (tensors w.0, w.1, ..., as in a checkpoint) instead of random ones
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    weights: Option<PathBuf>,
+    /// Rescale initial weights so that each hidden neuron spikes X times per sample on average (0: no rescaling)
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    initial_spikes: Option<f64>,
+    /// Do not re-initialise a layer that has no active entry (none within B_th of the threshold)
+    #[arg(long, help_heading = "Network")]
+    no_rescue: bool,
+    /// Use the paper's exact settings (Table 3) instead of ours, which reach higher accuracies
+    #[arg(long, help_heading = "Training")]
+    paper: bool,
+    /// Number of passes over the training set
+    #[arg(long, value_name = "E", help_heading = "Training")]
+    epochs: Option<u64>,
+    /// Samples per batch
+    #[arg(long, value_name = "B", help_heading = "Training")]
+    batch: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Training")]
+    lr: Option<f64>,
+    /// Raise the learning rate linearly from 0 over the first E epochs
+    #[arg(long, value_name = "E", allow_negative_numbers = true, help_heading = "Training")]
+    warmup: Option<f64>,
+    /// Weight decay (AdamW): each update reduces the weights by the learning rate times X
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
+    weight_decay: Option<f64>,
+    /// Stop after N epochs without a better accuracy [default: never]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    patience: Option<u64>,
+    /// Seed of the initial weights and the order of the samples
+    #[arg(long, value_name = "S", help_heading = "Training")]
+    seed: Option<u64>,
+    /// Set a field of config.toml, such as augment.flip=true or network.readout.logits=sum; can be repeated. docs/configuration.md
+    /// has all fields
+    #[arg(long, value_name = "FIELD=VALUE", help_heading = "Training")]
+    set: Vec<String>,
+    /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
+    #[arg(long, value_parser = device, help_heading = "Device")]
+    device: Option<Device>,
+    /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
+    /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
+    /// surrogate gradient [default: auto]
+    #[arg(long, value_enum, value_name = "METHOD", hide_possible_values = true, help_heading = "Device")]
+    method: Option<MethodWord>,
+    /// Use the default kernels on a GPU, without measuring which are fastest
+    #[arg(long, help_heading = "Device")]
+    no_tuning: bool,
     /// The run's folder [default: runs/PRESET, with a number if that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue the run in --out [default: the last run in runs/, of the preset if one is given]
     #[arg(long)]
     resume: bool,
-    /// Use the paper's exact settings (Table 3) instead of ours, which reach higher accuracies
-    #[arg(long)]
-    paper: bool,
-    /// Do not measure which kernel variant and size of the delta scratch are fastest on this GPU; use the defaults
-    #[arg(long)]
-    no_tuning: bool,
-    /// Do not re-initialise a layer that has no active entry (none within B_th of the threshold)
-    #[arg(long)]
-    no_rescue: bool,
-    /// Stop after N epochs without a better accuracy [default: never]
-    #[arg(long, value_name = "N")]
-    patience: Option<u64>,
     /// Print only warnings, errors and the result
     #[arg(long)]
     quiet: bool,
@@ -167,13 +179,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let folder = target.folder.clone();
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     complete(&mut config)?;
-    let data = load(&config, None, &arguments.reading, &[])?;
+    let progress = Progress::new(voice == Voice::Normal);
+    let data = load(&config, None, &arguments.reading, &[], &progress)?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
     // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
     needs(&config, &data, device, given, 0)?;
     let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
     needs(&config, &data, device, given, resident)?.check(available)?;
+    progress.stage("opening the device");
     let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     let mut needs_really = needs(&config, &data, device, engine.delta_bytes(), resident)?;
@@ -184,17 +198,22 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
     let needs = needs_really;
+    progress.clear();
     if data.subset {
-        complain(format_args!(
-            "warning: training on a small subset of Fashion-MNIST, for trying things out; its accuracies mean little. For \
+        warn(format_args!(
+            "training on a small subset of Fashion-MNIST, for trying things out; its accuracies mean little. For \
              all 70,000 images: {}",
             how_to_get()
         ));
     }
 
     let clock = Instant::now();
-    let reporter =
-        Reporter::new(voice, measured(&config), introduction(&config, &data, engine.as_ref(), &needs, &folder));
+    let reporter = Reporter::new(
+        voice,
+        progress,
+        measured(&config),
+        introduction(&config, &data, engine.as_ref(), &needs, &folder),
+    );
     // The figure is not worth a stop of the run; what is wrong is said when it is drawn at the end.
     let mut reporter = reporter.after_epochs(|| drop(draw_curves(&config, &data.name, &folder)));
     let training =

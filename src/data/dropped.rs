@@ -64,10 +64,10 @@ fn remedy(first_ms: f64, bins: &Bins) -> &'static str {
     let elsewhere = first_ms < 0.0 || first_ms > LATE_START * duration;
     match bins.clock == Clock::Recording && elsewhere {
         true => {
-            "The clock seems to have started elsewhere: use --set data.clock=first_event to take the first event of each \
+            "The clock seems to have started elsewhere: set data.clock=first_event to take the first event of each \
              recording as time 0"
         }
-        false => "Use more or longer time steps: --set network.time_steps=N, --set network.dt_ms=X",
+        false => "Use more or longer time steps: network.time_steps=N, network.dt_ms=X",
     }
 }
 

@@ -105,10 +105,10 @@ pub fn how_to_get() -> &'static str {
 
 fn how_to_get_on(debian: bool) -> &'static str {
     match debian {
-        true => "apt-get install dataset-fashion-mnist, or --data DIR",
+        true => "apt-get install dataset-fashion-mnist, or set data.path (--data DIR)",
         false => {
-            "download the four idx.gz files from https://github.com/zalandoresearch/fashion-mnist and name their folder \
-             with --data DIR"
+            "download the four idx.gz files from https://github.com/zalandoresearch/fashion-mnist and set data.path \
+             (--data DIR) to their folder"
         }
     }
 }
@@ -194,7 +194,7 @@ fn encode(
             return Err(Error::format(
                 &paths.labels,
                 format!(
-                    "label {k} is {label}, 0 to {} expected; if that is right, use --set network.readout.classes={most}",
+                    "label {k} is {label}, 0 to {} expected; if that is right, set network.readout.classes = {most}",
                     classes - 1
                 ),
             ));
@@ -333,7 +333,7 @@ mod tests {
         assert!(error.contains("t10k-labels-idx1-ubyte: 2 labels found, but 1 images in"), "{error}");
         write(folder.path(), "t10k", 2, &[7, 7], &[10]);
         assert!(refused(folder.path()).contains("label 0 is 10, 0 to 9 expected"));
-        assert!(refused(folder.path()).contains("--set network.readout.classes=11"));
+        assert!(refused(folder.path()).contains("network.readout.classes = 11"));
         assert_eq!(load(folder.path(), &code(), 11).unwrap().test.labels(), [10]);
     }
 }

@@ -106,7 +106,8 @@ fn class_names(names: &[&str], classes: usize) -> Vec<String> {
 /// Loads custom data from the file given by the options.
 #[cfg(feature = "runs")]
 fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
-    let path = options.path().ok_or_else(|| Error::Config("custom data require a file; give it with --data".into()))?;
+    let path =
+        options.path().ok_or_else(|| Error::Config("custom data require a file; set data.path (--data)".into()))?;
     let data = super::own::read(path)?;
     if options.validation.is_on() {
         return Err(Error::field(
@@ -118,6 +119,7 @@ fn load_own(network: &Network, options: &LoadOptions) -> Result<DataSet> {
     for half in [&*data.train, &data.test].into_iter().chain(&data.validation) {
         half.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     }
+    data.check_class_names(network.classes()).map_err(|e| Error::format(path, e.to_string()))?;
     Ok(data)
 }
 
@@ -199,14 +201,14 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let Some(folder) = options.path().map(Path::to_path_buf).or(variable) else {
         return Err(Error::Data(format!(
-            "{} not found: use --data DIR or the environment variable {} to give the folder with {}",
+            "{} not found: set data.path (--data DIR) or the environment variable {} to the folder with {}",
             kind.name, kind.variable, kind.remedy
         )));
     };
     let shape = (kind.shape)(extents.inputs, &options.reading);
     if shape.inputs() != extents.inputs {
         return Err(Error::Data(format!(
-            "recordings of {shape} have {} inputs, the network has {}; set network.inputs, or the size of the sensor: --set \
+            "recordings of {shape} have {} inputs, the network has {}; set network.inputs, or the size of the sensor: \
              data.shape=[channels,height,width]",
             shape.inputs(),
             extents.inputs
@@ -290,7 +292,7 @@ pub fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Resul
 
 fn events_path(path: Option<&Path>) -> Result<&Path> {
     path.ok_or_else(|| {
-        Error::Data(format!("{EVENTS} are data of your own; give their file or folder with --data PATH"))
+        Error::Data(format!("{EVENTS} are data of your own; set data.path (--data PATH) to their file or folder"))
     })
 }
 
@@ -334,7 +336,8 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<L
     let name = path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()));
     let shape = options.reading.shape.or(hints.shape);
     let warnings = warning.into_iter().collect();
-    Ok(Loaded { train, test, origin, subset: false, name, class_names: hints.class_names, shape, warnings })
+    let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }
 
 fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -> Result<Loaded> {

@@ -48,6 +48,7 @@ pub use recordings::{Bins, LoadProgress};
 pub use source::{Clock, DataConfig, Polarity, Shape};
 pub use split::Validation;
 
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use std::sync::Arc;
 
@@ -123,6 +124,17 @@ impl DataSet {
     /// Sets the names of the classes.
     pub fn class_names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         DataSet { class_names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Checks that there are no names of classes, or one for each.
+    pub(crate) fn check_class_names(&self, classes: usize) -> Result<()> {
+        match self.class_names.len() {
+            0 => Ok(()),
+            names if names == classes => Ok(()),
+            names => Err(Error::Data(format!(
+                "{names} names for {classes} classes; give each class a name, or none (class_names)"
+            ))),
+        }
     }
 
     /// Sets the maps that the inputs form, which shifting and mirroring samples ([`augment`]) requires.

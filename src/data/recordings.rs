@@ -203,7 +203,7 @@ pub(super) fn collect(
                 Err(Error::Format { path, what }) => {
                     return Err(Error::Format {
                         path,
-                        what: format!("{what}; use --skip-bad to skip such recordings"),
+                        what: format!("{what}; set skip_bad (--skip-bad) to skip such recordings"),
                     });
                 }
                 Err(error) => return Err(error),
@@ -279,7 +279,7 @@ mod tests {
     fn a_bad_recording_ends_the_reading_or_is_listed() {
         let fake = Fake { of: 600, bad: vec![3, 599] };
         let error = collect(&fake, EXTENTS, &BINS, false, &|_| {}).unwrap_err().to_string();
-        assert_eq!(error, "fake.zip: recording 3 is broken; use --skip-bad to skip such recordings");
+        assert_eq!(error, "fake.zip: recording 3 is broken; set skip_bad (--skip-bad) to skip such recordings");
         let half = collect(&fake, EXTENTS, &BINS, true, &|_| {}).unwrap();
         assert_eq!((half.set.len(), half.speakers.len()), (598, 598));
         assert_eq!(half.bad, ["fake.zip: recording 3 is broken", "fake.zip: recording 599 is broken"]);

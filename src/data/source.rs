@@ -82,13 +82,13 @@ pub enum Polarity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The folder or file with the data; `None` searches the default locations.
+    /// The folder or file with the data; if not set, the default locations are searched.
     pub path: Option<PathBuf>,
     /// What time 0 of a recording is.
     pub clock: Clock,
     /// How polarities become neurons (`events`).
     pub polarity: Polarity,
-    /// The maps that the inputs form; `None` takes them from the data. For an event camera that is the size of its sensor.
+    /// The maps that the inputs form; if not set, they are taken from the data. For an event camera that is the size of its sensor.
     pub shape: Option<Shape>,
     /// Fraction of the samples that becomes the test set if the data have none (`events`), between 0 and 1.
     pub test_fraction: f64,

@@ -14,7 +14,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Validation {
-    /// None: the test set is evaluated after each epoch.
+    /// No samples; the test set is evaluated after each epoch.
     #[serde(rename = "none")]
     Off {},
     /// The last samples of the training set.

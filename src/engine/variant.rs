@@ -15,7 +15,7 @@ pub enum Variant {
     Plain,
     /// Several invocations share a row and combine sums in workgroup memory, so that more loads are in flight.
     Cooperative,
-    /// As `Cooperative`, but the spike gradient is summed with subgroup operations. Requires subgroups of at least 8.
+    /// As `cooperative`, but the spike gradient is summed with subgroup operations. Requires subgroups of at least 8.
     Subgroups,
 }
 

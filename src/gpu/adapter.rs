@@ -2,7 +2,7 @@
 
 use super::squeeze::{Squeeze, lacking, narrow};
 use super::variant::{VARIANTS, Variant};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use crate::platform::block_on;
 use crate::system::is_debian;
 use serde::Serialize;
@@ -213,10 +213,51 @@ fn summary(index: usize, adapter: &wgpu::Adapter, squeeze: &Squeeze) -> AdapterS
     }
 }
 
+/// The environment variable that restricts the adapters to some graphics APIs.
+const BACKEND_VARIABLE: &str = "WGPU_BACKEND";
+/// Its words; wgpu knows some other spellings of them.
+const BACKEND_NAMES: [&str; 4] = ["vulkan", "metal", "dx12", "gl"];
+
+/// The backends of `WGPU_BACKEND`; `None` if it is not set or empty.
+fn backends_from_env() -> Result<Option<wgpu::Backends>> {
+    match std::env::var(BACKEND_VARIABLE) {
+        Ok(words) if !words.trim().is_empty() => {
+            backends(&words).map(Some).map_err(|error| Error::Config(format!("{BACKEND_VARIABLE}: {error}")))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The backends in a comma-separated list. wgpu ignores words that it does not know.
+fn backends(words: &str) -> Result<wgpu::Backends> {
+    let mut backends = wgpu::Backends::empty();
+    for word in words.split(',').map(str::trim) {
+        match wgpu::Backends::from_comma_list(word) {
+            known if !known.is_empty() => backends |= known,
+            _ => {
+                let like = did_you_mean(word, BACKEND_NAMES);
+                let names = BACKEND_NAMES.join(", ");
+                return Err(Error::Config(format!("unknown graphics API `{word}`: must be one of {names}{like}")));
+            }
+        }
+    }
+    Ok(backends)
+}
+
+/// Checks the variables that choose and restrict adapters, `WGPU_BACKEND` and `SPIKEGRAD_LIMITS`.
+///
+/// # Errors
+/// [`Error::Config`] naming the variable and the words that are valid.
+pub fn check_environment() -> Result<()> {
+    backends_from_env()?;
+    Squeeze::from_env().map(drop)
+}
+
 /// Vulkan, Metal and DX12 adapters; those of GL only if there are no others, since opening GL is slow and noisy.
 /// `wanted`, or `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`), decides otherwise.
 async fn enumerate(wanted: Option<wgpu::Backends>) -> Vec<wgpu::Adapter> {
-    if let Some(backends) = wanted.or_else(wgpu::Backends::from_env) {
+    // Opening an adapter reports an invalid variable.
+    if let Some(backends) = wanted.or_else(|| backends_from_env().unwrap_or_default()) {
         return adapters_of(backends).await;
     }
     let found = adapters_of(wgpu::Backends::PRIMARY).await;
@@ -343,7 +384,8 @@ pub struct Opened {
 /// No adapter, none with that number, or one that cannot run the kernels.
 pub async fn open(options: &GpuOptions) -> Result<Opened> {
     let squeeze = options.limits.map_or_else(Squeeze::from_env, Ok)?;
-    let found = enumerate(options.backends).await;
+    let backends = options.backends.map_or_else(backends_from_env, |backends| Ok(Some(backends)))?;
+    let found = enumerate(backends).await;
     let summaries: Vec<_> = found.iter().enumerate().map(|(k, adapter)| summary(k, adapter, &squeeze)).collect();
     let index = match options.adapter {
         Some(index) if index < found.len() => index,
@@ -354,7 +396,7 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
             )));
         }
         None => best(&summaries, true).or((found.len() == 1).then_some(0)).ok_or_else(|| {
-            Error::Device(format!("no usable GPU adapter found; {}, or use --device cpu", how_to_get_driver()))
+            Error::Device(format!("no usable GPU adapter found; {}, or use the cpu device", how_to_get_driver()))
         })?,
     };
     let (adapter, summary) = (&found[index], summaries[index].clone());
@@ -393,6 +435,17 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn graphics_apis_by_name() {
+        assert_eq!(backends("Vulkan, gl").unwrap(), wgpu::Backends::VULKAN | wgpu::Backends::GL);
+        for (words, part) in
+            [("vulcan", "did you mean `vulkan`?"), ("vulkan,cuda", "`cuda`: must be one of vulkan, metal")]
+        {
+            let error = backends(words).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn gl_without_compute_shaders() {

@@ -114,16 +114,20 @@ pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
-            Err(Error::Unsupported(format!(
-                "hidden[{l}] is a convolution {what} on the gpu device; use the cpu device (--device cpu)"
-            )))
+            Err(Error::Unsupported(format!("hidden[{l}] is a convolution{what} on the gpu device; use the cpu device")))
         };
         if !matches!(method, Method::Sparse | Method::Auto) {
-            return refuse("which only the method `sparse` computes".into());
+            let only = "which only the method `sparse` computes";
+            return match method {
+                Method::Reference => Err(Error::Unsupported(format!(
+                    "hidden[{l}] is a convolution, {only}; use it, or `dense` on the cpu device"
+                ))),
+                _ => refuse(format!(", {only}")),
+            };
         }
         if slots(layer) > MAX_EXTENT {
             return refuse(format!(
-                "of {} filters × {} pixels: it fills filters up to a multiple of four, and that makes {}, more than {MAX_EXTENT},",
+                " of {} filters × {} pixels: it fills filters up to a multiple of four, and that makes {}, more than {MAX_EXTENT},",
                 conv.filters,
                 conv.pixels(),
                 slots(layer)

@@ -1,6 +1,6 @@
 //! Limits below those of the adapter, to test on it what smaller devices allow.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use std::str::FromStr;
 
 /// The environment variable that lowers the limits of every adapter of this process.
@@ -89,6 +89,9 @@ impl Squeeze {
     }
 }
 
+/// The words of `SPIKEGRAD_LIMITS`.
+const WORDS: [&str; 6] = ["webgpu", "downlevel", "no-timestamps", "no-subgroups", "lanes=N", "binding=BYTES"];
+
 impl FromStr for Squeeze {
     type Err = Error;
 
@@ -104,9 +107,10 @@ impl FromStr for Squeeze {
                 Some(("lanes", n)) => squeeze.lanes = Some(number(word, n)?),
                 Some(("binding", n)) => squeeze.binding = Some(number(word, n)?),
                 _ => {
-                    return Err(Error::Config(format!(
-                        "limit `{word}`: must be webgpu, downlevel, no-timestamps, no-subgroups, lanes=N or binding=BYTES"
-                    )));
+                    // `lane=64` is like `lanes`.
+                    let name = word.split('=').next().unwrap_or(word);
+                    let like = did_you_mean(name, WORDS.map(|known| known.split('=').next().unwrap_or(known)));
+                    return Err(Error::Config(format!("limit `{word}`: must be one of {}{like}", WORDS.join(", "))));
                 }
             }
         }
@@ -158,9 +162,13 @@ mod tests {
             binding: Some(1 << 20),
         };
         assert_eq!(squeeze, expected);
-        for (words, complaint) in
-            [("webgl", "limit `webgl`: must be webgpu"), ("lanes=many", "`many` is not"), ("", "limit ``")]
-        {
+        for (words, complaint) in [
+            ("webgl", "limit `webgl`: must be one of webgpu, "),
+            ("webgl", "did you mean `webgpu`?"),
+            ("lane=64", "lanes=N, binding=BYTES; did you mean `lanes`?"),
+            ("lanes=many", "`many` is not"),
+            ("", "limit ``"),
+        ] {
             let error = words.parse::<Squeeze>().unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
         }

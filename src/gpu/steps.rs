@@ -153,7 +153,7 @@ pub(super) fn check_loops(adapter: &str, spikes: &[u64], samples: usize) -> Resu
         Some(&most) if adapter.contains("llvmpipe") && most > LLVMPIPE_ITERATIONS * samples as u64 => {
             Err(Error::Device(format!(
                 "a layer has {} spikes per sample, and llvmpipe ends the loops of a kernel after {LLVMPIPE_ITERATIONS}, so the \
-                 results are wrong; use --device cpu, another adapter, or fewer spikes (a higher v_th, smaller weights)",
+                 results are wrong; use the cpu device, another adapter, or fewer spikes (a higher v_th, smaller weights)",
                 most / samples.max(1) as u64
             )))
         }
@@ -633,6 +633,6 @@ mod tests {
         check_loops("llvmpipe (LLVM 15.0.6, 256 bits)", &[10, 2 * LLVMPIPE_ITERATIONS], 2).unwrap();
         check_loops("NVIDIA H200", &[10, 3 * LLVMPIPE_ITERATIONS], 2).unwrap();
         let refused = check_loops("llvmpipe (LLVM 15.0.6, 256 bits)", &[10, 2 * LLVMPIPE_ITERATIONS + 1], 2);
-        assert!(refused.unwrap_err().to_string().contains("--device cpu"));
+        assert!(refused.unwrap_err().to_string().contains("use the cpu device"));
     }
 }

@@ -59,7 +59,11 @@ impl Loss {
 
     /// What the paper's loss, plain cross entropy, does not have.
     pub(super) fn beyond_paper(&self) -> Option<String> {
-        (*self != Loss::default()).then(|| format!("loss = {self:?}"))
+        match *self {
+            Loss::CrossEntropy { label_smoothing: 0.0 } => None,
+            Loss::CrossEntropy { label_smoothing } => Some(format!("loss.label_smoothing = {label_smoothing}")),
+            Loss::MeanSquaredError { .. } => Some("loss.kind = mse".into()),
+        }
     }
 
     /// Says which number cannot work.

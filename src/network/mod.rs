@@ -85,7 +85,7 @@ impl Network {
         self.spiking().nth(l)
     }
 
-    /// The name of spiking layer `l` in configurations: `hidden[0]`, or `readout` after the hidden layers.
+    /// The name of layer `l`, without the input, in configurations: `hidden[0]`, or `readout` after the hidden layers.
     pub fn layer_name(&self, l: usize) -> String {
         if l < self.hidden.len() { format!("hidden[{l}]") } else { "readout".into() }
     }
@@ -243,7 +243,7 @@ impl Network {
         for (l, neurons) in self.sizes().into_iter().enumerate() {
             let slots = self.time_steps * neurons;
             if slots > MAX_SLOTS {
-                let name = l.checked_sub(1).map_or("inputs".into(), |l| format!("layer {l}"));
+                let name = l.checked_sub(1).map_or("the input".into(), |l| self.layer_name(l));
                 return Err(Error::Config(format!(
                     "time_steps = {} times the {neurons} neurons of {name} is {slots}: must be at most {MAX_SLOTS}",
                     self.time_steps

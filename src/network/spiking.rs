@@ -28,7 +28,7 @@ pub struct SpikingLayer {
     pub tau_ms: f64,
     /// Threshold: a neuron spikes if V > V_th, strictly.
     pub v_th: f64,
-    /// Reset potential V_r, see [`Reset`].
+    /// Reset potential V_r, which `reset` uses.
     pub v_r: f64,
     /// Resting potential V_rest, towards which V decays. The initial potential is 0 regardless.
     pub v_rest: f64,
@@ -252,11 +252,11 @@ impl SpikingLayer {
     /// The first property that the paper's layers do not have, as `field = value`.
     pub fn beyond_paper(&self) -> Option<String> {
         match self {
-            SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell = cuba_lif".into()),
+            SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell.kind = cuba_lif".into()),
             SpikingLayer { reset: Reset::ToValue, .. } => Some("reset = to_value".into()),
             SpikingLayer { bias: true, .. } => Some("bias = true".into()),
             SpikingLayer { surrogate, .. } if *surrogate != Surrogate::FastSigmoid => {
-                Some(format!("surrogate = {surrogate:?}"))
+                Some(format!("surrogate = {}", surrogate.name()))
             }
             SpikingLayer { surrogate_scale, .. } if *surrogate_scale != 1.0 => {
                 Some(format!("surrogate_scale = {surrogate_scale}"))

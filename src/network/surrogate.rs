@@ -36,6 +36,18 @@ impl Surrogate {
         Surrogate::Gaussian,
     ];
 
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Surrogate::FastSigmoid => "fast_sigmoid",
+            Surrogate::Sigmoid => "sigmoid",
+            Surrogate::Arctan => "arctan",
+            Surrogate::Triangular => "triangular",
+            Surrogate::Rectangular => "rectangular",
+            Surrogate::Gaussian => "gaussian",
+        }
+    }
+
     /// The surrogate gradient at `distance` = |V - V_th|, which must be below [`reach`](Self::reach).
     #[inline(always)]
     pub fn gradient(self, beta: f32, distance: f32) -> f32 {
@@ -91,6 +103,13 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_files() {
+        for surrogate in Surrogate::ALL {
+            assert_eq!(serde_json::to_value(surrogate).unwrap(), surrogate.name());
         }
     }
 

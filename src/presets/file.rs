@@ -1,6 +1,7 @@
 //! Configurations given by the name of a preset, or by a TOML file that names a preset and overrides some of its fields.
 
 use super::{NAMES, OWN_DATA, ours, paper};
+use crate::data::OWN;
 use crate::error::{Error, Result};
 use crate::train::{RunConfig, read_config_text};
 use std::path::Path;
@@ -30,6 +31,7 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
     for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = folder.join(&*path);
     }
+    config.find_own_data(folder);
     Ok(config)
 }
 
@@ -65,8 +67,15 @@ pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<RunConfig> {
         }
         None => return Err(format(format!("preset is missing; add for example preset = \"{}\"", NAMES[0]))),
     };
-    let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
-    let config = RunConfig::laid_over(&base, given).map_err(format)?;
+    let config = match name == OWN {
+        // The configuration of a run on custom data, which is complete.
+        true => RunConfig::understood(given),
+        false => {
+            let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
+            RunConfig::laid_over(&base, given)
+        }
+    };
+    let config = config.map_err(format)?;
     config.check().map_err(|e| format(e.to_string()))?;
     Ok(config)
 }

@@ -7,7 +7,7 @@ mod file;
 pub use file::{from_toml, load, resolve};
 
 use crate::data::EVENTS;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
     SpikingLayer,
@@ -163,9 +163,11 @@ pub fn paper(name: &str) -> Result<RunConfig> {
         return Ok(config);
     }
     TABLE_3.iter().find(|column| column.name == name).map(Column::config).ok_or_else(|| {
+        let names = [&NAMES[..], &OWN_DATA].concat();
         Error::Config(format!(
-            "unknown preset `{name}`: must be one of {}, or a file ending in .toml",
-            [&NAMES[..], &OWN_DATA].concat().join(", ")
+            "unknown preset `{name}`: must be one of {}, or a file ending in .toml{}",
+            names.join(", "),
+            did_you_mean(name, names)
         ))
     })
 }
@@ -243,7 +245,8 @@ mod tests {
                 assert_eq!(config.preset, name);
             }
         }
-        assert!(paper("mnist").unwrap_err().to_string().contains("`mnist`"));
+        let unknown = paper("fminst").unwrap_err().to_string();
+        assert!(unknown.contains("`fminst`") && unknown.ends_with("did you mean `fmnist`?"), "{unknown}");
     }
 
     #[test]

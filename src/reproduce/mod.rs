@@ -31,7 +31,7 @@ pub use store::POINTS_FILE;
 
 use crate::data::{Cache, data_set};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use figure::Figure;
 use job::FigureJob;
 use serde::Serialize;
@@ -140,7 +140,8 @@ pub struct Done {
 pub fn item(name: &str) -> Result<&'static Item> {
     ITEMS.iter().find(|item| item.name == name).ok_or_else(|| {
         let names: Vec<&str> = ITEMS.iter().map(|item| item.name).collect();
-        Error::Config(format!("unknown figure or table `{name}`: must be all or one of {}", names.join(", ")))
+        let like = did_you_mean(name, names.iter().copied());
+        Error::Config(format!("unknown figure or table `{name}`: must be all or one of {}{like}", names.join(", ")))
     })
 }
 

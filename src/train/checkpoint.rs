@@ -33,7 +33,7 @@ impl Checkpoint {
         check_numbers(&self.state, &self.config.network, self.config.adam.lr)?;
         if let Some(what) = unusable_progress(&self.progress) {
             return Err(Error::NotFinite(format!(
-                "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (--lr, now \
+                "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (adam.lr, now \
                  {})",
                 self.progress.step, self.config.adam.lr
             )));
@@ -94,7 +94,7 @@ pub(super) fn check_numbers(state: &TrainingState, network: &Network, lr: f64) -
     let tensors = tensors(state, network);
     match tensors.iter().find_map(|(name, tensor)| unusable(name, &tensor.extents, &tensor.data)) {
         Some(what) => Err(Error::NotFinite(format!(
-            "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (--lr, \
+            "after step {}, {what}. The previous checkpoint is kept; start again with a lower learning rate (adam.lr, \
              now {lr})",
             state.step
         ))),

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 pub struct RunConfig {
     /// The preset on which the run is based; it determines the data set.
     pub preset: String,
-    /// Where the data are and how they are read.
+    /// Where the data are and how they are read; instead of a section, just the path.
     #[serde(default)]
     pub data: DataConfig,
     /// Train only on the first this many samples. Does not affect the test set.
@@ -36,12 +36,12 @@ pub struct RunConfig {
     /// Skip and list damaged recordings instead of failing.
     #[serde(default)]
     pub skip_bad: bool,
-    /// `auto`, `cpu`, `gpu` or `gpu:N`.
+    /// The device that trains: `auto` is a hardware GPU if there is one, else the CPU.
     pub device: String,
-    /// Variant of the gpu device's sparse kernels; `None` lets the device choose. A resumed run must use the same one,
+    /// Variant of the gpu device's sparse kernels; if not set, the device chooses. A resumed run must use the same one,
     /// since drivers may round differently.
     pub kernels: Option<Variant>,
-    /// Size of the gpu device's δ scratch; `None` lets the device choose. A resumed run must use the same one, since
+    /// Size of the gpu device's δ scratch, or `"whole"` for the whole batch; if not set, the device chooses. A resumed run must use the same one, since
     /// layers that `auto` computes densely sum their gradients chunk by chunk.
     pub delta_mib: Option<DeltaScratch>,
     /// How the gradient is computed.

@@ -1,6 +1,7 @@
 //! The folder of a run. It is locked while a run writes to it, and its files are replaced atomically.
 
 use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
+use crate::data::OWN;
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY_PREFIX, write_atomically};
@@ -33,6 +34,15 @@ pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     }
 }
 
+impl RunConfig {
+    /// Sets the path of the data of a run on custom data, which are kept in its `folder`, unless it has one.
+    pub fn find_own_data(&mut self, folder: &Path) {
+        if self.preset == OWN && self.data.path.is_none() {
+            self.data.path = Some(folder.join(DATA_FILE));
+        }
+    }
+}
+
 /// File name of custom data.
 pub const DATA_FILE: &str = "data.safetensors";
 
@@ -53,19 +63,19 @@ impl RunFolder {
         let holds = |name: &&str| path.join(name).exists();
         if resume && !holds(&CONFIG_FILE) {
             return Err(Error::Config(format!(
-                "{}: nothing to resume, there is no {CONFIG_FILE}; omit --resume to start a run there",
+                "{}: nothing to resume, there is no {CONFIG_FILE}; start a run there instead of resuming one",
                 path.display()
             )));
         }
         std::fs::create_dir_all(path).map_err(|e| {
-            Error::Config(format!("{}: cannot create the folder ({e}); choose another with --out", path.display()))
+            Error::Config(format!("{}: cannot create the folder ({e}); choose another", path.display()))
         })?;
         limits::refuse_link(&path.join(METRICS_FILE))?;
         let lock = lock(path)?;
         if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
         {
             return Err(Error::Config(format!(
-                "{}: already contains a run ({name}); use --resume to continue it, or choose another folder with --out",
+                "{}: already contains a run ({name}); resume it, or choose another folder",
                 path.display()
             )));
         }
@@ -79,7 +89,7 @@ impl RunFolder {
         match is_still_at(&self.lock, &self.file(LOCK_FILE)) {
             true => Ok(()),
             false => Err(Error::Config(format!(
-                "{}: the run's folder was removed or replaced during the run; start again in another with --out",
+                "{}: the run's folder was removed or replaced during the run; start again in another",
                 self.path.display()
             ))),
         }
@@ -99,7 +109,7 @@ impl RunFolder {
         if now.epochs > begun.epochs && conflicts.iter().all(|conflict| conflict.field == "epochs") {
             return Err(Error::Config(format!(
                 "{}: the run cannot be continued to epoch {}, since its learning rate falls to its end at epoch {}; start \
-                 another run with --weights {} and --epochs",
+                 another run with weights = {} and more epochs",
                 self.path.display(),
                 now.epochs,
                 begun.epochs,
@@ -108,8 +118,8 @@ impl RunFolder {
         }
         let list: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
         Err(Error::Config(format!(
-            "{}: --resume requires the run's configuration, but these fields differ (run, now): {}; leave them \
-             unchanged, or start another run with --out",
+            "{}: a resumed run keeps its configuration, but these fields differ (run, now): {}; leave them \
+             unchanged, or start another run in another folder",
             self.path.display(),
             list.join("; ")
         )))
@@ -191,7 +201,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Config(format!(
-            "{}: another run is writing to this folder; wait for it, or choose another folder with --out",
+            "{}: another run is writing to this folder; wait for it, or choose another folder",
             folder.display()
         ))),
         // Some network file systems do not support locks; the folder is then used without one.
@@ -239,7 +249,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(name), "old").unwrap();
             let refused = message(RunFolder::open(folder.path(), false));
-            assert!(refused.contains(name) && refused.contains("--resume") && refused.contains("--out"), "{refused}");
+            assert!(
+                refused.contains(name) && refused.contains("resume it") && refused.contains("another folder"),
+                "{refused}"
+            );
             assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "old");
         }
     }
@@ -269,7 +282,7 @@ mod tests {
         assert!(first.check().unwrap_err().to_string().contains("removed or replaced"));
         let second = RunFolder::open(&path, false).unwrap();
         second.check().unwrap();
-        assert!(first.check().unwrap_err().to_string().contains("--out"));
+        assert!(first.check().unwrap_err().to_string().contains("start again in another"));
     }
 
     #[test]
@@ -278,7 +291,7 @@ mod tests {
         let path = temp.path().join("file");
         std::fs::write(&path, "mine").unwrap();
         let refused = message(RunFolder::open(&path, false));
-        assert!(refused.contains("file: cannot create the folder") && refused.contains("--out"), "{refused}");
+        assert!(refused.contains("file: cannot create the folder") && refused.contains("choose another"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 

@@ -94,7 +94,7 @@ fn absurd_loss(config: &RunConfig, loss: f64) -> Option<String> {
     (loss > ABSURD_LOSS * guessing).then(|| {
         format!(
             "the loss is {loss:.3e}, and about {guessing:.2} for a network that guesses: training diverges. Start again with a lower \
-             learning rate (--lr, now {}) or smaller weights (init.scale)",
+             learning rate (adam.lr, now {}) or smaller weights (init.scale)",
             config.adam.lr
         )
     })
@@ -139,7 +139,7 @@ fn saturated(name: &str, layer: &SpikingLayer, activity: f64) -> String {
 /// [`Error::NotFinite`] naming the step, the layer or the term of the loss, and what to change.
 pub fn check_step(report: &StepReport, network: &Network, epoch: u64, lr: f64) -> Result<()> {
     let remedy = format!(
-        "The last checkpoint is kept; start again with a lower learning rate (--lr, now {lr}) or smaller weights \
+        "The last checkpoint is kept; start again with a lower learning rate (adam.lr, now {lr}) or smaller weights \
          (init.scale)"
     );
     let step = format!("step {} (epoch {epoch})", report.step);
@@ -235,7 +235,11 @@ mod tests {
         assert_eq!(of(50.0), []);
         let warnings = of(1e6);
         assert_eq!((warnings.len(), warnings[0].kind), (1, WarningKind::AbsurdLoss));
-        assert!(warnings[0].text.contains("1.000e6") && warnings[0].text.contains("--lr, now"), "{}", warnings[0].text);
+        assert!(
+            warnings[0].text.contains("1.000e6") && warnings[0].text.contains("adam.lr, now"),
+            "{}",
+            warnings[0].text
+        );
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
         let error = check_step(&report, &network, 3, 0.5).unwrap_err();
         assert!(matches!(error, Error::NotFinite(_)));
         let error = error.to_string();
-        for part in ["step 12 (epoch 3)", "upper regulariser is inf", "--lr, now 0.5"] {
+        for part in ["step 12 (epoch 3)", "upper regulariser is inf", "adam.lr, now 0.5"] {
             assert!(error.contains(part), "{error}");
         }
         report.loss.upper = 0.0;

@@ -45,6 +45,7 @@ pub(super) fn check<'a>(config: &RunConfig, data: &'a DataSet, engine: &dyn Engi
         let network = &config.network;
         set.check_fits(network.inputs, network.time_steps, network.classes())?;
     }
+    data.check_class_names(config.network.classes())?;
     config.augment.check_shape(data.shape, config.network.inputs)?;
     Ok(Samples { train, test: data.measured(), shape: data.shape })
 }
@@ -196,7 +197,7 @@ impl<'a> Trainer<'a> {
             let DataMark { train_samples, test_samples, .. } = progress.data;
             return Err(Error::Data(format!(
                 "{}: the run was started with other data ({train_samples} + {test_samples} samples, these are {} + {}); \
-                 give their folder with --data, or start another run with --out",
+                 give those of the run (data.path), or start another run in another folder",
                 path.display(),
                 mark.train_samples,
                 mark.test_samples
@@ -244,7 +245,7 @@ impl<'a> Trainer<'a> {
             let path = self.keeper.place();
             if self.losses > MOST_LOSSES {
                 return Err(Error::DeviceLost(format!(
-                    "{why}, {} times since {} was written, from which --resume continues; a smaller batch may help, \
+                    "{why}, {} times since {} was written, from which the run can be resumed; a smaller batch may help, \
                      since it makes steps shorter",
                     self.losses,
                     path.display()

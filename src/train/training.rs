@@ -231,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn a_run_on_own_data_starts_another_by_its_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, data, mut config) = (folder.path().join("run"), data(), config());
+        config.epochs = 1;
+        Training::new(&config, &data).folder(&run).run().unwrap();
+        let again = crate::presets::load(&run.join("config.toml"), false).unwrap();
+        assert_eq!((again.data.path.as_deref(), again.epochs), (Some(&*run.join(DATA_FILE)), 1));
+        let (data, names) = (data.class_names(["up"]), "1 names for 2 classes");
+        let refused = Training::new(&config, &data).run().unwrap_err().to_string();
+        assert!(refused.contains(names), "{refused}");
+    }
+
+    #[test]
     fn samples_without_labels_are_not_trained() {
         let folder = tempfile::tempdir().unwrap();
         let (mut train, data) = (EventSet::clone(&data().train), data());

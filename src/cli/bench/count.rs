@@ -4,6 +4,7 @@ use super::super::show::{self, say, say_json, table, three_digits};
 use super::cases::{self, BenchCase};
 use super::{Arguments, TierWord};
 use crate::cli::Usage;
+use crate::cli::progress::Progress;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use spikegrad::bench::{Facts, Least, least_among};
@@ -30,16 +31,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut runs = Vec::new();
     let mut info = None;
+    let progress = Progress::new(!arguments.json);
     for plan in cases::plans(arguments)? {
-        plan.estimates(arguments, Device::Gpu(adapter), options.delta_bytes)?;
+        progress.aside(|| plan.estimates(arguments, Device::Gpu(adapter), options.delta_bytes))?;
+        progress.stage("preparing the batch");
         let case = plan.build(arguments)?;
         let weights = case.weights(arguments.seed)?;
         let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;
         for word in &arguments.methods {
+            progress.stage(format!("{}: counting {}", case.name(), word.name()));
             let mut engine = GpuEngine::new(&case.config.network, word.method(), &weights, options.clone())?;
             engine.train(&case.batch, &case.config.adam)?;
             engine.reports(true)?;
             let kernels = engine.counted()?;
+            progress.clear();
             info = Some(engine.info());
             let run = CountedRun { method: word.name(), case: &case, facts: &facts, kernels };
             match arguments.json {

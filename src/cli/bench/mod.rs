@@ -7,17 +7,19 @@ mod report;
 mod sweep;
 
 use super::gpu::{self, GpuArguments};
+use super::manual::styled;
+use super::progress::Progress;
 use super::{Usage, device};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use cases::BenchCase;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use report::{BenchReport, MeasuredCase};
 use spikegrad::bench::{Ceilings, MeasurementPlan, ceilings, measure, steady, trace};
 use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, Method};
 use spikegrad::gpu::GpuOptions;
 use spikegrad::presets;
+use spikegrad::results::save_text;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,61 +27,84 @@ use std::process::ExitCode;
 const MOST_STEADY_SECONDS: f64 = 3600.0;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-The network and the settings of Adam are those of Table 3 of the paper. The input is the first B training samples for fmnist, and
-for nmnist and shd with --data; otherwise random spikes. Weights are random, scaled until each hidden layer has a
-density (fraction of its (sample, time step, neuron) entries with a spike) of 1.5 % (--target), and restored before each repeat.
-The methods take turns within a repeat. --densities measures each density in turn, for input and hidden layers alike; --sizes
-measures each width of the hidden layers in turn.
+#[command(after_help = styled("\
+Input and weights:
+The network and the settings of Adam are those of Table 3 of the paper. The input is the first B training samples for fmnist, \
+and for nmnist and shd with --data; otherwise random spikes. Weights are random, scaled until each hidden layer has a \
+density (fraction of its (sample, time step, neuron) entries with a spike) of 1.5 % (--target), and restored before each \
+repeat. The methods take turns within a repeat.
 
-Methods: sparse does work only for spikes and active entries (those with a non-zero surrogate gradient); dense computes the
-same gradient with matrix products and linear-time scans over [B, T, N] arrays; reference is the paper's dense baseline; auto
-chooses sparse or dense per layer. A time that the platform cannot measure is n/a (null in JSON).
+Methods:
+  sparse      work only for spikes and entries with a non-zero gradient
+  dense       the same gradient with matrix products and scans over time
+  reference   the paper's dense baseline
+  auto        sparse or dense per layer
 
-The rates of a kernel are the theoretical minimum of loads, stores and multiply-adds (every input read once, every output
-written once) divided by its time, also as % of the peak rate measured on the device. --count compares what the gpu device's
-kernels execute with that minimum.
+Rates:
+The rates of a kernel are the theoretical minimum of bytes and multiply-adds (every input read once, every output written \
+once) divided by its time. They may exceed the rates measured for comparison, which are those of copying arrays larger than \
+any cache and of unfused multiply-adds. --count compares what the gpu device's kernels execute with that minimum. A time \
+that the platform cannot measure is n/a (null in JSON).
 
---sweep measures increasing values of one parameter with random input, and fits the exponent with which the time of a step
-grows. It skips and lists values that would take more than --seconds or more memory than available. The axis empty-steps
+Sweeps:
+--sweep measures increasing values of one parameter with random input, and fits the exponent with which the time of a step \
+grows. It skips and lists values that would take more than --seconds or more memory than available. The axis empty-steps \
 increases T without adding spikes.
 
 Examples:
   spikegrad bench fmnist --hidden 1000 --device gpu
-  spikegrad bench fmnist --device gpu --steady          single steps, then queued steps for 3 s
-  spikegrad bench nmnist --device gpu --methods sparse --kernels cooperative --delta-mib whole --steady 5
-  spikegrad bench fmnist --sizes 200,400,1000 --densities 0.003,0.01,0.03,0.1 --charts charts
-  spikegrad bench shd --batch 64 --trace step.json      open the trace in ui.perfetto.dev
+  # Single steps, then queued steps for 3 s
+  spikegrad bench fmnist --device gpu --steady
+  spikegrad bench nmnist --device gpu --methods sparse \\
+      --kernels cooperative --delta-mib whole --steady 5
+  spikegrad bench fmnist --sizes 200,400,1000 \\
+      --densities 0.003,0.01,0.03,0.1 --charts charts
+  # A trace to open in ui.perfetto.dev
+  spikegrad bench shd --batch 64 --trace step.json
   spikegrad bench fmnist --count --device gpu
-  spikegrad bench fmnist --sweep neurons --charts charts")]
+  spikegrad bench fmnist --sweep neurons --charts charts"))]
 pub struct Arguments {
     /// Preset: the network and the kind of input
     #[arg(value_parser = presets::NAMES)]
     preset: String,
     /// Neurons per hidden layer: one value for all, or one per layer
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200")]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200", help_heading = "Network and input")]
     hidden: Vec<usize>,
     /// Measure several widths in turn, each for all hidden layers
-    #[arg(long, value_name = "N,N", value_delimiter = ',', conflicts_with = "hidden")]
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        conflicts_with = "hidden",
+        help_heading = "Network and input"
+    )]
     sizes: Vec<usize>,
     /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
-    #[arg(long, value_name = "L")]
+    #[arg(long, value_name = "L", help_heading = "Network and input")]
     depth: Option<usize>,
     /// Samples per batch
-    #[arg(long, value_name = "B", default_value_t = 256)]
+    #[arg(long, value_name = "B", default_value_t = 256, help_heading = "Network and input")]
     batch: usize,
     /// Measure this device: auto, cpu, gpu or gpu:N
-    #[arg(long, default_value = "auto", value_parser = device)]
+    #[arg(long, default_value = "auto", value_parser = device, help_heading = "Device")]
     device: Device,
     /// Methods to measure
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "METHODS", default_value = "sparse,dense")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "METHODS",
+        default_value = "sparse,dense",
+        help_heading = "Measurement"
+    )]
     methods: Vec<MethodWord>,
     /// Measured steps per method
-    #[arg(long, value_name = "R", default_value_t = 10)]
+    #[arg(long, value_name = "R", default_value_t = 10, help_heading = "Measurement")]
     repeat: usize,
-    /// Also measure steady steps for SECONDS, after a warm-up of one second. They are queued as in a long training run: the batch
-    /// is in device memory and the host does not wait between steps [default without a value: 3]
+    /// Also measure queued steps, as in a long training run, for SECONDS (3 without a value) after a warm-up of one second: the
+    /// batch is in device memory and the host does not wait between steps
     #[arg(
+        help_heading = "Measurement",
         long,
         value_name = "SECONDS",
         num_args = 0..=1,
@@ -90,13 +115,14 @@ pub struct Arguments {
     )]
     steady: Option<f64>,
     /// Use random input of this density [default without data: 0.012 for nmnist, 0.016 for shd]
-    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
     density: Option<f64>,
     /// Density of the hidden layers, which the weights are scaled for [default: 0.015]
-    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
     target: Option<f64>,
-    /// Measure several densities in turn, for random input and hidden layers alike
+    /// Measure several densities in turn, each for random input and hidden layers alike
     #[arg(
+        help_heading = "Network and input",
         long,
         value_name = "D,D",
         value_delimiter = ',',
@@ -105,45 +131,45 @@ pub struct Arguments {
     )]
     densities: Vec<f64>,
     /// Folder with the data set's files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Network and input")]
     data: Option<PathBuf>,
     /// Seed of random input and weights
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, help_heading = "Network and input")]
     seed: u64,
     /// Count loads, stores and arithmetic of the gpu device's kernels in one step, compared with the theoretical minimum
-    #[arg(long, conflicts_with_all = ["sweep", "trace", "charts"])]
+    #[arg(long, conflicts_with_all = ["sweep", "trace", "charts"], help_heading = "Measurement")]
     count: bool,
     /// With --count: use the kernels for software or for hardware adapters, whatever the adapter is
-    #[arg(long, value_enum, requires = "count")]
+    #[arg(long, value_enum, requires = "count", help_heading = "Measurement")]
     tier: Option<TierWord>,
     /// Measure how the time of a step grows along this axis
-    #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["sizes", "densities", "trace"])]
+    #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["sizes", "densities", "trace"], help_heading = "Sweep")]
     sweep: Option<AxisWord>,
     /// Points of the sweep [default: five or six values, from small to large]
-    #[arg(long, value_name = "X,X", value_delimiter = ',', requires = "sweep")]
+    #[arg(long, value_name = "X,X", value_delimiter = ',', requires = "sweep", help_heading = "Sweep")]
     points: Vec<f64>,
-    /// With --sweep: time limit per point, s
-    #[arg(long, value_name = "S", default_value_t = 30, requires = "sweep")]
+    /// Time limit per point, s
+    #[arg(long, value_name = "S", default_value_t = 30, requires = "sweep", help_heading = "Sweep")]
     seconds: u64,
-    /// With --sweep: memory limit per point, MiB [default: the available memory]
-    #[arg(long, value_name = "MIB", requires = "sweep")]
+    /// Memory limit per point, MiB [default: the available memory]
+    #[arg(long, value_name = "MIB", requires = "sweep", help_heading = "Sweep")]
     memory: Option<u64>,
-    /// With --sweep: write the points to this CSV file
-    #[arg(long, value_name = "FILE.csv", requires = "sweep")]
+    /// Write the points to this CSV file
+    #[arg(long, value_name = "FILE.csv", requires = "sweep", help_heading = "Sweep")]
     csv: Option<PathBuf>,
     /// Write the kernels of a step as a Chrome trace (JSON), which ui.perfetto.dev can show
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     trace: Option<PathBuf>,
     /// Draw charts (PNG) into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     charts: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Device")]
     gpu: GpuArguments,
-    /// Do not measure which kernel variant and size of the delta scratch are fastest on this GPU; use the defaults
-    #[arg(long)]
+    /// Use the default kernels on a GPU, without measuring which are fastest
+    #[arg(long, help_heading = "Device")]
     no_tuning: bool,
     /// Print the results as one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -249,22 +275,21 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let options = arguments.gpu.options(device)?;
     let options = GpuOptions { tuning: !arguments.no_tuning, batch: Some(arguments.batch), ..options };
     let plans = cases::plans(arguments)?;
-    let bar = ProgressBar::new((plans.len() * arguments.repeat) as u64);
-    if let Ok(style) = ProgressStyle::with_template("measuring [{bar:24}] {pos}/{len} repeats") {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    let progress = Progress::new(!arguments.json);
     let mut measured = Vec::new();
     let mut info = None;
     for plan in plans {
-        plan.estimates(arguments, device, options.delta_bytes)?;
+        progress.aside(|| plan.estimates(arguments, device, options.delta_bytes))?;
+        progress.stage("preparing the batch");
         let case = plan.build(arguments)?;
-        let (measured_case, first) = measure_case(arguments, device, &options, case, &bar)?;
+        let (measured_case, first) = measure_case(arguments, device, &options, case, &progress)?;
         info = info.or(first);
         measured.push(measured_case);
     }
     let Some(info) = info else { bail!(Usage("--methods: name at least one".into())) };
+    progress.stage("measuring the device's rates");
     let ceilings: Ceilings = ceilings(device)?;
-    bar.finish_and_clear();
+    progress.clear();
     let report = BenchReport { arguments, info, ceilings, measured };
     if let Some(file) = &arguments.trace {
         write_trace(file, &report)?;
@@ -281,9 +306,12 @@ fn measure_case(
     device: Device,
     options: &GpuOptions,
     case: BenchCase,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Result<(MeasuredCase, Option<DeviceInfo>)> {
+    let name = case.name();
+    progress.stage(format!("{name}: scaling the weights"));
     let weights = case.weights(arguments.seed)?;
+    progress.stage(format!("{name}: opening the device"));
     let open = |word: &MethodWord| device.open_with(&case.config.network, word.method(), &weights, options.clone());
     let mut engines = arguments.methods.iter().map(open).collect::<spikegrad::Result<Vec<_>>>()?;
     // Tuning may have chosen another size of the δ scratch than expected.
@@ -291,9 +319,12 @@ fn measure_case(
     let estimates = case.estimates(arguments, device, &deltas)?;
     let plan =
         MeasurementPlan { batch: &case.batch, weights: &weights, adam: case.config.adam, repeat: arguments.repeat };
-    let before = bar.position();
-    let measurements = measure(&mut engines, &plan, &mut |done| bar.set_position(before + done as u64))?;
+    let repeats = arguments.repeat as u64;
+    progress.count(format!("{name}: measuring"), 0, repeats, vec!["warming up".into()]);
+    let tell = &mut |done| progress.count(format!("{name}: measuring"), done as u64, repeats, Vec::new());
+    let measurements = measure(&mut engines, &plan, tell)?;
     let steady = |engine: &mut Box<dyn Engine>| {
+        progress.stage(format!("{name}: queued steps"));
         arguments.steady.map(|seconds| steady(engine.as_mut(), &plan, seconds)).transpose()
     };
     let steady = engines.iter_mut().map(steady).collect::<spikegrad::Result<Vec<_>>>()?;
@@ -310,5 +341,5 @@ fn write_trace(file: &Path, report: &BenchReport) -> Result<()> {
         }
     }
     let text = serde_json::to_string(&trace::trace(&report.info, &tracks))?;
-    std::fs::write(file, text).with_context(|| file.display().to_string())
+    Ok(save_text(file, &text)?)
 }

@@ -3,13 +3,14 @@
 use super::super::show::{self, magnitude, percents, say, say_json, table};
 use super::cases::{self, trim};
 use super::{Arguments, AxisWord, MethodWord};
+use crate::cli::progress::Progress;
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
 use serde_json::json;
 use spikegrad::bench::TARGET_DENSITY;
 use spikegrad::bench::sweep::{Fit, Point, PointBudget, Sweep, SweepAxis, SweepBase, sweep};
 use spikegrad::engine::DeviceInfo;
 use spikegrad::plot::{Line, Lines, save_lines};
+use spikegrad::results::save_text;
 use spikegrad::weights::Weights;
 use std::fmt::Write;
 use std::path::Path;
@@ -49,17 +50,14 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     let weights = Weights::zeros_of(&base.network);
     let info = device.open(&base.network, MethodWord::Sparse.method(), &weights)?.info();
     let mut sweeps = Vec::new();
+    let progress = Progress::new(!arguments.json);
     for word in &arguments.methods {
-        let bar = ProgressBar::new_spinner();
-        let tell = &mut |at: f64| {
-            bar.set_message(format!("{}: {} = {}", word.name(), axis.name(), trim(at)));
-            bar.tick();
-        };
+        let tell = &mut |at: f64| progress.stage(format!("{}: {} = {}", word.name(), axis.name(), trim(at)));
         sweeps.push((word.name(), sweep(device, word.method(), &base, axis, points, &budget, tell)?));
-        bar.finish_and_clear();
     }
+    progress.clear();
     if let Some(file) = &arguments.csv {
-        std::fs::write(file, csv(&sweeps)).with_context(|| file.display().to_string())?;
+        save_text(file, &csv(&sweeps))?;
     }
     let title = title(arguments, &base, axis, &info);
     if let Some(folder) = &arguments.charts {

@@ -87,6 +87,11 @@ pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<
     let most = train.labels.iter().chain(test.iter().flat_map(|test| &test.labels)).max();
     // A label that is no class is an error of its sample.
     let most = most.and_then(|&most| usize::try_from(most).ok()).map_or(1, |most| most.saturating_add(1));
+    let names = hints.class_names.len();
+    if (1..most).contains(&names) {
+        let what = format!("`class_names` has {names} names, but there is the label {}; name all classes", most - 1);
+        return Err(Error::format(&found.train, what));
+    }
     hints.classes = Some(most.min(MAX_EXTENT).max(hints.class_names.len()));
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
     Ok(Opened { train: Box::new(train), test, hints })

@@ -87,6 +87,11 @@ fn a_single_npz_is_split_and_determines_the_network() {
     assert_eq!(all(&set), expected.map(|(t, i, u, j)| vec![(t, i), (u, j)]));
     let (_, again) = loaded(DataConfig::at(&path)).unwrap();
     assert_eq!(again.test, set.test);
+    let one = npy("<U5", "(1,)", &"left\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect::<Vec<u8>>());
+    let short = folder.path().join("short.npz");
+    write_npz(&short, &[taps(floats(&MS)), vec![("class_names", one)]].concat());
+    let refused = loaded(DataConfig::at(&short)).unwrap_err().to_string();
+    assert!(refused.contains("short.npz") && refused.contains("1 names, but there is the label 1"), "{refused}");
     let others = (0..20).map(|test_seed| loaded(DataConfig { test_seed, ..DataConfig::at(&path) }).unwrap().1);
     assert!(others.into_iter().any(|other| other.test != set.test));
 }

@@ -74,7 +74,11 @@ impl RunConfig {
         Ok(())
     }
 
-    fn understood(table: Table) -> Result<Self, String> {
+    /// The configuration of a complete file.
+    ///
+    /// # Errors
+    /// A missing or invalid field and its value.
+    pub(crate) fn understood(table: Table) -> Result<Self, String> {
         let config: RunConfig = from_table(table.clone())?;
         // Serde ignores unknown fields of tagged enums, which would hide typos.
         let understood = Value::Table(to_table(&config).map_err(|e| e.to_string())?);
@@ -154,8 +158,11 @@ fn entry_of<'a>(mut table: &'a mut Table, mut field: &'a str) -> Result<(&'a mut
         let entries = table.get_mut(name).and_then(Value::as_array_mut);
         let entries = entries.ok_or_else(|| format!("`{array}` is not a list"))?;
         let n = entries.len();
+        if n == 0 {
+            return Err(format!("`{array}` has no entries"));
+        }
         let entry = index.parse().ok().and_then(|k: usize| entries.get_mut(k)).and_then(Value::as_table_mut);
-        table = entry.ok_or_else(|| format!("`{array}` has the entries 0 to {}", n.saturating_sub(1)))?;
+        table = entry.ok_or_else(|| format!("`{array}` has the entries 0 to {}", n - 1))?;
         field = rest;
     }
     Ok((table, field))
@@ -292,6 +299,9 @@ mod tests {
             assert!(error.contains(part) && error.contains(assignment), "{error}");
         }
         assert_eq!(config, before);
+        config.network.hidden.clear();
+        let error = config.set("network.hidden[0].tau_ms=1").unwrap_err().to_string();
+        assert!(error.ends_with("`network.hidden` has no entries"), "{error}");
     }
 
     #[test]

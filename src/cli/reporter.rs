@@ -1,0 +1,178 @@
+//! Shows a training run: its progress, a line per epoch, warnings.
+
+use super::progress::Progress;
+use super::show::{self, clock, complain, magnitude, percent, percents, say, warn};
+use spikegrad::engine::LayerMethod;
+use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+/// How much is printed, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Lines on standard output, the bar on standard error.
+    Normal,
+    /// Everything on standard error: standard output is for one JSON object.
+    Aside,
+    /// Warnings only.
+    Quiet,
+}
+
+impl Voice {
+    /// Prints a line about the run.
+    pub fn tell(self, line: &str) {
+        match self {
+            // The run continues even if the line cannot be printed.
+            Voice::Normal => drop(say(line)),
+            Voice::Aside => complain(line),
+            Voice::Quiet => {}
+        }
+    }
+}
+
+/// Shows a run on the terminal.
+pub struct Reporter<'a> {
+    voice: Voice,
+    progress: Progress,
+    drawn: Option<Instant>,
+    epochs: u64,
+    samples: u64,
+    introduction: Vec<String>,
+    /// What the epochs are measured on: `test` or `validation`.
+    measured: &'static str,
+    /// Called after an epoch, unless the last call began too recently.
+    after_epochs: Option<Box<dyn FnMut() + 'a>>,
+    /// When it may be called again.
+    not_before: Instant,
+}
+
+/// The share of a run's time that calls after epochs take at most.
+const SHARE: u32 = 50;
+/// Minimum time between two redraws of the bar.
+const REFRESH: Duration = Duration::from_millis(100);
+
+impl<'a> Reporter<'a> {
+    /// `introduction` is printed when training begins, `measured` is what epochs are measured on: `test` or `validation`.
+    pub fn new(voice: Voice, progress: Progress, measured: &'static str, introduction: Vec<String>) -> Self {
+        let (after_epochs, not_before) = (None, Instant::now());
+        Reporter {
+            voice,
+            progress,
+            drawn: None,
+            epochs: 0,
+            samples: 0,
+            introduction,
+            measured,
+            after_epochs,
+            not_before,
+        }
+    }
+
+    /// Calls `work` after epochs, such as to redraw a figure: after each, unless that would take more than 2 % of the time.
+    pub fn after_epochs(self, work: impl FnMut() + 'a) -> Self {
+        Reporter { after_epochs: Some(Box::new(work)), ..self }
+    }
+
+    /// Removes the line of progress.
+    pub fn clear(&self) {
+        self.progress.clear();
+    }
+
+    /// Seconds that the rest of the training will take, without the tests.
+    fn seconds_left(&self, step: &StepProgress) -> f64 {
+        let left = (step.epochs + 1 - step.epoch) * self.samples - step.sums.samples.min(self.samples);
+        left as f64 * step.session_seconds / step.session_samples.max(1) as f64
+    }
+}
+
+impl Observer for Reporter<'_> {
+    fn on_start(&mut self, start: &Start) {
+        (self.epochs, self.samples) = (start.epochs, start.train_samples);
+        self.introduction.iter().for_each(|line| self.voice.tell(line));
+        start.notes.iter().for_each(|note| self.voice.tell(&format!("note     {note}")));
+        if start.resumed {
+            let batch = match start.batches_done {
+                0 => String::new(),
+                n => format!(", batch {n} of epoch {}", start.epochs_done + 1),
+            };
+            self.voice.tell(&format!("resumed  after epoch {} of {}{batch}", start.epochs_done, start.epochs));
+        }
+        if start.epochs_done < start.epochs {
+            let epoch = format!("epoch {}/{}", start.epochs_done + 1, start.epochs);
+            self.progress.count(epoch, start.batches_done, start.batches, vec!["starting".into()]);
+        }
+    }
+
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        let layers = choice.methods.iter().map(|method| match method {
+            LayerMethod::Sparse => "sparse",
+            LayerMethod::Dense => "dense",
+        });
+        let layers: Vec<&str> = layers.collect();
+        let crossover = match choice.crossover {
+            density if density < 1.0 => format!("; dense is faster above {}", percent(density)),
+            _ => String::new(),
+        };
+        let line = format!("method   {} (density {}{crossover})", layers.join(" / "), percents(&choice.densities));
+        self.progress.aside(|| self.voice.tell(&line));
+    }
+
+    fn on_step(&mut self, step: &StepProgress) {
+        let last = step.sums.samples == self.samples;
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REFRESH) && !last {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        let epoch = format!("epoch {}/{}", step.epoch, step.epochs);
+        match last {
+            true => self.progress.stage(format!("{epoch}, testing")),
+            false => {
+                let left = format!("{} left", clock(self.seconds_left(step)));
+                let details = std::iter::once(left).chain(details(step.sums, step)).collect();
+                self.progress.count(epoch, step.batch, step.batches, details);
+            }
+        }
+    }
+
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        let line = epoch_line(record, self.epochs, self.measured);
+        self.progress.aside(|| self.voice.tell(&line));
+        if let Some(work) = &mut self.after_epochs
+            && Instant::now() >= self.not_before
+        {
+            let begun = Instant::now();
+            work();
+            self.not_before = Instant::now() + SHARE * begun.elapsed();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_warning(&mut self, warning: &Warning) {
+        self.progress.aside(|| warn(&warning.text));
+    }
+}
+
+/// The loss, the accuracy and the speed, for the line of progress.
+fn details(sums: &EpochSums, step: &StepProgress) -> [String; 3] {
+    let rate = step.session_spikes as f64 / step.session_seconds.max(1e-9);
+    let loss = format!("loss {:.4}", sums.mean_loss().total());
+    [loss, format!("train {:.1} %", 100.0 * sums.accuracy()), format!("{} spikes/s", magnitude(rate))]
+}
+
+/// `epoch 3/8  loss 0.4711  train 83.10 %  test 82.66 %  active 1.02 / 0.85 %  spikes 1.73 / 1.20 %  4.1 s`.
+fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
+    let digits = epochs.to_string().len();
+    let mut line = format!(
+        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  {measured} {}  active {}  spiking {}  {} s",
+        record.epoch,
+        record.loss,
+        percent(record.train_accuracy),
+        percent(record.test_accuracy),
+        percents(&record.activity),
+        percents(&record.spike_density),
+        show::three_digits(record.train_seconds + record.test_seconds)
+    );
+    if let Some(rescue) = &record.rescued {
+        line.push_str(&format!("  (spiking layer {} re-initialised, weights × {:.2})", rescue.layer, rescue.factor));
+    }
+    line
+}
