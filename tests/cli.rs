@@ -441,7 +441,7 @@ fn what_conflicts_with_the_run_to_resume_is_named() {
     };
     resume(&["--batch", "7", "--hidden", "5"], &["batch: 256, 7", "network.hidden", "another folder"]);
     resume(&["--paper"], &["adam.lr", "schedule", "network.readout.gain", "readout.logits", "hidden[0].beta"]);
-    resume(&["--epochs", "20"], &["epoch 20", "falls to its end at epoch 1", "--weights", "best.safetensors"]);
+    resume(&["--epochs", "20"], &["epoch 20", "falls to its end at epoch 1", "weights = ", "best.safetensors"]);
     fails(1, &["train", "shd", "--resume", "--out", run], &["fmnist", "shd"]);
     let empty = folder.path().join("empty");
     fails(1, &["train", "fmnist", "--resume", "--out", empty.to_str().unwrap()], &["empty", "config.toml"]);

@@ -61,7 +61,7 @@ pub fn load(
     let loaded = data::load_with(&config.preset, &config.network, &options);
     progress.clear();
     let set = loaded?;
-    set.warnings.iter().for_each(|warning| warn(warning));
+    set.warnings.iter().for_each(warn);
     if !set.bad.is_empty() {
         warn(format_args!("skipped {} damaged recordings:", thousands(set.bad.len() as u64)));
         set.bad.iter().take(LISTED).for_each(|bad| complain(format_args!("  {bad}")));

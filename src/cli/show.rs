@@ -9,6 +9,8 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+/// The head of a table.
+const HEAD: Style = Style::new().bold();
 /// What has succeeded.
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// What may be wrong.
@@ -145,7 +147,8 @@ fn is_plain(word: &str, others: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
-/// Lines of a table with columns as wide as their content; those from `right_from` on, the numbers, are right-aligned.
+/// Lines of a table with columns as wide as their content; those from `right_from` on, the numbers, are right-aligned. The
+/// first row is the head.
 pub fn table(rows: &[Vec<String>], right_from: usize) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
@@ -157,7 +160,11 @@ pub fn table(rows: &[Vec<String>], right_from: usize) -> Vec<String> {
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
-    rows.iter().map(line).collect()
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    if let Some(head) = lines.first_mut() {
+        *head = styled(HEAD, &*head);
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -201,6 +208,6 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [vec!["a".into(), "1.5".into()], vec!["long".into(), "12.5".into()], vec!["b".into()]];
-        assert_eq!(table(&rows, 1), ["a      1.5", "long  12.5", "b"]);
+        assert_eq!(table(&rows, 1), ["\u{1b}[1ma      1.5\u{1b}[0m", "long  12.5", "b"]);
     }
 }
