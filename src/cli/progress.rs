@@ -164,7 +164,7 @@ mod tests {
         for (width, expected) in [
             (20, "epoch 3/10  45/235"),
             (40, "epoch 3/10  45/235  0:42 left"),
-            (80, "epoch 3/10  [====>                 ]  45/235  0:42 left  loss 0.4711  train 83.1 %"),
+            (80, "epoch 3/10  [===>                ]  45/235  0:42 left  loss 0.4711  train 83.1 %"),
             (
                 200,
                 "epoch 3/10  [=======>                                ]  45/235  0:42 left  loss 0.4711  train 83.1 %  \
@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn before_the_first_step_nothing_is_made_up() {
         assert_eq!(line(80, &shown(0, 0, &["starting"])), "epoch 3/10  starting");
-        assert_eq!(line(60, &shown(0, 235, &["starting"])), "epoch 3/10  [>                        ]  0/235  starting");
+        assert_eq!(
+            line(60, &shown(0, 235, &["starting"])),
+            "epoch 3/10  [>                            ]  0/235  starting"
+        );
         assert_eq!(line(80, &Shown { what: String::new(), ..shown(0, 0, &[]) }), "");
     }
 
@@ -193,6 +196,6 @@ mod tests {
     fn what_takes_long_has_a_clock() {
         let Some(since) = Instant::now().checked_sub(Duration::from_secs(65)) else { return };
         assert_eq!(line(80, &Shown { since, ..shown(0, 0, &[]) }), "epoch 3/10  1:05");
-        assert_eq!(line(12, &Shown { since, ..shown(0, 0, &[]) }), "epoc…  1:05");
+        assert_eq!(line(12, &Shown { since, ..shown(0, 0, &[]) }), "epoch…  1:05");
     }
 }
