@@ -62,6 +62,7 @@ pub struct Training<'a> {
     place: Storage<'a>,
     #[cfg(feature = "runs")]
     resume: bool,
+    weights: Option<&'a Weights>,
     stop: &'a AtomicBool,
     observer: Box<dyn Observer + 'a>,
 }
@@ -75,6 +76,7 @@ impl<'a> Training<'a> {
             place: Storage::Memory,
             #[cfg(feature = "runs")]
             resume: false,
+            weights: None,
             stop: &NEVER,
             observer: Box::new(()),
         }
@@ -97,6 +99,12 @@ impl<'a> Training<'a> {
     #[cfg(feature = "runs")]
     pub fn resume(self, resume: bool) -> Self {
         Training { resume, ..self }
+    }
+
+    /// Begins with these weights, in place of those of the configuration ([`initial_state`](super::initial_state)). A run
+    /// that is continued has weights of its own.
+    pub fn weights(self, weights: &'a Weights) -> Self {
+        Training { weights: Some(weights), ..self }
     }
 
     /// A flag that is checked before each step and each test batch. If it is set, the queued steps are finished, a
@@ -140,7 +148,7 @@ impl<'a> Training<'a> {
     /// - [`Error::Io`](crate::Error::Io), and errors of the device.
     pub fn run_on(mut self, engine: &mut dyn Engine) -> Result<Outcome> {
         let (config, data, observer) = (self.config, self.data, self.observer.as_mut());
-        let samples = check(config, data, engine)?;
+        let samples = check(config, data, self.weights, engine)?;
         match self.place {
             Storage::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
             Storage::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
@@ -156,10 +164,13 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Opens the device of a configuration with its network.
-fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
+/// Opens the device of a configuration with its network and random weights. [`Training::run_on`] loads those that a run begins
+/// with.
+///
+/// # Errors
+/// As [`Device::open`].
+pub fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
-    // The run loads its own weights into the engine.
     let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
