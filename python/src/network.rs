@@ -343,6 +343,12 @@ impl Config {
         .map_err(raise)
     }
 
+    /// The configuration that `to_toml` wrote.
+    #[staticmethod]
+    fn _restored(text: &str) -> PyResult<Self> {
+        RunConfig::from_toml(text).map(Config).map_err(raise)
+    }
+
     /// This configuration with the fields in `assignments` changed, each `FIELD=VALUE` in TOML.
     fn with_fields(&self, assignments: Vec<String>) -> PyResult<Self> {
         let mut config = self.0.clone();
@@ -373,6 +379,6 @@ impl Config {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
-        Ok((py.get_type::<Config>().getattr("load")?, (self.to_toml()?,)))
+        Ok((py.get_type::<Config>().getattr("_restored")?, (self.to_toml()?,)))
     }
 }
