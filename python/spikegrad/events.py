@@ -206,8 +206,9 @@ class Events:
                 raise TypeError(f"recording {k} has the label {label!r}, expected an integer") from None
         if dropped:
             _warn_dropped(dropped, total, time_steps)
-        columns = [np.concatenate(column) if parts else np.zeros(0, np.int64) for column in zip(*parts)] or [[], [], []]
-        return cls(*columns, labels, neurons=maps * height * width, time_steps=time_steps)
+        none = np.zeros(0, np.int64)
+        t, i, sample = (np.concatenate([none, *(part[column] for part in parts)]) for column in range(3))
+        return cls(t, i, sample, labels, neurons=maps * height * width, time_steps=time_steps)
 
     @classmethod
     def latency(

@@ -315,13 +315,14 @@ class Model:
 
     def predict(self, x: Samples, *, batch: Optional[int] = None) -> Int64:
         """The class of each sample, [B]: that of the first largest logit."""
-        return self.decision_function(x, batch=batch).argmax(axis=1)
+        return np.argmax(self.decision_function(x, batch=batch), axis=1)
 
     def predict_proba(self, x: Samples, *, batch: Optional[int] = None) -> npt.NDArray[np.float64]:
         """The probability of each class, [B, C]: the softmax of the logits."""
         logits = self.decision_function(x, batch=batch).astype(np.float64)
-        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exp / exp.sum(axis=1, keepdims=True)
+        exp: npt.NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances: npt.NDArray[np.float64] = exp / exp.sum(axis=1, keepdims=True)
+        return chances
 
     def spikes(self, x: Samples) -> Activity:
         """What each layer does. The potentials are dense arrays, so give it few samples at a time.

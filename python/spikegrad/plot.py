@@ -63,7 +63,7 @@ def plot_raster(raster: Raster, ax: Union["Axes", Sequence["Axes"], None] = None
     """
     seen = raster.samples()[sample]
     layers = seen["layers"]
-    if ax is not None and not isinstance(ax, (list, tuple, np.ndarray)):
+    if ax is not None and not isinstance(ax, (Sequence, np.ndarray)):
         return _stacked(seen, ax, style)
     panels = len(layers) + bool(len(seen["readout_v"]))
     if ax is None:
@@ -80,8 +80,8 @@ def plot_raster(raster: Raster, ax: Union["Axes", Sequence["Axes"], None] = None
         scatter(panel, layer["t"], layer["i"], seen["time_steps"], layer["neurons"], **style)
         panel.set_ylabel(layer["name"])
     for c, potentials in enumerate(seen["readout_v"]):
-        line = {"color": "tab:green", "lw": 2} if c == seen["label"] else {"color": "0.6", "lw": 1}
-        axes[len(layers)].plot(potentials, **line)
+        colour, width = ("tab:green", 2) if c == seen["label"] else ("0.6", 1)
+        axes[len(layers)].plot(potentials, color=colour, lw=width)
         axes[len(layers)].set_ylabel("Readout")
     for panel in axes[: panels - 1]:
         panel.set_xlabel("")

@@ -1,5 +1,6 @@
 """Threads, signals, forked processes, and exceptions where they hurt."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -8,8 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 
-import numpy as np
 import pytest
 
 import spikegrad as sg
@@ -25,73 +26,69 @@ def long():
     return model, sg.Events.from_dense(x, labels)
 
 
-def started(model, events, **options):
-    """Trains in a thread; returns once it has begun."""
-    begun, errors = threading.Event(), []
+class Running:
+    """Training in a thread, which has begun and goes on until the end of the block."""
 
-    def run():
-        try:
-            callback = type("Callback", (), {"on_step": staticmethod(lambda step: begun.set())})()
-            model.fit(events, callbacks=[callback], **options)
-        except BaseException as error:
-            errors.append(error)
+    def __init__(self, model, events, **options):
+        self.begun, self.enough, self.errors = threading.Event(), threading.Event(), []
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert begun.wait(20)
-    return thread, errors
+        def run():
+            try:
+                model.fit(events, callbacks=[self], **options)
+            except BaseException as error:
+                self.errors.append(error)
+
+        self.thread = threading.Thread(target=run)
+
+    def on_step(self, _):
+        self.begun.set()
+
+    def on_epoch(self, _):
+        return self.enough.is_set()
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.begun.wait(20)
+        return self
+
+    def __exit__(self, *_):
+        self.enough.set()
+        self.thread.join(20)
+        assert not self.thread.is_alive() and not self.errors
 
 
 def test_a_second_thread_is_told_that_the_model_is_busy(long):
     model, events = long
-    stop = threading.Event()
-    thread, errors = started(model, events, epochs=10_000)
     calls = [
         lambda: model.predict(events),
         lambda: model.fit(events),
         lambda: model.step(events[:2]),
         model.state_dict,
-        lambda: model.load_state_dict({}) if stop.is_set() else model.state_dict(),
+        lambda: model.load_state_dict(state),
         lambda: model.save("/tmp/never.safetensors"),
         lambda: model.raster(events[:1]),
         lambda: model.reset(),
     ]
-    for call in calls:
-        begin = time.monotonic()
-        with pytest.raises(RuntimeError, match="busy"):
-            call()
-        assert time.monotonic() - begin < 1
-    # What needs no engine works.
-    assert model.network.classes == 2 and model.device["kind"] == "cpu" and "Model" in repr(model)
-    ended = sg.Model(network(), device="cpu").fit(events, epochs=1)
-    assert ended.predict(events).shape == (256,) and not errors
-    _interrupt(model, thread)
-
-
-def _interrupt(model, thread):
-    """Ends training in a thread: only its callbacks can."""
-    _ENOUGH.add(id(model))
-    thread.join(0.01)
-    if thread.is_alive():
-        # The callback of `started` cannot stop it; close the process's references by an exception in the thread.
-        import ctypes
-
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-        thread.join(20)
-    assert not thread.is_alive()
-
-
-_ENOUGH = set()
+    state = model.state_dict()
+    with Running(model, events, epochs=10_000):
+        for call in calls:
+            begin = time.monotonic()
+            with pytest.raises(RuntimeError, match="busy"):
+                call()
+            assert time.monotonic() - begin < 1
+        # What needs no engine works.
+        assert model.network.classes == 2 and model.device["kind"] == "cpu" and "Model" in repr(model)
+        other = sg.Model(network(), device="cpu").fit(events, epochs=1)
+        assert other.predict(events).shape == (256,)
+    assert model.predict(events).shape == (256,)
 
 
 def test_other_threads_run_while_a_model_is_trained(long):
-    model, events = long
-    thread, _ = started(model, events, epochs=10_000)
     count, end = 0, time.monotonic() + 0.5
-    while time.monotonic() < end:
-        count += 1
+    with Running(*long, epochs=10_000):
+        while time.monotonic() < end:
+            count += 1
     assert count > 10_000
-    _interrupt(model, thread)
 
 
 def test_many_threads_with_many_models():
@@ -128,17 +125,10 @@ def test_exceptions_in_callbacks_arrive(events, where, error):
     layers = [sg.lif(5, v_th=1e6)] if where == "on_warning" else [sg.lif(50)]
     model = sg.Model(sg.Network(40, 30, layers, sg.readout(2, "sum")), device="cpu", batch=8, rescue=False)
     callback = type("Callback", (), {where: staticmethod(fail)})()
-    with pytest.raises(type(error)), pytest.warns() if where == "on_warning" else _nothing():
+    warned = pytest.warns() if where == "on_warning" else contextlib.nullcontext()
+    with pytest.raises(type(error)), warned:
         model.fit(events, epochs=2, callbacks=[callback])
     assert model.predict(events).shape == (64,)
-
-
-class _nothing:
-    def __enter__(self):
-        pass
-
-    def __exit__(self, *_):
-        pass
 
 
 def test_a_callback_cannot_use_the_model_that_is_trained(events, model):
@@ -149,8 +139,6 @@ def test_a_callback_cannot_use_the_model_that_is_trained(events, model):
 
 
 def test_a_warning_can_be_an_error(events):
-    import warnings
-
     model = sg.Model(sg.Network(40, 30, [sg.lif(5, v_th=1e6)], sg.readout(2)), device="cpu", rescue=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -161,7 +149,7 @@ def test_a_warning_can_be_an_error(events):
 SCRIPT = """
     import sys, time
     sys.path.insert(0, {tests!r})
-    import numpy as np, spikegrad as sg
+    import spikegrad as sg
     from conftest import network, samples
     events = sg.Events.from_dense(*samples({samples}))
     model = sg.Model(network(), device="cpu", batch=8)
@@ -204,7 +192,7 @@ def _use(model, events, answers):
             answers.put("nothing")
         except BaseException as error:
             answers.put(f"{type(error).__name__}: {error}")
-    answers.put(repr(events[:2].dense().sum()))
+    answers.put(str(events[:2].dense().sum()))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
