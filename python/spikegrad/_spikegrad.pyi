@@ -6,7 +6,25 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union, f
 import numpy as np
 import numpy.typing as npt
 
-__all__: List[str]
+__all__ = [
+    "Config",
+    "EngineHandle",
+    "EventSetHandle",
+    "Layer",
+    "LoadedData",
+    "Network",
+    "Raster",
+    "Readout",
+    "VERSION",
+    "_conv",
+    "_cuba_lif",
+    "_lif",
+    "_load",
+    "_readout",
+    "adapters",
+    "sample_order",
+    "spike_count",
+]
 VERSION: str
 
 _Int64 = npt.NDArray[np.int64]
@@ -227,7 +245,7 @@ def _load(config: Config, path: Optional[_Path], skip_bad: bool, cache: bool) ->
 
 @final
 class EngineHandle:
-    def __new__(cls, config: Config, weights: Optional[Dict[str, _Float32]]) -> EngineHandle: ...
+    def __new__(cls, config: Config, weights: Optional[Dict[str, _Float32]], tuning: bool) -> EngineHandle: ...
     @staticmethod
     def load(path: _Path, device: Optional[str], network: Optional[Network], last: bool) -> EngineHandle: ...
     @property

@@ -113,6 +113,9 @@ class Model:
         ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"gpu"`` or ``"gpu:N"``.
     seed : int, optional
         Seed of the initial weights and of the order of the samples.
+    tune : bool
+        Whether a GPU first measures which of its kernels are the fastest for this network and batch size, as the command line
+        does; the outcome is kept in the user's cache folder.
     **fields
         Changes to the configuration, such as ``batch=128``, ``lr=1e-3`` or ``method="sparse"``.
 
@@ -140,13 +143,14 @@ class Model:
         *,
         device: Optional[str] = None,
         seed: Optional[int] = None,
+        tune: bool = False,
         **fields: Any,
     ) -> None:
         if isinstance(network, str):
             network = preset(network)
         config = network if isinstance(network, Config) else Config(network)
         config = config.with_fields(assignments({"device": device, "seed": seed, **fields}))
-        self._begin(EngineHandle(config, None), config)
+        self._begin(EngineHandle(config, None, tune), config)
 
     def _begin(self, engine: EngineHandle, config: Config) -> None:
         self._engine = engine
@@ -315,7 +319,8 @@ class Model:
 
     def predict(self, x: Samples, *, batch: Optional[int] = None) -> Int64:
         """The class of each sample, [B]: that of the first largest logit."""
-        return np.argmax(self.decision_function(x, batch=batch), axis=1)
+        classes: Int64 = np.argmax(self.decision_function(x, batch=batch), axis=1)
+        return classes
 
     def predict_proba(self, x: Samples, *, batch: Optional[int] = None) -> npt.NDArray[np.float64]:
         """The probability of each class, [B, C]: the softmax of the logits."""
@@ -483,7 +488,7 @@ def _restored(
     best: Optional[int],
 ) -> Model:
     model: Model = cls.__new__(cls)
-    model._begin(EngineHandle(config, weights), config)
+    model._begin(EngineHandle(config, weights, False), config)
     model._class_names, model.history_, model.best_epoch_ = class_names, history, best
     return model
 

@@ -60,10 +60,10 @@ impl Drop for EngineHandle {
 }
 
 impl EngineHandle {
-    fn open(config: RunConfig, weights: Option<Weights>) -> PyResult<Self> {
+    fn open(config: RunConfig, weights: Option<Weights>, tuning: bool) -> PyResult<Self> {
         let open = || -> spikegrad::Result<State> {
             config.check()?;
-            let mut engine = train::open(&config)?;
+            let mut engine = train::open(&config, tuning)?;
             let fresh = weights.is_none();
             if let Some(weights) = weights {
                 weights.check(&config.network)?;
@@ -219,11 +219,11 @@ impl State {
 #[pymethods]
 impl EngineHandle {
     #[new]
-    fn new(py: Python<'_>, config: &Config, weights: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn new(py: Python<'_>, config: &Config, weights: Option<Bound<'_, PyDict>>, tuning: bool) -> PyResult<Self> {
         check_process()?;
         let config = config.0.clone();
         let weights = weights.map(|weights| weights_of(&config.network, &weights)).transpose()?;
-        py.detach(|| Self::open(config, weights))
+        py.detach(|| Self::open(config, weights, tuning))
     }
 
     /// The model in a run's folder, or in a file of weights.
@@ -247,7 +247,7 @@ impl EngineHandle {
             }
             .map_err(raise)?;
             config.device = device.unwrap_or(config.device);
-            Self::open(config, Some(weights))
+            Self::open(config, Some(weights), false)
         })
     }
 

@@ -364,10 +364,12 @@ impl Config {
         PyNetwork(self.0.network.clone())
     }
 
+    /// The configuration as TOML.
     fn to_toml(&self) -> PyResult<String> {
         self.0.to_toml().map_err(raise)
     }
 
+    /// All fields.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         pythonize(py, &self.0).map_err(described)
     }

@@ -13,16 +13,19 @@ pub struct PyRaster(pub Vec<Raster>);
 
 #[pymethods]
 impl PyRaster {
+    /// The figure as a PNG file.
     fn png<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = py.detach(|| encode_rasters(Format::Png, &self.0)).map_err(raise)?;
         Ok(PyBytes::new(py, &bytes))
     }
 
+    /// The figure as an SVG file.
     fn svg(&self, py: Python<'_>) -> PyResult<String> {
         let bytes = py.detach(|| encode_rasters(Format::Svg, &self.0)).map_err(raise)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Writes a PNG or SVG file.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| save_rasters(&path, &self.0)).map_err(raise)
     }

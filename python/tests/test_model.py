@@ -11,11 +11,15 @@ from conftest import REPOSITORY, network, samples
 from golden import NAMES, Case, assert_close
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_golden_cases(name):
+CASES = [("cpu", name) for name in NAMES] + [("gpu", "golden/medium_sum"), ("gpu", "golden_cells/cuba_hard")]
+
+
+@pytest.mark.parametrize("device, name", CASES)
+def test_golden_cases(device, name):
     case = Case(name)
     config = case.config
-    model = sg.Model(case.network, device="cpu", method="sparse", lr=config["lr"])
+    model = sg.Model(case.network, device=device, method="sparse", lr=config["lr"])
+    assert model.device["kind"] == device
     model.load_state_dict(case.weights)
     for key, weights in model.state_dict().items():
         assert np.array_equal(weights, case.weights[key])
@@ -41,6 +45,16 @@ def test_golden_cases(name):
     assert_close(losses, case.tensors["adam.loss"], 1e-5, "losses")
     for key, expected in case.after_adam.items():
         assert_close(model.state_dict()[key], expected, 1e-5, key)
+
+
+def test_a_gpu_trains(tmp_path, events):
+    assert any(adapter["usable"] for adapter in sg.adapters()), "no adapter; install mesa-vulkan-drivers"
+    model = sg.Model(network(), device="gpu", batch=8)
+    model.fit(events, epochs=3, folder=tmp_path / "run")
+    assert model.score(events) > 0.9
+    assert sg.Model.load(tmp_path / "run", device="cpu", last=True).score(events) > 0.9
+    with pytest.raises((ValueError, RuntimeError), match="99"):
+        sg.Model(network(), device="gpu:99")
 
 
 def test_training_learns_and_reports(events, model):

@@ -130,7 +130,7 @@ impl<'a> Training<'a> {
     /// As [`run_on`](Self::run_on), and if the device cannot be opened.
     pub fn run(self) -> Result<Outcome> {
         self.config.check()?;
-        let mut engine = open(self.config)?;
+        let mut engine = open(self.config, false)?;
         self.run_on(engine.as_mut())
     }
 
@@ -165,21 +165,25 @@ impl<'a> Training<'a> {
 }
 
 /// Opens the device of a configuration with its network and random weights. [`Training::run_on`] loads those that a run begins
-/// with.
+/// with. With `tuning`, a gpu device measures on the network's first use which variant of its kernels is the fastest.
 ///
 /// # Errors
 /// As [`Device::open`].
-pub fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
+pub fn open(config: &RunConfig, tuning: bool) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
     let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
-        let options = GpuOptions { variant: config.kernels, delta_bytes, ..GpuOptions::default() };
+        let (variant, batch) = (config.kernels, Some(config.batch));
+        let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
         device.open_with(&config.network, config.method, &weights, options)
     }
     #[cfg(not(feature = "gpu"))]
-    device.open(&config.network, config.method, &weights)
+    {
+        let _ = tuning;
+        device.open(&config.network, config.method, &weights)
+    }
 }
 
 /// An observer that only calls a function after each epoch.
