@@ -7,9 +7,9 @@
 
 use spikegrad::data::order::{batches, order};
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, first_largest};
+use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Decision, Raster, RasterPanel, save_raster};
+use spikegrad::plot::{Raster, save_raster};
 use spikegrad::weights::Weights;
 use spikegrad::{data, presets};
 use std::error::Error;
@@ -63,31 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The contents of the plot, for a batch of one sample.
 fn look(engine: &mut dyn Engine, sample: &EventSet, title: String) -> Result<Raster, Box<dyn Error>> {
-    let network = engine.network().clone();
     let seen = engine.inspect(sample)?;
-
-    let input = sample.sample(0).iter().map(|event| (event.t(), event.i())).collect();
-    let mut panels = vec![RasterPanel { name: "Input".into(), neurons: network.inputs, spikes: input }];
-    for (l, (layer, seen)) in network.hidden.iter().zip(&seen.spiking).enumerate() {
-        let spikes = seen.spikes.iter().map(|(_, event)| (event.t(), event.i())).collect();
-        panels.push(RasterPanel { name: format!("Hidden layer {}", l + 1), neurons: layer.neurons, spikes });
-    }
-
-    // Converts [T, C] to one curve per class.
-    let classes = network.classes();
-    let curve = |c: usize| seen.readout_v.iter().skip(c).step_by(classes).copied().collect();
-    let label = sample.labels()[0] as usize;
-    Ok(Raster {
-        title,
-        time_steps: network.time_steps,
-        dt_ms: network.dt_ms,
-        panels,
-        image: None,
-        readout: (0..classes).map(curve).collect(),
-        decision: Decision::of(&network),
-        class_names: Some(CLASSES.map(String::from).to_vec()),
-        label,
-        predicted: first_largest(&seen.logits),
-        logits: seen.logits,
-    })
+    let class_names = Some(CLASSES.map(String::from).to_vec());
+    Ok(Raster { class_names, ..Raster::of(engine.network(), sample, &seen, title) })
 }

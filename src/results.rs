@@ -137,6 +137,10 @@ pub fn save_inspection(path: &Path, network: &Network, sample: &EventSet, inspec
         ("time_steps".to_string(), steps.to_string()),
         ("dt_ms".to_string(), network.dt_ms.to_string()),
     ]);
+    save_tensors(path, &tensors, metadata)
+}
+
+fn save_tensors(path: &Path, tensors: &[Tensor], metadata: HashMap<String, String>) -> Result<()> {
     let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
     let views = tensors
         .iter()
@@ -145,6 +149,42 @@ pub fn save_inspection(path: &Path, network: &Network, sample: &EventSet, inspec
         .map_err(failed)?;
     write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
+
+/// Writes weights to a safetensors file that [`load_weights`] reads, atomically. Its metadata have the `network` as TOML.
+///
+/// # Errors
+/// [`Error::Config`] if the shapes are not the network's, [`Error::NotFinite`], [`Error::Io`].
+pub fn save_weights(path: &Path, network: &Network, weights: &Weights) -> Result<()> {
+    weights.check(network)?;
+    let tensors: Vec<Tensor> =
+        weights.tensors(network).iter().map(|t| Tensor::floats(t.name.as_str(), &t.extents, &t.data)).collect();
+    let description =
+        toml::to_string(network).map_err(|e| Error::format(path, format!("the network cannot be written: {e}")))?;
+    save_tensors(path, &tensors, HashMap::from([(NETWORK_KEY.to_string(), description)]))
+}
+
+/// Reads the network and its weights from a file of [`save_weights`].
+///
+/// # Errors
+/// [`Error::Format`] if the file has no network or an invalid one; those of [`load_weights`].
+pub fn load_network(path: &Path) -> Result<(Network, Weights)> {
+    let format = |what: String| Error::format(path, what);
+    let numbers = 32 * crate::network::MAX_WEIGHTS as u64;
+    let file = TensorFile::open(path, MAX_HEADER_BYTES + numbers, "weights")?;
+    let Some(description) = file.entry(NETWORK_KEY) else {
+        return Err(format(format!(
+            "its metadata have no entry `{NETWORK_KEY}`; give the network to load weights alone"
+        )));
+    };
+    let network: Network = toml::from_str(description)
+        .map_err(|e| format(format!("its network is invalid: {}", e.to_string().trim_end())))?;
+    network.check().map_err(|e| format(format!("its network is invalid: {e}")))?;
+    let weights = load_weights(path, &network)?;
+    Ok((network, weights))
+}
+
+/// The entry in the metadata of weights that describes their network.
+const NETWORK_KEY: &str = "network";
 
 /// Reads the weights of `network` from a safetensors file: `w.l` of each layer, \[N_in, N_out\] (a convolution: \[filters, channels,
 /// kernel, kernel\]), and `b.l`, \[N_out\], where the layer has biases. Other tensors, such as the moments in a checkpoint, are

@@ -1,6 +1,6 @@
 //! Weight matrices on the host and their initialisation.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, harmless};
 use crate::network::{Initialisation, Network};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +44,17 @@ impl Matrix {
     }
 }
 
+/// A named tensor of a weight layer ([`Weights::tensors`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// `w.l` or `b.l`, l being the layer.
+    pub name: String,
+    /// Row-major extents.
+    pub extents: Vec<usize>,
+    /// The numbers.
+    pub data: Vec<f32>,
+}
+
 /// A tensor of a weight layer in the layout of files.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FileTensor<'a> {
@@ -82,7 +93,6 @@ pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, Te
 }
 
 /// The data of each matrix of `network`, from file tensors returned by `read`.
-#[cfg(feature = "runs")]
 pub(crate) fn from_file<T: Copy, E>(
     network: &Network,
     mut read: impl FnMut(usize, TensorPart, &[usize]) -> Result<Vec<T>, E>,
@@ -137,6 +147,49 @@ impl Weights {
             (l, part, FileTensor { extents, data })
         };
         file_tensors(network).map(tensor).collect()
+    }
+
+    /// The weights as named tensors, in the layout of files: `w.l`, [N_in, N_out] (a convolution: [filters, channels, kernel,
+    /// kernel]), and `b.l`, [N_out], where the layer has biases.
+    pub fn tensors(&self, network: &Network) -> Vec<Tensor> {
+        let named = |(l, part, FileTensor { extents, data }): (usize, TensorPart, FileTensor)| Tensor {
+            name: format!("{}.{l}", part.letter()),
+            extents,
+            data: data.into_owned(),
+        };
+        self.to_file(network).into_iter().map(named).collect()
+    }
+
+    /// Weights from tensors as [`tensors`](Self::tensors) returns them, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a tensor that is missing, given twice, of another shape, or of no layer; [`Error::NotFinite`]
+    /// for a NaN or infinity.
+    pub fn from_tensors(network: &Network, mut tensors: Vec<Tensor>) -> Result<Self> {
+        let data = from_file(network, |l, part, extents| {
+            let name = format!("{}.{l}", part.letter());
+            let Some(at) = tensors.iter().position(|tensor| tensor.name == name) else {
+                return Err(Error::Config(format!("tensor {name} is missing; its shape is {extents:?}")));
+            };
+            let tensor = tensors.swap_remove(at);
+            match tensor.extents == extents && tensor.data.len() == extents.iter().product::<usize>() {
+                true => Ok(tensor.data),
+                false => Err(Error::Config(format!(
+                    "tensor {name} has the shape {:?}, the network requires {extents:?}",
+                    tensor.extents
+                ))),
+            }
+        })?;
+        if let Some(other) = tensors.first() {
+            return Err(Error::Config(format!(
+                "tensor {} is given twice or belongs to no layer; remove it",
+                harmless(&other.name)
+            )));
+        }
+        let shapes = network.weight_shapes().into_iter().zip(data);
+        let weights = Weights { layers: shapes.map(|((rows, cols), data)| Matrix { rows, cols, data }).collect() };
+        weights.check(network)?;
+        Ok(weights)
     }
 
     /// Checks that the shapes are the network's and all weights are finite.
@@ -222,7 +275,7 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Readout, SpikingLayer};
+    use crate::network::{Convolution, Readout, SpikingLayer};
 
     #[test]
     fn weights_that_do_not_fit_are_named() {
@@ -237,5 +290,32 @@ mod tests {
         refused(|w| w.layers[0].rows = 5, "weights of hidden[0] are 5 × 4, the network requires 3 × 4");
         refused(|w| w.layers[1].data.truncate(7), "weights of readout are 4 × 2, but 7 numbers are given");
         refused(|w| w.layers[1].data[3] = f32::NAN, "weight (1, 1) of readout is NaN");
+    }
+
+    #[test]
+    fn named_tensors_are_read_as_they_are_written() {
+        let conv =
+            Convolution { channels: 2, height: 3, width: 4, filters: 3, kernel: 2, stride: 1, padding: 0, pool: 1 };
+        let layers = Network::new(24, 5).layer(SpikingLayer::convolution(conv)).layer(SpikingLayer::lif(4).bias());
+        let network = layers.readout(Readout::sum(2)).build().unwrap();
+        let mut weights = Weights::init(&network, 3);
+        weights.layers[1].data.iter_mut().rev().take(4).for_each(|bias| *bias = 0.5);
+        let mut tensors = weights.tensors(&network);
+        let shapes: Vec<_> = tensors.iter().map(|t| (t.name.as_str(), t.extents.as_slice())).collect();
+        assert_eq!(shapes, [("w.0", &[3, 2, 2, 2][..]), ("w.1", &[18, 4]), ("b.1", &[4]), ("w.2", &[4, 2])]);
+        tensors.reverse();
+        assert_eq!(Weights::from_tensors(&network, tensors.clone()).unwrap(), weights);
+
+        let refused = |change: &dyn Fn(&mut Vec<Tensor>), part: &str| {
+            let mut changed = tensors.clone();
+            change(&mut changed);
+            let error = Weights::from_tensors(&network, changed).unwrap_err().to_string();
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        };
+        refused(&|t| t.truncate(3), "w.0 is missing");
+        refused(&|t| t[0].extents = vec![2, 4], "w.2 has the shape [2, 4], the network requires [4, 2]");
+        refused(&|t| t[1].data.truncate(3), "b.1");
+        refused(&|t| t.push(t[0].clone()), "tensor w.2 is given twice");
+        refused(&|t| t[2].data[0] = f32::NAN, "NaN");
     }
 }

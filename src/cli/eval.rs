@@ -14,9 +14,7 @@ use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{Table, save_table};
 use spikegrad::results::load_weights;
-use spikegrad::train::{
-    BEST_FILE, CHECKPOINT_FILE, Checkpoint, Confusion, RunConfig, TestResult, evaluate, stored_config,
-};
+use spikegrad::train::{Checkpoint, Confusion, RunConfig, TestResult, evaluate, stored_run};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -116,13 +114,7 @@ pub struct StoredRun {
 impl StoredRun {
     /// Reads the run in `folder`. Before the first epoch is finished there is no best checkpoint; then reads the last one.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
-        let mut config = stored_config(folder)?;
-        config.find_own_data(folder);
-        let file = match which {
-            Which::Best if folder.join(BEST_FILE).exists() => BEST_FILE,
-            _ => CHECKPOINT_FILE,
-        };
-        let checkpoint = Checkpoint::load(&folder.join(file), &config.network)?;
+        let (config, checkpoint, file) = stored_run(folder, which == Which::Last)?;
         Ok(StoredRun { config, checkpoint, file })
     }
 

@@ -10,10 +10,10 @@ use anyhow::{Result, bail};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::{DataSet, Shape, data_set};
 use spikegrad::device::Device;
-use spikegrad::engine::{Engine, first_largest};
+use spikegrad::engine::Engine;
 use spikegrad::error::did_you_mean;
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_rasters};
+use spikegrad::plot::{MOST_SAMPLES, Raster, RasterImage, save_rasters};
 use spikegrad::presets;
 use spikegrad::train::{RunConfig, initial_state, initial_weights};
 use spikegrad::weights::Weights;
@@ -127,32 +127,10 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let inspection = engine.inspect(&batch)?;
-    let network = &config.network;
-    let input = RasterPanel {
-        name: "Input".into(),
-        neurons: network.inputs,
-        spikes: batch.sample(0).iter().map(|e| (e.t(), e.i())).collect(),
-    };
-    let spiking = network.spiking().zip(&inspection.spiking).enumerate().map(|(l, (layer, seen))| RasterPanel {
-        name: if l < network.hidden.len() { format!("Hidden layer {}", l + 1) } else { "Readout spikes".into() },
-        neurons: layer.neurons,
-        spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
-    });
-    let classes = network.classes();
-    let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
-    let image = image(config, data.shape, &batch);
     Ok(Raster {
-        title,
-        time_steps: network.time_steps,
-        dt_ms: network.dt_ms,
-        panels: std::iter::once(input).chain(spiking).collect(),
-        image,
-        readout: (0..classes).map(potentials).collect(),
-        decision: Decision::of(network),
-        predicted: first_largest(&inspection.logits),
-        logits: inspection.logits,
+        image: image(config, data.shape, &batch),
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
-        label: batch.labels()[0] as usize,
+        ..Raster::of(&config.network, &batch, &inspection, title)
     })
 }
 

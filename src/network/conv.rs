@@ -178,6 +178,26 @@ impl Network {
     pub fn first_conv(&self) -> Option<usize> {
         self.hidden.iter().position(|layer| layer.conv().is_some())
     }
+
+    /// Sets the input maps of convolutions that are 0, and the neurons of these layers, from the layer below: the maps of the
+    /// input, [channels, height, width], or those of another convolution. Returns the first layer that has no maps below it.
+    pub fn fit_convolutions(&mut self, input: Option<[usize; 3]>) -> Option<usize> {
+        let mut below = input;
+        for (l, layer) in self.hidden.iter_mut().enumerate() {
+            let Connection::Conv(conv) = &mut layer.connection else {
+                below = None;
+                continue;
+            };
+            if conv.inputs() == 0 {
+                let Some(maps) = below else { return Some(l) };
+                [conv.channels, conv.height, conv.width] = maps;
+                layer.neurons = conv.neurons();
+            }
+            let (height, width) = conv.pooled();
+            below = Some([conv.filters, height, width]);
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +229,20 @@ mod tests {
         assert_eq!(network.weight_shapes(), [(9, 64), (12_544, 200), (200, 10)]);
         assert_eq!(network.sizes(), [784, 50_176, 200, 10]);
         assert_eq!(network.first_conv(), Some(0));
+    }
+
+    #[test]
+    fn maps_that_are_0_are_those_below() {
+        let unfit = Convolution { channels: 0, height: 0, width: 0, filters: 4, ..conv() };
+        let mut network = presets::paper("fmnist").unwrap().network;
+        for layer in &mut network.hidden {
+            layer.connection = Connection::Conv(unfit);
+        }
+        assert_eq!(network.clone().fit_convolutions(None), Some(0));
+        assert_eq!(network.fit_convolutions(Some([1, 28, 28])), None);
+        network.check().unwrap();
+        let second = network.hidden[1].conv().unwrap();
+        assert_eq!((second.channels, second.height, second.width, network.hidden[1].neurons), (4, 14, 14, 4 * 14 * 14));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use bars::{Bars, save_bars};
 pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, save_chart};
 pub use curves::{CurvePoint, save_curves};
 pub use lines::{Line, Lines, crossings, save_lines};
-pub use raster::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, save_raster, save_rasters};
+pub use raster::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, encode_rasters, save_raster, save_rasters};
 pub use table::{Table, save_table};
 
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -159,15 +160,20 @@ fn save(path: &Path, figure: &Picture) -> Result<()> {
     if path.exists() {
         limits::refuse_special(path)?;
     }
+    write_atomically(path, &encoded(figure)?)
+}
+
+/// The bytes of a figure's file.
+fn encoded(figure: &Picture) -> Result<Cow<'_, [u8]>> {
     let figure = match figure {
-        Picture::Svg(svg) => return write_atomically(path, svg.as_bytes()),
+        Picture::Svg(svg) => return Ok(svg.as_bytes().into()),
         Picture::Pixels(pixels) => pixels,
     };
     let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
         .write_image(figure, figure.width(), figure.height(), image::ExtendedColorType::Rgb8)
         .map_err(|e| Error::Data(format!("the figure could not be encoded: {e}")))?;
-    write_atomically(path, &png)
+    Ok(png.into())
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{
-    Area, Drawn, FAINT, GREEN, INK, MUTED, Picture, VERMILLION, draw, draw_title, layer_colour, px, save, text, wrap,
-    write,
+    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, draw, draw_title, encoded, layer_colour, px,
+    save, text, wrap, write,
 };
+use crate::engine::{Inspection, first_largest};
 use crate::error::{Error, Result};
+use crate::events::EventSet;
 use crate::network::{Logits, Network};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -108,6 +110,35 @@ pub struct RasterImage {
 }
 
 impl Raster {
+    /// The raster of a batch of one sample, of which `inspection` is. It has no image.
+    pub fn of(network: &Network, sample: &EventSet, inspection: &Inspection, title: String) -> Self {
+        let input = RasterPanel {
+            name: "Input".into(),
+            neurons: network.inputs,
+            spikes: sample.events().iter().map(|e| (e.t(), e.i())).collect(),
+        };
+        let spiking = network.spiking().zip(&inspection.spiking).enumerate().map(|(l, (layer, seen))| RasterPanel {
+            name: if l < network.hidden.len() { format!("Hidden layer {}", l + 1) } else { "Readout spikes".into() },
+            neurons: layer.neurons,
+            spikes: seen.spikes.iter().map(|(_, e)| (e.t(), e.i())).collect(),
+        });
+        let classes = network.classes();
+        let potentials = |class: usize| inspection.readout_v.iter().skip(class).step_by(classes).copied().collect();
+        Raster {
+            title,
+            time_steps: network.time_steps,
+            dt_ms: network.dt_ms,
+            panels: std::iter::once(input).chain(spiking).collect(),
+            image: None,
+            readout: (0..classes).map(potentials).collect(),
+            decision: Decision::of(network),
+            predicted: first_largest(&inspection.logits),
+            logits: inspection.logits.clone(),
+            class_names: None,
+            label: sample.labels().first().map_or(EventSet::UNLABELLED, |&label| label) as usize,
+        }
+    }
+
     fn class_name(&self, class: usize) -> String {
         match self.class_names.as_ref().and_then(|names| names.get(class)) {
             Some(name) => name.clone(),
@@ -189,6 +220,18 @@ pub fn save_raster(path: impl AsRef<Path>, raster: &Raster) -> Result<()> {
 /// As [`save_raster`]; [`Error::Config`] if there are none or more than [`MOST_SAMPLES`].
 pub fn save_rasters(path: impl AsRef<Path>, rasters: &[Raster]) -> Result<()> {
     save(path.as_ref(), &render(path.as_ref(), rasters)?)
+}
+
+/// The bytes of the file that [`save_rasters`] writes, for notebooks and web pages.
+///
+/// # Errors
+/// As [`save_rasters`], without those of files.
+pub fn encode_rasters(format: Format, rasters: &[Raster]) -> Result<Vec<u8>> {
+    let name = match format {
+        Format::Png => "raster.png",
+        Format::Svg => "raster.svg",
+    };
+    Ok(encoded(&render(Path::new(name), rasters)?)?.into_owned())
 }
 
 fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {

@@ -8,14 +8,14 @@ pub(crate) use text::read_text;
 #[cfg(feature = "runs")]
 pub use text::{Difference, network_differences};
 
+#[cfg(feature = "data")]
+use crate::data::Facts;
 use crate::data::augment::Augment;
 use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
-#[cfg(feature = "data")]
-use crate::data::{Facts, Shape};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
 #[cfg(feature = "data")]
-use crate::network::{Connection, Readout};
+use crate::network::Readout;
 use crate::network::{Network, SpikingLayer};
 use crate::optimiser::Adam;
 use serde::{Deserialize, Serialize};
@@ -241,7 +241,7 @@ impl RunConfig {
                 *field = value;
             }
         }
-        let Network { inputs, time_steps, dt_ms, hidden, readout, .. } = &mut self.network;
+        let Network { inputs, time_steps, dt_ms, readout, .. } = &mut self.network;
         fill(inputs, facts.inputs);
         fill(time_steps, facts.time_steps);
         fill(dt_ms, facts.dt_ms);
@@ -250,24 +250,11 @@ impl RunConfig {
             Readout::SpikeCount(layer) => fill(&mut layer.neurons, facts.classes),
         }
         self.data.shape = self.data.shape.or(facts.shape);
-        let mut below = self.data.shape;
-        for (l, layer) in hidden.iter_mut().enumerate() {
-            let Connection::Conv(conv) = &mut layer.connection else {
-                below = None;
-                continue;
-            };
-            if conv.inputs() == 0 {
-                let Some(Shape { channels, height, width }) = below else {
-                    return Err(Error::Config(format!(
-                        "network.hidden[{l}] is a convolution, but its input has no shape; set data.shape = [channels, \
-                         height, width], or the channels, height and width of the convolution"
-                    )));
-                };
-                (conv.channels, conv.height, conv.width) = (channels, height, width);
-                layer.neurons = conv.neurons();
-            }
-            let (height, width) = conv.pooled();
-            below = Some(Shape { channels: conv.filters, height, width });
+        if let Some(l) = self.network.fit_convolutions(self.data.shape.map(Into::into)) {
+            return Err(Error::Config(format!(
+                "network.hidden[{l}] is a convolution, but its input has no shape; set data.shape = [channels, height, \
+                 width], or the channels, height and width of the convolution"
+            )));
         }
         self.check()
     }

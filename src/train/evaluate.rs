@@ -4,7 +4,6 @@ use super::Confusion;
 use crate::engine::{Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Results on a test set.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +32,19 @@ impl TestResult {
 /// [`Error::Data`] for an empty set, [`Error::Field`] if `batch` is 0, [`Error::NotFinite`] naming a sample with a logit
 /// that is not finite, and errors of the device.
 pub fn evaluate(engine: &mut dyn Engine, set: &EventSet, batch: usize) -> Result<TestResult> {
-    let never = AtomicBool::new(false);
-    evaluate_until(engine, set, batch, &never)
+    evaluate_while(engine, set, batch, &mut || true)
 }
 
-/// [`evaluate`], which ends early when `stop` is set.
-pub(super) fn evaluate_until(
+/// [`evaluate`], which asks before each batch whether to go on, and otherwise returns the result so far.
+pub(super) fn evaluate_while(
     engine: &mut dyn Engine,
     set: &EventSet,
     batch: usize,
-    stop: &AtomicBool,
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<TestResult> {
     let (mut correct, mut samples) = (0, 0);
     let mut confusion = Confusion::new(engine.network().classes());
-    let spikes = classify_until(engine, set, batch, stop, |sample| {
+    let spikes = classify_while(engine, set, batch, go_on, |sample| {
         samples += 1;
         correct += u64::from(sample.class == sample.label as usize);
         confusion.add(sample.label as usize, sample.class);
@@ -80,15 +78,15 @@ pub fn classify(
     batch: usize,
     take: impl FnMut(Classified) -> Result<()>,
 ) -> Result<Vec<u64>> {
-    classify_until(engine, set, batch, &AtomicBool::new(false), take)
+    classify_while(engine, set, batch, &mut || true, take)
 }
 
-/// [`classify`], which ends early when `stop` is set.
-fn classify_until(
+/// [`classify`], which asks before each batch whether to go on.
+fn classify_while(
     engine: &mut dyn Engine,
     set: &EventSet,
     batch: usize,
-    stop: &AtomicBool,
+    go_on: &mut dyn FnMut() -> bool,
     mut take: impl FnMut(Classified) -> Result<()>,
 ) -> Result<Vec<u64>> {
     if set.is_empty() {
@@ -102,7 +100,7 @@ fn classify_until(
     let samples: Vec<u32> = (0..set.len() as u32).collect();
     let mut part = EventSet::new(0, 0);
     for chunk in samples.chunks(batch) {
-        if stop.load(Ordering::Relaxed) {
+        if !go_on() {
             break;
         }
         part.gather(set, chunk);

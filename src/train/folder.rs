@@ -34,6 +34,19 @@ pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     }
 }
 
+/// The configuration of the run in `folder`, and a checkpoint with its file name: that of the best epoch, or with `last`, or if no
+/// epoch is finished yet, the latest.
+///
+/// # Errors
+/// Those of [`stored_config`] and [`Checkpoint::load`].
+pub fn stored_run(folder: &Path, last: bool) -> Result<(RunConfig, Checkpoint, &'static str)> {
+    let mut config = stored_config(folder)?;
+    config.find_own_data(folder);
+    let file = if !last && folder.join(BEST_FILE).exists() { BEST_FILE } else { CHECKPOINT_FILE };
+    let checkpoint = Checkpoint::load(&folder.join(file), &config.network)?;
+    Ok((config, checkpoint, file))
+}
+
 impl RunConfig {
     /// Sets the path of the data of a run on custom data, which are kept in its `folder`, unless it has one.
     pub fn find_own_data(&mut self, folder: &Path) {

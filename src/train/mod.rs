@@ -41,13 +41,13 @@ pub use evaluate::{Classified, TestResult, classify, evaluate};
 #[cfg(feature = "lab")]
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
-pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config};
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config, stored_run};
 pub use guard::Warning;
 pub use initial::{initial_state, initial_weights};
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
-pub use progress::{EpochSums, Progress};
-pub use training::Training;
+pub use progress::{Best, EpochSums, Progress};
+pub use training::{Training, open};
 
 use crate::engine::{DeviceInfo, LayerMethod};
 use std::ops::ControlFlow;
@@ -88,6 +88,8 @@ pub trait Observer {
     fn on_start(&mut self, _start: &Start) {}
     /// The device has finished some more steps.
     fn on_step(&mut self, _step: &StepProgress) {}
+    /// A batch of the test after an epoch is about to begin.
+    fn on_test_batch(&mut self) {}
     /// An epoch is trained, tested and saved. [`ControlFlow::Break`] ends the run.
     fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -108,6 +110,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn on_step(&mut self, step: &StepProgress) {
         (**self).on_step(step);
+    }
+    fn on_test_batch(&mut self) {
+        (**self).on_test_batch();
     }
     fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         (**self).on_epoch(record)

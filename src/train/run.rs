@@ -1,7 +1,7 @@
 //! The training loop: epochs of steps, with a test and a checkpoint after each.
 
 use super::checkpoint::{Checkpoint, check_numbers};
-use super::evaluate::{TestResult, evaluate_until};
+use super::evaluate::{TestResult, evaluate_while};
 use super::guard::{self, Warning, WarningKind};
 use super::initial::initial_state;
 use super::metrics::{EpochRecord, MemoryRecord};
@@ -17,6 +17,7 @@ use crate::events::EventSet;
 use crate::optimiser::Adam;
 use crate::platform::{Instant, sleep};
 use crate::system::resident_memory;
+use crate::weights::Weights;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,10 +27,17 @@ pub(super) struct Samples<'a> {
     train: Arc<EventSet>,
     test: &'a EventSet,
     shape: Option<Shape>,
+    /// The weights to begin with, in place of the configuration's.
+    weights: Option<&'a Weights>,
 }
 
 /// Checks the arguments of a run; returns its samples.
-pub(super) fn check<'a>(config: &RunConfig, data: &'a DataSet, engine: &dyn Engine) -> Result<Samples<'a>> {
+pub(super) fn check<'a>(
+    config: &RunConfig,
+    data: &'a DataSet,
+    weights: Option<&'a Weights>,
+    engine: &dyn Engine,
+) -> Result<Samples<'a>> {
     config.check()?;
     if engine.network() != &config.network {
         return Err(Error::Config("the engine has another network than the configuration".into()));
@@ -47,7 +55,10 @@ pub(super) fn check<'a>(config: &RunConfig, data: &'a DataSet, engine: &dyn Engi
     }
     data.check_class_names(config.network.classes())?;
     config.augment.check_shape(data.shape, config.network.inputs)?;
-    Ok(Samples { train, test: data.measured(), shape: data.shape })
+    if let Some(weights) = weights {
+        weights.check(&config.network)?;
+    }
+    Ok(Samples { train, test: data.measured(), shape: data.shape, weights })
 }
 
 /// Runs with arguments that passed [`check`].
@@ -87,7 +98,7 @@ const MOST_LOSSES: u32 = 3;
 impl<'a> Trainer<'a> {
     fn begin(
         config: &'a RunConfig,
-        Samples { train, test, shape }: Samples<'a>,
+        Samples { train, test, shape, weights }: Samples<'a>,
         engine: &'a mut dyn Engine,
         keeper: &'a mut dyn Keeper,
         observer: &mut dyn Observer,
@@ -122,7 +133,10 @@ impl<'a> Trainer<'a> {
                 trainer.restore(progress, &mark, &device, observer)?;
                 state
             }
-            None => trainer.initial(&mut notes)?,
+            None => match weights {
+                Some(weights) => TrainingState::new(weights.clone()),
+                None => trainer.initial(&mut notes)?,
+            },
         };
         trainer.engine.load(&state)?;
         if !config.augment.is_on() {
@@ -385,7 +399,11 @@ impl<'a> Trainer<'a> {
         let mut state = self.engine.store()?;
         check_numbers(&state, &self.config.network, self.config.adam.lr)?;
         let clock = Instant::now();
-        let test = evaluate_until(self.engine, self.test, self.config.batch, stop)?;
+        let mut go_on = || {
+            observer.on_test_batch();
+            !stop.load(Ordering::Relaxed)
+        };
+        let test = evaluate_while(self.engine, self.test, self.config.batch, &mut go_on)?;
         if test.samples < self.test.len() as u64 {
             return Ok(false);
         }

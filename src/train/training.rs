@@ -62,6 +62,7 @@ pub struct Training<'a> {
     place: Storage<'a>,
     #[cfg(feature = "runs")]
     resume: bool,
+    weights: Option<&'a Weights>,
     stop: &'a AtomicBool,
     observer: Box<dyn Observer + 'a>,
 }
@@ -75,6 +76,7 @@ impl<'a> Training<'a> {
             place: Storage::Memory,
             #[cfg(feature = "runs")]
             resume: false,
+            weights: None,
             stop: &NEVER,
             observer: Box::new(()),
         }
@@ -97,6 +99,12 @@ impl<'a> Training<'a> {
     #[cfg(feature = "runs")]
     pub fn resume(self, resume: bool) -> Self {
         Training { resume, ..self }
+    }
+
+    /// Begins with these weights, in place of those of the configuration ([`initial_state`](super::initial_state)). A run
+    /// that is continued has weights of its own.
+    pub fn weights(self, weights: &'a Weights) -> Self {
+        Training { weights: Some(weights), ..self }
     }
 
     /// A flag that is checked before each step and each test batch. If it is set, the queued steps are finished, a
@@ -122,7 +130,7 @@ impl<'a> Training<'a> {
     /// As [`run_on`](Self::run_on), and if the device cannot be opened.
     pub fn run(self) -> Result<Outcome> {
         self.config.check()?;
-        let mut engine = open(self.config)?;
+        let mut engine = open(self.config, false)?;
         self.run_on(engine.as_mut())
     }
 
@@ -140,7 +148,7 @@ impl<'a> Training<'a> {
     /// - [`Error::Io`](crate::Error::Io), and errors of the device.
     pub fn run_on(mut self, engine: &mut dyn Engine) -> Result<Outcome> {
         let (config, data, observer) = (self.config, self.data, self.observer.as_mut());
-        let samples = check(config, data, engine)?;
+        let samples = check(config, data, self.weights, engine)?;
         match self.place {
             Storage::Memory => run(config, samples, engine, &mut InMemory::default(), self.stop, observer),
             Storage::Keeper(keeper) => run(config, samples, engine, keeper, self.stop, observer),
@@ -156,19 +164,26 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Opens the device of a configuration with its network.
-fn open(config: &RunConfig) -> Result<Box<dyn Engine>> {
+/// Opens the device of a configuration with its network and random weights. [`Training::run_on`] loads those that a run begins
+/// with. With `tuning`, a gpu device measures on the network's first use which variant of its kernels is the fastest.
+///
+/// # Errors
+/// As [`Device::open`].
+pub fn open(config: &RunConfig, tuning: bool) -> Result<Box<dyn Engine>> {
     let device: Device = config.device.parse()?;
-    // The run loads its own weights into the engine.
     let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
-        let options = GpuOptions { variant: config.kernels, delta_bytes, ..GpuOptions::default() };
+        let (variant, batch) = (config.kernels, Some(config.batch));
+        let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
         device.open_with(&config.network, config.method, &weights, options)
     }
     #[cfg(not(feature = "gpu"))]
-    device.open(&config.network, config.method, &weights)
+    {
+        let _ = tuning;
+        device.open(&config.network, config.method, &weights)
+    }
 }
 
 /// An observer that only calls a function after each epoch.

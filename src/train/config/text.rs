@@ -27,10 +27,17 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
     pub fn load_whole(path: &Path) -> Result<Self> {
-        let format = |what: String| Error::format(path, what);
-        let given: Table = toml::from_str(&read_text(path)?).map_err(|e| format(e.to_string().trim_end().into()))?;
-        let config = Self::understood(given).map_err(format)?;
-        config.check().map_err(|e| format(e.to_string()))?;
+        Self::from_toml(&read_text(path)?).map_err(|e| Error::format(path, e.to_string()))
+    }
+
+    /// [`load_whole`](Self::load_whole) from text.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Field`] naming the field and its value.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let given: Table = toml::from_str(text).map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
+        let config = Self::understood(given).map_err(Error::Config)?;
+        config.check()?;
         Ok(config)
     }
 
