@@ -43,8 +43,10 @@ pub enum Follows {
     Program,
 }
 
-/// Memory of the kernels that a software adapter has compiled: measured with Mesa's lavapipe.
+/// Host memory of a GPU's kernels and what compiles them, measured with lavapipe and NVIDIA's driver.
 const KERNEL_BYTES: u64 = 50 << 20;
+/// Device memory that the driver takes for itself, measured on an NVIDIA H100.
+const DRIVER_BYTES: u64 = 61 << 20;
 const COPY: &str = "copy of weights and moments";
 
 /// A part of a run's memory.
@@ -127,8 +129,9 @@ pub fn estimate_with(
         Some(adapter) => {
             gpu::check_supported(network, method)?;
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
-            if adapter.kind == "software" {
-                e.add_host("compiled kernels", KERNEL_BYTES, Follows::Program);
+            e.add_host("compiled kernels", KERNEL_BYTES, Follows::Program);
+            if !e.shared {
+                e.add("driver", DRIVER_BYTES, Follows::Program, false);
             }
             e.gpu_state(network, batch, densities, adapter, !dense, delta_bytes)?;
         }

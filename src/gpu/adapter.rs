@@ -412,8 +412,8 @@ pub async fn open(options: &GpuOptions) -> Result<Opened> {
         label: Some("spikegrad"),
         required_features: squeeze.features(adapter.features()),
         required_limits: limits.clone(),
-        // Buffers are made once. Blocks for speed of allocation would double the memory of a run.
-        memory_hints: wgpu::MemoryHints::MemoryUsage,
+        // Buffers are made once. Larger blocks, which make allocation quick, would double the memory of a run.
+        memory_hints: wgpu::MemoryHints::Manual { suballocated_device_memory_block_size: 4 << 20..16 << 20 },
         ..Default::default()
     };
     let (device, queue) = (adapter.request_device(&descriptor).await)

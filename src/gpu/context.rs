@@ -20,6 +20,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes copied between host and device at once. A copy takes as much memory again while it is under way.
 const PIECE: usize = 16 << 20;
+/// Uploads of fewer bytes are not waited for.
+const SMALL: usize = 1 << 20;
 /// Longest wait for the reason of a failure.
 const HEARING: Duration = Duration::from_secs(2);
 
@@ -315,7 +317,7 @@ impl Context {
         for (k, piece) in bytes.chunks(PIECE).enumerate() {
             self.queue.write_buffer(buffer, offset + (k * PIECE) as u64, piece);
             // The driver keeps a copy of the bytes until then. A browser cannot wait here.
-            if piece.len() == PIECE && cfg!(not(target_family = "wasm")) {
+            if piece.len() >= SMALL && cfg!(not(target_family = "wasm")) {
                 self.wait(Some(self.queue.submit([])))?;
             }
         }
