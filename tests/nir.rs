@@ -174,3 +174,165 @@ fn what_cannot_be_computed_is_refused_by_node_and_reason() {
         assert!(error.to_string().starts_with("dt = "), "{error}");
     }
 }
+
+/// LIF neurons whose potential a spike sets.
+fn lif(neurons: usize) -> SpikingLayer {
+    SpikingLayer::lif(neurons).reset(Reset::ToValue)
+}
+
+/// Networks that NIR holds as they are, and some that it does not.
+fn own_networks() -> Vec<(&'static str, Network, bool)> {
+    let steps = 20;
+    let cuba = |neurons| SpikingLayer::cuba_lif(neurons, 3.0).reset(Reset::ToValue).tau_ms(7.0).bias();
+    let odd = lif(9).v_th(1.3).v_r(-0.2).v_rest(0.1).surrogate(Surrogate::Arctan, 2.0).b_th(f64::INFINITY).bias();
+    let mixed = Network::new(30, steps).dt_ms(0.5).layer(cuba(12)).layer(odd);
+    let counts = mixed.readout(Readout::spike_count(cuba(4)));
+    let counts = counts.loss(Loss::MeanSquaredError { on: 5.0, off: 1.0 }).build().unwrap();
+    let plain = Network::new(30, steps).layer(lif(20).tau_ms(5.0)).layer(lif(15)).readout(Readout::sum(4)).build();
+    let one = Readout::last(4).gain(ReadoutGain::One).bias();
+    let whole = lif(10).tau_ms(f64::INFINITY).init(Initialisation::Uniform { scale: 1.0 });
+    let conv = |pool| {
+        let shape =
+            Convolution { channels: 2, height: 5, width: 6, filters: 3, kernel: 3, stride: 1, padding: 1, pool };
+        SpikingLayer::convolution(shape).reset(Reset::ToValue)
+    };
+    let conv =
+        |pool| Network::new(60, steps).layer(conv(pool)).layer(lif(10)).readout(Readout::max(4)).build().unwrap();
+    vec![
+        ("counts", counts, true),
+        ("plain", plain.unwrap(), true),
+        ("no hidden layer", Network::new(30, steps).readout(one.clone()).build().unwrap(), true),
+        ("gain one", Network::new(30, steps).layer(lif(10).bias()).readout(one).build().unwrap(), true),
+        ("no leak", Network::new(30, steps).layer(whole).readout(Readout::sum(4)).build().unwrap(), true),
+        ("convolution", conv(1), true),
+        ("pooled", conv(2), false),
+        ("subtracts", network(30, &[20, 10], 4, steps), false),
+    ]
+}
+
+/// Weights after some steps of training, so that they are no numbers of a generator, and biases are not 0.
+fn trained(network: &Network) -> (Weights, EventSet) {
+    let batch = batch(network.inputs, network.time_steps, network.classes(), 6, 0.1, 7);
+    let mut engine = Device::Cpu.open(network, Method::Sparse, &strong_weights(network, 3)).unwrap();
+    for _ in 0..3 {
+        engine.train(&batch, &Adam::with_lr(1e-2)).unwrap();
+    }
+    (engine.store().unwrap().weights, batch)
+}
+
+#[test]
+fn own_exports_come_back_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.nir");
+    for (what, network, exact) in own_networks() {
+        let (weights, _) = trained(&network);
+        for readout in [ExportReadout::Li, ExportReadout::None] {
+            for dt in [None, Some(1e-4)] {
+                let options = Export { readout, dt, force: !exact, preset: Some("shd".into()), ..Export::default() };
+                to_nir(&network, &weights, &path, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let read = from_nir(&path, &Import::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!((&read.network, &read.weights), (&network, &weights), "{what}");
+                assert_eq!((read.report.preset.as_deref(), read.report.warnings.len()), (Some("shd"), 0), "{what}");
+                let steps = from_nir(&path, &Import { time_steps: Some(7), ..Import::default() }).unwrap().network;
+                assert_eq!((steps.time_steps, steps.hidden), (7, network.hidden.clone()), "{what}");
+            }
+        }
+    }
+}
+
+/// The nodes alone, without our note, are the network too.
+#[test]
+fn the_nodes_of_an_export_compute_what_the_network_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.nir");
+    for (what, network, exact) in own_networks().into_iter().filter(|(what, ..)| *what != "subtracts") {
+        let (weights, batch) = trained(&network);
+        for fold_gain in [false, true] {
+            to_nir(&network, &weights, &path, &Export { fold_gain, force: !exact, ..Export::default() }).unwrap();
+            // A time step that is not the noted one makes the note void.
+            let dt = Some(network.dt_ms / 1000.0 * (1.0 + 1e-9));
+            let mut options = Import { dt, time_steps: Some(network.time_steps), ..Import::default() };
+            options.logits = network.integrator().map(|readout| readout.logits);
+            let read = from_nir(&path, &options).unwrap();
+            assert!(read.report.warnings.iter().any(|warning| warning.contains("then changed")), "{what}");
+            let inspect = |network: &Network, weights: &Weights| {
+                Device::Cpu.open(network, Method::Sparse, weights).unwrap().inspect(&batch).unwrap()
+            };
+            let (a, b) = (inspect(&network, &weights), inspect(&read.network, &read.weights));
+            for (l, (a, b)) in a.spiking.iter().zip(&b.spiking).enumerate() {
+                assert!(!a.spikes.is_empty() && a.spikes == b.spikes, "{what}: layer {l}");
+            }
+            let apart = a.logits.iter().zip(&b.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let scale = a.logits.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+            assert!(apart <= 1e-5 * scale, "{what}: logits differ by {apart} of {scale}");
+        }
+    }
+}
+
+#[test]
+fn what_nir_cannot_hold_is_refused_with_the_change_and_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.nir");
+    for (what, network, exact) in own_networks() {
+        let result = to_nir(&network, &trained(&network).0, &path, &Export::default());
+        assert_eq!(result.is_ok(), exact, "{what}");
+        let Err(error) = result else { continue };
+        let error = error.to_string();
+        let part = if what == "pooled" { "SumPool2d" } else { "network.hidden[1].reset=to_value" };
+        assert!(error.contains("hidden[0]") && error.contains(part) && error.contains("--force"), "{what}: {error}");
+        std::fs::remove_file(&path).unwrap_or_default();
+        let forced = Export { force: true, ..Export::default() };
+        assert!(!to_nir(&network, &trained(&network).0, &path, &forced).unwrap().changes.is_empty());
+    }
+    let infinite = SpikingLayer::cuba_lif(3, 2.0).tau_ms(f64::INFINITY).init(Initialisation::Uniform { scale: 1.0 });
+    let network = Network::new(3, 5).layer(infinite.reset(Reset::ToValue)).readout(Readout::sum(2)).build().unwrap();
+    let error = to_nir(&network, &Weights::init(&network, 1), &path, &Export::default()).unwrap_err().to_string();
+    assert!(error.starts_with("hidden[0]") && error.contains("infinite"), "{error}");
+}
+
+fn program() -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::cargo_bin("spikegrad").unwrap();
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
+}
+
+#[test]
+fn runs_are_exported_imported_tested_and_trained_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &str, code: i32| {
+        let output = program().current_dir(folder.path()).args(arguments.split(' ')).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
+        text
+    };
+    run(
+        "train fmnist --device cpu --hidden 30 --epochs 1 --limit 500 --set network.hidden[0].reset=to_value --out first --quiet",
+        0,
+    );
+    let said = run("export first --to first.nir", 0);
+    assert!(said.contains("input (Input), fc1 (Linear), lif1 (LIF)") && said.contains("snnTorch"), "{said}");
+    let said = run("import first.nir --out second", 0);
+    assert!(said.contains("784-30-10") && said.contains("data fmnist"), "{said}");
+    let accuracy = |name: &str| {
+        let said = run(&format!("eval {name} --device cpu --json"), 0);
+        serde_json::from_str::<serde_json::Value>(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap()
+            ["test_accuracy"]
+            .as_f64()
+            .unwrap()
+    };
+    let before = accuracy("first");
+    assert_eq!(accuracy("second"), before);
+    run("inspect second --out sample.safetensors", 0);
+    run("raster second --out sample.png", 0);
+    run("predict second --out predictions.csv", 0);
+    let said = run("import first.nir --out second", 1);
+    assert!(said.contains("already contains a run"), "{said}");
+    run("train second --device cpu --quiet", 0);
+    assert!(accuracy("second") > before);
+    let fixture = fixture("lif_common.nir");
+    let said = run(&format!("import {} --out third", fixture.display()), 1);
+    assert!(said.contains("--dt SECONDS") && !folder.path().join("third").exists(), "{said}");
+    let said = run(&format!("import {} --out third --dt 1e-4 --preset fmnist --time-steps 40", fixture.display()), 0);
+    assert!(said.contains("lif2 (LIF): readout, counts spikes"), "{said}");
+    run("export first --to first.txt", 2);
+}

@@ -161,3 +161,6 @@ pub fn to_nir(network: &Network, weights: &Weights, path: &Path, options: &Expor
     write_atomically(path, &file::encode(export::VERSION, &graph)?)?;
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;
