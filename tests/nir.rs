@@ -156,7 +156,7 @@ fn what_cannot_be_computed_is_refused_by_node_and_reason() {
         ("lif_full", 1e-3, &["node `lif1` (LIF)", "`tau` differs"]),
         ("odd_cubali", 1e-3, &["node `out` (CubaLI)", "cannot be imported"]),
         ("odd_delay", 1e-3, &["node `wait` (Delay)", "cannot be imported"]),
-        ("odd_threshold", 1.0, &["node `layer_1_threshold` (Threshold)", "potentials of a LI node"]),
+        ("odd_threshold", 1.0, &["node `layer_1` (LI)", "go on to node `layer_1_threshold` (Threshold)"]),
         ("snntorch_leaky", 1e-4, &["node `1` (LIF)", "`tau` differs"]),
         ("snntorch_rleaky", 1e-4, &["(LIF)", "`1.lif`", "is in a loop", "recurrent"]),
         ("spyx_lif", 1.0, &["node `layer_1` (LIF)", "`tau` differs"]),

@@ -75,7 +75,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
             format!("holds a single node of type {}, not a graph; write a NIRGraph", node.kind),
         ));
     };
-    Ok(Contents { version, graph, most_numbers: limit })
+    Ok(Contents { version, graph, most_numbers: usize::try_from(most.saturating_mul(4)).unwrap_or(usize::MAX) })
 }
 
 struct Reader {

@@ -210,7 +210,11 @@ impl Flat<'_> {
                 }
             }
         }
-        if let Some(step) = left.keys().find(|name| self.returns(name)).and_then(|name| self.nodes.get(*name)) {
+        if let Some(first) = left.keys().next() {
+            let inside =
+                |name: &str| arriving.iter().find(|(to, _)| to.as_str() == name).map_or(&[][..], |(_, from)| from);
+            let back = |name: &str| inside(name).iter().find(|from| left.contains_key(*from)).map(|from| from.as_str());
+            let step = self.in_loop(first, back);
             return Err(step.error(
                 self.path,
                 "is in a loop: recurrent connections are not supported yet; train a network without them",
@@ -227,21 +231,20 @@ impl Flat<'_> {
         }
     }
 
-    /// Whether a path from the node leads back to it.
-    fn returns(&self, name: &str) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut todo: Vec<&str> = vec![name];
-        while let Some(at) = todo.pop() {
-            for to in self.next.get(at).into_iter().flatten() {
-                if to == name {
-                    return true;
-                }
-                if seen.insert(to) {
-                    todo.push(to);
-                }
+    /// A node of the loop that walking back from `start` ends in, one with neurons if there is one.
+    fn in_loop<'b>(&'b self, start: &'b str, back: impl Fn(&str) -> Option<&'b str>) -> &'b Step {
+        let mut walk = vec![start];
+        let mut seen = BTreeSet::from([start]);
+        while let Some(before) = walk.last().and_then(|at| back(at)) {
+            walk.push(before);
+            if !seen.insert(before) {
+                break;
             }
         }
-        false
+        let entry = walk.iter().position(|name| Some(name) == walk.last()).unwrap_or_default();
+        let steps = || walk[entry..].iter().filter_map(|name| self.nodes.get(*name));
+        let neurons = steps().find(|step| ["LIF", "CubaLIF", "IF"].contains(&step.kind.as_str()));
+        neurons.or_else(|| steps().next()).unwrap_or_else(|| &self.nodes[start])
     }
 }
 

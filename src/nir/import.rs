@@ -1,7 +1,7 @@
 //! A network from the graph of any program.
 
 use super::graph::{Step as Node, chain};
-use super::linear::{Conv, Dense, Limit, Linear, Map, Pool};
+use super::linear::{Budget, Conv, Dense, Linear, Map, Pool};
 use super::neurons::{Neurons, Step, integrator, plain_output, spiking};
 use super::parameters::{Parameters, uniform};
 use super::{DT_OF_PEERS, Import, ImportReport, Imported, file};
@@ -20,7 +20,7 @@ struct Importer<'a> {
     path: &'a Path,
     options: &'a Import,
     step: Step,
-    limit: Limit,
+    budget: Budget,
     /// The map from the last layer.
     linear: Linear,
     hidden: Vec<SpikingLayer>,
@@ -52,14 +52,14 @@ pub(super) fn import(contents: file::Contents, path: &Path, dt: Option<f64>, opt
         path,
         options,
         step: Step { dt, dt_ms },
-        limit: Limit(contents.most_numbers),
+        budget: Budget::new(contents.most_numbers),
         linear: Linear::identity(shape),
         hidden: Vec::new(),
         matrices: Vec::new(),
         readout: None,
         report,
     };
-    steps.iter().try_for_each(|node| importer.append(node))?;
+    (0..steps.len()).try_for_each(|k| importer.append(&steps[k], &steps[k + 1..]))?;
     importer.finish(inputs, &steps)
 }
 
@@ -87,19 +87,23 @@ fn input_shape(steps: &[Node], path: &Path) -> Result<Vec<usize>> {
 }
 
 impl Importer<'_> {
-    fn append(&mut self, step: &Node) -> Result<()> {
+    /// Takes in a node; `behind` are those that follow it.
+    fn append(&mut self, step: &Node, behind: &[Node]) -> Result<()> {
         let node = Parameters { step, path: self.path };
         match step.kind.as_str() {
             "Input" => Ok(()),
             "Output" => self.check_output(node),
-            other if self.readout.is_some() && other != "Flatten" => Err(node.error(
-                "gets the potentials of a LI node; only spikes can be passed on, and a LI node must be the last layer",
-            )),
             "Linear" | "Affine" | "Scale" | "Flatten" | "Conv2d" | "SumPool2d" | "AvgPool2d" => {
-                self.linear.append(step, self.path, self.limit)
+                self.linear.append(step, self.path, &mut self.budget)
             }
             "LIF" | "IF" | "CubaLIF" => self.spiking(node),
             "LI" => {
+                if let Some(next) = behind.iter().find(|next| !matches!(next.kind.as_str(), "Flatten" | "Output")) {
+                    return Err(node.error(format!(
+                        "its potentials go on to node `{}` ({}); only spikes can be passed on, and a LI node must be the last layer",
+                        next.name, next.kind
+                    )));
+                }
                 let n = self.count(node)?;
                 let neurons = integrator(node, n, self.step)?;
                 self.readout(node, neurons)
@@ -151,7 +155,7 @@ impl Importer<'_> {
         }
         let shape = self.linear.shape.clone();
         let below = std::mem::replace(&mut self.linear, Linear::identity(shape));
-        match below.into_weights(node, self.limit)? {
+        match below.into_weights(node, &mut self.budget)? {
             Map::Conv(conv) => self.matrices.push(convolution(node, &mut layer, conv, &factors, &drift)?),
             Map::Dense(dense) => self.matrices.push(matrix(node, dense, &factors, &drift, &mut layer.bias)?),
             Map::Identity | Map::Pool(_) => return Err(node.error("has no weights in front of it")),
@@ -198,7 +202,7 @@ impl Importer<'_> {
         let Neurons { mut layer, factors, drift } = neurons;
         let shape = self.linear.shape.clone();
         let below = std::mem::replace(&mut self.linear, Linear::identity(shape));
-        let Map::Dense(dense) = below.into_weights(node, self.limit)? else {
+        let Map::Dense(dense) = below.into_weights(node, &mut self.budget)? else {
             return Err(node.error("follows a convolution; the last layer must be fully connected"));
         };
         self.matrices.push(matrix(node, dense, &factors, &drift, &mut layer.bias)?);

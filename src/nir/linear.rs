@@ -86,9 +86,28 @@ impl Pool {
     }
 }
 
-/// How many numbers a matrix may have that the file does not contain as such.
-#[derive(Clone, Copy)]
-pub(super) struct Limit(pub usize);
+/// What may still be computed from a file, so that a small one cannot ask for any amount of memory or time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Numbers of matrices.
+    numbers: usize,
+    /// Products of numbers.
+    work: usize,
+}
+
+impl Budget {
+    /// That of a file from which so many numbers may be made.
+    pub fn new(numbers: usize) -> Self {
+        Budget { numbers, work: numbers.saturating_mul(1 << 8) }
+    }
+
+    /// Takes a matrix; its number of elements, or `None` if it is too large.
+    fn matrix(&mut self, rows: usize, columns: usize) -> Option<usize> {
+        let size = rows.checked_mul(columns)?;
+        self.numbers = self.numbers.checked_sub(size)?;
+        Some(size)
+    }
+}
 
 impl Linear {
     /// The identity of values with these extents.
@@ -105,26 +124,26 @@ impl Linear {
     ///
     /// # Errors
     /// Naming the node and what cannot be imported.
-    pub fn append(&mut self, step: &Step, path: &Path, limit: Limit) -> Result<()> {
+    pub fn append(&mut self, step: &Step, path: &Path, budget: &mut Budget) -> Result<()> {
         let node = Parameters { step, path };
         match step.kind.as_str() {
             "Linear" => {
                 node.only(&["weight"])?;
-                self.dense(node, None, limit)
+                self.dense(node, None, budget)
             }
             "Affine" => {
                 node.only(&["weight", "bias"])?;
                 let (_, bias) = node.array("bias")?;
-                self.dense(node, Some(bias), limit)
+                self.dense(node, Some(bias), budget)
             }
             "Scale" => self.scale(node),
             "Flatten" => self.flatten(node),
-            "Conv2d" => self.convolve(node, limit),
+            "Conv2d" => self.convolve(node, budget),
             _ => self.pool(node),
         }
     }
 
-    fn dense(&mut self, node: Parameters, bias: Option<Vec<f64>>, limit: Limit) -> Result<()> {
+    fn dense(&mut self, node: Parameters, bias: Option<Vec<f64>>, budget: &mut Budget) -> Result<()> {
         let (shape, w) = node.array("weight")?;
         let &[outputs, inputs] = shape else {
             return Err(node.error(format!("its `weight` has the shape {shape:?}, [outputs, inputs] expected")));
@@ -147,8 +166,8 @@ impl Linear {
         let next = Dense { outputs, inputs, w, bias };
         self.map = Map::Dense(match std::mem::replace(&mut self.map, Map::Identity) {
             Map::Identity => next,
-            Map::Pool(pool) => through_pool(&next, &pool, limit).ok_or_else(|| too_large(node))?,
-            Map::Dense(first) => product(&next, &first, limit).ok_or_else(|| too_large(node))?,
+            Map::Pool(pool) => through_pool(&next, &pool, budget).ok_or_else(|| too_large(node))?,
+            Map::Dense(first) => product(&next, &first, budget).ok_or_else(|| too_large(node))?,
             Map::Conv(_) => return Err(after_convolution(node)),
         });
         self.shape = vec![outputs];
@@ -196,7 +215,7 @@ impl Linear {
         })
     }
 
-    fn convolve(&mut self, node: Parameters, limit: Limit) -> Result<()> {
+    fn convolve(&mut self, node: Parameters, budget: &mut Budget) -> Result<()> {
         node.only(&["weight", "bias", "stride", "padding", "dilation", "groups", "input_shape"])?;
         let [channels, height, width] = self.maps(node)?;
         let (shape, w) = node.array("weight")?;
@@ -236,7 +255,7 @@ impl Linear {
         let conv = Conv { shape, w };
         let conv = match &self.map {
             Map::Identity => conv,
-            Map::Pool(pool) => conv_through_pool(node, &conv, pool, limit)?,
+            Map::Pool(pool) => conv_through_pool(node, &conv, pool, budget)?,
             Map::Dense(_) => {
                 return Err(node.error("follows weights without neurons in between, which is not supported"));
             }
@@ -270,12 +289,12 @@ impl Linear {
     }
 
     /// The map as a matrix, or as a convolution.
-    pub fn into_weights(self, node: Parameters, limit: Limit) -> Result<Map> {
+    pub fn into_weights(self, node: Parameters, budget: &mut Budget) -> Result<Map> {
         let n = self.outputs();
         match self.map {
-            Map::Identity => identity(n, limit).map(Map::Dense).ok_or_else(|| too_large(node)),
+            Map::Identity => identity(n, budget).map(Map::Dense).ok_or_else(|| too_large(node)),
             Map::Pool(pool) => {
-                let dense = identity(n, limit).and_then(|one| through_pool(&one, &pool, limit));
+                let dense = identity(n, budget).and_then(|one| through_pool(&one, &pool, budget));
                 dense.map(Map::Dense).ok_or_else(|| too_large(node))
             }
             weights => Ok(weights),
@@ -305,19 +324,17 @@ fn check_convolution(node: Parameters, shape: &Convolution) -> Result<()> {
     Ok(())
 }
 
-fn identity(n: usize, limit: Limit) -> Option<Dense> {
-    let size = n.checked_mul(n).filter(|&size| size <= limit.0)?;
-    let mut w = vec![0.0; size];
+fn identity(n: usize, budget: &mut Budget) -> Option<Dense> {
+    let mut w = vec![0.0; budget.matrix(n, n)?];
     (0..n).for_each(|j| w[j * n + j] = 1.0);
     Some(Dense { outputs: n, inputs: n, w, bias: None })
 }
 
 /// `second` after `first`.
-fn product(second: &Dense, first: &Dense, limit: Limit) -> Option<Dense> {
+fn product(second: &Dense, first: &Dense, budget: &mut Budget) -> Option<Dense> {
     let (outputs, inputs) = (second.outputs, first.inputs);
-    let size = outputs.checked_mul(inputs).filter(|&size| size <= limit.0)?;
-    // The work may not be out of proportion either.
-    size.checked_mul(first.outputs).filter(|&work| work <= limit.0.saturating_mul(1 << 10))?;
+    let size = budget.matrix(outputs, inputs)?;
+    budget.work = budget.work.checked_sub(size.checked_mul(first.outputs)?)?;
     let mut w = vec![0.0; size];
     let mut bias = second.bias.clone().unwrap_or_else(|| vec![0.0; outputs]);
     for (j, row) in w.chunks_exact_mut(inputs).enumerate() {
@@ -331,9 +348,11 @@ fn product(second: &Dense, first: &Dense, limit: Limit) -> Option<Dense> {
 }
 
 /// `dense` after `pool`: every value of a window gets the window's weight.
-fn through_pool(dense: &Dense, pool: &Pool, limit: Limit) -> Option<Dense> {
+fn through_pool(dense: &Dense, pool: &Pool, budget: &mut Budget) -> Option<Dense> {
     let (outputs, inputs) = (dense.outputs, pool.inputs());
-    let size = outputs.checked_mul(inputs).filter(|&size| size <= limit.0)?;
+    let size = budget.matrix(outputs, inputs)?;
+    let windows = outputs.checked_mul(pool.outputs())?.checked_mul(pool.kernel * pool.kernel)?;
+    budget.work = budget.work.checked_sub(windows)?;
     let mut w = vec![0.0; size];
     for (row, pooled) in w.chunks_exact_mut(inputs).zip(dense.w.chunks_exact(dense.inputs)) {
         for p in 0..pool.outputs() {
@@ -344,7 +363,7 @@ fn through_pool(dense: &Dense, pool: &Pool, limit: Limit) -> Option<Dense> {
 }
 
 /// `conv` after `pool`: a convolution with a larger kernel and stride, if the borders agree.
-fn conv_through_pool(node: Parameters, conv: &Conv, pool: &Pool, limit: Limit) -> Result<Conv> {
+fn conv_through_pool(node: Parameters, conv: &Conv, pool: &Pool, budget: &mut Budget) -> Result<Conv> {
     let Convolution { filters, kernel, stride, padding, .. } = conv.shape;
     let wide = Convolution {
         height: pool.height,
@@ -364,10 +383,7 @@ fn conv_through_pool(node: Parameters, conv: &Conv, pool: &Pool, limit: Limit) -
         );
     }
     check_convolution(node, &wide)?;
-    let size = wide.patch().saturating_mul(filters);
-    if size > limit.0 {
-        return Err(too_large(node));
-    }
+    let size = budget.matrix(wide.patch(), filters).ok_or_else(|| too_large(node))?;
     let mut w = vec![0.0; size];
     for (map, taps) in conv.w.chunks_exact(kernel * kernel).enumerate() {
         for (k, tap) in taps.iter().enumerate() {

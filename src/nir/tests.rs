@@ -165,11 +165,8 @@ fn readouts_are_integrators_or_weights() {
         (readout.alpha(1.0), readout.gain, &read.weights.layers[1].data[..]),
         (0.0, ReadoutGain::One, &[3.0, 4.0][..])
     );
-    refused(
-        &[1],
-        &[linear([1, 1], &[1.0]), li(1.0), linear([1, 1], &[1.0])],
-        &["node `n2` (Linear)", "potentials of a LI"],
-    );
+    let middle = [linear([1, 1], &[1.0]), li(1.0), linear([1, 1], &[1.0])];
+    refused(&[1], &middle, &["node `n1` (LI)", "go on to node `n2` (Linear)"]);
 }
 
 #[test]
