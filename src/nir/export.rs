@@ -311,9 +311,27 @@ impl Writer<'_> {
                 self.report.changes.join("; ")
             )));
         }
+        self.check_range()?;
         self.graph.metadata = own::metadata(self.network, self.options, self.dt)?;
         self.note_peers();
         Ok((self.graph, self.report))
+    }
+
+    /// Refuses numbers that 32 bits do not hold, such as time constants with a time step of 1e-60 s.
+    fn check_range(&self) -> Result<()> {
+        let bad = |name: &str, x: f32| !x.is_finite() || ((name.starts_with("tau") || name == "r") && x == 0.0);
+        for (node, Node { fields, .. }) in &self.graph.nodes {
+            for (name, value) in fields {
+                let Value::Array(Array { numbers: Numbers::F32(numbers), .. }) = value else { continue };
+                if let Some(&x) = numbers.iter().find(|x| bad(name, **x)) {
+                    return Err(Error::Config(format!(
+                        "the field {name} of node {node} would be {x}, beyond 32-bit numbers; write the file for another time step \
+                         with --dt"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What other programs make of the file.
