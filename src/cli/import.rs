@@ -109,6 +109,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     imported.report.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     let network = &config.network;
     imported.report.nodes.iter().try_for_each(|line| say(format_args!("{line}")))?;
+    if imported.report.preset.is_none() {
+        let delay = network.weight_layers();
+        say(format_args!(
+            "note: a layer takes one time step here and none in NIR: the output comes {delay} steps later, so samples need as many \
+             time steps more (--time-steps)"
+        ))?;
+    }
     let out = shell_word(&arguments.out);
     say(format_args!(
         "{out}: {}, {} time steps of {} ms, data {}; test it with: spikegrad eval {out}",

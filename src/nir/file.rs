@@ -22,8 +22,12 @@ const MAX_NODES: usize = 8 * MAX_LAYERS;
 const MAX_FIELDS: usize = 64;
 /// How deep graphs may be nested.
 const MAX_DEPTH: usize = 16;
-/// Numbers that may be read in addition to one for each byte of the file.
-const SLACK: u64 = 1 << 20;
+/// Numbers that may be read, or computed from those read, for each byte of the file: weights that are mostly 0 compress well.
+const PER_BYTE: u64 = 32;
+/// Numbers that may be read in addition.
+const READ_SLACK: u64 = 1 << 20;
+/// Numbers that may be computed in addition.
+const COMPUTED_SLACK: u64 = 1 << 22;
 /// Arrays of at least this many bytes are compressed.
 const COMPRESSED_FROM: usize = 1 << 10;
 /// Largest chunk of a compressed array, in numbers.
@@ -48,8 +52,9 @@ pub(super) struct Contents {
 pub(super) fn read(path: &Path) -> Result<Contents> {
     let length = refuse_special(path)?;
     std::fs::File::open(path).map_err(Error::io(path))?;
-    let most = length.saturating_add(SLACK);
-    let limit = usize::try_from(most.saturating_mul(8)).unwrap_or(usize::MAX);
+    let most = |slack: u64| length.saturating_mul(PER_BYTE).saturating_add(slack);
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let limit = size(most(READ_SLACK).saturating_mul(8));
     let options = OpenOptions::default()
         .with_max_read_bytes(limit)
         .with_max_chunk_bytes(limit)
@@ -59,7 +64,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
         let what = "cannot be read as HDF5, which NIR files are";
         Error::format(path, format!("{what} ({e}); it is damaged, truncated or of another format: get it again"))
     })?;
-    let mut reader = Reader { path: path.into(), length, numbers_left: most, nodes_left: MAX_NODES };
+    let mut reader = Reader { path: path.into(), length, numbers_left: most(READ_SLACK), nodes_left: MAX_NODES };
     let root = reader.group("/", || file.root_group())?;
     let version = match reader.datasets(&root, "/")?.into_iter().find(|data| data.name() == "version") {
         Some(data) => reader.texts(&data, "/version")?.pop().unwrap_or_default(),
@@ -75,7 +80,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
             format!("holds a single node of type {}, not a graph; write a NIRGraph", node.kind),
         ));
     };
-    Ok(Contents { version, graph, most_numbers: usize::try_from(most.saturating_mul(4)).unwrap_or(usize::MAX) })
+    Ok(Contents { version, graph, most_numbers: size(most(COMPUTED_SLACK)) })
 }
 
 struct Reader {

@@ -291,3 +291,67 @@ fn a_file_that_was_changed_after_its_export_is_read_by_its_nodes() {
     assert!((read.network.hidden[0].constants(1.0).alpha - 0.95).abs() < 1e-7);
     assert_eq!(read.weights.layers[1], weights.layers[1]);
 }
+
+/// Changes one value, field, type or edge.
+fn disturb(graph: &mut Graph, random: &mut impl FnMut(usize) -> usize) {
+    let names: Vec<String> = graph.nodes.keys().cloned().collect();
+    let name = &names[random(names.len())];
+    let kinds =
+        ["LIF", "IF", "CubaLIF", "LI", "Linear", "Affine", "Scale", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten"];
+    match random(8) {
+        0 => drop(graph.edges.pop()),
+        1 => graph.edges.push((name.clone(), names[random(names.len())].clone())),
+        2 => graph.nodes.get_mut(name).unwrap().kind = kinds[random(kinds.len())].into(),
+        _ => {
+            let node = graph.nodes.get_mut(name).unwrap();
+            if let Some(inner) = &mut node.graph {
+                return disturb(inner, random);
+            }
+            let Some(field) = node.fields.keys().nth(random(node.fields.len().max(1))).cloned() else { return };
+            let Some(Value::Array(Array { shape, numbers })) = node.fields.get_mut(&field) else { return };
+            let whole = [0, 1, 2, 3, -1, i64::MAX, i64::MIN, 1 << 16, 1 << 32, 1 << 53];
+            match random(4) {
+                0 => drop(node.fields.remove(&field)),
+                1 => shape.reverse(),
+                2 => {
+                    (*shape, *numbers) =
+                        (vec![], Numbers::F64(vec![[0.0, 1e-4, 1e-3, 1e300, -1.0, f64::NAN][random(6)]]))
+                }
+                _ => match numbers {
+                    Numbers::I64(numbers) if !numbers.is_empty() => {
+                        let at = random(numbers.len());
+                        numbers[at] = whole[random(whole.len())];
+                    }
+                    _ => *numbers = Numbers::I64(vec![whole[random(whole.len())]; numbers.len()]),
+                },
+            }
+        }
+    }
+}
+
+#[test]
+fn disturbed_graphs_are_refused_or_sound() {
+    use rand::{Rng, SeedableRng};
+    let mut source = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let mut random = |n: usize| (source.next_u64() % n as u64) as usize;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nir");
+    let mut sound = 0;
+    for name in ["lif_common", "nested", "norse_scalar", "odd_scale", "sinabs_conv", "snntorch_synaptic"] {
+        let path = folder.join(format!("{name}.nir"));
+        let genuine = file::read(&path).unwrap();
+        for _ in 0..400 {
+            let mut contents = genuine.clone();
+            (0..1 + random(3)).for_each(|_| disturb(&mut contents.graph, &mut random));
+            let dt = [1e-4, 1e-3, 1.0][random(3)];
+            match import::import(contents, &path, Some(dt), &Import::default()) {
+                Ok(Imported { network, weights, .. }) => {
+                    network.check().unwrap();
+                    weights.check(&network).unwrap();
+                    sound += 1;
+                }
+                Err(error) => assert!(error.to_string().contains(&format!("{name}.nir: ")), "{error}"),
+            }
+        }
+    }
+    assert!(sound > 100, "{sound}");
+}
