@@ -129,7 +129,10 @@ fn the_reset_of_old_files_can_be_chosen() {
     let dt = Some(Expected::read("old_lif").dt());
     let now = import("old_lif", dt, |_| {});
     let warnings = now.report.warnings.join("\n");
-    assert!(warnings.contains("lif1") && warnings.contains("0.2.0") && warnings.contains("--reset"), "{warnings}");
+    assert!(
+        warnings.contains("lif1") && warnings.contains("0.2.0") && warnings.contains("missing_reset"),
+        "{warnings}"
+    );
     let then = import("old_lif", dt, |options| options.missing_reset = Reset::Subtract);
     compare("old_lif", "subtract.", &then);
 }
@@ -138,7 +141,7 @@ fn the_reset_of_old_files_can_be_chosen() {
 fn the_time_step_is_taken_from_the_metadata_or_asked_for() {
     assert_eq!(import("nested", None, |_| {}).report.dt, 1e-3);
     let error = from_nir(&fixture("lif_common.nir"), &Import::default()).unwrap_err().to_string();
-    assert!(error.contains("lif_common.nir") && error.contains("--dt") && error.contains("snnTorch"), "{error}");
+    assert!(error.contains("lif_common.nir") && error.contains("option dt") && error.contains("snnTorch"), "{error}");
     // The network may call its step another length.
     let dt = Some(1e-4);
     let (a, b) = (import("lif_common", dt, |_| {}), import("lif_common", dt, |options| options.dt_ms = Some(1.0)));
@@ -161,7 +164,7 @@ fn what_cannot_be_computed_is_refused_by_node_and_reason() {
         ("snntorch_rleaky", 1e-4, &["(LIF)", "`1.lif`", "is in a loop", "recurrent"]),
         ("spyx_lif", 1.0, &["node `layer_1` (LIF)", "`tau` differs"]),
         // The wrong time step, i.e. one that is longer than a time constant.
-        ("lif_common", 1.0, &["node `lif1` (LIF)", "smaller than the time step", "--dt"]),
+        ("lif_common", 1.0, &["node `lif1` (LIF)", "smaller than the time step", "option dt"]),
     ] {
         let name = format!("{name}.nir");
         let error = from_nir(&fixture(&name), &Import { dt: Some(dt), ..Import::default() }).unwrap_err().to_string();
@@ -278,8 +281,11 @@ fn what_nir_cannot_hold_is_refused_with_the_change_and_a_remedy() {
         assert_eq!(result.is_ok(), exact, "{what}");
         let Err(error) = result else { continue };
         let error = error.to_string();
-        let part = if what == "pooled" { "SumPool2d" } else { "network.hidden[1].reset=to_value" };
-        assert!(error.contains("hidden[0]") && error.contains(part) && error.contains("--force"), "{what}: {error}");
+        let part = if what == "pooled" { "SumPool2d" } else { "network.hidden[1].reset = to_value" };
+        assert!(
+            error.contains("hidden[0]") && error.contains(part) && error.contains("option force"),
+            "{what}: {error}"
+        );
         std::fs::remove_file(&path).unwrap_or_default();
         let forced = Export { force: true, ..Export::default() };
         assert!(!to_nir(&network, &trained(&network).0, &path, &forced).unwrap().changes.is_empty());
@@ -331,8 +337,13 @@ fn runs_are_exported_imported_tested_and_trained_further() {
     assert!(accuracy("second") > before);
     let fixture = fixture("lif_common.nir");
     let said = run(&format!("import {} --out third", fixture.display()), 1);
-    assert!(said.contains("--dt SECONDS") && !folder.path().join("third").exists(), "{said}");
+    assert!(said.contains("in seconds with --dt") && !folder.path().join("third").exists(), "{said}");
     let said = run(&format!("import {} --out third --dt 1e-4 --preset fmnist --time-steps 40", fixture.display()), 0);
     assert!(said.contains("lif2 (LIF): readout, counts spikes"), "{said}");
     run("export first --to first.txt", 2);
+    run("train fmnist --device cpu --hidden 5 --epochs 1 --limit 64 --out fourth --quiet", 0);
+    let said = run("export fourth --to fourth.nir", 1);
+    assert!(said.contains("hidden[0] subtracts") && said.contains("with --force"), "{said}");
+    let said = run("export fourth --to fourth.nir --force", 0);
+    assert!(said.contains("warning: hidden[0] subtracts") && said.contains("--fold-gain"), "{said}");
 }

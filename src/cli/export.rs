@@ -2,7 +2,8 @@
 
 use super::check_ending;
 use super::eval::{StoredRun, Which};
-use super::show::{complain, say};
+use super::manual::styled;
+use super::show::{say, warn};
 use anyhow::Result;
 use clap::ValueEnum;
 use spikegrad::nir::{Export, ExportReadout, to_nir};
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-NIR resets neurons by setting the potential, so train with --set network.hidden[0].reset=to_value. docs/nir.md lists what
-each program makes of a file.
+#[command(after_help = styled("\
+NIR resets neurons by setting the potential, so train with --set network.hidden[0].reset=to_value. docs/nir.md lists what other \
+programs make of a file.
 
 Examples:
   spikegrad export runs/fmnist --to fmnist.nir
-  spikegrad export runs/fmnist --to fmnist.nir --dt 1e-4 --fold-gain --readout none   for snnTorch and Norse")]
+  # For snnTorch and Norse
+  spikegrad export runs/fmnist --to f.nir --dt 1e-4 --fold-gain --readout none"))]
 pub struct Arguments {
     /// The run's folder, as written by train
     run: PathBuf,
@@ -63,8 +65,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         force: arguments.force,
         preset: Some(run.config.preset.clone()),
     };
-    let report = to_nir(&run.config.network, &run.checkpoint.state.weights, &arguments.to, &options)?;
-    report.changes.iter().for_each(|change| complain(format_args!("warning: {change}")));
+    let report =
+        to_nir(&run.config.network, &run.checkpoint.state.weights, &arguments.to, &options).map_err(in_flags)?;
+    report.changes.iter().for_each(|change| warn(change));
     say(format_args!(
         "{}: {}, time step {} s, {}",
         arguments.to.display(),
@@ -72,6 +75,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         report.dt,
         run.describe()
     ))?;
-    report.notes.iter().try_for_each(|note| say(format_args!("note: {note}")))?;
+    report.notes.iter().try_for_each(|note| say(format_args!("note: {}", flags(note))))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The library's options in a text, `option fold_gain`, as flags of the command line.
+pub fn flags(text: &str) -> String {
+    const FLAGS: [(&str, &str); 6] = [
+        ("option dt", "--dt"),
+        ("option fold_gain", "--fold-gain"),
+        ("option force", "--force"),
+        ("option logits", "--logits"),
+        ("option missing_reset", "--reset"),
+        ("option readout", "--readout"),
+    ];
+    FLAGS.iter().fold(text.into(), |text: String, (option, flag)| text.replace(option, flag))
+}
+
+/// An error with [`flags`]; for `map_err`.
+pub fn in_flags(error: spikegrad::Error) -> anyhow::Error {
+    anyhow::Error::msg(flags(&error.to_string()))
 }

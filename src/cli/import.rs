@@ -1,6 +1,8 @@
 //! `spikegrad import`.
 
-use super::show::{complain, say, shell_word, sizes};
+use super::export::{flags, in_flags};
+use super::manual::styled;
+use super::show::{say, shell_word, sizes, warn};
 use super::usage;
 use anyhow::Result;
 use clap::ValueEnum;
@@ -14,8 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
-#[command(after_help = "\
-Writes a run's folder with config.toml and best.safetensors, which eval, predict, raster, inspect and export read, and which
+#[command(after_help = styled("\
+Writes a run's folder with config.toml and best.safetensors, which eval, predict, raster, inspect and export read, and which \
 `spikegrad train DIR` trains further. Nodes that cannot be imported exactly are refused by name (docs/nir.md).
 
 A NIR file does not say its time step: snnTorch means 1e-4, Norse 1e-3 unless told otherwise, Spyx and Sinabs 1.
@@ -23,7 +25,7 @@ A NIR file does not say its time step: snnTorch means 1e-4, Norse 1e-3 unless to
 Examples:
   spikegrad import snntorch.nir --dt 1e-4 --preset fmnist --out runs/imported
   spikegrad eval runs/imported
-  spikegrad import taps.nir --dt 1e-3 --time-steps 200 --data taps.npz --out runs/taps")]
+  spikegrad import taps.nir --dt 1e-3 --data taps.npz --out runs/taps"))]
 pub struct Arguments {
     /// The file
     #[arg(value_name = "FILE.nir")]
@@ -94,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             LogitsWord::Last => Logits::Last,
         }),
     };
-    let imported = from_nir(&arguments.file, &options)?;
+    let imported = from_nir(&arguments.file, &options).map_err(in_flags)?;
     let base = match (asked, &imported.report.preset) {
         (Some(config), _) => config,
         // The note of a file may name anything.
@@ -106,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         config.data.path = Some(std::path::absolute(data).map_err(Error::io(data))?);
     }
     begin_from(&arguments.out, &config, imported.weights)?;
-    imported.report.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    imported.report.warnings.iter().for_each(|warning| warn(flags(warning)));
     let network = &config.network;
     imported.report.nodes.iter().try_for_each(|line| say(format_args!("{line}")))?;
     if imported.report.preset.is_none() {

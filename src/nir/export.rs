@@ -219,7 +219,7 @@ impl Writer<'_> {
         if layer.reset == Reset::Subtract {
             self.report.changes.push(format!(
                 "{name} subtracts v_th - v_r = {} after a spike; NIR can only set the potential, and the written network sets it to \
-                 {}. Train with --set network.{name}.reset=to_value",
+                 {}. Train with network.{name}.reset = to_value",
                 layer.v_th - layer.v_r,
                 layer.v_r,
                 name = self.network.layer_name(l),
@@ -288,7 +288,7 @@ impl Writer<'_> {
         }
         if !membrane.is_finite() {
             return Err(Error::Config(
-                "readout: a LI node cannot have an infinite time constant; export with --readout none".into(),
+                "readout: a LI node cannot have an infinite time constant; export with option readout=none".into(),
             ));
         }
         let folded = self.folded[l];
@@ -298,7 +298,7 @@ impl Writer<'_> {
         let fields = [("tau", all(membrane * self.dt)), ("r", all(r)), ("v_leak", all(0.0))];
         self.add("readout", "LI", fields);
         self.report.notes.push(
-            "readout is a LI node: snnTorch refuses it, Norse leaves it out; --readout none ends the graph with the weights".into(),
+            "readout is a LI node: snnTorch refuses it, Norse leaves it out; option readout=none ends the graph with the weights".into(),
         );
         Ok(())
     }
@@ -307,7 +307,7 @@ impl Writer<'_> {
         self.add("output", "Output", [("shape", integers(&[self.network.classes()]))]);
         if !self.report.changes.is_empty() && !self.options.force {
             return Err(Error::Config(format!(
-                "NIR cannot hold this network as it is: {}; or write it all the same with --force",
+                "NIR cannot hold this network as it is: {}; or write it all the same with option force",
                 self.report.changes.join("; ")
             )));
         }
@@ -326,7 +326,7 @@ impl Writer<'_> {
                 if let Some(&x) = numbers.iter().find(|x| bad(name, **x)) {
                     return Err(Error::Config(format!(
                         "the field {name} of node {node} would be {x}, beyond 32-bit numbers; write the file for another time step \
-                         with --dt"
+                         with option dt"
                     )));
                 }
             }
@@ -340,11 +340,13 @@ impl Writer<'_> {
         let mut note = |text: String| self.report.notes.push(text);
         let lif = |layer: &&SpikingLayer| layer.cell == Cell::Lif && layer.alpha(network.dt_ms) < 1.0;
         if !self.options.fold_gain && network.spiking().any(|layer| lif(&layer)) {
-            note("r is not 1: snnTorch reads it, Norse takes it for 1; --fold-gain writes weights for both".into());
+            note(
+                "r is not 1: snnTorch reads it, Norse takes it for 1; option fold_gain writes weights for both".into(),
+            );
         }
         if (self.dt / DT_OF_SNNTORCH - 1.0).abs() > 1e-6 {
             note(format!(
-                "snnTorch takes dt = {DT_OF_SNNTORCH:e} s for every file, not {}; for it, use --dt {DT_OF_SNNTORCH:e}",
+                "snnTorch takes dt = {DT_OF_SNNTORCH:e} s for every file, not {}; for it, use option dt={DT_OF_SNNTORCH:e}",
                 self.dt
             ));
         }

@@ -37,7 +37,7 @@ pub(super) fn import(contents: file::Contents, path: &Path, dt: Option<f64>, opt
     let dt = dt.ok_or_else(|| {
         Error::format(
             path,
-            format!("does not say the length of its time step; give it with --dt SECONDS: {DT_OF_PEERS}"),
+            format!("does not say the length of its time step; give it in seconds with option dt: {DT_OF_PEERS}"),
         )
     })?;
     if !(dt.is_finite() && dt > 0.0) {
@@ -150,7 +150,7 @@ impl Importer<'_> {
             let name = &node.step.name;
             let version = &self.report.version;
             self.report.warnings.push(format!(
-                "node `{name}` has no v_reset (the file is of nir {version}): its reset {what}; --reset subtract or to_value sets it"
+                "node `{name}` has no v_reset (the file is of nir {version}): its reset {what}; option missing_reset sets it"
             ));
         }
         let shape = self.linear.shape.clone();
@@ -239,7 +239,7 @@ impl Importer<'_> {
         {
             let logits = format!("{:?}", integrator.logits).to_lowercase();
             self.report.warnings.push(format!(
-                "a NIR file does not say how classes follow from potentials: logits = {logits} was taken; --logits sets it"
+                "a NIR file does not say how classes follow from potentials: logits = {logits} was taken; option logits sets it"
             ));
         }
         let network = Network {

@@ -38,7 +38,7 @@ impl Step {
             _ if ratio <= 1.0 + TOLERANCE => Ok(1.0),
             _ => Err(node.error(format!(
                 "its `{name}` of {tau} s is smaller than the time step of {} s, so the potential would overshoot; give the time \
-                 step that the file was made for with --dt, or correct the time constant (Norse multiplies them by dt when it \
+                 step that the file was made for with option dt, or correct the time constant (Norse multiplies them by dt when it \
                  exports: pass dt=1 to its to_nir)",
                 self.dt
             ))),

@@ -253,7 +253,7 @@ fn numbers_that_cannot_be_are_refused_by_node_and_field() {
     with(&[("tau", one(0.0))], &["`tau` is 0", "positive"]);
     with(&[("tau", one(-1.0))], &["`tau` is -1"]);
     with(&[("tau", one(f64::NAN))], &["`tau` has the value NaN"]);
-    with(&[("tau", one(1e-4))], &["smaller than the time step", "--dt"]);
+    with(&[("tau", one(1e-4))], &["smaller than the time step", "option dt"]);
     with(&[("r", one(f64::INFINITY))], &["`r` has the value inf"]);
     with(&[("r", one(1e300))], &["range of 32-bit numbers"]);
     with(&[("tau", floats(&[3], &[0.1; 3]))], &["`tau` has the shape [3]", "2 values"]);
