@@ -35,6 +35,7 @@
 //! - [`weights`]: weight matrices and their initialisation. [`optimiser`]: Adam.
 //! - [`device`]: chooses a device. [`engine`]: the interface of a device with a network on it: train, predict, inspect,
 //!   and forward, backward and update for a custom loss. [`cpu`] and `gpu` (feature `gpu`) are the two devices.
+//! - `nir` (feature `nir`): networks to and from files in the Neuromorphic Intermediate Representation.
 //! - [`train`]: training runs with epochs, tests, checkpoints and resuming. [`presets`]: named configurations.
 //! - [`error`]: the error type.
 //! - Feature `lab`: the measurements and checks `bench`, `golden`, `memory`, `reproduce` and `selfcheck`. Feature `plot`:
@@ -61,12 +62,19 @@ mod files;
 pub mod golden;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(any(feature = "data", feature = "nir"))]
+mod hdf5;
 #[cfg(feature = "files")]
 #[cfg_attr(not(feature = "lab"), allow(dead_code))]
 mod limits;
 #[cfg(feature = "lab")]
 pub mod memory;
 pub mod network;
+#[cfg(feature = "nir")]
+pub mod nir;
+#[cfg(any(feature = "data", feature = "nir"))]
+#[cfg_attr(not(feature = "data"), allow(dead_code))]
+mod number;
 pub mod optimiser;
 mod platform;
 #[cfg(feature = "plot")]

@@ -4,7 +4,9 @@ mod bench;
 mod conformance;
 mod devices;
 mod eval;
+mod export;
 mod gpu;
+mod import;
 mod inspect;
 mod load;
 mod log;
@@ -75,6 +77,8 @@ Examples:
   spikegrad eval runs/fmnist
   # Draw the spikes of a test sample
   spikegrad raster runs/fmnist --out sample.png
+  # Write the network for snnTorch, Norse and others
+  spikegrad export runs/fmnist --to fmnist.nir
   # Compare sparse with dense, with times per kernel
   spikegrad bench fmnist --device gpu
   # Recompute the paper's figures, on one page
@@ -96,6 +100,10 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Draw the spikes of test samples in a network as PNG or SVG
     Raster(raster::Arguments),
+    /// Write the network of a run as a NIR file, for snnTorch, Norse, Spyx and others
+    Export(export::Arguments),
+    /// Make a run of the network in a NIR file
+    Import(import::Arguments),
     /// Run golden cases (small networks with known results) on a device and compare all results
     Conformance(conformance::Arguments),
     /// Measure the time and memory of training steps and their kernels
@@ -198,6 +206,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Raster(arguments) => raster::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),

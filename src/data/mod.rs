@@ -23,8 +23,6 @@ pub mod latency;
 mod load;
 #[cfg(feature = "data")]
 pub mod nmnist;
-#[cfg(feature = "data")]
-mod number;
 pub mod order;
 #[cfg(feature = "runs")]
 pub mod own;

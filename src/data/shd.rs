@@ -25,15 +25,15 @@
 //! ```
 
 use super::gunzip::Gunzip;
-use super::number::Element;
 use super::recordings::{Bins, Recording, Recordings};
 use crate::error::{Error, Result, harmless};
+use crate::hdf5::{element, filters, guarded};
+use crate::number::Element;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
-use hdf5_reader::{ByteOrder, Dataset, Datatype, FilterRegistry, Hdf5File, OpenOptions, StringSize};
+use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, StringSize};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,11 +53,6 @@ pub const MAX_UTTERANCES: u64 = 1 << 20;
 const MAX_NAMES: u64 = 1 << 16;
 /// Memory in bytes that a read may allocate in addition to the file's size.
 const SLACK: usize = 64 << 20;
-
-/// HDF5's registered number of the filter LZF, the fastest compression of h5py.
-const FILTER_LZF: u16 = 32_000;
-/// The most that LZF compresses: 264 bytes are three.
-const LZF_RATIO: usize = 88;
 
 /// The numbers of units and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,28 +114,6 @@ struct Lists {
     /// Size of a reference in bytes.
     reference: usize,
     element: Element,
-}
-
-/// How numbers of this type are stored.
-fn element(datatype: &Datatype) -> Option<Element> {
-    let big = |order: &ByteOrder| matches!(order, ByteOrder::BigEndian);
-    match datatype {
-        Datatype::FixedPoint { size, signed, byte_order } if [1, 2, 4, 8].contains(size) => {
-            Some(Element::Integer { size: usize::from(*size), signed: *signed, big: big(byte_order) })
-        }
-        Datatype::FloatingPoint { size, byte_order } if [2, 4, 8].contains(size) => {
-            Some(Element::Float { size: usize::from(*size), big: big(byte_order) })
-        }
-        _ => None,
-    }
-}
-
-/// Runs the HDF5 reader, and turns a panic, which a damaged file might cause, into an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, hdf5_reader::error::Error>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => done.map_err(|e| e.to_string()),
-        Err(_) => Err("the reader panicked".into()),
-    }
 }
 
 impl Shd {
@@ -263,21 +236,6 @@ impl Shd {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Utterance>> {
         (0..self.len()).map(|k| self.utterance(k))
     }
-}
-
-/// The filters that chunks may have been through: the reader's own and LZF. A chunk inflates to `limit` bytes at most.
-fn filters(limit: usize) -> FilterRegistry {
-    let mut filters = FilterRegistry::new();
-    filters.register(
-        FILTER_LZF,
-        Box::new(move |filter, bytes, _| {
-            // h5py writes the size of a chunk as the third number.
-            let claim = filter.client_data.get(2).map_or(limit, |&size| size as usize);
-            let size = claim.min(limit).min(bytes.len().saturating_mul(LZF_RATIO));
-            lzf::decompress(bytes, size).map_err(|e| hdf5_reader::error::Error::DecompressionError(format!("LZF: {e}")))
-        }),
-    );
-    filters
 }
 
 /// The file's bytes and their number. The file is not mapped into memory, so that truncating it meanwhile is an error

@@ -1,12 +1,15 @@
 //! The folder of a run. It is locked while a run writes to it, and its files are replaced atomically.
 
+use super::progress::DataMark;
 use super::{Checkpoint, EpochRecord, Keeper, Progress, RunConfig, metrics};
 use crate::data::OWN;
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
+use crate::events::EventSet;
 use crate::files::{TEMPORARY_PREFIX, write_atomically};
 use crate::limits;
 use crate::network::Network;
+use crate::weights::Weights;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +57,24 @@ impl RunConfig {
             self.data.path = Some(folder.join(DATA_FILE));
         }
     }
+}
+
+/// Writes the folder of a run that begins with `weights` and has not trained yet: its `config.toml`, and the weights as its best
+/// checkpoint, so that it can be tested. Training it ([`Training::resume`](super::Training::resume)) begins with them.
+///
+/// # Errors
+/// The folder contains a run or cannot be written; an invalid configuration; weights of other shapes, or not finite.
+pub fn begin_from(folder: &Path, config: &RunConfig, weights: Weights) -> Result<()> {
+    config.check()?;
+    weights.check(&config.network)?;
+    let folder = RunFolder::open(folder, false)?;
+    let best = folder.file(BEST_FILE);
+    let config = RunConfig { weights: Some(std::path::absolute(&best).map_err(Error::io(&best))?), ..config.clone() };
+    let nothing = EventSet::new(config.network.inputs, config.network.time_steps);
+    let progress = Progress::new(&config.network, DataMark::new(&nothing, &nothing), config.device.clone());
+    let checkpoint = Checkpoint { config: config.clone(), progress, state: TrainingState::new(weights) };
+    folder.save(BEST_FILE, &checkpoint)?;
+    write_atomically(&folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())
 }
 
 /// File name of custom data.

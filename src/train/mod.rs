@@ -41,7 +41,9 @@ pub use evaluate::{Classified, TestResult, classify, evaluate};
 #[cfg(feature = "lab")]
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
-pub use folder::{BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, stored_config, stored_run};
+pub use folder::{
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, METRICS_FILE, begin_from, stored_config, stored_run,
+};
 pub use guard::Warning;
 pub use initial::{initial_state, initial_weights};
 pub use keeper::{InMemory, Keeper};

@@ -125,7 +125,7 @@ macro_rules! attacks {
         const ATTACKED: &[&str] = &[$(stringify!($name)),*];
     };
 }
-attacks! { idx atis nmnist_zip shd npz tensors cache checkpoint config golden conformance metrics figures }
+attacks! { idx atis nmnist_zip shd npz tensors cache checkpoint config golden conformance metrics figures nir }
 
 #[test]
 fn every_reader_is_attacked_and_has_a_fuzz_target() {

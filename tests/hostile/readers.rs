@@ -9,6 +9,7 @@ use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::golden::{self, Case, ConformanceDevice, DeltaInputs};
 use spikegrad::network::Network;
+use spikegrad::nir::{Export, Import, from_nir, to_nir};
 use spikegrad::presets;
 use spikegrad::reproduce;
 use spikegrad::train::{Checkpoint, metrics};
@@ -23,7 +24,7 @@ use xxhash_rust::xxh3::Xxh3;
 pub type Reader = (&'static str, fn(&[u8], &Path));
 
 /// All of them.
-pub const READERS: [Reader; 13] = [
+pub const READERS: [Reader; 14] = [
     ("idx", |bytes, _| read_idx(bytes)),
     ("atis", |bytes, _| read_atis(bytes)),
     ("nmnist_zip", read_nmnist_zip),
@@ -37,6 +38,7 @@ pub const READERS: [Reader; 13] = [
     ("conformance", play_golden),
     ("metrics", read_metrics),
     ("figures", read_figures),
+    ("nir", read_nir),
 ];
 
 /// Runs the reader of this name, with a folder in memory where there is one.
@@ -286,4 +288,22 @@ fn read_figures(bytes: &[u8], folder: &Path) {
     put(folder, "table-3.json", b"{}");
     put(folder, "table-3.csv", bytes);
     let _ = reproduce::page::write(folder, &[]);
+}
+
+/// A network of a stranger is sound, and can be written and read again.
+fn read_nir(bytes: &[u8], folder: &Path) {
+    let path = put(folder, "stranger.nir", bytes);
+    for dt in [None, Some(1e-3), Some(1.0)] {
+        match from_nir(&path, &Import { dt, time_steps: Some(5), ..Import::default() }) {
+            Ok(read) => {
+                assert!(read.network.check().is_ok() && read.weights.check(&read.network).is_ok());
+                let copy = folder.join("copy.nir");
+                if to_nir(&read.network, &read.weights, &copy, &Export { force: true, ..Export::default() }).is_ok() {
+                    let again = from_nir(&copy, &Import::default()).expect("what is written can be read");
+                    assert!(again.network == read.network && again.weights == read.weights);
+                }
+            }
+            Err(error) => assert!(!error.to_string().contains(|c: char| c.is_control() && c != '\n'), "{error:?}"),
+        }
+    }
 }

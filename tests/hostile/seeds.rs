@@ -4,19 +4,30 @@
 //! cargo test --test hostile -- --ignored write_seeds
 //! ```
 //!
-//! The HDF5 files are h5py's (vlen lists of three utterances, in the earliest and the latest format, contiguous and chunked),
+//! The HDF5 files of `shd` are h5py's (vlen lists of three utterances, in the earliest and the latest format, contiguous and
+//! chunked); `nir/norse.nir` is Norse's and `nir/sinabs.nir` Sinabs' (tests/nir/README.md),
 //! the zips and idx files Python's.
 
 use crate::readers::{cached_network, checkpoint_network};
 use spikegrad::data::{self, Cache, LoadOptions};
 use spikegrad::engine::TrainingState;
 use spikegrad::events::EventSet;
+use spikegrad::network::{Convolution, Network, Readout, Reset, SpikingLayer};
+use spikegrad::nir::{Export, to_nir};
 use spikegrad::presets;
 use spikegrad::train::progress::{Best, DataMark};
 use spikegrad::train::{Checkpoint, Progress};
 use spikegrad::weights::Weights;
 use std::fs;
 use std::path::Path;
+
+/// A network with every kind of node that an export has.
+fn pooled_network() -> Network {
+    let shape = Convolution { channels: 1, height: 4, width: 4, filters: 2, kernel: 3, stride: 1, padding: 1, pool: 2 };
+    let cuba = SpikingLayer::cuba_lif(3, 4.0).reset(Reset::ToValue).bias();
+    let conv = SpikingLayer::convolution(shape).reset(Reset::ToValue);
+    Network::new(16, 5).layer(conv).layer(cuba).readout(Readout::sum(2)).build().unwrap()
+}
 
 #[test]
 #[ignore = "writes into tests/hostile/seeds"]
@@ -52,4 +63,8 @@ fn write_seeds() {
     data::load_with("nmnist", &cached_network(), &options).unwrap();
     let file = fs::read_dir(kept.path()).unwrap().next().unwrap().unwrap().path();
     fs::copy(file, seeds.join("cache/two.safetensors")).unwrap();
+
+    let network = pooled_network();
+    let own = Export { force: true, ..Export::default() };
+    to_nir(&network, &Weights::init(&network, 3), &seeds.join("nir/own.nir"), &own).unwrap();
 }

@@ -1,11 +1,11 @@
 //! Samples as arrays: `t`, `i`, `starts` and `labels`, from `.npz` and `.safetensors` files.
 
 use super::{Found, Half, Hints, Opened, half_of};
-use crate::data::number::Element;
 use crate::data::recordings::{Bins, Recording, Recordings};
 use crate::data::source::Shape;
 use crate::error::{Error, Result, harmless};
 use crate::network::MAX_EXTENT;
+use crate::number::Element;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -6,10 +6,10 @@
 use super::columns::{self, Column, Columns, Values};
 use super::{Format, Found, among, head};
 use crate::data::gunzip::inflated;
-use crate::data::number::Element;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::network::MAX_EXTENT;
+use crate::number::Element;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;

@@ -2,9 +2,9 @@
 
 use super::columns::{self, Column, Columns, Values};
 use super::{Format, Found, among, head};
-use crate::data::number::Element;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::number::Element;
 use safetensors::tensor::{Dtype, SafeTensors};
 use std::path::Path;
 

@@ -4,27 +4,27 @@ use half::f16;
 
 /// Storage format of a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Element {
+pub(crate) enum Element {
     Integer { size: usize, signed: bool, big: bool },
     Float { size: usize, big: bool },
 }
 
 impl Element {
     /// Size in bytes.
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Element::Integer { size, .. } | Element::Float { size, .. } => size,
         }
     }
 
     /// The bytes as an integer; `big` is the byte order.
-    pub(super) fn bits(bytes: &[u8], big: bool) -> u64 {
+    pub(crate) fn bits(bytes: &[u8], big: bool) -> u64 {
         let add = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         if big { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
     }
 
     /// The integer in `bytes`, as many as an element has; `None` if it is a float.
-    pub(super) fn integer(self, bytes: &[u8]) -> Option<i128> {
+    pub(crate) fn integer(self, bytes: &[u8]) -> Option<i128> {
         let Element::Integer { size, signed, big } = self else { return None };
         let unused = 64 - 8 * size as u32;
         Some(match signed {
@@ -34,7 +34,7 @@ impl Element {
     }
 
     /// The number in `bytes`, as many as an element has.
-    pub(super) fn number(self, bytes: &[u8]) -> f64 {
+    pub(crate) fn number(self, bytes: &[u8]) -> f64 {
         match self {
             Element::Integer { .. } => self.integer(bytes).map_or(f64::NAN, |integer| integer as f64),
             Element::Float { size, big } => {
@@ -49,12 +49,12 @@ impl Element {
     }
 
     /// The numbers in `bytes`; `None` if they are floats.
-    pub(super) fn integers(self, bytes: &[u8]) -> Option<Vec<i128>> {
+    pub(crate) fn integers(self, bytes: &[u8]) -> Option<Vec<i128>> {
         bytes.chunks_exact(self.size()).map(|bytes| self.integer(bytes)).collect()
     }
 
     /// The numbers in `bytes`; `None` if they are integers.
-    pub(super) fn floats(self, bytes: &[u8]) -> Option<Vec<f64>> {
+    pub(crate) fn floats(self, bytes: &[u8]) -> Option<Vec<f64>> {
         let is_float = matches!(self, Element::Float { .. });
         is_float.then(|| bytes.chunks_exact(self.size()).map(|bytes| self.number(bytes)).collect())
     }
