@@ -227,3 +227,37 @@ fn with_biases(network: &Network) -> String {
         network.biases().into_iter().enumerate().filter(|(_, bias)| *bias).map(|(l, _)| l.to_string()).collect();
     if layers.is_empty() { "none".into() } else { format!("layers {}", layers.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Readout, SpikingLayer};
+
+    #[test]
+    fn a_network_is_read_with_its_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let layer = SpikingLayer::cuba_lif(4, 5.0).b_th(f64::INFINITY).bias();
+        let network =
+            Network::new(3, 9).layer(layer).readout(Readout::spike_count(SpikingLayer::lif(2))).build().unwrap();
+        let weights = Weights::init(&network, 1);
+        save_weights(&path, &network, &weights).unwrap();
+        assert_eq!(load_network(&path).unwrap(), (network.clone(), weights.clone()));
+        assert_eq!(load_weights(&path, &network).unwrap(), weights);
+
+        let mut unfit = weights.clone();
+        unfit.layers[0].data[0] = f32::NAN;
+        assert!(matches!(save_weights(&path, &network, &unfit), Err(Error::NotFinite(_))));
+        assert_eq!(load_network(&path).unwrap().1, weights);
+        let refused = |metadata: HashMap<String, String>, part: &str| {
+            save_tensors(&path, &[], metadata).unwrap();
+            let error = load_network(&path).unwrap_err().to_string();
+            assert!(error.contains("net.safetensors") && error.contains(part), "{error}");
+        };
+        refused(HashMap::new(), "no entry `network`");
+        refused(HashMap::from([(NETWORK_KEY.into(), "inputs = 3".into())]), "time_steps");
+        let text = toml::to_string(&network).unwrap();
+        refused(HashMap::from([(NETWORK_KEY.into(), text.replace("inputs = 3", "inputs = 0"))]), "inputs = 0");
+        refused(HashMap::from([(NETWORK_KEY.into(), text)]), "w.0");
+    }
+}

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 #[pyfunction]
 fn adapters(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     errors::check_process()?;
-    let adapters = py.detach(|| spikegrad::gpu::adapters());
+    let adapters = py.detach(spikegrad::gpu::adapters);
     pythonize::pythonize(py, &adapters).map_err(errors::described)
 }
 

@@ -147,7 +147,9 @@ def test_a_warning_can_be_an_error(events):
 
 
 SCRIPT = """
-    import sys, time
+    import signal, sys, time
+    # A shell's background jobs ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, {tests!r})
     import spikegrad as sg
     from conftest import network, samples
@@ -173,15 +175,18 @@ SCRIPT = """
 def test_ctrl_c_stops_between_steps(call, size):
     script = textwrap.dedent(SCRIPT).format(tests=os.path.dirname(__file__), samples=size, call=call)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    limit = threading.Timer(60, process.kill)
+    limit.start()
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.3)
         sent = time.time()
         process.send_signal(signal.SIGINT)
         words = process.stdout.readline().split()
-        assert words[0] == "interrupted" and float(words[1]) - sent < 1
+        assert words[0] == "interrupted" and float(words[1]) - sent < 3
         assert process.wait(10) == 0
     finally:
+        limit.cancel()
         process.kill()
 
 

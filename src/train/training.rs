@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn given_weights_take_the_place_of_random_ones() {
+        let (data, mut config) = (data(), config());
+        config.initial_spikes = 2.0;
+        let weights = Weights::init(&config.network, 77);
+        let mut kept = InMemory::default();
+        let stop = AtomicBool::new(true);
+        Training::new(&config, &data).weights(&weights).keeper(&mut kept).stop(&stop).run().unwrap();
+        assert_eq!(kept.last.unwrap().state.weights, weights);
+        let unfit = Weights { layers: Vec::new() };
+        assert!(Training::new(&config, &data).weights(&unfit).run().is_err());
+    }
+
+    #[test]
     fn own_data_are_trained_until_a_callback_has_had_enough_and_stay_with_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let (run, data, config) = (folder.path().join("run"), data(), config());
