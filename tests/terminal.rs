@@ -122,9 +122,9 @@ fn misspelt_names_are_recognised() {
     run(&["man"], &[("WGPU_BACKEND", "vulcan")], 0);
 }
 
-/// Settings of the paper cannot be put under a configuration that is complete.
+/// Settings of the paper cannot be put under a configuration that is complete; what eval finds comes before what it draws.
 #[test]
-fn paper_is_not_ignored() {
+fn paper_is_not_ignored_and_results_come_first() {
     let folder = tempfile::tempdir().unwrap();
     let (run_folder, word) = (folder.path().join("run"), |path: &std::path::Path| path.to_str().unwrap().to_string());
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/fashion-mnist");
@@ -135,4 +135,9 @@ fn paper_is_not_ignored() {
     let refused = run(&["train", &config, "--paper", "--out", &word(&folder.path().join("again"))], &[], 2);
     assert!(text(&refused.stderr).contains("--paper: ") && text(&refused.stderr).contains("config.toml"));
     assert!(!folder.path().join("again").exists());
+    // A figure that cannot be written does not take the result with it.
+    let figure = word(&folder.path().join("none/confusion.png"));
+    let tested = run(&["eval", &out, "--data", data, "--confusion", &figure], &[], 1);
+    assert!(text(&tested.stdout).contains("test accuracy"), "{}", text(&tested.stdout));
+    assert!(text(&tested.stderr).contains("none/confusion.png"), "{}", text(&tested.stderr));
 }

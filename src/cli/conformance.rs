@@ -4,7 +4,7 @@ use super::device;
 use super::gpu::{self, GpuArguments};
 use super::manual::styled;
 use super::progress::Progress;
-use super::show::{self, BAD, DOUBTFUL, GOOD, complain, say, say_json};
+use super::show::{self, complain, judged, say, say_json};
 use anyhow::Result;
 use serde_json::{Value, json};
 use spikegrad::device::{Configured, Device};
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let result = golden::run(file, &mut device);
         passed += usize::from(result.as_ref().is_ok_and(CaseReport::passed));
         if !arguments.json {
-            progress.aside(|| say(coloured(&line(file, &result))))?;
+            progress.aside(|| say(judged(&line(file, &result))))?;
         }
         cases.push(as_json(file, &result));
     }
@@ -77,17 +77,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn name(file: &Path) -> String {
     file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// The line with its first word in a colour.
-fn coloured(line: &str) -> String {
-    let (word, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
-    let style = match word {
-        "PASS" => GOOD,
-        "UNSUPPORTED" => DOUBTFUL,
-        _ => BAD,
-    };
-    format!("{}{rest}", show::styled(style, word))
 }
 
 fn line(file: &Path, result: &spikegrad::Result<CaseReport>) -> String {

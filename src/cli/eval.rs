@@ -3,7 +3,7 @@
 use super::load::{Source, load};
 use super::manual::styled;
 use super::progress::Progress;
-use super::show::{complain, percent, percents, say, say_json, thousands};
+use super::show::{self, HEAD, complain, percent, percents, say, say_json, thousands};
 use super::{figure, usage};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -200,7 +200,7 @@ fn print(
         }))?;
         return Ok(());
     }
-    complain(format_args!("data: {}; device: {}", data.origin, super::show::device(&info)));
+    complain(format_args!("data: {}; device: {}", data.origin, show::device(&info)));
     complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
     say(format_args!(
         "{} ({} of {}) {on} accuracy, {}, {}",
@@ -247,7 +247,8 @@ fn classes_json(confusion: &Confusion, data: &DataSet) -> Vec<serde_json::Value>
 fn tell_classes(confusion: &Confusion, data: &DataSet) -> Result<()> {
     let names: Vec<String> = (0..confusion.classes()).map(|c| data.class(c)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
-    say(format_args!("\n{:width$}  samples  accuracy  most often mistaken for", "class"))?;
+    let head = format!("{:width$}  samples  accuracy  most often mistaken for", "class");
+    say(format_args!("\n{}", show::styled(HEAD, head)))?;
     for (c, name) in names.iter().enumerate() {
         let accuracy = confusion.accuracy(c).map_or("n/a".into(), percent);
         let other = confusion.most_mistaken_for(c).map(|(other, n)| format!("{} ({n} times)", names[other]));

@@ -1,7 +1,7 @@
 //! `spikegrad selfcheck`.
 
 use super::manual::styled;
-use super::show::{complain, say, shell_word};
+use super::show::{complain, judged, say, shell_word};
 use super::{device, usage};
 use anyhow::{Context, Result};
 use spikegrad::device::Device;
@@ -106,7 +106,7 @@ fn check(device: Option<usize>, arguments: &Arguments) -> Result<ExitCode> {
     let settings = Settings { device, quick: arguments.quick, patience: arguments.patience };
     let (report, scrubber) = selfcheck::check(&arguments.out, settings, &command, &mut began)?;
     for line in report.lines(&scrubber) {
-        say(line)?;
+        say(judged(&line))?;
     }
     say(format_args!(
         "To send it: open an issue with the template \"Self-check of a GPU\" and attach {}",

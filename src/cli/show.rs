@@ -10,11 +10,11 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// The head of a table.
-const HEAD: Style = Style::new().bold();
+pub const HEAD: Style = Style::new().bold();
 /// What has succeeded.
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// What may be wrong.
-pub const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
 /// What has failed.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
@@ -35,6 +35,16 @@ pub fn complain(line: impl Display) {
 /// A text in this style.
 pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// The line with its verdict, one of its first two words, in a colour.
+pub fn judged(line: &str) -> String {
+    let verdicts = [("PASS", GOOD), ("DIFFERS", DOUBTFUL), ("UNSUPPORTED", DOUBTFUL), ("FAIL", BAD), ("ERROR", BAD)];
+    let has = |word: &str| line.split_whitespace().take(2).any(|other| other == word);
+    match verdicts.into_iter().find(|(word, _)| has(word)) {
+        Some((word, style)) => line.replacen(word, &styled(style, word), 1),
+        None => line.into(),
+    }
 }
 
 /// Prints a warning on standard error.
@@ -203,6 +213,13 @@ mod tests {
         assert_eq!(windows_word("100%"), "\"100%\"");
         let own = if cfg!(windows) { windows_word("my runs") } else { posix_word("my runs") };
         assert_eq!(shell_word(Path::new("my runs")), own);
+    }
+
+    #[test]
+    fn verdicts_are_coloured() {
+        assert_eq!(judged("PASS tiny  (PASS)"), "\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m tiny  (PASS)");
+        assert_eq!(judged("probes  DIFFERS  sums"), "probes  \u{1b}[1m\u{1b}[33mDIFFERS\u{1b}[0m  sums");
+        assert_eq!(judged("a b PASS"), "a b PASS");
     }
 
     #[test]

@@ -101,5 +101,23 @@ mod tests {
         refused(with(layer()).loss(Loss::CrossEntropy { label_smoothing: 1.0 }), "loss.label_smoothing = 1");
         refused(with(layer()).loss(Loss::MeanSquaredError { on: f64::INFINITY, off: 0.0 }), "loss.on");
         refused(Network::new(3, 5).readout(Readout::spike_count(layer().v_th(f64::NAN))), "readout.v_th");
+        let long = || Network::new(3, 65_536).layer(SpikingLayer::lif(9)).layer(SpikingLayer::lif(65_536));
+        refused(long().readout(Readout::max(2)), "the 65536 neurons of hidden[1] is");
+    }
+
+    /// The dense methods say so as a file would.
+    #[test]
+    fn what_the_paper_does_not_have_is_named_as_in_files() {
+        let of = |layer: SpikingLayer, loss: Loss| {
+            let network = Network::new(3, 5).layer(layer).readout(Readout::max(2)).loss(loss).build().unwrap();
+            network.beyond_paper().unwrap_or_default()
+        };
+        let layer = || SpikingLayer::lif(4);
+        let arctan = layer().surrogate(super::super::Surrogate::Arctan, 2.0);
+        assert_eq!(of(layer(), Loss::default()), "");
+        assert_eq!(of(layer(), Loss::CrossEntropy { label_smoothing: 0.1 }), "loss.label_smoothing = 0.1");
+        assert_eq!(of(layer(), Loss::MeanSquaredError { on: 1.0, off: 0.0 }), "loss.kind = mse");
+        assert_eq!(of(arctan, Loss::default()), "hidden[0].surrogate = arctan");
+        assert_eq!(of(SpikingLayer::cuba_lif(4, 2.0), Loss::default()), "hidden[0].cell.kind = cuba_lif");
     }
 }
