@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let report =
         to_nir(&run.config.network, &run.checkpoint.state.weights, &arguments.to, &options).map_err(in_flags)?;
-    report.changes.iter().for_each(|change| warn(change));
+    report.changes.iter().for_each(warn);
     say(format_args!(
         "{}: {}, time step {} s, {}",
         arguments.to.display(),
