@@ -13,7 +13,8 @@ fn main() -> spikegrad::Result<()> {
         let mut config = presets::ours("events")?;
         config.data = DataConfig::at(&path);
         let begin = Instant::now();
-        config.fit(&survey(&config.data, None, false)?)?;
+        let unread = LoadOptions { reading: config.data.clone(), ..LoadOptions::default() };
+        config.fit(&survey("events", &unread, None)?.facts)?;
         let surveyed = begin.elapsed().as_secs_f64();
         let folder = std::env::temp_dir().join(format!("spikegrad-reading-{}", std::process::id()));
         let load = |cache: Cache| -> spikegrad::Result<(DataSet, f64)> {

@@ -160,6 +160,14 @@ impl EventSet {
         Ok(set)
     }
 
+    /// The same samples in a set of other extents.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn with_extents(self, neurons: usize, time_steps: usize) -> Result<Self> {
+        EventSet::from_parts(neurons, time_steps, self.starts, self.events, self.labels)
+    }
+
     /// Iterates over the samples: label, and events sorted by (t, i).
     ///
     /// ```

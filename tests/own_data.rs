@@ -165,13 +165,28 @@ fn images_of_other_sizes_classes_and_names_are_trained_on() {
         idx::write_labels(create("labels.idx1"), &(0..24).collect::<Vec<u8>>()).unwrap();
     }
     let run = folder.path().join("run");
-    let words = format!("train fmnist --data {} {SMALL} --set network.inputs=40", folder.path().display());
-    refused(&format!("{words} --out {}", run.display()), 1, &["label 10 is 10", "--set network.readout.classes=24"]);
-    let set = "--set network.readout.classes=24 --set augment.flip=true --set augment.shift=2";
+    let words = format!("train fmnist --data {} {SMALL}", folder.path().display());
+    // What is set counts, the rest is taken from the images.
+    let ten = format!("{words} --set network.readout.classes=10 --out {}", run.display());
+    refused(&ten, 1, &["label 10 is 10", "--set network.readout.classes=24"]);
+    let set = "--set augment.flip=true --set augment.shift=2";
     let said = json(&format!("{words} {set} --out {}", run.display()));
     assert_eq!(said["sizes"], serde_json::json!([40, 12, 8, 24]));
+    assert!(said["data"]["origin"].as_str().unwrap().starts_with("in the format of Fashion-MNIST"), "{said}");
     let wide = format!("{words} {set} --set augment.shift=8 --out {}-2", run.display());
     refused(&wide, 1, &["augment.shift = 8: must be below 8, the width"]);
     let said = json(&format!("train events --data {} {SMALL} --out {}-3", folder.path().display(), run.display()));
     assert_eq!(said["sizes"], serde_json::json!([40, 12, 8, 24]));
+
+    // A file of names, as EMNIST has it: two letters more than there are images of.
+    let names: String = (0..26).map(|k| format!("{k} {} {}\n", 65 + k, 97 + k)).collect();
+    fs::write(raw.join("mapping.txt"), names).unwrap();
+    let conv = format!("train fmnist-conv --data {} --device cpu --epochs 1", folder.path().display());
+    let said = json(&format!("{conv} --set network.hidden[0].connection.filters=4 --out {}-4", run.display()));
+    assert_eq!(said["sizes"], serde_json::json!([40, 4 * 40, 26]));
+    let output = spikegrad(&format!("eval {}-4 --classes", run.display())).assert().code(0).get_output().clone();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("23 (Xx)") && said.contains("25 (Zz)"), "{said}");
+    fs::write(raw.join("mapping.txt"), "0 A\n").unwrap();
+    refused(&format!("{conv} --out {}-5", run.display()), 1, &["mapping.txt", "line 1, `0 A`", "remove it"]);
 }

@@ -73,7 +73,9 @@ fn every_name_leaves_its_files_and_computes_nothing_twice() {
     assert!(std::fs::read_dir(folder.path().join("unfinished")).unwrap().count() == 0, "finished runs are taken away");
     let page = std::fs::read_to_string(page::write(folder.path(), &[]).unwrap()).unwrap();
     for item in ITEMS.iter().filter(|item| folder.path().join(format!("{}.png", item.name)).exists()) {
-        assert!(page.contains(&format!("src=\"{}.png\"", item.name)), "{}", item.name);
+        assert!(page.contains(&format!("src=\"{}.svg\"", item.name)), "{}", item.name);
+        let svg = std::fs::read_to_string(folder.path().join(format!("{}.svg", item.name))).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{}", item.name);
     }
     let names = csv(folder.path(), "fig-9");
     assert!(names.contains("N-MNIST-like") && names.contains("SHD-like"), "stand-ins are called so: {names}");

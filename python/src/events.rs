@@ -248,8 +248,9 @@ pub fn _load(
             };
             if config.is_open() {
                 let dt_ms = Some(config.network.dt_ms).filter(|&dt| dt != 0.0);
-                let facts = survey(&config.data, dt_ms, options.skip_bad)?;
-                config.fit(&facts)?;
+                let survey = survey(&config.preset, &options, dt_ms)?;
+                config.fit(&survey.facts)?;
+                return spikegrad::data::load_surveyed(&config.preset, &config.network, &options, survey);
             }
             spikegrad::data::load_with(&config.preset, &config.network, &options)
         })

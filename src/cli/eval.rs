@@ -273,7 +273,7 @@ fn confusion_table(confusion: &Confusion, data: &DataSet, title: String, source:
     };
     Table {
         title,
-        caption: format!("Rows: labels. Columns: predicted classes. Highlighted: correct predictions. {source}"),
+        caption: format!("Rows: labels. Columns: predicted classes. Highlighted: correct predictions. {source}."),
         head: std::iter::once(String::new()).chain((0..classes).map(name)).chain(["accuracy".into()]).collect(),
         rows: (0..classes).map(row).collect(),
     }

@@ -4,7 +4,7 @@ use super::device;
 use super::progress::Progress;
 use super::show::{complain, thousands, warn};
 use anyhow::Result;
-use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress};
+use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress, Survey};
 use spikegrad::device::Device;
 use spikegrad::train::RunConfig;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,38 @@ pub struct Source {
     pub reading: Reading,
 }
 
+/// Calls `read_all` with options for the data of `config`, and shows its progress.
+fn with_progress<T>(
+    config: &RunConfig,
+    folder: Option<&Path>,
+    reading: &Reading,
+    progress: &Progress,
+    read_all: impl FnOnce(LoadOptions) -> spikegrad::Result<T>,
+) -> Result<T> {
+    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let read = |now: LoadProgress| {
+        progress.count(format!("reading {}", name(now.path)), now.done as u64, now.of as u64, Vec::new());
+    };
+    progress.stage("reading the data");
+    let outcome = read_all(LoadOptions {
+        folder,
+        reading: config.data.clone(),
+        validation: config.validation.clone(),
+        test_speakers: Vec::new(),
+        skip_bad: config.skip_bad || reading.skip_bad,
+        cache: if reading.no_cache { Cache::Off } else { Cache::User },
+        progress: Some(&read),
+    });
+    progress.clear();
+    Ok(outcome?)
+}
+
+/// Finds what the network of a run must have for its data.
+pub fn survey(config: &RunConfig, reading: &Reading, progress: &Progress) -> Result<Survey> {
+    let dt_ms = Some(config.network.dt_ms).filter(|&dt| dt > 0.0);
+    with_progress(config, None, reading, progress, |options| data::survey(&config.preset, &options, dt_ms))
+}
+
 /// Loads a run's data from `folder`, or else from the run's own folder; if there are `speakers`, the test set is limited to them.
 pub fn load(
     config: &RunConfig,
@@ -44,22 +76,21 @@ pub fn load(
     speakers: &[u32],
     progress: &Progress,
 ) -> Result<DataSet> {
-    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let read = |now: LoadProgress| {
-        progress.count(format!("reading {}", name(now.path)), now.done as u64, now.of as u64, Vec::new());
-    };
-    progress.stage("reading the data");
-    let options = LoadOptions {
-        folder,
-        reading: config.data.clone(),
-        validation: config.validation.clone(),
-        test_speakers: speakers.to_vec(),
-        skip_bad: config.skip_bad || reading.skip_bad,
-        cache: if reading.no_cache { Cache::Off } else { Cache::User },
-        progress: Some(&read),
-    };
-    let loaded = data::load_with(&config.preset, &config.network, &options);
-    progress.clear();
+    warned(with_progress(config, folder, reading, progress, |options| {
+        let options = LoadOptions { test_speakers: speakers.to_vec(), ..options };
+        data::load_with(&config.preset, &config.network, &options)
+    }))
+}
+
+/// Loads the data of which a survey may have read something already.
+pub fn load_surveyed(config: &RunConfig, reading: &Reading, survey: Survey, progress: &Progress) -> Result<DataSet> {
+    warned(with_progress(config, None, reading, progress, |options| {
+        data::load_surveyed(&config.preset, &config.network, &options, survey)
+    }))
+}
+
+/// Prints what is wrong with the data.
+fn warned(loaded: Result<DataSet>) -> Result<DataSet> {
     let set = loaded?;
     set.warnings.iter().for_each(warn);
     if !set.bad.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::show::{self, clock, complain, magnitude, percent, percents, say, warn};
-use spikegrad::engine::LayerMethod;
+use spikegrad::engine::{Engine, LayerMethod};
 use spikegrad::train::{EpochRecord, EpochSums, LayerChoice, Observer, Start, StepProgress, Warning};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -39,21 +39,23 @@ pub struct Reporter<'a> {
     introduction: Vec<String>,
     /// What the epochs are measured on: `test` or `validation`.
     measured: &'static str,
-    /// Called after an epoch, unless the last call began too recently.
-    after_epochs: Option<Box<dyn FnMut() + 'a>>,
+    /// Called after an epoch, unless that would take too much of the time.
+    after_epochs: Option<Box<dyn FnMut(&EpochRecord, &mut dyn Engine) + 'a>>,
     /// When it may be called again.
     not_before: Instant,
 }
 
-/// The share of a run's time that calls after epochs take at most.
+/// Time of a run / time that calls after epochs take at most.
 const SHARE: u32 = 50;
+/// How long the first call is expected to take.
+const FIRST_CALL: Duration = Duration::from_millis(300);
 /// Minimum time between two redraws of the bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
 impl<'a> Reporter<'a> {
     /// `introduction` is printed when training begins, `measured` is what epochs are measured on: `test` or `validation`.
     pub fn new(voice: Voice, progress: Progress, measured: &'static str, introduction: Vec<String>) -> Self {
-        let (after_epochs, not_before) = (None, Instant::now());
+        let (after_epochs, not_before) = (None, Instant::now() + SHARE * FIRST_CALL);
         Reporter {
             voice,
             progress,
@@ -67,8 +69,9 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Calls `work` after epochs, such as to redraw a figure: after each, unless that would take more than 2 % of the time.
-    pub fn after_epochs(self, work: impl FnMut() + 'a) -> Self {
+    /// Calls `work` after epochs, such as to redraw a figure: after each but the last, unless that would take more than 2 %
+    /// of the time.
+    pub fn after_epochs(self, work: impl FnMut(&EpochRecord, &mut dyn Engine) + 'a) -> Self {
         Reporter { after_epochs: Some(Box::new(work)), ..self }
     }
 
@@ -136,14 +139,18 @@ impl Observer for Reporter<'_> {
     fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let line = epoch_line(record, self.epochs, self.measured);
         self.progress.aside(|| self.voice.tell(&line));
+        ControlFlow::Continue(())
+    }
+
+    fn after_epoch(&mut self, record: &EpochRecord, engine: &mut dyn Engine) {
         if let Some(work) = &mut self.after_epochs
+            && record.epoch < self.epochs
             && Instant::now() >= self.not_before
         {
             let begun = Instant::now();
-            work();
+            work(record, engine);
             self.not_before = Instant::now() + SHARE * begun.elapsed();
         }
-        ControlFlow::Continue(())
     }
 
     fn on_warning(&mut self, warning: &Warning) {

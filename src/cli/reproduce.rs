@@ -18,7 +18,7 @@ use std::time::Instant;
 #[command(after_help = styled("\
 WHAT is table-3, fig-6 to fig-23, b-th, appendix-b, accuracy, or all; --list describes each.
 
-Writes NAME.csv, NAME.png and NAME.json (machine, adapter, versions, settings) to DIR, and an index.html with all figures in \
+Writes NAME.csv, NAME.png, NAME.svg and NAME.json (machine, adapter, versions, settings) to DIR, and an index.html with all figures in \
 DIR. Finished points are kept in DIR/points.jsonl: after Ctrl-C the same command continues from there, and figures that \
 need the same points share them. To recompute all points, use another DIR.
 

@@ -69,7 +69,7 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
         };
     }
     let file = what.ends_with(".toml");
-    let named = presets::resolve(what, paper);
+    let named = presets::resolve_open(what, paper);
     let named = if file { named? } else { named.map_err(|e| usage(format!("{e}; or give the folder of a run")))? };
     if file && paper && presets::load(Path::new(what), false)? == named {
         bail!(Usage(format!(

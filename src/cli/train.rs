@@ -1,7 +1,7 @@
 //! `spikegrad train`.
 
 use super::eval::{StoredRun, Which};
-use super::load::{Reading, load};
+use super::load::{Reading, load, load_surveyed, survey};
 use super::manual::styled;
 use super::progress::Progress;
 use super::reporter::{Reporter, Voice};
@@ -14,14 +14,16 @@ use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
 use spikegrad::data::fashion_mnist::how_to_get;
-use spikegrad::data::{DataSet, Validation, survey};
+use spikegrad::data::{DataSet, Survey, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, WORKING_BYTES, save_curves, save_raster};
 use spikegrad::system::{available_memory, resident_memory};
-use spikegrad::train::{CHECKPOINT_FILE, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics};
+use spikegrad::train::{
+    CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
+};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -178,9 +180,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut config = config(arguments, &target)?;
     let folder = target.folder.clone();
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
-    complete(&mut config)?;
     let progress = Progress::new(voice == Voice::Normal);
-    let data = load(&config, None, &arguments.reading, &[], &progress)?;
+    let data = match complete(&mut config, &arguments.reading, &progress)? {
+        Some(survey) => load_surveyed(&config, &arguments.reading, survey, &progress)?,
+        None => load(&config, None, &arguments.reading, &[], &progress)?,
+    };
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
     // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
@@ -214,8 +218,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         measured(&config),
         introduction(&config, &data, engine.as_ref(), &needs, &folder),
     );
-    // The figure is not worth a stop of the run; what is wrong is said when it is drawn at the end.
-    let mut reporter = reporter.after_epochs(|| drop(draw_curves(&config, &data.name, &folder)));
+    let mut reporter = reporter.after_epochs(|record, engine| draw_meanwhile(&config, &data, record, engine, &folder));
     let training =
         Training::new(&config, &data).folder(&folder).resume(target.resume).stop(&stop).observer(&mut reporter);
     let outcome = training.run_on(engine.as_mut());
@@ -269,13 +272,13 @@ fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
 }
 
 /// Takes what the configuration leaves open from the data.
-fn complete(config: &mut RunConfig) -> Result<()> {
+fn complete(config: &mut RunConfig, reading: &Reading, progress: &Progress) -> Result<Option<Survey>> {
     if !config.is_open() {
-        return Ok(());
+        return Ok(None);
     }
-    let dt_ms = Some(config.network.dt_ms).filter(|&dt| dt > 0.0);
-    let facts = survey(&config.data, dt_ms, config.skip_bad)?;
-    Ok(config.fit(&facts)?)
+    let survey = survey(config, reading, progress)?;
+    config.fit(&survey.facts)?;
+    Ok(Some(survey))
 }
 
 fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
@@ -287,9 +290,10 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.data.path, &arguments.data.clone().map(Some));
     set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
-        let open = config.is_open();
-        let network = &mut config.network;
-        let set = if open { network.replace_hidden(widths) } else { network.set_hidden(widths) };
+        let set = match config.is_open() {
+            true => config.network.replace_hidden(widths).and_then(|()| config.check()),
+            false => config.network.set_hidden(widths),
+        };
         set.map_err(|e| usage(format!("--hidden: {e}")))?;
     }
     if let Some(b_th) = arguments.b_th {
@@ -411,9 +415,24 @@ fn draw(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, folder: &Pa
         engine.load(&best.checkpoint.state)?;
         best.moment()
     };
-    let title = raster::title(config, data, 0, &format!("after {moment}"));
-    save_raster(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?;
+    draw_raster(config, data, engine, &moment, folder)?;
     draw_curves(config, &data.name, folder)
+}
+
+/// The run's figures so far, after an epoch. They are not worth a stop of the run; what is wrong is said when they are drawn
+/// at the end.
+fn draw_meanwhile(config: &RunConfig, data: &DataSet, record: &EpochRecord, engine: &mut dyn Engine, folder: &Path) {
+    let _ = draw_curves(config, &data.name, folder);
+    // The weights of a re-initialised layer are not those of the epoch.
+    if record.rescued.is_none() {
+        let _ = draw_raster(config, data, engine, &format!("epoch {}", record.epoch), folder);
+    }
+}
+
+/// The first test sample in the network after this `moment`.
+fn draw_raster(config: &RunConfig, data: &DataSet, engine: &mut dyn Engine, moment: &str, folder: &Path) -> Result<()> {
+    let title = raster::title(config, data, 0, &format!("after {moment}"));
+    Ok(save_raster(folder.join(RASTER_FILE), &raster::sample(engine, config, data, 0, title)?)?)
 }
 
 /// The curves of the epochs that are done.

@@ -4,7 +4,9 @@
 use super::Shape;
 use super::idx::{self, Images};
 use super::idx_files::{self, ImagesAndLabels};
-use super::latency::LatencyCode;
+use super::latency::{DURATION_MS, LatencyCode};
+use super::mapping::Mapping;
+use super::survey::Facts;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::system::is_debian;
@@ -16,6 +18,9 @@ pub const VARIABLE: &str = "SPIKEGRAD_FASHION_MNIST";
 
 /// Where Debian's package dataset-fashion-mnist installs the files.
 pub const SYSTEM_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
+
+/// Display name.
+pub const NAME: &str = "Fashion-MNIST";
 
 /// Size of the images.
 pub const SHAPE: Shape = Shape { channels: 1, height: 28, width: 28 };
@@ -113,16 +118,57 @@ fn how_to_get_on(debian: bool) -> &'static str {
     }
 }
 
+/// What a network must have for the images that [`locate`] finds.
+///
+/// # Errors
+/// As [`locate`], [`idx::read_shape`] and [`idx::read_labels`]; [`Error::Format`] for a damaged mapping of labels to names.
+pub(super) fn facts(explicit: Option<&Path>, dt_ms: Option<f64>) -> Result<Facts> {
+    let (shape, classes) = match locate(explicit)?.folder {
+        None => (SHAPE, usize::from(CLASSES)),
+        Some(folder) => {
+            let (train, test) = found(&folder)?;
+            let mut classes = mapping(&folder)?.map_or(0, |mapping| mapping.classes());
+            for labels in [&train.labels, &test.labels] {
+                classes =
+                    idx::read_labels(labels)?.iter().fold(classes, |most, &label| most.max(usize::from(label) + 1));
+            }
+            (idx::read_shape(&train.images)?, classes)
+        }
+    };
+    Ok(facts_of(shape, classes, dt_ms))
+}
+
+/// What a network must have for images of this `shape`.
+pub(crate) fn facts_of(shape: Shape, classes: usize, dt_ms: Option<f64>) -> Facts {
+    let dt_ms = dt_ms.unwrap_or(1.0);
+    let time_steps = (DURATION_MS / dt_ms).ceil() as usize;
+    Facts { inputs: shape.inputs(), time_steps, dt_ms, classes, shape: Some(shape) }
+}
+
+/// The names of the classes, if there is a file of them beside the training images.
+///
+/// # Errors
+/// [`Error::Format`] if it is damaged.
+pub(super) fn mapping(folder: &Path) -> Result<Option<Mapping>> {
+    Mapping::beside(&found(folder)?.0.images)
+}
+
+/// The files of both halves.
+fn found(folder: &Path) -> Result<(ImagesAndLabels<PathBuf>, ImagesAndLabels<PathBuf>)> {
+    let files = idx_files::find(folder)?;
+    files
+        .train()
+        .zip(files.test())
+        .ok_or_else(|| Error::format(folder, format!("lacks {}", files.missing().join(", "))))
+}
+
 /// Reads and encodes the training and the test half from the four files in or below `folder`, with or without `.gz`.
 ///
 /// # Errors
 /// As [`idx::read_images`]; also [`Error::Format`] if a file is missing, the numbers of images and labels differ, a label
 /// is not below `classes`, or the sizes of training and test images differ.
 pub fn load(folder: &Path, code: &LatencyCode, classes: usize) -> Result<Encoded> {
-    let files = idx_files::find(folder)?;
-    let (Some(train), Some(test)) = (files.train(), files.test()) else {
-        return Err(Error::format(folder, format!("lacks {}", files.missing().join(", "))));
-    };
+    let (train, test) = found(folder)?;
     let half = |paths: ImagesAndLabels<PathBuf>| {
         encode(idx::read_images(&paths.images)?, &idx::read_labels(&paths.labels)?, &paths, code, classes)
     };
@@ -161,6 +207,18 @@ fn both(
         ));
     }
     Ok(Encoded { train, test, shape })
+}
+
+/// The first labels of the published training and test images, which tell them from other images of the same size.
+const FIRST_LABELS: [[u32; 32]; 2] = [
+    [9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4, 3, 1, 4, 8, 4, 3, 0, 2, 4, 4, 5, 3],
+    [9, 2, 1, 1, 6, 1, 4, 6, 5, 7, 4, 5, 7, 3, 4, 1, 2, 4, 8, 0, 2, 5, 7, 9, 1, 4, 6, 0, 9, 3, 8, 8],
+];
+
+/// Whether these are the first images of the published set, or all.
+pub(super) fn is_published(train: &EventSet, test: &EventSet) -> bool {
+    let begins = |set: &EventSet, first: &[u32]| set.labels().iter().zip(first).all(|(label, first)| label == first);
+    train.neurons() == SHAPE.inputs() && begins(train, &FIRST_LABELS[0]) && begins(test, &FIRST_LABELS[1])
 }
 
 /// Checks that there is a label for each image.

@@ -63,6 +63,12 @@ pub fn read_images(path: &Path) -> Result<Images> {
     images_from(open(path)?, path)
 }
 
+/// Reads the size of the images of the file `path` from its header; errors as [`read_images`], if the header has them.
+pub fn read_shape(path: &Path) -> Result<Shape> {
+    let [_, height, width] = images_header(&mut Reader::new(open(path)?, path)?)?;
+    Ok(Shape { channels: 1, height: height as usize, width: width as usize })
+}
+
 /// Reads the labels of the file `path`; errors as [`read_images`].
 pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
     labels_from(open(path)?, path)
@@ -71,18 +77,24 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
 /// As [`read_images`], from any source. `name` is used in errors.
 pub fn images_from(source: impl BufRead, name: &Path) -> Result<Images> {
     let mut reader = Reader::new(source, name)?;
+    let [count, height, width] = images_header(&mut reader)?;
+    let pixels = reader.body(&[count, height, width], "pixel")?;
+    Ok(Images { height: height as usize, width: width as usize, pixels })
+}
+
+/// Number, height and width of the images.
+fn images_header(reader: &mut Reader) -> Result<[u32; 3]> {
     let [count, height, width] = reader.header(IMAGES_MAGIC)?;
     if u64::from(height) * u64::from(width) > MAX_EXTENT as u64 {
         return Err(Error::format(
-            name,
+            reader.name,
             format!(
                 "the header claims images of {height} × {width} pixels, but a network has at most {MAX_EXTENT} pixels as \
                  input; scale the images down, or get the file again if they should be smaller"
             ),
         ));
     }
-    let pixels = reader.body(&[count, height, width], "pixel")?;
-    Ok(Images { height: height as usize, width: width as usize, pixels })
+    Ok([count, height, width])
 }
 
 /// As [`read_labels`], from any source. `name` is used in errors.

@@ -87,6 +87,11 @@ impl Part {
     }
 }
 
+/// The prefix of the name of a file of images or labels, such as `emnist-letters-`, in lower case.
+pub(super) fn prefix(path: &Path) -> Option<String> {
+    Part::of(path.file_name()?.to_str()?).map(|part| part.prefix)
+}
+
 /// The files below `path`, or the set that the file at `path` belongs to. The set with the most files counts, and among
 /// these the one in the highest folder.
 ///
@@ -99,7 +104,7 @@ pub(super) fn find(path: &Path) -> Result<IdxFiles> {
         true => {
             let folder = path.parent().unwrap_or(Path::new("."));
             walk(folder, DEPTH, &mut NAMES.clone(), &mut sets);
-            let prefix = path.file_name().and_then(|name| Part::of(name.to_str()?)).map(|part| part.prefix);
+            let prefix = prefix(path);
             sets.retain(|(_, _, other), _| Some(other) == prefix.as_ref());
         }
     }

@@ -3,11 +3,13 @@
 
 use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
-use super::formats::{self, Facts};
+use super::formats;
 use super::latency::LatencyCode;
+use super::mapping::Mapping;
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recordings, collect};
 use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
+use super::survey::{Survey, Surveyed, SurveyedHalf};
 use super::{DataSet, EVENTS, OWN, atis, data_set, dropped, nmnist, shd};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
@@ -36,7 +38,7 @@ pub struct LoadOptions<'a> {
 
 impl LoadOptions<'_> {
     /// The path that was given.
-    fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         self.folder.or(self.reading.path.as_deref())
     }
 }
@@ -57,6 +59,18 @@ pub fn load(preset: &str, data: Option<&Path>, network: &Network) -> Result<Data
 /// cannot be split as requested; [`Error::Format`] if files are missing or damaged, naming the file, the byte and what was
 /// expected; [`Error::Io`].
 pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Result<DataSet> {
+    load_again(preset, network, options, None)
+}
+
+/// [`load_with`] after a [`survey`](super::survey) of the same data with the same options, which may have read them already.
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load_surveyed(preset: &str, network: &Network, options: &LoadOptions, survey: Survey) -> Result<DataSet> {
+    load_again(preset, network, options, survey.events)
+}
+
+fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: Option<Surveyed>) -> Result<DataSet> {
     network.check()?;
     options.validation.check()?;
     options.reading.check()?;
@@ -71,7 +85,7 @@ pub fn load_with(preset: &str, network: &Network, options: &LoadOptions) -> Resu
         }
         "nmnist" => load_recordings(&NMNIST, extents, &bins, options)?,
         "shd" => load_recordings(&SHD, extents, &bins, options)?,
-        EVENTS => load_events(extents, &bins, options)?,
+        EVENTS => load_events(extents, &bins, options, surveyed)?,
         _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"))),
     };
     let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
@@ -217,15 +231,18 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     let paths = (kind.halves)(&folder)?;
     let half = |path: &Path| {
         let checksum = || (kind.checksum)(path).ok();
-        load_half(|| (kind.open)(path, extents, &options.reading), Some(&checksum), path, extents, bins, options)
+        let checksum = cache_file(path, bins, options)?.and_then(|_| checksum());
+        load_half(|| (kind.open)(path, extents, &options.reading), checksum, path, extents, bins, options)
     };
     let (train, test) = (half(&paths[0])?, half(&paths[1])?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
     let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
+    let mut name = kind.name.to_owned();
     origin = match sizes == kind.published {
-        true => format!("{}, all {origin}", kind.name),
+        true => format!("{name}, all {origin}"),
         false => {
             let [train, test] = kind.published.map(thousands);
+            name.push_str("-like");
             format!("in the format of {} (which has {train} + {test}), {origin}", kind.name)
         }
     };
@@ -237,33 +254,42 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     }
     let warnings = warning.into_iter().collect();
     let class_names = class_names(kind.class_names, extents.classes);
-    let (name, shape) = (kind.name.into(), Some(shape));
-    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape: Some(shape), warnings })
 }
 
-/// Reads a half from the cache or from its source. Without a `checksum` of the source, the cache is not used.
+/// The file of the cache for a source; `None` if it is not to be cached.
+pub(super) fn cache_file(path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Option<PathBuf>> {
+    let facts = std::fs::metadata(path).map_err(Error::io(path))?;
+    // The size of a folder is not known before it is read; it is treated as large.
+    let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
+    Ok(options.cache.file(path, bytes, bins))
+}
+
+/// The cache file of a source, and what it must say of the source. `checksum` is that of the source before it was read, so
+/// that a file that changes meanwhile is not cached with the new checksum; without one, the cache is not used.
+fn cached(
+    checksum: Option<String>,
+    path: &Path,
+    bins: &Bins,
+    options: &LoadOptions,
+) -> Result<Option<(PathBuf, String)>> {
+    let DataConfig { polarity, shape, .. } = options.reading;
+    let source = checksum.map(|checksum| format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from)));
+    Ok(cache_file(path, bins, options)?.zip(source))
+}
+
+/// Reads a half from the cache or from its source.
 fn load_half<'a>(
     open: impl FnOnce() -> Result<Box<dyn Recordings + 'a>>,
-    checksum: Option<&dyn Fn() -> Option<String>>,
+    checksum: Option<String>,
     path: &Path,
     extents: Extents,
     bins: &Bins,
     options: &LoadOptions,
 ) -> Result<Half> {
-    let facts = std::fs::metadata(path).map_err(Error::io(path))?;
-    // The size of a folder is not known before it is read; it is treated as large.
-    let bytes = if facts.is_dir() { u64::MAX } else { facts.len() };
-    let kept = match options.cache.file(path, bytes, bins).zip(checksum) {
-        // Computed before reading, so that a file that changes meanwhile is not cached with the new checksum. If it fails,
-        // e.g. for a dangling link, the cache is not used.
-        Some((file, checksum)) => {
-            let DataConfig { polarity, shape, .. } = options.reading;
-            checksum().map(|checksum| (file, format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from))))
-        }
-        None => None,
-    };
-    if let Some((file, checksum)) = &kept
-        && let Some(half) = cache::read(file, checksum, bins)
+    let kept = cached(checksum, path, bins, options)?;
+    if let Some((file, source)) = &kept
+        && let Some(half) = cache::read(file, source, bins)
         && could_hold(&half.set, extents)
     {
         return Ok(half);
@@ -272,37 +298,54 @@ fn load_half<'a>(
     let recordings = open()?;
     let progress = options.progress.unwrap_or(&quiet);
     let half = collect(recordings.as_ref(), extents, bins, options.skip_bad, progress)?;
-    if let Some((file, checksum)) = &kept {
+    if let Some((file, source)) = &kept {
         // If this fails, the next run reads the source again.
-        let _ = cache::write(file, checksum, bins, &half);
+        let _ = cache::write(file, source, bins, &half);
     }
     Ok(half)
 }
 
-/// What a network must have for the data of the preset [`EVENTS`]. `dt_ms` is the length of a time step, if it is to be
-/// another than that of the data. With `skip_bad`, damaged recordings do not count.
-///
-/// # Errors
-/// [`Error::Data`] without a path; otherwise as [`load_with`].
-pub fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Result<Facts> {
-    reading.check()?;
-    let (_, _, opened) = formats::open(events_path(reading.path.as_deref())?, reading)?;
-    formats::survey(&opened, reading, dt_ms, skip_bad)
+/// A half that a survey has read, and which is now cached; `None` if it must be read again for this network.
+fn surveyed_half(
+    half: SurveyedHalf,
+    path: &Path,
+    extents: Extents,
+    bins: &Bins,
+    options: &LoadOptions,
+) -> Result<Option<Half>> {
+    let checksum = half.checksum.clone();
+    let Some(half) = half.fitted(extents, bins) else { return Ok(None) };
+    if let Some((file, source)) = cached(checksum, path, bins, options)? {
+        let _ = cache::write(&file, &source, bins, &half);
+    }
+    Ok(Some(half))
 }
 
-fn events_path(path: Option<&Path>) -> Result<&Path> {
+pub(super) fn events_path(path: Option<&Path>) -> Result<&Path> {
     path.ok_or_else(|| {
         Error::Data(format!("{EVENTS} are data of your own; set data.path (--data PATH) to their file or folder"))
     })
 }
 
 /// Loads data of any of the known formats.
-fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
+fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: Option<Surveyed>) -> Result<Loaded> {
     let path = events_path(options.path())?;
-    let (format, found, formats::Opened { train, test, hints }) = formats::open(path, &options.reading)?;
-    let half = |recordings: Box<dyn Recordings>, source: &Path| {
-        let checksum = || nmnist::NMnist::checksum(source).ok();
-        let checksum = format.cached.then_some(&checksum as &dyn Fn() -> Option<String>);
+    let Surveyed { format, found, opened, halves } = match surveyed {
+        Some(surveyed) => surveyed,
+        None => {
+            let quiet = |_: LoadProgress| {};
+            let (format, found, opened) = formats::open(path, &options.reading, options.progress.unwrap_or(&quiet))?;
+            Surveyed { format, found, opened, halves: Vec::new() }
+        }
+    };
+    let formats::Opened { train, test, hints } = opened;
+    let mut halves = halves.into_iter();
+    let mut half = |recordings: Box<dyn Recordings>, source: &Path| {
+        let surveyed = halves.next().map(|half| surveyed_half(half, source, extents, bins, options));
+        if let Some(half) = surveyed.transpose()?.flatten() {
+            return Ok(half);
+        }
+        let checksum = format.checksum(source, bins, options)?;
         load_half(|| Ok(recordings), checksum, source, extents, bins, options)
     };
     let mut train = half(train, &found.train)?;
@@ -333,7 +376,7 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<L
     }
     let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
-    let name = path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()));
+    let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);
     let warnings = warning.into_iter().collect();
     let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
@@ -347,11 +390,11 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
         None => fashion_mnist::load_subset(code)?,
     };
     let sizes = format!("{} + {} images", thousands(train.len()), thousands(test.len()));
+    let published = located.origin == Origin::Subset || fashion_mnist::is_published(&train, &test);
     let origin = match &located.folder {
         Some(folder) => {
             let all = if (train.len(), test.len()) == (60_000, 10_000) { "all " } else { "" };
-            let alike = shape == fashion_mnist::SHAPE && classes == usize::from(fashion_mnist::CLASSES);
-            let name = if alike { "Fashion-MNIST, " } else { "in the format of Fashion-MNIST, " };
+            let name = if published { "Fashion-MNIST, " } else { "in the format of Fashion-MNIST, " };
             format!("{name}{all}{sizes}, from {}", shown(folder))
         }
         None => {
@@ -363,9 +406,19 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
     };
     let subset = located.origin == Origin::Subset;
     let (train, test, shape) = (Half::of(train), Half::of(test), Some(shape));
-    let class_names = class_names(&fashion_mnist::CLASS_NAMES, classes);
-    let name = "Fashion-MNIST".into();
+    let (name, class_names) = match &located.folder {
+        Some(folder) if !published => {
+            let mapping = fashion_mnist::mapping(folder)?;
+            (set_name(folder), mapping.map_or_else(Vec::new, |mapping: Mapping| mapping.names(classes)))
+        }
+        _ => (fashion_mnist::NAME.into(), class_names(&fashion_mnist::CLASS_NAMES, classes)),
+    };
     Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
+}
+
+/// The display name of data at `path`.
+fn set_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()))
 }
 
 /// Formats 60000 as `60,000`.
@@ -386,25 +439,35 @@ mod tests {
         Network::new(inputs, 100).layer(SpikingLayer::lif(4)).readout(Readout::max(classes)).build().unwrap()
     }
 
-    /// A folder with one image of the subset's size in each half.
-    fn folder_of_one() -> tempfile::TempDir {
+    /// A folder with one image of the subset's size and this label in each half.
+    fn folder_of_one(label: u8) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let create = |name| std::fs::File::create(folder.path().join(name)).unwrap();
         let images = idx::Images { height: 28, width: 28, pixels: vec![200; 784] };
         for half in ["train", "t10k"] {
             idx::write_images(create(format!("{half}-images-idx3-ubyte")), &images).unwrap();
-            idx::write_labels(create(format!("{half}-labels-idx1-ubyte")), &[7]).unwrap();
+            idx::write_labels(create(format!("{half}-labels-idx1-ubyte")), &[label]).unwrap();
         }
         folder
     }
 
     #[test]
     fn a_folder_is_told_from_the_subset() {
-        let folder = folder_of_one();
+        let folder = folder_of_one(9);
         let set = load("fmnist", Some(folder.path()), &network(784, 10)).unwrap();
         assert!(!set.subset);
         assert_eq!(set.origin, format!("Fashion-MNIST, 1 + 1 images, from {}", folder.path().display()));
-        assert_eq!((set.train.len(), set.train.sample(0).len(), set.test.labels()), (1, 784, &[7][..]));
+        assert_eq!((set.train.len(), set.train.sample(0).len(), set.test.labels()), (1, 784, &[9][..]));
+        assert_eq!((set.name.as_str(), set.class_name(9).as_str()), ("Fashion-MNIST", "Ankle boot"));
+    }
+
+    #[test]
+    fn other_images_are_not_called_fashion() {
+        let folder = folder_of_one(7);
+        let set = load("fmnist", Some(folder.path()), &network(784, 10)).unwrap();
+        assert!(set.origin.starts_with("in the format of Fashion-MNIST, 1 + 1 images"), "{}", set.origin);
+        assert_eq!(Some(set.name.as_str()), folder.path().file_name().and_then(|name| name.to_str()));
+        assert_eq!(set.class_name(7), "class 7");
     }
 
     #[test]
@@ -420,7 +483,7 @@ mod tests {
 
     #[test]
     fn data_that_do_not_fit_the_network_are_refused() {
-        let folder = folder_of_one();
+        let folder = folder_of_one(7);
         for (inputs, classes) in [(783, 10), (784, 7)] {
             let error = load("fmnist", Some(folder.path()), &network(inputs, classes)).unwrap_err();
             assert!(matches!(error, Error::Data(_) | Error::Format { .. }), "{error}");
@@ -454,6 +517,7 @@ mod tests {
         let folder = assets("nmnist-like");
         let set = loaded("nmnist", &LoadOptions { folder: Some(&folder), ..LoadOptions::default() }).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.train.neurons()), (20, 10, 1156));
+        assert_eq!(set.name, "N-MNIST-like");
         // Independent binning: time in milliseconds, rounded half to even, duplicates removed.
         let recording = nmnist::NMnist::open(&folder.join("Test.zip")).unwrap().recording(3).unwrap();
         let mut slots = std::collections::BTreeSet::new();

@@ -22,6 +22,8 @@ pub mod latency;
 #[cfg(feature = "data")]
 mod load;
 #[cfg(feature = "data")]
+mod mapping;
+#[cfg(feature = "data")]
 pub mod nmnist;
 pub mod order;
 #[cfg(feature = "runs")]
@@ -34,17 +36,19 @@ mod shared_file;
 pub mod shd;
 mod source;
 mod split;
+#[cfg(feature = "data")]
+mod survey;
 
 #[cfg(feature = "data")]
 pub use cache::Cache;
 #[cfg(feature = "data")]
-pub use formats::Facts;
-#[cfg(feature = "data")]
-pub use load::{LoadOptions, load, load_with, survey};
+pub use load::{LoadOptions, load, load_surveyed, load_with};
 #[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
 pub use source::{Clock, DataConfig, Polarity, Shape};
 pub use split::Validation;
+#[cfg(feature = "data")]
+pub use survey::{Facts, Survey, survey};
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -151,6 +155,11 @@ impl DataSet {
             Some(name) => format!("{class} ({name})"),
             None => class.to_string(),
         }
+    }
+
+    /// A class for titles: `Dress`, or `class 3` without names.
+    pub fn class_name(&self, class: usize) -> String {
+        self.class_names.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
     /// The samples that are evaluated after each epoch: the validation samples if there are any, else the test samples.

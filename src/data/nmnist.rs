@@ -17,7 +17,7 @@
 
 use super::atis::{self, AtisEvent, EVENT_BYTES, SENSOR, Sensor};
 use super::gunzip::inflated;
-use super::recordings::{self, Bins, Recordings, hex};
+use super::recordings::{self, AT_ONCE, Bins, LoadProgress, Recordings, Tell, hex};
 use super::shared_file::SharedFile;
 use super::source::{Polarity, Shape};
 use crate::error::{Error, Result};
@@ -166,12 +166,23 @@ impl NMnist {
 
     /// The smallest sensor that has all events. Reads all recordings that are not damaged.
     pub fn sensor(&self) -> Sensor {
+        self.find_sensor(&|_| {})
+    }
+
+    /// [`sensor`](Self::sensor), with reports of the progress.
+    pub(super) fn find_sensor(&self, tell: Tell) -> Sensor {
         let of = |k| {
             let events = self.recording(k).map(|recording| recording.events).unwrap_or_default();
             events.iter().fold((0, 0), |(x, y), event| (x.max(event.x), y.max(event.y)))
         };
-        let (x, y) = (0..self.len()).into_par_iter().map(of).reduce(|| (0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-        Sensor { width: usize::from(x) + 1, height: usize::from(y) + 1 }
+        let most = |a: (u8, u8), b: (u8, u8)| (a.0.max(b.0), a.1.max(b.1));
+        let (mut far, of_all) = ((0, 0), self.len());
+        for begin in (0..of_all).step_by(AT_ONCE) {
+            let end = of_all.min(begin + AT_ONCE);
+            far = most(far, (begin..end).into_par_iter().map(of).reduce(|| (0, 0), most));
+            tell(LoadProgress { path: &self.path, done: end, of: of_all });
+        }
+        Sensor { width: usize::from(far.0) + 1, height: usize::from(far.1) + 1 }
     }
 
     /// The same recordings on a sensor of another size.

@@ -9,7 +9,10 @@ use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Number of recordings read in parallel before they are added to the set. Limits the memory for events held twice.
-const AT_ONCE: usize = 512;
+pub(super) const AT_ONCE: usize = 512;
+
+/// What is called from time to time with the progress of reading.
+pub(super) type Tell<'a> = &'a (dyn Fn(LoadProgress) + Sync);
 
 /// The time steps to which recorded times are rounded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,7 +121,11 @@ impl Extents {
         let Extents { inputs, classes } = *self;
         let beyond = |what: &str, found: u32, limit: usize, field: &str| {
             let (last, set) = (limit.saturating_sub(1), u64::from(found) + 1);
-            Err(format!("{what} {found} found, 0 to {last} expected; set {field} to {set} or more if that is right"))
+            let remedy = match limit < MAX_EXTENT {
+                true => format!("set {field} to {set} or more if that is right"),
+                false => format!("a network has at most {MAX_EXTENT}"),
+            };
+            Err(format!("{what} {found} found, 0 to {last} expected; {remedy}"))
         };
         if let Some((_, i)) = recording.spikes.iter().find(|(_, i)| *i as usize >= inputs) {
             return beyond("input neuron", *i, inputs, "network.inputs");
@@ -149,6 +156,15 @@ pub(super) struct Half {
 }
 
 impl Half {
+    /// The extents of the events and labels in the set: inputs, time steps and classes.
+    pub(super) fn extents(&self) -> [usize; 3] {
+        let events = self.set.events().iter();
+        let [inputs, steps] =
+            events.fold([0; 2], |[inputs, steps], event| [inputs.max(event.i() + 1), steps.max(event.t() + 1)]);
+        let labels = self.set.labels().iter().filter(|&&label| label != EventSet::UNLABELLED);
+        [inputs, steps, labels.max().map_or(0, |&label| label as usize + 1)]
+    }
+
     /// A half without recordings of which anything more could be said.
     pub(super) fn of(set: EventSet) -> Self {
         let (speakers, bad) = (Vec::new(), Vec::new());
@@ -177,7 +193,7 @@ pub(super) fn collect(
     extents: Extents,
     bins: &Bins,
     skip_bad: bool,
-    progress: &(dyn Fn(LoadProgress) + Sync),
+    progress: Tell,
 ) -> Result<Half> {
     let mut half = Half::of(EventSet::new(extents.inputs, bins.time_steps));
     let of = recordings.len();

@@ -74,9 +74,13 @@ fn render(path: &Path, bars: &Bars) -> Result<Picture> {
                 let half = px(0.5 * BAR - 4.0);
                 let known = value.filter(|v| v.is_finite() && *v >= 0.0);
                 let share = known.filter(|_| most > 0.0).map_or(0.0, |v| v / most);
-                let end = left + (share * f64::from(right - left)).round() as i32;
-                let fill = layer_colour(s).filled();
-                area.draw(&Rectangle::new([(left, middle - half), (end.max(left + 2), middle + half)], fill))?;
+                // A small value has a bar, too, which shows beside the axis.
+                let least = if share > 0.0 { px(3.0) } else { 0 };
+                let end = left + ((share * f64::from(right - left)).round() as i32).max(least);
+                if end > left {
+                    let corners = [(left, middle - half), (end, middle + half)];
+                    area.draw(&Rectangle::new(corners, layer_colour(s).filled()))?;
+                }
                 let said = known.map_or("n/a".into(), label);
                 write(area, &said, &number, (end + px(12.0), middle))?;
             }
@@ -143,6 +147,8 @@ mod tests {
         assert!((3.0..4.2).contains(&(long / short)), "{short} {long}");
         let none = render(Path::new("x.png"), &bars(&[None, Some(40.0)])).unwrap().pixels();
         assert!((coloured(&none, 0) as f64) < 0.2 * short);
+        let little = render(Path::new("x.png"), &bars(&[Some(1e-6), Some(40.0)])).unwrap().pixels();
+        assert!(coloured(&little, 0) > coloured(&none, 0), "a small value is no missing one");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::chart::Colour;
 use super::panel::{Axis, LEFT, LegendEntry, draw_line, draw_marker, draw_remark, drawable, extent, panel};
-use super::{Drawn, FAINT, INK, Picture, curve_stroke, draw, draw_title, px, save, text, width, write};
+use super::{Drawn, INK, MUTED, Picture, curve_stroke, draw, draw_title, px, save, text, width, write};
 use crate::error::Result;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -90,7 +90,7 @@ fn render(path: &Path, lines: &Lines) -> Result<Picture> {
         }
         let at = |(x, y): (f64, f64)| (axes.0.coordinate(x), axes.1.coordinate(y));
         if let Some(y) = level {
-            draw_line(&plot, &[at((x0, y)), at((x1, y))], FAINT, 2.0, false)?;
+            draw_line(&plot, &[at((x0, y)), at((x1, y))], MUTED, 2.0, false)?;
         }
         for (k, line) in lines.lines.iter().enumerate().rev() {
             let points: Vec<_> = line.points.iter().copied().filter(positive).map(at).collect();

@@ -31,7 +31,7 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Memory that drawing a figure of usual size takes, in bytes, as measured: mostly pixels at twice the size.
@@ -98,21 +98,36 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats.
+    pub const ALL: [Format; 2] = [Format::Png, Format::Svg];
+
+    /// The ending of the names of its files.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Format::Png => "png",
+            Format::Svg => "svg",
+        }
+    }
+
     /// The format that the ending of `path` names.
     ///
     /// # Errors
     /// [`Error::Config`] for any other ending, or none.
     pub fn of(path: &Path) -> Result<Self> {
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        match ending.as_ref().and_then(|ending| ending.to_str()) {
-            Some("png") => Ok(Format::Png),
-            Some("svg") => Ok(Format::Svg),
-            _ => Err(Error::Config(format!(
+        let named =
+            |format: &Format| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(format.ending()));
+        Format::ALL.into_iter().find(named).ok_or_else(|| {
+            Error::Config(format!(
                 "{}: figures are written as PNG or SVG; use a name that ends in .png or .svg",
                 path.display()
-            ))),
-        }
+            ))
+        })
     }
+}
+
+/// The files of a figure that is written in each format: `name` with each ending, in `folder`.
+pub fn files(folder: &Path, name: &str) -> [PathBuf; 2] {
+    Format::ALL.map(|format| folder.join(format!("{name}.{}", format.ending())))
 }
 
 /// A finished figure.
@@ -233,15 +248,30 @@ fn fit(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<String> 
     Ok(cut(fits))
 }
 
+/// `digits` with commas between groups of three: `12,345`. A sign or decimals may surround them.
+fn grouped(digits: &str) -> String {
+    let begin = digits.find(|c: char| c.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits[begin..].find(|c: char| !c.is_ascii_digit()).map_or(digits.len(), |n| begin + n);
+    let mut out = digits[..begin].to_owned();
+    for (k, digit) in digits[begin..end].chars().enumerate() {
+        if k > 0 && (end - begin - k).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + &digits[end..]
+}
+
 /// Width of `words` in canvas pixels.
 fn width(area: &Area, words: &str, style: &TextStyle) -> Drawn<i32> {
     Ok(area.estimate_text_size(words, style)?.0 as i32)
 }
 
-/// `words` in lines that fit into `room` canvas pixels.
+/// `words` in lines that fit into `room` canvas pixels. A line does not end before a percent sign or at a no-break space.
 fn wrap(area: &Area, words: &str, style: &TextStyle, room: i32) -> Drawn<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
-    for word in words.split_whitespace() {
+    let words = words.replace(" %", "\u{a0}%");
+    for word in words.split(|c: char| c.is_whitespace() && c != '\u{a0}').filter(|word| !word.is_empty()) {
         let longer = lines.last().map(|line| format!("{line} {word}"));
         match (longer, lines.last_mut()) {
             (Some(longer), Some(line)) if width(area, &longer, style)? <= room => *line = longer,
@@ -310,6 +340,25 @@ mod tests {
             assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error}");
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the temporary file is gone");
+    }
+
+    #[test]
+    fn digits_are_grouped_before_the_point() {
+        let groups = ["7", "−999", "1000", "-12345.6789", "1234567", "", "n/a"].map(grouped);
+        assert_eq!(groups, ["7", "−999", "1,000", "-12,345.6789", "1,234,567", "", "n/a"]);
+    }
+
+    #[test]
+    fn numbers_keep_their_percent_signs() {
+        draw(Path::new("figure.png"), 300, 100, |area| {
+            let style = text(20.0, INK, HPos::Left, VPos::Center);
+            for room in 0..150 {
+                let lines = wrap(area, "density of 1.5 % in  B\u{a0}T\u{a0}N entries", &style, px(f64::from(room)))?;
+                assert!(!lines.iter().any(|line| line.starts_with('%') || line.starts_with('T')), "{room}: {lines:?}");
+            }
+            Ok(())
+        })
+        .unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A panel of a figure: a head with title and legend, a frame, axes, and a plot area.
 
-use super::{Area, Canvas, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, px, text, width, write};
+use super::{Area, Canvas, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, grouped, px, text, width, write};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -11,7 +11,10 @@ pub const HEAD: f64 = 62.0;
 /// Width of the area left of a panel's frame.
 pub const LEFT: f64 = 136.0;
 /// Height of the area below the frame of a panel with a labelled horizontal axis.
-pub const BOTTOM: f64 = 76.0;
+pub const BOTTOM: f64 = 70.0;
+/// Distance of the middle of a horizontal axis' name from the frame, which is as far from the tick labels as that of a
+/// vertical axis is from its.
+const X_NAME: f64 = 54.0;
 
 /// One figure pixel as a stroke on the canvas.
 const HAIRLINE: u32 = super::SCALE;
@@ -62,10 +65,14 @@ impl Axis {
     pub fn logarithmic(name: &'static str, lo: f64, hi: f64) -> Self {
         let range = widen(lo.log10(), hi.log10(), 0.06);
         let decades = range.start.floor() as i32..=range.end.ceil() as i32;
-        let mantissas: &[f64] = if range.end - range.start < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let stride = 1 + (range.end - range.start) as usize / 7;
-        let ticks = decades.step_by(stride).flat_map(|k| mantissas.iter().map(move |m| m.log10() + f64::from(k)));
-        let ticks: Vec<f64> = ticks.filter(|tick| range.contains(tick)).collect();
+        let among = |mantissas: &[f64]| -> Vec<f64> {
+            let decade = |k: i32| mantissas.iter().map(move |m| m.log10() + f64::from(k));
+            decades.clone().step_by(stride).flat_map(decade).filter(|tick| range.contains(tick)).collect()
+        };
+        let powers = among(&[1.0]);
+        let narrow = range.end - range.start < 2.5 || powers.len() < 3;
+        let ticks = if narrow { among(&[1.0, 2.0, 5.0]) } else { powers };
         if ticks.len() > 1 {
             return Axis { name, ticks, step: 0.0, range, log: true };
         }
@@ -92,13 +99,18 @@ impl Axis {
         let apart = LEAST_GAP * (self.range.end - self.range.start);
         let exact = |tick: &f64| {
             let value = if self.log { 10f64.powf(*tick) } else { *tick };
-            let label = self.label(*tick).replace('−', "-").parse::<f64>();
+            let label = self.label(*tick).replace('−', "-").replace(',', "").parse::<f64>();
             label.is_ok_and(|label| (label - value).abs() <= 1e-9 * value.abs())
         };
         match ticks.len() > 1 && ticks.windows(2).all(|pair| pair[1] - pair[0] >= apart) && ticks.iter().all(exact) {
             true => Axis { ticks, ..self },
             false => self,
         }
+    }
+
+    /// Length of the range, in coordinates.
+    pub fn length(&self) -> f64 {
+        self.range.end - self.range.start
     }
 
     /// The coordinate of `value` on this axis.
@@ -117,10 +129,10 @@ impl Axis {
         // As many digits as neighbouring ticks need to differ.
         let digits = (value.abs() * 1.000_001).log10().floor() - (step * 1.000_001).log10().floor();
         let label = match value == 0.0 || (size < 1e5 && decimals <= 4) {
-            true => plain,
+            true => grouped(&plain),
             false => {
                 let scientific = format!("{value:.*e}", digits.clamp(0.0, 6.0) as usize);
-                if plain.len() < scientific.len() { plain } else { scientific }
+                if plain.len() < scientific.len() { grouped(&plain) } else { scientific }
             }
         };
         label.replace('-', "−")
@@ -222,12 +234,13 @@ pub fn panel<'a>(
         .axis_style(FRAME.stroke_width(HAIRLINE))
         .set_all_tick_mark_size(px(7.0))
         .label_style(ticks)
-        .axis_desc_style(names)
         .y_label_offset(px(RAISED * TICK_TEXT))
-        .x_desc(x.name)
         .draw()?;
     let plot = chart.plotting_area().clone();
     let (w, h) = plot.dim_in_pixel();
+    if x_written {
+        write(&body, x.name, &names, (px(LEFT) + w as i32 / 2, h as i32 + px(X_NAME)))?;
+    }
     draw_y_name(&body, y, h as i32 / 2)?;
     let corners = [(0, 0), (w as i32 - 1, h as i32 - 1)];
     plot.strip_coord_spec().draw(&Rectangle::new(corners, FRAME.stroke_width(HAIRLINE)))?;
@@ -282,7 +295,7 @@ fn draw_head(head: &Area, title: &str, note: &str, legend: &[LegendEntry]) -> Dr
         let begin = end - width(head, &name, &name_style)?;
         write(head, &name, &name_style, (begin, middle))?;
         let (from, to) = (begin - gap - sample, begin - gap);
-        let stroke = entry.colour.stroke_width(px(entry.stroke) as u32);
+        let stroke = entry.colour.stroke_width(line_width(entry.stroke));
         head.draw(&PathElement::new([(from, middle), (to, middle)], stroke))?;
         if entry.marker {
             draw_marker(head, ((from + to) / 2, middle), entry.colour)?;
@@ -309,10 +322,16 @@ where
     Ok(())
 }
 
+/// Width on the canvas of a line `stroke` figure pixels wide: an even number, since there is a disc at each joint.
+pub fn line_width(stroke: f64) -> u32 {
+    2 * px(stroke / 2.0) as u32
+}
+
 /// Draws a line through `points`, broken at points that cannot be drawn. A point between two breaks becomes a dot, as does
 /// every point of a short line if `dots`.
 pub fn draw_line(plot: &Plot, points: &[(f64, f64)], colour: RGBColor, stroke: f64, dots: bool) -> Drawn {
-    let radius = px(stroke / 2.0);
+    let width = line_width(stroke);
+    let radius = width as i32 / 2;
     let pixels = plot.strip_coord_spec();
     let (x0, y0) = pixels.get_base_pixel();
     let at = |k: usize| {
@@ -326,7 +345,7 @@ pub fn draw_line(plot: &Plot, points: &[(f64, f64)], colour: RGBColor, stroke: f
         // Drawn segment by segment with a disc at each joint, because plotters' joints have spikes at sharp turns.
         let next = at(k + 1);
         if let Some(next) = next {
-            pixels.draw(&PathElement::new([here, next], colour.stroke_width(2 * radius as u32)))?;
+            pixels.draw(&PathElement::new([here, next], colour.stroke_width(width)))?;
         }
         let alone = next.is_none() && (k == 0 || at(k - 1).is_none());
         let radius = if dots || alone { (2 * radius).max(px(6.0)) } else { radius };
@@ -351,6 +370,7 @@ mod tests {
         assert_eq!(labels(&Axis::exact("", -0.5..0.5, 9, 1.0)), ["0"], "half a neuron has no number");
         assert_eq!(labels(&Axis::logarithmic("", 0.1, 3.0)), ["0.1", "0.2", "0.5", "1", "2"]);
         assert_eq!(labels(&Axis::logarithmic("", 1e-3, 10.0)), ["0.001", "0.01", "0.1", "1", "10"]);
+        assert_eq!(labels(&Axis::logarithmic("", 0.15, 60.0)), ["0.2", "0.5", "1", "2", "5", "10", "20", "50"]);
         assert_eq!(labels(&Axis::logarithmic("", 1.22, 1.88)), ["1.2", "1.4", "1.6", "1.8"]);
         assert_eq!(labels(&Axis::logarithmic("", 1e6, 3e7)), ["1e6", "2e6", "5e6", "1e7", "2e7"]);
         assert_eq!(labels(&Axis::logarithmic("", 1.22e6, 1.88e6)), ["1.2e6", "1.4e6", "1.6e6", "1.8e6"]);
@@ -360,7 +380,7 @@ mod tests {
         );
         assert_eq!(
             labels(&Axis::around("", [1_000_000.0, 1_000_200.0].into_iter(), 3)),
-            ["1000000", "1000100", "1000200"]
+            ["1,000,000", "1,000,100", "1,000,200"]
         );
     }
 
@@ -371,9 +391,9 @@ mod tests {
             labels(&Axis::logarithmic("", lo, hi).ticked_at(values.iter().copied()))
         };
         assert_eq!(log(&[50.0, 100.0, 200.0, 400.0, 50.0]), ["50", "100", "200", "400"]);
-        assert_eq!(log(&[200.0, 400.0, 600.0, 800.0, 1000.0]), ["200", "400", "600", "800", "1000"]);
+        assert_eq!(log(&[200.0, 400.0, 600.0, 800.0, 1000.0]), ["200", "400", "600", "800", "1,000"]);
         assert_eq!(log(&[50.0, 123.456, 400.0]), ["50", "100", "200"], "no label says 123.456");
-        assert_eq!(log(&[1.0, 990.0, 1000.0]), ["1", "10", "100", "1000"], "too close");
+        assert_eq!(log(&[1.0, 990.0, 1000.0]), ["1", "10", "100", "1,000"], "too close");
         let linear = Axis::around("", [1.0, 5.0].into_iter(), 6).ticked_at([5.0, 1.0, 2.0, 3.0].into_iter());
         assert_eq!(labels(&linear), ["1", "2", "3", "5"]);
     }

@@ -2,8 +2,8 @@
 
 use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{
-    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, draw, draw_title, encoded, layer_colour, px,
-    save, text, wrap, write,
+    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, draw, draw_title, encoded, grouped,
+    layer_colour, px, save, text, wrap, write,
 };
 use crate::engine::{Inspection, first_largest};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ const IMAGE: u32 = 330;
 const TITLE: f64 = 84.0;
 const LEFT: f64 = 20.0;
 const RIGHT: f64 = 44.0;
-const FOOT: f64 = 14.0;
+const FOOT: f64 = 22.0;
 const TEXT: f64 = 24.0;
 const LINE: f64 = 36.0;
 /// Minimum height of a panel's frame; figures with many layers are higher.
@@ -286,7 +286,7 @@ fn draw_raster(area: &Area, raster: &Raster, caption: &[String], image: u32) -> 
     draw_readout(&band(top, foot - top), raster, &time)?;
     let style = text(TEXT, INK, HPos::Left, VPos::Center);
     for (k, line) in caption.iter().enumerate() {
-        write(area, line, &style, (px(LEFT + panel::LEFT), px(foot + LINE * (k as f64 + 0.4))))?;
+        write(area, line, &style, (px(LEFT + panel::LEFT), px(foot + LINE * (k as f64 + 0.6))))?;
     }
     match &raster.image {
         Some(of) => draw_image(area, of, (width - RIGHT - f64::from(image) + 30.0, TITLE + HEAD)),
@@ -434,15 +434,7 @@ fn number(value: f32) -> String {
 
 /// "1 spike", "12,345 spikes".
 fn count(n: usize, of: &str) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (k, digit) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    format!("{out} {of}{}", if n == 1 { "" } else { "s" })
+    format!("{} {of}{}", grouped(&n.to_string()), if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

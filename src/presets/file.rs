@@ -14,9 +14,30 @@ use toml::{Table, Value};
 /// # Errors
 /// No such preset or file, or an error of [`load`].
 pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
+    resolve_over(word, &|name| preset(name, paper))
+}
+
+/// [`resolve`], but what the data can tell is left open ([`RunConfig::is_open`]) unless the file sets it: the shape of images
+/// and the number of their classes.
+///
+/// # Errors
+/// As [`resolve`].
+#[cfg(feature = "data")]
+pub fn resolve_open(word: &str, paper: bool) -> Result<RunConfig> {
+    resolve_over(word, &|name| {
+        let mut config = preset(name, paper)?;
+        super::leave_open(&mut config);
+        Ok(config)
+    })
+}
+
+/// A preset by its name.
+type Base<'a> = &'a dyn Fn(&str) -> Result<RunConfig>;
+
+fn resolve_over(word: &str, base: Base) -> Result<RunConfig> {
     match word.ends_with(".toml") {
-        true => load(Path::new(word), paper),
-        false => preset(word, paper),
+        true => load_over(Path::new(word), base),
+        false => base(word),
     }
 }
 
@@ -25,7 +46,11 @@ pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
 /// # Errors
 /// [`Error::Io`], or [`Error::Format`] naming the file, the field and its value.
 pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
-    let mut config = from_toml(&read_config_text(path)?, path, paper)?;
+    load_over(path, &|name| preset(name, paper))
+}
+
+fn load_over(path: &Path, base: Base) -> Result<RunConfig> {
+    let mut config = laid_over(&read_config_text(path)?, path, base)?;
     // Paths in a file are relative to its folder.
     let folder = path.parent().unwrap_or(Path::new(""));
     for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
@@ -55,6 +80,10 @@ pub fn load(path: &Path, paper: bool) -> Result<RunConfig> {
 /// # Errors
 /// [`Error::Format`] naming the file, the field and its value.
 pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<RunConfig> {
+    laid_over(text, path, &|name| preset(name, paper))
+}
+
+fn laid_over(text: &str, path: &Path, base: Base) -> Result<RunConfig> {
     let format = |what: String| Error::format(path, what);
     let given: Table = toml::from_str(text).map_err(|e| format(e.to_string().trim_end().into()))?;
     let name = match given.get("preset") {
@@ -71,7 +100,7 @@ pub fn from_toml(text: &str, path: &Path, paper: bool) -> Result<RunConfig> {
         // The configuration of a run on custom data, which is complete.
         true => RunConfig::understood(given),
         false => {
-            let base = preset(name, paper).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
+            let base = base(name).map_err(|e| format(format!("preset = \"{name}\": {e}")))?;
             RunConfig::laid_over(&base, given)
         }
     };
@@ -117,6 +146,37 @@ mod tests {
         expected.network.time_steps = 50;
         expected.network.integrator_mut().unwrap().logits = Logits::Max;
         assert_eq!(config, expected);
+    }
+
+    #[cfg(feature = "data")]
+    #[test]
+    fn what_images_tell_is_open_unless_it_is_set() {
+        use crate::data::fashion_mnist::{CLASSES, SHAPE, facts_of};
+        let published = facts_of(SHAPE, CLASSES.into(), None);
+        for name in presets::NAMES {
+            let mut config = resolve_open(name, false).unwrap();
+            assert_eq!(config.is_open(), name.starts_with("fmnist"), "{name}");
+            if config.is_open() {
+                config.check().unwrap();
+                config.fit(&published).unwrap();
+            }
+            assert_eq!(config, presets::ours(name).unwrap(), "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "preset = 'fmnist'\nnetwork.readout.classes = 7").unwrap();
+        let mut config = resolve_open(path.to_str().unwrap(), false).unwrap();
+        config.fit(&facts_of(crate::data::Shape::row(9), 47, None)).unwrap();
+        assert_eq!((config.network.inputs, config.network.classes()), (9, 7));
+        assert_eq!(config.data.shape, None, "the images' shape is not a setting");
+    }
+
+    #[cfg(feature = "data")]
+    #[test]
+    fn open_fields_do_not_hide_wrong_ones() {
+        let mut config = resolve_open("fmnist", false).unwrap();
+        config.network.hidden[0].tau_ms = -1.0;
+        assert!(config.check().unwrap_err().to_string().contains("network.hidden[0].tau_ms = -1"));
     }
 
     #[test]

@@ -3,10 +3,14 @@
 #[cfg(feature = "runs")]
 mod file;
 
+#[cfg(all(feature = "runs", feature = "data"))]
+pub use file::resolve_open;
 #[cfg(feature = "runs")]
 pub use file::{from_toml, load, resolve};
 
 use crate::data::EVENTS;
+#[cfg(all(feature = "runs", feature = "data"))]
+use crate::data::data_set;
 use crate::error::{Error, Result, did_you_mean};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
@@ -202,6 +206,23 @@ pub fn ours(name: &str) -> Result<RunConfig> {
     let mut config = paper(name)?;
     improve(&mut config);
     Ok(config)
+}
+
+/// Leaves open what the data of a preset determine: for images, the inputs, the classes and the input of a convolution
+/// ([`RunConfig::fit`]).
+#[cfg(all(feature = "runs", feature = "data"))]
+fn leave_open(config: &mut RunConfig) {
+    if data_set(&config.preset) != "fmnist" {
+        return;
+    }
+    config.network.inputs = 0;
+    change_readout(config, |readout| readout.classes = 0);
+    for layer in &mut config.network.hidden {
+        if let Connection::Conv(conv) = &mut layer.connection {
+            (conv.channels, conv.height, conv.width) = (0, 0, 0);
+            layer.neurons = 0;
+        }
+    }
 }
 
 impl Column {

@@ -8,7 +8,7 @@ use crate::presets;
 use serde_json::json;
 
 /// Number of colours from the first time step to the last.
-const SHADES: usize = 12;
+const SHADES: usize = 60;
 
 /// A spike: x, y, time in ms, shade.
 type Spike = (f64, f64, f64, usize);
@@ -58,25 +58,31 @@ fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figu
             };
             (0..SHADES).map(shade).collect()
         };
-        let title = |view: &str| format!("test sample {k}, class {}{view}", data.set.class(label as usize));
+        let class = data.set.class_name(label as usize);
+        let panel = |view: &str, x, y, series, equal_units| ChartPanel {
+            title: format!("test sample {k}, {class}{view}"),
+            x,
+            y,
+            series,
+            level: None,
+            equal_units,
+        };
         match side {
             Some(side) => {
                 let far = side as f64 - 0.5;
                 let (x, y) = (exact("x, pixels", -0.5, far), exact("y, pixels from below", -0.5, far));
-                let front = cloud(&|s| (s.0, s.1));
-                panels.push(ChartPanel { title: title(", front"), x, y, series: front, level: None });
-                let from_side = cloud(&|s| (s.2, s.1));
-                panels.push(ChartPanel { title: title(", side"), x: time, y, series: from_side, level: None });
+                panels.push(panel("", x, y, cloud(&|s| (s.0, s.1)), true));
+                panels.push(panel(", from the side", time, y, cloud(&|s| (s.2, s.1)), false));
             }
             None => {
                 let y = exact("unit", -0.5, network.inputs as f64 - 0.5);
-                panels.push(ChartPanel { title: title(""), x: time, y, series: cloud(&|s| (s.2, s.1)), level: None });
+                panels.push(panel("", time, y, cloud(&|s| (s.2, s.1)), false));
             }
         }
     }
     let mut head: Vec<String> = ["sample", "class", "t_ms"].map(String::from).to_vec();
     head.extend(if side.is_some() { vec!["x".into(), "y_from_below".into()] } else { vec!["unit".into()] });
-    let views = if side.is_some() { "from the front (x, y) and from the side (t, y)" } else { "unit over time" };
+    let views = if side.is_some() { "from the front (left) and from the side (right)" } else { "unit over time" };
     let caption = format!(
         "{}, encoded for the network: T = {steps} steps of {dt} ms; each dot is a spike, {views}, coloured by its time from \
          blue to orange.",

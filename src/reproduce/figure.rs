@@ -6,7 +6,7 @@ use super::{Item, Scale};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
-use crate::plot::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, save_chart, save_table};
+use crate::plot::{self, Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, save_chart, save_table};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -109,21 +109,22 @@ impl Row {
 pub const COLUMNS: [&str; 11] =
     ["machine", "adapter", "panel", "series", "x_name", "x", "y_name", "mean", "standard_error", "values", "paper"];
 
-/// Writes CSV, PNG and the settings of a figure into the folder, and returns their paths.
+/// Writes CSV, pictures and the settings of a figure into the folder, and returns their paths.
 pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
     let machine = Machine::here();
     let folder = &job.options.out;
     let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
     let Figure { mut caption, mut content, settings, adapter } = figure;
     let scale = match job.options.scale {
-        _ if matches!(content, Content::Table { .. }) => "",
+        // Settings and samples of data are not measured.
+        _ if !matches!(content, Content::Curves { .. }) => "",
         Scale::Full => "",
         Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the full figure.",
         Scale::Tiny => " Tiny: a test of the program, not a measurement.",
     };
     caption.push_str(scale);
     job.notes.iter().for_each(|note| caption.push_str(&format!(" {}.", note.trim_end_matches('.'))));
-    if !matches!(content, Content::Table { .. }) {
+    if matches!(content, Content::Curves { .. }) {
         caption.push_str(&format!(" {}, {adapter}; spikegrad {}.", machine.short(), env!("CARGO_PKG_VERSION")));
     }
     let mut merged = Vec::new();
@@ -142,21 +143,22 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
     }
     write_atomically(&file("csv"), &csv(&content)?)?;
     let title = job.title(item.title);
+    let pictures = plot::files(folder, item.name);
     match content {
         Content::Curves { panels, rows, paper } => {
             let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
             let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
             let panels = panels.iter().map(|panel| chart_panel(panel, &rows, !merged.is_empty())).collect();
-            save_chart(file("png"), &Chart { title, caption: caption.clone(), panels, columns, hollow })?;
+            let chart = Chart { title, caption: caption.clone(), panels, columns, hollow };
+            pictures.iter().try_for_each(|path| save_chart(path, &chart))?;
         }
         Content::Clouds { panels, .. } => {
-            save_chart(
-                file("png"),
-                &Chart { title, caption: caption.clone(), panels, columns: 2, hollow: String::new() },
-            )?;
+            let chart = Chart { title, caption: caption.clone(), panels, columns: 2, hollow: String::new() };
+            pictures.iter().try_for_each(|path| save_chart(path, &chart))?;
         }
         Content::Table { head, rows } => {
-            save_table(file("png"), &Table { title, caption: caption.clone(), head, rows })?
+            let table = Table { title, caption: caption.clone(), head, rows };
+            pictures.iter().try_for_each(|path| save_table(path, &table))?;
         }
     }
     let about = json!({
@@ -174,7 +176,7 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
     });
     let text = serde_json::to_string_pretty(&about).map_err(|e| Error::format(file("json"), e.to_string()))?;
     write_atomically(&file("json"), text.as_bytes())?;
-    Ok(["csv", "png", "json"].map(file).to_vec())
+    Ok([file("csv")].into_iter().chain(pictures).chain([file("json")]).collect())
 }
 
 /// A panel with its curves in the order of their first occurrence in `rows`. Curves with the same name have the same
@@ -210,7 +212,8 @@ fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
             series.push(Series { name: String::new(), colour, style: Style::Hollow, points: paper });
         }
     }
-    ChartPanel { title: panel.title.clone(), x: panel.x, y: panel.y, series, level: panel.level }
+    let (title, x, y, level) = (panel.title.clone(), panel.x, panel.y, panel.level);
+    ChartPanel { title, x, y, series, level, equal_units: false }
 }
 
 fn csv(content: &Content) -> Result<Vec<u8>> {

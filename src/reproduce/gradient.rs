@@ -53,7 +53,7 @@ pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
     let (limit, tested) = (job.pick(usize::MAX, 1000, 64), job.pick(usize::MAX, 100, 40));
     let samples = job.pick(64, 16, 8);
     let recipe = Recipe { ours: false, epochs: None, batch: job.pick(None, Some(50), Some(32)) };
-    let measures = ["Frobenius: ‖s - d‖ / ‖d‖", "Cosine of s and d", "Largest: max|s - d| / max|d|"];
+    let measures = ["Frobenius: ‖s − d‖ / ‖d‖", "Cosine of s and d", "Largest: max|s − d| / max|d|"];
     let (mut panels, mut rows) = (Vec::new(), Vec::new());
     let quick = job.pick(false, true, true);
     let presets: &[&'static str] = if quick { &SETS[..1] } else { &SETS };

@@ -1,7 +1,7 @@
 //! Context of the computation of a figure: options, data, device, and finished points.
 
 use super::store::Store;
-use super::{Options, Scale};
+use super::{Options, Scale, usual_name};
 use crate::data::{self, DataSet, LoadOptions, data_set};
 use crate::device::Device;
 use crate::engine::{DeviceInfo, Method};
@@ -36,8 +36,10 @@ pub struct FigureJob<'a> {
 pub struct Data {
     /// The samples, limited by the scale.
     pub set: DataSet,
-    /// `Fashion-MNIST`, or `N-MNIST-like` for other data in the format of N-MNIST.
+    /// `Fashion-MNIST`, or for other data in the format of a published set [another name](DataSet::name).
     pub name: String,
+    /// The name of the published set in this format.
+    published: &'static str,
 }
 
 impl Data {
@@ -149,19 +151,12 @@ impl<'a> FigureJob<'a> {
             ..Default::default()
         };
         let mut set = data::load_with(set_name, &network, &options)?;
-        let sizes = (set.train.len() + set.bad.len(), set.test.len());
-        let name = match set_name {
-            "fmnist" => "Fashion-MNIST",
-            "nmnist" if sizes == (60_000, 10_000) => "N-MNIST",
-            "nmnist" => "N-MNIST-like",
-            _ if sizes == (8_156, 2_264) => "SHD",
-            _ => "SHD-like",
-        };
-        if name.ends_with("-like") {
-            self.note(format!("{name}: other recordings in the format of the published set"));
+        let (name, published) = (set.name.clone(), usual_name(set_name));
+        if name != published {
+            self.note(format!("{name}: other data in the format of {published}"));
         }
         if set.subset {
-            self.note(format!("{name}: the built-in subset of {} + {} images", sizes.0, sizes.1));
+            self.note(format!("{name}: the built-in subset of {} + {} images", set.train.len(), set.test.len()));
         }
         if limit < set.train.len() {
             set.train = Arc::new(set.train.head(limit));
@@ -169,7 +164,7 @@ impl<'a> FigureJob<'a> {
         if tested < set.test.len() {
             set.test = set.test.head(tested);
         }
-        let data = Arc::new(Data { set, name: name.into() });
+        let data = Arc::new(Data { set, name, published });
         self.data.insert(key, Arc::clone(&data));
         Ok(data)
     }
@@ -205,11 +200,10 @@ impl<'a> FigureJob<'a> {
 
     /// A title with the name of the published set replaced by that of the data, if these are others in its format.
     pub fn title(&self, title: &str) -> String {
-        let stands_in = self.data.values().find(|data| {
-            data.name.strip_suffix("-like").is_some_and(|published| title.contains(&format!(": {published} ")))
-        });
-        match stands_in {
-            Some(data) => title.replace(data.name.trim_end_matches("-like"), &data.name),
+        let replaced =
+            |data: &&Arc<Data>| data.name != data.published && title.contains(&format!(": {} ", data.published));
+        match self.data.values().find(replaced) {
+            Some(data) => title.replace(data.published, &data.name),
             None => title.to_string(),
         }
     }

@@ -172,10 +172,10 @@ pub fn fig_18(job: &mut FigureJob) -> Result<Figure> {
 
 /// Memory saved.
 pub fn fig_19(job: &mut FigureJob) -> Result<Figure> {
-    let y = ChartAxis { range: Some((0.0, 100.0)), ..ChartAxis::linear("memory saved, %") };
+    let y = ChartAxis::linear("memory saved, %");
     let [least, most] = MEMORY_SAVED;
     let what =
-        format!("1 - sparse/dense (the paper's data give {least} to {most} %; its 85 % are dense/sparse - 1): memory");
+        format!("1 − sparse/dense (the paper's data give {least} to {most} %; its 85 % are dense/sparse − 1): memory");
     figure(job, Along::Hidden, y, &what, &|point| {
         let saved = |name: &str| Some(100.0 * (1.0 - point["sparse"].as_f64()? / point[name].as_f64()?));
         vec![

@@ -5,7 +5,7 @@
 //! | file | content |
 //! |---|---|
 //! | `NAME.csv` | all points: mean, standard error, the value of each seed, and the paper's value if it is known |
-//! | `NAME.png` | the figure |
+//! | `NAME.png`, `NAME.svg` | the figure |
 //! | `NAME.json` | machine, adapter, versions, settings |
 //! | `points.jsonl` | the finished points of all figures, from which a later call continues |
 //! | `unfinished/` | interrupted training runs |
@@ -29,7 +29,7 @@ mod training;
 pub use machine::Machine;
 pub use store::POINTS_FILE;
 
-use crate::data::{Cache, data_set};
+use crate::data::{Cache, data_set, fashion_mnist};
 use crate::device::Device;
 use crate::error::{Error, Result, did_you_mean};
 use figure::Figure;
@@ -169,7 +169,7 @@ pub fn reproduce(item: &Item, options: &Options, stop: &AtomicBool, tell: &mut d
 pub fn data_folders(words: &[String]) -> Result<BTreeMap<String, PathBuf>> {
     type Holds = fn(&Path) -> bool;
     let sets: [(&str, Holds); 3] = [
-        ("fmnist", |folder| crate::data::fashion_mnist::locate(Some(folder)).is_ok()),
+        ("fmnist", |folder| fashion_mnist::locate(Some(folder)).is_ok()),
         ("nmnist", |folder| crate::data::nmnist::halves(folder).is_ok()),
         ("shd", |folder| crate::data::shd::halves(folder).is_ok()),
     ];
@@ -205,7 +205,7 @@ pub fn data_folders(words: &[String]) -> Result<BTreeMap<String, PathBuf>> {
 /// The name of a preset's data set, for titles.
 fn usual_name(preset: &str) -> &'static str {
     match data_set(preset) {
-        "fmnist" => "Fashion-MNIST",
+        "fmnist" => fashion_mnist::NAME,
         "nmnist" => "N-MNIST",
         _ => "SHD",
     }

@@ -51,9 +51,13 @@ pub fn write(folder: &Path, missing: &[(String, String)]) -> Result<PathBuf> {
         if !about.is_null() {
             // The picture contains its caption, so the page repeats it only for those who cannot see the picture.
             let caption = escape(about["caption"].as_str().unwrap_or_default());
+            // Folders of earlier versions have PNG files only.
+            let svg = folder.join(format!("{name}.svg")).exists();
+            let picture = format!("{name}.{}", if svg { "svg" } else { "png" });
             let _ = write!(
                 body,
-                "<figure><a href=\"{name}.png\"><img src=\"{name}.png\" alt=\"{caption}\" loading=\"lazy\"></a>\n<a href=\"{name}.csv\">{name}.csv</a> \
+                "<figure><a href=\"{picture}\"><img src=\"{picture}\" alt=\"{caption}\" loading=\"lazy\"></a>\n\
+                 <a href=\"{name}.png\">{name}.png</a> <a href=\"{name}.csv\">{name}.csv</a> \
                  <a href=\"{name}.json\">{name}.json</a>\n{}</figure>\n",
                 table(&folder.join(format!("{name}.csv")))?
             );
@@ -139,6 +143,9 @@ mod tests {
         let text = std::fs::read_to_string(write(folder.path(), &[]).unwrap()).unwrap();
         assert_eq!(text.matches("Each dot is a").count(), 1);
         assert!(text.contains("<img src=\"fig-7.png\" alt=\"Each dot is a &quot;spike&quot;.\""), "{text}");
+        write_file("fig-7.svg", "<svg/>");
+        let text = std::fs::read_to_string(write(folder.path(), &[]).unwrap()).unwrap();
+        assert!(text.contains("<img src=\"fig-7.svg\" alt=") && text.contains("<a href=\"fig-7.png\">"), "{text}");
     }
 
     #[test]

@@ -23,14 +23,14 @@ const SETTINGS: [Setting; 24] = [
     ("β", |c| of_hidden(c, |layer| layer.beta)),
     ("B_th", |c| of_hidden(c, |layer| layer.b_th)),
     ("initial weights", |c| match c.network.readout.init() {
-        Initialisation::Normal { scale } => format!("normal, σ = {scale} (1-α)/√N_in"),
+        Initialisation::Normal { scale } => format!("normal, σ = {scale} (1 − α)/√N_in"),
         Initialisation::Uniform { scale } => format!("uniform, ±{scale}/√N_in"),
     }),
     ("initial spikes", |c| if c.initial_spikes > 0.0 { c.initial_spikes.to_string() } else { "not rescaled".into() }),
     ("readout's gain", |c| {
         of_readout(c, |readout| match readout.gain {
             ReadoutGain::One => "1".into(),
-            ReadoutGain::OneMinusAlpha => "1 - α_r".into(),
+            ReadoutGain::OneMinusAlpha => "1 − α_r".into(),
         })
     }),
     ("logits", |c| {

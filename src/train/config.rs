@@ -11,6 +11,8 @@ pub use text::{Difference, network_differences};
 #[cfg(feature = "data")]
 use crate::data::Facts;
 use crate::data::augment::Augment;
+#[cfg(feature = "data")]
+use crate::data::fashion_mnist::{self, CLASSES, SHAPE};
 use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
@@ -209,24 +211,30 @@ impl RunConfig {
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
-        match self.is_open() {
+        match (self.is_open(), data_set(&self.preset)) {
             // The rest is checked once the data have been seen.
-            true => Ok(()),
-            false => self.network.check().map_err(|error| error.within("network")),
+            (true, EVENTS) => Ok(()),
+            #[cfg(feature = "data")]
+            (true, _) => self.clone().fit(&fashion_mnist::facts_of(SHAPE, CLASSES.into(), None)),
+            _ => self.network.check().map_err(|error| error.within("network")),
         }
     }
 
     /// Whether the data determine fields that are 0: inputs, time steps, their length and classes of the network, and the
-    /// input of convolutions. Only so for the data set `events`; [`fit`](Self::fit) sets them.
+    /// input of convolutions. Only so for the data sets `events` and `fmnist`; [`fit`](Self::fit) sets them.
     pub fn is_open(&self) -> bool {
         let Network { inputs, time_steps, dt_ms, hidden, .. } = &self.network;
         let open = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.inputs() == 0);
-        data_set(&self.preset) == EVENTS
-            && (*inputs == 0
-                || *time_steps == 0
-                || *dt_ms == 0.0
-                || self.network.classes() == 0
-                || hidden.iter().any(open))
+        let told = match data_set(&self.preset) {
+            EVENTS => true,
+            "fmnist" => cfg!(feature = "data"),
+            _ => false,
+        };
+        told && (*inputs == 0
+            || *time_steps == 0
+            || *dt_ms == 0.0
+            || self.network.classes() == 0
+            || hidden.iter().any(open))
     }
 
     /// Sets the fields that are 0 ([`is_open`](Self::is_open)) to what the data require.
@@ -249,8 +257,11 @@ impl RunConfig {
             Readout::Integrator(readout) => fill(&mut readout.classes, facts.classes),
             Readout::SpikeCount(layer) => fill(&mut layer.neurons, facts.classes),
         }
-        self.data.shape = self.data.shape.or(facts.shape);
-        if let Some(l) = self.network.fit_convolutions(self.data.shape.map(Into::into)) {
+        let shape = self.data.shape.or(facts.shape);
+        if data_set(&self.preset) == EVENTS {
+            self.data.shape = shape;
+        }
+        if let Some(l) = self.network.fit_convolutions(shape.map(Into::into)) {
             return Err(Error::Config(format!(
                 "network.hidden[{l}] is a convolution, but its input has no shape; set data.shape = [channels, height, \
                  width], or the channels, height and width of the convolution"

@@ -51,7 +51,7 @@ pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{Best, EpochSums, Progress};
 pub use training::{Training, open};
 
-use crate::engine::{DeviceInfo, LayerMethod};
+use crate::engine::{DeviceInfo, Engine, LayerMethod};
 use std::ops::ControlFlow;
 
 /// How a run ended.
@@ -96,6 +96,9 @@ pub trait Observer {
     fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
+    /// Called after [`on_epoch`](Self::on_epoch), for looking into the device, which has the weights at the end of the epoch,
+    /// or re-initialised ones if [`EpochRecord::rescued`]. They must not be changed.
+    fn after_epoch(&mut self, _record: &EpochRecord, _engine: &mut dyn Engine) {}
     /// The methods of the layers from the next step on: called at the beginning and when they change, if the run's method
     /// is `auto`.
     fn on_layer_methods(&mut self, _choice: &LayerChoice) {}
@@ -118,6 +121,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         (**self).on_epoch(record)
+    }
+    fn after_epoch(&mut self, record: &EpochRecord, engine: &mut dyn Engine) {
+        (**self).after_epoch(record, engine);
     }
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
         (**self).on_layer_methods(choice);

@@ -431,6 +431,7 @@ impl<'a> Trainer<'a> {
         self.keeper.keep_epoch(&record)?;
         self.save_checkpoint(state)?;
         self.enough = observer.on_epoch(&record).is_break();
+        observer.after_epoch(&record, self.engine);
         self.last = Some(record);
         Ok(true)
     }

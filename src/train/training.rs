@@ -272,6 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn looking_into_the_device_after_an_epoch_does_not_change_the_run() {
+        struct Looking<'a>(&'a EventSet, usize);
+        impl Observer for Looking<'_> {
+            fn after_epoch(&mut self, record: &EpochRecord, engine: &mut dyn Engine) {
+                let seen = engine.inspect(&self.0.head(1)).unwrap();
+                self.1 += usize::from(record.epoch > 0 && seen.logits.len() == 2);
+            }
+        }
+        let (data, config) = (data(), RunConfig { epochs: 5, ..config() });
+        let weights = |observer: &mut dyn Observer| {
+            let mut engine = open(&config, false).unwrap();
+            let outcome = Training::new(&config, &data).observer(observer).run_on(engine.as_mut()).unwrap();
+            (engine.store().unwrap(), outcome.summary().progress.best)
+        };
+        let mut looking = Looking(&data.test, 0);
+        assert!(weights(&mut looking) == weights(&mut ()));
+        assert_eq!(looking.1, 5);
+    }
+
+    #[test]
     fn samples_without_labels_are_not_trained() {
         let folder = tempfile::tempdir().unwrap();
         let (mut train, data) = (EventSet::clone(&data().train), data());

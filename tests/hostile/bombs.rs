@@ -4,7 +4,7 @@ use super::{ALONE, peak, readers, seeds_of};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use spikegrad::Error;
-use spikegrad::data::{DataConfig, idx, nmnist::NMnist, shd::Shd, survey};
+use spikegrad::data::{DataConfig, LoadOptions, idx, nmnist::NMnist, shd::Shd, survey};
 use spikegrad::golden::Case;
 use spikegrad::presets;
 use spikegrad::train::{Checkpoint, metrics};
@@ -60,7 +60,10 @@ fn npz_of_zeros(each: usize) -> Vec<u8> {
 
 #[test]
 fn arrays_take_no_more_than_data_would() {
-    let read = |path: &Path| survey(&DataConfig::at(path), None, false);
+    let read = |path: &Path| {
+        let options = LoadOptions { reading: DataConfig::at(path), ..LoadOptions::default() };
+        survey("events", &options, None).map(|survey| survey.facts)
+    };
     let message = refused("bomb.npz", &npz_of_zeros(40 * MIB), 150 * MIB, read);
     says(&message, &["`i` claims", "suspicious"]);
     // Within the limit, but more samples than are read.

@@ -115,7 +115,14 @@ fn read_shd(bytes: &[u8], folder: &Path) {
 /// Own data, of which a part becomes the test set.
 fn read_events(bytes: &[u8], folder: &Path, name: &str) {
     let reading = DataConfig::at(put(folder, name, bytes));
-    let Ok(facts) = data::survey(&reading, None, true) else { return };
+    let options = |reading: &DataConfig| LoadOptions {
+        reading: reading.clone(),
+        skip_bad: true,
+        cache: Cache::Off,
+        ..LoadOptions::default()
+    };
+    let Ok(survey) = data::survey("events", &options(&reading), None) else { return };
+    let facts = survey.facts.clone();
     let mut config = presets::ours("events").expect("a preset");
     config.data = reading;
     if config.fit(&facts).is_err() {
@@ -123,9 +130,7 @@ fn read_events(bytes: &[u8], folder: &Path, name: &str) {
     }
     let network = &config.network;
     assert_eq!((network.inputs, network.classes()), (facts.inputs, facts.classes));
-    let options =
-        LoadOptions { reading: config.data.clone(), skip_bad: true, cache: Cache::Off, ..LoadOptions::default() };
-    if let Ok(set) = data::load_with("events", network, &options) {
+    if let Ok(set) = data::load_surveyed("events", network, &options(&config.data), survey) {
         for half in [&*set.train, &set.test] {
             assert!(half.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
         }

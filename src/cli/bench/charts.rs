@@ -3,25 +3,30 @@
 use super::report::BenchReport;
 use anyhow::{Context, Result};
 use spikegrad::bench::Measurement;
-use spikegrad::plot::{Bars, Line, Lines, crossings, save_bars, save_lines};
+use spikegrad::plot::{self, Bars, Line, Lines, crossings, save_bars, save_lines};
 use std::path::Path;
 
-/// Draws into `folder`, and creates it if it does not exist.
+/// Draws into `folder`, each chart as PNG and SVG, and creates the folder if it does not exist.
 pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let save = |name: &str, bars: &Bars| plot::files(folder, name).iter().try_for_each(|path| save_bars(path, bars));
     let preset = &report.measured[0].case.config.preset;
     let of = |what: &str| format!("{what}: {preset}, batch {}, {} device", report.arguments.batch, report.info.kind);
+    let densities = report.measured.iter().any(|m| m.case.density.is_some());
     let by_method = |what: &str, quantity: &str, value: fn(&Measurement) -> f64| Bars {
         title: of(what),
-        quantity: quantity.into(),
+        quantity: format!(
+            "{quantity}{}",
+            if densities { "; %: density of the input and the hidden layers" } else { "" }
+        ),
         series: report.names().map(String::from).collect(),
         groups: (report.measured.iter())
             .map(|m| (m.case.name(), m.measurements.iter().map(|m| Some(value(m))).collect()))
             .collect(),
     };
-    save_bars(folder.join("step-time.png"), &by_method("Time of a training step", "ms, median", |m| m.step_ms))?;
+    save("step-time", &by_method("Time of a training step", "ms, median", |m| m.step_ms))?;
     let mib = |m: &Measurement| m.state_bytes as f64 / f64::from(1 << 20);
-    save_bars(folder.join("memory.png"), &by_method("Memory of a training step", "MiB", mib))?;
+    save("memory", &by_method("Memory of a training step", "MiB", mib))?;
     for (k, method) in report.names().enumerate() {
         let first = &report.measured[0];
         let mut kernels: Vec<_> = first.measurements[k].kernels.iter().collect();
@@ -32,7 +37,7 @@ pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
             series: vec![method.into()],
             groups: kernels.into_iter().map(|kernel| (kernel.name.clone(), vec![kernel.ms])).collect(),
         };
-        save_bars(folder.join(format!("kernels-{method}.png")), &chart)?;
+        save(&format!("kernels-{method}"), &chart)?;
     }
     let speed_ups = report.speed_ups();
     if speed_ups.iter().any(|(_, points)| points.len() > 1) {
@@ -52,7 +57,7 @@ pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
                 .map(|(name, points)| Line { name, points: points.iter().map(percent).collect() })
                 .collect(),
         };
-        save_lines(folder.join("speed-up.png"), &chart)?;
+        plot::files(folder, "speed-up").iter().try_for_each(|path| save_lines(path, &chart))?;
     }
     Ok(())
 }

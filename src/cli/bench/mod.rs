@@ -160,7 +160,7 @@ pub struct Arguments {
     /// Write the kernels of a step as a Chrome trace (JSON), which ui.perfetto.dev can show
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     trace: Option<PathBuf>,
-    /// Draw charts (PNG) into this folder
+    /// Draw charts into this folder, each as PNG and SVG
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     charts: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Device")]

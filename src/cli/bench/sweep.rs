@@ -9,7 +9,7 @@ use serde_json::json;
 use spikegrad::bench::TARGET_DENSITY;
 use spikegrad::bench::sweep::{Fit, Point, PointBudget, Sweep, SweepAxis, SweepBase, sweep};
 use spikegrad::engine::DeviceInfo;
-use spikegrad::plot::{Line, Lines, save_lines};
+use spikegrad::plot::{self, Line, Lines, save_lines};
 use spikegrad::results::save_text;
 use spikegrad::weights::Weights;
 use std::fmt::Write;
@@ -61,7 +61,11 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     }
     let title = title(arguments, &base, axis, &info);
     if let Some(folder) = &arguments.charts {
-        let title = format!("Training step by {}: {}, {} device", axis.name(), arguments.preset, info.kind);
+        let densities = match axis {
+            SweepAxis::Density | SweepAxis::EmptySteps => String::new(),
+            _ => format!(", density {} / {} %", trim(100.0 * base.input_density), trim(100.0 * base.hidden_density)),
+        };
+        let title = format!("Time of a step by {}: {}{densities}, {} device", words(axis), arguments.preset, info.kind);
         let panel = fixed(&base, axis);
         draw(folder, axis, (title, panel), &sweeps)?;
     }
@@ -72,6 +76,18 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     say(&title)?;
     say(format_args!("device: {}", show::device(&info)))?;
     sweeps.iter().try_for_each(|(method, sweep)| print(method, sweep))
+}
+
+/// The axis in titles.
+fn words(axis: SweepAxis) -> &'static str {
+    match axis {
+        SweepAxis::Density => "density",
+        SweepAxis::Neurons => "hidden neurons",
+        SweepAxis::Steps => "time steps",
+        SweepAxis::EmptySteps => "time steps without spikes",
+        SweepAxis::Batch => "batch size",
+        SweepAxis::Depth => "hidden layers",
+    }
 }
 
 /// What does not change along the axis, for the head of the chart: `784-200-200-10, T = 100, batch 256`.
@@ -200,7 +216,7 @@ fn draw(folder: &Path, axis: SweepAxis, (title, panel): (String, String), sweeps
     };
     let line = |(method, sweep): &(&str, Sweep)| {
         let name = match &sweep.in_events {
-            Some(fit) => format!("{method}, events^{:.2}", fit.exponent),
+            Some(fit) => format!("{method} ∝ events^{:.2}", fit.exponent).replace('-', "−"),
             None => method.to_string(),
         };
         Line { name, points: sweep.points.iter().map(|p| (p.at, p.step_ms)).collect() }
@@ -214,5 +230,6 @@ fn draw(folder: &Path, axis: SweepAxis, (title, panel): (String, String), sweeps
         level: None,
         marks: Vec::new(),
     };
-    Ok(save_lines(folder.join(format!("sweep-{}.png", axis.name())), &lines)?)
+    let files = plot::files(folder, &format!("sweep-{}", axis.name()));
+    Ok(files.iter().try_for_each(|path| save_lines(path, &lines))?)
 }

@@ -3,7 +3,7 @@
 use super::{Format, Found, Hints, Opened, among, head};
 use crate::data::atis::{LARGEST_SENSOR, Sensor};
 use crate::data::nmnist::{Classes, Layout, NMnist};
-use crate::data::recordings::Recordings;
+use crate::data::recordings::{Recordings, Tell};
 use crate::data::source::{DataConfig, Shape};
 use crate::error::{Error, Result};
 use std::fs::{self, File};
@@ -35,7 +35,7 @@ fn claims(path: &Path) -> bool {
     entries(path).any(|folder| folder.is_dir() && entries(&folder).any(|file| recording(&file)))
 }
 
-fn open(found: &Found, reading: &DataConfig) -> Result<Opened> {
+fn open(found: &Found, reading: &DataConfig, tell: Tell) -> Result<Opened> {
     let known = reading.shape.map(|Shape { height, width, .. }| Sensor { width, height });
     let sensor = known.unwrap_or(LARGEST_SENSOR);
     let layout = Layout { sensor, polarity: reading.polarity, classes: Classes::Found };
@@ -44,7 +44,7 @@ fn open(found: &Found, reading: &DataConfig) -> Result<Opened> {
     let named = Layout { classes: Classes::Named(class_names.clone()), ..layout };
     let mut test = found.test.as_ref().map(|path| NMnist::open_as(path, named)).transpose()?;
     if known.is_none() {
-        let (one, other) = (train.sensor(), test.as_ref().map(NMnist::sensor));
+        let (one, other) = (train.find_sensor(tell), test.as_ref().map(|test| test.find_sensor(tell)));
         let sensor = Sensor {
             width: one.width.max(other.map_or(0, |other| other.width)),
             height: one.height.max(other.map_or(0, |other| other.height)),

@@ -2,7 +2,7 @@
 
 use super::{Format, Found, Hints, Opened, among, head};
 use crate::data::DataConfig;
-use crate::data::recordings::Recordings;
+use crate::data::recordings::{Recordings, Tell};
 use crate::data::shd::{Limits, Shd};
 use crate::error::Result;
 use crate::network::MAX_EXTENT;
@@ -25,7 +25,7 @@ fn claims(path: &Path) -> bool {
     path.is_file() && (named || head(path).starts_with(b"\x89HDF"))
 }
 
-fn open(found: &Found, _: &DataConfig) -> Result<Opened> {
+fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
     let train = Shd::open_within(&found.train, ANY)?;
     let test = found.test.as_ref().map(|path| Shd::open_within(path, ANY)).transpose()?;
     let class_names = train.class_names().to_vec();

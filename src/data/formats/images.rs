@@ -6,7 +6,8 @@ use crate::data::fashion_mnist::check_counts;
 use crate::data::idx::{self, Images};
 use crate::data::idx_files::{self, ImagesAndLabels};
 use crate::data::latency::{DURATION_MS, LatencyCode};
-use crate::data::recordings::{Bins, Recording, Recordings};
+use crate::data::mapping::Mapping;
+use crate::data::recordings::{Bins, Recording, Recordings, Tell};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ fn find(path: &Path) -> Result<Option<Found>> {
     Ok(files.train().map(|train| Found { train: train.images, test: files.test().map(|test| test.images) }))
 }
 
-fn open(found: &Found, _: &DataConfig) -> Result<Opened> {
+fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
     let files = idx_files::find(&found.train)?;
     let half = |paths: Option<ImagesAndLabels<PathBuf>>| paths.map(Labelled::open).transpose();
     let (train, test) = rayon::join(|| half(files.train()), || half(files.test()));
@@ -37,10 +38,13 @@ fn open(found: &Found, _: &DataConfig) -> Result<Opened> {
             format!("has images of {other} pixels, the training images have {shape}"),
         ));
     }
-    let most = [Some(&train), test.as_ref()].into_iter().flatten().flat_map(|half| &half.labels).max();
+    let mapping = Mapping::beside(&found.train)?.unwrap_or_default();
+    let labels = [Some(&train), test.as_ref()].into_iter().flatten().flat_map(|half| &half.labels);
+    let classes = labels.fold(mapping.classes(), |most, &label| most.max(usize::from(label) + 1));
     let hints = Hints {
         inputs: Some(shape.inputs()),
-        classes: most.map(|&label| usize::from(label) + 1),
+        classes: Some(classes),
+        class_names: if mapping.classes() > 0 { mapping.names(classes) } else { Vec::new() },
         shape: Some(shape),
         duration_ms: Some(DURATION_MS),
         ..Hints::default()

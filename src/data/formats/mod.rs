@@ -7,11 +7,12 @@ mod images;
 mod npz;
 mod tensors;
 
-use super::recordings::{Bins, Recordings};
+use super::load::{LoadOptions, cache_file};
+use super::nmnist::NMnist;
+use super::recordings::{Bins, Recordings, Tell};
 use super::source::{DataConfig, Shape};
 use crate::error::{Error, Result, shown};
 use crate::limits;
-use rayon::prelude::*;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,19 @@ pub(super) struct Format {
     wanted: &'static str,
     /// The files or folders at a path; `None` if they are of another format.
     find: fn(&Path) -> Result<Option<Found>>,
-    /// Opens what was found.
-    open: fn(&Found, &DataConfig) -> Result<Opened>,
+    /// Opens what was found, and reports its progress if that takes time.
+    open: fn(&Found, &DataConfig, Tell) -> Result<Opened>,
     /// Whether reading takes so long that binned events are to be cached.
     pub cached: bool,
+}
+
+impl Format {
+    /// The checksum of the source at `path`, if its binned events are to be cached and it can be computed: not so for a
+    /// dangling link, for example.
+    pub(super) fn checksum(&self, path: &Path, bins: &Bins, options: &LoadOptions) -> Result<Option<String>> {
+        let file = cache_file(path, bins, options)?.filter(|_| self.cached);
+        Ok(file.and_then(|_| NMnist::checksum(path).ok()))
+    }
 }
 
 /// All formats; the first that finds something is used.
@@ -49,12 +59,6 @@ pub(super) struct Opened {
     pub hints: Hints,
 }
 
-impl Opened {
-    fn halves(&self) -> impl Iterator<Item = &dyn Recordings> {
-        std::iter::once(&*self.train).chain(self.test.as_deref())
-    }
-}
-
 /// What files say of themselves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Hints {
@@ -69,32 +73,16 @@ pub(super) struct Hints {
     pub shape: Option<Shape>,
 }
 
-/// What a network must have for the data.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Facts {
-    /// Number of input neurons.
-    pub inputs: usize,
-    /// Number of time steps that cover all events.
-    pub time_steps: usize,
-    /// Length of a time step, ms.
-    pub dt_ms: f64,
-    /// Number of classes.
-    pub classes: usize,
-    /// The maps that the inputs form, if they form any.
-    pub shape: Option<Shape>,
-}
-
 /// Finds and opens the data at `path`.
 ///
 /// # Errors
 /// [`Error::Format`] if there are none of a known format, or if they are damaged; [`Error::Io`].
-pub(super) fn open(path: &Path, reading: &DataConfig) -> Result<(&'static Format, Found, Opened)> {
+pub(super) fn open(path: &Path, reading: &DataConfig, tell: Tell) -> Result<(&'static Format, Found, Opened)> {
     // Tells a path that does not exist or cannot be read from one without data.
     fs::metadata(path).map_err(Error::io(path))?;
     for format in FORMATS {
         if let Some(found) = (format.find)(path)? {
-            let opened = (format.open)(&found, reading)?;
+            let opened = (format.open)(&found, reading, tell)?;
             return Ok((format, found, opened));
         }
     }
@@ -102,71 +90,26 @@ pub(super) fn open(path: &Path, reading: &DataConfig) -> Result<(&'static Format
     Err(Error::format(path, format!("contains no data of a known format. Looked for: {wanted}. See docs/data.md")))
 }
 
-/// What a network must have for `opened`: what the files say, else what is found by reading all recordings. `dt_ms` is the
-/// configured length of a time step, if it is.
-///
-/// # Errors
-/// Those of reading, unless `skip_bad`.
-pub(super) fn survey(opened: &Opened, reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Result<Facts> {
-    let hints = &opened.hints;
-    let dt_ms = dt_ms.or(hints.dt_ms).unwrap_or(1.0);
-    let bins = Bins { time_steps: usize::MAX, dt_ms, clock: reading.clock };
-    // Time steps that the files count are theirs.
-    let steps_told = hints.time_steps.filter(|_| hints.dt_ms.is_none_or(|own| own == dt_ms));
-    let steps_told = steps_told.or(hints.duration_ms.map(|duration| (duration / dt_ms).ceil() as usize));
-    let inputs_told = reading.shape.or(hints.shape).map(|shape| shape.inputs()).or(hints.inputs);
-    let classes_told = hints.classes;
-    let seen = match (inputs_told, steps_told, classes_told) {
-        (Some(_), Some(_), Some(_)) => Seen::default(),
-        _ => {
-            let mut all = Seen::default();
-            for half in opened.halves() {
-                let of = |k| match half.read(k, &bins) {
-                    Ok(recording) => Ok(Seen::of(&bins, &recording)),
-                    Err(_) if skip_bad => Ok(Seen::default()),
-                    Err(e) => Err(e),
-                };
-                let seen = (0..half.len()).into_par_iter().map(of).try_reduce(Seen::default, |a, b| Ok(a.and(b)))?;
-                all = all.and(seen);
-            }
-            all
-        }
-    };
-    let inputs = inputs_told.unwrap_or(seen.inputs);
-    Ok(Facts {
-        inputs,
-        time_steps: steps_told.unwrap_or(seen.time_steps).max(1),
-        dt_ms,
-        classes: classes_told.unwrap_or(seen.classes),
-        shape: reading.shape.or(hints.shape),
-    })
+/// What files say that a network must have for them; `None` if that is found by reading them.
+pub(super) struct Told {
+    pub inputs: Option<usize>,
+    pub time_steps: Option<usize>,
+    pub dt_ms: f64,
+    pub classes: Option<usize>,
+    pub shape: Option<Shape>,
 }
 
-/// The extents of recordings.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    inputs: usize,
-    time_steps: usize,
-    classes: usize,
-}
-
-impl Seen {
-    fn of(bins: &Bins, recording: &super::recordings::Recording) -> Self {
-        let origin = bins.origin(recording);
-        let last = recording.spikes.iter().filter_map(|(ms, _)| bins.of(ms - origin)).max();
-        Seen {
-            inputs: recording.spikes.iter().map(|(_, i)| *i as usize + 1).max().unwrap_or(0),
-            time_steps: last.map_or(0, |t| t + 1),
-            classes: recording.label as usize + 1,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Seen {
-            inputs: self.inputs.max(other.inputs),
-            time_steps: self.time_steps.max(other.time_steps),
-            classes: self.classes.max(other.classes),
-        }
+impl Opened {
+    /// `dt_ms` is the configured length of a time step, if it is.
+    pub(super) fn told(&self, reading: &DataConfig, dt_ms: Option<f64>) -> Told {
+        let hints = &self.hints;
+        let dt_ms = dt_ms.or(hints.dt_ms).unwrap_or(1.0);
+        // Time steps that the files count are theirs.
+        let time_steps = hints.time_steps.filter(|_| hints.dt_ms.is_none_or(|own| own == dt_ms));
+        let time_steps = time_steps.or(hints.duration_ms.map(|duration| (duration / dt_ms).ceil() as usize));
+        let shape = reading.shape.or(hints.shape);
+        let inputs = shape.map(|shape| shape.inputs()).or(hints.inputs);
+        Told { inputs, time_steps, dt_ms, classes: hints.classes, shape }
     }
 }
 

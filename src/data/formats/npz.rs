@@ -19,7 +19,7 @@ pub(super) const FORMAT: Format = Format {
     name: "npz",
     wanted: "a .npz file with the arrays t, i, starts and labels",
     find: |path| among(path, claims),
-    open: |found: &Found, _| columns::open(found, read),
+    open: |found: &Found, _, _| columns::open(found, read),
     cached: false,
 };
 

@@ -12,7 +12,7 @@ pub(super) const FORMAT: Format = Format {
     name: "safetensors",
     wanted: "a .safetensors file with these tensors",
     find: |path| among(path, claims),
-    open: |found: &Found, _| columns::open(found, read),
+    open: |found: &Found, _, _| columns::open(found, read),
     cached: false,
 };
 

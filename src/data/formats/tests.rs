@@ -1,5 +1,4 @@
-use super::super::load::{LoadOptions, load_with, survey};
-use super::super::{Clock, DataSet, Polarity};
+use super::super::{Clock, DataSet, Facts, LoadOptions, Polarity, load_surveyed, load_with};
 use super::*;
 use crate::presets;
 use crate::train::RunConfig;
@@ -49,10 +48,20 @@ const MS: [f32; 10] = [0.0, 2.4, 1.0, 0.2, 2.0, 4.8, 3.0, 7.2, 4.0, 9.6];
 fn loaded(reading: DataConfig) -> Result<(RunConfig, DataSet)> {
     let mut config = presets::ours("events")?;
     config.data = reading;
-    config.fit(&survey(&config.data, None, false)?)?;
-    let set =
-        load_with("events", &config.network, &LoadOptions { reading: config.data.clone(), ..Default::default() })?;
+    let options = |config: &RunConfig| LoadOptions { reading: config.data.clone(), ..Default::default() };
+    let survey = super::super::survey("events", &options(&config), None)?;
+    config.fit(&survey.facts)?;
+    let set = load_with("events", &config.network, &options(&config))?;
+    // What a survey has read is what reading it again gives.
+    let surveyed = load_surveyed("events", &config.network, &options(&config), survey)?;
+    assert!(set.train == surveyed.train && set.test == surveyed.test && set.origin == surveyed.origin);
+    assert_eq!((&set.class_names, set.shape, &set.bad), (&surveyed.class_names, surveyed.shape, &surveyed.bad));
     Ok((config, set))
+}
+
+fn survey(reading: &DataConfig, dt_ms: Option<f64>, skip_bad: bool) -> Result<Facts> {
+    let options = LoadOptions { reading: reading.clone(), skip_bad, ..Default::default() };
+    super::super::survey("events", &options, dt_ms).map(|survey| survey.facts)
 }
 
 fn refused(path: &Path, parts: &[&str]) {
@@ -248,4 +257,39 @@ fn a_convolution_needs_a_shape() {
     let mut config = presets::ours("events-conv").unwrap();
     config.fit(&survey(&reading, None, false).unwrap()).unwrap();
     assert!(!config.is_open() && config.network.inputs == 6);
+}
+
+#[test]
+fn what_a_survey_has_read_is_not_read_again_unless_it_does_not_fit() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let reads = AtomicUsize::new(0);
+    let count = |progress: super::super::LoadProgress| {
+        if progress.done == progress.of {
+            reads.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let kept = tempfile::tempdir().unwrap();
+    let options = LoadOptions {
+        reading: DataConfig { shape: Some([1, 34, 34].into()), ..assets("nmnist-like") },
+        cache: super::super::Cache::Folder(kept.path().into()),
+        progress: Some(&count),
+        ..Default::default()
+    };
+    let mut config = presets::ours("events").unwrap();
+    let mut load = |time_steps: usize| {
+        reads.store(0, Ordering::Relaxed);
+        let survey = super::super::survey("events", &options, None).unwrap();
+        config.network.time_steps = 0;
+        config.fit(&survey.facts).unwrap();
+        let surveyed = reads.swap(0, Ordering::Relaxed);
+        config.network.time_steps -= time_steps;
+        let set = load_surveyed("events", &config.network, &options, survey).unwrap();
+        let loaded = reads.swap(0, Ordering::Relaxed);
+        let again = load_with("events", &config.network, &options).unwrap();
+        assert!(set.train == again.train && set.test == again.test && set.origin == again.origin);
+        (surveyed, loaded, reads.load(Ordering::Relaxed))
+    };
+    // Of the two halves: while they are surveyed, after that, and from the cache.
+    assert_eq!(load(0), (2, 0, 0));
+    assert_eq!(load(5), (2, 2, 0), "events beyond the time steps are counted by reading");
 }
