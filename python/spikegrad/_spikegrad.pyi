@@ -18,9 +18,11 @@ __all__ = [
     "VERSION",
     "_conv",
     "_cuba_lif",
+    "_from_nir",
     "_lif",
     "_load",
     "_readout",
+    "_to_nir",
     "adapters",
     "sample_order",
     "spike_count",
@@ -241,6 +243,18 @@ class LoadedData:
     @property
     def bad(self) -> List[str]: ...
 
+def _from_nir(
+    path: _Path,
+    *,
+    dt: Optional[float],
+    dt_ms: Optional[float],
+    time_steps: Optional[int],
+    reset: Optional[str],
+    logits: Optional[str],
+) -> Tuple[Network, Dict[str, _Float32], List[str]]: ...
+def _to_nir(
+    model: EngineHandle, path: _Path, *, dt: Optional[float], fold_gain: bool, readout: str, force: bool
+) -> Tuple[List[str], List[str]]: ...
 def _load(config: Config, path: Optional[_Path], skip_bad: bool, cache: bool) -> Tuple[Config, LoadedData]: ...
 
 @final

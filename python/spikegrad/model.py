@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import _arrays
 from ._arrays import Int64, assignments, positive
-from ._spikegrad import Config, EngineHandle, Network, Raster
+from ._spikegrad import Config, EngineHandle, Network, Raster, _from_nir, _to_nir
 from .data import Data
 from .events import Events
 
@@ -231,7 +231,7 @@ class Model:
         class_names : sequence of str
             Names of the classes.
         **fields
-            Changes to the configuration, by their full names (``spikegrad show``): ``warmup_epochs=1``.
+            Changes to the configuration, by their full names (docs/configuration.md): ``warmup_epochs=1``.
 
         Returns
         -------
@@ -443,6 +443,99 @@ class Model:
         engine = EngineHandle.load(os.path.abspath(path), device, network, last)
         model = cls.__new__(cls)
         model._begin(engine, engine.config)
+        return model
+
+    def to_nir(
+        self,
+        path: Union[str, "os.PathLike[str]"],
+        *,
+        dt: Optional[float] = None,
+        fold_gain: bool = False,
+        readout: str = "li",
+        force: bool = False,
+    ) -> List[str]:
+        """Writes the network as a NIR file, which snnTorch, Norse and others read (docs/nir.md).
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        dt : float, optional
+            Length of a time step that its time constants refer to, in seconds; by default the network's. snnTorch takes 1e-4.
+        fold_gain : bool
+            Whether to multiply the weights by the gain of LIF nodes, so that their r is 1, which Norse takes for granted.
+        readout : str
+            ``"li"``: a readout of integrators becomes a LI node; ``"none"``: the graph ends in its weights.
+        force : bool
+            Whether to write a network that NIR cannot hold exactly; a warning says what was changed.
+
+        Returns
+        -------
+        list of str
+            What other programs make of the file.
+
+        Raises
+        ------
+        ValueError
+            NIR cannot hold the network; the message says what would change.
+        """
+        changes, notes = _to_nir(
+            self._engine, os.path.abspath(path), dt=dt, fold_gain=fold_gain, readout=readout, force=force
+        )
+        for change in changes:
+            warnings.warn(change, stacklevel=2)
+        return notes
+
+    @classmethod
+    def from_nir(
+        cls,
+        path: Union[str, "os.PathLike[str]"],
+        *,
+        dt: Optional[float] = None,
+        dt_ms: Optional[float] = None,
+        time_steps: Optional[int] = None,
+        logits: Optional[str] = None,
+        reset: Optional[str] = None,
+        device: Optional[str] = None,
+        **fields: Any,
+    ) -> "Model":
+        """The model in a NIR file (docs/nir.md). What had to be assumed is a warning.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        dt : float, optional
+            Length of a time step that its time constants refer to, in seconds, if the file does not say it: snnTorch means 1e-4,
+            Norse 1e-3, Spyx and Sinabs 1.
+        dt_ms : float, optional
+            Length of a time step of the samples, if it differs from `dt`.
+        time_steps : int, optional
+            Time steps of a sample; by default 100, or those of the network that was exported from here.
+        logits : str, optional
+            ``"max"``, ``"sum"``, ``"mean"`` or ``"last"`` of the potentials of a readout of integrators.
+        reset : str, optional
+            What a spike does in files before nir 1.0.6: ``"to_value"`` (the default) or ``"subtract"``.
+        device : str, optional
+            As for `Model`, which takes further `fields` as well.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, or a node cannot be imported; the message names it.
+        """
+        network, weights, said = _from_nir(
+            os.path.abspath(path), dt=dt, dt_ms=dt_ms, time_steps=time_steps, reset=reset, logits=logits
+        )
+        for warning in said:
+            warnings.warn(warning, stacklevel=2)
+        config = Config(network).with_fields(assignments({"device": device, **fields}))
+        model = cls.__new__(cls)
+        model._begin(EngineHandle(config, weights, False), config)
         return model
 
     def raster(

@@ -5,6 +5,7 @@ mod errors;
 mod events;
 mod model;
 mod network;
+mod nir;
 mod observer;
 mod plots;
 mod tensors;
@@ -29,6 +30,8 @@ mod _spikegrad {
     use super::model::EngineHandle;
     #[pymodule_export]
     use super::network::{_conv, _cuba_lif, _lif, _readout, Config, LastLayer, Layer, PyNetwork, spike_count};
+    #[pymodule_export]
+    use super::nir::{_from_nir, _to_nir};
     #[pymodule_export]
     use super::plots::PyRaster;
 

@@ -97,6 +97,18 @@ impl EngineHandle {
         &self.config.network
     }
 
+    /// Passes the network and its weights on, without Python's lock.
+    pub fn with_weights<T: Send>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&Network, &Weights) -> spikegrad::Result<T> + Send,
+    ) -> PyResult<T> {
+        self.with(py, |state| {
+            let stored = state.engine.store().map_err(raise)?;
+            act(self.network(), &stored.weights).map_err(raise)
+        })
+    }
+
     fn check_labelled(&self, set: &EventSet) -> PyResult<()> {
         let network = self.network();
         set.check_fits(network.inputs, network.time_steps, network.classes()).map_err(raise)
@@ -423,10 +435,7 @@ impl EngineHandle {
 
     /// Writes the network and its weights to a safetensors file.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        self.with(py, |state| {
-            let stored = state.engine.store().map_err(raise)?;
-            save_weights(&path, &self.config.network, &stored.weights).map_err(raise)
-        })
+        self.with_weights(py, |network, weights| save_weights(&path, network, weights))
     }
 
     /// The rasters of samples.

@@ -13,7 +13,7 @@ use spikegrad::train::RunConfig;
 use std::path::{Path, PathBuf};
 
 /// A value of one of the library's enums or structs, from a word or a dictionary.
-fn value<T: DeserializeOwned>(name: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
+pub fn value<T: DeserializeOwned>(name: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
     depythonize(given).map_err(|error| {
         let error = described(error);
         let text = format!("{name}: {}", error.value(given.py()));

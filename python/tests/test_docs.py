@@ -17,7 +17,7 @@ def blocks(page):
 def test_the_pages_examples_work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks("docs/python.md")
-    assert len(code) == 4
+    assert len(code) == 5
     names = {}
     for block in code:
         if "import torch" in block:
@@ -25,6 +25,16 @@ def test_the_pages_examples_work(tmp_path, monkeypatch):
         exec(compile(block, "docs/python.md", "exec"), names)
     assert names["model"].score(names["events"]) == 1.0 and (tmp_path / "sample.png").exists()
     assert names["module"].to_model().score(names["events"]) == 1.0
+
+
+def test_the_readmes_examples_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("README.md")
+    assert len(code) == 2
+    names = {}
+    for block in code:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["model"].score(names["data"].test) == 1.0
 
 
 def test_docstrings_work():
