@@ -168,7 +168,7 @@ fn images_of_other_sizes_classes_and_names_are_trained_on() {
     let words = format!("train fmnist --data {} {SMALL}", folder.path().display());
     // What is set counts, the rest is taken from the images.
     let ten = format!("{words} --set network.readout.classes=10 --out {}", run.display());
-    refused(&ten, 1, &["label 10 is 10", "--set network.readout.classes=24"]);
+    refused(&ten, 1, &["label 10 is 10", "network.readout.classes = 24"]);
     let set = "--set augment.flip=true --set augment.shift=2";
     let said = json(&format!("{words} {set} --out {}", run.display()));
     assert_eq!(said["sizes"], serde_json::json!([40, 12, 8, 24]));
