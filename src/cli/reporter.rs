@@ -29,6 +29,9 @@ impl Voice {
     }
 }
 
+/// Work after an epoch.
+type AfterEpochs<'a> = dyn FnMut(&EpochRecord, &mut dyn Engine) + 'a;
+
 /// Shows a run on the terminal.
 pub struct Reporter<'a> {
     voice: Voice,
@@ -40,7 +43,7 @@ pub struct Reporter<'a> {
     /// What the epochs are measured on: `test` or `validation`.
     measured: &'static str,
     /// Called after an epoch, unless that would take too much of the time.
-    after_epochs: Option<Box<dyn FnMut(&EpochRecord, &mut dyn Engine) + 'a>>,
+    after_epochs: Option<Box<AfterEpochs<'a>>>,
     /// When it may be called again.
     not_before: Instant,
 }

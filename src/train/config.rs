@@ -225,11 +225,8 @@ impl RunConfig {
     pub fn is_open(&self) -> bool {
         let Network { inputs, time_steps, dt_ms, hidden, .. } = &self.network;
         let open = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.inputs() == 0);
-        let told = match data_set(&self.preset) {
-            EVENTS => true,
-            "fmnist" => cfg!(feature = "data"),
-            _ => false,
-        };
+        let data = data_set(&self.preset);
+        let told = data == EVENTS || cfg!(feature = "data") && data == "fmnist";
         told && (*inputs == 0
             || *time_steps == 0
             || *dt_ms == 0.0
