@@ -84,7 +84,11 @@ def _toml(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return repr(float(value)) if math.isfinite(value) else str(float(value))
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=True)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{value!r} has characters that are not valid Unicode") from None
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple, np.ndarray)):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TimeUnit = Literal["s", "ms", "us", "steps"]
-_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3}
+# Units per ms, or ms per unit: a division by 1000 rounds less than a product with 0.001.
+_MS = {"s": 1e3, "ms": 1.0, "us": 1.0}
+_PER_MS = {"s": 1.0, "ms": 1.0, "us": 1e3}
 
 
 class Events:
@@ -117,7 +119,7 @@ class Events:
         unit: TimeUnit = "ms",
         samples: Optional[int] = None,
     ) -> "Events":
-        """Spikes from times.
+        """Spikes from times: each in the nearest time step, as files are read.
 
         Parameters
         ----------
@@ -142,7 +144,7 @@ class Events:
         t = _steps(times, dt_ms, unit)
         neuron, owner = integers("i", i), integers("sample", sample)
         if samples is None:
-            samples = len(to_numpy("labels", labels)) if labels is not None else int(owner.max(initial=-1)) + 1
+            samples = len(integers("labels", labels)) if labels is not None else int(owner.max(initial=-1)) + 1
         if len(t) == len(neuron) == len(owner):
             inside = (t >= 0) & (t < time_steps)
             if not inside.all():
@@ -187,6 +189,12 @@ class Events:
         Events
             Input neurons are numbered by polarity, row and column.
         """
+        if polarity not in ("merged", "separate"):
+            raise ValueError(f"polarity = {polarity!r}: must be 'merged' or 'separate'")
+        if not 1 <= len(shape) <= 3:
+            raise ValueError(f"shape = {shape}: must be (width,), (width, height) or (width, height, polarities)")
+        if limit is not None:
+            limit = positive("limit", limit)
         width, height, polarities = (tuple(positive("shape", extent) for extent in shape) + (1, 1))[:3]
         maps = polarities if polarity == "separate" else 1
         parts: list[tuple[Int64, Int64, Int64]] = []
@@ -411,7 +419,7 @@ def _restored(columns: Tuple[Int64, Int64, Int64], labels: Int64, neurons: int, 
 
 
 def _steps(times: Any, dt_ms: float, unit: TimeUnit) -> Int64:
-    """Times as time steps, rounded down."""
+    """Times as the nearest time steps, the even one of two, as files are read."""
     array = to_numpy("times", times)
     if array.ndim != 1:
         raise ValueError(f"times has the shape {array.shape}, expected 1 axis")
@@ -423,7 +431,7 @@ def _steps(times: Any, dt_ms: float, unit: TimeUnit) -> Int64:
         raise ValueError(f"unit = {unit!r}: must be 's', 'ms', 'us' or 'steps'")
     if not (np.isfinite(dt_ms) and dt_ms > 0):
         raise ValueError(f"dt_ms = {dt_ms}: must be a positive number")
-    steps = np.floor(array.astype(np.float64) * _MS[unit] / dt_ms)
+    steps = np.rint(array.astype(np.float64) * _MS[unit] / _PER_MS[unit] / dt_ms)
     return np.clip(steps, -1, 2.0**62).astype(np.int64)
 
 

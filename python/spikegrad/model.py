@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -226,6 +227,7 @@ class Model:
         callbacks : sequence
             Functions that are called with the record of each epoch, or objects with some of the methods ``on_start``,
             ``on_step``, ``on_epoch`` and ``on_warning``. If one of them returns True after an epoch, training stops.
+            ``on_step`` is called at most every 20 ms and after the last step of an epoch, not for each step.
         progress : bool, optional
             Whether to show a progress bar, which needs tqdm. By default on terminals and in notebooks.
         class_names : sequence of str
@@ -255,8 +257,8 @@ class Model:
             train, same = x.train, x.config
         else:
             train, held, same = _samples(x, labels), None, None
-            if isinstance(validation, float):
-                train, held = train.split(validation)
+            if isinstance(validation, (float, np.floating)):
+                train, held = train.split(float(validation))
             elif isinstance(validation, tuple):
                 held = _samples(*validation)
             elif validation is not None:
@@ -265,8 +267,11 @@ class Model:
             # The folder of the run holds the data, since no preset names them.
             config = config.with_fields(["preset=own", 'validation={kind="none"}'])
         elif folder is not None:
-            path = same.to_dict()["data"]["path"]
-            config = config.with_fields(assignments({"data.path": path}))
+            # What `spikegrad eval FOLDER` reads must be these data.
+            read = {field: value for field, value in same.to_dict()["data"].items() if value is not None}
+            config = config.with_fields(assignments({"data": read}))
+        if folder is not None and not os.fspath(folder):
+            raise ValueError("folder is empty: name a folder")
         observer = _Observer(callbacks, _show(progress))
         options = {
             "folder": None if folder is None else os.path.abspath(folder),
@@ -280,7 +285,12 @@ class Model:
             ended = self._engine.fit(config, train._set, (train if held is None else held)._set, options, observer)
         finally:
             observer.close()
-            self.history_ = observer.history
+            if observer.started:
+                if folder is not None:
+                    self.history_ = _metrics(folder)
+                else:
+                    self.history_ = (self.history_ if resume else []) + observer.history
+                self.best_epoch_ = _best_epoch(self.history_)
         self._class_names = list(class_names) or self._class_names
         self.best_epoch_ = ended["best_epoch"]
         return self
@@ -404,9 +414,9 @@ class Model:
 
     def reset(self, seed: Optional[int] = None) -> "Model":
         """Random weights, as a new model has, from `seed` or the configuration's."""
-        if seed is not None:
-            self._config = self._config.with_fields(assignments({"seed": seed}))
-        self._engine.reset(int(self._config.to_dict()["seed"]))
+        config = self._config if seed is None else self._config.with_fields(assignments({"seed": seed}))
+        self._engine.reset(int(config.to_dict()["seed"]))
+        self._config = config
         self.history_, self.best_epoch_ = [], None
         return self
 
@@ -443,6 +453,9 @@ class Model:
         engine = EngineHandle.load(os.path.abspath(path), device, network, last)
         model = cls.__new__(cls)
         model._begin(engine, engine.config)
+        if os.path.isdir(path):
+            model.history_ = _metrics(path)
+            model.best_epoch_ = _best_epoch(model.history_)
         return model
 
     def to_nir(
@@ -609,6 +622,20 @@ def _labelled(events: Events) -> Events:
     return events
 
 
+def _metrics(folder: Union[str, "os.PathLike[str]"]) -> List[Record]:
+    """The records of the epochs of a run; of none if it was interrupted in its first."""
+    try:
+        with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except FileNotFoundError:
+        return []
+
+
+def _best_epoch(history: Sequence[Record]) -> Optional[int]:
+    best = max(history, key=lambda record: float(record["test_accuracy"]), default=None)
+    return None if best is None else int(best["epoch"])
+
+
 def _same_data(config: Config, loaded: Config) -> bool:
     """Whether data read with `loaded` are those that `config` names."""
     ours, theirs = config.to_dict(), loaded.to_dict()
@@ -626,6 +653,7 @@ class _Observer:
 
     def __init__(self, callbacks: Sequence[Any], progress: bool) -> None:
         self.history: List[Record] = []
+        self.started = False
         self._callbacks = list(callbacks)
         self._progress = progress
         self._bar: Any = None
@@ -638,6 +666,7 @@ class _Observer:
         return [method(fields) for method in methods if method is not None]
 
     def on_start(self, start: Record) -> None:
+        self.started = True
         if self._progress:
             try:
                 from tqdm.auto import tqdm

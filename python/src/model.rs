@@ -184,9 +184,11 @@ impl State {
         let stop = AtomicBool::new(false);
         let mut bridge = Bridge::new(observer, &stop);
         let begin = if self.fresh || options.resume { None } else { Some(self.engine.store().map_err(raise)?.weights) };
-        if options.folder.is_some() || !options.resume {
-            self.kept = InMemory::default();
+        let in_memory = options.folder.is_none();
+        if options.resume && in_memory && self.kept.last.is_none() {
+            return Err(PyValueError::new_err("nothing to resume: this model has not run; leave resume out"));
         }
+        let earlier = if options.resume && in_memory { None } else { Some(std::mem::take(&mut self.kept)) };
         let mut training = Training::new(config, data).stop(&stop).observer(&mut bridge);
         if let Some(weights) = &begin {
             training = training.weights(weights);
@@ -201,6 +203,11 @@ impl State {
             None => Ok(if last { kept.last.clone() } else { kept.best.clone().or_else(|| kept.last.clone()) }),
         };
         match (outcome, bridge.error) {
+            // The run was refused: nothing has happened.
+            (Err(error), problem) if !bridge.started => {
+                self.kept = earlier.unwrap_or(std::mem::take(&mut self.kept));
+                Err(problem.unwrap_or_else(|| raise(error)))
+            }
             (Err(error), problem) => {
                 // The engine may have anything; the last good weights are in the checkpoint, if there is one yet.
                 if let Ok(Some(checkpoint)) = checkpoint(true, &self.kept) {
@@ -339,7 +346,7 @@ impl EngineHandle {
         let set = &*set.0;
         let report = self.with(py, |state| {
             adam.check().map_err(raise)?;
-            (state.fresh, state.pass) = (false, None);
+            (state.fresh, state.pass, state.kept) = (false, None, InMemory::default());
             state.engine.train(set, &adam).map_err(raise)?;
             state.engine.reports(true).map_err(raise)?.pop().ok_or_else(|| PyRuntimeError::new_err("no report"))
         })?;
@@ -414,7 +421,7 @@ impl EngineHandle {
     fn set_weights(&self, py: Python<'_>, weights: &Bound<'_, PyDict>) -> PyResult<()> {
         let weights = weights_of(self.network(), weights)?;
         self.with(py, |state| {
-            (state.fresh, state.pass) = (false, None);
+            (state.fresh, state.pass, state.kept) = (false, None, InMemory::default());
             state.engine.load(&TrainingState::new(weights)).map_err(raise)
         })
     }
@@ -422,7 +429,7 @@ impl EngineHandle {
     /// Random weights from a seed, as a new model has.
     fn reset(&self, py: Python<'_>, seed: u64) -> PyResult<()> {
         self.with(py, |state| {
-            (state.fresh, state.pass) = (true, None);
+            (state.fresh, state.pass, state.kept) = (true, None, InMemory::default());
             let weights = Weights::init(&self.config.network, seed);
             state.engine.load(&TrainingState::new(weights)).map_err(raise)
         })

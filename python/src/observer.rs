@@ -19,6 +19,8 @@ pub struct Bridge<'a> {
     stop: &'a AtomicBool,
     /// What stopped the run.
     pub error: Option<PyErr>,
+    /// Whether the run has begun; a run that is refused has not.
+    pub started: bool,
     last: Instant,
 }
 
@@ -51,7 +53,7 @@ struct StepFields {
 
 impl<'a> Bridge<'a> {
     pub fn new(target: &'a Py<PyAny>, stop: &'a AtomicBool) -> Self {
-        Bridge { target, stop, error: None, last: Instant::now() }
+        Bridge { target, stop, error: None, started: false, last: Instant::now() }
     }
 
     /// Calls Python unless an exception has stopped the run.
@@ -89,6 +91,7 @@ impl<'a> Bridge<'a> {
 
 impl Observer for Bridge<'_> {
     fn on_start(&mut self, start: &Start) {
+        self.started = true;
         let fields = StartFields {
             device: &start.device,
             epochs: start.epochs,

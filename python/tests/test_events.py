@@ -229,3 +229,24 @@ def test_files_are_read_as_by_the_command_line(tmp_path):
 def test_images_are_encoded_as_by_the_preset():
     data = sg.load("fmnist", REPOSITORY / "assets/fashion-mnist")
     assert data.train.shape[1:] == (100, 784) and data.class_names[9] == "Ankle boot" and data.shape == (1, 28, 28)
+
+
+def test_times_fall_into_the_steps_that_files_give(tmp_path):
+    ms = np.arange(100) * 0.1 + np.random.default_rng(0).uniform(-0.04, 0.04, 100)
+    ms[0] = 0
+    np.savez(tmp_path / "d.npz", t=ms, i=np.zeros(100, int), starts=[0, 50, 100], labels=[0, 1], inputs=1)
+    read = sg.load("events", tmp_path / "d.npz", time_steps=120, dt_ms=0.1, cache=False)
+    ours = sg.Events.from_times(ms, np.zeros(100, int), np.arange(100) // 50, [0, 1], neurons=1, time_steps=120, dt_ms=0.1)
+    t, _, sample = ours.columns()
+    wanted = sorted(tuple(t[sample == k]) for k in range(2))
+    parts = sg.Events.concatenate([read.train, read.test]).columns()
+    assert sorted(tuple(parts[0][parts[2] == k]) for k in range(2)) == wanted and ours.num_spikes == 100
+    assert sg.Events.from_times(np.arange(0, 10000, 100), [0] * 100, [0] * 100, neurons=1, time_steps=100, dt_ms=0.1,
+                                unit="us").num_spikes == 100
+
+
+def test_options_of_from_tonic_are_checked():
+    events = np.zeros(1, [("t", int), ("x", int), ("y", int), ("p", int)])
+    for wrong in ({"polarity": "seperate"}, {"shape": (2, 2, 2, 9)}, {"limit": -1}):
+        with pytest.raises(ValueError):
+            sg.Events.from_tonic([(events, 0)], **{"shape": (2, 2, 2), "time_steps": 5, **wrong})

@@ -321,3 +321,31 @@ def test_importing_is_quick_and_needs_only_numpy():
     code = "import sys, spikegrad; print([m for m in ('torch', 'matplotlib', 'tqdm') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_refused_fit_leaves_the_model_alone(events, tmp_path):
+    sg.Model(network(), device="cpu", seed=5).fit(events, epochs=1, folder=tmp_path / "other")
+    model = sg.Model(network(), device="cpu", seed=1).fit(events, epochs=2)
+    weights, history = model.state_dict(), model.history_
+    for wrong in ({}, {"resume": True, "lr": 0.5}):
+        with pytest.raises(ValueError):
+            model.fit(events, folder=tmp_path / "other", **wrong)
+        assert all(np.array_equal(weights[name], now) for name, now in model.state_dict().items())
+        assert model.history_ == history and len(history) == 2 and model.best_epoch_ in (1, 2)
+
+
+def test_only_what_has_run_resumes(events, tmp_path):
+    model = sg.Model(network(), device="cpu", seed=1)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        model.fit(events, epochs=1, resume=True)
+    model.fit(events, epochs=1)
+    model.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="nothing to resume"):
+        model.fit(events, epochs=1, resume=True)
+
+
+def test_a_run_that_is_read_has_its_history(events, tmp_path):
+    model = sg.Model(network(), device="cpu", seed=1).fit(events, epochs=3, folder=tmp_path / "run")
+    again = sg.Model.load(tmp_path / "run", device="cpu")
+    assert [record["loss"] for record in again.history_] == [record["loss"] for record in model.history_]
+    assert again.best_epoch_ == model.best_epoch_ and len(again.history_) == 3

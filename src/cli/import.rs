@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use spikegrad::Error;
 use spikegrad::data::EVENTS;
-use spikegrad::network::{Logits, Reset};
+use spikegrad::network::{Logits, Network, Reset};
 use spikegrad::nir::{Import, from_nir};
 use spikegrad::presets;
 use spikegrad::train::{RunConfig, begin_from};
@@ -103,12 +103,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (None, Some(name)) => base(name).or_else(|_| base(EVENTS))?,
         (None, None) => base(EVENTS)?,
     };
+    let sizes_of = |network: &Network| (network.inputs, network.classes());
+    let (usual, ours) = (sizes_of(&base.network), sizes_of(&imported.network));
+    let misfit = (usual.0 > 0 && usual != ours && arguments.data.is_none()).then(|| {
+        format!(
+            "the network has {} inputs and {} classes, but the data of preset {} have {} and {}; name other data with --data",
+            ours.0, ours.1, base.preset, usual.0, usual.1
+        )
+    });
     let mut config = RunConfig { network: imported.network, ..base };
     if let Some(data) = &arguments.data {
         config.data.path = Some(std::path::absolute(data).map_err(Error::io(data))?);
     }
     begin_from(&arguments.out, &config, imported.weights)?;
     imported.report.warnings.iter().for_each(|warning| warn(flags(warning)));
+    misfit.iter().for_each(warn);
     let network = &config.network;
     imported.report.nodes.iter().try_for_each(|line| say(format_args!("{line}")))?;
     if imported.report.preset.is_none() {

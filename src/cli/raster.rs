@@ -73,12 +73,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.stage("drawing");
     save_rasters(&arguments.out, &rasters)?;
     progress.clear();
+    say(format_args!("data: {}", data.origin))?;
     for (k, raster) in arguments.sample.iter().zip(&rasters) {
         say(format_args!(
-            "{}: sample {k} of {} ({}), label {}, predicted {}",
+            "{}: sample {k} of {}, label {}, predicted {}",
             arguments.out.display(),
             data.test.len(),
-            data.origin,
             data.class(raster.label),
             data.class(raster.predicted)
         ))?;

@@ -317,9 +317,9 @@ impl Writer<'_> {
         Ok((self.graph, self.report))
     }
 
-    /// Refuses numbers that 32 bits do not hold, such as time constants with a time step of 1e-60 s.
+    /// Refuses numbers that 32 bits do not hold, or not precisely, such as time constants with a time step of 1e-60 s.
     fn check_range(&self) -> Result<()> {
-        let bad = |name: &str, x: f32| !x.is_finite() || ((name.starts_with("tau") || name == "r") && x == 0.0);
+        let bad = |name: &str, x: f32| !x.is_finite() || ((name.starts_with("tau") || name == "r") && !x.is_normal());
         for (node, Node { fields, .. }) in &self.graph.nodes {
             for (name, value) in fields {
                 let Value::Array(Array { numbers: Numbers::F32(numbers), .. }) = value else { continue };

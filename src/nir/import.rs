@@ -75,11 +75,10 @@ fn input_shape(steps: &[Node], path: &Path) -> Result<Vec<usize>> {
     if shape.is_empty() || shape.iter().try_fold(1usize, |n, &x| n.checked_mul(x)).is_none_or(|n| n > MAX_EXTENT) {
         return Err(node.error(format!("its `shape` is {numbers:?}: the product must be 1 to {MAX_EXTENT}")));
     }
-    let follows = steps.iter().find(|step| !matches!(step.kind.as_str(), "Input" | "Output"));
-    let dimensions = match follows.map(|step| step.kind.as_str()) {
-        Some("Conv2d" | "SumPool2d" | "AvgPool2d" | "Flatten") => 3,
-        _ => 1,
-    };
+    let mut kinds = steps.iter().map(|step| step.kind.as_str());
+    let follows =
+        kinds.find(|kind| matches!(*kind, "Linear" | "Affine" | "Conv2d" | "SumPool2d" | "AvgPool2d" | "Flatten"));
+    let dimensions = if matches!(follows, None | Some("Linear" | "Affine")) { 1 } else { 3 };
     while shape.len() > dimensions && shape[0] == 1 {
         shape.remove(0);
     }

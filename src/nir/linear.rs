@@ -156,6 +156,9 @@ impl Linear {
                 self.shape
             )));
         }
+        if self.shape.len() > 1 {
+            return Err(node.error(format!("values of shape {:?} arrive; put a Flatten in front of it", self.shape)));
+        }
         if let Some(bias) = &bias
             && bias.len() != outputs
         {
@@ -191,6 +194,10 @@ impl Linear {
 
     fn flatten(&mut self, node: Parameters) -> Result<()> {
         node.only(&["start_dim", "end_dim", "input_type"])?;
+        if node.has("input_type") {
+            let (_, given) = node.array("input_type")?;
+            self.check_shape(node, "input_type", &given, &self.shape)?;
+        }
         let n = self.shape.len() as i64;
         let dimension = |name: &str| {
             let given = node.integer(name)?;
@@ -208,6 +215,15 @@ impl Linear {
         Ok(())
     }
 
+    /// Checks the shape that a node notes of what arrives; a batch of 1 may stand in front.
+    fn check_shape(&self, node: Parameters, name: &str, given: &[f64], arriving: &[usize]) -> Result<()> {
+        let noted = given.strip_prefix(&[1.0]).filter(|rest| rest.len() == arriving.len()).unwrap_or(given);
+        match noted.len() == arriving.len() && noted.iter().zip(arriving).all(|(a, &b)| *a == b as f64) {
+            true => Ok(()),
+            false => Err(node.error(format!("its `{name}` is {given:?}, but values of shape {:?} arrive", self.shape))),
+        }
+    }
+
     /// Extents of maps.
     fn maps(&self, node: Parameters) -> Result<[usize; 3]> {
         <[usize; 3]>::try_from(self.shape.as_slice()).map_err(|_| {
@@ -218,6 +234,10 @@ impl Linear {
     fn convolve(&mut self, node: Parameters, budget: &mut Budget) -> Result<()> {
         node.only(&["weight", "bias", "stride", "padding", "dilation", "groups", "input_shape"])?;
         let [channels, height, width] = self.maps(node)?;
+        if node.has("input_shape") {
+            let (_, given) = node.array("input_shape")?;
+            self.check_shape(node, "input_shape", &given, &[height, width])?;
+        }
         let (shape, w) = node.array("weight")?;
         let &[filters, of_weight, kernel, kernel_columns] = shape else {
             return Err(node

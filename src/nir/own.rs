@@ -72,9 +72,9 @@ pub(super) fn restore(contents: &file::Contents, path: &Path, options: &Import) 
         return Ok(None);
     };
     let Some(weights) = weights(&note.network, &contents.graph) else { return Ok(None) };
-    if !describes(&note, dt, &weights, &contents.graph) {
-        return Ok(None);
-    }
+    let Some(changes) = described(&note, dt, &weights, &contents.graph) else { return Ok(None) };
+    let changed =
+        |change: String| format!("the exported network was taken, which the file's nodes differ from: {change}");
     let weights = unfolded(weights, &export::folded_gains(&note.network, note.fold_gain, note.readout));
     let mut network = note.network;
     if let Some(dt_ms) = options.dt_ms {
@@ -90,7 +90,7 @@ pub(super) fn restore(contents: &file::Contents, path: &Path, options: &Import) 
         version: contents.version.clone(),
         dt,
         nodes: names.map(|(l, name)| format!("{name}: {}", network.layer_name(l))).collect(),
-        warnings: Vec::new(),
+        warnings: changes.into_iter().map(changed).collect(),
         preset: note.preset,
     };
     Ok(Some(Imported { network, weights, report }))
@@ -168,8 +168,9 @@ fn unfolded(mut weights: Weights, gains: &[f64]) -> Weights {
     weights
 }
 
-/// Whether an export of the note's network gives the nodes and edges of `graph`, apart from weights and biases.
-fn describes(note: &Note, dt: f64, weights: &Weights, graph: &Graph) -> bool {
+/// If an export of the note's network gives the nodes and edges of `graph`, apart from weights and biases: in what they differ from
+/// the network.
+fn described(note: &Note, dt: f64, weights: &Weights, graph: &Graph) -> Option<Vec<String>> {
     let options = Export {
         dt: Some(dt),
         fold_gain: note.fold_gain,
@@ -177,14 +178,15 @@ fn describes(note: &Note, dt: f64, weights: &Weights, graph: &Graph) -> bool {
         force: true,
         preset: note.preset.clone(),
     };
-    let Ok((written, _)) = export::graph(&note.network, weights, &options) else { return false };
+    let (written, report) = export::graph(&note.network, weights, &options).ok()?;
     let sorted = |graph: &Graph| {
         let mut edges = graph.edges.clone();
         edges.sort();
         edges
     };
     let same = |(name, node): (&String, &Node)| graph.nodes.get(name).is_some_and(|found| alike(node, found));
-    written.nodes.len() == graph.nodes.len() && sorted(&written) == sorted(graph) && written.nodes.iter().all(same)
+    let equal = written.nodes.len() == graph.nodes.len() && sorted(&written) == sorted(graph);
+    (equal && written.nodes.iter().all(same)).then_some(report.changes)
 }
 
 /// Whether two nodes are equal, apart from weights, biases and the types of numbers.
