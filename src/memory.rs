@@ -47,7 +47,6 @@ pub enum Follows {
 const KERNEL_BYTES: u64 = 50 << 20;
 /// Device memory that the driver takes for itself, measured on an NVIDIA H100.
 const DRIVER_BYTES: u64 = 61 << 20;
-const COPY: &str = "copy of weights and moments";
 
 /// A part of a run's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -110,7 +109,7 @@ pub fn estimate_with(
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
     let mut e = Estimate { parts: Vec::new(), host: Vec::new(), resident: 0, shared: true };
     // While a checkpoint is saved or read, the host has a copy of weights and moments.
-    e.add_host(COPY, 3 * weights, Follows::Weights);
+    e.add_host("copy of weights and moments", 3 * weights, Follows::Weights);
     let round = if adapter.is_some() { 4 } else { 16 };
     let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
     let dense = matches!(method, Method::Dense | Method::Reference);
@@ -260,13 +259,9 @@ impl Estimate {
         self
     }
 
-    /// Adds what a run's figures take while they are drawn, which is not while there is a copy of weights and moments.
+    /// Adds what a run's figures take while they are drawn.
     pub fn with_figures(mut self, bytes: u64) -> Self {
-        let copy = self.host.iter().position(|part| part.name == COPY);
-        if copy.is_none_or(|copy| self.host[copy].bytes < bytes) {
-            copy.map(|copy| self.host.remove(copy));
-            self.add_host("figures", bytes, Follows::Program);
-        }
+        self.add_host("figures", bytes, Follows::Program);
         self
     }
 

@@ -74,6 +74,61 @@ fn the_example_of_the_page_is_trained_tested_drawn_and_resumed() {
     assert_eq!((&said["sizes"][0], &said["data"]["test_samples"]), (&32.into(), &100.into()));
 }
 
+/// New recordings are classified as they are: all of them, in their order, with labels or without.
+#[test]
+fn other_recordings_are_predicted_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (taps(folder.path()), folder.path().join("run"));
+    let run = run.display();
+    spikegrad(&format!("train events --data {} {SMALL} --out {run}", data.display())).assert().code(0);
+    let csv = folder.path().join("p.csv");
+    let predicted = |data: &Path| {
+        let words = format!("predict {run} --data {} --out {}", data.display(), csv.display());
+        let said = spikegrad(&words).assert().code(0).get_output().clone();
+        (fs::read_to_string(&csv).unwrap(), String::from_utf8(said.stderr).unwrap())
+    };
+    let (lines, said) = predicted(&data);
+    assert_eq!(lines.lines().count(), 201);
+    assert!(said.contains("200 samples"), "{said}");
+    let unlabelled = folder.path().join("new.safetensors");
+    let arrays: [(&str, &[u16]); 3] = [("t", &[3, 9, 4]), ("i", &[0, 1, 12]), ("starts", &[0, 2, 3])];
+    let (mut header, mut body) = (Vec::new(), Vec::new());
+    for (name, numbers) in arrays {
+        let begin = body.len();
+        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let shape = numbers.len();
+        header.push(format!(
+            "\"{name}\":{{\"dtype\":\"U16\",\"shape\":[{shape}],\"data_offsets\":[{begin},{}]}}",
+            body.len()
+        ));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    fs::write(&unlabelled, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &body].concat()).unwrap();
+    let (lines, _) = predicted(&unlabelled);
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("0,,") && lines[2].starts_with("1,,"), "{lines:?}");
+    refused(
+        &format!("train events --data {} --out {run}-2", unlabelled.display()),
+        1,
+        &["no array `labels`", "training"],
+    );
+    assert!(!folder.path().join("run-2").exists());
+}
+
+/// A run that is refused does not take a name from the next one.
+#[test]
+fn a_refused_run_leaves_its_folder_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |words: &str| {
+        let words = format!("train fmnist --data {ROOT}/assets/fashion-mnist --limit 64 {SMALL} {words}");
+        spikegrad(&words).current_dir(folder.path()).assert()
+    };
+    train("--weights nofile").code(1);
+    assert!(!folder.path().join("runs/fmnist").exists());
+    train("").code(0);
+    assert!(folder.path().join("runs/fmnist/config.toml").exists() && !folder.path().join("runs/fmnist-2").exists());
+}
+
 #[test]
 fn what_own_data_lack_is_said() {
     refused("train events --device cpu --out no/run", 1, &["--data PATH"]);

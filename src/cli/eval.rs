@@ -1,6 +1,6 @@
 //! `spikegrad eval`.
 
-use super::load::{Source, load};
+use super::load::{Source, load, load_whole};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{self, HEAD, complain, percent, percents, say, say_json, thousands};
@@ -78,6 +78,14 @@ impl StoredArguments {
     /// Loads the run's data; if there are `speakers`, the test set is limited to them.
     pub fn load(&self, run: &StoredRun, speakers: &[u32], progress: &Progress) -> Result<DataSet> {
         load(&run.config, self.source.data.as_deref(), &self.source.reading, speakers, progress)
+    }
+
+    /// Loads what is to be classified: the run's data, or all samples of other data that have no test set.
+    pub fn load_whole(&self, run: &StoredRun, progress: &Progress) -> Result<DataSet> {
+        match &self.source.data {
+            Some(data) => load_whole(&run.config, data, &self.source.reading, progress),
+            None => self.load(run, &[], progress),
+        }
     }
 
     /// The requested device, or the run's.

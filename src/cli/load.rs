@@ -4,7 +4,7 @@ use super::device;
 use super::progress::Progress;
 use super::show::{complain, thousands, warn};
 use anyhow::Result;
-use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress, Survey};
+use spikegrad::data::{self, Cache, DataSet, LoadOptions, LoadProgress, Survey, Validation};
 use spikegrad::device::Device;
 use spikegrad::train::RunConfig;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,7 @@ fn with_progress<T>(
         folder,
         reading: config.data.clone(),
         validation: config.validation.clone(),
+        whole: false,
         test_speakers: Vec::new(),
         skip_bad: config.skip_bad || reading.skip_bad,
         cache: if reading.no_cache { Cache::Off } else { Cache::User },
@@ -78,6 +79,14 @@ pub fn load(
 ) -> Result<DataSet> {
     warned(with_progress(config, folder, reading, progress, |options| {
         let options = LoadOptions { test_speakers: speakers.to_vec(), ..options };
+        data::load_with(&config.preset, &config.network, &options)
+    }))
+}
+
+/// Loads all samples of data to classify: [`LoadOptions::whole`].
+pub fn load_whole(config: &RunConfig, folder: &Path, reading: &Reading, progress: &Progress) -> Result<DataSet> {
+    warned(with_progress(config, Some(folder), reading, progress, |options| {
+        let options = LoadOptions { whole: true, validation: Validation::default(), ..options };
         data::load_with(&config.preset, &config.network, &options)
     }))
 }

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = styled("\
 CSV: a header, then a line per sample with its number, label (empty without one), predicted class, the class's name and \
-the logits. JSON: an array of objects with the same fields.
+the logits. JSON: an array of objects with the same fields. With --data, a file without a test set is classified as a whole, \
+in its order; it need not have labels.
 
 Examples:
   spikegrad predict runs/fmnist --out predictions.csv
@@ -36,7 +37,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_ending(&arguments.out, &["csv", "json"])?;
     let progress = Progress::new(true);
     let run = arguments.stored.read()?;
-    let data = arguments.stored.load(&run, &[], &progress)?;
+    let data = match arguments.on {
+        On::Test => arguments.stored.load_whole(&run, &progress)?,
+        On::Train | On::Validation => arguments.stored.load(&run, &[], &progress)?,
+    };
     let (set, on) = samples(&data, arguments.on, &arguments.stored.run)?;
     let weights = &run.checkpoint.state.weights;
     progress.stage("opening the device");

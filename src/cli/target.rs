@@ -3,7 +3,7 @@
 use super::{Usage, usage};
 use anyhow::{Context, Result, bail};
 use spikegrad::presets;
-use spikegrad::train::{CONFIG_FILE, RunConfig, stored_config};
+use spikegrad::train::{CONFIG_FILE, LOCK_FILE, RunConfig, stored_config};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,11 @@ struct Claim(PathBuf);
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Fails for a folder that is not empty, which is kept.
+        // A run that was refused leaves at most its lock. A folder with anything else is kept: removing it fails.
+        let alone = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE);
+        if fs::read_dir(&self.0).is_ok_and(|mut entries| entries.all(alone)) {
+            let _ = fs::remove_file(self.0.join(LOCK_FILE));
+        }
         let _ = fs::remove_dir(&self.0);
     }
 }

@@ -350,8 +350,9 @@ fn needs(
     let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
     let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
     let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
-    // Samples are tested in batches as well.
-    let batch = config.batch.min(trained.max(data.test.len()));
+    // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
+    let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
+    let batch = config.batch.min(trained.max(tested));
     let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
     Ok(estimate.with_program(resident).with_figures(WORKING_BYTES))
 }

@@ -130,6 +130,8 @@ impl TiledMatrix {
         for (tile, data) in self.columns.iter().zip(&mut self.tiles) {
             for (i, row) in data.chunks_exact_mut(tile.width).enumerate() {
                 row[..tile.used].copy_from_slice(&matrix.row(i)[tile.begin..][..tile.used]);
+                // Steps compute with the columns beyond as well, which would keep a NaN.
+                row[tile.used..].fill(0.0);
             }
         }
     }

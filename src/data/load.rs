@@ -26,6 +26,9 @@ pub struct LoadOptions<'a> {
     pub reading: DataConfig,
     /// Which training samples are held out for validation.
     pub validation: Validation,
+    /// Take data of one's own without a test set as the test set as a whole, in the file's order, to classify them all. Nothing is
+    /// held out for validation then.
+    pub whole: bool,
     /// Test only on recordings of these speakers (SHD); empty for all.
     pub test_speakers: Vec<u32>,
     /// Skip and list damaged recordings instead of failing.
@@ -357,6 +360,14 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let mut note = String::new();
     let test = match test {
         Some(test) => test,
+        None if options.whole => {
+            let none = EventSet::new(extents.inputs, bins.time_steps);
+            Half {
+                set: std::mem::replace(&mut train.set, none),
+                bad: std::mem::take(&mut train.bad),
+                ..Half::of(EventSet::new(1, 1))
+            }
+        }
         None => {
             let DataConfig { test_fraction, test_seed, .. } = options.reading;
             note = format!(
@@ -374,7 +385,10 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     if bad > 0 {
         note.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
-    let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
+    let sizes = match options.whole && train.set.is_empty() {
+        true => format!("{} samples", thousands(test.set.len())),
+        false => format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len())),
+    };
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
     let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);

@@ -130,7 +130,7 @@ impl Extents {
         if let Some((_, i)) = recording.spikes.iter().find(|(_, i)| *i as usize >= inputs) {
             return beyond("input neuron", *i, inputs, "network.inputs");
         }
-        match recording.label as usize >= classes {
+        match recording.label as usize >= classes && recording.label != EventSet::UNLABELLED {
             true => beyond("label", recording.label, classes, "network.readout.classes"),
             false => Ok(()),
         }

@@ -90,7 +90,7 @@ impl Validation {
             Validation::Speakers { speakers: wanted } => said_by(wanted, speakers, n)?,
         };
         match held.len() {
-            0 => Err(Error::Data(format!("validation {self}: selects none of the {n} training samples"))),
+            0 => Err(Error::Data(format!("{self} selects none of {n} samples; use more samples, or another fraction"))),
             all if all == n => Err(Error::Data(format!("validation {self}: leaves none of {n} samples for training"))),
             _ => Ok(held),
         }

@@ -104,6 +104,10 @@ fn survey_events(options: &LoadOptions, dt_ms: Option<f64>) -> Result<Survey> {
         }
     }
     let most = |k: usize| halves.iter().map(|half| half.extents[k]).max().unwrap_or(0);
+    if classes.unwrap_or(most(2)) == 0 {
+        let what = "has no array `labels`, which training requires (docs/data.md); only predict does without";
+        return Err(Error::format(&found.train, what));
+    }
     let facts = Facts {
         inputs: inputs.unwrap_or(most(0)),
         time_steps: time_steps.unwrap_or(most(1)).max(1),

@@ -80,7 +80,8 @@ pub fn begin_from(folder: &Path, config: &RunConfig, weights: Weights) -> Result
 /// File name of custom data.
 pub const DATA_FILE: &str = "data.safetensors";
 
-const LOCK_FILE: &str = ".lock";
+/// Locked while a run writes the folder.
+pub const LOCK_FILE: &str = ".lock";
 
 /// A run's folder, locked until this is dropped.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use super::{Found, Half, Hints, Opened, half_of};
 use crate::data::recordings::{Bins, Recording, Recordings};
 use crate::data::source::Shape;
 use crate::error::{Error, Result, harmless};
+use crate::events::EventSet;
 use crate::network::MAX_EXTENT;
 use crate::number::Element;
 use std::collections::BTreeMap;
@@ -84,7 +85,8 @@ pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<
         None if both && columns.contains_key("test.t") => Some(Samples::new(&found.train, &mut columns, "test.")?),
         None => None,
     };
-    let most = train.labels.iter().chain(test.iter().flat_map(|test| &test.labels)).max();
+    let labels = std::iter::once(&train).chain(&test).filter_map(|half| half.labels.as_ref()).flatten();
+    let most = labels.max();
     // A label that is no class is an error of its sample.
     let most = most.and_then(|&most| usize::try_from(most).ok()).map_or(1, |most| most.saturating_add(1));
     let names = hints.class_names.len();
@@ -92,7 +94,8 @@ pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<
         let what = format!("`class_names` has {names} names, but there is the label {}; name all classes", most - 1);
         return Err(Error::format(&found.train, what));
     }
-    hints.classes = Some(most.min(MAX_EXTENT).max(hints.class_names.len()));
+    let labelled = train.labels.is_some() && test.iter().all(|test| test.labels.is_some());
+    hints.classes = labelled.then(|| most.min(MAX_EXTENT).max(hints.class_names.len()));
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
     Ok(Opened { train: Box::new(train), test, hints })
 }
@@ -158,12 +161,14 @@ struct Samples {
     unit: Unit,
     /// Where each sample's events begin, and the number of events.
     starts: Vec<usize>,
-    labels: Vec<i128>,
+    /// The label of each sample; `None` if the file has none, which suffices to predict.
+    labels: Option<Vec<i128>>,
 }
 
 impl Samples {
     fn new(path: &Path, columns: &mut Columns, prefix: &'static str) -> Result<Self> {
         let bad = |what: String| Error::format(path, what);
+        let labelled = columns.contains_key(&format!("{prefix}labels"));
         let mut take = |name: &str| -> Result<(Element, Vec<u8>)> {
             let name = format!("{prefix}{name}");
             let Some(column) = columns.remove(&name) else {
@@ -177,9 +182,14 @@ impl Samples {
                 (Values::Texts(_), _) => Err(bad(format!("`{name}` holds text, numbers expected"))),
             }
         };
-        let (times, inputs, starts, labels) = (take("t")?, take("i")?, take("starts")?, take("labels")?);
+        let (times, inputs, starts) = (take("t")?, take("i")?, take("starts")?);
+        let labels = labelled.then(|| take("labels")).transpose()?;
         let count = |(element, bytes): &(Element, Vec<u8>)| bytes.len() / element.size();
-        let (events, n) = (count(&times), count(&labels));
+        let integers = |(element, bytes): &(Element, Vec<u8>)| element.integers(bytes).unwrap_or_default();
+        let events = count(&times);
+        // Without labels, a last start that is the number of events ends the last sample.
+        let ended = || usize::from(count(&starts) > 1 && integers(&starts).last() == Some(&(events as i128)));
+        let n = labels.as_ref().map_or_else(|| count(&starts) - ended(), count);
         if count(&inputs) != events {
             let n = count(&inputs);
             return Err(bad(format!("`{prefix}t` has {events} entries, `{prefix}i` {n}; expected as many")));
@@ -191,13 +201,13 @@ impl Samples {
                  {MOST_SAMPLES} labels"
             )));
         }
-        for (name, (element, _)) in [("i", &inputs), ("starts", &starts), ("labels", &labels)] {
+        let columns_of_integers = [("i", Some(&inputs)), ("starts", Some(&starts)), ("labels", labels.as_ref())];
+        for (name, (element, _)) in columns_of_integers.into_iter().filter_map(|(name, column)| Some((name, column?))) {
             if let Element::Float { .. } = element {
                 return Err(bad(format!("`{prefix}{name}` holds floats, integers expected")));
             }
         }
-        let integers = |(element, bytes): &(Element, Vec<u8>)| element.integers(bytes).unwrap_or_default();
-        let (starts, labels) = (integers(&starts), integers(&labels));
+        let (starts, labels) = (integers(&starts), labels.as_ref().map(integers));
         let starts = ascending(&starts, n, events).map_err(|what| bad(format!("`{prefix}starts`: {what}")))?;
         let unit = unit(columns, times.0).map_err(bad)?;
         Ok(Samples { path: path.into(), prefix, times, inputs, unit, starts, labels })
@@ -244,7 +254,7 @@ impl Recordings for Samples {
     }
 
     fn len(&self) -> usize {
-        self.labels.len()
+        self.starts.len() - 1
     }
 
     fn read(&self, k: usize, bins: &Bins) -> Result<Recording> {
@@ -273,9 +283,10 @@ impl Recordings for Samples {
             };
             spikes.push((t * ms, i));
         }
-        let label = u32::try_from(self.labels[k]).ok().filter(|&label| (label as usize) < MAX_EXTENT);
-        let Some(label) = label else {
-            let what = format!("{}labels[{k}] is {}, 0 to {} expected", self.prefix, self.labels[k], MAX_EXTENT - 1);
+        let given = self.labels.as_ref().map_or(i128::from(EventSet::UNLABELLED), |labels| labels[k]);
+        let label = u32::try_from(given).ok();
+        let Some(label) = label.filter(|&label| (label as usize) < MAX_EXTENT || self.labels.is_none()) else {
+            let what = format!("{}labels[{k}] is {given}, 0 to {} expected", self.prefix, MAX_EXTENT - 1);
             return Err(self.fault(k, what));
         };
         Ok(Recording { label, speaker: None, spikes })
