@@ -759,7 +759,7 @@ fn what_cannot_fit_is_refused_at_once() {
     let out = folder.path().join("run");
     for words in [&["train", "fmnist", "--out", out.to_str().unwrap()][..], &["bench", "shd"]] {
         let clock = std::time::Instant::now();
-        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "smaller batch"]);
+        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "narrower"]);
         assert!(clock.elapsed().as_secs() < 60, "{words:?} took {:?}", clock.elapsed());
         assert!(!out.exists(), "nothing was begun");
     }

@@ -131,7 +131,7 @@ fn a_folder_that_cannot_be_written_is_named_and_can_be_read() {
         "#,
     );
     assert_eq!(read(&folder.join("code")), "1\n1\n");
-    names_all(&read(&folder.join("new.said")), &["error: disk/new: ", "Read-only file system", "--out"]);
+    names_all(&read(&folder.join("new.said")), &["error: disk/new: ", "Read-only file system", "choose another"]);
     names_all(&read(&folder.join("resume.said")), &["error: disk/run/.lock: ", "Read-only file system"]);
     names_all(&read(&folder.join("eval.said")), &["test accuracy"]);
 }
@@ -177,7 +177,7 @@ fn one_run_writes_a_folder_and_everyone_may_read_it() {
     let mut first = train("cpu", ENDLESS, &run).spawn().unwrap();
     wait_until(&mut first, "an epoch", || epochs(&run) > 0);
     for second in [train("cpu", ENDLESS, &run), resume(&run)] {
-        names_all(&ends(second, 1), &["error: ", "run: another run", "--out"]);
+        names_all(&ends(second, 1), &["error: ", "run: another run", "another folder"]);
     }
     for which in ["best", "last"] {
         let mut eval = program(&["eval", "--device", "cpu", "--checkpoint", which]);

@@ -235,7 +235,11 @@ fn own_exports_come_back_to_the_last_bit() {
                 to_nir(&network, &weights, &path, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
                 let read = from_nir(&path, &Import::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
                 assert_eq!((&read.network, &read.weights), (&network, &weights), "{what}");
-                assert_eq!((read.report.preset.as_deref(), read.report.warnings.is_empty()), (Some("shd"), exact), "{what}");
+                assert_eq!(
+                    (read.report.preset.as_deref(), read.report.warnings.is_empty()),
+                    (Some("shd"), exact),
+                    "{what}"
+                );
                 let steps = from_nir(&path, &Import { time_steps: Some(7), ..Import::default() }).unwrap().network;
                 assert_eq!((steps.time_steps, steps.hidden), (7, network.hidden.clone()), "{what}");
             }

@@ -140,6 +140,9 @@ pub fn _conv(
     let [channels, height, width] = shape.unwrap_or_default();
     let conv = Convolution { channels, height, width, filters, kernel, stride, padding, pool };
     let mut layer = SpikingLayer::convolution(conv);
+    if shape.is_none() {
+        layer.neurons = 0;
+    }
     if let Some(tau_syn_ms) = tau_syn_ms {
         layer.cell = Cell::CubaLif { tau_syn_ms };
     }

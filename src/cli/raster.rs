@@ -4,7 +4,7 @@ use super::eval::{StoredRun, Which, refuse_unlabelled};
 use super::load::{Source, load};
 use super::manual::styled;
 use super::progress::Progress;
-use super::show::{say, sizes};
+use super::show::{complain, say, sizes};
 use super::{Usage, figure, usage};
 use anyhow::{Result, bail};
 use spikegrad::data::latency::LatencyCode;
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.stage("drawing");
     save_rasters(&arguments.out, &rasters)?;
     progress.clear();
-    say(format_args!("data: {}", data.origin))?;
+    complain(format_args!("data: {}", data.origin));
     for (k, raster) in arguments.sample.iter().zip(&rasters) {
         say(format_args!(
             "{}: sample {k} of {}, label {}, predicted {}",

@@ -179,7 +179,7 @@ impl Network {
         self.hidden.iter().position(|layer| layer.conv().is_some())
     }
 
-    /// Sets the input maps of convolutions that are 0, and the neurons of these layers, from the layer below: the maps of the
+    /// Sets the input maps of convolutions that are 0, and the neurons of these layers if they are 0, from the layer below: the maps of the
     /// input, [channels, height, width], or those of another convolution. Returns the first layer that has no maps below it.
     pub fn fit_convolutions(&mut self, input: Option<[usize; 3]>) -> Option<usize> {
         let mut below = input;
@@ -191,7 +191,9 @@ impl Network {
             if conv.inputs() == 0 {
                 let Some(maps) = below else { return Some(l) };
                 [conv.channels, conv.height, conv.width] = maps;
-                layer.neurons = conv.neurons();
+                if layer.neurons == 0 {
+                    layer.neurons = conv.neurons();
+                }
             }
             let (height, width) = conv.pooled();
             below = Some([conv.filters, height, width]);
@@ -236,7 +238,7 @@ mod tests {
         let unfit = Convolution { channels: 0, height: 0, width: 0, filters: 4, ..conv() };
         let mut network = presets::paper("fmnist").unwrap().network;
         for layer in &mut network.hidden {
-            layer.connection = Connection::Conv(unfit);
+            (layer.neurons, layer.connection) = (0, Connection::Conv(unfit));
         }
         assert_eq!(network.clone().fit_convolutions(None), Some(0));
         assert_eq!(network.fit_convolutions(Some([1, 28, 28])), None);
