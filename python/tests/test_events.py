@@ -173,10 +173,10 @@ EVENTS = [dict(t=1500, x=2, y=0, p=1), dict(t=0, x=0, y=1, p=0)]
 def test_tonics_arrays_are_read_by_name(fields):
     data = [(recording(fields, EVENTS), 3), (recording(fields, []), np.int64(1))]
     events = sg.Events.from_tonic(data, shape=(3, 2, 2), time_steps=4)
-    assert [column.tolist() for column in events.columns()] == [[0, 1], [3, 6 + 2], [0, 0]]
+    assert [column.tolist() for column in events.columns()] == [[0, 2], [3, 6 + 2], [0, 0]]
     assert events.labels.tolist() == [3, 1] and events.neurons == 12
     merged = sg.Events.from_tonic(data, shape=(3, 2, 2), time_steps=4, polarity="merged", limit=1)
-    assert [column.tolist() for column in merged.columns()[:2]] == [[0, 1], [3, 2]] and merged.shape == (1, 4, 6)
+    assert [column.tolist() for column in merged.columns()[:2]] == [[0, 2], [3, 2]] and merged.shape == (1, 4, 6)
 
 
 def test_tonics_arrays_that_cannot_be():

@@ -67,7 +67,10 @@ fn remedy(first_ms: f64, bins: &Bins) -> &'static str {
             "The clock seems to have started elsewhere: set data.clock=first_event to take the first event of each \
              recording as time 0"
         }
-        false => "Use more or longer time steps: network.time_steps=N, network.dt_ms=X",
+        false => {
+            "Use more or longer time steps: network.time_steps=N, network.dt_ms=X. Integer times in .npz and .safetensors files are \
+             time steps unless t_unit says s, ms or us"
+        }
     }
 }
 

@@ -253,7 +253,7 @@ impl Network {
         let weights: usize = self.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
         if weights > MAX_WEIGHTS {
             return Err(Error::Config(format!(
-                "the layers {:?} have {weights} weights, more than {MAX_WEIGHTS}; make them narrower",
+                "hidden: the layers {:?} have {weights} weights, more than {MAX_WEIGHTS}; make them narrower",
                 self.sizes()
             )));
         }
