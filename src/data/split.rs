@@ -221,7 +221,7 @@ mod tests {
             validation.split(set.clone(), speakers).unwrap_err().to_string()
         };
         assert!(refused("last:20", &speakers).contains("leaves none of 20"));
-        assert!(refused("fraction:0.01", &speakers).contains("none of the 20"));
+        assert!(refused("fraction:0.01", &speakers).contains("selects none of 20"));
         assert_eq!(refused("speakers:3,9", &speakers), "speaker 9 does not occur; the speakers are 0,1,2,3");
         assert!(refused("speakers:0,1,2,3", &speakers).contains("leaves none"));
         assert!(refused("speakers:1", &[]).contains("no speakers"));
