@@ -122,6 +122,10 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     const LIKE: f64 = 0.7;
     /// How much less similar than the most similar name others may be.
     const NEAR: f64 = 0.08;
+    // No typo, and the comparison takes memory.
+    if word.len() > 100 {
+        return String::new();
+    }
     let rated: Vec<(f64, &str)> = names.into_iter().map(|name| (strsim::jaro(word, name), name)).collect();
     let least = rated.iter().fold(LIKE + NEAR, |most, (likeness, _)| likeness.max(most)) - NEAR;
     let like = rated.iter().filter(|(likeness, _)| *likeness > least).map(|(_, name)| format!("`{name}`"));

@@ -757,9 +757,10 @@ fn what_cannot_fit_is_refused_at_once() {
     let hopeless = ["--batch", "60000", "--hidden", "30000,30000", "--device", "cpu"];
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for words in [&["train", "fmnist", "--out", out.to_str().unwrap()][..], &["bench", "shd"]] {
+    let train: &[&str] = &["train", "fmnist", "--out", out.to_str().unwrap()];
+    for (words, remedy) in [(train, "narrower"), (&["bench", "shd"], "smaller batch")] {
         let clock = std::time::Instant::now();
-        fails(1, &[words, &hopeless].concat(), &["GiB", "available", "narrower"]);
+        fails(1, &[words, &hopeless].concat(), &["GiB", "available", remedy]);
         assert!(clock.elapsed().as_secs() < 60, "{words:?} took {:?}", clock.elapsed());
         assert!(!out.exists(), "nothing was begun");
     }

@@ -132,7 +132,7 @@ fn read_events(bytes: &[u8], folder: &Path, name: &str) {
     assert_eq!((network.inputs, network.classes()), (facts.inputs, facts.classes));
     if let Ok(set) = data::load_surveyed("events", network, &options(&config.data), survey) {
         for half in [&*set.train, &set.test] {
-            assert!(half.check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
+            assert!(half.labelled().check_fits(network.inputs, network.time_steps, network.classes()).is_ok());
         }
     }
 }
