@@ -150,7 +150,7 @@ impl Weights {
     }
 
     /// The weights as named tensors, in the layout of files: `w.l`, [N_in, N_out] (a convolution: [filters, channels, kernel,
-    /// kernel]), and `b.l`, [N_out], where the layer has biases.
+    /// kernel]), and `b.l`, \[N_out\], where the layer has biases.
     pub fn tensors(&self, network: &Network) -> Vec<Tensor> {
         let named = |(l, part, FileTensor { extents, data }): (usize, TensorPart, FileTensor)| Tensor {
             name: format!("{}.{l}", part.letter()),
