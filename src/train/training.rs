@@ -36,7 +36,7 @@ enum Storage<'a> {
 /// use spikegrad::network::{Network, Readout, SpikingLayer};
 /// use spikegrad::train::{RunConfig, Training};
 /// use std::ops::ControlFlow;
-/// # fn samples() -> spikegrad::events::EventSet { todo!() }
+/// # fn samples() -> spikegrad::events::EventSet { spikegrad::events::EventSet::new(700, 100) }
 ///
 /// let network = Network::new(700, 100).layer(SpikingLayer::lif(64)).readout(Readout::sum(2)).build()?;
 /// let data = DataSet::new(samples(), samples()).class_names(["left", "right"]);
