@@ -111,9 +111,10 @@ fn a_run_leaves_what_was_promised_and_can_be_tested_and_drawn() {
     assert_eq!((&last["test_accuracy"], &last["epoch"]), (&lines[1]["test_accuracy"], &2.into()));
     let line = succeeds(&["eval", run_word, "--data", data().to_str().unwrap()]).stdout;
     let expected = format!(
-        "{:.2} % ({} of 1000) test accuracy, best.safetensors of epoch {}, cpu\n",
+        "{:.2} % ({} of 1000) test accuracy, loss {:.4}, best.safetensors of epoch {}, cpu\n",
         100.0 * tested["test_accuracy"].as_f64().unwrap(),
         tested["correct"],
+        tested["loss"].as_f64().unwrap(),
         tested["epoch"]
     );
     assert_eq!(text(&line), expected);

@@ -133,7 +133,13 @@ fn the_reset_of_old_files_can_be_chosen() {
         warnings.contains("lif1") && warnings.contains("0.2.0") && warnings.contains("missing_reset"),
         "{warnings}"
     );
-    let then = import("old_lif", dt, |options| options.missing_reset = Reset::Subtract);
+    let named = |name, dt, options: fn(&mut Import)| import(name, Some(dt), options).report.warnings.join("\n");
+    let unused = named("lif_common", 1e-4, |options| {
+        (options.missing_reset, options.logits) = (Some(Reset::Subtract), Some(Logits::Max));
+    });
+    assert!(unused.contains("missing_reset has no effect") && unused.contains("logits has no effect"), "{unused}");
+    assert!(!named("old_lif", 1e-3, |options| options.missing_reset = Some(Reset::ToValue)).contains("no effect"));
+    let then = import("old_lif", dt, |options| options.missing_reset = Some(Reset::Subtract));
     compare("old_lif", "subtract.", &then);
 }
 

@@ -11,21 +11,26 @@ import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 
-_INT64_MAX = np.iinfo(np.int64).max
+_INT64_MAX = int(np.iinfo(np.int64).max)
+# Without labels, sample indices this far beyond the number of spikes are taken for a mistake, such as columns in a wrong order.
+_MANY_SAMPLES = 2**24
 
 
 def to_numpy(name: str, value: Any) -> npt.NDArray[Any]:
     """An array of numbers from an array, a tensor of torch on the CPU, or nested sequences."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+        if "bfloat16" in str(value.dtype):
+            # NumPy has no such type.
+            value = value.float()
     if np.ma.isMaskedArray(value):
         if np.ma.is_masked(value):
             raise ValueError(f"{name} has masked values; fill or remove them")
         value = np.ma.getdata(value)
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
     if array.dtype.kind not in "biuf" or array.dtype.names:
         raise TypeError(f"{name} has the dtype {array.dtype}, expected numbers")
     return array
@@ -67,13 +72,52 @@ def weights(name: str, value: Any) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(array, np.float32)
 
 
-def positive(name: str, value: Any) -> int:
-    """A whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is of the type {type(value).__name__}, expected an integer")
-    if value < 1:
-        raise ValueError(f"{name} = {value}: must be 1 or more")
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number from `least` on that fits into 64 bits."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} = {value!r}: must be a whole number")
+    if not least <= value <= _INT64_MAX:
+        raise ValueError(f"{name} = {value}: must be {least} or more" + (" and below 2^63" if value > least else ""))
     return int(value)
+
+
+def positive(name: str, value: Any) -> int:
+    """A whole number from 1 on."""
+    return whole(name, value, 1)
+
+
+def number(name: str, value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} = {value!r}: must be a number")
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise ValueError(f"{name} = {value}: must be a finite number")
+
+
+def duration(name: str, value: Any) -> float:
+    """A positive number."""
+    length = number(name, value)
+    if length <= 0:
+        raise ValueError(f"{name} = {value}: must be a positive number")
+    return length
+
+
+def samples_of(samples: Any, sample: Int64, labels: Any) -> int:
+    """The number of samples: as given, else that of the labels, else the largest index plus one."""
+    if samples is not None:
+        return whole("samples", samples)
+    if labels is not None:
+        return len(integers("labels", labels))
+    last = int(sample.max(initial=-1))
+    if last > _MANY_SAMPLES + len(sample):
+        raise ValueError(
+            f"sample has the value {last}, but there are {len(sample)} spikes; give the number of samples if it is right"
+        )
+    return last + 1
 
 
 def _toml(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Literal, Optional, Se
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import Int64, integers, labels_of, positive, to_numpy
+from ._arrays import Int64, duration, integers, labels_of, number, positive, samples_of, to_numpy, whole
 from ._spikegrad import EventSetHandle, sample_order
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Events:
         samples: Optional[int] = None,
     ) -> None:
         columns = (integers("t", t), integers("i", i), integers("sample", sample))
-        if samples is None:
-            samples = len(to_numpy("labels", labels)) if labels is not None else int(columns[2].max(initial=-1)) + 1
+        samples = samples_of(samples, columns[2], labels)
         self._set = EventSetHandle.from_columns(
             columns, labels_of(labels, samples), positive("neurons", neurons), positive("time_steps", time_steps)
         )
@@ -141,10 +140,10 @@ class Events:
         UserWarning
             Spikes outside of the time steps are dropped.
         """
+        time_steps = positive("time_steps", time_steps)
         t = _steps(times, dt_ms, unit)
         neuron, owner = integers("i", i), integers("sample", sample)
-        if samples is None:
-            samples = len(integers("labels", labels)) if labels is not None else int(owner.max(initial=-1)) + 1
+        samples = samples_of(samples, owner, labels)
         if len(t) == len(neuron) == len(owner):
             inside = (t >= 0) & (t < time_steps)
             if not inside.all():
@@ -191,7 +190,8 @@ class Events:
         """
         if polarity not in ("merged", "separate"):
             raise ValueError(f"polarity = {polarity!r}: must be 'merged' or 'separate'")
-        if not 1 <= len(shape) <= 3:
+        time_steps = positive("time_steps", time_steps)
+        if not (isinstance(shape, Sequence) and 1 <= len(shape) <= 3):
             raise ValueError(f"shape = {shape}: must be (width,), (width, height) or (width, height, polarities)")
         if limit is not None:
             limit = positive("limit", limit)
@@ -239,8 +239,9 @@ class Events:
         -------
         Events
         """
+        steps = positive("time_steps", time_steps)
         pixels = np.rint(_intensities(images) * 255).astype(np.uint8)
-        return cls._of(EventSetHandle.from_latency(pixels, labels_of(labels, len(pixels)), time_steps, dt_ms))
+        return cls._of(EventSetHandle.from_latency(pixels, labels_of(labels, len(pixels)), steps, duration("dt_ms", dt_ms)))
 
     @classmethod
     def rate(
@@ -271,11 +272,12 @@ class Events:
         -------
         Events
         """
-        if not 0 <= rate <= 1:
+        time_steps = positive("time_steps", time_steps)
+        if not 0 <= number("rate", rate) <= 1:
             raise ValueError(f"rate = {rate}: must be 0 to 1")
         probability = rate * _intensities(images)
         samples, neurons = probability.shape
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(whole("seed", seed))
         parts = [np.nonzero(rng.random((time_steps, neurons)) < image) for image in probability]
         t = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
         i = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int64)
@@ -285,6 +287,9 @@ class Events:
     @classmethod
     def concatenate(cls, sets: Sequence["Events"]) -> "Events":
         """The samples of several sets, one after the other."""
+        for k, events in enumerate(sets):
+            if not isinstance(events, Events):
+                raise TypeError(f"sets[{k}] is of the type {type(events).__name__}, expected Events")
         if not sets:
             raise ValueError("there are no sets to concatenate")
         extents = {(events.neurons, events.time_steps) for events in sets}
@@ -336,7 +341,7 @@ class Events:
 
     def shuffled(self, seed: int = 0, epoch: int = 1) -> "Events":
         """The samples in the random order in which an epoch of training sees them."""
-        return self._of(self._set.gather(sample_order(seed, epoch, len(self))))
+        return self._of(self._set.gather(_order(seed, epoch, len(self))))
 
     def batches(self, size: int, *, seed: Optional[int] = None, epoch: int = 1) -> Iterator["Events"]:
         """The samples in batches; the last one may be smaller.
@@ -356,18 +361,18 @@ class Events:
         """
         size = positive("size", size)
         n = len(self)
-        order = np.arange(n) if seed is None else sample_order(seed, epoch, n)
+        order = np.arange(n) if seed is None else _order(seed, epoch, n)
         for start in range(0, n, size):
             yield self._of(self._set.gather(order[start : start + size]))
 
     def split(self, fraction: float, *, seed: int = 0) -> Tuple["Events", "Events"]:
         """Two random parts; the second has this fraction of the samples."""
-        if not 0 < fraction < 1:
+        if not 0 < number("fraction", fraction) < 1:
             raise ValueError(f"fraction = {fraction}: must be between 0 and 1")
         held = round(fraction * len(self))
         if held in (0, len(self)):
             raise ValueError(f"a fraction of {fraction} of {len(self)} samples leaves one part empty")
-        order = sample_order(seed, 0, len(self))
+        order = _order(seed, 0, len(self))
         return self[np.sort(order[held:])], self[np.sort(order[:held])]
 
     def __len__(self) -> int:
@@ -414,6 +419,10 @@ class Events:
         return scatter(ax, t, i, self.time_steps, self.neurons, **style)
 
 
+def _order(seed: int, epoch: int, samples: int) -> Int64:
+    return sample_order(whole("seed", seed), whole("epoch", epoch), samples)
+
+
 def _restored(columns: Tuple[Int64, Int64, Int64], labels: Int64, neurons: int, time_steps: int) -> Events:
     return Events(*columns, labels, neurons=neurons, time_steps=time_steps)
 
@@ -429,8 +438,7 @@ def _steps(times: Any, dt_ms: float, unit: TimeUnit) -> Int64:
         return integers("times", array)
     if unit not in _MS:
         raise ValueError(f"unit = {unit!r}: must be 's', 'ms', 'us' or 'steps'")
-    if not (np.isfinite(dt_ms) and dt_ms > 0):
-        raise ValueError(f"dt_ms = {dt_ms}: must be a positive number")
+    dt_ms = duration("dt_ms", dt_ms)
     steps = np.rint(array.astype(np.float64) * _MS[unit] / _PER_MS[unit] / dt_ms)
     return np.clip(steps, -1, 2.0**62).astype(np.int64)
 

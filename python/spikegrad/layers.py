@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional, Tuple
+from typing import Literal, Optional, Tuple
 
 from . import _spikegrad
+from ._arrays import number
 from ._spikegrad import Layer, Readout
 
 Reset = Literal["subtract", "to_value"]
@@ -12,10 +13,6 @@ Surrogate = Literal["fast_sigmoid", "sigmoid", "arctan", "triangular", "rectangu
 Logits = Literal["max", "sum", "mean", "last"]
 Gain = Literal["one", "one_minus_alpha"]
 Init = Tuple[Literal["normal", "uniform"], float]
-
-
-def _options(**options: Any) -> Any:
-    return options
 
 
 def lif(
@@ -67,13 +64,10 @@ def lif(
     -------
     Layer
     """
-    return _spikegrad._lif(
-        neurons,
-        _options(
-            tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
-            surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
-        ),
-    )
+    return _spikegrad._lif(dict(
+        neurons=neurons, tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
+        surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
+    ))  # fmt: skip
 
 
 def cuba_lif(
@@ -107,14 +101,10 @@ def cuba_lif(
     -------
     Layer
     """
-    return _spikegrad._cuba_lif(
-        neurons,
-        tau_syn_ms,
-        _options(
-            tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
-            surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
-        ),
-    )
+    return _spikegrad._lif(dict(
+        neurons=neurons, tau_syn_ms=number("tau_syn_ms", tau_syn_ms), tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest,
+        reset=reset, surrogate=surrogate, beta=beta, surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
+    ))  # fmt: skip
 
 
 def conv(
@@ -160,17 +150,11 @@ def conv(
     -------
     Layer
     """
-    return _spikegrad._conv(
-        filters,
-        kernel,
-        (stride, padding, pool),
-        shape,
-        tau_syn_ms,
-        _options(
-            tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
-            surrogate_scale=surrogate_scale, b_th=b_th, bias=False, init=init,
-        ),
-    )
+    return _spikegrad._conv(dict(
+        filters=filters, kernel=kernel, stride=stride, padding=padding, pool=pool, shape=shape, tau_syn_ms=tau_syn_ms,
+        tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
+        surrogate_scale=surrogate_scale, b_th=b_th, init=init,
+    ))  # fmt: skip
 
 
 def readout(
@@ -203,4 +187,4 @@ def readout(
     -------
     Readout
     """
-    return _spikegrad._readout(classes, logits, tau_ms, gain, bias, init)
+    return _spikegrad._readout(dict(classes=classes, logits=logits, tau_ms=tau_ms, gain=gain, bias=bias, init=init))

@@ -7,13 +7,13 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _arrays
-from ._arrays import Int64, assignments, positive
+from ._arrays import Int64, assignments, number, positive
 from ._spikegrad import Config, EngineHandle, Network, Raster, _from_nir, _to_nir
 from .data import Data
 from .events import Events
@@ -52,6 +52,8 @@ class Evaluation:
         Fraction of samples that are classified correctly.
     correct, samples : int
         Number of samples that are classified correctly, and of all samples.
+    loss : float
+        Mean loss of a sample, without the regularisers.
     confusion : ndarray of int, [C, C]
         Number of samples by label and predicted class.
     spike_density : list of float
@@ -61,6 +63,7 @@ class Evaluation:
     accuracy: float
     correct: int
     samples: int
+    loss: float
     confusion: Int64
     spike_density: List[float]
 
@@ -245,6 +248,8 @@ class Model:
         Training starts from the model's weights. Only those of a new model are rescaled, if the configuration says so
         (``initial_spikes``); `reset` makes it new. Ctrl-C stops between steps; the weights stay as they are then.
         """
+        if isinstance(class_names, str):
+            raise TypeError(f"class_names = {class_names!r}: must be a sequence with a name for each class")
         changes = {"epochs": epochs, "batch": batch, "lr": lr, "patience": patience, **fields}
         config = self._config.with_fields(assignments(changes))
         shape: Optional[Tuple[int, int, int]] = None
@@ -257,7 +262,9 @@ class Model:
             train, same = x.train, x.config
         else:
             train, held, same = _samples(x, labels), None, None
-            if isinstance(validation, (float, np.floating)):
+            if isinstance(validation, (int, float, np.number)):
+                if not 0 < validation < 1:
+                    raise ValueError(f"validation = {validation}: must be samples, or a fraction between 0 and 1")
                 train, held = train.split(float(validation))
             elif isinstance(validation, tuple):
                 held = _samples(*validation)
@@ -312,12 +319,12 @@ class Model:
         Evaluation
         """
         events = _samples(x, labels)
-        rows, spikes = self._engine.confusion(events._set, self._batch(batch))
+        rows, loss, spikes = self._engine.evaluate(events._set, self._batch(batch))
         confusion = np.array(rows, np.int64)
         samples, correct = len(events), int(np.trace(confusion))
         neurons = [layer["neurons"] for layer in _spiking(self.network)]
         density = [n / (samples * events.time_steps * width) for n, width in zip(spikes, neurons)]
-        return Evaluation(correct / samples, correct, samples, confusion, density)
+        return Evaluation(correct / samples, correct, samples, loss, confusion, density)
 
     def score(self, x: Samples, labels: Optional[npt.ArrayLike] = None) -> float:
         """The fraction of samples that are classified correctly."""
@@ -401,7 +408,7 @@ class Model:
         adam = self._config.to_dict()["adam"]
         constants = [adam[name] for name in ("lr", "beta1", "beta2", "epsilon", "weight_decay")]
         if lr is not None:
-            constants[0] = lr
+            constants[0] = number("lr", lr)
         return self._engine.step(_labelled(_samples(x, labels))._set, constants)
 
     def state_dict(self) -> Dict[str, Array]:
@@ -410,6 +417,8 @@ class Model:
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Replaces the weights, as `state_dict` returns them."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the state is of the type {type(state).__name__}, expected a dictionary of arrays")
         self._engine.set_weights({name: _arrays.weights(name, array) for name, array in state.items()})
 
     def reset(self, seed: Optional[int] = None) -> "Model":
@@ -454,6 +463,7 @@ class Model:
         model = cls.__new__(cls)
         model._begin(engine, engine.config)
         if os.path.isdir(path):
+            model._class_names = _stored_names(path)
             model.history_ = _metrics(path)
             model.best_epoch_ = _best_epoch(model.history_)
         return model
@@ -631,6 +641,16 @@ def _metrics(folder: Union[str, "os.PathLike[str]"]) -> List[Record]:
         return []
 
 
+def _stored_names(folder: Union[str, "os.PathLike[str]"]) -> List[str]:
+    """The names of the classes in the folder of a run on data of one's own: entries of a safetensors header."""
+    try:
+        with open(os.path.join(folder, "data.safetensors"), "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return list(map(str, json.loads(header["__metadata__"]["class_names"])))
+    except (OSError, ValueError, KeyError, TypeError, MemoryError):
+        return []
+
+
 def _best_epoch(history: Sequence[Record]) -> Optional[int]:
     best = max(history, key=lambda record: float(record["test_accuracy"]), default=None)
     return None if best is None else int(best["epoch"])
@@ -651,9 +671,13 @@ def _show(progress: Optional[bool]) -> bool:
 class _Observer:
     """Passes the events of a run to the progress bar and to callbacks."""
 
-    def __init__(self, callbacks: Sequence[Any], progress: bool) -> None:
+    def __init__(self, callbacks: Any, progress: bool) -> None:
         self.history: List[Record] = []
         self.started = False
+        if callable(callbacks) or any(hasattr(callbacks, name) for name in _EVENTS):
+            callbacks = [callbacks]
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks = {callbacks!r}: must be a sequence of functions or objects")
         self._callbacks = list(callbacks)
         self._progress = progress
         self._bar: Any = None

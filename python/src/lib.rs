@@ -1,6 +1,7 @@
 //! The engine room of the Python package `spikegrad`. Its Python files give it its interface: they accept arrays of every kind,
 //! and pass on contiguous ones.
 
+mod arguments;
 mod errors;
 mod events;
 mod model;
@@ -29,7 +30,7 @@ mod _spikegrad {
     #[pymodule_export]
     use super::model::EngineHandle;
     #[pymodule_export]
-    use super::network::{_conv, _cuba_lif, _lif, _readout, Config, LastLayer, Layer, PyNetwork, spike_count};
+    use super::network::{_conv, _lif, _readout, Config, LastLayer, Layer, PyNetwork, spike_count};
     #[pymodule_export]
     use super::nir::{_from_nir, _to_nir};
     #[pymodule_export]

@@ -152,6 +152,9 @@ fn classify(
     }
 }
 
+/// Rows of a confusion matrix, a loss, and spikes.
+type Evaluated = (Vec<Vec<u64>>, f64, Vec<u64>);
+
 /// What `fit` is given.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -327,15 +330,18 @@ impl EngineHandle {
         Ok((floats(py, logits, &[set.len(), self.network().classes()])?, spikes))
     }
 
-    /// Number of samples by label and predicted class, and the spikes of each spiking layer.
-    fn confusion(&self, py: Python<'_>, set: &EventSetHandle, batch: usize) -> PyResult<(Vec<Vec<u64>>, Vec<u64>)> {
+    /// Number of samples by label and predicted class, the mean loss, and the spikes of each spiking layer.
+    fn evaluate(&self, py: Python<'_>, set: &EventSetHandle, batch: usize) -> PyResult<Evaluated> {
         let set = &*set.0;
         self.check_labelled(set)?;
         self.with(py, |state| {
-            let mut confusion = train::Confusion::new(state.engine.network().classes());
-            let take = |sample: &train::Classified| confusion.add(sample.label as usize, sample.class);
-            let spikes = classify(state.engine.as_mut(), set, batch, take)?;
-            Ok(((0..confusion.classes()).map(|label| confusion.row(label).to_vec()).collect(), spikes))
+            let (mut confusion, mut loss) = (train::Confusion::new(self.network().classes()), 0.0);
+            let spikes = classify(state.engine.as_mut(), set, batch, |sample| {
+                confusion.add(sample.label as usize, sample.class);
+                loss += self.network().loss.of(sample.logits, sample.label as usize);
+            })?;
+            let rows = (0..confusion.classes()).map(|label| confusion.row(label).to_vec()).collect();
+            Ok((rows, loss / set.len() as f64, spikes))
         })
     }
 

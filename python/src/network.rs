@@ -1,10 +1,11 @@
 //! Networks and configurations of runs.
 
+use crate::arguments::{Arguments, described_by, flag, maps, number, whole, wrong};
 use crate::errors::{described, raise};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pythonize::{depythonize, pythonize};
-use serde::de::DeserializeOwned;
+use pyo3::types::PyDict;
+use pythonize::pythonize;
 use spikegrad::network::{
     Cell, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, Regulariser, SpikingLayer,
 };
@@ -12,70 +13,39 @@ use spikegrad::presets;
 use spikegrad::train::RunConfig;
 use std::path::{Path, PathBuf};
 
-/// A value of one of the library's enums or structs, from a word or a dictionary.
-pub fn value<T: DeserializeOwned>(name: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
-    depythonize(given).map_err(|error| {
-        let error = described(error);
-        let text = format!("{name}: {}", error.value(given.py()));
-        match error.is_instance_of::<PyTypeError>(given.py()) {
-            true => PyTypeError::new_err(text),
-            false => PyValueError::new_err(text),
-        }
-    })
-}
-
 /// An initialisation: `("normal", scale)` or `("uniform", scale)`.
-fn initialisation((kind, scale): (String, f64)) -> PyResult<Initialisation> {
+fn initialisation(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Initialisation> {
+    let valid = "(\"normal\", scale) or (\"uniform\", scale)";
+    let (kind, scale): (String, f64) = value.extract().map_err(|error| wrong(name, value, &error, valid))?;
     match kind.as_str() {
         "normal" => Ok(Initialisation::Normal { scale }),
         "uniform" => Ok(Initialisation::Uniform { scale }),
-        _ => Err(PyValueError::new_err(format!("init: kind `{kind}`, expected `normal` or `uniform`"))),
+        _ => Err(PyValueError::new_err(format!("{name}: kind `{kind}`, expected `normal` or `uniform`"))),
     }
 }
 
-/// The options that every spiking layer has; `None` for the library's default.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub struct LayerOptions<'py> {
-    tau_ms: Option<f64>,
-    v_th: Option<f64>,
-    v_r: Option<f64>,
-    v_rest: Option<f64>,
-    reset: Option<Bound<'py, PyAny>>,
-    surrogate: Option<Bound<'py, PyAny>>,
-    beta: Option<f64>,
-    surrogate_scale: Option<f64>,
-    b_th: Option<f64>,
-    bias: bool,
-    init: Option<(String, f64)>,
-}
-
-impl LayerOptions<'_> {
-    fn apply(self, mut layer: SpikingLayer) -> PyResult<Layer> {
-        let numbers = [
-            (&mut layer.tau_ms, self.tau_ms),
-            (&mut layer.v_th, self.v_th),
-            (&mut layer.v_r, self.v_r),
-            (&mut layer.v_rest, self.v_rest),
-            (&mut layer.beta, self.beta),
-            (&mut layer.surrogate_scale, self.surrogate_scale),
-            (&mut layer.b_th, self.b_th),
-        ];
-        for (field, given) in numbers {
-            *field = given.unwrap_or(*field);
-        }
-        if let Some(reset) = self.reset {
-            layer.reset = value("reset", &reset)?;
-        }
-        if let Some(surrogate) = self.surrogate {
-            layer.surrogate = value("surrogate", &surrogate)?;
-        }
-        if let Some(init) = self.init {
-            layer.init = initialisation(init)?;
-        }
-        layer.bias = self.bias;
-        Ok(Layer(layer))
+/// `layer` with the options that every spiking layer has.
+fn with_options(mut layer: SpikingLayer, given: &Arguments<'_>) -> PyResult<Layer> {
+    let numbers = [
+        (&mut layer.tau_ms, "tau_ms"),
+        (&mut layer.v_th, "v_th"),
+        (&mut layer.v_r, "v_r"),
+        (&mut layer.v_rest, "v_rest"),
+        (&mut layer.beta, "beta"),
+        (&mut layer.surrogate_scale, "surrogate_scale"),
+        (&mut layer.b_th, "b_th"),
+    ];
+    for (field, name) in numbers {
+        given.set(field, name, number)?;
     }
+    given.set(&mut layer.reset, "reset", described_by)?;
+    given.set(&mut layer.surrogate, "surrogate", described_by)?;
+    given.set(&mut layer.init, "init", initialisation)?;
+    given.set(&mut layer.bias, "bias", flag)?;
+    if let Some(tau_syn_ms) = given.get("tau_syn_ms", number)? {
+        layer.cell = Cell::CubaLif { tau_syn_ms };
+    }
+    Ok(Layer(layer))
 }
 
 /// A spiking layer; made by lif, cuba_lif and conv.
@@ -112,74 +82,57 @@ impl LastLayer {
 }
 
 fn one_line(value: &impl serde::Serialize) -> String {
-    toml::to_string(value).unwrap_or_default().trim_end().replace('\n', ", ")
+    let table = toml::Table::try_from(value).unwrap_or_default();
+    let fields: Vec<String> = table.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    fields.join(", ")
 }
 
 #[pyfunction]
-pub fn _lif(neurons: usize, options: LayerOptions<'_>) -> PyResult<Layer> {
-    options.apply(SpikingLayer::lif(neurons))
+pub fn _lif(options: Bound<'_, PyDict>) -> PyResult<Layer> {
+    let given = Arguments(options);
+    with_options(SpikingLayer::lif(given.required("neurons", whole)?), &given)
 }
 
 #[pyfunction]
-pub fn _cuba_lif(neurons: usize, tau_syn_ms: f64, options: LayerOptions<'_>) -> PyResult<Layer> {
-    options.apply(SpikingLayer::cuba_lif(neurons, tau_syn_ms))
-}
-
-#[pyfunction]
-#[pyo3(signature = (filters, kernel, geometry, shape, tau_syn_ms, options))]
-pub fn _conv(
-    filters: usize,
-    kernel: usize,
-    geometry: [usize; 3],
-    shape: Option<[usize; 3]>,
-    tau_syn_ms: Option<f64>,
-    options: LayerOptions<'_>,
-) -> PyResult<Layer> {
-    let [stride, padding, pool] = geometry;
+pub fn _conv(options: Bound<'_, PyDict>) -> PyResult<Layer> {
+    let given = Arguments(options);
+    let size = |name| given.required(name, whole);
+    let shape = given.get("shape", maps)?;
     // Maps of 0 are taken from the layer below.
     let [channels, height, width] = shape.unwrap_or_default();
+    let (filters, kernel) = (size("filters")?, size("kernel")?);
+    let (stride, padding, pool) = (size("stride")?, size("padding")?, size("pool")?);
     let conv = Convolution { channels, height, width, filters, kernel, stride, padding, pool };
     let mut layer = SpikingLayer::convolution(conv);
     if shape.is_none() {
         layer.neurons = 0;
     }
-    if let Some(tau_syn_ms) = tau_syn_ms {
-        layer.cell = Cell::CubaLif { tau_syn_ms };
-    }
-    options.apply(layer)
+    with_options(layer, &given)
 }
 
 #[pyfunction]
-#[pyo3(signature = (classes, logits, tau_ms, gain, bias, init))]
-pub fn _readout(
-    classes: usize,
-    logits: &Bound<'_, PyAny>,
-    tau_ms: Option<f64>,
-    gain: Option<Bound<'_, PyAny>>,
-    bias: bool,
-    init: Option<(String, f64)>,
-) -> PyResult<LastLayer> {
-    let mut readout: Integrator = match value::<Logits>("logits", logits)? {
+pub fn _readout(options: Bound<'_, PyDict>) -> PyResult<LastLayer> {
+    let given = Arguments(options);
+    let classes = given.required("classes", whole)?;
+    let mut readout: Integrator = match given.required("logits", described_by)? {
         Logits::Max => Readout::max(classes),
         Logits::Sum => Readout::sum(classes),
         Logits::Mean => Readout::mean(classes),
         Logits::Last => Readout::last(classes),
     };
-    readout.tau_ms = tau_ms.unwrap_or(readout.tau_ms);
-    readout.bias = bias;
-    if let Some(gain) = gain {
-        readout.gain = value("gain", &gain)?;
-    }
-    if let Some(init) = init {
-        readout.init = initialisation(init)?;
-    }
+    given.set(&mut readout.tau_ms, "tau_ms", number)?;
+    given.set(&mut readout.bias, "bias", flag)?;
+    given.set(&mut readout.gain, "gain", described_by)?;
+    given.set(&mut readout.init, "init", initialisation)?;
     Ok(LastLayer(readout.into()))
 }
 
 /// A readout whose logits are the spike counts of a layer with a neuron per class.
 #[pyfunction]
-pub fn spike_count(layer: &Layer) -> LastLayer {
-    LastLayer(Readout::spike_count(layer.0.clone()))
+pub fn spike_count(layer: &Bound<'_, PyAny>) -> PyResult<LastLayer> {
+    let counted: &Bound<'_, Layer> =
+        layer.cast().map_err(|error| wrong("layer", layer, &error.into(), "made by lif() or cuba_lif()"))?;
+    Ok(LastLayer(Readout::spike_count(counted.get().0.clone())))
 }
 
 /// What a network is.
@@ -187,10 +140,17 @@ pub fn spike_count(layer: &Layer) -> LastLayer {
 #[derive(Clone, PartialEq)]
 pub struct PyNetwork(pub Network);
 
-#[derive(FromPyObject)]
-enum Inputs {
-    Neurons(usize),
-    Maps([usize; 3]),
+/// Number of input neurons, and the maps that they form, if they do.
+fn inputs_of(value: &Bound<'_, PyAny>) -> PyResult<(usize, Option<[usize; 3]>)> {
+    match value.extract::<[usize; 3]>() {
+        Ok(maps) => Ok((maps.into_iter().fold(1, usize::saturating_mul), Some(maps))),
+        Err(_) => match value.extract() {
+            Ok(neurons) => Ok((neurons, None)),
+            Err(error) => {
+                Err(wrong("inputs", value, &error, "a whole number of neurons, or (channels, height, width)"))
+            }
+        },
+    }
 }
 
 #[pymethods]
@@ -198,31 +158,34 @@ impl PyNetwork {
     #[new]
     #[pyo3(signature = (inputs, time_steps, layers, readout, *, dt_ms=None, loss=None, regulariser=None))]
     fn new(
-        inputs: Inputs,
-        time_steps: usize,
-        layers: Vec<Bound<'_, Layer>>,
-        readout: &LastLayer,
-        dt_ms: Option<f64>,
+        inputs: &Bound<'_, PyAny>,
+        time_steps: &Bound<'_, PyAny>,
+        layers: &Bound<'_, PyAny>,
+        readout: &Bound<'_, PyAny>,
+        dt_ms: Option<Bound<'_, PyAny>>,
         loss: Option<Bound<'_, PyAny>>,
         regulariser: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (neurons, maps) = match inputs {
-            Inputs::Neurons(neurons) => (neurons, None),
-            Inputs::Maps(maps) => (maps.into_iter().fold(1, usize::saturating_mul), Some(maps)),
-        };
-        let mut builder = Network::new(neurons, time_steps).readout(readout.0.clone());
+        let (neurons, maps) = inputs_of(inputs)?;
+        let last: &Bound<'_, LastLayer> = readout
+            .cast()
+            .map_err(|error| wrong("readout", readout, &error.into(), "made by readout() or spike_count()"))?;
+        let hidden: Vec<Bound<'_, Layer>> = layers.extract().map_err(|error| {
+            wrong("layers", layers, &error, "a sequence of layers made by lif(), cuba_lif() or conv()")
+        })?;
+        let mut builder = Network::new(neurons, whole("time_steps", time_steps)?).readout(last.get().0.clone());
         if let Some(dt_ms) = dt_ms {
-            builder = builder.dt_ms(dt_ms);
+            builder = builder.dt_ms(number("dt_ms", &dt_ms)?);
         }
         if let Some(loss) = loss {
-            builder = builder.loss(value::<Loss>("loss", &loss)?);
+            builder = builder.loss(described_by::<Loss>("loss", &loss)?);
         }
         if let Some(regulariser) = regulariser {
-            builder = builder.regulariser(value::<Regulariser>("regulariser", &regulariser)?);
+            builder = builder.regulariser(described_by::<Regulariser>("regulariser", &regulariser)?);
         }
         // Layers are added before the check, since convolutions may take their input maps from the layer below.
         let mut network = builder.build().map_err(raise)?;
-        network.hidden = layers.iter().map(|layer| layer.get().0.clone()).collect();
+        network.hidden = hidden.iter().map(|layer| layer.get().0.clone()).collect();
         if let Some(l) = network.fit_convolutions(maps) {
             return Err(PyValueError::new_err(format!(
                 "layer {l} is a convolution, but its input has no shape: give inputs = (channels, height, width), or the \

@@ -1,8 +1,9 @@
 //! Networks from and to NIR files. `Model` in Python wraps it.
 
+use crate::arguments::described_by;
 use crate::errors::{check_process, raise};
 use crate::model::EngineHandle;
-use crate::network::{PyNetwork, value};
+use crate::network::PyNetwork;
 use crate::tensors::dictionary;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -23,8 +24,8 @@ pub fn _from_nir<'py>(
     logits: Option<Bound<'py, PyAny>>,
 ) -> PyResult<(PyNetwork, Bound<'py, PyDict>, Vec<String>)> {
     check_process()?;
-    let missing_reset = reset.map_or(Ok(Reset::ToValue), |word| value("reset", &word))?;
-    let logits = logits.map(|word| value("logits", &word)).transpose()?;
+    let missing_reset: Option<Reset> = reset.map(|word| described_by("reset", &word)).transpose()?;
+    let logits = logits.map(|word| described_by("logits", &word)).transpose()?;
     let options = Import { dt, dt_ms, time_steps, missing_reset, logits };
     let imported = py.detach(|| from_nir(&path, &options)).map_err(raise)?;
     let weights = dictionary(py, &imported.network, &imported.weights)?;
@@ -43,7 +44,7 @@ pub fn _to_nir(
     readout: &Bound<'_, PyAny>,
     force: bool,
 ) -> PyResult<(Vec<String>, Vec<String>)> {
-    let options = Export { dt, fold_gain, readout: value("readout", readout)?, force, preset: None };
+    let options = Export { dt, fold_gain, readout: described_by("readout", readout)?, force, preset: None };
     let report = model.with_weights(py, |network, weights| to_nir(network, weights, &path, &options))?;
     Ok((report.changes, report.notes))
 }

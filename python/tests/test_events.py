@@ -61,7 +61,7 @@ def test_dense_arrays_survive(dtype, order):
         (dict(t=np.array([(0,), (1,)], [("a", "i4")])), TypeError, "t has the dtype"),
         (dict(neurons=0), ValueError, "neurons = 0"),
         (dict(neurons=2**16 + 1), ValueError, "neurons = 65537"),
-        (dict(neurons=2.0), TypeError, "neurons is of the type float"),
+        (dict(neurons=2.0), TypeError, "neurons = 2.0: must be a whole number"),
         (dict(time_steps=-1), ValueError, "time_steps = -1"),
         (dict(samples=3), ValueError, "2 labels for 3 samples"),
     ],
@@ -177,6 +177,49 @@ def test_tonics_arrays_are_read_by_name(fields):
     assert events.labels.tolist() == [3, 1] and events.neurons == 12
     merged = sg.Events.from_tonic(data, shape=(3, 2, 2), time_steps=4, polarity="merged", limit=1)
     assert [column.tolist() for column in merged.columns()[:2]] == [[0, 2], [3, 2]] and merged.shape == (1, 4, 6)
+
+
+def test_tonics_own_data_sets_are_read_as_our_files_are(tmp_path, monkeypatch):
+    tonic = pytest.importorskip("tonic.datasets")
+    rng = np.random.default_rng(0)
+    # N-MNIST: folders of ATIS files, 5 bytes an event: x, y, and polarity in the first of 23 bits of microseconds.
+    for half in ("Train", "Test"):
+        for label in (0, 7):
+            folder = tmp_path / "NMNIST" / half / str(label)
+            folder.mkdir(parents=True)
+            for k in range(3):
+                t, (x, y), p = np.sort(rng.integers(0, 290_000, 200)), rng.integers(0, 34, (2, 200)), rng.integers(0, 2, 200)
+                columns = [x, y, p << 7 | t >> 16, t >> 8 & 255, t & 255]
+                (folder / f"{k}.bin").write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    monkeypatch.setattr(tonic.NMNIST, "_check_exists", lambda self: True)
+    theirs = tonic.NMNIST(tmp_path, train=False)
+    events = sg.Events.from_tonic(theirs, shape=theirs.sensor_size, time_steps=300, dt_ms=1.0, polarity="merged")
+    ours = sg.load("nmnist", tmp_path / "NMNIST", cache=False).test
+    in_order = [[sample for label in (0, 7) for sample in set[set.labels == label]] for set in (events, ours)]
+    assert len(in_order[0]) == 6
+    assert {sample.dense().tobytes() for sample in in_order[0]} == {sample.dense().tobytes() for sample in in_order[1]}
+    assert sorted(events.labels) == sorted(ours.labels) == [0, 0, 0, 7, 7, 7]
+
+    # SHD: an HDF5 file with a list of times (s) and units for each sample.
+    import h5py
+
+    (tmp_path / "SHD").mkdir()
+    for name in ("shd_train.h5", "shd_test.h5"):
+        with h5py.File(tmp_path / "SHD" / name, "w") as file:
+            n = rng.integers(20, 40, 5)
+            lists = file.create_group("spikes")
+            for column, dtype, draw in (("times", np.float32, lambda k: np.sort(rng.integers(0, 900, k)) / 1000 + 2e-4),
+                                        ("units", np.uint16, lambda k: np.append(rng.integers(0, 700, k - 1), 699))):  # fmt: skip
+                lists.create_dataset(column, (5,), h5py.vlen_dtype(dtype))
+                for k in range(5):
+                    lists[column][k] = draw(n[k]).astype(dtype)
+            file["labels"] = np.arange(5, dtype=np.uint16)
+            file["extra/speaker"] = np.zeros(5, np.uint16)
+            file["extra/keys"] = [b"zero", b"one", b"two", b"three", b"four"]
+    monkeypatch.setattr(tonic.SHD, "_check_exists", lambda self: True)
+    theirs = tonic.SHD(tmp_path, train=False)
+    events = sg.Events.from_tonic(theirs, shape=theirs.sensor_size, time_steps=500, dt_ms=2.0)
+    assert events == sg.load("events", tmp_path / "SHD", cache=False, time_steps=500, dt_ms=2.0).test
 
 
 def test_tonics_arrays_that_cannot_be():

@@ -87,6 +87,7 @@ def test_predictions_agree(events, model):
     assert np.array_equal(model.predict(unlabelled, batch=7), classes)
     assert np.array_equal(model.spikes(unlabelled[:3]).logits, model.spikes(events[:3]).logits)
     result = model.evaluate(events)
+    assert abs(result.loss - model.gradient(events)[0]) < 1e-5
     assert result.accuracy == np.mean(classes == events.labels) == model.score(*samples())
     assert result.confusion.sum() == result.samples == 64 and result.correct == np.trace(result.confusion)
     density = len(model.spikes(events).layers[0].spikes) / (64 * 30 * 50)
@@ -156,6 +157,7 @@ def test_a_run_in_a_folder_is_read_by_the_command_line_and_back(tmp_path, events
     assert best.config.to_dict()["preset"] == "own" and best.network == model.network
     with pytest.raises(ValueError, match="already contains a run"):
         model.fit(events, folder=folder)
+    assert best.raster(held[:1]).samples()[0]["class_names"] == ["low", "high"]
     data = sg.load(best.config)
     assert data.test == held and data.class_names == ["low", "high"]
     program = REPOSITORY / "target/debug/spikegrad"

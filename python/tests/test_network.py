@@ -84,7 +84,7 @@ def test_presets():
         (lambda: sg.lif(3, surrogate=7), TypeError, "surrogate"),
         (lambda: sg.lif(3, init=("cauchy", 1)), ValueError, "cauchy"),
         (lambda: sg.lif(3, tau_ms="long"), TypeError, "tau_ms"),
-        (lambda: sg.lif(-3), OverflowError, "negative"),
+        (lambda: sg.lif(-3), ValueError, "neurons = -3"),
         (lambda: sg.readout(3, "median"), ValueError, "logits: .*median"),
         (lambda: sg.Network(3, 5, [sg.lif(4, tau_ms=0)], sg.readout(2)), ValueError, r"hidden\[0\].tau_ms = 0"),
         (lambda: sg.Network(3, 5, [sg.lif(4, b_th=math.nan)], sg.readout(2)), ValueError, r"hidden\[0\].b_th"),

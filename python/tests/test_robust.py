@@ -235,3 +235,58 @@ def test_memory_does_not_grow(events, model):
         model.gradient(events)
         sg.Events.from_dense(events.dense(), events.labels)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+def taps():
+    return sg.Events.from_dense(*samples())
+
+
+def model():
+    return sg.Model(network(), device="cpu", batch=8)
+
+
+@pytest.mark.parametrize(
+    "call, error, text",
+    [
+        (lambda: sg.lif(3, bias=1), TypeError, "bias = 1: must be True or False"),
+        (lambda: sg.lif(-3), ValueError, "neurons = -3"),
+        (lambda: sg.lif(3, tau_ms="a"), TypeError, "tau_ms = 'a': must be a number"),
+        (lambda: sg.lif(3, init="normal"), TypeError, "init = 'normal'"),
+        (lambda: sg.cuba_lif(3, None), TypeError, "tau_syn_ms = None"),
+        (lambda: sg.conv(3, (3, 3)), TypeError, "kernel = \\(3, 3\\)"),
+        (lambda: sg.conv(3, 3, shape=5), TypeError, "shape = 5: must be channels, height and width"),
+        (lambda: sg.readout(3, gain=1), TypeError, "gain"),
+        (lambda: sg.spike_count(3), TypeError, "layer = 3"),
+        (lambda: sg.Network(4.0, 5, [], sg.readout(2)), TypeError, "inputs = 4.0"),
+        (lambda: sg.Network(4, 5.5, [], sg.readout(2)), TypeError, "time_steps = 5.5"),
+        (lambda: sg.Network(4, 5, sg.lif(3), sg.readout(2)), TypeError, "layers is of the type Layer"),
+        (lambda: sg.Network(4, 5, [], sg.lif(2)), TypeError, "readout is of the type Layer"),
+        (lambda: sg.Network(4, 5, [], sg.readout(2), dt_ms="1"), TypeError, "dt_ms = '1'"),
+        (lambda: sg.Events([1], [1], [0], neurons=4, time_steps=4, samples=-1), ValueError, "samples = -1"),
+        (lambda: sg.Events([1], [1], [2**40], neurons=4, time_steps=4), ValueError, "sample has the value"),
+        (lambda: sg.Events.from_times([1], [1], [0], neurons=4, time_steps="a"), TypeError, "time_steps = 'a'"),
+        (lambda: sg.Events.from_times([1], [1], [0], neurons=4, time_steps=3, dt_ms=-1), ValueError, "dt_ms = -1"),
+        (lambda: sg.Events.rate([[0.5]], rate="x"), TypeError, "rate = 'x'"),
+        (lambda: sg.Events.latency([[0.5]], time_steps=-2), ValueError, "time_steps = -2"),
+        (lambda: sg.Events.concatenate([3]), TypeError, "sets\\[0\\]"),
+        (lambda: sg.Events.from_tonic([], shape=3, time_steps=5), ValueError, "shape = 3"),
+        (lambda: next(taps().batches(1, seed=-1)), ValueError, "seed = -1"),
+        (lambda: taps().split("a"), TypeError, "fraction = 'a'"),
+        (lambda: model().fit(taps(), validation=1), ValueError, "validation = 1"),
+        (lambda: model().fit(taps(), callbacks=3), TypeError, "callbacks = 3"),
+        (lambda: model().fit(taps(), class_names="ab"), TypeError, "class_names = 'ab'"),
+        (lambda: model().load_state_dict(3), TypeError, "the state is of the type int"),
+        (lambda: model().step(taps(), lr="x"), TypeError, "lr = 'x'"),
+    ],
+)
+def test_errors_name_the_argument(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_a_single_callback_and_bfloat16_are_fine():
+    seen = []
+    model().fit(taps(), epochs=2, callbacks=seen.append)
+    assert [record["epoch"] for record in seen] == [1, 2]
+    torch = pytest.importorskip("torch")
+    assert len(sg.Events.from_dense(torch.zeros(1, 2, 3, dtype=torch.bfloat16))) == 1

@@ -197,6 +197,7 @@ fn print(
             "step": run.checkpoint.progress.step,
             "on": on,
             "test_accuracy": result.accuracy(),
+            "loss": result.loss,
             "correct": result.correct,
             "samples": result.samples,
             "weights": arguments.weights,
@@ -211,10 +212,11 @@ fn print(
     complain(format_args!("data: {}; device: {}", data.origin, show::device(&info)));
     complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
     say(format_args!(
-        "{} ({} of {}) {on} accuracy, {}, {}",
+        "{} ({} of {}) {on} accuracy, loss {:.4}, {}, {}",
         percent(result.accuracy()),
         result.correct,
         result.samples,
+        result.loss,
         source(arguments, run),
         info.kind
     ))?;

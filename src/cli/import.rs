@@ -85,10 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         dt: arguments.dt,
         dt_ms: arguments.dt_ms.or(preset.map(|network| network.dt_ms).filter(|&dt| dt > 0.0)),
         time_steps: arguments.time_steps.or(preset.map(|network| network.time_steps).filter(|&steps| steps > 0)),
-        missing_reset: match arguments.reset {
-            Some(ResetWord::Subtract) => Reset::Subtract,
-            Some(ResetWord::ToValue) | None => Reset::ToValue,
-        },
+        missing_reset: arguments.reset.map(|word| match word {
+            ResetWord::Subtract => Reset::Subtract,
+            ResetWord::ToValue => Reset::ToValue,
+        }),
         logits: arguments.logits.map(|word| match word {
             LogitsWord::Max => Logits::Max,
             LogitsWord::Sum => Logits::Sum,

@@ -110,3 +110,24 @@ impl ActivityLoss {
         -2.0 * self.lambda_low * (self.nu_low - zeta as f32).max(0.0) / (self.neurons * self.batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_loss_is_that_of_the_formula_in_f64() {
+        let losses = [
+            Loss::default(),
+            Loss::CrossEntropy { label_smoothing: 0.2 },
+            Loss::MeanSquaredError { on: 1.5, off: -0.25 },
+        ];
+        let logits = [[0.3, -1.2, 4.0, 0.0], [90.0, -90.0, 1.0, 2.0], [0.0; 4]];
+        for (loss, logits) in losses.iter().flat_map(|&loss| logits.map(|logits| (loss, logits))) {
+            for label in 0..4 {
+                let (ours, exact) = (task_loss(loss, &logits, label, 3, &mut [0.0; 4]).loss, loss.of(&logits, label));
+                assert!((f64::from(ours) - exact).abs() <= 1e-5 * exact.abs().max(1.0), "{loss:?}: {ours}, {exact}");
+            }
+        }
+    }
+}

@@ -57,6 +57,27 @@ impl Loss {
         }
     }
 
+    /// The loss of one sample, in f64.
+    ///
+    /// # Panics
+    /// If `label` is not below the number of logits.
+    pub fn of(&self, logits: &[f32], label: usize) -> f64 {
+        let LossConstants { on, off, .. } = self.constants(logits.len());
+        let target = |c| f64::from(if c == label { on } else { off });
+        let logits = logits.iter().map(|&x| f64::from(x));
+        match self {
+            Loss::CrossEntropy { .. } => {
+                let highest = logits.clone().fold(f64::MIN, f64::max);
+                let log_sum = logits.clone().map(|x| (x - highest).exp()).sum::<f64>().ln();
+                logits.enumerate().map(|(c, x)| target(c) * (log_sum - (x - highest))).sum()
+            }
+            Loss::MeanSquaredError { .. } => {
+                let count = logits.len() as f64;
+                logits.enumerate().map(|(c, x)| (x - target(c)).powi(2)).sum::<f64>() / count
+            }
+        }
+    }
+
     /// What the paper's loss, plain cross entropy, does not have.
     pub(super) fn beyond_paper(&self) -> Option<String> {
         match *self {

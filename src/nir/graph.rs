@@ -14,6 +14,17 @@ pub(super) struct Graph {
     pub metadata: Fields,
 }
 
+impl Graph {
+    /// Whether all nodes with a threshold say what a spike does.
+    pub fn every_reset_is_known(&self) -> bool {
+        let known = |node: &Node| {
+            (!node.fields.contains_key("v_threshold") || node.fields.contains_key("v_reset"))
+                && node.graph.as_ref().is_none_or(Graph::every_reset_is_known)
+        };
+        self.nodes.values().all(known)
+    }
+}
+
 /// A node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {

@@ -182,7 +182,7 @@ impl Importer<'_> {
         let threshold = node.per_neuron("v_threshold", n)?;
         let mut enough = node.per_neuron("r", n)?.into_iter().zip(threshold).map(|(r, v_th)| (r * gain * scale, v_th));
         let zero = |name: &str| Ok::<_, Error>(!node.has(name) || node.per_neuron(name, n)?.iter().all(|&v| v == 0.0));
-        let clean = zero("v_reset")? && zero("v_leak")? && self.options.missing_reset == Reset::ToValue;
+        let clean = zero("v_reset")? && zero("v_leak")? && self.options.missing_reset != Some(Reset::Subtract);
         if !clean || !enough.all(|(spike, v_th)| v_th >= 0.0 && spike > v_th) {
             return Ok(false);
         }

@@ -33,7 +33,7 @@ use std::path::Path;
 const DT_OF_PEERS: &str = "snnTorch means 1e-4, Norse 1e-3 unless told otherwise, Spyx and Sinabs 1";
 
 /// What a file does not say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Import {
     /// Length of the time step that the file's time constants refer to, s; by default that of its metadata.
     pub dt: Option<f64>,
@@ -42,16 +42,10 @@ pub struct Import {
     /// Time steps of the network; by default 100, or those of our own export.
     pub time_steps: Option<usize>,
     /// How neurons without `v_reset` are reset: files of nir before 1.0.6 meant a subtraction, all programs now set the potential
-    /// to 0.
-    pub missing_reset: Reset,
+    /// to 0, which is the default.
+    pub missing_reset: Option<Reset>,
     /// How the logits follow from the potentials of a readout of integrators; by default the maximum, or as in our own export.
     pub logits: Option<Logits>,
-}
-
-impl Default for Import {
-    fn default() -> Self {
-        Import { dt: None, dt_ms: None, time_steps: None, missing_reset: Reset::ToValue, logits: None }
-    }
 }
 
 /// A network from a file.
@@ -135,6 +129,19 @@ pub struct ExportReport {
 /// or its graph is none that we can compute; [`Error::Field`](crate::Error::Field) for an invalid option.
 pub fn from_nir(path: &Path, options: &Import) -> Result<Imported> {
     let contents = file::read(path)?;
+    let every_reset_is_known = contents.graph.every_reset_is_known();
+    let mut imported = imported(contents, path, options)?;
+    let warnings = &mut imported.report.warnings;
+    if options.missing_reset.is_some() && every_reset_is_known {
+        warnings.push("option missing_reset has no effect: every neuron node has a v_reset".into());
+    }
+    if options.logits.is_some() && imported.network.integrator().is_none() {
+        warnings.push("option logits has no effect: the last layer spikes, and its spikes are counted".into());
+    }
+    Ok(imported)
+}
+
+fn imported(contents: file::Contents, path: &Path, options: &Import) -> Result<Imported> {
     if let Some(imported) = own::restore(&contents, path, options)? {
         return Ok(imported);
     }

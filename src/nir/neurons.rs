@@ -126,7 +126,7 @@ fn scales(node: Parameters, threshold: &[f64]) -> Result<Vec<f64>> {
 /// `share` is dt/τ, 0 for IF.
 fn set_reset(node: Parameters, layer: &mut SpikingLayer, scales: &[f64], share: f64, import: &Import) -> Result<()> {
     if !node.has("v_reset") {
-        layer.reset = import.missing_reset;
+        layer.reset = import.missing_reset.unwrap_or(Reset::ToValue);
         if layer.reset == Reset::Subtract {
             // v - v_threshold before the decay subtracts α v_threshold after it, where we subtract v_th - v_r.
             layer.v_r = layer.v_th * share;

@@ -13,6 +13,8 @@ pub struct TestResult {
     pub samples: u64,
     /// Number of correctly classified samples: the first largest logit is that of the label.
     pub correct: u64,
+    /// Mean task loss of a sample, without regularisers.
+    pub loss: f64,
     /// Spikes of each spiking layer.
     pub spikes: Vec<u64>,
     /// Samples by label and predicted class.
@@ -42,15 +44,17 @@ pub(super) fn evaluate_while(
     batch: usize,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<TestResult> {
-    let (mut correct, mut samples) = (0, 0);
+    let (mut correct, mut samples, mut loss) = (0, 0, 0.0);
+    let task = engine.network().loss;
     let mut confusion = Confusion::new(engine.network().classes());
     let spikes = classify_while(engine, set, batch, go_on, |sample| {
         samples += 1;
         correct += u64::from(sample.class == sample.label as usize);
         confusion.add(sample.label as usize, sample.class);
+        loss += task.of(sample.logits, sample.label as usize);
         Ok(())
     })?;
-    Ok(TestResult { samples, correct, spikes, confusion })
+    Ok(TestResult { samples, correct, loss: loss / samples as f64, spikes, confusion })
 }
 
 /// A classified sample.
