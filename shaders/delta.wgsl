@@ -14,11 +14,9 @@
 #import sections
 #import active_entry
 #import cell
-#ifdef PATCHES
-#else
-// BIAS: the sum of delta over all times, the gradient of the bias for this sample, follows the chunk's rows.
+// BIAS: the sum of delta over all times, the gradient of the bias for this sample (in a convolution, of this pixel), follows
+// the chunk's rows.
 #import bias
-#endif
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
@@ -50,10 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // P[now + 1] and Q[now + 1].
     var potential = vec4<f32>(0.0);
     var current = vec4<f32>(0.0);
-#ifdef PATCHES
-#else
     var sum = vec4<f32>(0.0);
-#endif
     // Time of the next error, going backwards; 0 if there is none left (an error at 0 reaches no delta).
     var next = 0u;
     if left > begin {
@@ -62,12 +57,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var now = p.steps - 1u;
 #ifdef PATCHES
     let list = b * p.rows * p.columns + own / p.filter_quads;
+    let first = patch_start[list];
     var event = min(patch_start[list + 1u], arrayLength(&patches));
+    // The gradient of a bias needs all times, down to 0 after the first event.
+    var more = event > first || BIAS;
     {
-        while event > patch_start[list] {
-            event--;
-            // A stale event of a list that overflowed must not reach past the sample.
-            let t = min(patches[event] >> 16u, p.steps - 1u);
+        while more {
+            more = event > first;
+            var t = 0u;
+            if more {
+                event--;
+                // A stale event of a list that overflowed must not reach past the sample.
+                t = min(patches[event] >> 16u, p.steps - 1u);
+                more = event > first || BIAS;
+            }
 #else
     for (var w = p.words; w > 0u; w--) {
         var word = needed[b * p.words + w - 1u];
@@ -101,20 +104,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     current = p.synapse * current + potential;
                 }
                 now--;
-#ifdef PATCHES
-#else
                 if BIAS {
                     sum += drive_gradient(potential, current);
                 }
-#endif
             }
             delta[(local * p.steps + t) * p.shard_quads + own] = drive_gradient(potential, current);
         }
     }
-#ifdef PATCHES
-#else
     if BIAS {
         delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum;
     }
-#endif
 }

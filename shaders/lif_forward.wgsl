@@ -42,7 +42,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1), (B T + 1) or (B pixels + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i, CONV: t << 16 | row
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in + bias, shard_quads), CONV: (patch, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in + bias, shard_quads), CONV: (patch + bias, shard_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -56,6 +56,9 @@
 
 #ifdef AHEAD
 #import upcoming
+#endif
+#ifdef CONV
+#import conv
 #endif
 const LANES: u32 = 64u;
 #ifdef WIDE
@@ -145,8 +148,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CURRENTS
 #else
     if BIAS {
+#ifdef CONV
+        let rows = patch_size(p);
+#else
+        let rows = p.inputs;
+#endif
 #unroll n WIDTH
-            bias[n] = weights[p.inputs * p.shard_quads + own + min(n, width - 1u)];
+            bias[n] = weights[rows * p.shard_quads + own + min(n, width - 1u)];
 #endunroll
     }
 #endif
@@ -163,7 +171,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CONV
     // A pixel sees few events. In a block without any, potentials below threshold and band only decay towards 0, if that is
     // the resting potential and below them too.
-    var calm = !CUBA && p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
+    var calm = !CUBA && !BIAS && p.leak == 0.0 && p.v_th >= max(p.band, 0.0) && p.alpha <= 1.0;
 #ifdef RECORD
     calm = false;
 #endif

@@ -58,7 +58,7 @@ pub struct Tensor {
 /// A tensor of a weight layer in the layout of files.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FileTensor<'a> {
-    /// Row-major extents: [N_in, N_out], [filters, channels, kernel, kernel] for a convolution, or [N_out] for biases.
+    /// Row-major extents: [N_in, N_out], [filters, channels, kernel, kernel] for a convolution, or for biases [N_out] or [filters].
     pub extents: Vec<usize>,
     /// The numbers, borrowed where files have the layout of the matrix.
     pub data: Cow<'a, [f32]>,
@@ -87,7 +87,9 @@ impl TensorPart {
 pub(crate) fn file_tensors(network: &Network) -> impl Iterator<Item = (usize, TensorPart, Vec<usize>)> {
     let layers = network.weight_extents().into_iter().zip(network.biases()).enumerate();
     layers.flat_map(|(l, (extents, bias))| {
-        let biases = bias.then(|| (l, TensorPart::Biases, extents[1..].to_vec()));
+        // [N_in, N_out], or [filters, channels, kernel, kernel].
+        let outputs = if extents.len() > 2 { extents[0] } else { extents[1] };
+        let biases = bias.then(|| (l, TensorPart::Biases, vec![outputs]));
         [(l, TensorPart::Weights, extents)].into_iter().chain(biases)
     })
 }
@@ -137,11 +139,11 @@ impl Weights {
     /// The tensors in the layout of files, each with its layer and part.
     pub(crate) fn to_file(&self, network: &Network) -> Vec<(usize, TensorPart, FileTensor<'_>)> {
         let tensor = |(l, part, extents): (usize, TensorPart, Vec<usize>)| {
-            let Matrix { rows, cols, data } = &self.layers[l];
+            let Matrix { cols, data, .. } = &self.layers[l];
             let weights = extents.iter().product::<usize>().min(data.len());
             let data = match part {
                 TensorPart::Biases => Cow::Borrowed(&data[data.len() - cols..]),
-                TensorPart::Weights if extents.len() > 2 => Cow::Owned(transposed(data, *rows, *cols)),
+                TensorPart::Weights if extents.len() > 2 => Cow::Owned(transposed(data, weights / cols, *cols)),
                 TensorPart::Weights => Cow::Borrowed(&data[..weights]),
             };
             (l, part, FileTensor { extents, data })
@@ -150,7 +152,7 @@ impl Weights {
     }
 
     /// The weights as named tensors, in the layout of files: `w.l`, [N_in, N_out] (a convolution: [filters, channels, kernel,
-    /// kernel]), and `b.l`, \[N_out\], where the layer has biases.
+    /// kernel]), and `b.l`, \[N_out\] or \[filters\], where the layer has biases.
     pub fn tensors(&self, network: &Network) -> Vec<Tensor> {
         let named = |(l, part, FileTensor { extents, data }): (usize, TensorPart, FileTensor)| Tensor {
             name: format!("{}.{l}", part.letter()),
@@ -296,13 +298,17 @@ mod tests {
     fn named_tensors_are_read_as_they_are_written() {
         let conv =
             Convolution { channels: 2, height: 3, width: 4, filters: 3, kernel: 2, stride: 1, padding: 0, pool: 1 };
-        let layers = Network::new(24, 5).layer(SpikingLayer::convolution(conv)).layer(SpikingLayer::lif(4).bias());
+        let layers = Network::new(24, 5).layer(SpikingLayer::convolution(conv).bias()).layer(SpikingLayer::lif(4).bias());
         let network = layers.readout(Readout::sum(2)).build().unwrap();
         let mut weights = Weights::init(&network, 3);
+        weights.layers[0].data.iter_mut().rev().take(3).for_each(|bias| *bias = 0.25);
         weights.layers[1].data.iter_mut().rev().take(4).for_each(|bias| *bias = 0.5);
         let mut tensors = weights.tensors(&network);
         let shapes: Vec<_> = tensors.iter().map(|t| (t.name.as_str(), t.extents.as_slice())).collect();
-        assert_eq!(shapes, [("w.0", &[3, 2, 2, 2][..]), ("w.1", &[18, 4]), ("b.1", &[4]), ("w.2", &[4, 2])]);
+        let expected =
+            [("w.0", &[3, 2, 2, 2][..]), ("b.0", &[3]), ("w.1", &[18, 4]), ("b.1", &[4]), ("w.2", &[4, 2])];
+        assert_eq!(shapes, expected);
+        assert_eq!(tensors[1].data, [0.25; 3]);
         tensors.reverse();
         assert_eq!(Weights::from_tensors(&network, tensors.clone()).unwrap(), weights);
 
@@ -312,7 +318,7 @@ mod tests {
             let error = Weights::from_tensors(&network, changed).unwrap_err().to_string();
             assert!(error.contains(part), "`{part}` is not in: {error}");
         };
-        refused(&|t| t.truncate(3), "w.0 is missing");
+        refused(&|t| t.truncate(4), "w.0 is missing");
         refused(&|t| t[0].extents = vec![2, 4], "w.2 has the shape [2, 4], the network requires [4, 2]");
         refused(&|t| t[1].data.truncate(3), "b.1");
         refused(&|t| t.push(t[0].clone()), "tensor w.2 is given twice");

@@ -53,7 +53,7 @@ enum Seen {
     Mixed,
     /// Layers above the first dense, a chunk for each sample, kernels of hardware adapters.
     MixedHardware,
-    /// A linear layer below two convolutions, chunks of a sample.
+    /// A linear layer below two convolutions, with biases, chunks of a sample.
     Convs,
     /// A convolution of the input, few events and long pauses between them.
     ConvInput,
@@ -65,17 +65,20 @@ enum Seen {
     LastReadout,
     /// A convolution of the input, current-based and reset to a value.
     ConvCells,
+    /// A convolution of the input with biases, whose pixels see few events or none; chunks of a sample.
+    ConvBiased,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 22] = [
+const SCENARIOS: [Seen; 23] = [
     OtherCells,
     Biased,
     LastReadout,
     ConvCells,
+    ConvBiased,
     Convs,
     ConvInput,
     Sparse,
@@ -143,7 +146,7 @@ const MUTATIONS: &[Mutation] = &[
     ("pool", "+ j + k * p.windows] = words[k];", "+ j + k * p.windows] = words.x;", Convs),
     ("pool", "(fired.x + fired.y) + (fired.z + fired.w)", "1u", Convs),
     ("delta", "own / p.filter_quads;", "own % p.filter_quads;", ConvInput),
-    ("delta", "while event > patch_start[list] {", "while event > patch_start[list] + 1u {", ConvInput),
+    ("delta", "let first = patch_start[list];", "let first = patch_start[list] + 1u;", ConvInput),
     ("lif_forward", "let below = (v[n] <= vec4<f32>(p.v_th)) &", "let below =", ConvInput),
     ("lif_forward", "&& (event >> 16u) + 1u >= stop;", "&& (event >> 16u) + 3u >= stop;", ConvInput),
     ("lif_forward", "                    v[n] *= p.alpha;\n", "", ConvInput),
@@ -161,7 +164,7 @@ const MUTATIONS: &[Mutation] = &[
     ("weight_gradient_conv", "row * p.stride + ky - p.padding", "row * p.stride + ky", Convs),
     ("weight_gradient_conv", "if x < p.map_width {", "if x <= p.map_width {", Convs),
     ("weight_gradient_conv", "if p.first_sample > 0u || p.accumulate != 0u {", "if p.accumulate != 0u {", Convs),
-    ("weight_gradient_conv", "p.rows * p.columns + pixel)", "p.rows * p.columns)", Convs),
+    ("weight_gradient_conv", "(spike * pixels + pixel)", "(spike * pixels)", Convs),
     ("weight_gradient_conv", "let kx = entry % p.kernel;", "let kx = ky;", Convs),
     ("lif_forward", "kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);", "kick[n] = vec4<f32>(0.0);", Sparse),
     ("shared/cell", "p.alpha * v + p.leak", "(p.alpha + 1e-3) * v + p.leak", Sparse),
@@ -301,6 +304,13 @@ const MUTATIONS: &[Mutation] = &[
     ("delta", "word |= 1u;", "", Biased),
     ("delta", "sum += drive_gradient(potential, current);", "sum = drive_gradient(potential, current);", Biased),
     ("delta", "(p.chunk_samples * p.steps + local)", "(p.chunk_samples * p.steps)", Biased),
+    ("delta", "                more = event > first || BIAS;", "                more = event > first;", ConvBiased),
+    ("delta", "var more = event > first || BIAS;", "var more = event > first;", ConvBiased),
+    ("lif_forward", "let rows = patch_size(p);", "let rows = patch_size(p) - 1u;", ConvBiased),
+    ("lif_forward", "!CUBA && !BIAS && p.leak", "!CUBA && p.leak", ConvBiased),
+    ("shared/conv", "p.kernel * p.kernel;", "p.kernel;", Convs),
+    ("weight_gradient_conv", "let first_row = p.chunk_samples * p.steps;", "let first_row = 0u;", ConvBiased),
+    ("weight_gradient_conv", "sum += delta[(first_row", "sum = delta[(first_row", Convs),
     ("delta_readout", "word |= 1u;", "", Biased),
     ("delta_readout", "sum += value;", "sum = value;", Biased),
     ("delta_readout", "(p.chunk_samples * p.steps + local)", "(p.chunk_samples * p.steps)", Biased),
@@ -501,6 +511,7 @@ impl Case {
             Biased => (biased(40), GpuOptions { delta_bytes: rows(3, 10, 41), ..software.clone() }, 7, 0.1),
             LastReadout => (biased(40), hardware.clone(), 7, 0.1),
             ConvCells => (with_other_cells(input_conv(90)), chunks_of_one(Variant::Plain), 4, 0.02),
+            ConvBiased => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.002),
         };
         if let Some(readout) = network.integrator_mut() {
             readout.gain = ReadoutGain::OneMinusAlpha;
@@ -512,7 +523,10 @@ impl Case {
             }
         }
         for layer in &mut network.hidden {
-            layer.v_rest = if matches!(scenario, ConvInput | ConvCells) { 0.0 } else { 0.05 };
+            layer.v_rest = if matches!(scenario, ConvInput | ConvCells | ConvBiased | Convs) { 0.0 } else { 0.05 };
+            if layer.conv().is_some() {
+                layer.bias = matches!(scenario, Convs | ConvBiased);
+            }
             match scenario {
                 ManyActive => layer.b_th = 1.5,
                 ManySpikes => layer.b_th = 0.01,

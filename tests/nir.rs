@@ -203,7 +203,9 @@ fn own_networks() -> Vec<(&'static str, Network, bool)> {
     let conv = |pool| {
         let shape =
             Convolution { channels: 2, height: 5, width: 6, filters: 3, kernel: 3, stride: 1, padding: 1, pool };
-        SpikingLayer::convolution(shape).reset(Reset::ToValue)
+        let layer = SpikingLayer::convolution(shape).reset(Reset::ToValue);
+        // One kind with biases, one without.
+        if pool == 1 { layer.bias() } else { layer }
     };
     let conv =
         |pool| Network::new(60, steps).layer(conv(pool)).layer(lif(10)).readout(Readout::max(4)).build().unwrap();

@@ -125,6 +125,7 @@ def conv(
     beta: Optional[float] = None,
     surrogate_scale: Optional[float] = None,
     b_th: Optional[float] = None,
+    bias: bool = False,
     init: Optional[Init] = None,
 ) -> Layer:
     """A convolution of LIF neurons, and max pooling of their spikes.
@@ -145,6 +146,8 @@ def conv(
         If given, the neurons are those of `cuba_lif`.
     tau_ms, v_th, v_r, v_rest, reset, surrogate, beta, surrogate_scale, b_th, init
         As for `lif`.
+    bias : bool
+        Whether each filter has a bias, added at every time step.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def conv(
     return _spikegrad._conv(dict(
         filters=filters, kernel=kernel, stride=stride, padding=padding, pool=pool, shape=shape, tau_syn_ms=tau_syn_ms,
         tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
-        surrogate_scale=surrogate_scale, b_th=b_th, init=init,
+        surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
     ))  # fmt: skip
 
 

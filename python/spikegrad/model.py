@@ -412,7 +412,7 @@ class Model:
         return self._engine.step(_labelled(_samples(x, labels))._set, constants)
 
     def state_dict(self) -> Dict[str, Array]:
-        """The weights: ``w.l``, [N_in, N_out] (a convolution: [filters, channels, kernel, kernel]), and ``b.l``, [N_out]."""
+        """The weights: ``w.l``, [N_in, N_out] (a convolution: [filters, channels, kernel, kernel]), and ``b.l``, [N_out] or [filters]."""
         return self._engine.weights()
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:

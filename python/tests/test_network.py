@@ -36,9 +36,9 @@ def test_every_option_arrives():
 
 
 def test_convolutions_take_their_input_from_below():
-    layers = [sg.conv(8, 3, padding=1, pool=2), sg.conv(4, 3, stride=2, tau_syn_ms=5), sg.lif(10)]
+    layers = [sg.conv(8, 3, padding=1, pool=2), sg.conv(4, 3, stride=2, tau_syn_ms=5, bias=True), sg.lif(10)]
     network = sg.Network((2, 12, 10), 20, layers, sg.spike_count(sg.lif(3)))
-    assert network.shapes == [("w.0", [8, 2, 3, 3]), ("w.1", [4, 8, 3, 3]), ("w.2", [4 * 2 * 2, 10]), ("w.3", [10, 3])]
+    assert network.shapes == [("w.0", [8, 2, 3, 3]), ("w.1", [4, 8, 3, 3]), ("b.1", [4]), ("w.2", [4 * 2 * 2, 10]), ("w.3", [10, 3])]
     same = sg.Network(240, 20, [sg.conv(8, 3, padding=1, pool=2, shape=(2, 12, 10)), *layers[1:]], sg.spike_count(sg.lif(3)))
     assert same == network
     with pytest.raises(ValueError, match="layer 0 is a convolution, but its input has no shape"):

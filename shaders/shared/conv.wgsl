@@ -1,6 +1,11 @@
 // The neurons of a convolution are numbered pixel by pixel, so that four filters of a pixel are a quad. Its pooled output,
 // which the layer above reads, is numbered map by map.
 
+// Rows of the weights without biases: channels kernel^2.
+fn patch_size(p: Params) -> u32 {
+    return p.inputs / (p.map_height * p.map_width) * p.kernel * p.kernel;
+}
+
 const NOT_SEEN: u32 = 0xffffffffu;
 
 // The pixel from which neuron i of the maps below is entry (ky, kx) of the kernel; NOT_SEEN if there is none.

@@ -170,7 +170,7 @@ impl Group {
                 Some(sample) => {
                     sample.finish(&requests, activity.upper_gradient(sample.sums.count));
                     let adjoint = here.neurons.adjoint();
-                    sample.weight_gradient(here.weights, adjoint, steps, &mut scratch.rows, &mut gradient);
+                    sample.weight_gradient(here.weights, here.bias, adjoint, steps, &mut scratch.rows, &mut gradient);
                 }
                 None => {
                     requests.scatter(&mut active);

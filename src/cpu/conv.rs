@@ -197,8 +197,10 @@ impl ConvScratch {
 pub struct ConvLayer<'a> {
     /// Its places.
     pub conv: &'a Conv,
-    /// [patch, filters].
+    /// [patch, filters]; with a bias [patch + 1, filters].
     pub weights: &'a TiledMatrix,
+    /// Whether the last row of the weights is a bias.
+    pub bias: bool,
     /// Constants of its neurons.
     pub constants: &'a CellConstants,
     /// Its regularisers; `None` if no backward pass follows.
@@ -217,8 +219,8 @@ impl ConvLayer<'_> {
         scratch: &mut ConvScratch,
         mut record: Option<&mut [f32]>,
     ) {
-        let ConvLayer { conv, weights, constants, time_steps: steps, .. } = *self;
-        let quiet = is_quiet(constants) && record.is_none();
+        let ConvLayer { conv, weights, bias, constants, time_steps: steps, .. } = *self;
+        let quiet = is_quiet(constants) && !bias && record.is_none();
         let per_window = conv.shape.pool * conv.shape.pool;
         sample.patches.sort(conv, input);
         sample.active.resize_with(weights.tiles.len(), ActiveTile::default);
@@ -251,7 +253,7 @@ impl ConvLayer<'_> {
                         active.end_sample(constants);
                         continue;
                     }
-                    let tile = SpikingTile { columns, first_word, weights: tile, bias: false, constants };
+                    let tile = SpikingTile { columns, first_word, weights: tile, bias, constants };
                     first_word += words_of(columns.width);
                     let v = record.is_some().then_some(PotentialRecord { v: &mut scratch.v, stride: weights.cols });
                     let times = lif_forward(DriveSource::Events(events), steps, &tile, bits, active, v, quiet);

@@ -119,10 +119,11 @@ impl ConvSample {
         }
     }
 
-    /// Adds this sample's ∇W to `gradient`, a vector per column tile, place by place.
+    /// Adds this sample's ∇W, and with a `bias` ∇b, to `gradient`, a vector per column tile, place by place.
     pub fn weight_gradient(
         &self,
         weights: &TiledMatrix,
+        bias: bool,
         adjoint: Adjoint,
         time_steps: usize,
         rows: &mut BlockRows,
@@ -132,8 +133,8 @@ impl ConvSample {
             for place in 0..self.active[tile].samples() {
                 let spikes = self.patches.of(place);
                 let delta = delta_of(self, place, tile, weights, adjoint, time_steps);
-                if !spikes.is_empty() && !delta.is_zero() {
-                    with_width!(columns.width, weight_gradient(spikes, delta, time_steps, rows, gradient, false));
+                if (!spikes.is_empty() || bias) && !delta.is_zero() {
+                    with_width!(columns.width, weight_gradient(spikes, delta, time_steps, rows, gradient, bias));
                 }
             }
         }

@@ -99,7 +99,8 @@ impl Group {
     ) {
         let activity = plan.backward.then(|| ActivityLoss::new(plan.network, l, plan.batch.len()));
         let time_steps = plan.batch.time_steps();
-        let layer = ConvLayer { conv, weights: plan.layers[l].weights, constants, activity, time_steps };
+        let WeightLayer { weights, bias, .. } = plan.layers[l];
+        let layer = ConvLayer { conv, weights, bias, constants, activity, time_steps };
         let samples = self.samples.clone();
         let (below, here) = self.layers.split_at_mut(l);
         let LayerState { spikes, conv, .. } = &mut here[0];

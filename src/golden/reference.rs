@@ -79,7 +79,10 @@ impl Reference {
         let weights = &self.weights[l];
         let (weights, bias) = weights.split_at(weights.len() - if self.network.biases()[l] { columns } else { 0 });
         match self.network.spiking_layer(l) {
-            Some(layer) => (unrolled(layer, weights), bias.to_vec()),
+            Some(layer) => {
+                let shared = layer.conv().map_or(1, Convolution::pixels);
+                (unrolled(layer, weights), bias.iter().flat_map(|&b| std::iter::repeat_n(b, shared)).collect())
+            }
             None => (weights.to_vec(), bias.to_vec()),
         }
     }
@@ -218,7 +221,11 @@ impl Reference {
         let (rows, n) = (network.fan_in()[l], drive.len() / steps);
         gradient[l] = folded(network.spiking_layer(l), outer(&trace.read[l], drive, rows, n));
         if network.biases()[l] {
-            gradient[l].extend((0..n).map(|j| drive.iter().skip(j).step_by(n).sum::<f64>()));
+            let neurons = (0..n).map(|j| drive.iter().skip(j).step_by(n).sum::<f64>());
+            let own = neurons.collect::<Vec<_>>();
+            // The places of a filter share its bias.
+            let columns = network.weight_shapes()[l].1;
+            gradient[l].extend(own.chunks_exact(n / columns).map(|filter| filter.iter().sum::<f64>()));
         }
         let weights = self.matrix(l).0;
         let mut read = vec![0.0; steps * rows];
@@ -645,7 +652,7 @@ pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSe
         layer.beta = rng.random_range(0.5..6.0);
         layer.surrogate_scale = [1.0, 0.3][rng.random_range(0..2)];
         layer.b_th = [0.2, 0.5, 1.5][rng.random_range(0..3)];
-        layer.bias = layer.conv().is_none() && rng.random_bool(0.5);
+        layer.bias = rng.random_bool(0.5);
     };
     network.hidden.iter_mut().for_each(|layer| change(layer, &mut rng));
     let classes = network.classes();

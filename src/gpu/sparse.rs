@@ -557,7 +557,8 @@ impl<'a> Step<'a> {
     fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
         let (bindings, p) = self.presynaptic(l, w, p);
         let lanes = groups(self.weights[l].rows * w.quads);
-        r.add(format!("weight_gradient.{l}"), k::WEIGHT_GRADIENT_CONV, p, &bindings, lanes);
+        let program = self.program(l, k::WEIGHT_GRADIENT_CONV, &[]);
+        r.add(format!("weight_gradient.{l}"), program, p, &bindings, lanes);
     }
 
     /// The part of the spike gradient of layer `l` that comes through one shard of the weights above.

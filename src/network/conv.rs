@@ -15,7 +15,7 @@ pub enum Connection {
     Conv(Convolution),
 }
 
-/// A convolution (cross-correlation without bias, square kernel) followed by max pooling of its spikes.
+/// A convolution (cross-correlation, square kernel) followed by max pooling of its spikes.
 ///
 /// The input consists of maps (channel, row, column), flattened in that order; the convolution's neurons are maps (filter,
 /// row, column), flattened likewise. Each neuron is an ordinary spiking neuron, and regularisers count it before pooling.

@@ -139,7 +139,7 @@ impl Network {
         let columns = self.hidden.iter().map(|layer| (layer.conv(), layer.neurons));
         let shape = |((below, bias), (conv, neurons)): ((usize, bool), (Option<&Convolution>, usize))| match conv {
             None => (below + usize::from(bias), neurons),
-            Some(conv) => (conv.patch(), conv.filters),
+            Some(conv) => (conv.patch() + usize::from(bias), conv.filters),
         };
         let below = self.fan_in().into_iter().zip(self.biases());
         below.zip(columns.chain([(None, self.classes())])).map(shape).collect()

@@ -1,7 +1,7 @@
 //! Spiking layers, and the constants that kernels use.
 
 use super::{Connection, Convolution, Initialisation, Surrogate, extent, number};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
 /// A layer of spiking neurons.
@@ -45,7 +45,7 @@ pub struct SpikingLayer {
     pub surrogate_scale: f64,
     /// Backward threshold: the surrogate is 0 unless |V - V_th| < B_th. Infinite means unmasked.
     pub b_th: f64,
-    /// Whether each neuron has a bias, which is added to its drive at every time step.
+    /// Whether each neuron, or each filter of a convolution, has a bias, which is added to its drive at every time step.
     #[serde(default)]
     pub bias: bool,
     /// Distribution of initial weights. Initial biases are 0.
@@ -157,7 +157,7 @@ impl SpikingLayer {
         SpikingLayer { b_th, ..self }
     }
 
-    /// Gives each neuron a bias.
+    /// Gives each neuron, or each filter of a convolution, a bias.
     pub fn bias(self) -> Self {
         SpikingLayer { bias: true, ..self }
     }
@@ -243,9 +243,6 @@ impl SpikingLayer {
         number(&field("b_th"), self.b_th, self.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
         let reset = self.v_th as f32 - self.v_r as f32;
         number(&field("v_th - v_r"), reset.into(), reset.is_finite(), "a finite 32-bit number")?;
-        if self.bias && self.conv().is_some() {
-            return Err(Error::Config(format!("{name}.bias = true: biases of convolutions are not supported")));
-        }
         self.init.check(&field("init"), &field("tau_ms"), self.tau_ms)
     }
 

@@ -187,9 +187,10 @@ impl Writer<'_> {
                     self.network.layer_name(l)
                 )));
             }
+            let none = Numbers::F32(vec![0.0; c.filters]);
             let fields = [
                 ("weight", array(weight.extents.clone(), scaled(&weight.data))),
-                ("bias", array(vec![c.filters], Numbers::F32(vec![0.0; c.filters]))),
+                ("bias", array(vec![c.filters], bias.map_or(none, |bias| scaled(&bias.data)))),
                 ("stride", integers(&[c.stride; 2])),
                 ("padding", integers(&[c.padding; 2])),
                 ("dilation", integers(&[1; 2])),

@@ -299,7 +299,7 @@ fn convolution(
     factors: &[f64],
     drift: &[f64],
 ) -> Result<Matrix> {
-    let Conv { shape, w } = conv;
+    let Conv { shape, w, bias } = conv;
     if !drift.is_empty() {
         return Err(
             node.error("its `v_leak` differs from neuron to neuron, the neurons of a convolution must share it")
@@ -316,10 +316,14 @@ fn convolution(
     for (f, taps) in w.chunks_exact(patch).enumerate() {
         taps.iter().enumerate().for_each(|(k, w)| data[k * filters + f] = (w * of_maps[f]) as f32);
     }
+    if let Some(bias) = &bias {
+        data.extend(bias.iter().zip(&of_maps).map(|(b, factor)| (b * factor) as f32));
+    }
+    layer.bias = bias.is_some();
     layer.neurons = shape.neurons();
     layer.connection = Connection::Conv(shape);
     layer.init = Initialisation::Uniform { scale: 1.0 };
-    finite(node, Matrix { rows: patch, cols: filters, data })
+    finite(node, Matrix { rows: data.len() / filters, cols: filters, data })
 }
 
 fn finite(node: Parameters, matrix: Matrix) -> Result<Matrix> {

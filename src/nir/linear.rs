@@ -47,12 +47,14 @@ pub(super) struct Dense {
     pub bias: Option<Vec<f64>>,
 }
 
-/// A convolution without biases.
+/// A convolution.
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
     pub shape: Convolution,
     /// Row-major [filters, channels, kernel, kernel].
     pub w: Vec<f64>,
+    /// [filters].
+    pub bias: Option<Vec<f64>>,
 }
 
 impl Pool {
@@ -258,11 +260,12 @@ impl Linear {
             return Err(node
                 .error(format!("its `weight` has {of_weight} channels, but values of shape {:?} arrive", self.shape)));
         }
-        if node.array("bias")?.1.iter().any(|&b| b != 0.0) {
-            return Err(node.error(
-                "has biases, which convolutions cannot have here; train a network whose convolutions have none (bias=False)",
-            ));
+        let (_, bias) = node.array("bias")?;
+        if bias.len() != filters {
+            return Err(node.error(format!("its `bias` has {} values, its `weight` {filters} filters", bias.len())));
         }
+        // Convolutions without biases are written with zeros.
+        let bias = bias.iter().any(|&b| b != 0.0).then_some(bias);
         let stride = node.square("stride")?;
         let padding = match node.text("padding") {
             Some("valid") => 0,
@@ -272,7 +275,7 @@ impl Linear {
         };
         let shape = Convolution { channels, height, width, filters, kernel, stride, padding, pool: 1 };
         check_convolution(node, &shape)?;
-        let conv = Conv { shape, w };
+        let conv = Conv { shape, w, bias };
         let conv = match &self.map {
             Map::Identity => conv,
             Map::Pool(pool) => conv_through_pool(node, &conv, pool, budget)?,
@@ -414,5 +417,5 @@ fn conv_through_pool(node: Parameters, conv: &Conv, pool: &Pool, budget: &mut Bu
             }
         }
     }
-    Ok(Conv { shape: wide, w })
+    Ok(Conv { shape: wide, w, bias: conv.bias.clone() })
 }

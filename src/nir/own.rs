@@ -144,6 +144,9 @@ fn weights(network: &Network, graph: &Graph) -> Option<Weights> {
             (TensorPart::Weights, &[filters, ..]) => {
                 let (shape, numbers) = field(&names[l], "weight")?;
                 (*shape == extents).then_some(())?;
+                // Its biases are zeros or are read; others were written by another program.
+                let (_, biases) = field(&names[l], "bias")?;
+                (network.biases()[l] || biases.iter().all(|&b| b == 0.0)).then_some(())?;
                 let rows = extents[1..].iter().product();
                 layers.push(Matrix { rows, cols: filters, data: transposed(numbers, filters, rows) });
             }

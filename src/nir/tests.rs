@@ -222,7 +222,7 @@ fn a_sum_that_any_spike_lifts_over_the_threshold_is_max_pooling() {
 }
 
 #[test]
-fn convolutions_are_square_and_have_no_biases() {
+fn convolutions_are_square() {
     let fits = |changes: &[(&'static str, Value)]| {
         let nodes = [conv([2, 1, 3, 3], &[1.0; 18], changes), lif(&[]), flatten(), linear([1, 32], &[1.0; 32])];
         read(&[1, 4, 4], &nodes)
@@ -231,7 +231,11 @@ fn convolutions_are_square_and_have_no_biases() {
     assert_eq!(same.hidden[0].conv().unwrap().padding, 1);
     let error = |changes: &[(&'static str, Value)]| fits(changes).unwrap_err().to_string();
     assert!(error(&[("padding", Value::Text("valid".into()))]).contains("node `n3` (Linear): its `weight` has"));
-    assert!(error(&[("bias", floats(&[2], &[0.0, 1.0]))]).contains("node `n0` (Conv2d): has biases"));
+    assert!(error(&[("bias", floats(&[3], &[0.0, 1.0, 0.0]))]).contains("`bias` has 3 values"));
+    let biased = fits(&[("bias", floats(&[2], &[0.0, 0.5])), ("padding", ints(&[1, 1]))]).unwrap();
+    assert!(biased.network.hidden[0].bias && !same.hidden[0].bias);
+    let matrix = &biased.weights.layers[0];
+    assert_eq!((matrix.rows, matrix.row(9)[0], matrix.row(9)[1] / matrix.row(0)[1]), (10, 0.0, 0.5));
     assert!(error(&[("groups", int(2))]).contains("2 groups"));
     assert!(error(&[("dilation", ints(&[2, 2]))]).contains("`dilation` is 2"));
     assert!(error(&[("stride", ints(&[1, 2]))]).contains("`stride` is 1 × 2"));

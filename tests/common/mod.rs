@@ -115,7 +115,7 @@ pub fn biased(steps: usize) -> Network {
 pub fn with_other_cells(mut network: Network) -> Network {
     for layer in &mut network.hidden {
         (layer.cell, layer.reset, layer.v_r) = (Cell::CubaLif { tau_syn_ms: 3.0 }, Reset::ToValue, 0.1);
-        (layer.surrogate, layer.beta) = (Surrogate::Arctan, 4.0);
+        (layer.surrogate, layer.beta, layer.bias) = (Surrogate::Arctan, 4.0, true);
     }
     network
 }
@@ -194,7 +194,7 @@ fn generalise_layer(layer: &mut SpikingLayer, random: &mut Random) {
     layer.surrogate = Surrogate::ALL[random.below(Surrogate::ALL.len())];
     layer.beta = 0.5 + 6.0 * random.unit();
     layer.surrogate_scale = [1.0, 0.5][random.below(2)];
-    layer.bias = layer.conv().is_none() && random.below(2) == 0;
+    layer.bias = random.below(2) == 0;
 }
 
 pub fn batch(inputs: usize, steps: usize, classes: usize, samples: usize, density: f64, seed: u64) -> EventSet {
