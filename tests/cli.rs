@@ -939,3 +939,27 @@ fn a_run_on_data_of_ones_own_is_tested_and_drawn() {
     let said = text(&drawn.stdout).to_string() + text(&drawn.stderr);
     assert!(picture.exists() && (said.contains("up") || said.contains("down")), "{said}");
 }
+
+#[test]
+fn a_layer_that_stays_saturated_is_warned_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = succeeds(&[
+        "train",
+        "fmnist",
+        "--data",
+        data().to_str().unwrap(),
+        "--limit",
+        "100",
+        "--epochs",
+        "3",
+        "--device",
+        "cpu",
+        "--set",
+        "network.hidden[0].b_th=5",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let told = text(&run.stderr);
+    assert_eq!(told.matches("hidden[0] (200 neurons) is saturated").count(), 1, "{told}");
+}

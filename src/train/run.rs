@@ -90,6 +90,8 @@ struct Trainer<'a> {
     losses: u32,
     /// Whether the observer stopped the run.
     enough: bool,
+    /// Kind and layer of the warnings after the last epoch: what lasts is told once.
+    warned: Vec<(WarningKind, Option<usize>)>,
 }
 
 /// Maximum number of losses of the device without a checkpoint in between.
@@ -123,6 +125,7 @@ impl<'a> Trainer<'a> {
             saved,
             losses: 0,
             enough: false,
+            warned: Vec::new(),
         };
 
         let mut notes = Vec::new();
@@ -408,9 +411,14 @@ impl<'a> Trainer<'a> {
             return Ok(false);
         }
         let test_seconds = clock.elapsed().as_secs_f64();
-        for warning in guard::inspect(self.config, &self.progress.sums) {
-            observer.on_warning(&warning);
+        let warnings = guard::inspect(self.config, &self.progress.sums);
+        for warning in &warnings {
+            // Each rescue of a dead layer is a new start.
+            if warning.kind == WarningKind::Dead || !self.warned.contains(&(warning.kind, warning.layer)) {
+                observer.on_warning(warning);
+            }
         }
+        self.warned = warnings.iter().map(|warning| (warning.kind, warning.layer)).collect();
         let mut record = self.record(&test, test_seconds);
         let sums = std::mem::replace(&mut self.progress.sums, EpochSums::new(&self.config.network));
         self.progress.epoch += 1;
