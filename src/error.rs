@@ -116,29 +116,48 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 /// `; did you mean `shd`?` for the end of a message if some of `names` are like `word`, else nothing.
-#[cfg(feature = "files")]
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    did_you_mean_one_of(&alike(word, names))
+}
+
+/// `; did you mean `shd`?` for the end of a message, or nothing without names.
+pub(crate) fn did_you_mean_one_of(names: &[impl fmt::Display]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; did you mean {}?", list(names, "or")),
+    }
+}
+
+/// `` `a`, `b` or `c` `` with the conjunction `or`.
+pub(crate) fn list(names: &[impl fmt::Display], conjunction: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {conjunction} {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// Those of `names` that `word` may be a misspelling of, whatever the case of its letters.
+#[cfg(feature = "files")]
+pub(crate) fn alike<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     /// Least similarity, of 0 to 1, of a name worth mentioning.
     const LIKE: f64 = 0.7;
     /// How much less similar than the most similar name others may be.
     const NEAR: f64 = 0.08;
     // No typo, and the comparison takes memory.
     if word.len() > 100 {
-        return String::new();
+        return Vec::new();
     }
-    let rated: Vec<(f64, &str)> = names.into_iter().map(|name| (strsim::jaro(word, name), name)).collect();
+    let word = word.to_lowercase();
+    let rated: Vec<(f64, &str)> = names.into_iter().map(|name| (strsim::jaro(&word, name), name)).collect();
     let least = rated.iter().fold(LIKE + NEAR, |most, (likeness, _)| likeness.max(most)) - NEAR;
-    let like = rated.iter().filter(|(likeness, _)| *likeness > least).map(|(_, name)| format!("`{name}`"));
-    match like.collect::<Vec<_>>() {
-        none if none.is_empty() => String::new(),
-        like => format!("; did you mean {}?", like.join(" or ")),
-    }
+    rated.into_iter().filter(|(likeness, _)| *likeness > least).map(|(_, name)| name).collect()
 }
 
-/// Nothing: without the features that read files, no names are compared.
+/// None: without the features that read files, no names are compared.
 #[cfg(not(feature = "files"))]
-pub fn did_you_mean<'a>(_word: &str, _names: impl IntoIterator<Item = &'a str>) -> String {
-    String::new()
+pub(crate) fn alike<'a>(_word: &str, _names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -160,7 +179,15 @@ mod tests {
         let names = ["fmnist", "fmnist-conv", "nmnist", "shd"];
         assert_eq!(did_you_mean("fmnst", names), "; did you mean `fmnist`?");
         assert_eq!(did_you_mean("mnist", names), "; did you mean `fmnist` or `nmnist`?");
+        assert_eq!(did_you_mean("SHD", names), "; did you mean `shd`?");
         assert_eq!([did_you_mean("cifar", names), did_you_mean("", names)], ["", ""]);
+    }
+
+    #[test]
+    fn names_are_listed() {
+        let none: [&str; 0] = [];
+        assert_eq!(list(&none, "or"), "");
+        assert_eq!([list(&["a"], "or"), list(&["a", "b", "c"], "and")], ["`a`", "`a`, `b` and `c`"]);
     }
 
     #[test]

@@ -48,12 +48,11 @@ fn every_field_is_described() {
     }
 }
 
-/// The fields of a section that serde lists if one is unknown.
+/// The fields of a section that the error for an unknown one lists.
 fn fields_of(section: &Section) -> Option<BTreeSet<String>> {
     let dot = if section.path.is_empty() { "" } else { "." };
-    let error = section.config.clone().set(&format!("{}{dot}\"?\"=1", section.path)).unwrap_err().to_string();
-    let (_, listed) = error.split_once("unknown field `?`, ")?;
-    let listed = listed.split(" in `").next().unwrap_or(listed);
+    let error = section.config.clone().set(&format!("{}{dot}zzz=1", section.path)).unwrap_err().to_string();
+    let (_, listed) = error.split_once(" is not a field; those of ")?.1.split_once(" are ")?;
     Some(listed.split('`').skip(1).step_by(2).map(String::from).collect())
 }
 

@@ -318,9 +318,7 @@ impl Config {
     /// This configuration with the fields in `assignments` changed, each `FIELD=VALUE` in TOML.
     fn with_fields(&self, assignments: Vec<String>) -> PyResult<Self> {
         let mut config = self.0.clone();
-        for assignment in &assignments {
-            config.set(assignment).map_err(raise)?;
-        }
+        config.set_all(&assignments).map_err(raise)?;
         config.check().map_err(raise)?;
         Ok(Config(config))
     }

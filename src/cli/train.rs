@@ -128,7 +128,7 @@ pub struct Arguments {
     seed: Option<u64>,
     /// Set a field of config.toml, such as augment.flip=true or network.readout.logits=sum; can be repeated. docs/configuration.md
     /// has all fields
-    #[arg(long, value_name = "FIELD=VALUE", help_heading = "Training")]
+    #[arg(long, value_name = "FIELD=VALUE", allow_hyphen_values = true, help_heading = "Training")]
     set: Vec<String>,
     /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
     #[arg(long, value_parser = device, help_heading = "Device")]
@@ -333,10 +333,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.validation, &arguments.validation);
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
-    for assignment in &arguments.set {
-        config.set(assignment).map_err(|e| usage(format!("--set {e}")))?;
-    }
-    Ok(())
+    config.set_all(&arguments.set).map_err(|e| usage(format!("--set {e}")))
 }
 
 /// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.

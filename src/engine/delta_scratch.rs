@@ -1,6 +1,7 @@
 //! The size of the δ scratch.
 
 use crate::error::{Error, Result};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -64,8 +65,11 @@ impl DeltaScratch {
 }
 
 fn refused(value: &dyn fmt::Display) -> Error {
-    let want = format!("a number of MiB (more than 0, at most {MOST_MIB}; usually 8, 32, 64 or 256) or whole");
-    Error::field("delta_mib", value, want)
+    Error::field("delta_mib", value, want())
+}
+
+fn want() -> String {
+    format!("a number of MiB (more than 0, at most {MOST_MIB}; usually 8, 32, 64 or 256) or whole")
 }
 
 impl fmt::Display for DeltaScratch {
@@ -96,17 +100,22 @@ enum Written {
     Whole(u32),
     Number(f64),
     Word(String),
+    #[serde(skip_serializing)]
+    Other(IgnoredAny),
 }
 
 impl TryFrom<Written> for DeltaScratch {
-    type Error = Error;
+    type Error = String;
 
-    fn try_from(written: Written) -> Result<Self> {
-        match written {
+    /// The error lacks the field and its value, which whoever reads the file adds.
+    fn try_from(written: Written) -> Result<Self, String> {
+        let size = match written {
             Written::Whole(mib) => Self::from_number(mib.into()),
             Written::Number(mib) => Self::from_number(mib),
             Written::Word(word) => word.parse(),
-        }
+            Written::Other(_) => return Err(format!("must be {}", want())),
+        };
+        size.map_err(|_| format!("must be {}", want()))
     }
 }
 

@@ -248,13 +248,15 @@ impl TryFrom<ReadoutFields> for Readout {
             ("b_th", f.b_th.is_some()),
         ];
         let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
-        let others = |fields: &[(&str, bool)], kind: &str| match fields.iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(format!("a readout of kind `{kind}` has no field `{name}`")),
+        let others = |fields: &[(&str, bool)], kind: &str, other: &str| match fields.iter().find(|(_, given)| *given) {
+            Some((name, _)) => {
+                Err(format!("a readout of kind `{kind}` has no field `{name}`, but one of kind `{other}`"))
+            }
             None => Ok(()),
         };
         match f.kind {
             ReadoutKind::Integrator => {
-                others(&spiking, "integrator")?;
+                others(&spiking, "integrator", "spike_count")?;
                 let usual = Readout::max(f.classes);
                 Ok(Readout::Integrator(Integrator {
                     tau_ms: f.tau_ms,
@@ -266,7 +268,7 @@ impl TryFrom<ReadoutFields> for Readout {
                 }))
             }
             ReadoutKind::SpikeCount => {
-                others(&integrating, "spike_count")?;
+                others(&integrating, "spike_count", "integrator")?;
                 let usual = SpikingLayer::lif(f.classes);
                 Ok(Readout::SpikeCount(SpikingLayer {
                     tau_ms: f.tau_ms,

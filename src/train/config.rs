@@ -1,6 +1,12 @@
 //! The configuration of a training run.
 
 #[cfg(feature = "runs")]
+mod explain;
+#[cfg(feature = "runs")]
+mod read;
+#[cfg(feature = "runs")]
+mod set;
+#[cfg(feature = "runs")]
 mod text;
 
 #[cfg(feature = "runs")]

@@ -1,11 +1,12 @@
-//! Configurations as TOML: reading, writing, overriding and comparing.
+//! Configurations as TOML: reading, writing, merging and comparing.
 
 use super::RunConfig;
+use super::explain::explain;
+use super::read::{self, FieldName, Mistake};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::network::{MAX_LAYERS, Network, Readout};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::Path;
 use toml::{Table, Value};
@@ -48,7 +49,7 @@ impl RunConfig {
     pub(crate) fn laid_over(base: &RunConfig, given: Table) -> Result<Self, String> {
         // A complete configuration does not depend on the preset, which may have changed since it was written. Options
         // that it does not have, since it was written by an earlier version, are off.
-        let merged = match from_table::<RunConfig>(given.clone()) {
+        let merged = match read::read::<RunConfig>(&given) {
             Ok(_) => given,
             Err(_) => {
                 few_layers(&given)?;
@@ -60,38 +61,24 @@ impl RunConfig {
         Self::understood(merged)
     }
 
-    /// Sets a field with TOML syntax: `adam.weight_decay=0.01`, `network.readout.logits=sum`,
-    /// `network.hidden[0].tau_ms=20`, `network.hidden=[{tau_ms=5},{tau_ms=20}]`. Does not call [`RunConfig::check`].
-    ///
-    /// # Errors
-    /// [`Error::Config`] for invalid syntax, an unknown field, or a value of the wrong type.
-    pub fn set(&mut self, assignment: &str) -> Result<()> {
-        let bad = |what: String| Error::Config(format!("`{assignment}`: {what}"));
-        let Some((field, value)) = assignment.split_once('=') else {
-            return Err(bad("must be FIELD=VALUE, for example adam.weight_decay=0.01".into()));
-        };
-        let mut merged = to_table(self)?;
-        let (table, field) = entry_of(&mut merged, field.trim()).map_err(bad)?;
-        // Strings do not require quotes.
-        let given: Table = toml::from_str(&format!("{field} = {value}"))
-            .or_else(|_| toml::from_str(&format!("{field} = {}", Value::from(value.trim()))))
-            .map_err(|e: toml::de::Error| bad(e.message().into()))?;
-        merge(table, given);
-        *self = Self::understood(merged).map_err(bad)?;
-        Ok(())
-    }
-
     /// The configuration of a complete file.
     ///
     /// # Errors
     /// A missing or invalid field and its value.
     pub(crate) fn understood(table: Table) -> Result<Self, String> {
-        let config: RunConfig = from_table(table.clone())?;
-        // Serde ignores unknown fields of tagged enums, which would hide typos.
-        let understood = Value::Table(to_table(&config).map_err(|e| e.to_string())?);
-        match differences(&Value::Table(table), &understood).iter().find(|d| d.right.is_none()) {
-            Some(ignored) => Err(format!("{} is not a valid field here; remove it", ignored.left_side())),
+        Self::read(&table).map_err(|mistake| explain(mistake, &table).to_string())
+    }
+
+    /// [`understood`](Self::understood) with the bare mistake.
+    pub(super) fn read(table: &Table) -> Result<Self, Mistake> {
+        let config: RunConfig = read::read(table)?;
+        // Serde ignores unknown fields of tagged enums without fields, which would hide typos.
+        let understood = to_table(&config).map_err(|e| Mistake::other(e.to_string()))?;
+        let given = differences(&Value::Table(table.clone()), &Value::Table(understood.clone()));
+        let ignored = given.into_iter().find(|difference| difference.right.is_none());
+        match ignored.and_then(|ignored| FieldName::parse(&ignored.field).ok()) {
             None => Ok(config),
+            Some(ignored) => Err(Mistake::unknown(&ignored, &understood)),
         }
     }
 
@@ -123,13 +110,6 @@ pub struct Difference {
     pub right: Option<Value>,
 }
 
-impl Difference {
-    /// `field = value` in the first configuration.
-    fn left_side(&self) -> String {
-        format!("{} = {}", self.field, shown(&self.left))
-    }
-}
-
 impl fmt::Display for Difference {
     /// `field: first, second`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,32 +129,6 @@ pub fn network_differences(left: &Network, right: &Network) -> Result<Vec<Differ
     Ok(differences(&Value::Table(to_table(left)?), &Value::Table(to_table(right)?)))
 }
 
-/// Follows the indexed part of a field's name, such as `network.hidden[1]` of `network.hidden[1].tau_ms`, to the table that
-/// it names. Returns that table and the rest of the name.
-fn entry_of<'a>(mut table: &'a mut Table, mut field: &'a str) -> Result<(&'a mut Table, &'a str), String> {
-    while let Some((array, rest)) = field.split_once('[') {
-        let Some((index, rest)) = rest.split_once("].") else {
-            return Err("an index must be followed by a field, for example network.hidden[0].tau_ms=20".into());
-        };
-        let mut names: Vec<&str> = array.split('.').collect();
-        let name = names.pop().unwrap_or_default();
-        for parent in names {
-            let below = table.get_mut(parent).and_then(Value::as_table_mut);
-            table = below.ok_or_else(|| format!("there is no section `{parent}`"))?;
-        }
-        let entries = table.get_mut(name).and_then(Value::as_array_mut);
-        let entries = entries.ok_or_else(|| format!("`{array}` is not a list"))?;
-        let n = entries.len();
-        if n == 0 {
-            return Err(format!("`{array}` has no entries"));
-        }
-        let entry = index.parse().ok().and_then(|k: usize| entries.get_mut(k)).and_then(Value::as_table_mut);
-        table = entry.ok_or_else(|| format!("`{array}` has the entries 0 to {}", n - 1))?;
-        field = rest;
-    }
-    Ok((table, field))
-}
-
 /// Checks the number of layers before they are created from the preset, since the file may not be trusted.
 fn few_layers(given: &Table) -> Result<(), String> {
     let hidden = given.get("network").and_then(|network| network.get("hidden")).and_then(Value::as_array);
@@ -184,27 +138,23 @@ fn few_layers(given: &Table) -> Result<(), String> {
     }
 }
 
-fn to_table(value: &impl Serialize) -> Result<Table> {
+pub(super) fn to_table(value: &impl Serialize) -> Result<Table> {
     Table::try_from(value).map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))
-}
-
-fn from_table<T: DeserializeOwned>(table: Table) -> Result<T, String> {
-    table.try_into().map_err(|e: toml::de::Error| e.to_string().trim_end().replace('\n', " "))
 }
 
 /// Overrides `base` with `over`: tables are merged key by key, other values replaced. An array of tables determines the
 /// number of entries; each is merged with the base's entry of the same index, or with its last one. If a table becomes
 /// another variant of a tagged enum, only the fields common to both kinds of readout are kept.
-fn merge(base: &mut Table, over: Table) {
+pub(super) fn merge(base: &mut Table, over: Table) {
+    if is_other_kind(base, &over) {
+        base.retain(|field, _| Readout::COMMON_FIELDS.contains(&field));
+        base.extend(over);
+        return;
+    }
     for (key, value) in over {
         let merged = match (base.remove(&key), value) {
-            (Some(Value::Table(mut below)), Value::Table(above)) if same_kind(&below, &above) => {
-                merge(&mut below, above);
-                Value::Table(below)
-            }
             (Some(Value::Table(mut below)), Value::Table(above)) => {
-                below.retain(|field, _| Readout::COMMON_FIELDS.contains(&field));
-                below.extend(above);
+                merge(&mut below, above);
                 Value::Table(below)
             }
             (Some(Value::Array(below)), Value::Array(above)) => Value::Array(merge_entries(&below, above)),
@@ -226,9 +176,9 @@ fn merge_entries(below: &[Value], above: Vec<Value>) -> Vec<Value> {
     above.into_iter().enumerate().map(entry).collect()
 }
 
-/// Whether two tables are the same variant of a tagged enum, or not a tagged enum.
-fn same_kind(below: &Table, above: &Table) -> bool {
-    above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
+/// Whether a table makes another variant of a tagged enum of `below`.
+fn is_other_kind(below: &Table, above: &Table) -> bool {
+    matches!((below.get("kind"), above.get("kind")), (Some(below), Some(above)) if below != above)
 }
 
 fn differences(left: &Value, right: &Value) -> Vec<Difference> {
@@ -260,56 +210,7 @@ fn differences(left: &Value, right: &Value) -> Vec<Difference> {
 
 #[cfg(test)]
 mod tests {
-    use crate::network::{Initialisation, Logits, Readout};
     use crate::presets;
-    use crate::train::LearningRate;
-
-    #[test]
-    fn one_field_is_set_as_a_file_would() {
-        let mut config = presets::ours("fmnist").unwrap();
-        for assignment in [
-            "adam.weight_decay=0.02",
-            "network.readout.logits = max",
-            "network.hidden=[{tau_ms=5},{tau_ms=20},{}]",
-            "augment.flip=true",
-            "network.hidden[1].b_th = 0.4",
-            "network.hidden[2].init={kind='uniform',scale=2}",
-            "schedule={kind='cosine',final_fraction=0.25}",
-        ] {
-            config.set(assignment).unwrap();
-        }
-        assert_eq!((config.adam.weight_decay, config.augment.flip), (0.02, true));
-        assert_eq!(config.network.integrator().unwrap().logits, Logits::Max);
-        assert_eq!(config.network.hidden.iter().map(|l| l.tau_ms).collect::<Vec<_>>(), [5.0, 20.0, 10.0]);
-        assert_eq!(config.schedule, LearningRate::Cosine { final_fraction: 0.25 });
-        assert_eq!(config.network.hidden.iter().map(|l| l.b_th).collect::<Vec<_>>(), [0.2, 0.4, 0.2]);
-        assert_eq!(config.network.hidden[2].init, Initialisation::Uniform { scale: 2.0 });
-        config.set("network.readout.kind=spike_count").unwrap();
-        assert_eq!((config.network.classes(), config.network.integrator()), (10, None));
-        config.set("network.readout.kind=integrator").unwrap();
-        assert_eq!(config.network.readout, Readout::max(10).into());
-        let before = config.clone();
-        for (assignment, part) in [
-            ("adam.lr", "FIELD=VALUE"),
-            ("adam.lrr=1", "`lrr`"),
-            ("adam.lr=fast", "fast"),
-            ("schedule.final=1", "schedule.final"),
-            ("network.hidden[3].tau_ms=1", "0 to 2"),
-            ("network.hidden[x].tau_ms=1", "0 to 2"),
-            ("network.hidden[0]=1", "followed by a field"),
-            ("network.readout[0].tau_ms=1", "`network.readout` is not a list"),
-            ("net.hidden[0].tau_ms=1", "`net`"),
-            ("network.hidden[0].tau=1", "`tau`"),
-            ("=3", "=3"),
-        ] {
-            let error = config.set(assignment).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains(assignment), "{error}");
-        }
-        assert_eq!(config, before);
-        config.network.hidden.clear();
-        let error = config.set("network.hidden[0].tau_ms=1").unwrap_err().to_string();
-        assert!(error.ends_with("`network.hidden` has no entries"), "{error}");
-    }
 
     #[test]
     fn differences_name_the_field_and_both_values() {
