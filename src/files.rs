@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// Prefix of the names of temporary files.
 pub(crate) const TEMPORARY_PREFIX: &str = ".spikegrad-";
@@ -23,19 +24,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// [`write_atomically`] of the concatenation of `parts`, without copying them.
 pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    #[cfg(unix)]
-    {
-        // Temporary files are private by default; this gives the usual permissions, subject to the umask.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(|e| Error::io(path)(without_path(e)))?;
+    let folder = folder_of(path);
+    let mut file = temporary_file(path, folder)?;
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.as_file().sync_all());
     written.map_err(Error::io(path))?;
     // Holds the temporary file between attempts to rename it; dropping it removes the file.
@@ -51,6 +41,50 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
     #[cfg(unix)]
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder))?;
     Ok(())
+}
+
+/// Checks that a file can be written, before the work that it is the result of.
+///
+/// # Errors
+/// [`Error::Io`] if `path` is a folder, or its folder does not exist or cannot be written to.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    match path.is_dir() {
+        true => Err(Error::io(path)(io::Error::other("is a folder; give the name of a file"))),
+        false => temporary_file(path, folder_of(path)).map(drop),
+    }
+}
+
+/// Checks that a folder can be written to, or created with those above it. Creates nothing.
+///
+/// # Errors
+/// [`Error::Io`] if `path` or one above it is a file, or the folder cannot be written to.
+pub(crate) fn check_folder(path: &Path) -> Result<()> {
+    let exists = |folder: &&Path| !folder.as_os_str().is_empty() && folder.symlink_metadata().is_ok();
+    let nearest = path.ancestors().find(exists).unwrap_or(Path::new("."));
+    match nearest.is_dir() {
+        true => temporary_file(path, nearest).map(drop),
+        false => Err(Error::io(nearest)(io::Error::other("is not a folder"))),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A temporary file in `folder`, which is removed when dropped. Errors are about `path`.
+fn temporary_file(path: &Path, folder: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default; this gives the usual permissions, subject to the umask.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|e| Error::io(path)(without_path(e)))
 }
 
 /// The error without the name of the temporary file.
@@ -151,6 +185,27 @@ mod tests {
         assert_eq!(names(temp.path()), ["file"]);
         let error = write_atomically(&temp.path().join("no/file"), b"").unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_refused_and_nothing_is_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        std::fs::write(at("file"), b"one").unwrap();
+        for path in [at("new"), at("file")] {
+            check_writable(&path).unwrap();
+        }
+        for path in [at("no/new"), at("file/new"), at("")] {
+            assert!(matches!(check_writable(&path), Err(Error::Io { path: named, .. }) if named == path), "{path:?}");
+        }
+        for path in [at(""), at("new"), at("new/inner")] {
+            check_folder(&path).unwrap();
+        }
+        for path in [at("file"), at("file/inner")] {
+            let error = check_folder(&path).unwrap_err().to_string();
+            assert!(error.contains("file: is not a folder"), "{error}");
+        }
+        assert_eq!((names(temp.path()), std::fs::read(at("file")).unwrap()), (vec!["file".into()], b"one".to_vec()));
     }
 
     #[test]

@@ -44,6 +44,22 @@ pub fn save_predictions(path: &Path, predictions: &[SamplePrediction]) -> Result
     write_atomically(path, &bytes)
 }
 
+/// Checks that a file can be written, before the work that it is the result of.
+///
+/// # Errors
+/// [`Error::Io`] if `path` is a folder, or its folder does not exist or cannot be written to.
+pub fn check_writable(path: &Path) -> Result<()> {
+    crate::files::check_writable(path)
+}
+
+/// Checks that a folder can be written to, or created with those above it. Creates nothing.
+///
+/// # Errors
+/// [`Error::Io`] if `path` or one above it is a file, or the folder cannot be written to.
+pub fn check_folder(path: &Path) -> Result<()> {
+    crate::files::check_folder(path)
+}
+
 /// Writes a text, atomically.
 ///
 /// # Errors

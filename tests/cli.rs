@@ -850,6 +850,41 @@ fn a_readout_that_counts_spikes_is_trained_tested_and_drawn() {
     }
 }
 
+/// Nothing is said of spiking layers that are not there.
+#[test]
+fn a_network_without_hidden_layers_is_trained_tested_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = out.to_str().unwrap();
+    let words = ["train", "fmnist", "--set", "network.hidden=[]", "--epochs", "1", "--device", "cpu", "--out", run];
+    let output = succeeds(&words);
+    let said = text(&output.stdout);
+    assert!(said.contains("network  784-10, T = 100, auto\n"), "{said}");
+    let epoch = said.lines().find(|line| line.starts_with("epoch 1/1")).unwrap_or_else(|| panic!("{said}"));
+    let inspected = folder.path().join("s.safetensors");
+    let inspected = succeeds(&["inspect", run, "--out", inspected.to_str().unwrap()]);
+    let drawn = folder.path().join("r.png");
+    let drawn = succeeds(&["raster", run, "--out", drawn.to_str().unwrap()]);
+    let tested = succeeds(&["eval", run]);
+    for said in [epoch, text(&inspected.stdout), text(&drawn.stdout), text(&tested.stdout), text(&tested.stderr)] {
+        assert!(!["active", "spiking", "spikes of", "  %", " ,"].iter().any(|part| said.contains(part)), "{said}");
+    }
+    assert!(!said.contains("B_th") && !said.contains("method  "), "{said}");
+}
+
+/// A setting is built from several assignments.
+#[test]
+fn assignments_are_read_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let cell = "network.hidden[1].cell";
+    let [kind, tau] = [format!("{cell}.kind=cuba_lif"), format!("{cell}.tau_syn_ms=4")];
+    let (run, _) = train(&folder, "cpu", &["--epochs", "1", "--set", &kind, "--set", &tau]);
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let config: toml::Table = toml::from_str(&config).unwrap();
+    let cell = &config["network"]["hidden"][1]["cell"];
+    assert_eq!((cell["kind"].as_str(), cell["tau_syn_ms"].as_float()), (Some("cuba_lif"), Some(4.0)));
+}
+
 #[test]
 fn a_silent_readout_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -122,9 +122,9 @@ fn misspelt_names_are_recognised() {
     run(&["man"], &[("WGPU_BACKEND", "vulcan")], 0);
 }
 
-/// Settings of the paper cannot be put under a configuration that is complete; what eval finds comes before what it draws.
+/// Settings of the paper cannot be put under a configuration that is complete.
 #[test]
-fn paper_is_not_ignored_and_results_come_first() {
+fn paper_is_not_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let (run_folder, word) = (folder.path().join("run"), |path: &std::path::Path| path.to_str().unwrap().to_string());
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/fashion-mnist");
@@ -135,9 +135,95 @@ fn paper_is_not_ignored_and_results_come_first() {
     let refused = run(&["train", &config, "--paper", "--out", &word(&folder.path().join("again"))], &[], 2);
     assert!(text(&refused.stderr).contains("--paper: ") && text(&refused.stderr).contains("config.toml"));
     assert!(!folder.path().join("again").exists());
-    // A figure that cannot be written does not take the result with it.
-    let figure = word(&folder.path().join("none/confusion.png"));
-    let tested = run(&["eval", &out, "--data", data, "--confusion", &figure], &[], 1);
-    assert!(text(&tested.stdout).contains("test accuracy"), "{}", text(&tested.stdout));
-    assert!(text(&tested.stderr).contains("none/confusion.png"), "{}", text(&tested.stderr));
+}
+
+/// What could not be written is refused before the work, whose result would be lost; each of these names a run or data that
+/// are not there, which would be refused next.
+#[test]
+fn files_that_cannot_be_written_are_refused_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(at("file"), "").unwrap();
+    let refused = |words: &[&str], part: &str| {
+        let output = run(words, &[], 1);
+        let said = text(&output.stderr);
+        assert!(said.contains(part) && output.stdout.is_empty(), "{words:?}: {said}");
+        assert!(!said.contains("no-run") && !said.contains("no-data"), "{words:?}: {said}");
+    };
+    let none = "its folder does not exist; create it first";
+    refused(&["eval", "no-run", "--confusion", &at("none/c.png")], none);
+    refused(&["raster", "no-run", "--out", &at("none/r.svg")], none);
+    refused(&["predict", "no-run", "--out", &at("none/p.csv")], none);
+    refused(&["inspect", "no-run", "--out", &at("none/s.safetensors")], none);
+    refused(&["export", "no-run", "--to", &at("none/n.nir")], none);
+    refused(&["selfcheck", "--quick", "--out", &at("none/s.json")], none);
+    let bench = ["bench", "fmnist", "--device", "cpu"];
+    let bench = |more: &[&str], part: &str| refused(&[&bench[..], more].concat(), part);
+    bench(&["--data", "no-data", "--trace", &at("none/t.json")], none);
+    bench(&["--sweep", "batch", "--csv", &at("none/s.csv")], none);
+    bench(&["--data", "no-data", "--charts", &at("file")], "file: is not a folder");
+    bench(&["--sweep", "batch", "--charts", &at("file/charts")], "file: is not a folder");
+    refused(&["train", "fmnist", "--data", "no-data", "--out", &at("file")], "is not a folder");
+    refused(&["import", "no-run.nir", "--dt", "1", "--out", &at("file")], "is not a folder");
+    refused(&["reproduce", "table-3", "--out", &at("file/figures")], "file: is not a folder");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");
+}
+
+#[test]
+fn numbers_are_refused_in_plain_words() {
+    for words in [
+        "train fmnist --limit -1",
+        "train fmnist --epochs 1.5",
+        "train fmnist --batch many",
+        "train fmnist --seed -3",
+        "train fmnist --patience -1",
+        "train fmnist --hidden 20,-20",
+        "inspect r --out x.safetensors --sample -1",
+        "raster r --out x.png --sample 0,-1",
+        "eval r --speakers 1,x",
+        "bench fmnist --repeat -1",
+        "bench fmnist --batch 1e3",
+        "bench fmnist --depth -2",
+        "bench fmnist --sweep batch --seconds -2",
+        "import f.nir --out r --time-steps -5",
+        "reproduce fig-10 --seeds -1",
+        "reproduce fig-10 --seeds 1001",
+        "selfcheck --patience 0",
+        "selfcheck --patience -1",
+    ] {
+        let output = run(&words.split(' ').collect::<Vec<_>>(), &[], 2);
+        let (said, value) = (text(&output.stderr), words.rsplit([' ', ',']).next().unwrap());
+        assert!(said.contains("must be a whole number, ") && said.contains(&format!("'{value}'")), "{words}: {said}");
+    }
+    for words in
+        ["train fmnist --lr x", "train fmnist --tau 1,x", "bench fmnist --densities 0.1,x", "export r --to x --dt x"]
+    {
+        let output = run(&words.split(' ').collect::<Vec<_>>(), &[], 2);
+        assert!(text(&output.stderr).contains("must be a number"), "{words}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn settings_are_refused_in_plain_words() {
+    for (assignments, parts) in [
+        (&["network.hiden[0].tau_ms=3"][..], &["`network.hiden` is not a field", "did you mean `network.hidden`?"][..]),
+        (&["preset=shd"], &["--set `preset=shd`", "in place of fmnist"]),
+        (&["-1"], &["--set `-1`", "FIELD=VALUE"]),
+        (&["--epochs"], &["--set `--epochs`", "FIELD=VALUE"]),
+        (&["epochs=-1"], &["--set `epochs=-1`: must be a whole number, 0 or more"]),
+        (&["epochs=0"], &["epochs = 0: must be 1 to"]),
+        (&["data.shape=[1,28,28]"], &["data.shape = 28 × 28: must be left out for fmnist"]),
+        (&["network.loss.kind=mse", "network.loss.on=1"], &["`network.loss.kind=mse`", "requires `off`"]),
+        (&["seed=3", "method=fast", "epochs=2"], &["--set `method=fast`: must be `sparse`, `dense`"]),
+    ] {
+        let words = assignments.iter().flat_map(|assignment| ["--set", assignment]);
+        let output = run(&["train", "fmnist"].into_iter().chain(words).collect::<Vec<_>>(), &[], 2);
+        for part in parts {
+            assert!(
+                text(&output.stderr).contains(part),
+                "{assignments:?}: `{part}` is not in: {}",
+                text(&output.stderr)
+            );
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! `spikegrad eval`.
 
-use super::load::{Source, load, load_whole};
+use super::load::{Source, load, load_whole, set_name};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{self, HEAD, complain, percent, percents, say, say_json, thousands};
-use super::{figure, usage};
+use super::{figure, usage, whole};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -12,8 +12,8 @@ use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Table, save_table};
-use spikegrad::results::load_weights;
+use spikegrad::plot::{Format, Table, class_label, save_table};
+use spikegrad::results::{check_writable, load_weights};
 use spikegrad::train::{Checkpoint, Confusion, RunConfig, TestResult, evaluate, stored_run};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     confusion: Option<PathBuf>,
     /// Use only test samples of these speakers (shd)
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_parser = whole::<u32>, allow_negative_numbers = true, value_name = "A,B", value_delimiter = ',')]
     speakers: Vec<u32>,
     /// Samples to use: test, train (without those held out), or validation (those held out)
     #[arg(
@@ -148,13 +148,14 @@ impl StoredRun {
 
 /// Tests the checkpoint on every sample of the test set.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.confusion.iter().try_for_each(|file| check_writable(file))?;
     let progress = Progress::new(!arguments.json);
     let run = arguments.stored.read()?;
     let network = &run.config.network;
     let data = arguments.stored.load(&run, &arguments.speakers, &progress)?;
     let (set, on) = samples(&data, arguments.on, &arguments.stored.run)?;
     if let Some(k) = set.labels().iter().position(|&label| label == EventSet::UNLABELLED) {
-        bail!("{on} sample {k} has no label, so there is no accuracy; use predict ({})", data.origin);
+        bail!("{}: {on} sample {k} has no label, so there is no accuracy; use predict", set_name(&data));
     }
     let given = arguments.weights.as_ref().map(|path| load_weights(path, network)).transpose()?;
     let weights = given.as_ref().unwrap_or(&run.checkpoint.state.weights);
@@ -166,7 +167,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     print(arguments, &run, &data, on, engine.as_ref(), &result)?;
     if let Some(path) = &arguments.confusion {
         let title = format!("{}, {} {on} samples", data.name, thousands(result.samples));
-        save_table(path, &confusion_table(&result.confusion, &data, title, &source(arguments, &run)))?;
+        let table = confusion_table(Format::of(path)?, &result.confusion, &data, title, &source(arguments, &run));
+        save_table(path, &table)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -210,7 +212,9 @@ fn print(
         return Ok(());
     }
     complain(format_args!("data: {}; device: {}", data.origin, show::device(&info)));
-    complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
+    if !density.is_empty() {
+        complain(format_args!("spike density of the spiking layers: {}", percents(&density)));
+    }
     say(format_args!(
         "{} ({} of {}) {on} accuracy, loss {:.4}, {}, {}",
         percent(result.accuracy()),
@@ -238,13 +242,17 @@ pub fn samples<'a>(data: &'a DataSet, on: On, run: &Path) -> Result<(&'a EventSe
     }
 }
 
-/// Refuses test sample `k` if it has no label.
-pub fn refuse_unlabelled(data: &DataSet, k: usize) -> Result<()> {
-    match data.test.labels()[k] == EventSet::UNLABELLED {
-        true => {
-            bail!("test sample {k} has no label, which its loss and gradient require; use predict ({})", data.origin)
+/// Refuses test sample `k` if there is none, or it has no label.
+pub fn check_sample(data: &DataSet, k: usize) -> Result<()> {
+    let set = set_name(data);
+    match data.test.labels().get(k) {
+        None => bail!("--sample {k}: the test samples of {set} are 0 to {}", data.test.len() - 1),
+        Some(&EventSet::UNLABELLED) => {
+            bail!(
+                "--sample {k}: this test sample of {set} has no label, which its loss and gradient require; use predict"
+            )
         }
-        false => Ok(()),
+        Some(_) => Ok(()),
     }
 }
 
@@ -269,9 +277,12 @@ fn tell_classes(confusion: &Confusion, data: &DataSet) -> Result<()> {
 }
 
 /// The confusion matrix as a table: correct predictions are highlighted, zeros left empty.
-fn confusion_table(confusion: &Confusion, data: &DataSet, title: String, source: &str) -> Table {
+fn confusion_table(format: Format, confusion: &Confusion, data: &DataSet, title: String, source: &str) -> Table {
     let classes = confusion.classes();
-    let name = |c: usize| data.class_names.get(c).cloned().unwrap_or_else(|| c.to_string());
+    let name = |c: usize| match data.class_names.get(c) {
+        Some(name) => class_label(format, c, Some(name)),
+        None => c.to_string(),
+    };
     let cell = |label: usize, class: usize| match confusion.row(label)[class] {
         0 => (String::new(), false),
         n => (thousands(n), label == class),

@@ -1,9 +1,9 @@
 //! `spikegrad export`.
 
-use super::check_ending;
 use super::eval::{StoredRun, Which};
 use super::manual::styled;
 use super::show::{say, warn};
+use super::{check_output, number};
 use anyhow::Result;
 use clap::ValueEnum;
 use spikegrad::nir::{Export, ExportReadout, to_nir};
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.nir")]
     to: PathBuf,
     /// Time step that the file's time constants refer to, in seconds; snnTorch always takes 1e-4 [default: the network's]
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_parser = number, value_name = "SECONDS", allow_negative_numbers = true)]
     dt: Option<f64>,
     /// Multiply weights and biases by the neurons' gain, so that r is 1, which Norse requires. Importing the file gives
     /// weights that may differ in the last bit
@@ -53,7 +53,7 @@ enum ReadoutWord {
 
 /// Writes the network of a run as a NIR file.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    check_ending(&arguments.to, &["nir"])?;
+    check_output(&arguments.to, &["nir"])?;
     let run = StoredRun::read(&arguments.run, arguments.checkpoint)?;
     let options = Export {
         dt: arguments.dt,

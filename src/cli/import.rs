@@ -3,7 +3,7 @@
 use super::export::{flags, in_flags};
 use super::manual::styled;
 use super::show::{say, shell_word, sizes, warn};
-use super::usage;
+use super::{number, usage, whole};
 use anyhow::Result;
 use clap::ValueEnum;
 use spikegrad::Error;
@@ -11,7 +11,7 @@ use spikegrad::data::EVENTS;
 use spikegrad::network::{Logits, Network, Reset};
 use spikegrad::nir::{Import, from_nir};
 use spikegrad::presets;
-use spikegrad::train::{RunConfig, begin_from};
+use spikegrad::train::{RunConfig, begin_from, check_run_folder};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Time step that the file's time constants refer to, in seconds [default: that of the file's metadata]
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_parser = number, value_name = "SECONDS", allow_negative_numbers = true)]
     dt: Option<f64>,
     /// Preset whose data, training settings, time steps and length of a time step the run gets: fmnist, nmnist, shd, events, ...
     /// [default: events, data of your own; for a file of spikegrad, the exported run's]
@@ -44,10 +44,10 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Time steps of a sample [default: the preset's, or 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N")]
     time_steps: Option<usize>,
     /// Length of a time step of the data, in ms, if it differs from --dt [default: the preset's, or that of --dt]
-    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    #[arg(long, value_parser = number, value_name = "MS", allow_negative_numbers = true)]
     dt_ms: Option<f64>,
     /// Logits of a readout of integrators: max, sum, mean or last of its potentials [default: max]
     #[arg(long, value_enum, value_name = "WHICH", hide_possible_values = true)]
@@ -96,6 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             LogitsWord::Last => Logits::Last,
         }),
     };
+    check_run_folder(&arguments.out, false)?;
     let imported = from_nir(&arguments.file, &options).map_err(in_flags)?;
     let base = match (asked, &imported.report.preset) {
         (Some(config), _) => config,

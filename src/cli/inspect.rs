@@ -1,10 +1,10 @@
 //! `spikegrad inspect`.
 
-use super::check_ending;
-use super::eval::{StoredArguments, refuse_unlabelled};
+use super::eval::{StoredArguments, check_sample};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::say;
+use super::{check_output, whole};
 use anyhow::{Result, bail};
 use spikegrad::engine::first_largest;
 use spikegrad::events::EventSet;
@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     stored: StoredArguments,
     /// Number of the test sample, from 0
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "K", default_value_t = 0)]
     sample: usize,
     /// Write the tensors to this file
     #[arg(long, value_name = "FILE.safetensors")]
@@ -34,7 +34,7 @@ pub struct Arguments {
 
 /// Runs one sample forward and backward and writes all values.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    check_ending(&arguments.out, &["safetensors"])?;
+    check_output(&arguments.out, &["safetensors"])?;
     let own = [CHECKPOINT_FILE, BEST_FILE, DATA_FILE].map(|name| arguments.stored.run.join(name));
     if own
         .iter()
@@ -46,10 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let run = arguments.stored.read()?;
     let data = arguments.stored.load(&run, &[], &progress)?;
     let k = arguments.sample;
-    if k >= data.test.len() {
-        bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
-    }
-    refuse_unlabelled(&data, k)?;
+    check_sample(&data, k)?;
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let network = &run.config.network;
@@ -60,13 +57,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.clear();
     save_inspection(&arguments.out, network, &batch, &inspection)?;
     let spikes: Vec<String> = inspection.spiking.iter().map(|layer| layer.spikes.len().to_string()).collect();
+    let spikes = match spikes.is_empty() {
+        true => String::new(),
+        false => format!("spikes of each layer {}, ", spikes.join(" / ")),
+    };
     say(format_args!(
-        "{}: sample {k} of {}, label {}, predicted {}, spikes of each layer {}, {}",
+        "{}: sample {k} of {}, label {}, predicted {}, {spikes}{}",
         arguments.out.display(),
         data.test.len(),
         data.class(batch.labels()[0] as usize),
         data.class(first_largest(&inspection.logits)),
-        spikes.join(" / "),
         run.describe()
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -98,6 +98,11 @@ pub fn load_surveyed(config: &RunConfig, reading: &Reading, survey: Survey, prog
     }))
 }
 
+/// The data set's name in titles and errors.
+pub fn set_name(data: &DataSet) -> String {
+    format!("{}{}", data.name, if data.subset { " (built-in subset)" } else { "" })
+}
+
 /// Prints what is wrong with the data.
 fn warned(loaded: Result<DataSet>) -> Result<DataSet> {
     let set = loaded?;

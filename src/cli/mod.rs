@@ -27,6 +27,7 @@ use manual::styled;
 use show::{BAD, causes, complain};
 use spikegrad::device::Device;
 use spikegrad::plot::Format;
+use spikegrad::results::check_writable;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -135,15 +136,32 @@ fn usage(error: impl Display) -> anyhow::Error {
     Usage(error.to_string()).into()
 }
 
-/// Checks that a file to be written has one of these endings, before any work is done.
-fn check_ending(path: &Path, endings: &[&str]) -> anyhow::Result<()> {
+/// Checks that a file has one of these endings and can be written, before any work is done.
+fn check_output(path: &Path, endings: &[&str]) -> anyhow::Result<()> {
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some(ending) if endings.contains(&ending) => Ok(()),
+        Some(ending) if endings.contains(&ending) => Ok(check_writable(path)?),
         _ => {
             let list: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
             Err(Usage(format!("{}: must end in {}", path.display(), list.join(" or "))).into())
         }
     }
+}
+
+/// Parses a whole number for clap.
+fn whole<T: TryFrom<u64>>(word: &str) -> Result<T, String> {
+    let number = word.parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| "must be a whole number, 0 or more".into())
+}
+
+/// Parses a whole number from `LEAST` to `MOST` for clap.
+fn whole_of<const LEAST: u32, const MOST: u32>(word: &str) -> Result<u32, String> {
+    let number = word.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("must be a whole number, {LEAST} to {MOST}"))
+}
+
+/// Parses a number for clap.
+fn number(word: &str) -> Result<f64, String> {
+    word.parse().map_err(|_| "must be a number".into())
 }
 
 /// Parses `--device` for clap.

@@ -1,6 +1,6 @@
 //! `spikegrad predict`.
 
-use super::check_ending;
+use super::check_output;
 use super::eval::{On, StoredArguments, samples};
 use super::manual::styled;
 use super::progress::Progress;
@@ -34,7 +34,7 @@ pub struct Arguments {
 
 /// Classifies samples and writes the predictions.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    check_ending(&arguments.out, &["csv", "json"])?;
+    check_output(&arguments.out, &["csv", "json"])?;
     let progress = Progress::new(true);
     let run = arguments.stored.read()?;
     let data = match arguments.on {

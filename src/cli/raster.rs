@@ -1,11 +1,11 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
-use super::eval::{StoredRun, Which, refuse_unlabelled};
-use super::load::{Source, load};
+use super::eval::{StoredRun, Which, check_sample};
+use super::load::{Source, load, set_name};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{complain, say, sizes};
-use super::{Usage, figure, usage};
+use super::{Usage, figure, usage, whole};
 use anyhow::{Result, bail};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::{DataSet, Shape, data_set};
@@ -15,6 +15,7 @@ use spikegrad::error::did_you_mean;
 use spikegrad::events::EventSet;
 use spikegrad::plot::{MOST_SAMPLES, Raster, RasterImage, save_rasters};
 use spikegrad::presets;
+use spikegrad::results::check_writable;
 use spikegrad::train::{RunConfig, initial_state, initial_weights};
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub struct Arguments {
     #[arg(value_name = "RUN_DIR|PRESET")]
     what: String,
     /// Numbers of the test samples, from 0; several are drawn as a grid
-    #[arg(long, visible_alias = "samples", value_name = "K,K", value_delimiter = ',', default_value = "0")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, visible_alias = "samples", value_name = "K,K", value_delimiter = ',', default_value = "0")]
     sample: Vec<usize>,
     /// Write the figure to this file, as PNG or SVG
     #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
@@ -49,13 +50,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.sample.len() > MOST_SAMPLES {
         bail!(Usage(format!("--sample: {} samples; give at most {MOST_SAMPLES}", arguments.sample.len())));
     }
+    check_writable(&arguments.out)?;
     let Subject { config, weights, device, state_name } = subject(arguments)?;
     let progress = Progress::new(true);
     let data = load(&config, arguments.source.data.as_deref(), &arguments.source.reading, &[], &progress)?;
-    if let Some(k) = arguments.sample.iter().find(|&&k| k >= data.test.len()) {
-        bail!("--sample {k}: the test set has samples 0 to {} ({})", data.test.len() - 1, data.origin);
-    }
-    arguments.sample.iter().try_for_each(|&k| refuse_unlabelled(&data, k))?;
+    arguments.sample.iter().try_for_each(|&k| check_sample(&data, k))?;
     progress.stage("running the samples");
     let mut engine = match &weights {
         Some(weights) => device.open(&config.network, config.method, weights)?,
@@ -118,8 +117,7 @@ fn subject(arguments: &Arguments) -> Result<Subject> {
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
 pub fn title(config: &RunConfig, data: &DataSet, sample: usize, state: &str) -> String {
-    let subset = if data.subset { " (built-in subset)" } else { "" };
-    format!("{}{subset} test sample {sample}, {} {state}", data.name, sizes(&config.network.sizes()))
+    format!("{} test sample {sample}, {} {state}", set_name(data), sizes(&config.network.sizes()))
 }
 
 /// Runs test sample `k`, which exists, through the network.

@@ -109,6 +109,9 @@ impl Observer for Reporter<'_> {
     }
 
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        if choice.methods.is_empty() {
+            return;
+        }
         let layers = choice.methods.iter().map(|method| match method {
             LayerMethod::Sparse => "sparse",
             LayerMethod::Dense => "dense",
@@ -171,14 +174,19 @@ fn details(sums: &EpochSums, step: &StepProgress) -> [String; 3] {
 /// `epoch 3/8  loss 0.4711  train 83.10 %  test 82.66 %  active 1.02 / 0.85 %  spikes 1.73 / 1.20 %  4.1 s`.
 fn epoch_line(record: &EpochRecord, epochs: u64, measured: &str) -> String {
     let digits = epochs.to_string().len();
+    // Without spiking layers, there is nothing to be active or to spike.
+    let shares = |name, layers: &[f64]| match layers.is_empty() {
+        true => String::new(),
+        false => format!("  {name} {}", percents(layers)),
+    };
     let mut line = format!(
-        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  {measured} {}  active {}  spiking {}  {} s",
+        "epoch {:>digits$}/{epochs}  loss {:.4}  train {}  {measured} {}{}{}  {} s",
         record.epoch,
         record.loss,
         percent(record.train_accuracy),
         percent(record.test_accuracy),
-        percents(&record.activity),
-        percents(&record.spike_density),
+        shares("active", &record.activity),
+        shares("spiking", &record.spike_density),
         show::three_digits(record.train_seconds + record.test_seconds)
     );
     if let Some(rescue) = &record.rescued {

@@ -4,12 +4,13 @@ use super::manual::styled;
 use super::progress::Progress;
 use super::show::{clock, complain, say, warn};
 use super::signals::stop_on_signal;
-use super::{device, usage};
+use super::{device, usage, whole_of};
 use anyhow::Result;
 use spikegrad::Error;
 use spikegrad::data::Cache;
 use spikegrad::device::Device;
 use spikegrad::reproduce::{self, ITEMS, Item, Options, Scale, page};
+use spikegrad::results::check_folder;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -37,8 +38,8 @@ pub struct Arguments {
     #[arg(long)]
     list: bool,
     /// Number of seeds per point [default: 3, or 2 with --quick]
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    seeds: Option<u64>,
+    #[arg(long, value_name = "K", value_parser = whole_of::<1, 1000>, allow_negative_numbers = true)]
+    seeds: Option<u32>,
     /// Use smaller networks, fewer samples, epochs and repeats: about a minute per figure
     #[arg(long)]
     quick: bool,
@@ -81,6 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         cache: if arguments.no_cache { Cache::Off } else { Cache::User },
         merge: arguments.merge.clone(),
     };
+    check_folder(&options.out)?;
     let stop =
         stop_on_signal("stopping soon; the same command continues from here. Press Ctrl-C again to quit immediately")?;
     let (mut missing, mut failed) = (Vec::new(), false);

@@ -2,7 +2,7 @@
 
 use super::manual::styled;
 use super::show::{complain, judged, say, shell_word};
-use super::{device, usage};
+use super::{device, usage, whole_of};
 use anyhow::{Context, Result};
 use spikegrad::device::Device;
 use spikegrad::selfcheck::{self, MOST_SECONDS, Message, SECTIONS, Section, Settings, Time};
@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Multiply all time limits by N, so that nothing is cut short on slow or busy machines
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole_of::<1, 100>, allow_negative_numbers = true)]
     patience: u32,
     /// Run one section and print its findings line by line; the program starts itself this way
     #[arg(long, hide = true, value_name = "NAME")]

@@ -8,7 +8,7 @@ use super::reporter::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target};
-use super::{Usage, device, raster, usage};
+use super::{Usage, device, number, raster, usage, whole};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -22,7 +22,8 @@ use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, WORKING_BYTES, save_curves, save_raster};
 use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{
-    CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, metrics,
+    CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, check_run_folder,
+    metrics,
 };
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
@@ -75,29 +76,29 @@ pub struct Arguments {
     #[command(flatten, next_help_heading = "Data")]
     reading: Reading,
     /// Train on the first N samples only; the test set is not limited
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N", help_heading = "Data")]
     limit: Option<usize>,
     /// Hold out training samples: none, last:N, fraction:F, fraction:F:SEED or speakers:A,B (shd). The accuracy after each epoch
     /// and the best epoch are measured on them instead of the test set, which is left for eval
     #[arg(long, value_name = "WHICH", value_parser = validation, help_heading = "Data")]
     validation: Option<Validation>,
     /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
-    #[arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Network")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N,N", value_delimiter = ',', help_heading = "Network")]
     hidden: Option<Vec<usize>>,
     /// Membrane time constant of the hidden layers, ms: one for all layers, or one per layer
-    #[arg(long, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_parser = number, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
     tau: Option<Vec<f64>>,
     /// Slope beta of the surrogate gradient of all hidden layers
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_parser = number, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
     beta: Option<f64>,
     /// Backward threshold B_th of all hidden layers: the gradient is 0 unless |V - V_th| < B_th (inf: never masked)
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_parser = number, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
     b_th: Option<f64>,
     /// Begin with the weights in this safetensors file (tensors w.0, w.1, ..., as in a checkpoint) instead of random ones
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     weights: Option<PathBuf>,
     /// Rescale initial weights so that each hidden neuron spikes X times per sample on average (0: no rescaling)
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
+    #[arg(long, value_parser = number, value_name = "X", allow_negative_numbers = true, help_heading = "Network")]
     initial_spikes: Option<f64>,
     /// Do not re-initialise a layer that has no active entry (none within B_th of the threshold)
     #[arg(long, help_heading = "Network")]
@@ -106,25 +107,25 @@ pub struct Arguments {
     #[arg(long, help_heading = "Training")]
     paper: bool,
     /// Number of passes over the training set
-    #[arg(long, value_name = "E", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "E", help_heading = "Training")]
     epochs: Option<u64>,
     /// Samples per batch
-    #[arg(long, value_name = "B", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "B", help_heading = "Training")]
     batch: Option<usize>,
     /// Learning rate
-    #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_parser = number, value_name = "R", allow_negative_numbers = true, help_heading = "Training")]
     lr: Option<f64>,
     /// Raise the learning rate linearly from 0 over the first E epochs
-    #[arg(long, value_name = "E", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_parser = number, value_name = "E", allow_negative_numbers = true, help_heading = "Training")]
     warmup: Option<f64>,
     /// Weight decay (AdamW): each update reduces the weights by the learning rate times X
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_parser = number, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     weight_decay: Option<f64>,
     /// Stop after N epochs without a better accuracy [default: never]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "N", help_heading = "Training")]
     patience: Option<u64>,
     /// Seed of the initial weights and the order of the samples
-    #[arg(long, value_name = "S", help_heading = "Training")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "S", help_heading = "Training")]
     seed: Option<u64>,
     /// Set a field of config.toml, such as augment.flip=true or network.readout.logits=sum; can be repeated. docs/configuration.md
     /// has all fields
@@ -141,7 +142,7 @@ pub struct Arguments {
     /// Use the default kernels on a GPU, without measuring which are fastest
     #[arg(long, help_heading = "Device")]
     no_tuning: bool,
-    /// The run's folder [default: runs/PRESET, with a number if that exists]
+    /// The run's folder [default: runs/PRESET, or runs/NAME for NAME.toml, with a number if that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue the run in --out [default: the last run in runs/, of the preset if one is given]
@@ -179,6 +180,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let target = target::find(arguments.what.as_deref(), arguments.out.as_deref(), arguments.resume, arguments.paper)?;
     let mut config = config(arguments, &target)?;
     let folder = target.folder.clone();
+    check_run_folder(&folder, target.resume)?;
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let progress = Progress::new(voice == Voice::Normal);
     let data = match complete(&mut config, &arguments.reading, &progress)? {
@@ -263,11 +265,11 @@ fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spi
 fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
     let mut config = target.config.clone();
     change(&mut config, arguments)?;
+    config.check().map_err(usage)?;
     // The run may be resumed or tested from another folder.
     for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
         *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
     }
-    config.check().map_err(usage)?;
     Ok(config)
 }
 
@@ -395,15 +397,12 @@ fn method_name(method: Method) -> &'static str {
 /// `784-200-200-10, T = 100, sparse, B_th = 0.2`.
 fn network_line(config: &RunConfig) -> String {
     let network = &config.network;
-    let mut b_th: Vec<String> = network.hidden.iter().map(|layer| layer.b_th.to_string()).collect();
+    let mut b_th: Vec<String> = network.spiking().map(|layer| layer.b_th.to_string()).collect();
     b_th.dedup();
-    format!(
-        "{}, T = {}, {}, B_th = {}",
-        show::sizes(&network.sizes()),
-        network.time_steps,
-        method_name(config.method),
-        b_th.join(", ")
-    )
+    // A network of integrators alone has no B_th.
+    let b_th = if b_th.is_empty() { String::new() } else { format!(", B_th = {}", b_th.join(", ")) };
+    let (sizes, method) = (show::sizes(&network.sizes()), method_name(config.method));
+    format!("{sizes}, T = {}, {method}{b_th}", network.time_steps)
 }
 
 /// The run's figures: the first test sample in the best network, and the curves.

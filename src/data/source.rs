@@ -115,6 +115,32 @@ impl DataConfig {
         DataConfig { path: Some(path.into()), ..DataConfig::default() }
     }
 
+    /// Refuses fields that the published data set `of` does not use.
+    ///
+    /// # Errors
+    /// [`Error::Field`].
+    pub(crate) fn check_use(&self, of: &str) -> Result<()> {
+        let usual = DataConfig::default();
+        let shape = self.shape.map(|shape| ("data.shape", shape.to_string()));
+        let polarity = (self.polarity != usual.polarity).then(|| ("data.polarity", "separate".into()));
+        let clock = (self.clock != usual.clock).then(|| ("data.clock", "first_event".into()));
+        let fraction = self.test_fraction;
+        let test = (fraction != usual.test_fraction).then(|| ("data.test_fraction", fraction.to_string()));
+        let seed = (self.test_seed != usual.test_seed).then(|| ("data.test_seed", self.test_seed.to_string()));
+        let (unused, why) = match of {
+            "fmnist" => (vec![shape, polarity, clock, test, seed], "its images have a shape, and a test set"),
+            "nmnist" => (vec![test, seed], "it has a test set"),
+            "shd" => {
+                (vec![shape, polarity, test, seed], "its inputs are the channels of a sound, and it has a test set")
+            }
+            _ => return Ok(()),
+        };
+        match unused.into_iter().flatten().next() {
+            Some((field, value)) => Err(Error::field(field, value, format!("left out for {of}: {why}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Checks the fields, independent of the data.
     ///
     /// # Errors
@@ -180,5 +206,19 @@ mod tests {
         refused(DataConfig { shape: Some([usize::MAX; 3].into()), ..ok.clone() }, "data.shape");
         refused(DataConfig { test_fraction: 1.0, ..ok.clone() }, "data.test_fraction = 1");
         refused(DataConfig { test_seed: u64::MAX, ..ok }, "data.test_seed");
+    }
+
+    #[test]
+    fn fields_without_an_effect_are_named() {
+        let ok = DataConfig::at("somewhere");
+        let shape = DataConfig { shape: Some([1, 28, 28].into()), ..ok.clone() };
+        let test = DataConfig { test_fraction: 0.5, ..ok.clone() };
+        for set in ["fmnist", "nmnist", "shd", "events"] {
+            ok.check_use(set).unwrap();
+            assert_eq!(shape.check_use(set).is_ok(), ["nmnist", "events"].contains(&set), "{set}");
+            assert_eq!(test.check_use(set).is_ok(), set == "events", "{set}");
+        }
+        let error = shape.check_use("fmnist").unwrap_err().to_string();
+        assert!(error.starts_with("data.shape = 28 × 28: must be left out for fmnist"), "{error}");
     }
 }

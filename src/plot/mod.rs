@@ -23,6 +23,7 @@ pub use table::{Table, save_table};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
+use ab_glyph::{Font as _, FontRef};
 use canvas::Canvas;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageEncoder, RgbImage, imageops};
@@ -41,6 +42,25 @@ pub const WORKING_BYTES: u64 = 40 << 20;
 const SCALE: u32 = 2;
 
 const FONT: &str = "DejaVu Sans";
+const FONT_FILE: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
+
+/// What a figure calls a class: its name, or `class 3` if it has none or the figure cannot show it. An SVG has text, which its
+/// viewer draws; pixels have the embedded font, without the fonts of other scripts, and without writing from right to left.
+pub fn class_label(format: Format, class: usize, name: Option<&str>) -> String {
+    match name {
+        Some(name) if format == Format::Svg || can_draw(name) => name.into(),
+        _ => format!("class {class}"),
+    }
+}
+
+/// Whether the embedded font has each character, and they are written from left to right, one beside the other.
+fn can_draw(words: &str) -> bool {
+    static GLYPHS: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| FontRef::try_from_slice(FONT_FILE).ok());
+    // Hebrew, Arabic and their neighbours, and the forms of their letters.
+    let joined = |c: char| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}');
+    let has = |c: char| GLYPHS.as_ref().is_some_and(|font| font.glyph_id(c).0 != 0);
+    words.chars().all(|c| c.is_control() || has(c) && !joined(c))
+}
 
 const INK: RGBColor = RGBColor(0x22, 0x26, 0x2e);
 const MUTED: RGBColor = RGBColor(0x6b, 0x72, 0x80);
@@ -140,10 +160,7 @@ enum Picture {
 /// Draws a figure of `width` × `height` pixels on white, in the format that `path` names. Errors of `paint` are reported as
 /// errors about `path`.
 fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn) -> Result<Picture> {
-    static REGISTERED: LazyLock<bool> = LazyLock::new(|| {
-        let bytes = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
-        register_font(FONT, FontStyle::Normal, bytes).is_ok()
-    });
+    static REGISTERED: LazyLock<bool> = LazyLock::new(|| register_font(FONT, FontStyle::Normal, FONT_FILE).is_ok());
     let failed = |what: String| Error::io(path)(std::io::Error::other(what));
     if !*REGISTERED {
         return Err(failed("the embedded font cannot be read".into()));
@@ -298,6 +315,18 @@ mod tests {
             let error = Format::of(Path::new(name)).unwrap_err().to_string();
             assert!(error.starts_with(name) && error.contains(".png or .svg"), "{error}");
         }
+    }
+
+    #[test]
+    fn names_that_the_font_lacks_are_numbers_in_pixels() {
+        for name in ["Dress", "żółw", "Ελλάδα", "Привет", "naïve 3/4", "m²", ""] {
+            assert_eq!(class_label(Format::Png, 3, Some(name)), name);
+        }
+        for name in ["左", "ひだり", "왼쪽", "left 左", "يسار", "שמאל", "👍🏽", "ซ้าย"] {
+            assert_eq!(class_label(Format::Png, 3, Some(name)), "class 3", "{name}");
+            assert_eq!(class_label(Format::Svg, 3, Some(name)), name);
+        }
+        assert_eq!(Format::ALL.map(|format| class_label(format, 0, None)), ["class 0", "class 0"]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{
-    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, draw, draw_title, encoded, grouped,
-    layer_colour, px, save, text, wrap, write,
+    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, class_label, draw, draw_title, encoded,
+    grouped, layer_colour, px, save, text, wrap, write,
 };
 use crate::engine::{Inspection, first_largest};
 use crate::error::{Error, Result};
@@ -139,11 +139,8 @@ impl Raster {
         }
     }
 
-    fn class_name(&self, class: usize) -> String {
-        match self.class_names.as_ref().and_then(|names| names.get(class)) {
-            Some(name) => name.clone(),
-            None => format!("class {class}"),
-        }
+    fn class_name(&self, format: Format, class: usize) -> String {
+        class_label(format, class, self.class_names.as_ref().and_then(|names| names.get(class)).map(String::as_str))
     }
 
     fn dt(&self) -> f64 {
@@ -160,12 +157,12 @@ impl Raster {
     }
 
     /// The largest logits and the label's.
-    fn caption(&self) -> String {
+    fn caption(&self, format: Format) -> String {
         let mut order: Vec<usize> = (0..self.logits.len()).collect();
         order.sort_by(|&a, &b| self.logits[b].total_cmp(&self.logits[a]));
         let named = |class: usize| {
             let role = if class == self.label { " (label)" } else { "" };
-            format!("{}{role} {}", self.class_name(class), number(self.logits[class]))
+            format!("{}{role} {}", self.class_name(format, class), number(self.logits[class]))
         };
         let largest: Vec<String> = order.iter().take(LARGEST).map(|&class| named(class)).collect();
         let mut caption = match largest.is_empty() {
@@ -238,6 +235,7 @@ fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {
     if rasters.is_empty() || rasters.len() > MOST_SAMPLES {
         return Err(Error::Config(format!("{} samples in a figure: must be 1 to {MOST_SAMPLES}", rasters.len())));
     }
+    let format = Format::of(path)?;
     let columns = (rasters.len() as f64).sqrt().ceil() as usize;
     let image = if rasters.iter().any(|raster| raster.image.is_some()) { IMAGE } else { 0 };
     let (base_width, base_height) = if rasters.len() == 1 { (WIDTH, HEIGHT) } else { CELL };
@@ -247,7 +245,7 @@ fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {
     let mut captions = Vec::new();
     draw(path, 8, 8, |area| {
         let style = text(TEXT, INK, HPos::Left, VPos::Center);
-        captions = rasters.iter().map(|r| wrap(area, &r.caption(), &style, room)).collect::<Drawn<_>>()?;
+        captions = rasters.iter().map(|r| wrap(area, &r.caption(format), &style, room)).collect::<Drawn<_>>()?;
         Ok(())
     })?;
     let least = |(raster, caption): (&Raster, &Vec<String>)| {
@@ -260,14 +258,14 @@ fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {
             let (row, column) = ((k / columns) as u32, (k % columns) as u32);
             let corner = (px(f64::from(column * width)), px(f64::from(row * height)));
             let cell = area.clone().shrink(corner, (px(f64::from(width)), px(f64::from(height))));
-            draw_raster(&cell, raster, caption, image)?;
+            draw_raster(&cell, raster, (format, caption), image)?;
         }
         Ok(())
     })
 }
 
 /// Draws a sample; `image` is the width at the right for its image.
-fn draw_raster(area: &Area, raster: &Raster, caption: &[String], image: u32) -> Drawn {
+fn draw_raster(area: &Area, raster: &Raster, (format, caption): (Format, &[String]), image: u32) -> Drawn {
     let (canvas_width, canvas_height) = area.dim_in_pixel();
     let to_figure = |canvas: u32| f64::from(canvas) / f64::from(px(1.0));
     let (width, height) = (to_figure(canvas_width), to_figure(canvas_height));
@@ -283,7 +281,7 @@ fn draw_raster(area: &Area, raster: &Raster, caption: &[String], image: u32) -> 
         top += HEAD + frame;
     }
     let foot = height - FOOT - LINE * caption.len() as f64;
-    draw_readout(&band(top, foot - top), raster, &time)?;
+    draw_readout(&band(top, foot - top), raster, format, &time)?;
     let style = text(TEXT, INK, HPos::Left, VPos::Center);
     for (k, line) in caption.iter().enumerate() {
         write(area, line, &style, (px(LEFT + panel::LEFT), px(foot + LINE * (k as f64 + 0.6))))?;
@@ -362,7 +360,7 @@ fn dot_radius(plot: &Plot, layer: &RasterPanel, time_steps: usize) -> i32 {
     (0.16 * room).min(most).max(1.0).round() as i32
 }
 
-fn draw_readout(area: &Area, raster: &Raster, time: &Axis) -> Drawn {
+fn draw_readout(area: &Area, raster: &Raster, format: Format, time: &Axis) -> Drawn {
     let (label, predicted, dt) = (raster.label, raster.predicted, raster.dt());
     let right = label == predicted;
     let marked = raster.decision == Decision::Potentials(Logits::Max);
@@ -370,10 +368,10 @@ fn draw_readout(area: &Area, raster: &Raster, time: &Axis) -> Drawn {
     let entry = |name, role, colour, stroke, marker| LegendEntry { name, role, colour, stroke, marker };
     let mut legend = Vec::new();
     if right {
-        legend.push(entry(raster.class_name(label), " (label, predicted)", GREEN, 5.0, marked));
+        legend.push(entry(raster.class_name(format, label), " (label, predicted)", GREEN, 5.0, marked));
     } else {
-        legend.push(entry(raster.class_name(label), " (label)", GREEN, 7.0, false));
-        legend.push(entry(raster.class_name(predicted), " (predicted)", VERMILLION, 3.5, marked));
+        legend.push(entry(raster.class_name(format, label), " (label)", GREEN, 7.0, false));
+        legend.push(entry(raster.class_name(format, predicted), " (predicted)", VERMILLION, 3.5, marked));
     }
     let others = (0..curves.len()).filter(|&class| raster.class_colour(class).is_none()).count();
     match others {
@@ -494,12 +492,15 @@ mod tests {
     #[test]
     fn logits_are_written_with_the_labels_rank() {
         let mut raster = example();
-        assert_eq!(raster.caption(), "Largest logits (maxima of the potentials): bag (label) 3.80, shirt 1.90, shoe 0");
+        assert_eq!(
+            raster.caption(Format::Png),
+            "Largest logits (maxima of the potentials): bag (label) 3.80, shirt 1.90, shoe 0"
+        );
         raster.logits = vec![1.0, 2.5e6, -4.0, 30.0, 0.5, f32::NEG_INFINITY];
         raster.decision = Decision::Potentials(Logits::Sum);
         let expected = "Largest logits (sums of the potentials over time): shirt 2.50e6, class 3 30, shoe 1; \
                         bag (label) −4, rank 5 of 6";
-        assert_eq!(raster.caption(), expected);
+        assert_eq!(raster.caption(Format::Png), expected);
         let svg = document(&[raster]);
         assert!(svg.contains("rank 5 of 6"), "the caption is drawn");
     }

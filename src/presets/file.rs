@@ -173,6 +173,25 @@ mod tests {
 
     #[cfg(feature = "data")]
     #[test]
+    fn samples_that_are_too_large_are_named() {
+        use crate::data::{Shape, fashion_mnist::facts_of};
+        let fit = |name: &str, side: usize| {
+            let mut config = resolve_open(name, false).unwrap();
+            config.fit(&facts_of(Shape { channels: 1, height: side, width: side }, 10, None)).map_err(|e| e.to_string())
+        };
+        fit("fmnist-conv", 32).unwrap();
+        let error = fit("fmnist-conv", 64).unwrap_err();
+        assert!(error.starts_with("maps of 64 × 64 are too large for network.hidden[0]: its 64 filters"), "{error}");
+        assert!(error.contains("use smaller samples") && error.contains("network.hidden[0].connection"), "{error}");
+        fit("fmnist", 256).unwrap();
+        for name in ["fmnist", "fmnist-conv"] {
+            let error = fit(name, 300).unwrap_err();
+            assert!(error.contains("the samples of 300 × 300 have 90000 inputs, more than 65536"), "{error}");
+        }
+    }
+
+    #[cfg(feature = "data")]
+    #[test]
     fn open_fields_do_not_hide_wrong_ones() {
         let mut config = resolve_open("fmnist", false).unwrap();
         config.network.hidden[0].tau_ms = -1.0;
@@ -210,16 +229,26 @@ mod tests {
         refused("preset = 'mnist'", &["preset", "`mnist`"]);
         refused("preset = 3", &["preset = 3"]);
         refused("preset = 'fmnist'\nepochs = ", &["line 2"]);
-        refused("preset = 'fmnist'\nepoch = 3", &["`epoch`", "`epochs`"]);
+        refused("preset = 'fmnist'\nepoch = 3", &["`epoch` is not a field; did you mean `epochs`?"]);
+        refused("preset = 'fmnist'\n[network]\nhiden = []", &["`network.hiden`", "did you mean `network.hidden`?"]);
+        refused("preset = 'fmnist'\n[[hidden]]\nneurons = 3", &["did you mean `network.hidden`?"]);
+        refused("preset = 'fmnist'\n[adam]\nepochs = 3", &["`adam.epochs`", "did you mean `epochs`?"]);
+        refused("preset = 'fmnist'\n[[network.hidden]]\n[[network.hidden]]\ntau = 3", &["network.hidden[1].tau_ms`?"]);
+        refused("preset = 'fmnist'\n[network.loss]\nkind = 'mse'", &["requires `on` and `off`", "network.loss={kind="]);
+        refused("preset = 'fmnist'\ndata.shape = [1, 28, 28]", &["data.shape", "left out for fmnist"]);
+        refused("preset = 'fmnist'\nweights = ''", &["weights = \"\": must be"]);
         refused("preset = 'fmnist'\nepochs = 'three'", &["epochs", "three"]);
-        refused("preset = 'fmnist'\nepochs = -3", &["epochs", "-3"]);
+        refused("preset = 'fmnist'\nepochs = -3", &["epochs = -3: must be a whole number, 0 or more"]);
         refused("preset = 'fmnist'\nepochs = 0", &["epochs = 0"]);
         refused("preset = 'fmnist'\nbatch = 0", &["batch = 0"]);
         refused("preset = 'fmnist'\nlimit = 0", &["limit = 0"]);
         refused("preset = 'fmnist'\ndevice = 'tpu'", &["device = tpu"]);
         refused("preset = 'fmnist'\nmethod = 'fast'", &["method", "fast"]);
         refused("preset = 'fmnist'\nadam.lr = -1.0", &["adam.lr = -1"]);
-        refused("preset = 'fmnist'\n[network]\nneurons = 3", &["network", "`neurons`"]);
+        refused(
+            "preset = 'fmnist'\n[network]\nneurons = 3",
+            &["`network.neurons` is not a field; did you mean `network.hidden[0].neurons`?"],
+        );
         refused("preset = 'fmnist'\n[[network.hidden]]\ntau_ms = 0", &["network.hidden[0].tau_ms = 0"]);
         refused("preset = 'fmnist'\nnetwork.readout.init.scael = 2", &["scael"]);
         refused("preset = 'fmnist'\nadam.weight_decay = -0.1", &["adam.weight_decay = -0.1"]);

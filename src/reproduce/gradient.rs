@@ -3,9 +3,9 @@
 use super::figure::{Content, Figure, Panel, Row};
 use super::job::{FigureJob, numbers};
 use super::paper::SETS;
-use super::training::{Recipe, config, run, run_folder};
+use super::training::{Recipe, config, remove_run, run, run_folder};
 use crate::engine::Method;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::EventSet;
 use crate::plot::ChartAxis;
 use crate::presets;
@@ -80,8 +80,7 @@ pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
                     let layers: Vec<[f64; 3]> =
                         sparse.layers.iter().zip(&dense.layers).map(|(s, d)| differences(s, d)).collect();
                     if epoch == epochs {
-                        let folder = run_folder(job, &config, &key);
-                        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+                        remove_run(&run_folder(job, &config, &key))?;
                     }
                     Ok(json!(layers.as_flattened()))
                 })?;

@@ -14,7 +14,7 @@ use crate::train::{
 use crate::weights::Weights;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Trains, or returns the stored result of an earlier call. An interrupted run is continued. `finish` computes further
@@ -35,7 +35,7 @@ pub fn trained(
         let (folder, state) = run(job, data, config, &key)?;
         let records = metrics::read(&folder.join(METRICS_FILE))?;
         let value = json!({ "epochs": records, "more": finish(job, &state)? });
-        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+        remove_run(&folder)?;
         Ok(value)
     })?;
     let records = serde_json::from_value(value["epochs"].clone())
@@ -47,6 +47,14 @@ pub fn trained(
 pub fn run_folder(job: &FigureJob, config: &RunConfig, key: &Value) -> PathBuf {
     let mark = xxhash_rust::xxh3::xxh3_64(key.to_string().as_bytes());
     job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset))
+}
+
+/// Removes the folder of a finished run, and that of all unfinished runs if it was the last.
+pub fn remove_run(folder: &Path) -> Result<()> {
+    std::fs::remove_dir_all(folder).map_err(Error::io(folder))?;
+    // Fails if there are others, which are to be kept.
+    folder.parent().map(std::fs::remove_dir);
+    Ok(())
 }
 
 /// Runs to the end, continuing an interrupted run; returns the run's folder and the trained state.

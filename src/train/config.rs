@@ -14,16 +14,16 @@ pub(crate) use text::read_text;
 #[cfg(feature = "runs")]
 pub use text::{Difference, network_differences};
 
-#[cfg(feature = "data")]
-use crate::data::Facts;
 use crate::data::augment::Augment;
 #[cfg(feature = "data")]
 use crate::data::fashion_mnist::{self, CLASSES, SHAPE};
 use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
+#[cfg(feature = "data")]
+use crate::data::{Facts, Shape};
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
 #[cfg(feature = "data")]
-use crate::network::Readout;
+use crate::network::{Convolution, MAX_EXTENT, Readout};
 use crate::network::{Network, SpikingLayer};
 use crate::optimiser::Adam;
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,11 @@ impl RunConfig {
         if !(1..=MOST).contains(&(self.batch as u64)) {
             return bad("batch", &self.batch, "1 to 4294967295");
         }
+        for (field, path) in [("weights", &self.weights), ("data.path", &self.data.path)] {
+            if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+                return bad(field, &"\"\"", "the path of a file or folder; omit it for the default");
+            }
+        }
         if self.limit == Some(0) {
             return bad("limit", &0, "1 or more; omit it to train on all samples");
         }
@@ -214,6 +219,7 @@ impl RunConfig {
             }
         }
         self.data.check()?;
+        self.data.check_use(data_set(&self.preset))?;
         self.augment.check(&self.preset)?;
         self.adam.check()?;
         self.validation.check()?;
@@ -253,6 +259,13 @@ impl RunConfig {
             }
         }
         let Network { inputs, time_steps, dt_ms, readout, .. } = &mut self.network;
+        if *inputs == 0 && facts.inputs > MAX_EXTENT {
+            let shape = facts.shape.map_or(String::new(), |shape| format!(" of {shape}"));
+            return Err(Error::Data(format!(
+                "the samples{shape} have {} inputs, more than {MAX_EXTENT}; use smaller samples",
+                facts.inputs
+            )));
+        }
         fill(inputs, facts.inputs);
         fill(time_steps, facts.time_steps);
         fill(dt_ms, facts.dt_ms);
@@ -264,13 +277,30 @@ impl RunConfig {
         if data_set(&self.preset) == EVENTS {
             self.data.shape = shape;
         }
+        let open: Vec<bool> = self.network.hidden.iter().map(|layer| layer.neurons == 0).collect();
         if let Some(l) = self.network.fit_convolutions(shape.map(Into::into)) {
             return Err(Error::Config(format!(
                 "network.hidden[{l}] is a convolution, but its input has no shape; set data.shape = [channels, height, \
                  width], or the channels, height and width of the convolution"
             )));
         }
+        let layers = self.network.hidden.iter().enumerate().zip(open).filter(|(_, open)| *open);
+        layers.filter_map(|((l, layer), _)| Some((l, layer.conv()?))).try_for_each(|(l, conv)| check_maps(l, conv))?;
         self.check()
+    }
+}
+
+/// Refuses maps that are too large for the convolution of hidden layer `l`, whose neurons follow from them.
+#[cfg(feature = "data")]
+fn check_maps(l: usize, conv: &Convolution) -> Result<()> {
+    let Convolution { channels, height, width, filters, .. } = *conv;
+    let maps = Shape { channels, height, width };
+    match conv.neurons() {
+        0..=MAX_EXTENT => Ok(()),
+        neurons => Err(Error::Data(format!(
+            "maps of {maps} are too large for network.hidden[{l}]: its {filters} filters have {neurons} neurons, more than \
+             {MAX_EXTENT}; use smaller samples, or change network.hidden[{l}].connection: fewer filters or a larger stride"
+        ))),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::data::OWN;
 use crate::engine::TrainingState;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
-use crate::files::{TEMPORARY_PREFIX, write_atomically};
+use crate::files::{TEMPORARY_PREFIX, check_folder, write_atomically};
 use crate::limits;
 use crate::network::Network;
 use crate::weights::Weights;
@@ -77,6 +77,31 @@ pub fn begin_from(folder: &Path, config: &RunConfig, weights: Weights) -> Result
     write_atomically(&folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())
 }
 
+/// Checks that a run can be written to the folder, which need not exist, or continued there if `resume`. For checks before
+/// data are loaded; [`Training`](super::Training) does it too.
+///
+/// # Errors
+/// [`Error::Config`] if there is no run to resume, or one in the way, or the folder cannot be written to.
+pub fn check_run_folder(folder: &Path, resume: bool) -> Result<()> {
+    let holds = |name: &&&str| folder.join(name).exists();
+    match [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(holds) {
+        _ if resume && !holds(&&CONFIG_FILE) => Err(Error::Config(format!(
+            "{}: nothing to resume, there is no {CONFIG_FILE}; start a run there instead of resuming one",
+            folder.display()
+        ))),
+        Some(name) if !resume => Err(Error::Config(format!(
+            "{}: already contains a run ({name}); resume it, or choose another folder",
+            folder.display()
+        ))),
+        _ => check_folder(folder).map_err(|e| match e {
+            Error::Io { source, .. } => {
+                Error::Config(format!("{}: cannot be written to ({source}); choose another folder", folder.display()))
+            }
+            other => other,
+        }),
+    }
+}
+
 /// File name of custom data.
 pub const DATA_FILE: &str = "data.safetensors";
 
@@ -95,25 +120,14 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// Creates and locks the folder. It must contain a run if `resume`, and none otherwise.
     pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
-        let holds = |name: &&str| path.join(name).exists();
-        if resume && !holds(&CONFIG_FILE) {
-            return Err(Error::Config(format!(
-                "{}: nothing to resume, there is no {CONFIG_FILE}; start a run there instead of resuming one",
-                path.display()
-            )));
-        }
+        check_run_folder(path, resume)?;
         std::fs::create_dir_all(path).map_err(|e| {
             Error::Config(format!("{}: cannot create the folder ({e}); choose another", path.display()))
         })?;
         limits::refuse_link(&path.join(METRICS_FILE))?;
         let lock = lock(path)?;
-        if !resume && let Some(name) = [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(|n| holds(n))
-        {
-            return Err(Error::Config(format!(
-                "{}: already contains a run ({name}); resume it, or choose another folder",
-                path.display()
-            )));
-        }
+        // Another process may have written a run meanwhile.
+        check_run_folder(path, resume)?;
         remove_leftovers(path)?;
         Ok(RunFolder { path: path.into(), resume, lock })
     }
@@ -326,7 +340,10 @@ mod tests {
         let path = temp.path().join("file");
         std::fs::write(&path, "mine").unwrap();
         let refused = message(RunFolder::open(&path, false));
-        assert!(refused.contains("file: cannot create the folder") && refused.contains("choose another"), "{refused}");
+        assert!(
+            refused.contains("file: cannot be written to (is not a folder") && refused.contains("choose another"),
+            "{refused}"
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 

@@ -42,7 +42,8 @@ pub use evaluate::{Classified, TestResult, classify, evaluate};
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
 pub use folder::{
-    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, LOCK_FILE, METRICS_FILE, begin_from, stored_config, stored_run,
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, LOCK_FILE, METRICS_FILE, begin_from, check_run_folder,
+    stored_config, stored_run,
 };
 pub use guard::Warning;
 pub use initial::{initial_state, initial_weights};

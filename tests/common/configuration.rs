@@ -348,7 +348,7 @@ fn of_kind(config: &RunConfig, path: &str, kind: &str, fields: &[Field]) -> RunC
             Ok(()) => return config,
             Err(error) => error.to_string(),
         };
-        let missing = error.split("missing field `").nth(1).and_then(|rest| rest.split('`').next());
+        let missing = error.split(" requires `").nth(1).and_then(|rest| rest.split('`').next());
         let field = fields.iter().find(|field| Some(field.name.as_str()) == missing && !given.contains(&field.name));
         let Some(field) = field else { panic!("{path} of kind {kind}: {error}") };
         given.push_str(&format!(", {}={}", field.name, if field.ty.list { "[1]" } else { "1" }));
@@ -369,7 +369,8 @@ fn allowed(config: &RunConfig, path: &str) -> Option<String> {
         let mut config = config.clone();
         let set = config.set(&format!("{path}={value}")).and_then(|()| config.check());
         match set {
-            Err(Error::Field { field, want, .. }) if field == path => Some(want),
+            // Some data sets do not use the field.
+            Err(Error::Field { field, want, .. }) if field == path && !want.starts_with("left out") => Some(want),
             _ => None,
         }
     })

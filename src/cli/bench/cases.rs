@@ -1,5 +1,6 @@
 //! The cases of a measurement: networks, batches, densities.
 
+use super::super::load::set_name;
 use super::super::show::{self, complain};
 use super::super::usage;
 use super::{Arguments, MethodWord};
@@ -183,7 +184,8 @@ fn input(arguments: &Arguments, config: &RunConfig, density: Option<f64>) -> Res
     if samples(arguments) {
         let data = data::load(&config.preset, arguments.data.as_deref(), &config.network)?;
         if data.train.len() < arguments.batch {
-            bail!("--batch {}: {} has only {} training samples", arguments.batch, data.origin, data.train.len());
+            let (set, n) = (set_name(&data), data.train.len());
+            bail!("--batch {}: {set} has only {n} training samples; use a smaller batch", arguments.batch);
         }
         let input = format!("the first {} training samples of {}", arguments.batch, data.origin);
         return Ok((data.train.head(arguments.batch), input));

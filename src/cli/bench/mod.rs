@@ -9,7 +9,7 @@ mod sweep;
 use super::gpu::{self, GpuArguments};
 use super::manual::styled;
 use super::progress::Progress;
-use super::{Usage, device};
+use super::{Usage, device, number, whole};
 use anyhow::{Result, bail};
 use cases::BenchCase;
 use clap::ValueEnum;
@@ -19,7 +19,7 @@ use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, Method};
 use spikegrad::gpu::GpuOptions;
 use spikegrad::presets;
-use spikegrad::results::save_text;
+use spikegrad::results::{check_folder, check_writable, save_text};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,11 +68,12 @@ pub struct Arguments {
     #[arg(value_parser = presets::NAMES)]
     preset: String,
     /// Neurons per hidden layer: one value for all, or one per layer
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "200", help_heading = "Network and input")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N", value_delimiter = ',', default_value = "200", help_heading = "Network and input")]
     hidden: Vec<usize>,
     /// Measure several widths in turn, each for all hidden layers
     #[arg(
         long,
+        value_parser = whole::<usize>, allow_negative_numbers = true,
         value_name = "N,N",
         value_delimiter = ',',
         conflicts_with = "hidden",
@@ -80,10 +81,10 @@ pub struct Arguments {
     )]
     sizes: Vec<usize>,
     /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
-    #[arg(long, value_name = "L", help_heading = "Network and input")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "L", help_heading = "Network and input")]
     depth: Option<usize>,
     /// Samples per batch
-    #[arg(long, value_name = "B", default_value_t = 256, help_heading = "Network and input")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "B", default_value_t = 256, help_heading = "Network and input")]
     batch: usize,
     /// Measure this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device, help_heading = "Device")]
@@ -99,7 +100,7 @@ pub struct Arguments {
     )]
     methods: Vec<MethodWord>,
     /// Measured steps per method
-    #[arg(long, value_name = "R", default_value_t = 10, help_heading = "Measurement")]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "R", default_value_t = 10, help_heading = "Measurement")]
     repeat: usize,
     /// Also measure queued steps, as in a long training run, for SECONDS (3 without a value) after a warm-up of one second: the
     /// batch is in device memory and the host does not wait between steps
@@ -115,15 +116,16 @@ pub struct Arguments {
     )]
     steady: Option<f64>,
     /// Use random input of this density [default without data: 0.012 for nmnist, 0.016 for shd]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
+    #[arg(long, value_parser = number, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
     density: Option<f64>,
     /// Density of the hidden layers, which the weights are scaled for [default: 0.015]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
+    #[arg(long, value_parser = number, value_name = "D", allow_negative_numbers = true, help_heading = "Network and input")]
     target: Option<f64>,
     /// Measure several densities in turn, each for random input and hidden layers alike
     #[arg(
         help_heading = "Network and input",
         long,
+        value_parser = number,
         value_name = "D,D",
         value_delimiter = ',',
         allow_negative_numbers = true,
@@ -134,7 +136,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", help_heading = "Network and input")]
     data: Option<PathBuf>,
     /// Seed of random input and weights
-    #[arg(long, value_name = "S", default_value_t = 1, help_heading = "Network and input")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "S", default_value_t = 1, help_heading = "Network and input")]
     seed: u64,
     /// Count loads, stores and arithmetic of the gpu device's kernels in one step, compared with the theoretical minimum
     #[arg(long, conflicts_with_all = ["sweep", "trace", "charts"], help_heading = "Measurement")]
@@ -146,13 +148,13 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "AXIS", conflicts_with_all = ["sizes", "densities", "trace"], help_heading = "Sweep")]
     sweep: Option<AxisWord>,
     /// Points of the sweep [default: five or six values, from small to large]
-    #[arg(long, value_name = "X,X", value_delimiter = ',', requires = "sweep", help_heading = "Sweep")]
+    #[arg(long, value_parser = number, allow_negative_numbers = true, value_name = "X,X", value_delimiter = ',', requires = "sweep", help_heading = "Sweep")]
     points: Vec<f64>,
     /// Time limit per point, s
-    #[arg(long, value_name = "S", default_value_t = 30, requires = "sweep", help_heading = "Sweep")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "S", default_value_t = 30, requires = "sweep", help_heading = "Sweep")]
     seconds: u64,
     /// Memory limit per point, MiB [default: the available memory]
-    #[arg(long, value_name = "MIB", requires = "sweep", help_heading = "Sweep")]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "MIB", requires = "sweep", help_heading = "Sweep")]
     memory: Option<u64>,
     /// Write the points to this CSV file
     #[arg(long, value_name = "FILE.csv", requires = "sweep", help_heading = "Sweep")]
@@ -266,6 +268,8 @@ fn check(arguments: &Arguments) -> Result<()> {
     if (1..words.len()).any(|k| words[..k].contains(&words[k])) {
         bail!(Usage("--methods: name each method only once".into()));
     }
+    [&arguments.csv, &arguments.trace].into_iter().flatten().try_for_each(|file| check_writable(file))?;
+    arguments.charts.iter().try_for_each(|folder| check_folder(folder))?;
     Ok(())
 }
 

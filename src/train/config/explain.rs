@@ -164,6 +164,10 @@ fn missing(section: FieldName, name: &str, table: &Table) -> Explanation {
                 example,
             }
         }
+        None if name == "kind" => {
+            let what = format!("{section} requires a `kind`: {}", list(&kinds(&section, table), "or"));
+            Explanation { field: section, value: None, what, example: None }
+        }
         None => {
             let what = if section.0.is_empty() { lacks("the configuration") } else { lacks(&section.to_string()) };
             Explanation { field: section, value: None, what, example: None }

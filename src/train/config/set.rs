@@ -38,12 +38,14 @@ impl RunConfig {
             assignment.lay_over(&mut table)?;
             // Another kind drops the fields of the previous one, but not those that were given for it.
             if let Some((section, "kind")) = assignment.field.split_last() {
+                complete(&mut table);
                 let given =
                     |other: &&Assignment| other.field.is_within(&section) && other.field.0.len() > section.0.len();
                 for earlier in done.iter().filter(given).filter(|other| other.field != assignment.field) {
                     earlier.lay_over(&mut table)?;
                 }
             }
+            complete(&mut table);
             done.push(assignment);
         }
         *self = Self::read(&table).map_err(|mistake| {
@@ -55,6 +57,14 @@ impl RunConfig {
             }
         })?;
         Ok(())
+    }
+}
+
+/// Adds the defaults of fields that another kind has, so that later assignments may change parts of them; unless it lacks others,
+/// which later assignments may add.
+fn complete(table: &mut Table) {
+    if let Ok(whole) = RunConfig::read(table).map_err(drop).and_then(|config| to_table(&config).map_err(drop)) {
+        *table = whole;
     }
 }
 
@@ -298,6 +308,11 @@ mod tests {
             set(&["network.hidden=[{},{},{}]", "network.hidden[2].cell={kind='cuba_lif',tau_syn_ms=4}"]).unwrap();
         assert_eq!(whole.network.hidden[2].cell, Cell::CubaLif { tau_syn_ms: 4.0 });
         assert_eq!(set(&["epochs=3", "epochs=4"]).unwrap().epochs, 4);
+        let (kind, scale) = ("network.readout.kind=spike_count", "network.readout.init.scale=0.01");
+        for order in [[kind, scale], [scale, kind]] {
+            let readout = set(&order).unwrap().network.readout;
+            assert_eq!(readout.init(), Initialisation::Normal { scale: 0.01 }, "{order:?}");
+        }
 
         let error = |assignments: &[&str]| set(assignments).unwrap_err().to_string();
         let missing = error(&["epochs=3", kind, on, "seed=4"]);
