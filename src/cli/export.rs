@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = styled("\
-NIR resets neurons by setting the potential, so train with --set network.hidden[0].reset=to_value. docs/nir.md lists what other \
-programs make of a file.
+NIR resets neurons by setting the potential, so train with --set 'network.hidden[0].reset=to_value'. docs/nir.md lists what \
+other programs make of a file.
 
 Examples:
   spikegrad export runs/fmnist --to fmnist.nir

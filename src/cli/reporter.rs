@@ -109,9 +109,6 @@ impl Observer for Reporter<'_> {
     }
 
     fn on_layer_methods(&mut self, choice: &LayerChoice) {
-        if choice.methods.is_empty() {
-            return;
-        }
         let layers = choice.methods.iter().map(|method| match method {
             LayerMethod::Sparse => "sparse",
             LayerMethod::Dense => "dense",

@@ -249,9 +249,7 @@ impl TryFrom<ReadoutFields> for Readout {
         ];
         let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
         let others = |fields: &[(&str, bool)], kind: &str, other: &str| match fields.iter().find(|(_, given)| *given) {
-            Some((name, _)) => {
-                Err(format!("a readout of kind `{kind}` has no field `{name}`, but one of kind `{other}`"))
-            }
+            Some((name, _)) => Err(format!("`{name}` is not a field of the kind `{kind}`, but of `{other}`")),
             None => Ok(()),
         };
         match f.kind {
@@ -339,8 +337,13 @@ mod tests {
             "classes = 10\ntau_ms = 10.0\ngain = 'one'\nlogits = 'max'\ninit = { kind = 'uniform', scale = 1.0 }\n";
         assert_eq!(toml::from_str::<Readout>(old).unwrap().classes(), 10);
         let error = |text: &str| toml::from_str::<Readout>(text).unwrap_err().to_string();
-        assert!(error(&format!("{old}v_th = 1.0")).contains("a readout of kind `integrator` has no field `v_th`"));
-        assert!(error(&format!("kind = 'spike_count'\n{old}")).contains("has no field `gain`"));
+        assert!(
+            error(&format!("{old}v_th = 1.0"))
+                .contains("`v_th` is not a field of the kind `integrator`, but of `spike_count`")
+        );
+        assert!(
+            error(&format!("kind = 'spike_count'\n{old}")).contains("`gain` is not a field of the kind `spike_count`")
+        );
         assert_eq!(toml::from_str::<Readout>("classes = 3\ntau_ms = 10.0").unwrap(), Readout::max(3).into());
     }
 }

@@ -38,7 +38,8 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// Draws the curves of `points`, in their order, into a PNG or SVG file of 1700 × 1200 pixels.
+/// Draws the curves of `points`, in their order, into a PNG or SVG file of 1700 × 1200 pixels; lower
+/// without spiking layers.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if `path` cannot be written; [`Error::Config`](crate::Error::Config) if it ends in neither
@@ -69,10 +70,14 @@ fn render(path: &Path, title: &str, points: &[CurvePoint]) -> Result<Picture> {
     let margin = if last > first { 0.03 * (last - first) } else { 0.5 };
     let epochs = Axis::exact("epoch", first - margin..last + margin, 8, 1.0);
 
-    draw(path, WIDTH, HEIGHT, |area| {
+    // Without spiking layers, the panels about them would be empty.
+    let layered = points.is_empty() || points.iter().any(|p| !p.activity.is_empty() || !p.spike_density.is_empty());
+    let rows = if layered { 2 } else { 1 };
+    let height = TITLE + (f64::from(HEIGHT) - TITLE) * rows as f64 / 2.0;
+    draw(path, WIDTH, height.round() as u32, |area| {
         draw_title(area, title, MARGIN + LEFT, TITLE)?;
         let (_, body) = area.split_vertically(px(TITLE));
-        let cells = body.split_evenly((2, 2));
+        let cells = body.split_evenly((rows, 2));
         draw_panel(&cells[0], "Loss", &loss, &epochs, &loss_axis(&loss[0]))?;
         let quantities = [
             ("Accuracy", &accuracy[..], "% of samples"),
@@ -160,6 +165,15 @@ mod tests {
             let read = image::open(&path).unwrap();
             assert_eq!((read.width(), read.height()), (WIDTH, HEIGHT), "{name}");
         }
+    }
+
+    #[test]
+    fn without_spiking_layers_there_are_no_panels_about_them() {
+        let bare = CurvePoint { activity: vec![], spike_density: vec![], ..point(1.0, 0.4) };
+        let svg = |points: &[CurvePoint]| render(Path::new("curves.svg"), "", points).unwrap().svg();
+        let (whole, bare) = (svg(&[point(1.0, 0.4)]), svg(&[bare]));
+        assert!(whole.contains("Spike density") && !bare.contains("Spike density") && !bare.contains("no values"));
+        assert!(bare.contains("height=\"642\"") && bare.contains("Accuracy"), "{bare}");
     }
 
     #[test]

@@ -49,11 +49,18 @@ neurons = 300             # other fields are the preset's
 
 ```sh
 spikegrad train mine.toml
-spikegrad train fmnist --set epochs=20 --set adam.lr=1e-3 --set network.hidden[0].neurons=300
+spikegrad train fmnist --set epochs=20 --set adam.lr=1e-3 --set 'network.hidden[0].neurons=300'
 ```
 
 The run's `config.toml` has all fields. Several fields have flags of their own (`spikegrad train --help`). Paths in a file are relative
-to its folder. If another `kind` is chosen in a section, its fields must be given, except those with a default.
+to its folder. If another `kind` is chosen in a section, its fields must be given, except those with a default:
+
+```sh
+spikegrad train fmnist --set network.loss.kind=mse --set network.loss.on=1 --set network.loss.off=0
+spikegrad train fmnist --set 'network.loss={kind=\"mse\", on=1, off=0}'
+```
+
+All `--set` are read together, and later ones override earlier ones. Brackets, braces and quotes need quotes in a shell.
 
 The defaults are those of the presets; with `--paper`, some are the paper's. Where presets differ, the column has the most
 frequent value first. For data of your own (`events`, `events-conv`), 0 stands for the value of the data. *Not set* means that the

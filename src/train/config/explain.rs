@@ -87,10 +87,19 @@ fn wrong_type(field: FieldName, found: Option<Value>, want: &str, table: &Table)
         "u64" | "usize" | "u32" => "a whole number, 0 or more".into(),
         "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
-        "a string" | "path string" if quote => format!("text; write it as \"{}\"", value.map_or(String::new(), shown)),
+        "a string" | "path string" if quote => {
+            example = value.map(|value| format!("{field}=\"{}\"", shown(value)));
+            "text in quotes".into()
+        }
         "a string" | "path string" => "text".into(),
-        "a sequence" => "a list, in square brackets".into(),
-        _ if want.contains("tagged enum") => {
+        "a sequence" => {
+            let entries = Value::Array(vec![Table::from_iter([UNKNOWN]).into()]);
+            if let Some(What::UnknownField { known, .. }) = try_value(&field, entries, table) {
+                example = known.first().map(|first| format!("{field}=[{{{first}=1}}]"));
+            }
+            "a list in square brackets".into()
+        }
+        _ if want.contains("tagged enum") || want.contains("struct ") && !kinds(&field, table).is_empty() => {
             let kinds = kinds(&field, table);
             let word = value.and_then(Value::as_str).unwrap_or_default();
             if let Some(kind) = kinds.iter().find(|kind| **kind == word).or(kinds.first()) {
@@ -103,7 +112,7 @@ fn wrong_type(field: FieldName, found: Option<Value>, want: &str, table: &Table)
             _ => "a table".into(),
         },
         _ => match want.strip_prefix("an array of length ") {
-            Some(n) => format!("a list of {n}"),
+            Some(n) => format!("a list of {n} values"),
             None => want.into(),
         },
     };
@@ -180,10 +189,15 @@ const UNKNOWN: (String, Value) = (String::new(), Value::Boolean(true));
 
 /// What is wrong with the section of `table` if it has these fields instead.
 fn try_fields(section: &FieldName, fields: Table, table: &Table) -> Option<What> {
+    try_value(section, Value::Table(fields), table)
+}
+
+/// What is wrong with the field of `table` if it has this value instead.
+fn try_value(field: &FieldName, value: Value, table: &Table) -> Option<What> {
     let mut table = table.clone();
-    *place(section, &mut table)? = Value::Table(fields);
+    *place(field, &mut table)? = value;
     let mistake = RunConfig::read(&table).err()?;
-    mistake.field.is_within(section).then_some(mistake.what)
+    mistake.field.is_within(field).then_some(mistake.what)
 }
 
 /// The kinds of a section, none if it has no field `kind`.

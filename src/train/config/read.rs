@@ -27,6 +27,9 @@ impl FieldName {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
+        if text.trim().is_empty() {
+            return Err("the name of the field is missing".into());
+        }
         for part in text.trim().split('.') {
             let (name, mut indices) = part.split_at(part.find('[').unwrap_or(part.len()));
             let name = name.trim();

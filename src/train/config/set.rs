@@ -30,8 +30,9 @@ impl RunConfig {
         for assignment in assignments {
             let assignment = Assignment::parse(assignment.as_ref())?;
             if assignment.field == FieldName::default().field("preset") {
+                let name = assignment.value.as_str().map_or(assignment.value.to_string(), String::from);
                 return Err(assignment.refused(format!(
-                    "the preset determines all other fields, and cannot be set; begin with another preset in place of {}",
+                    "the preset determines all other fields and cannot be set; name {name} as the preset in place of {}",
                     self.preset
                 )));
             }
@@ -144,7 +145,7 @@ fn parse_value(text: &str) -> Result<Value, String> {
     }
     let digits = text.trim_start_matches(['+', '-']);
     if !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()) {
-        return Err("the number is too large".into());
+        return Err("must be below 2^63".into());
     }
     Ok(text.into())
 }
@@ -221,7 +222,7 @@ mod tests {
         let before = config.clone();
         for (assignment, parts) in [
             ("adam.lr", &["FIELD=VALUE"][..]),
-            ("=3", &["a name is missing"]),
+            ("=3", &["the name of the field is missing"]),
             ("adam..lr=3", &["a name is missing"]),
             ("adam.lr.=3", &["a name is missing"]),
             ("adam lr=3", &["`adam lr` is not a field"]),
@@ -231,10 +232,10 @@ mod tests {
             ("adam=3", &["must be a table with fields of", "`beta1`"]),
             ("epochs=-1", &["must be a whole number, 0 or more"]),
             ("epochs=1.5", &["whole number, without a decimal point"]),
-            ("epochs=99999999999999999999", &["too large"]),
+            ("epochs=99999999999999999999", &["below 2^63"]),
             ("epochs=3\nseed=4", &["must be a whole number"]),
             ("augment.flip=yes", &["must be true or false"]),
-            ("data.path=2024", &["write it as \"2024\""]),
+            ("data.path=2024", &["must be text in quotes, for example 'data.path=\"2024\"'"]),
             ("data.shape=3", &["must be a list of 3"]),
             ("data.shape=[1,2,3,4]", &["must be a list of 3"]),
             ("delta_mib=much", &["must be a number of MiB"]),
@@ -265,14 +266,15 @@ mod tests {
             ("network.hidden[0]=1", &["network.hidden[0]=1`: must be a table"]),
             ("network.hidden[0][1].tau_ms=1", &["`network.hidden[0]` has no fields"]),
             ("network.hidden.tau_ms=1", &["is a list", "network.hidden[0].tau_ms"]),
-            ("network.hidden=3", &["must be a list"]),
+            ("network.hidden=3", &["must be a list in square brackets, for example 'network.hidden=[{neurons=1}]'"]),
+            ("network.readout=spike_count", &["whose `kind`", "'network.readout={kind=\"spike_count\"}'"]),
             ("network.readout[0].tau_ms=1", &["`network.readout` is not a list"]),
-            ("network.readout.b_th=1", &["kind `integrator` has no field `b_th`", "`spike_count`"]),
+            ("network.readout.b_th=1", &["`b_th` is not a field of the kind `integrator`, but of `spike_count`"]),
             ("net.hidden[0].tau_ms=1", &["`net` is not a field; did you mean `network`?"]),
             ("network.hiden[0].tau_ms=1", &["`network.hiden` is not a field; did you mean `network.hidden`?"]),
             ("network.hidden[0].tau=1", &["did you mean `network.hidden[0].tau_ms`?"]),
             ("network.hidden[1].neurons=-3", &["neurons=-3`: must be a whole number, 0 or more"]),
-            ("preset=shd", &["cannot be set", "in place of fmnist"]),
+            ("preset=shd", &["cannot be set; name shd as the preset in place of fmnist"]),
         ] {
             let error = config.set(assignment).unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{assignment}`: ")), "{error}");

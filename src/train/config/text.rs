@@ -76,9 +76,11 @@ impl RunConfig {
         let understood = to_table(&config).map_err(|e| Mistake::other(e.to_string()))?;
         let given = differences(&Value::Table(table.clone()), &Value::Table(understood.clone()));
         let ignored = given.into_iter().find(|difference| difference.right.is_none());
-        match ignored.and_then(|ignored| FieldName::parse(&ignored.field).ok()) {
+        match ignored.map(|ignored| FieldName::parse(&ignored.field).map_err(|_| ignored.field)) {
             None => Ok(config),
-            Some(ignored) => Err(Mistake::unknown(&ignored, &understood)),
+            Some(Ok(field)) => Err(Mistake::unknown(&field, &understood)),
+            // A name in quotes.
+            Some(Err(field)) => Err(Mistake::other(format!("{field} is not a field; remove it"))),
         }
     }
 
