@@ -52,7 +52,8 @@ fn every_field_is_described() {
 fn fields_of(section: &Section) -> Option<BTreeSet<String>> {
     let dot = if section.path.is_empty() { "" } else { "." };
     let error = section.config.clone().set(&format!("{}{dot}zzz=1", section.path)).unwrap_err().to_string();
-    let (_, listed) = error.split_once(" is not a field; those of ")?.1.split_once(" are ")?;
+    let (_, about) = error.split_once(" is not a field")?;
+    let (_, listed) = about.split_once(" are ")?;
     Some(listed.split('`').skip(1).step_by(2).map(String::from).collect())
 }
 

@@ -3,6 +3,7 @@
 use super::RunConfig;
 use super::read::{FieldName, Mistake, Part, What};
 use crate::error::{alike, did_you_mean_one_of, list};
+use crate::network::Readout;
 use std::fmt;
 use toml::{Table, Value};
 
@@ -211,7 +212,10 @@ fn kinds(section: &FieldName, table: &Table) -> Vec<&'static str> {
 /// The section of this kind with these fields and all that it requires, as a line of a configuration.
 fn with_kind(section: &FieldName, kind: &str, mut fields: Table, table: &Table) -> String {
     fields.insert("kind".into(), kind.into());
-    inline(section, &completed(section, fields, table).0)
+    let (mut fields, added) = completed(section, fields, table);
+    // The other kind keeps these.
+    fields.retain(|name, _| !(Readout::COMMON_FIELDS.contains(&name) && added.iter().any(|other| other == name)));
+    inline(section, &fields)
 }
 
 /// Adds the fields that a section requires and does not have, with values of their types; returns their names too.

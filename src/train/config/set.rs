@@ -156,7 +156,9 @@ fn parse_value(text: &str) -> Result<Value, String> {
 /// # Errors
 /// A name that does not fit the table.
 fn lay(table: &mut Table, field: &[Part], at: usize, value: Value) -> Result<(), String> {
-    let Some(Part::Name(name)) = field.get(at) else { return Err("an index of an index is not a field".into()) };
+    let Some(Part::Name(name)) = field.get(at) else {
+        return Err(format!("`{}` is not a list", FieldName(field[..at].into())));
+    };
     let whole = || FieldName(field[..=at].into());
     match (table.get_mut(name), &field[at + 1..]) {
         (_, []) => merge(table, Table::from_iter([(name.clone(), value)])),
@@ -264,7 +266,7 @@ mod tests {
             ("network.hidden[x].tau_ms=1", &["`[x]` is not an index"]),
             ("network.hidden[0.tau_ms=1", &["not an index"]),
             ("network.hidden[0]=1", &["network.hidden[0]=1`: must be a table"]),
-            ("network.hidden[0][1].tau_ms=1", &["`network.hidden[0]` has no fields"]),
+            ("network.hidden[0][1].tau_ms=1", &["`network.hidden[0]` is not a list"]),
             ("network.hidden.tau_ms=1", &["is a list", "network.hidden[0].tau_ms"]),
             ("network.hidden=3", &["must be a list in square brackets, for example 'network.hidden=[{neurons=1}]'"]),
             ("network.readout=spike_count", &["whose `kind`", "'network.readout={kind=\"spike_count\"}'"]),
@@ -333,7 +335,7 @@ mod tests {
     #[test]
     fn examples_can_be_set() {
         let mut seen = 0;
-        for section in ["schedule", "validation", "network.loss", "network.hidden[0].cell", "network.readout.init"] {
+        for section in ["schedule", "validation", "network.loss", "network.hidden[0].cell", "network.readout"] {
             let config = presets::ours("fmnist").unwrap();
             let kinds = config.clone().set(&format!("{section}.kind=?")).unwrap_err().to_string();
             let kinds: Vec<&str> = kinds.split_once("must be ").unwrap().1.split('`').skip(1).step_by(2).collect();
