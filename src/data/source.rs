@@ -128,7 +128,9 @@ impl DataConfig {
         let test = (fraction != usual.test_fraction).then(|| ("data.test_fraction", fraction.to_string()));
         let seed = (self.test_seed != usual.test_seed).then(|| ("data.test_seed", self.test_seed.to_string()));
         let (unused, why) = match of {
-            "fmnist" => (vec![shape, polarity, clock, test, seed], "its images have a shape, and a test set"),
+            "fmnist" => {
+                (vec![shape, polarity, clock, test, seed], "its images have their own shape, and it has a test set")
+            }
             "nmnist" => (vec![test, seed], "it has a test set"),
             "shd" => {
                 (vec![shape, polarity, test, seed], "its inputs are the channels of a sound, and it has a test set")

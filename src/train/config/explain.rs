@@ -137,7 +137,8 @@ fn unknown_field(section: &FieldName, name: &str, known: &[String], table: &Tabl
             let value = given.and_then(|given| given.get(name)).cloned().unwrap_or(Value::Integer(1));
             let has_it = |other: &&&str| {
                 let fields = Table::from_iter([("kind".into(), Value::from(**other)), (name.into(), value.clone())]);
-                !matches!(try_fields(section, fields, table), Some(What::UnknownField { .. } | What::Other(_)))
+                let (whole, _) = completed(section, fields, table);
+                !matches!(try_fields(section, whole, table), Some(What::UnknownField { .. } | What::Other(_)))
             };
             let what = format!("`{field}` is not a field of the kind `{kind}`");
             match kinds(section, table).iter().find(has_it) {

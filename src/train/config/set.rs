@@ -312,8 +312,8 @@ mod tests {
             set(&["network.hidden=[{},{},{}]", "network.hidden[2].cell={kind='cuba_lif',tau_syn_ms=4}"]).unwrap();
         assert_eq!(whole.network.hidden[2].cell, Cell::CubaLif { tau_syn_ms: 4.0 });
         assert_eq!(set(&["epochs=3", "epochs=4"]).unwrap().epochs, 4);
-        let (kind, scale) = ("network.readout.kind=spike_count", "network.readout.init.scale=0.01");
-        for order in [[kind, scale], [scale, kind]] {
+        let (counting, scale) = ("network.readout.kind=spike_count", "network.readout.init.scale=0.01");
+        for order in [[counting, scale], [scale, counting]] {
             let readout = set(&order).unwrap().network.readout;
             assert_eq!(readout.init(), Initialisation::Normal { scale: 0.01 }, "{order:?}");
         }
