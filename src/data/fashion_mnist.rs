@@ -140,9 +140,7 @@ pub(super) fn facts(explicit: Option<&Path>, dt_ms: Option<f64>) -> Result<Facts
 
 /// What a network must have for images of this `shape`.
 pub(crate) fn facts_of(shape: Shape, classes: usize, dt_ms: Option<f64>) -> Facts {
-    let dt_ms = dt_ms.unwrap_or(1.0);
-    let time_steps = (DURATION_MS / dt_ms).ceil() as usize;
-    Facts { inputs: shape.inputs(), time_steps, dt_ms, classes, shape: Some(shape) }
+    Facts::of(shape, classes, DURATION_MS, dt_ms.unwrap_or(1.0))
 }
 
 /// The names of the classes, if there is a file of them beside the training images.

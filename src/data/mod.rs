@@ -29,6 +29,8 @@ pub mod order;
 #[cfg(feature = "runs")]
 pub mod own;
 #[cfg(feature = "data")]
+mod recorded;
+#[cfg(feature = "data")]
 mod recordings;
 #[cfg(feature = "data")]
 mod shared_file;
@@ -44,11 +46,13 @@ pub use cache::Cache;
 #[cfg(feature = "data")]
 pub use load::{LoadOptions, load, load_surveyed, load_with};
 #[cfg(feature = "data")]
+pub(crate) use recorded::keeps_shape;
+#[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
 pub use source::{Clock, DataConfig, Polarity, Shape};
 pub use split::Validation;
 #[cfg(feature = "data")]
-pub use survey::{Facts, Survey, survey};
+pub use survey::{Facts, Survey, published, survey};
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;

@@ -35,6 +35,10 @@ use zip::{CompressionMethod, ZipArchive};
 pub const VARIABLE: &str = "SPIKEGRAD_NMNIST";
 /// Number of classes: the digits.
 pub const CLASSES: u32 = 10;
+/// Number of training and test recordings.
+pub const RECORDINGS: [usize; 2] = [60_000, 10_000];
+/// Duration of the paper's samples, ms.
+pub const DURATION_MS: f64 = 300.0;
 /// Maximum size of a recording in bytes, decompressed: a thousand times that of N-MNIST's.
 pub const MAX_BYTES: u64 = 1 << 24;
 
@@ -171,18 +175,31 @@ impl NMnist {
 
     /// [`sensor`](Self::sensor), with reports of the progress.
     pub(super) fn find_sensor(&self, tell: Tell) -> Sensor {
+        self.sensors(tell).into_iter().fold(Sensor { width: 1, height: 1 }, Sensor::covering)
+    }
+
+    /// The smallest sensor of each recording that is not damaged and has events.
+    pub(super) fn sensors(&self, tell: Tell) -> Vec<Sensor> {
         let of = |k| {
-            let events = self.recording(k).map(|recording| recording.events).unwrap_or_default();
-            events.iter().fold((0, 0), |(x, y), event| (x.max(event.x), y.max(event.y)))
+            let of = |event: &AtisEvent| Sensor { width: usize::from(event.x) + 1, height: usize::from(event.y) + 1 };
+            self.recording(k).ok()?.events.iter().map(of).reduce(Sensor::covering)
         };
-        let most = |a: (u8, u8), b: (u8, u8)| (a.0.max(b.0), a.1.max(b.1));
-        let (mut far, of_all) = ((0, 0), self.len());
+        let (mut sensors, of_all) = (Vec::new(), self.len());
         for begin in (0..of_all).step_by(AT_ONCE) {
             let end = of_all.min(begin + AT_ONCE);
-            far = most(far, (begin..end).into_par_iter().map(of).reduce(|| (0, 0), most));
+            sensors.par_extend((begin..end).into_par_iter().filter_map(of));
             tell(LoadProgress { path: &self.path, done: end, of: of_all });
         }
-        Sensor { width: usize::from(far.0) + 1, height: usize::from(far.1) + 1 }
+        sensors
+    }
+
+    /// How the classes are named: by numbers if the name of a folder is one, as in N-MNIST, else by the folders' names.
+    pub(super) fn naming(&self) -> Classes {
+        let most = self.members.iter().filter_map(|member| class_number(&member.folder)).max();
+        match most {
+            Some(most) => Classes::Numbered(most.saturating_add(1)),
+            None => Classes::Named(Classes::Found.label(&mut self.members.clone())),
+        }
     }
 
     /// The same recordings on a sensor of another size.
@@ -381,14 +398,18 @@ fn compression_name(method: CompressionMethod) -> String {
     }
 }
 
+/// The class of a folder that is named by its number.
+fn class_number(folder: &str) -> Option<u32> {
+    folder.parse().ok().filter(|number: &u32| number.to_string() == folder)
+}
+
 impl Classes {
     /// Sets the class of each member; returns the names of the classes.
     fn label(&self, members: &mut [Member]) -> Vec<String> {
         let names = match self {
             Classes::Numbered(n) => {
                 for member in members {
-                    let number = member.folder.parse().ok().filter(|number: &u32| number.to_string() == member.folder);
-                    member.digit = number.filter(|number| number < n);
+                    member.digit = class_number(&member.folder).filter(|number| number < n);
                 }
                 return Vec::new();
             }

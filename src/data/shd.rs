@@ -28,9 +28,11 @@ use super::gunzip::Gunzip;
 use super::recordings::{Bins, Recording, Recordings};
 use crate::error::{Error, Result, harmless};
 use crate::hdf5::{element, filters, guarded};
+use crate::network::MAX_EXTENT;
 use crate::number::Element;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, StringSize};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -43,6 +45,12 @@ pub const VARIABLE: &str = "SPIKEGRAD_SHD";
 pub const CLASSES: u32 = 20;
 /// Number of cochlea channels, i.e. input neurons.
 pub const UNITS: usize = 700;
+/// Number of training and test utterances.
+pub const UTTERANCES: [usize; 2] = [8_156, 2_264];
+/// Duration of the paper's samples, ms.
+pub const DURATION_MS: f64 = 1000.0;
+/// Length of the paper's time steps, ms.
+pub const DT_MS: f64 = 2.0;
 /// Maximum duration of an utterance in s; SHD's last 1.4 s at most. Larger times suggest another unit than seconds.
 pub const MAX_SECONDS: f64 = 60.0;
 /// Maximum decompressed size of a gzipped file in bytes; the compression ratio is limited as well.
@@ -57,7 +65,7 @@ const SLACK: usize = 64 << 20;
 /// The numbers of units and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Number of units, at most [`MAX_EXTENT`](crate::network::MAX_EXTENT).
+    /// Number of units, at most [`MAX_EXTENT`].
     pub units: usize,
     /// Number of labels.
     pub labels: u32,
@@ -66,6 +74,8 @@ pub struct Limits {
 impl Limits {
     /// Those of SHD.
     pub const SHD: Limits = Limits { units: UNITS, labels: CLASSES };
+    /// Those of data whose sizes are not known.
+    pub(super) const ANY: Limits = Limits { units: MAX_EXTENT, labels: MAX_EXTENT as u32 };
 }
 
 /// The word of each label.
@@ -230,6 +240,12 @@ impl Shd {
             )));
         }
         Ok(Utterance { label, speaker, times, units: units.into_iter().map(|unit| unit as u16).collect() })
+    }
+
+    /// The number of units that each utterance requires which is not damaged.
+    pub(super) fn reaches(&self) -> Vec<usize> {
+        let reach = |k| self.utterance(k).ok()?.units.into_iter().max().map(|unit| usize::from(unit) + 1);
+        (0..self.len()).into_par_iter().filter_map(reach).collect()
     }
 
     /// Iterates over the utterances; errors as [`Shd::utterance`].

@@ -3,6 +3,7 @@
 use super::fashion_mnist;
 use super::formats::{self, Format, Found, Opened, Told};
 use super::load::{LoadOptions, events_path};
+use super::recorded::RecordedSet;
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recording, Recordings, Tell, collect};
 use super::source::Shape;
 use super::{EVENTS, data_set};
@@ -25,6 +26,23 @@ pub struct Facts {
     pub classes: usize,
     /// The maps that the inputs form, if they form any.
     pub shape: Option<Shape>,
+}
+
+impl Facts {
+    /// Those of samples that form maps and last `duration_ms`.
+    pub(super) fn of(shape: Shape, classes: usize, duration_ms: f64, dt_ms: f64) -> Self {
+        let time_steps = (duration_ms / dt_ms).ceil() as usize;
+        Facts { inputs: shape.inputs(), time_steps, dt_ms, classes, shape: Some(shape) }
+    }
+}
+
+/// What a network must have for the published data set of a preset; `None` if it has none. `dt_ms` is the length of a time
+/// step, if it is to be another than the paper's.
+pub fn published(preset: &str, dt_ms: Option<f64>) -> Option<Facts> {
+    match data_set(preset) {
+        "fmnist" => Some(fashion_mnist::facts_of(fashion_mnist::SHAPE, fashion_mnist::CLASSES.into(), dt_ms)),
+        other => RecordedSet::of(other).map(|kind| kind.facts(kind.published, dt_ms)),
+    }
 }
 
 /// What a network must have for data, and what was read to find that.
@@ -69,19 +87,25 @@ impl SurveyedHalf {
     }
 }
 
-/// Finds what a network must have for the data of `preset`: for [`EVENTS`] and images in the format of Fashion-MNIST. `dt_ms`
-/// is the length of a time step, if it is to be another than that of the data. With `skip_bad`, damaged recordings do not count.
+/// Finds what a network must have for the data of `preset`. `dt_ms` is the length of a time step, if it is to be another than
+/// that of the data. With `skip_bad`, damaged recordings do not count.
+///
+/// Of other data than the published ones in the formats of N-MNIST and SHD, recordings that cannot be read do not count
+/// either: [`load_with`](super::load_with) names them.
 ///
 /// # Errors
-/// [`Error::Data`] without a path; [`Error::Config`] for other data; otherwise as [`load_with`](super::load_with).
+/// [`Error::Data`] without a path; [`Error::Config`] for an unknown preset; otherwise as [`load_with`](super::load_with).
 pub fn survey(preset: &str, options: &LoadOptions, dt_ms: Option<f64>) -> Result<Survey> {
     options.reading.check()?;
     match data_set(preset) {
         EVENTS => survey_events(options, dt_ms),
         "fmnist" => Ok(Survey { facts: fashion_mnist::facts(options.path(), dt_ms)?, events: None }),
-        other => {
-            Err(Error::Config(format!("the data of preset {other} say nothing of its network; set all its fields")))
-        }
+        other => match RecordedSet::of(other) {
+            Some(kind) => Ok(Survey { facts: kind.survey(options, dt_ms)?, events: None }),
+            None => {
+                Err(Error::Config(format!("the data of preset {other} say nothing of its network; set all its fields")))
+            }
+        },
     }
 }
 

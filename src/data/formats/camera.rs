@@ -45,10 +45,7 @@ fn open(found: &Found, reading: &DataConfig, tell: Tell) -> Result<Opened> {
     let mut test = found.test.as_ref().map(|path| NMnist::open_as(path, named)).transpose()?;
     if known.is_none() {
         let (one, other) = (train.find_sensor(tell), test.as_ref().map(|test| test.find_sensor(tell)));
-        let sensor = Sensor {
-            width: one.width.max(other.map_or(0, |other| other.width)),
-            height: one.height.max(other.map_or(0, |other| other.height)),
-        };
+        let sensor = other.map_or(one, |other| one.covering(other));
         train = train.with_sensor(sensor);
         test = test.map(|test| test.with_sensor(sensor));
     }

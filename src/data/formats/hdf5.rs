@@ -5,7 +5,6 @@ use crate::data::DataConfig;
 use crate::data::recordings::{Recordings, Tell};
 use crate::data::shd::{Limits, Shd};
 use crate::error::Result;
-use crate::network::MAX_EXTENT;
 use std::path::Path;
 
 pub(super) const FORMAT: Format = Format {
@@ -16,9 +15,6 @@ pub(super) const FORMAT: Format = Format {
     cached: true,
 };
 
-/// Of data whose sizes are not known.
-const ANY: Limits = Limits { units: MAX_EXTENT, labels: MAX_EXTENT as u32 };
-
 fn claims(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let named = [".h5", ".hdf5", ".h5.gz", ".hdf5.gz"].iter().any(|end| name.ends_with(end));
@@ -26,8 +22,8 @@ fn claims(path: &Path) -> bool {
 }
 
 fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
-    let train = Shd::open_within(&found.train, ANY)?;
-    let test = found.test.as_ref().map(|path| Shd::open_within(path, ANY)).transpose()?;
+    let train = Shd::open_within(&found.train, Limits::ANY)?;
+    let test = found.test.as_ref().map(|path| Shd::open_within(path, Limits::ANY)).transpose()?;
     let class_names = train.class_names().to_vec();
     let classes = train.classes().max(test.as_ref().map_or(0, Shd::classes)).max(class_names.len());
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
