@@ -115,6 +115,55 @@ fn other_recordings_are_predicted_as_a_whole() {
     assert!(!folder.path().join("run-2").exists());
 }
 
+/// Before training, raster and bench have the network and the data that train would have.
+#[test]
+fn an_untrained_network_for_own_data_is_drawn_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    let (data, svg) = (data.display(), folder.path().join("one.svg"));
+    let drawn = |words: &str| {
+        spikegrad(&format!("raster {words} --device cpu --out {}", svg.display())).assert().code(0);
+        fs::read_to_string(&svg).unwrap()
+    };
+    assert!(drawn(&format!("events --data {data}")).contains("20-200-200-2 before training"));
+    let toml = folder.path().join("own.toml");
+    fs::write(&toml, "preset = 'events'\ndata = 'taps.npz'\n[[network.hidden]]\nneurons = 9\n").unwrap();
+    let toml = toml.display();
+    assert!(drawn(&format!("{toml} --set network.inputs=25")).contains("25-9-2 before training"));
+    let measure = "--device cpu --repeat 1 --methods sparse";
+    let said = json(&format!("bench {toml} {measure}"));
+    assert_eq!((&said["runs"][0]["sizes"], &said["runs"][0]["batch"]), (&serde_json::json!([20, 9, 2]), &160.into()));
+    let said = json(&format!("bench events --data {data} {measure} --hidden 8 --batch 7 --set network.time_steps=30"));
+    assert_eq!((&said["preset"], &said["runs"][0]["sizes"]), (&"events".into(), &serde_json::json!([20, 8, 8, 2])));
+    refused(&format!("bench events --data {data} --batch 161"), 1, &["--batch 161", "160 training samples"]);
+    refused("bench events --device cpu", 1, &["--data PATH"]);
+    refused("bench events --device cpu --sweep batch", 1, &["--data PATH"]);
+    refused("raster events --out no/x.svg", 1, &["--data PATH"]);
+    refused("raster shd --set epochs --out no/x.svg", 2, &["--set `epochs`"]);
+    refused(&format!("raster {ROOT}/src --set epochs=2 --out no/x.svg"), 2, &["--set epochs=2", "settings of its own"]);
+    assert!(!Path::new(ROOT).join("no").exists());
+}
+
+/// A preset's run is found by the preset that it has stored, whatever its folder is called; if there are several, by its data.
+#[test]
+fn the_run_of_a_preset_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    fs::copy(&data, folder.path().join("other.npz")).unwrap();
+    let train = |words: &str| {
+        let words = format!("train events {words} --json");
+        let output = spikegrad(&words).current_dir(folder.path()).assert().code(0).get_output().clone();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        said["run"].as_str().unwrap().replace('\\', "/")
+    };
+    train(&format!("--data taps.npz {SMALL} --out runs/one"));
+    assert_eq!(train("--resume"), "runs/one");
+    train(&format!("--data other.npz {SMALL} --out runs/two"));
+    assert_eq!(train("--data taps.npz --resume"), "runs/one");
+    let nothing = spikegrad("train shd --resume").current_dir(folder.path()).assert().code(1).get_output().clone();
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no run of preset shd to resume"));
+}
+
 /// A run that is refused does not take a name from the next one.
 #[test]
 fn a_refused_run_leaves_its_folder_free() {
@@ -191,6 +240,32 @@ fn a_clock_that_started_elsewhere_is_recognised() {
     let output = spikegrad(&words).assert().code(0).get_output().clone();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("warning: 50.0 % of the events") && said.contains("data.clock=first_event"), "{said}");
+}
+
+/// Other sensors and classes than those of N-MNIST.
+#[test]
+fn recordings_of_other_cameras_fit_the_preset() {
+    let folder = tempfile::tempdir().unwrap();
+    for half in ["Train", "Test"] {
+        for (class, far) in [("clap", 3), ("wave", 19), ("zoom", 7)] {
+            let place = folder.path().join(half).join(class);
+            fs::create_dir_all(&place).unwrap();
+            for k in 0..3 {
+                let events: Vec<u8> = (0..9).flat_map(|n| event(far, 15, 1000 * (n + k))).collect();
+                fs::write(place.join(format!("{k}.bin")), events).unwrap();
+            }
+        }
+    }
+    let (data, run) = (folder.path().display(), folder.path().join("run"));
+    let run = run.display();
+    let said = json(&format!("train nmnist --data {data} {SMALL} --out {run}"));
+    assert_eq!(said["sizes"], serde_json::json!([320, 12, 8, 3]));
+    let output = spikegrad(&format!("eval {run} --classes")).assert().code(0).get_output().clone();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("2 (zoom)"));
+    let two = format!("train nmnist --data {data} {SMALL} --set data.polarity=separate --out {run}-2");
+    assert_eq!(json(&two)["sizes"][0], 640);
+    let said = json(&format!("bench nmnist --data {data} --hidden 8 --device cpu --repeat 1 --methods sparse"));
+    assert_eq!((&said["runs"][0]["sizes"], &said["runs"][0]["batch"]), (&serde_json::json!([320, 8, 8, 3]), &9.into()));
 }
 
 #[test]
