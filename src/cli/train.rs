@@ -335,7 +335,7 @@ fn needs(
     delta_bytes: Option<u64>,
     resident: u64,
 ) -> Result<Estimate> {
-    let densities = Densities::usual(data.train.density());
+    let densities = Densities::usual(data.train.density(), config.network.time_steps);
     let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
     // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
     let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };

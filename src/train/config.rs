@@ -256,8 +256,8 @@ impl RunConfig {
     /// Sets the fields that are 0 ([`is_open`](Self::is_open)) to what the data require.
     ///
     /// # Errors
-    /// [`Error::Config`] if a convolution requires the shape of the data, and they have none; those of
-    /// [`check`](Self::check).
+    /// [`Error::Config`] if a convolution requires the shape of the data, and they have none; [`Error::Format`] if the samples
+    /// have more time steps than a network can have; those of [`check`](Self::check).
     #[cfg(feature = "data")]
     pub fn fit(&mut self, facts: &Facts) -> Result<()> {
         fn fill<T: PartialEq + Default>(field: &mut T, value: T) {
@@ -266,6 +266,9 @@ impl RunConfig {
             }
         }
         let Network { inputs, time_steps, dt_ms, readout, .. } = &mut self.network;
+        if let Some(too_long) = facts.too_long.as_ref().filter(|_| *time_steps == 0) {
+            return Err(too_long.error());
+        }
         fill(inputs, facts.inputs);
         fill(time_steps, facts.time_steps);
         fill(dt_ms, facts.dt_ms);

@@ -159,6 +159,8 @@ struct Samples {
     times: (Element, Vec<u8>),
     inputs: (Element, Vec<u8>),
     unit: Unit,
+    /// Whether times are steps because nothing says what else they are.
+    unit_assumed: bool,
     /// Where each sample's events begin, and the number of events.
     starts: Vec<usize>,
     /// The label of each sample; `None` if the file has none, which suffices to predict.
@@ -210,7 +212,8 @@ impl Samples {
         let (starts, labels) = (integers(&starts), labels.as_ref().map(integers));
         let starts = ascending(&starts, n, events).map_err(|what| bad(format!("`{prefix}starts`: {what}")))?;
         let unit = unit(columns, times.0).map_err(bad)?;
-        Ok(Samples { path: path.into(), prefix, times, inputs, unit, starts, labels })
+        let unit_assumed = matches!(unit, Unit::Steps(_)) && !columns.contains_key("t_unit");
+        Ok(Samples { path: path.into(), prefix, times, inputs, unit, unit_assumed, starts, labels })
     }
 }
 
@@ -290,6 +293,12 @@ impl Recordings for Samples {
             return Err(self.fault(k, what));
         };
         Ok(Recording { label, speaker: None, spikes })
+    }
+
+    fn doubt(&self) -> Option<&'static str> {
+        let remedy = "Integers in `t` are time steps unless `t_unit` says what they are: if they are µs, add t_unit=\"us\" to the \
+                      file; s and ms are known too";
+        self.unit_assumed.then_some(remedy)
     }
 
     fn fault(&self, k: usize, what: String) -> Error {
