@@ -143,6 +143,13 @@ pub fn estimate_with(
     Ok(e)
 }
 
+/// Bytes that the potentials of one inspected sample take: on the host, and for a GPU also on the device and on their way.
+pub fn inspection_bytes(network: &Network, device: Device) -> u64 {
+    let neurons: usize = network.spiking().map(|layer| layer.neurons).sum::<usize>() + network.classes();
+    let copies = if device.resolve() == Device::Cpu { 1 } else { 3 };
+    copies * 4 * network.time_steps as u64 * neurons as u64
+}
+
 /// The adapter of `device`; `None` for the CPU.
 fn adapter(device: Device) -> Option<AdapterSummary> {
     let index = match device.resolve() {

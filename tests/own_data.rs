@@ -115,6 +115,101 @@ fn other_recordings_are_predicted_as_a_whole() {
     assert!(!folder.path().join("run-2").exists());
 }
 
+/// Predicts samples in `data` with a run; returns the lines without the head, and the columns of the head.
+fn predicted(run: &Path, data: &Path) -> (Vec<Vec<String>>, String) {
+    let csv = run.with_extension("csv");
+    let words = format!("predict {} --data {} --out {}", run.display(), data.display(), csv.display());
+    spikegrad(&words).assert().code(0);
+    let text = fs::read_to_string(&csv).unwrap();
+    let (head, lines) = text.split_once('\n').unwrap();
+    (lines.lines().map(|line| line.split(',').map(String::from).collect()).collect(), head.into())
+}
+
+/// Recordings need no folders of classes and no labels; those in folders of the run's classes have the run's labels.
+#[test]
+fn recordings_alone_are_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |place: &str, names: &[&str]| {
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        for (k, name) in (0..).zip(names) {
+            fs::write(place.join(name), [event(k, 3, 1000), event(5, 4, 9000)].concat()).unwrap();
+        }
+        place
+    };
+    for (half, class) in [("train", "clap"), ("train", "wave"), ("train", "zoom"), ("test", "clap"), ("test", "zoom")] {
+        write(&format!("data/{half}/{class}"), &["1.bin", "2.bin", "3.bin"]);
+    }
+    let run = folder.path().join("run");
+    let data = folder.path().join("data");
+    spikegrad(&format!("train events --data {} {SMALL} --out {}", data.display(), run.display())).assert().code(0);
+    // Of both halves, the test half; of a part of the classes, with the labels of the run.
+    let columns = |lines: &[Vec<String>], k: usize| lines.iter().map(|line| line[k].clone()).collect::<Vec<_>>();
+    let (lines, head) = predicted(&run, &data);
+    assert_eq!(head, "sample,label,class,name,logit_0,logit_1,logit_2,file");
+    assert_eq!(columns(&lines, 1), ["0", "2", "0", "2", "0", "2"]);
+    assert_eq!(columns(&lines, 7)[..2], ["clap/1.bin", "zoom/1.bin"]);
+    let part = write("part/wave", &["7.bin"]);
+    assert_eq!(columns(&predicted(&run, part.parent().unwrap()).0, 1), ["1"]);
+    // Without folders, in the order of their numbers; whatever the folder is called.
+    let alone = write("test", &["10.bin", "9.bin", "x.bin"]);
+    let (lines, _) = predicted(&run, &alone);
+    assert_eq!(columns(&lines, 7), ["9.bin", "10.bin", "x.bin"]);
+    assert_eq!(columns(&lines, 1), ["", "", ""]);
+    let named = ["clap", "wave", "zoom"];
+    assert!(columns(&lines, 3).iter().all(|name| named.contains(&name.as_str())), "{lines:?}");
+    let (line, _) = predicted(&run, &alone.join("9.bin"));
+    assert_eq!((line.len(), &line[0][7]), (1, &"9.bin".to_string()));
+    assert_eq!(line[0][4..7], lines[0][4..7]);
+    // A test half alone, which eval and raster take as well.
+    let half = folder.path().join("half");
+    fs::create_dir_all(&half).unwrap();
+    fs::rename(folder.path().join("data/test"), half.join("Test")).unwrap();
+    assert_eq!(predicted(&run, &half).0.len(), 6);
+    assert_eq!(json(&format!("eval {} --data {}", run.display(), half.display()))["samples"], 6);
+    refused(&format!("train events --data {} --out no/run", half.display()), 1, &["test half alone", "training"]);
+}
+
+#[test]
+fn images_alone_are_predicted() {
+    use spikegrad::data::idx::{self, Images};
+    let folder = tempfile::tempdir().unwrap();
+    let images = |n: usize, width: usize| {
+        let pixels = (0..5 * width * n).map(|k| (k * 7 % 256) as u8).collect();
+        Images { height: 5, width, pixels }
+    };
+    let create = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::File::create(path).unwrap()
+    };
+    for half in ["train", "t10k"] {
+        idx::write_images(create(&format!("set/{half}-images-idx3-ubyte")), &images(24, 8)).unwrap();
+        let labels: Vec<u8> = (0..24).map(|k| k % 3).collect();
+        idx::write_labels(create(&format!("set/{half}-labels-idx1-ubyte")), &labels).unwrap();
+    }
+    idx::write_images(create("test/t10k-images-idx3-ubyte"), &images(5, 8)).unwrap();
+    idx::write_images(create("other/scans.idx"), &images(4, 8)).unwrap();
+    idx::write_images(create("wide/scans.idx"), &images(4, 9)).unwrap();
+    for preset in ["fmnist", "events"] {
+        let run = folder.path().join(preset);
+        let words = format!("train {preset} --data {} {SMALL} --out", folder.path().join("set").display());
+        spikegrad(&format!("{words} {}", run.display())).assert().code(0);
+        let of = |name: &str| predicted(&run, &folder.path().join(name)).0;
+        let (own, test) = (of("set"), of("test"));
+        assert_eq!((own.len(), own[1][1].as_str(), test.len(), test[1][1].as_str()), (24, "1", 5, ""));
+        // The same images as the first of the run's own.
+        assert!(test.iter().zip(&own).all(|(a, b)| a[2..] == b[2..]), "{preset}: {test:?} {own:?}");
+        assert_eq!(
+            (of("test/t10k-images-idx3-ubyte").len(), of("other").len(), of("other/scans.idx").len()),
+            (5, 4, 4)
+        );
+        assert_eq!(of("set/train-images-idx3-ubyte")[1][1], "1");
+        let words = format!("predict {} --data {}/wide --out no/x.csv", run.display(), folder.path().display());
+        refused(&words, 1, &["scans.idx", "5 × 9 = 45 pixels", "40 inputs"]);
+    }
+}
+
 /// Before training, raster and bench have the network and the data that train would have.
 #[test]
 fn an_untrained_network_for_own_data_is_drawn_and_measured() {

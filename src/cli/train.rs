@@ -341,7 +341,9 @@ fn needs(
     let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
     let batch = config.batch.min(trained.max(tested));
     let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-    Ok(estimate.with_program(resident).with_figures(WORKING_BYTES))
+    // The potentials of the sample that is drawn are among what the figures take.
+    let figures = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
+    Ok(estimate.with_program(resident).with_figures(figures))
 }
 
 /// What the epochs are measured on.

@@ -122,16 +122,7 @@ pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
     let set = EventSet::from_parts(neurons as usize, bins.time_steps, starts, events, labels).ok()?;
     let whole = speakers.is_empty() || speakers.len() == set.len();
     let first_ms = f64::from_bits(first_ms);
-    whole.then_some(Half {
-        set,
-        speakers,
-        recorded,
-        dropped,
-        disordered,
-        first_ms,
-        last_ms: f64::NEG_INFINITY,
-        bad: Vec::new(),
-    })
+    whole.then(|| Half { speakers, recorded, dropped, disordered, first_ms, ..Half::of(set) })
 }
 
 /// Writes a half to the cache, unless it has bad recordings, which are to be listed each time.

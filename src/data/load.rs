@@ -5,9 +5,9 @@ use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
 use super::formats;
 use super::latency::LatencyCode;
-use super::mapping::Mapping;
 use super::recorded::{self, RecordedSet};
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recordings, collect};
+use super::samples::load_samples;
 use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
 use super::survey::{Survey, Surveyed, SurveyedHalf};
@@ -27,8 +27,9 @@ pub struct LoadOptions<'a> {
     pub reading: DataConfig,
     /// Which training samples are held out for validation.
     pub validation: Validation,
-    /// Take data of one's own without a test set as the test set as a whole, in the file's order, to classify them all. Nothing is
-    /// held out for validation then.
+    /// Load samples to classify, of any known format: the test half of the data, or all of them if they have no halves, as the
+    /// test set, in their order. They need not have labels, and what holds samples out is ignored. `folder` names them;
+    /// `reading` says how and where the network's own data are.
     pub whole: bool,
     /// Test only on recordings of these speakers (SHD); empty for all.
     pub test_speakers: Vec<u32>,
@@ -78,6 +79,9 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
     network.check()?;
     options.validation.check()?;
     options.reading.check()?;
+    if options.whole {
+        return load_samples(preset, network, options);
+    }
     if data_set(preset) == OWN {
         return load_own(network, options);
     }
@@ -114,7 +118,8 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
     let (train, test) = (Arc::new(set), test_set);
-    Ok(DataSet { train, validation, test, name, class_names, shape, origin, subset, bad, warnings })
+    let test_files = Vec::new();
+    Ok(DataSet { train, validation, test, test_files, name, class_names, shape, origin, subset, bad, warnings })
 }
 
 /// Loads custom data from the file given by the options.
@@ -302,14 +307,6 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let mut note = String::new();
     let test = match test {
         Some(test) => test,
-        None if options.whole => {
-            let none = EventSet::new(extents.inputs, bins.time_steps);
-            Half {
-                set: std::mem::replace(&mut train.set, none),
-                bad: std::mem::take(&mut train.bad),
-                ..Half::of(EventSet::new(1, 1))
-            }
-        }
         None => {
             let DataConfig { test_fraction, test_seed, .. } = options.reading;
             note = format!(
@@ -327,10 +324,7 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     if bad > 0 {
         note.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
-    let sizes = match options.whole && train.set.is_empty() {
-        true => format!("{} samples", thousands(test.set.len())),
-        false => format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len())),
-    };
+    let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
     let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);
@@ -362,23 +356,24 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
     };
     let subset = located.origin == Origin::Subset;
     let (train, test, shape) = (Half::of(train), Half::of(test), Some(shape));
-    let (name, class_names) = match &located.folder {
-        Some(folder) if !published => {
-            let mapping = fashion_mnist::mapping(folder)?;
-            (set_name(folder), mapping.map_or_else(Vec::new, |mapping: Mapping| mapping.names(classes)))
-        }
-        _ => (fashion_mnist::NAME.into(), recorded::class_names(&fashion_mnist::CLASS_NAMES, classes)),
+    let name = match &located.folder {
+        Some(folder) if !published => set_name(folder),
+        _ => fashion_mnist::NAME.into(),
+    };
+    let class_names = match &located.folder {
+        Some(folder) if !published => fashion_mnist::mapping_names(folder, classes)?,
+        _ => recorded::class_names(&fashion_mnist::CLASS_NAMES, classes),
     };
     Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
 }
 
 /// The display name of data at `path`.
-fn set_name(path: &Path) -> String {
+pub(super) fn set_name(path: &Path) -> String {
     path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()))
 }
 
 /// Formats 60000 as `60,000`.
-fn thousands(n: usize) -> String {
+pub(super) fn thousands(n: usize) -> String {
     match n {
         0..1000 => n.to_string(),
         _ => format!("{},{:03}", thousands(n / 1000), n % 1000),

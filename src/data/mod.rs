@@ -33,6 +33,8 @@ mod recorded;
 #[cfg(feature = "data")]
 mod recordings;
 #[cfg(feature = "data")]
+mod samples;
+#[cfg(feature = "data")]
 mod shared_file;
 #[cfg(feature = "data")]
 pub mod shd;
@@ -63,6 +65,12 @@ pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
 
+/// Whether the folder has samples to classify alone: a test half, but no training half.
+#[cfg(feature = "data")]
+pub fn has_test_alone(folder: &std::path::Path) -> bool {
+    formats::has_test_alone(folder)
+}
+
 /// The name of data in files of any of the formats of docs/data.md.
 pub const EVENTS: &str = "events";
 
@@ -79,6 +87,8 @@ pub struct DataSet {
     pub validation: Option<EventSet>,
     /// Test samples.
     pub test: EventSet,
+    /// The file of each test sample, if each has one of its own and they are to be classified; else empty.
+    pub test_files: Vec<String>,
     /// Display name: `Fashion-MNIST`.
     pub name: String,
     /// Names of the classes; empty if unknown.
@@ -112,6 +122,7 @@ impl DataSet {
             train: Arc::new(train),
             validation: None,
             test,
+            test_files: Vec::new(),
             name: OWN.into(),
             class_names: Vec::new(),
             shape: None,

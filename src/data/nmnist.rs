@@ -21,6 +21,7 @@ use super::recordings::{self, AT_ONCE, Bins, LoadProgress, Recordings, Tell, hex
 use super::shared_file::SharedFile;
 use super::source::{Polarity, Shape};
 use crate::error::{Error, Result};
+use crate::events::EventSet;
 use crate::limits;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -102,6 +103,8 @@ pub struct NMnist {
     layout: Layout,
     /// The names of the classes; empty if they are numbered.
     class_names: Vec<String>,
+    /// Whether a recording must be in the folder of a class.
+    labelled: bool,
 }
 
 /// A recording's file.
@@ -146,16 +149,40 @@ impl NMnist {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_as(path: &Path, layout: Layout) -> Result<Self> {
-        let (archive, mut members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+        let (archive, members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
             true => (None, Self::folder(path)?),
             false => Self::zip(path)?,
         };
         if members.is_empty() {
             return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
         }
+        Ok(Self::of(path, archive, members, layout))
+    }
+
+    /// Recordings that need not be in a folder of their class: those of a zip, of a folder and its subfolders, or a single
+    /// `.bin` file. Those that are in none have no label.
+    pub(super) fn open_samples(path: &Path, layout: Layout) -> Result<Self> {
+        let facts = fs::metadata(path).map_err(Error::io(path))?;
+        let single = path.file_name().and_then(|name| Member::new(name.to_str()?, 0)).filter(|_| facts.is_file());
+        let recordings = match single {
+            Some(member) => Self::of(path.parent().unwrap_or(Path::new("")), None, vec![member], layout),
+            None if facts.is_dir() => {
+                let mut members = Self::folder(path)?;
+                members.extend(entries(path)?.iter().filter_map(|file| Member::new(file, 0)));
+                if members.is_empty() {
+                    return Err(Error::format(path, "contains no recordings; expected files NNNNN.bin"));
+                }
+                Self::of(path, None, members, layout)
+            }
+            None => Self::open_as(path, layout)?,
+        };
+        Ok(NMnist { labelled: false, ..recordings })
+    }
+
+    fn of(path: &Path, archive: Option<ZipArchive<SharedFile>>, mut members: Vec<Member>, layout: Layout) -> Self {
         let class_names = layout.classes.label(&mut members);
         members.sort_unstable();
-        Ok(NMnist { path: path.into(), archive, members, layout, class_names })
+        NMnist { path: path.into(), archive, members, layout, class_names, labelled: true }
     }
 
     /// The layout.
@@ -265,7 +292,8 @@ impl NMnist {
     /// If `k` is not below [`NMnist::len`].
     pub fn recording(&self, k: usize) -> Result<Recording> {
         let member = &self.members[k];
-        let Some(digit) = member.digit else {
+        let unlabelled = Some(EventSet::UNLABELLED).filter(|_| !self.labelled);
+        let Some(digit) = member.digit.or(unlabelled) else {
             let what = match &self.layout.classes {
                 Classes::Numbered(n) => {
                     format!("is not in a folder named after its digit, 0 to {}", n.saturating_sub(1))
@@ -461,6 +489,10 @@ impl Recordings for NMnist {
 
     fn ordered(&self) -> bool {
         true
+    }
+
+    fn name(&self, k: usize) -> Option<String> {
+        Some(self.members[k].name.clone())
     }
 
     fn fault(&self, k: usize, what: String) -> Error {

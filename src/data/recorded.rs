@@ -157,7 +157,7 @@ fn sensor(reading: &DataConfig) -> Sensor {
 }
 
 /// The maps of the sensor's polarities.
-fn camera_shape(reading: &DataConfig) -> Shape {
+pub(super) fn camera_shape(reading: &DataConfig) -> Shape {
     Layout { sensor: sensor(reading), polarity: reading.polarity, classes: Classes::Found }.shape()
 }
 

@@ -105,6 +105,10 @@ pub(super) trait Recordings: Sync {
     fn ordered(&self) -> bool {
         false
     }
+    /// The name of recording `k`, if each is a file.
+    fn name(&self, _k: usize) -> Option<String> {
+        None
+    }
     /// What is probably wrong if there are far too many time steps, with the remedy.
     fn doubt(&self) -> Option<&'static str> {
         None
@@ -162,6 +166,8 @@ pub(super) struct Half {
     pub last_ms: f64,
     /// Errors of the recordings that were skipped.
     pub bad: Vec<String>,
+    /// The numbers of these recordings.
+    pub skipped: Vec<usize>,
 }
 
 impl Half {
@@ -176,16 +182,16 @@ impl Half {
 
     /// A half without recordings of which anything more could be said.
     pub(super) fn of(set: EventSet) -> Self {
-        let (speakers, bad) = (Vec::new(), Vec::new());
         Half {
             set,
-            speakers,
+            speakers: Vec::new(),
             recorded: 0,
             dropped: 0,
             disordered: 0,
             first_ms: f64::INFINITY,
             last_ms: f64::NEG_INFINITY,
-            bad,
+            bad: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 }
@@ -223,7 +229,7 @@ pub(super) fn collect(
             Ok(bins.sample(&recording))
         };
         let samples: Vec<Result<Sample>> = (begin..end).into_par_iter().map(sample).collect();
-        for sample in samples {
+        for (k, sample) in (begin..).zip(samples) {
             match sample {
                 Ok(sample) => {
                     half.set.push(sample.events.iter().map(|e| (e.t(), e.i())), sample.label)?;
@@ -234,7 +240,10 @@ pub(super) fn collect(
                     half.first_ms = half.first_ms.min(sample.first_ms);
                     half.last_ms = half.last_ms.max(sample.last_ms);
                 }
-                Err(error) if skip_bad => half.bad.push(error.to_string()),
+                Err(error) if skip_bad => {
+                    half.bad.push(error.to_string());
+                    half.skipped.push(k);
+                }
                 Err(Error::Format { path, what }) => {
                     return Err(Error::Format {
                         path,

@@ -62,7 +62,7 @@ fn a_gzipped_file_is_read_and_no_other_stream_taken_for_one() {
 #[test]
 fn bad_utterances_are_named_with_their_place() {
     let train = Shd::open(&asset("train.h5")).unwrap();
-    let labels: Vec<u16> = train.labels.iter().map(|&label| label as u16).collect();
+    let labels: Vec<u16> = train.labels.iter().flatten().map(|&label| label as u16).collect();
     let (bytes, at) = patched(&labels);
     assert_eq!(at.len(), 1);
     let error = fault(bytes, at[0], 20);

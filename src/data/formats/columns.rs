@@ -100,6 +100,15 @@ pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<
     Ok(Opened { train: Box::new(train), test, hints })
 }
 
+/// Opens the samples of a file that are to be classified: those of its test half, or all.
+pub(super) fn open_samples(path: &Path, read: fn(&Path) -> Result<Columns>) -> Result<super::Samples> {
+    let mut columns = read(path)?;
+    let Hints { class_names, shape, .. } = hints(path, &columns)?;
+    let prefix = ["test.", "train."].into_iter().find(|prefix| columns.contains_key(&format!("{prefix}t")));
+    let samples = Samples::new(path, &mut columns, prefix.unwrap_or(""))?;
+    Ok(super::Samples { path: path.into(), recordings: Box::new(samples), class_names, shape })
+}
+
 fn hints(path: &Path, columns: &Columns) -> Result<Hints> {
     let bad = |name: &str, want: &str| Error::format(path, format!("`{name}` is not {want}"));
     let number = |name: &str| match columns.get(name) {

@@ -1,6 +1,6 @@
 //! HDF5 files in the layout of SHD, with any number of units and labels.
 
-use super::{Format, Found, Hints, Opened, among, head};
+use super::{Format, Found, Hints, Opened, Samples, Wanted, among, head, one};
 use crate::data::DataConfig;
 use crate::data::recordings::{Recordings, Tell};
 use crate::data::shd::{Limits, Shd};
@@ -12,6 +12,7 @@ pub(super) const FORMAT: Format = Format {
     wanted: "HDF5 files in the layout of SHD",
     find: |path| among(path, claims),
     open,
+    samples,
     cached: true,
 };
 
@@ -32,4 +33,12 @@ fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
         test,
         hints: Hints { classes: Some(classes), class_names, ..Hints::default() },
     })
+}
+
+fn samples(path: &Path, wanted: &Wanted) -> Result<Option<Samples>> {
+    let Some(path) = one(path, claims)? else { return Ok(None) };
+    let limits = Limits { units: wanted.extents.inputs, labels: wanted.extents.classes as u32 };
+    let recordings = Shd::open_samples(&path, limits)?;
+    let class_names = recordings.class_names().to_vec();
+    Ok(Some(Samples { path, recordings: Box::new(recordings), class_names, shape: None }))
 }
