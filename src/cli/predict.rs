@@ -66,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.clear();
     complain(format_args!("data: {}", data.origin));
     let out = arguments.out.display();
-    say(format_args!("{out}: {} {on} samples, {}, {}", predictions.len(), run.describe(), engine.info().kind))?;
+    let s = if predictions.len() == 1 { "" } else { "s" };
+    say(format_args!("{out}: {} {on} sample{s}, {}, {}", predictions.len(), run.describe(), engine.info().kind))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,9 @@ use crate::network::Network;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Time steps beyond which times without a unit are doubted: seven times those of SHD's longest sample.
+const MANY_STEPS: usize = 10_000;
+
 /// Options for loading data.
 #[derive(Clone, Default)]
 pub struct LoadOptions<'a> {
@@ -289,6 +292,13 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
         }
     };
     let formats::Opened { train, test, hints } = opened;
+    let doubt = train.doubt().filter(|_| bins.time_steps > MANY_STEPS);
+    let doubt = doubt.map(|doubt| {
+        format!(
+            "samples have {} time steps. {doubt}. With t_unit=\"steps\" this is not said",
+            thousands(bins.time_steps)
+        )
+    });
     let mut halves = halves.into_iter();
     let mut half = |recordings: Box<dyn Recordings>, source: &Path| {
         let surveyed = halves.next().map(|half| surveyed_half(half, source, extents, bins, options));
@@ -328,7 +338,7 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
     let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);
-    let warnings = warning.into_iter().collect();
+    let warnings = warning.into_iter().chain(doubt).collect();
     let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
     Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }

@@ -26,14 +26,16 @@ pub(super) struct RecordedSet {
     pub halves: fn(&Path) -> Result<[PathBuf; 2]>,
     /// The maps of inputs, of a network with this many inputs.
     pub shape: fn(usize, &DataConfig) -> Shape,
-    /// The names of this many classes; empty if unknown. The path is that of the training half, here and below.
+    /// The names of this many classes; empty if unknown. The path is that of the training half.
     pub class_names: fn(&Path, usize) -> Result<Vec<String>>,
-    /// Opens the half at the first path.
-    pub open: fn(&Path, &Path, Extents, &DataConfig) -> Result<Box<dyn Recordings>>,
+    pub open: OpenHalf,
     pub checksum: fn(&Path) -> Result<String>,
     /// What a network must have for the data with these halves.
     tell: fn(&[PathBuf; 2], &DataConfig, Tell) -> Result<Told>,
 }
+
+/// Opens the half at the first path; the second is that of the training half.
+type OpenHalf = fn(&Path, &Path, Extents, &DataConfig) -> Result<Box<dyn Recordings>>;
 
 /// The maps and the number of classes of data.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -152,6 +152,12 @@ fn too_many_steps_are_refused_with_the_likely_cause() {
     assert_eq!(fitted(unit("us"), integers(&micros), Clock::Recording, 0), Ok(3001));
     let error = fitted(unit("ms"), integers(&micros), Clock::Recording, 0).unwrap_err();
     assert!(error.contains("network.dt_ms=50") && !error.contains("t_unit"), "{error}");
+    // As many as a network can have are doubted.
+    write_npz(&path, &taps(integers(&micros.map(|t| t / 100))));
+    let (_, set) = loaded(DataConfig::at(&path)).unwrap();
+    assert!(set.warnings.iter().any(|warning| warning.contains("30,001 time steps") && warning.contains("t_unit")));
+    write_npz(&path, &[taps(integers(&micros.map(|t| t / 100))), unit("steps")].concat());
+    assert_eq!(loaded(DataConfig::at(&path)).unwrap().1.warnings, Vec::<String>::new());
     // Times of a clock that runs since long.
     let since = micros.map(|t| 1e6 + (t % 100) as f32);
     let error = fitted(vec![], floats(&since), Clock::Recording, 0).unwrap_err();
