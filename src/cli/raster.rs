@@ -35,7 +35,7 @@ Examples:
   spikegrad raster events --data taps.npz --out taps.png"))]
 pub struct Arguments {
     /// The run's folder, as written by train, for its best checkpoint; or a preset or TOML file, for its network before training
-    #[arg(value_name = "RUN_DIR|PRESET|CONFIG.toml")]
+    #[arg(value_name = "RUN|PRESET|TOML")]
     what: String,
     /// Numbers of the test samples, from 0; several are drawn as a grid
     #[arg(long, visible_alias = "samples", value_name = "K,K", value_delimiter = ',', default_value = "0")]

@@ -95,6 +95,7 @@ impl Base {
         let mut config = named(word, presets::NAMES.contains(&word.as_str()), "")?;
         set_data(&mut config, arguments.data.as_deref());
         set_fields(&mut config, &arguments.set)?;
+        config.batch = arguments.batch.unwrap_or(BATCH);
         settle(&mut config)?;
         let random = arguments.density.is_some() || !arguments.densities.is_empty() || arguments.sweep.is_some();
         let own = data::data_set(&config.preset) == data::EVENTS;
@@ -109,10 +110,12 @@ impl Base {
             false => None,
         };
         let data = samples.then(|| load_completed(&config, survey, &reading, progress)).transpose()?;
-        let most = data.as_ref().map_or(BATCH, |data| data.train.len().min(BATCH));
-        config.batch = arguments.batch.unwrap_or(most);
-        if let Some(data) = data.as_ref().filter(|data| data.train.len() < config.batch) {
-            bail!("--batch {}: {} has only {} training samples", config.batch, data.origin, data.train.len());
+        match data.as_ref().filter(|data| data.train.len() < config.batch) {
+            Some(data) if arguments.batch.is_some() => {
+                bail!("--batch {}: {} has only {} training samples", config.batch, data.origin, data.train.len())
+            }
+            Some(data) => config.batch = data.train.len(),
+            None => {}
         }
         Ok(Base { config, data, given_layers: is_file(word) })
     }
