@@ -298,15 +298,15 @@ mod tests {
     fn named_tensors_are_read_as_they_are_written() {
         let conv =
             Convolution { channels: 2, height: 3, width: 4, filters: 3, kernel: 2, stride: 1, padding: 0, pool: 1 };
-        let layers = Network::new(24, 5).layer(SpikingLayer::convolution(conv).bias()).layer(SpikingLayer::lif(4).bias());
+        let layers =
+            Network::new(24, 5).layer(SpikingLayer::convolution(conv).bias()).layer(SpikingLayer::lif(4).bias());
         let network = layers.readout(Readout::sum(2)).build().unwrap();
         let mut weights = Weights::init(&network, 3);
         weights.layers[0].data.iter_mut().rev().take(3).for_each(|bias| *bias = 0.25);
         weights.layers[1].data.iter_mut().rev().take(4).for_each(|bias| *bias = 0.5);
         let mut tensors = weights.tensors(&network);
         let shapes: Vec<_> = tensors.iter().map(|t| (t.name.as_str(), t.extents.as_slice())).collect();
-        let expected =
-            [("w.0", &[3, 2, 2, 2][..]), ("b.0", &[3]), ("w.1", &[18, 4]), ("b.1", &[4]), ("w.2", &[4, 2])];
+        let expected = [("w.0", &[3, 2, 2, 2][..]), ("b.0", &[3]), ("w.1", &[18, 4]), ("b.1", &[4]), ("w.2", &[4, 2])];
         assert_eq!(shapes, expected);
         assert_eq!(tensors[1].data, [0.25; 3]);
         tensors.reverse();
