@@ -189,6 +189,12 @@ impl EventSet {
         self.labels.len()
     }
 
+    /// Events per (sample, time step, neuron) entry; 0 without entries.
+    pub fn density(&self) -> f64 {
+        let entries = self.len() as f64 * self.neurons() as f64 * self.time_steps() as f64;
+        if entries > 0.0 { self.events().len() as f64 / entries } else { 0.0 }
+    }
+
     /// Whether the set has no samples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()

@@ -23,9 +23,11 @@ pub struct Densities {
 }
 
 impl Densities {
-    /// Conservative values for trained networks, with an input of the given density.
-    pub fn usual(input: f64) -> Self {
-        Densities { input, spikes: 0.015, active: 0.02 }
+    /// Conservative values for trained networks, with an input of the given density: in samples of up to 500 time steps,
+    /// 1.5 % of a hidden layer's entries spike and 2 % are active; in longer samples, their numbers are those of 500 steps.
+    pub fn usual(input: f64, time_steps: usize) -> Self {
+        let expected = |density| plan::expected(density, time_steps);
+        Densities { input, spikes: expected(0.015), active: expected(0.02) }
     }
 }
 
@@ -141,6 +143,13 @@ pub fn estimate_with(
     Ok(e)
 }
 
+/// Bytes that the potentials of one inspected sample take: on the host, and for a GPU also on the device and on their way.
+pub fn inspection_bytes(network: &Network, device: Device) -> u64 {
+    let neurons: usize = network.spiking().map(|layer| layer.neurons).sum::<usize>() + network.classes();
+    let copies = if device.resolve() == Device::Cpu { 1 } else { 3 };
+    copies * 4 * network.time_steps as u64 * neurons as u64
+}
+
 /// The adapter of `device`; `None` for the CPU.
 fn adapter(device: Device) -> Option<AdapterSummary> {
     let index = match device.resolve() {
@@ -211,7 +220,8 @@ impl Estimate {
         let events = d.input * (network.inputs * network.time_steps) as f64;
         // A list that overflows its initial size is reallocated with some slack.
         let lists = plan::SLACK * d.spikes.max(d.active);
-        let density = if d.spikes.max(d.active) > plan::DENSITY_GUESS { lists } else { plan::DENSITY_GUESS };
+        let guess = plan::expected(plan::DENSITY_GUESS, network.time_steps);
+        let density = if d.spikes.max(d.active) > guess { lists } else { guess };
         let limits = Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX };
         let delta = delta_bytes.unwrap_or(DeltaScratch::usual(adapter.tier()).bytes());
         for (name, bytes) in plan::plan(network, batch, events, density, delta, &limits)?.state {
@@ -383,7 +393,7 @@ mod tests {
                     engine.reports(true).unwrap();
                     let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
                     let guess =
-                        estimate(&network, method, batch, device, &Densities::usual(0.012)).unwrap().step_bytes();
+                        estimate(&network, method, batch, device, &Densities::usual(0.012, 300)).unwrap().step_bytes();
                     let ratio = guess as f64 / really as f64;
                     let of = format!("{preset} {device} {method:?}: {guess} estimated, {really} allocated");
                     assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{of}: {:?}", engine.state_bytes());
@@ -399,7 +409,7 @@ mod tests {
         network.set_hidden(&[400]).unwrap();
         let input = random_spikes(&network, 20, 0.012, 1).unwrap();
         let weights = scaled_weights(&network, &input, 0.015, 1).unwrap();
-        let (device, densities) = (Device::Gpu(None), Densities::usual(0.012));
+        let (device, densities) = (Device::Gpu(None), Densities::usual(0.012, 300));
         // 100 neurons in groups of four and 500 time steps per sample: 5, 10 and all samples per chunk.
         for (size, samples) in [(DeltaScratch::mib(4), 5), (DeltaScratch::mib(8), 10), (DeltaScratch::WHOLE, 20)] {
             let options = GpuOptions { delta_bytes: Some(size.bytes()), ..GpuOptions::default() };
@@ -430,7 +440,8 @@ mod tests {
             let mut engine = Device::Cpu.open(&network, method, &weights).unwrap();
             engine.train(&input, &Adam::with_lr(1e-3)).unwrap();
             let really: u64 = engine.state_bytes().iter().map(|(_, bytes)| bytes).sum();
-            let guess = estimate(&network, method, 16, Device::Cpu, &Densities::usual(0.006)).unwrap().step_bytes();
+            let guess =
+                estimate(&network, method, 16, Device::Cpu, &Densities::usual(0.006, 100)).unwrap().step_bytes();
             let ratio = guess as f64 / really as f64;
             let of = format!("{method:?}: {guess} estimated, {really} allocated");
             assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{of}: {:?}", engine.state_bytes());
@@ -440,7 +451,7 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_refused_with_numbers_and_a_remedy() {
         let mut network = presets::paper("fmnist").unwrap().network;
-        let densities = Densities::usual(0.004);
+        let densities = Densities::usual(0.004, 100);
         let refusal = |network: &Network, method, batch, available| {
             let e = estimate(network, method, batch, Device::Cpu, &densities).unwrap().check(Some(available));
             e.unwrap_err().to_string()

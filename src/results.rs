@@ -25,12 +25,15 @@ pub struct SamplePrediction {
     pub name: String,
     /// \[C\].
     pub logits: Vec<f32>,
+    /// Its file, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Writes predictions to a `.csv` or `.json` file, atomically.
 ///
 /// CSV: a header, then a line for each sample: `sample`, `label` (empty if it has none), `class`, `name`, `logit_0` to
-/// `logit_{C-1}`. JSON: an array of objects with the fields of [`SamplePrediction`].
+/// `logit_{C-1}`, and `file` if the samples have files of their own. JSON: an array of objects with the fields of [`SamplePrediction`].
 ///
 /// # Errors
 /// [`Error::Config`] for another ending, [`Error::Io`].
@@ -72,11 +75,14 @@ fn to_csv(predictions: &[SamplePrediction]) -> std::result::Result<Vec<u8>, csv:
     let mut csv = csv::Writer::from_writer(Vec::new());
     let classes = predictions.first().map_or(0, |first| first.logits.len());
     let head = ["sample", "label", "class", "name"].map(String::from).into_iter();
-    csv.write_record(head.chain((0..classes).map(|c| format!("logit_{c}"))))?;
-    for SamplePrediction { sample, label, class, name, logits } in predictions {
+    let files = predictions.iter().any(|prediction| prediction.file.is_some());
+    let last = files.then(|| "file".to_string());
+    csv.write_record(head.chain((0..classes).map(|c| format!("logit_{c}"))).chain(last))?;
+    for SamplePrediction { sample, label, class, name, logits, file } in predictions {
         let label = label.map_or(String::new(), |label| label.to_string());
         let first = [sample.to_string(), label, class.to_string(), name.clone()].into_iter();
-        csv.write_record(first.chain(logits.iter().map(f32::to_string)))?;
+        let last = files.then(|| file.clone().unwrap_or_default());
+        csv.write_record(first.chain(logits.iter().map(f32::to_string)).chain(last))?;
     }
     csv.into_inner().map_err(|e| e.into_error().into())
 }

@@ -2,14 +2,16 @@
 #![cfg(target_os = "linux")]
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Announced and largest resident memory of a run, in MiB.
-fn run(device: &str, hidden: &str) -> (f64, f64) {
+/// Announced and largest resident memory of a run on `data`, a preset and a path, in MiB.
+fn run(data: [&str; 2], device: &str, hidden: &str) -> (f64, f64) {
     let folder = tempfile::tempdir().unwrap();
+    let [preset, path] = data;
     let mut child = Command::new(env!("CARGO_BIN_EXE_spikegrad"))
-        .args(["train", "fmnist", "--data", "assets/fashion-mnist", "--limit", "64", "--epochs", "1", "--no-tuning"])
+        .args(["train", preset, "--data", path, "--limit", "64", "--epochs", "1", "--no-tuning"])
         .args(["--device", device, "--hidden", hidden, "--out"])
         .arg(folder.path().join("run"))
         .stdout(Stdio::piped())
@@ -34,9 +36,11 @@ fn run(device: &str, hidden: &str) -> (f64, f64) {
     (announced.parse().unwrap(), peak_kib / 1024.0)
 }
 
-fn check(device: &str, hidden: &str) {
-    let (announced, peak) = run(device, hidden);
-    let of = format!("{device}, {hidden}: {announced} MiB announced, {peak:.0} MiB taken");
+const IMAGES: [&str; 2] = ["fmnist", "assets/fashion-mnist"];
+
+fn check(data: [&str; 2], device: &str, hidden: &str) {
+    let (announced, peak) = run(data, device, hidden);
+    let of = format!("{data:?}, {device}, {hidden}: {announced} MiB announced, {peak:.0} MiB taken");
     println!("{of}");
     assert!((0.85..1.15).contains(&(announced / peak)), "{of}");
 }
@@ -44,7 +48,45 @@ fn check(device: &str, hidden: &str) {
 #[test]
 fn cpu_runs_take_what_they_announce() {
     for hidden in ["8", "200,200", "2000,2000", "4000,4000"] {
-        check("cpu", hidden);
+        check(IMAGES, "cpu", hidden);
+    }
+}
+
+/// Writes 80 samples of 300 events each in this many time steps.
+fn events(path: &Path, time_steps: u32) {
+    let (samples, each) = (80u32, 300u32);
+    // Fractions of the golden ratio: evenly spread, and neighbours are far apart.
+    let spread = |k: u32, over: u32| (f64::from(k) * 0.618_033_988_749_895).fract() * f64::from(over);
+    let mut t: Vec<u32> = (0..samples * each).map(|k| spread(k, time_steps) as u32).collect();
+    t[0] = time_steps - 1;
+    let labels: Vec<u32> = (0..samples).map(|b| b % 4).collect();
+    let i = (0..samples * each).map(|k| 20 * (k / each % 4) + spread(k % 997, 30) as u32).collect();
+    let starts = (0..=samples).map(|b| b * each).collect();
+    let (mut header, mut body) = (Vec::new(), Vec::new());
+    for (name, numbers) in [("t", t), ("i", i), ("starts", starts), ("labels", labels)] {
+        let begin = body.len();
+        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let (shape, end) = (numbers.len(), body.len());
+        header.push(format!("\"{name}\":{{\"dtype\":\"U32\",\"shape\":[{shape}],\"data_offsets\":[{begin},{end}]}}"));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    std::fs::write(path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &body].concat()).unwrap();
+}
+
+/// The number of spikes does not grow with the number of time steps.
+#[test]
+fn runs_of_many_time_steps_take_what_they_announce() {
+    let adapters = spikegrad::gpu::adapters();
+    let best = spikegrad::gpu::adapter::best(&adapters, true).expect("an adapter; scripts/test installs one");
+    let folder = tempfile::tempdir().unwrap();
+    for time_steps in [5000, 20_000] {
+        let path = folder.path().join(format!("{time_steps}.safetensors"));
+        events(&path, time_steps);
+        let data = ["events", path.to_str().unwrap()];
+        check(data, "cpu", "200,200");
+        if adapters[best].kind == "software" {
+            check(data, "gpu", "200,200");
+        }
     }
 }
 
@@ -55,7 +97,7 @@ fn runs_on_software_adapters_take_what_they_announce() {
     let best = spikegrad::gpu::adapter::best(&adapters, true).expect("an adapter; scripts/test installs one");
     if adapters[best].kind == "software" {
         for hidden in ["8", "200,200", "2000,2000"] {
-            check("gpu", hidden);
+            check(IMAGES, "gpu", hidden);
         }
     }
 }

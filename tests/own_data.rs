@@ -115,6 +115,150 @@ fn other_recordings_are_predicted_as_a_whole() {
     assert!(!folder.path().join("run-2").exists());
 }
 
+/// Predicts samples in `data` with a run; returns the lines without the head, and the columns of the head.
+fn predicted(run: &Path, data: &Path) -> (Vec<Vec<String>>, String) {
+    let csv = run.with_extension("csv");
+    let words = format!("predict {} --data {} --out {}", run.display(), data.display(), csv.display());
+    spikegrad(&words).assert().code(0);
+    let text = fs::read_to_string(&csv).unwrap();
+    let (head, lines) = text.split_once('\n').unwrap();
+    (lines.lines().map(|line| line.split(',').map(String::from).collect()).collect(), head.into())
+}
+
+/// Recordings need no folders of classes and no labels; those in folders of the run's classes have the run's labels.
+#[test]
+fn recordings_alone_are_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |place: &str, names: &[&str]| {
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        for (k, name) in (0..).zip(names) {
+            fs::write(place.join(name), [event(k, 3, 1000), event(5, 4, 9000)].concat()).unwrap();
+        }
+        place
+    };
+    for (half, class) in [("train", "clap"), ("train", "wave"), ("train", "zoom"), ("test", "clap"), ("test", "zoom")] {
+        write(&format!("data/{half}/{class}"), &["1.bin", "2.bin", "3.bin"]);
+    }
+    let run = folder.path().join("run");
+    let data = folder.path().join("data");
+    spikegrad(&format!("train events --data {} {SMALL} --out {}", data.display(), run.display())).assert().code(0);
+    // Of both halves, the test half; of a part of the classes, with the labels of the run.
+    let columns = |lines: &[Vec<String>], k: usize| lines.iter().map(|line| line[k].clone()).collect::<Vec<_>>();
+    let (lines, head) = predicted(&run, &data);
+    assert_eq!(head, "sample,label,class,name,logit_0,logit_1,logit_2,file");
+    assert_eq!(columns(&lines, 1), ["0", "2", "0", "2", "0", "2"]);
+    assert_eq!(columns(&lines, 7)[..2], ["clap/1.bin", "zoom/1.bin"]);
+    let part = write("part/wave", &["7.bin"]);
+    assert_eq!(columns(&predicted(&run, part.parent().unwrap()).0, 1), ["1"]);
+    // Without folders, in the order of their numbers; whatever the folder is called.
+    let alone = write("test", &["10.bin", "9.bin", "x.bin"]);
+    let (lines, _) = predicted(&run, &alone);
+    assert_eq!(columns(&lines, 7), ["9.bin", "10.bin", "x.bin"]);
+    assert_eq!(columns(&lines, 1), ["", "", ""]);
+    let named = ["clap", "wave", "zoom"];
+    assert!(columns(&lines, 3).iter().all(|name| named.contains(&name.as_str())), "{lines:?}");
+    let (line, _) = predicted(&run, &alone.join("9.bin"));
+    assert_eq!((line.len(), &line[0][7]), (1, &"9.bin".to_string()));
+    assert_eq!(line[0][4..7], lines[0][4..7]);
+    // A test half alone, which eval and raster take as well.
+    let half = folder.path().join("half");
+    fs::create_dir_all(&half).unwrap();
+    fs::rename(folder.path().join("data/test"), half.join("Test")).unwrap();
+    assert_eq!(predicted(&run, &half).0.len(), 6);
+    assert_eq!(json(&format!("eval {} --data {}", run.display(), half.display()))["samples"], 6);
+    refused(&format!("train events --data {} --out no/run", half.display()), 1, &["test half alone", "training"]);
+}
+
+#[test]
+fn images_alone_are_predicted() {
+    use spikegrad::data::idx::{self, Images};
+    let folder = tempfile::tempdir().unwrap();
+    let images = |n: usize, width: usize| {
+        let pixels = (0..5 * width * n).map(|k| (k * 7 % 256) as u8).collect();
+        Images { height: 5, width, pixels }
+    };
+    let create = |name: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::File::create(path).unwrap()
+    };
+    for half in ["train", "t10k"] {
+        idx::write_images(create(&format!("set/{half}-images-idx3-ubyte")), &images(24, 8)).unwrap();
+        let labels: Vec<u8> = (0..24).map(|k| k % 3).collect();
+        idx::write_labels(create(&format!("set/{half}-labels-idx1-ubyte")), &labels).unwrap();
+    }
+    idx::write_images(create("test/t10k-images-idx3-ubyte"), &images(5, 8)).unwrap();
+    idx::write_images(create("other/scans.idx"), &images(4, 8)).unwrap();
+    idx::write_images(create("wide/scans.idx"), &images(4, 9)).unwrap();
+    for preset in ["fmnist", "events"] {
+        let run = folder.path().join(preset);
+        let words = format!("train {preset} --data {} {SMALL} --out", folder.path().join("set").display());
+        spikegrad(&format!("{words} {}", run.display())).assert().code(0);
+        let of = |name: &str| predicted(&run, &folder.path().join(name)).0;
+        let (own, test) = (of("set"), of("test"));
+        assert_eq!((own.len(), own[1][1].as_str(), test.len(), test[1][1].as_str()), (24, "1", 5, ""));
+        // The same images as the first of the run's own.
+        assert!(test.iter().zip(&own).all(|(a, b)| a[2..] == b[2..]), "{preset}: {test:?} {own:?}");
+        assert_eq!(
+            (of("test/t10k-images-idx3-ubyte").len(), of("other").len(), of("other/scans.idx").len()),
+            (5, 4, 4)
+        );
+        assert_eq!(of("set/train-images-idx3-ubyte")[1][1], "1");
+        let words = format!("predict {} --data {}/wide --out no/x.csv", run.display(), folder.path().display());
+        refused(&words, 1, &["scans.idx", "5 × 9 = 45 pixels", "40 inputs"]);
+    }
+}
+
+/// Before training, raster and bench have the network and the data that train would have.
+#[test]
+fn an_untrained_network_for_own_data_is_drawn_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    let (data, svg) = (data.display(), folder.path().join("one.svg"));
+    let drawn = |words: &str| {
+        spikegrad(&format!("raster {words} --device cpu --out {}", svg.display())).assert().code(0);
+        fs::read_to_string(&svg).unwrap()
+    };
+    assert!(drawn(&format!("events --data {data}")).contains("20-200-200-2 before training"));
+    let toml = folder.path().join("own.toml");
+    fs::write(&toml, "preset = 'events'\ndata = 'taps.npz'\n[[network.hidden]]\nneurons = 9\n").unwrap();
+    let toml = toml.display();
+    assert!(drawn(&format!("{toml} --set network.inputs=25")).contains("25-9-2 before training"));
+    let measure = "--device cpu --repeat 1 --methods sparse";
+    let said = json(&format!("bench {toml} {measure}"));
+    assert_eq!((&said["runs"][0]["sizes"], &said["runs"][0]["batch"]), (&serde_json::json!([20, 9, 2]), &160.into()));
+    let said = json(&format!("bench events --data {data} {measure} --hidden 8 --batch 7 --set network.time_steps=30"));
+    assert_eq!((&said["preset"], &said["runs"][0]["sizes"]), (&"events".into(), &serde_json::json!([20, 8, 8, 2])));
+    refused(&format!("bench events --data {data} --batch 161"), 1, &["--batch 161", "160 training samples"]);
+    refused("bench events --device cpu", 1, &["--data PATH"]);
+    refused("bench events --device cpu --sweep batch", 1, &["--data PATH"]);
+    refused("raster events --out no/x.svg", 1, &["--data PATH"]);
+    refused("raster shd --set epochs --out no/x.svg", 2, &["--set `epochs`"]);
+    refused(&format!("raster {ROOT}/src --set epochs=2 --out no/x.svg"), 2, &["--set epochs=2", "settings of its own"]);
+    assert!(!Path::new(ROOT).join("no").exists());
+}
+
+/// A preset's run is found by the preset that it has stored, whatever its folder is called; if there are several, by its data.
+#[test]
+fn the_run_of_a_preset_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    fs::copy(&data, folder.path().join("other.npz")).unwrap();
+    let train = |words: &str| {
+        let words = format!("train events {words} --json");
+        let output = spikegrad(&words).current_dir(folder.path()).assert().code(0).get_output().clone();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        said["run"].as_str().unwrap().replace('\\', "/")
+    };
+    train(&format!("--data taps.npz {SMALL} --out runs/one"));
+    assert_eq!(train("--resume"), "runs/one");
+    train(&format!("--data other.npz {SMALL} --out runs/two"));
+    assert_eq!(train("--data taps.npz --resume"), "runs/one");
+    let nothing = spikegrad("train shd --resume").current_dir(folder.path()).assert().code(1).get_output().clone();
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no run of preset shd to resume"));
+}
+
 /// A run that is refused does not take a name from the next one.
 #[test]
 fn a_refused_run_leaves_its_folder_free() {
@@ -191,6 +335,32 @@ fn a_clock_that_started_elsewhere_is_recognised() {
     let output = spikegrad(&words).assert().code(0).get_output().clone();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("warning: 50.0 % of the events") && said.contains("data.clock=first_event"), "{said}");
+}
+
+/// Other sensors and classes than those of N-MNIST.
+#[test]
+fn recordings_of_other_cameras_fit_the_preset() {
+    let folder = tempfile::tempdir().unwrap();
+    for half in ["Train", "Test"] {
+        for (class, far) in [("clap", 3), ("wave", 19), ("zoom", 7)] {
+            let place = folder.path().join(half).join(class);
+            fs::create_dir_all(&place).unwrap();
+            for k in 0..3 {
+                let events: Vec<u8> = (0..9).flat_map(|n| event(far, 15, 1000 * (n + k))).collect();
+                fs::write(place.join(format!("{k}.bin")), events).unwrap();
+            }
+        }
+    }
+    let (data, run) = (folder.path().display(), folder.path().join("run"));
+    let run = run.display();
+    let said = json(&format!("train nmnist --data {data} {SMALL} --out {run}"));
+    assert_eq!(said["sizes"], serde_json::json!([320, 12, 8, 3]));
+    let output = spikegrad(&format!("eval {run} --classes")).assert().code(0).get_output().clone();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("2 (zoom)"));
+    let two = format!("train nmnist --data {data} {SMALL} --set data.polarity=separate --out {run}-2");
+    assert_eq!(json(&two)["sizes"][0], 640);
+    let said = json(&format!("bench nmnist --data {data} --hidden 8 --device cpu --repeat 1 --methods sparse"));
+    assert_eq!((&said["runs"][0]["sizes"], &said["runs"][0]["batch"]), (&serde_json::json!([320, 8, 8, 3]), &9.into()));
 }
 
 #[test]

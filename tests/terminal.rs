@@ -105,7 +105,7 @@ fn misspelt_names_are_recognised() {
     for (words, variables, parts) in [
         (&["train", "fmnsit"][..], &[][..], &["`fmnsit`", "events-conv", "did you mean `fmnist`?"][..]),
         (&["raster", "fmnst", "--out", "x.png"], &[], &["`fmnst`", "did you mean `fmnist`?"]),
-        (&["bench", "fmnsit"], &[], &["'fmnsit'", "'fmnist'"]),
+        (&["bench", "fmnsit"], &[], &["`fmnsit`", "did you mean `fmnist`?"]),
         (&["reproduce", "fig10"], &[], &["`fig10`", "did you mean `fig-10`?"]),
         (&["devices"], &[("WGPU_BACKEND", "vulcan")], &["WGPU_BACKEND", "vulkan, metal, dx12, gl", "`vulkan`?"]),
         (&["devices"], &[("SPIKEGRAD_LIMITS", "lane=64")], &["SPIKEGRAD_LIMITS", "binding=BYTES", "`lanes`?"]),

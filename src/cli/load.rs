@@ -77,6 +77,10 @@ pub fn load(
     speakers: &[u32],
     progress: &Progress,
 ) -> Result<DataSet> {
+    // Other data may be a test half alone.
+    if let Some(folder) = folder.filter(|folder| speakers.is_empty() && data::has_test_alone(folder)) {
+        return load_whole(config, folder, reading, progress);
+    }
     warned(with_progress(config, folder, reading, progress, |options| {
         let options = LoadOptions { test_speakers: speakers.to_vec(), ..options };
         data::load_with(&config.preset, &config.network, &options)

@@ -1,6 +1,7 @@
 //! The command line: parses arguments, prints results and returns exit codes. The work is done by the library.
 
 mod bench;
+mod configure;
 mod conformance;
 mod devices;
 mod eval;

@@ -14,13 +14,17 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = styled("\
-CSV: a header, then a line per sample with its number, label (empty without one), predicted class, the class's name and \
-the logits. JSON: an array of objects with the same fields. With --data, a file without a test set is classified as a whole, \
-in its order; it need not have labels.
+CSV: a header, then a line per sample with its number, label (empty without one), predicted class, the class's name, the \
+logits, and its file if each has one of its own. JSON: an array of objects with the same fields.
+
+--data PATH names samples of any format in docs/data.md, in one of the set's halves or in none: their test half is \
+classified, or all if there is none, in the order of the file; recordings in files of their own by number, class and name. \
+They need no labels, and recordings no folders of classes; a single recording is enough.
 
 Examples:
   spikegrad predict runs/fmnist --out predictions.csv
-  spikegrad predict runs/fmnist --data other/images --out predictions.json"))]
+  spikegrad predict runs/fmnist --data other/images --out predictions.json
+  spikegrad predict runs/gestures --data recordings/001.bin --out one.csv"))]
 pub struct Arguments {
     #[command(flatten)]
     stored: StoredArguments,
@@ -53,6 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             class: sample.class,
             name: data.class_names.get(sample.class).cloned().unwrap_or_default(),
             logits: sample.logits.to_vec(),
+            file: data.test_files.get(sample.sample).cloned(),
         });
         progress.count("classifying", predictions.len() as u64, set.len() as u64, Vec::new());
         Ok(())
@@ -61,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     progress.clear();
     complain(format_args!("data: {}", data.origin));
     let out = arguments.out.display();
-    say(format_args!("{out}: {} {on} samples, {}, {}", predictions.len(), run.describe(), engine.info().kind))?;
+    let s = if predictions.len() == 1 { "" } else { "s" };
+    say(format_args!("{out}: {} {on} sample{s}, {}, {}", predictions.len(), run.describe(), engine.info().kind))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,12 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
+use super::configure::{complete, is_file, is_preset, load_completed, named, set_data, set_fields, settle};
 use super::eval::{StoredRun, Which, check_sample};
 use super::load::{Source, load, set_name};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{complain, say, sizes};
-use super::{Usage, figure, usage, whole};
+use super::{Usage, figure, whole};
 use anyhow::{Result, bail};
 use spikegrad::data::latency::LatencyCode;
 use spikegrad::data::{DataSet, Shape, data_set};
@@ -23,17 +24,19 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = styled("\
-For a preset, the network is drawn with the weights that training begins with; the data are those that train would use.
+For a preset or a TOML file, the network is drawn with the weights that training begins with; network and data are those \
+that train would use.
 
 Examples:
   spikegrad raster runs/fmnist --sample 7 --out seven.png
   # Four samples as a grid
   spikegrad raster runs/fmnist --sample 0,1,2,3 --out grid.svg
   # Before training
-  spikegrad raster fmnist --out untrained.png"))]
+  spikegrad raster fmnist --out untrained.png
+  spikegrad raster events --data taps.npz --out taps.png"))]
 pub struct Arguments {
-    /// The run's folder, as written by train, for its best checkpoint; or a preset, for its network before training
-    #[arg(value_name = "RUN_DIR|PRESET")]
+    /// The run's folder, as written by train, for its best checkpoint; or a preset or TOML file, for its network before training
+    #[arg(value_name = "RUN|PRESET|TOML")]
     what: String,
     /// Numbers of the test samples, from 0; several are drawn as a grid
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, visible_alias = "samples", value_name = "K,K", value_delimiter = ',', default_value = "0")]
@@ -41,6 +44,9 @@ pub struct Arguments {
     /// Write the figure to this file, as PNG or SVG
     #[arg(long, value_name = "FILE.png|svg", value_parser = figure)]
     out: PathBuf,
+    /// For a preset or a TOML file: set a field of the configuration, as train does; can be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     source: Source,
 }
@@ -51,9 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!(Usage(format!("--sample: {} samples; give at most {MOST_SAMPLES}", arguments.sample.len())));
     }
     check_writable(&arguments.out)?;
-    let Subject { config, weights, device, state_name } = subject(arguments)?;
     let progress = Progress::new(true);
-    let data = load(&config, arguments.source.data.as_deref(), &arguments.source.reading, &[], &progress)?;
+    let Subject { config, weights, device, state_name, data } = subject(arguments, &progress)?;
     arguments.sample.iter().try_for_each(|&k| check_sample(&data, k))?;
     progress.stage("running the samples");
     let mut engine = match &weights {
@@ -93,26 +98,37 @@ struct Subject {
     device: Device,
     /// State of the weights, for the title: `after epoch 7`.
     state_name: String,
+    data: DataSet,
 }
 
-fn subject(arguments: &Arguments) -> Result<Subject> {
-    let word = &arguments.what;
+fn subject(arguments: &Arguments, progress: &Progress) -> Result<Subject> {
+    let Arguments { what: word, set, source, .. } = arguments;
     let path = Path::new(word);
-    if presets::NAMES.contains(&word.as_str()) {
-        let config = presets::ours(word).map_err(usage)?;
-        let device = arguments.source.device.unwrap_or_default();
-        return Ok(Subject { config, weights: None, device, state_name: "before training".into() });
+    if is_preset(word) || is_file(word) && !path.is_dir() {
+        let mut config = named(word, false, "")?;
+        set_data(&mut config, source.data.as_deref());
+        set_fields(&mut config, set)?;
+        settle(&mut config)?;
+        let survey = complete(&mut config, &source.reading, progress)?;
+        let data = load_completed(&config, survey, &source.reading, progress)?;
+        let device = source.device.unwrap_or_default();
+        return Ok(Subject { config, weights: None, device, state_name: "before training".into(), data });
     }
     if !path.exists() && path.components().count() == 1 {
+        let names = [&presets::NAMES[..], &presets::OWN_DATA].concat();
         bail!(Usage(format!(
-            "`{word}` is neither a preset ({}) nor a folder written by train{}",
-            presets::NAMES.join(", "),
-            did_you_mean(word, presets::NAMES)
+            "`{word}` is neither a preset ({}) nor a folder written by train, nor a file ending in .toml{}",
+            names.join(", "),
+            did_you_mean(word, names)
         )));
     }
+    if let Some(assignment) = set.first() {
+        bail!(Usage(format!("--set {assignment}: {word} is a run with settings of its own; remove it")));
+    }
     let run = StoredRun::read(path, Which::Best)?;
-    let (device, state_name) = (run.device(arguments.source.device)?, format!("after {}", run.moment()));
-    Ok(Subject { config: run.config, weights: Some(run.checkpoint.state.weights), device, state_name })
+    let data = load(&run.config, source.data.as_deref(), &source.reading, &[], progress)?;
+    let (device, state_name) = (run.device(source.device)?, format!("after {}", run.moment()));
+    Ok(Subject { config: run.config, weights: Some(run.checkpoint.state.weights), device, state_name, data })
 }
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.

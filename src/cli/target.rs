@@ -1,6 +1,7 @@
 //! Which run `spikegrad train` starts or continues, and in which folder.
 
-use super::{Usage, usage};
+use super::Usage;
+use super::configure::{is_file, is_preset, named};
 use anyhow::{Context, Result, bail};
 use spikegrad::presets;
 use spikegrad::train::{CONFIG_FILE, LOCK_FILE, RunConfig, stored_config};
@@ -37,8 +38,21 @@ impl Drop for Claim {
     }
 }
 
-/// Finds the run that the words mean: `what` is a preset, a TOML file or a run's folder, `out` is --out.
-pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -> Result<Target> {
+/// What train is told about the run.
+pub struct Words<'a> {
+    /// A preset, a TOML file or a run's folder.
+    pub what: Option<&'a str>,
+    /// --out.
+    pub out: Option<&'a Path>,
+    /// --data.
+    pub data: Option<&'a Path>,
+    pub resume: bool,
+    pub paper: bool,
+}
+
+/// Finds the run that the words mean.
+pub fn find(words: &Words) -> Result<Target> {
+    let &Words { what, out, data, resume, paper } = words;
     let stored = |folder: &Path| {
         if paper {
             bail!(Usage(format!("--paper: {} is a run with settings of its own", folder.display())));
@@ -53,10 +67,10 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
                 "give a PRESET, a TOML file or the folder of a run; --resume alone continues the last run".into()
             ));
         }
-        return stored(&out.map_or_else(|| last_run(|_| true), |out| Ok(out.into()))?);
+        return stored(&out.map_or_else(|| last_run(&Suitable::Any, data), |out| Ok(out.into()))?);
     };
     // A preset's name means the preset, whatever folders there are.
-    if !presets::NAMES.contains(&what) && Path::new(what).join(CONFIG_FILE).exists() {
+    if !is_preset(what) && Path::new(what).join(CONFIG_FILE).exists() {
         let same =
             |out: &Path| matches!((out.canonicalize(), Path::new(what).canonicalize()), (Ok(a), Ok(b)) if a == b);
         return match out {
@@ -72,9 +86,8 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
             _ => stored(Path::new(what)),
         };
     }
-    let file = what.ends_with(".toml");
-    let named = presets::resolve_open(what, paper);
-    let named = if file { named? } else { named.map_err(|e| usage(format!("{e}; or give the folder of a run")))? };
+    let file = is_file(what);
+    let named = named(what, paper, "; or give the folder of a run")?;
     if file && paper && presets::load(Path::new(what), false)? == named {
         bail!(Usage(format!(
             "--paper: {what} sets all fields in which the paper's settings differ from ours; remove --paper"
@@ -97,7 +110,8 @@ pub fn find(what: Option<&str>, out: Option<&Path>, resume: bool, paper: bool) -
     let folder = match (out, Path::new(what).parent()) {
         (Some(out), _) => out.into(),
         (None, Some(parent)) if file && stem_is_config(what) => parent.into(),
-        (None, _) => last_run(|name| name == stem || name.strip_prefix(&format!("{stem}-")).is_some_and(is_number))?,
+        (None, _) if file => last_run(&Suitable::Named(&stem), data)?,
+        (None, _) => last_run(&Suitable::Of(&named.preset), data)?,
     };
     let config = if file { named } else { continued(&folder, &named, paper)? };
     Ok(Target { folder, resume, config, _claim: None })
@@ -126,16 +140,46 @@ fn claim(stem: &str) -> Result<PathBuf> {
     bail!("{RUNS}: has no free folder for a run")
 }
 
-/// The run in `runs/` with a suitable name that was started or continued last.
-fn last_run(suitable: impl Fn(&str) -> bool) -> Result<PathBuf> {
+/// Which runs may be continued.
+enum Suitable<'a> {
+    Any,
+    /// Those of this preset, whatever their folders are called.
+    Of(&'a str),
+    /// Those in folders named after a TOML file.
+    Named(&'a str),
+}
+
+impl Suitable<'_> {
+    fn admits(&self, folder: &Path, config: &RunConfig) -> bool {
+        let name = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        match self {
+            Suitable::Any => true,
+            Suitable::Of(preset) => config.preset == *preset,
+            Suitable::Named(stem) => name == *stem || name.strip_prefix(&format!("{stem}-")).is_some_and(is_number),
+        }
+    }
+}
+
+/// The suitable run in `runs/` that was started or continued last; of those on `data`, if there are any.
+fn last_run(suitable: &Suitable, data: Option<&Path>) -> Result<PathBuf> {
+    let data = data.and_then(|data| data.canonicalize().ok());
     let entries = fs::read_dir(RUNS).into_iter().flatten().flatten();
-    let runs = entries.filter(|entry| entry.file_name().to_str().is_some_and(&suitable)).filter_map(|entry| {
-        let written = fs::metadata(entry.path().join(CONFIG_FILE)).and_then(|facts| facts.modified()).ok()?;
-        Some((written, entry.path()))
+    let runs = entries.filter_map(|entry| {
+        let folder = entry.path();
+        let written = fs::metadata(folder.join(CONFIG_FILE)).and_then(|facts| facts.modified()).ok()?;
+        // A run whose configuration is damaged is found by its folder's name; the error is told when it is continued.
+        let config = stored_config(&folder).ok();
+        let suits = match &config {
+            Some(config) => suitable.admits(&folder, config),
+            None => !matches!(suitable, Suitable::Of(_)),
+        };
+        let read = config.and_then(|config| config.data.path?.canonicalize().ok());
+        suits.then_some((data.is_some() && read == data, written, folder))
     });
-    match runs.max() {
-        Some((_, folder)) => Ok(folder),
-        None => bail!("{RUNS}: no run to resume; give its folder"),
+    match (runs.max(), suitable) {
+        (Some((_, _, folder)), _) => Ok(folder),
+        (None, Suitable::Of(preset)) => bail!("{RUNS}: no run of preset {preset} to resume; give the run's folder"),
+        (None, _) => bail!("{RUNS}: no run to resume; give its folder"),
     }
 }
 

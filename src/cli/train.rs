@@ -1,20 +1,21 @@
 //! `spikegrad train`.
 
+use super::configure::{complete, load_completed, set_data, set_fields, settle};
 use super::eval::{StoredRun, Which};
-use super::load::{Reading, load, load_surveyed, survey};
+use super::load::Reading;
 use super::manual::styled;
 use super::progress::Progress;
 use super::reporter::{Reporter, Voice};
 use super::show::{self, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
-use super::target::{self, Target};
+use super::target::{self, Target, Words};
 use super::{Usage, device, number, raster, usage, whole};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
 use spikegrad::data::fashion_mnist::how_to_get;
-use spikegrad::data::{DataSet, Survey, Validation};
+use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
@@ -145,7 +146,7 @@ pub struct Arguments {
     /// The run's folder [default: runs/PRESET, or runs/NAME for NAME.toml, with a number if that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out [default: the last run in runs/, of the preset if one is given]
+    /// Continue the run in --out [default: the last run in runs/; of the preset, and if there is one, on --data, if these are given]
     #[arg(long)]
     resume: bool,
     /// Print only warnings, errors and the result
@@ -177,16 +178,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (false, true) => Voice::Aside,
         (false, false) => Voice::Normal,
     };
-    let target = target::find(arguments.what.as_deref(), arguments.out.as_deref(), arguments.resume, arguments.paper)?;
+    let target = target::find(&Words {
+        what: arguments.what.as_deref(),
+        out: arguments.out.as_deref(),
+        data: arguments.data.as_deref(),
+        resume: arguments.resume,
+        paper: arguments.paper,
+    })?;
     let mut config = config(arguments, &target)?;
     let folder = target.folder.clone();
     check_run_folder(&folder, target.resume)?;
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let progress = Progress::new(voice == Voice::Normal);
-    let data = match complete(&mut config, &arguments.reading, &progress)? {
-        Some(survey) => load_surveyed(&config, &arguments.reading, survey, &progress)?,
-        None => load(&config, None, &arguments.reading, &[], &progress)?,
-    };
+    let survey = complete(&mut config, &arguments.reading, &progress)?;
+    let data = load_completed(&config, survey, &arguments.reading, &progress)?;
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
     // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
@@ -265,22 +270,8 @@ fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spi
 fn config(arguments: &Arguments, target: &Target) -> Result<RunConfig> {
     let mut config = target.config.clone();
     change(&mut config, arguments)?;
-    config.check().map_err(usage)?;
-    // The run may be resumed or tested from another folder.
-    for path in [&mut config.data.path, &mut config.weights].into_iter().flatten() {
-        *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
-    }
+    settle(&mut config)?;
     Ok(config)
-}
-
-/// Takes what the configuration leaves open from the data.
-fn complete(config: &mut RunConfig, reading: &Reading, progress: &Progress) -> Result<Option<Survey>> {
-    if !config.is_open() {
-        return Ok(None);
-    }
-    let survey = survey(config, reading, progress)?;
-    config.fit(&survey.facts)?;
-    Ok(Some(survey))
 }
 
 fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
@@ -289,7 +280,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             field.clone_from(value);
         }
     }
-    set(&mut config.data.path, &arguments.data.clone().map(Some));
+    set_data(config, arguments.data.as_deref());
     set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
         let set = match config.is_open() {
@@ -335,7 +326,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.validation, &arguments.validation);
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
-    config.set_all(&arguments.set).map_err(|e| usage(format!("--set {e}")))
+    set_fields(config, &arguments.set)
 }
 
 /// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
@@ -346,14 +337,15 @@ fn needs(
     delta_bytes: Option<u64>,
     resident: u64,
 ) -> Result<Estimate> {
-    let slots = (data.train.len() * config.network.inputs * config.network.time_steps).max(1);
-    let densities = Densities::usual(data.train.events().len() as f64 / slots as f64);
+    let densities = Densities::usual(data.train.density(), config.network.time_steps);
     let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
     // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
     let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
     let batch = config.batch.min(trained.max(tested));
     let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-    Ok(estimate.with_program(resident).with_figures(WORKING_BYTES))
+    // The potentials of the sample that is drawn are among what the figures take.
+    let figures = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
+    Ok(estimate.with_program(resident).with_figures(figures))
 }
 
 /// What the epochs are measured on.

@@ -43,6 +43,11 @@ pub struct Sensor {
 }
 
 impl Sensor {
+    /// The smallest sensor that covers two.
+    pub(super) fn covering(self, other: Sensor) -> Sensor {
+        Sensor { width: self.width.max(other.width), height: self.height.max(other.height) }
+    }
+
     /// Number of pixels.
     pub fn pixels(&self) -> usize {
         self.width * self.height

@@ -122,7 +122,7 @@ pub(super) fn read(file: &Path, source: &str, bins: &Bins) -> Option<Half> {
     let set = EventSet::from_parts(neurons as usize, bins.time_steps, starts, events, labels).ok()?;
     let whole = speakers.is_empty() || speakers.len() == set.len();
     let first_ms = f64::from_bits(first_ms);
-    whole.then_some(Half { set, speakers, recorded, dropped, disordered, first_ms, bad: Vec::new() })
+    whole.then(|| Half { speakers, recorded, dropped, disordered, first_ms, ..Half::of(set) })
 }
 
 /// Writes a half to the cache, unless it has bad recordings, which are to be listed each time.
@@ -195,7 +195,8 @@ mod tests {
         let mut set = EventSet::new(5, 9);
         set.push([(8, 4), (0, 1)], 3).unwrap();
         set.push([], 1).unwrap();
-        Half { set, speakers: vec![4, 5], recorded: 12, dropped: 2, disordered: 1, first_ms: 0.5, bad: Vec::new() }
+        let (recorded, dropped, disordered, first_ms) = (12, 2, 1, 0.5);
+        Half { speakers: vec![4, 5], recorded, dropped, disordered, first_ms, ..Half::of(set) }
     }
 
     fn kept() -> (tempfile::TempDir, PathBuf) {

@@ -83,7 +83,7 @@ mod tests {
 
     fn half(recorded: u64, dropped: u64, first_ms: f64) -> Half {
         let set = EventSet::new(1, 100);
-        Half { set, speakers: vec![], recorded, dropped, disordered: 0, first_ms, bad: vec![] }
+        Half { recorded, dropped, first_ms, ..Half::of(set) }
     }
 
     #[test]

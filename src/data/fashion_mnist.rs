@@ -6,6 +6,7 @@ use super::idx::{self, Images};
 use super::idx_files::{self, ImagesAndLabels};
 use super::latency::{DURATION_MS, LatencyCode};
 use super::mapping::Mapping;
+use super::recorded;
 use super::survey::Facts;
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -140,9 +141,7 @@ pub(super) fn facts(explicit: Option<&Path>, dt_ms: Option<f64>) -> Result<Facts
 
 /// What a network must have for images of this `shape`.
 pub(crate) fn facts_of(shape: Shape, classes: usize, dt_ms: Option<f64>) -> Facts {
-    let dt_ms = dt_ms.unwrap_or(1.0);
-    let time_steps = (DURATION_MS / dt_ms).ceil() as usize;
-    Facts { inputs: shape.inputs(), time_steps, dt_ms, classes, shape: Some(shape) }
+    Facts::of(shape, classes, DURATION_MS, dt_ms.unwrap_or(1.0))
 }
 
 /// The names of the classes, if there is a file of them beside the training images.
@@ -151,6 +150,31 @@ pub(crate) fn facts_of(shape: Shape, classes: usize, dt_ms: Option<f64>) -> Fact
 /// [`Error::Format`] if it is damaged.
 pub(super) fn mapping(folder: &Path) -> Result<Option<Mapping>> {
     Mapping::beside(&found(folder)?.0.images)
+}
+
+/// The names that such a file gives; empty if there is none.
+///
+/// # Errors
+/// As [`mapping`].
+pub(super) fn mapping_names(folder: &Path, classes: usize) -> Result<Vec<String>> {
+    Ok(mapping(folder)?.map_or_else(Vec::new, |mapping| mapping.names(classes)))
+}
+
+/// The names of the classes of the images that [`locate`] finds, without reading the images; empty if unknown.
+///
+/// # Errors
+/// As [`locate`] and [`mapping`].
+pub(super) fn class_names(explicit: Option<&Path>, classes: usize) -> Result<Vec<String>> {
+    let published = || recorded::class_names(&CLASS_NAMES, classes);
+    let Some(folder) = locate(explicit)?.folder else { return Ok(published()) };
+    let (train, test) = found(&folder)?;
+    let labels = |half: &ImagesAndLabels<PathBuf>| -> Result<Vec<u32>> {
+        Ok(idx::read_labels(&half.labels)?.into_iter().map(u32::from).collect())
+    };
+    match idx::read_shape(&train.images)? == SHAPE && are_first(&labels(&train)?, &labels(&test)?) {
+        true => Ok(published()),
+        false => mapping_names(&folder, classes),
+    }
 }
 
 /// The files of both halves.
@@ -217,8 +241,13 @@ const FIRST_LABELS: [[u32; 32]; 2] = [
 
 /// Whether these are the first images of the published set, or all.
 pub(super) fn is_published(train: &EventSet, test: &EventSet) -> bool {
-    let begins = |set: &EventSet, first: &[u32]| set.labels().iter().zip(first).all(|(label, first)| label == first);
-    train.neurons() == SHAPE.inputs() && begins(train, &FIRST_LABELS[0]) && begins(test, &FIRST_LABELS[1])
+    train.neurons() == SHAPE.inputs() && are_first(train.labels(), test.labels())
+}
+
+/// Whether these are the first labels of the published set, or all.
+fn are_first(train: &[u32], test: &[u32]) -> bool {
+    let begins = |labels: &[u32], first: &[u32]| labels.iter().zip(first).all(|(label, first)| label == first);
+    begins(train, &FIRST_LABELS[0]) && begins(test, &FIRST_LABELS[1])
 }
 
 /// Checks that there is a label for each image.

@@ -13,9 +13,9 @@ const NAMES: usize = 20_000;
 
 /// What there is of images and labels: of files, paths or contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ImagesAndLabels<T> {
+pub(super) struct ImagesAndLabels<T, L = T> {
     pub images: T,
-    pub labels: T,
+    pub labels: L,
 }
 
 /// The files of one set; `None` for those that are missing.

@@ -5,17 +5,21 @@ use super::cache::{self, Cache};
 use super::fashion_mnist::{self, Origin};
 use super::formats;
 use super::latency::LatencyCode;
-use super::mapping::Mapping;
+use super::recorded::{self, RecordedSet};
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recordings, collect};
+use super::samples::load_samples;
 use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
 use super::survey::{Survey, Surveyed, SurveyedHalf};
-use super::{DataSet, EVENTS, OWN, atis, data_set, dropped, nmnist, shd};
+use super::{DataSet, EVENTS, OWN, data_set, dropped};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Time steps beyond which times without a unit are doubted: seven times those of SHD's longest sample.
+const MANY_STEPS: usize = 10_000;
 
 /// Options for loading data.
 #[derive(Clone, Default)]
@@ -26,8 +30,9 @@ pub struct LoadOptions<'a> {
     pub reading: DataConfig,
     /// Which training samples are held out for validation.
     pub validation: Validation,
-    /// Take data of one's own without a test set as the test set as a whole, in the file's order, to classify them all. Nothing is
-    /// held out for validation then.
+    /// Load samples to classify, of any known format: the test half of the data, or all of them if they have no halves, as the
+    /// test set, in their order. They need not have labels, and what holds samples out is ignored. `folder` names them;
+    /// `reading` says how and where the network's own data are.
     pub whole: bool,
     /// Test only on recordings of these speakers (SHD); empty for all.
     pub test_speakers: Vec<u32>,
@@ -77,6 +82,9 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
     network.check()?;
     options.validation.check()?;
     options.reading.check()?;
+    if options.whole {
+        return load_samples(preset, network, options);
+    }
     if data_set(preset) == OWN {
         return load_own(network, options);
     }
@@ -86,10 +94,15 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
         "fmnist" => {
             load_fashion_mnist(options.path(), &LatencyCode::new(bins.time_steps, bins.dt_ms), extents.classes)?
         }
-        "nmnist" => load_recordings(&NMNIST, extents, &bins, options)?,
-        "shd" => load_recordings(&SHD, extents, &bins, options)?,
         EVENTS => load_events(extents, &bins, options, surveyed)?,
-        _ => return Err(Error::Config(format!("unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"))),
+        other => match RecordedSet::of(other) {
+            Some(kind) => load_recordings(kind, extents, &bins, options)?,
+            None => {
+                return Err(Error::Config(format!(
+                    "unknown data set {preset}: must be fmnist, nmnist, shd or {EVENTS}"
+                )));
+            }
+        },
     };
     let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
     // Training requires labels and checks that there are; prediction does not.
@@ -108,16 +121,8 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
     let (train, test) = (Arc::new(set), test_set);
-    Ok(DataSet { train, validation, test, name, class_names, shape, origin, subset, bad, warnings })
-}
-
-/// The names of the classes of a published data set. Other data in the same format may have more classes, whose names are
-/// unknown.
-fn class_names(names: &[&str], classes: usize) -> Vec<String> {
-    match names.len() == classes {
-        true => names.iter().map(|&name| name.into()).collect(),
-        false => Vec::new(),
-    }
+    let test_files = Vec::new();
+    Ok(DataSet { train, validation, test, test_files, name, class_names, shape, origin, subset, bad, warnings })
 }
 
 /// Loads custom data from the file given by the options.
@@ -159,55 +164,6 @@ struct Loaded {
     warnings: Vec<String>,
 }
 
-/// A data set of recordings: how its halves are found and opened.
-struct RecordedSet {
-    name: &'static str,
-    variable: &'static str,
-    remedy: &'static str,
-    class_names: &'static [&'static str],
-    published: [usize; 2],
-    halves: fn(&Path) -> Result<[PathBuf; 2]>,
-    /// The maps of inputs, of a network with this many inputs.
-    shape: fn(usize, &DataConfig) -> Shape,
-    open: fn(&Path, Extents, &DataConfig) -> Result<Box<dyn Recordings>>,
-    checksum: fn(&Path) -> Result<String>,
-}
-
-const NMNIST: RecordedSet = RecordedSet {
-    name: "N-MNIST",
-    variable: nmnist::VARIABLE,
-    remedy: "Train.zip and Test.zip (or the folders Train and Test) of N-MNIST",
-    class_names: &[],
-    published: [60_000, 10_000],
-    halves: nmnist::halves,
-    shape: |_, reading| nmnist_layout(0, reading).shape(),
-    open: |path, extents, reading| {
-        Ok(Box::new(nmnist::NMnist::open_as(path, nmnist_layout(extents.classes as u32, reading))?))
-    },
-    checksum: nmnist::NMnist::checksum,
-};
-
-const SHD: RecordedSet = RecordedSet {
-    name: "SHD",
-    variable: shd::VARIABLE,
-    remedy: "shd_train.h5 and shd_test.h5 of SHD",
-    class_names: &shd::WORDS,
-    published: [8_156, 2_264],
-    halves: shd::halves,
-    shape: |inputs, _| Shape::row(inputs),
-    open: |path, Extents { inputs, classes }, _| {
-        let limits = shd::Limits { units: inputs, labels: classes as u32 };
-        Ok(Box::new(shd::Shd::open_within(path, limits)?))
-    },
-    checksum: cache::checksum_of_file,
-};
-
-/// How recordings in the format of N-MNIST are read.
-fn nmnist_layout(classes: u32, reading: &DataConfig) -> nmnist::Layout {
-    let sensor = reading.shape.map_or(atis::SENSOR, |Shape { height, width, .. }| atis::Sensor { width, height });
-    nmnist::Layout { sensor, polarity: reading.polarity, classes: nmnist::Classes::Numbered(classes) }
-}
-
 /// Whether cached samples are plausible. The cache is not trusted.
 fn could_hold(set: &EventSet, extents: Extents) -> bool {
     let Extents { inputs, classes } = extents;
@@ -215,13 +171,7 @@ fn could_hold(set: &EventSet, extents: Extents) -> bool {
 }
 
 fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &LoadOptions) -> Result<Loaded> {
-    let variable = std::env::var_os(kind.variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let Some(folder) = options.path().map(Path::to_path_buf).or(variable) else {
-        return Err(Error::Data(format!(
-            "{} not found: set data.path (--data DIR) or the environment variable {} to the folder with {}",
-            kind.name, kind.variable, kind.remedy
-        )));
-    };
+    let folder = kind.folder(options.path())?;
     let shape = (kind.shape)(extents.inputs, &options.reading);
     if shape.inputs() != extents.inputs {
         return Err(Error::Data(format!(
@@ -235,16 +185,16 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     let half = |path: &Path| {
         let checksum = || (kind.checksum)(path).ok();
         let checksum = cache_file(path, bins, options)?.and_then(|_| checksum());
-        load_half(|| (kind.open)(path, extents, &options.reading), checksum, path, extents, bins, options)
+        load_half(|| (kind.open)(path, &paths[0], extents, &options.reading), checksum, path, extents, bins, options)
     };
     let (train, test) = (half(&paths[0])?, half(&paths[1])?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
     let mut origin = format!("{} + {} recordings from {}", thousands(sizes[0]), thousands(sizes[1]), shown(&folder));
     let mut name = kind.name.to_owned();
-    origin = match sizes == kind.published {
+    origin = match sizes == kind.sizes {
         true => format!("{name}, all {origin}"),
         false => {
-            let [train, test] = kind.published.map(thousands);
+            let [train, test] = kind.sizes.map(thousands);
             name.push_str("-like");
             format!("in the format of {} (which has {train} + {test}), {origin}", kind.name)
         }
@@ -256,7 +206,7 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
         origin.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
     let warnings = warning.into_iter().collect();
-    let class_names = class_names(kind.class_names, extents.classes);
+    let class_names = (kind.class_names)(&paths[0], extents.classes)?;
     Ok(Loaded { train, test, origin, subset: false, name, class_names, shape: Some(shape), warnings })
 }
 
@@ -342,6 +292,13 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
         }
     };
     let formats::Opened { train, test, hints } = opened;
+    let doubt = train.doubt().filter(|_| bins.time_steps > MANY_STEPS);
+    let doubt = doubt.map(|doubt| {
+        format!(
+            "samples have {} time steps. {doubt}. With t_unit=\"steps\" this is not said",
+            thousands(bins.time_steps)
+        )
+    });
     let mut halves = halves.into_iter();
     let mut half = |recordings: Box<dyn Recordings>, source: &Path| {
         let surveyed = halves.next().map(|half| surveyed_half(half, source, extents, bins, options));
@@ -360,14 +317,6 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let mut note = String::new();
     let test = match test {
         Some(test) => test,
-        None if options.whole => {
-            let none = EventSet::new(extents.inputs, bins.time_steps);
-            Half {
-                set: std::mem::replace(&mut train.set, none),
-                bad: std::mem::take(&mut train.bad),
-                ..Half::of(EventSet::new(1, 1))
-            }
-        }
         None => {
             let DataConfig { test_fraction, test_seed, .. } = options.reading;
             note = format!(
@@ -385,14 +334,11 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     if bad > 0 {
         note.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
-    let sizes = match options.whole && train.set.is_empty() {
-        true => format!("{} samples", thousands(test.set.len())),
-        false => format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len())),
-    };
+    let sizes = format!("{} + {} samples", thousands(train.set.len()), thousands(test.set.len()));
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
     let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);
-    let warnings = warning.into_iter().collect();
+    let warnings = warning.into_iter().chain(doubt).collect();
     let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
     Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
 }
@@ -420,23 +366,24 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
     };
     let subset = located.origin == Origin::Subset;
     let (train, test, shape) = (Half::of(train), Half::of(test), Some(shape));
-    let (name, class_names) = match &located.folder {
-        Some(folder) if !published => {
-            let mapping = fashion_mnist::mapping(folder)?;
-            (set_name(folder), mapping.map_or_else(Vec::new, |mapping: Mapping| mapping.names(classes)))
-        }
-        _ => (fashion_mnist::NAME.into(), class_names(&fashion_mnist::CLASS_NAMES, classes)),
+    let name = match &located.folder {
+        Some(folder) if !published => set_name(folder),
+        _ => fashion_mnist::NAME.into(),
+    };
+    let class_names = match &located.folder {
+        Some(folder) if !published => fashion_mnist::mapping_names(folder, classes)?,
+        _ => recorded::class_names(&fashion_mnist::CLASS_NAMES, classes),
     };
     Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
 }
 
 /// The display name of data at `path`.
-fn set_name(path: &Path) -> String {
+pub(super) fn set_name(path: &Path) -> String {
     path.file_name().map_or_else(|| EVENTS.into(), |name| shown(name.as_ref()))
 }
 
 /// Formats 60000 as `60,000`.
-fn thousands(n: usize) -> String {
+pub(super) fn thousands(n: usize) -> String {
     match n {
         0..1000 => n.to_string(),
         _ => format!("{},{:03}", thousands(n / 1000), n % 1000),
@@ -445,7 +392,7 @@ fn thousands(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::idx;
+    use super::super::{idx, nmnist, shd};
     use super::*;
     use crate::network::*;
 

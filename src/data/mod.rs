@@ -29,7 +29,11 @@ pub mod order;
 #[cfg(feature = "runs")]
 pub mod own;
 #[cfg(feature = "data")]
+mod recorded;
+#[cfg(feature = "data")]
 mod recordings;
+#[cfg(feature = "data")]
+mod samples;
 #[cfg(feature = "data")]
 mod shared_file;
 #[cfg(feature = "data")]
@@ -44,11 +48,13 @@ pub use cache::Cache;
 #[cfg(feature = "data")]
 pub use load::{LoadOptions, load, load_surveyed, load_with};
 #[cfg(feature = "data")]
+pub(crate) use recorded::keeps_shape;
+#[cfg(feature = "data")]
 pub use recordings::{Bins, LoadProgress};
 pub use source::{Clock, DataConfig, Polarity, Shape};
 pub use split::Validation;
 #[cfg(feature = "data")]
-pub use survey::{Facts, Survey, survey};
+pub use survey::{Facts, Survey, published, survey};
 
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -57,6 +63,12 @@ use std::sync::Arc;
 /// The data set of a preset: the part of its name before the first `-`.
 pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
+}
+
+/// Whether the folder has samples to classify alone: a test half, but no training half.
+#[cfg(feature = "data")]
+pub fn has_test_alone(folder: &std::path::Path) -> bool {
+    formats::has_test_alone(folder)
 }
 
 /// The name of data in files of any of the formats of docs/data.md.
@@ -75,6 +87,8 @@ pub struct DataSet {
     pub validation: Option<EventSet>,
     /// Test samples.
     pub test: EventSet,
+    /// The file of each test sample, if each has one of its own and they are to be classified; else empty.
+    pub test_files: Vec<String>,
     /// Display name: `Fashion-MNIST`.
     pub name: String,
     /// Names of the classes; empty if unknown.
@@ -108,6 +122,7 @@ impl DataSet {
             train: Arc::new(train),
             validation: None,
             test,
+            test_files: Vec::new(),
             name: OWN.into(),
             class_names: Vec::new(),
             shape: None,

@@ -21,6 +21,7 @@ use super::recordings::{self, AT_ONCE, Bins, LoadProgress, Recordings, Tell, hex
 use super::shared_file::SharedFile;
 use super::source::{Polarity, Shape};
 use crate::error::{Error, Result};
+use crate::events::EventSet;
 use crate::limits;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -35,6 +36,10 @@ use zip::{CompressionMethod, ZipArchive};
 pub const VARIABLE: &str = "SPIKEGRAD_NMNIST";
 /// Number of classes: the digits.
 pub const CLASSES: u32 = 10;
+/// Number of training and test recordings.
+pub const RECORDINGS: [usize; 2] = [60_000, 10_000];
+/// Duration of the paper's samples, ms.
+pub const DURATION_MS: f64 = 300.0;
 /// Maximum size of a recording in bytes, decompressed: a thousand times that of N-MNIST's.
 pub const MAX_BYTES: u64 = 1 << 24;
 
@@ -98,6 +103,8 @@ pub struct NMnist {
     layout: Layout,
     /// The names of the classes; empty if they are numbered.
     class_names: Vec<String>,
+    /// Whether a recording must be in the folder of a class.
+    labelled: bool,
 }
 
 /// A recording's file.
@@ -142,16 +149,40 @@ impl NMnist {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_as(path: &Path, layout: Layout) -> Result<Self> {
-        let (archive, mut members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
+        let (archive, members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
             true => (None, Self::folder(path)?),
             false => Self::zip(path)?,
         };
         if members.is_empty() {
             return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
         }
+        Ok(Self::of(path, archive, members, layout))
+    }
+
+    /// Recordings that need not be in a folder of their class: those of a zip, of a folder and its subfolders, or a single
+    /// `.bin` file. Those that are in none have no label.
+    pub(super) fn open_samples(path: &Path, layout: Layout) -> Result<Self> {
+        let facts = fs::metadata(path).map_err(Error::io(path))?;
+        let single = path.file_name().and_then(|name| Member::new(name.to_str()?, 0)).filter(|_| facts.is_file());
+        let recordings = match single {
+            Some(member) => Self::of(path.parent().unwrap_or(Path::new("")), None, vec![member], layout),
+            None if facts.is_dir() => {
+                let mut members = Self::folder(path)?;
+                members.extend(entries(path)?.iter().filter_map(|file| Member::new(file, 0)));
+                if members.is_empty() {
+                    return Err(Error::format(path, "contains no recordings; expected files NNNNN.bin"));
+                }
+                Self::of(path, None, members, layout)
+            }
+            None => Self::open_as(path, layout)?,
+        };
+        Ok(NMnist { labelled: false, ..recordings })
+    }
+
+    fn of(path: &Path, archive: Option<ZipArchive<SharedFile>>, mut members: Vec<Member>, layout: Layout) -> Self {
         let class_names = layout.classes.label(&mut members);
         members.sort_unstable();
-        Ok(NMnist { path: path.into(), archive, members, layout, class_names })
+        NMnist { path: path.into(), archive, members, layout, class_names, labelled: true }
     }
 
     /// The layout.
@@ -171,18 +202,31 @@ impl NMnist {
 
     /// [`sensor`](Self::sensor), with reports of the progress.
     pub(super) fn find_sensor(&self, tell: Tell) -> Sensor {
+        self.sensors(tell).into_iter().fold(Sensor { width: 1, height: 1 }, Sensor::covering)
+    }
+
+    /// The smallest sensor of each recording that is not damaged and has events.
+    pub(super) fn sensors(&self, tell: Tell) -> Vec<Sensor> {
         let of = |k| {
-            let events = self.recording(k).map(|recording| recording.events).unwrap_or_default();
-            events.iter().fold((0, 0), |(x, y), event| (x.max(event.x), y.max(event.y)))
+            let of = |event: &AtisEvent| Sensor { width: usize::from(event.x) + 1, height: usize::from(event.y) + 1 };
+            self.recording(k).ok()?.events.iter().map(of).reduce(Sensor::covering)
         };
-        let most = |a: (u8, u8), b: (u8, u8)| (a.0.max(b.0), a.1.max(b.1));
-        let (mut far, of_all) = ((0, 0), self.len());
+        let (mut sensors, of_all) = (Vec::new(), self.len());
         for begin in (0..of_all).step_by(AT_ONCE) {
             let end = of_all.min(begin + AT_ONCE);
-            far = most(far, (begin..end).into_par_iter().map(of).reduce(|| (0, 0), most));
+            sensors.par_extend((begin..end).into_par_iter().filter_map(of));
             tell(LoadProgress { path: &self.path, done: end, of: of_all });
         }
-        Sensor { width: usize::from(far.0) + 1, height: usize::from(far.1) + 1 }
+        sensors
+    }
+
+    /// How the classes are named: by numbers if the name of a folder is one, as in N-MNIST, else by the folders' names.
+    pub(super) fn naming(&self) -> Classes {
+        let most = self.members.iter().filter_map(|member| class_number(&member.folder)).max();
+        match most {
+            Some(most) => Classes::Numbered(most.saturating_add(1)),
+            None => Classes::Named(Classes::Found.label(&mut self.members.clone())),
+        }
     }
 
     /// The same recordings on a sensor of another size.
@@ -248,7 +292,8 @@ impl NMnist {
     /// If `k` is not below [`NMnist::len`].
     pub fn recording(&self, k: usize) -> Result<Recording> {
         let member = &self.members[k];
-        let Some(digit) = member.digit else {
+        let unlabelled = Some(EventSet::UNLABELLED).filter(|_| !self.labelled);
+        let Some(digit) = member.digit.or(unlabelled) else {
             let what = match &self.layout.classes {
                 Classes::Numbered(n) => {
                     format!("is not in a folder named after its digit, 0 to {}", n.saturating_sub(1))
@@ -381,14 +426,18 @@ fn compression_name(method: CompressionMethod) -> String {
     }
 }
 
+/// The class of a folder that is named by its number.
+fn class_number(folder: &str) -> Option<u32> {
+    folder.parse().ok().filter(|number: &u32| number.to_string() == folder)
+}
+
 impl Classes {
     /// Sets the class of each member; returns the names of the classes.
     fn label(&self, members: &mut [Member]) -> Vec<String> {
         let names = match self {
             Classes::Numbered(n) => {
                 for member in members {
-                    let number = member.folder.parse().ok().filter(|number: &u32| number.to_string() == member.folder);
-                    member.digit = number.filter(|number| number < n);
+                    member.digit = class_number(&member.folder).filter(|number| number < n);
                 }
                 return Vec::new();
             }
@@ -440,6 +489,10 @@ impl Recordings for NMnist {
 
     fn ordered(&self) -> bool {
         true
+    }
+
+    fn name(&self, k: usize) -> Option<String> {
+        Some(self.members[k].name.clone())
     }
 
     fn fault(&self, k: usize, what: String) -> Error {

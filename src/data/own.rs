@@ -97,6 +97,7 @@ pub fn read(path: &Path) -> Result<DataSet> {
         train: Arc::new(train),
         validation,
         test,
+        test_files: Vec::new(),
         name: harmless(text("name")?).into_owned(),
         class_names,
         origin,

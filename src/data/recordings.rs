@@ -44,6 +44,7 @@ impl Bins {
     fn sample(&self, recording: &Recording) -> Sample {
         let Recording { label, speaker, spikes } = recording;
         let (first_ms, origin) = (first_ms(recording), self.origin(recording));
+        let last_ms = spikes.iter().fold(f64::NEG_INFINITY, |last, (ms, _)| last.max(*ms)) - origin;
         let mut events: Vec<Event> =
             spikes.iter().filter_map(|&(ms, i)| Some(Event::new(self.of(ms - origin)?, i as usize))).collect();
         let recorded = spikes.len() as u64;
@@ -54,7 +55,7 @@ impl Bins {
         events.dedup();
         // Hundreds of lists are held at once, and each may have had many duplicates.
         events.shrink_to_fit();
-        Sample { label: *label, speaker: *speaker, events, recorded, dropped, disordered, first_ms }
+        Sample { label: *label, speaker: *speaker, events, recorded, dropped, disordered, first_ms, last_ms }
     }
 }
 
@@ -88,6 +89,8 @@ struct Sample {
     disordered: bool,
     /// Time of the first event, ms; infinite if there is none.
     first_ms: f64,
+    /// Time of the last event since time 0, ms; not finite if there is none.
+    last_ms: f64,
 }
 
 /// Recordings that can be read in any order by several threads.
@@ -101,6 +104,14 @@ pub(super) trait Recordings: Sync {
     /// Whether events are recorded one after the other, so that another order is worth a note.
     fn ordered(&self) -> bool {
         false
+    }
+    /// The name of recording `k`, if each is a file.
+    fn name(&self, _k: usize) -> Option<String> {
+        None
+    }
+    /// What is probably wrong if there are far too many time steps, with the remedy.
+    fn doubt(&self) -> Option<&'static str> {
+        None
     }
     /// An error in recording `k`.
     fn fault(&self, k: usize, what: String) -> Error {
@@ -151,8 +162,12 @@ pub(super) struct Half {
     pub disordered: u64,
     /// The earliest time of an event, ms; infinite if there is none.
     pub first_ms: f64,
+    /// The latest time of an event since time 0, ms; not finite if there is none, or if the half is from the cache.
+    pub last_ms: f64,
     /// Errors of the recordings that were skipped.
     pub bad: Vec<String>,
+    /// The numbers of these recordings.
+    pub skipped: Vec<usize>,
 }
 
 impl Half {
@@ -167,8 +182,17 @@ impl Half {
 
     /// A half without recordings of which anything more could be said.
     pub(super) fn of(set: EventSet) -> Self {
-        let (speakers, bad) = (Vec::new(), Vec::new());
-        Half { set, speakers, recorded: 0, dropped: 0, disordered: 0, first_ms: f64::INFINITY, bad }
+        Half {
+            set,
+            speakers: Vec::new(),
+            recorded: 0,
+            dropped: 0,
+            disordered: 0,
+            first_ms: f64::INFINITY,
+            last_ms: f64::NEG_INFINITY,
+            bad: Vec::new(),
+            skipped: Vec::new(),
+        }
     }
 }
 
@@ -205,7 +229,7 @@ pub(super) fn collect(
             Ok(bins.sample(&recording))
         };
         let samples: Vec<Result<Sample>> = (begin..end).into_par_iter().map(sample).collect();
-        for sample in samples {
+        for (k, sample) in (begin..).zip(samples) {
             match sample {
                 Ok(sample) => {
                     half.set.push(sample.events.iter().map(|e| (e.t(), e.i())), sample.label)?;
@@ -214,8 +238,12 @@ pub(super) fn collect(
                     half.dropped += sample.dropped;
                     half.disordered += u64::from(sample.disordered && recordings.ordered());
                     half.first_ms = half.first_ms.min(sample.first_ms);
+                    half.last_ms = half.last_ms.max(sample.last_ms);
                 }
-                Err(error) if skip_bad => half.bad.push(error.to_string()),
+                Err(error) if skip_bad => {
+                    half.bad.push(error.to_string());
+                    half.skipped.push(k);
+                }
                 Err(Error::Format { path, what }) => {
                     return Err(Error::Format {
                         path,

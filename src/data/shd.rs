@@ -27,10 +27,13 @@
 use super::gunzip::Gunzip;
 use super::recordings::{Bins, Recording, Recordings};
 use crate::error::{Error, Result, harmless};
+use crate::events::EventSet;
 use crate::hdf5::{element, filters, guarded};
+use crate::network::MAX_EXTENT;
 use crate::number::Element;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions, StringSize};
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -43,6 +46,12 @@ pub const VARIABLE: &str = "SPIKEGRAD_SHD";
 pub const CLASSES: u32 = 20;
 /// Number of cochlea channels, i.e. input neurons.
 pub const UNITS: usize = 700;
+/// Number of training and test utterances.
+pub const UTTERANCES: [usize; 2] = [8_156, 2_264];
+/// Duration of the paper's samples, ms.
+pub const DURATION_MS: f64 = 1000.0;
+/// Length of the paper's time steps, ms.
+pub const DT_MS: f64 = 2.0;
 /// Maximum duration of an utterance in s; SHD's last 1.4 s at most. Larger times suggest another unit than seconds.
 pub const MAX_SECONDS: f64 = 60.0;
 /// Maximum decompressed size of a gzipped file in bytes; the compression ratio is limited as well.
@@ -57,7 +66,7 @@ const SLACK: usize = 64 << 20;
 /// The numbers of units and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Number of units, at most [`MAX_EXTENT`](crate::network::MAX_EXTENT).
+    /// Number of units, at most [`MAX_EXTENT`].
     pub units: usize,
     /// Number of labels.
     pub labels: u32,
@@ -66,6 +75,8 @@ pub struct Limits {
 impl Limits {
     /// Those of SHD.
     pub const SHD: Limits = Limits { units: UNITS, labels: CLASSES };
+    /// Those of data whose sizes are not known.
+    pub(super) const ANY: Limits = Limits { units: MAX_EXTENT, labels: MAX_EXTENT as u32 };
 }
 
 /// The word of each label.
@@ -100,7 +111,8 @@ pub struct Shd {
     path: PathBuf,
     times: Lists,
     units: Lists,
-    labels: Vec<i128>,
+    /// `None` if there are none, which suffices to predict.
+    labels: Option<Vec<i128>>,
     speakers: Option<Vec<i128>>,
     limits: Limits,
     class_names: Vec<String>,
@@ -130,6 +142,15 @@ impl Shd {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_within(path: &Path, limits: Limits) -> Result<Self> {
+        Self::open_labelled(path, limits, true)
+    }
+
+    /// [`open_within`](Self::open_within) for a file that need not have labels.
+    pub(super) fn open_samples(path: &Path, limits: Limits) -> Result<Self> {
+        Self::open_labelled(path, limits, false)
+    }
+
+    fn open_labelled(path: &Path, limits: Limits, required: bool) -> Result<Self> {
         let (storage, length) = storage(path)?;
         let limit = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(SLACK);
         let options = OpenOptions::default()
@@ -141,23 +162,25 @@ impl Shd {
         };
         let file = guarded(|| Hdf5File::from_storage_with_options(storage, options)).map_err(damaged)?;
 
-        let labels = numbers(&file, "/labels", path)?;
-        let speakers = match guarded(|| Ok(file.dataset("/extra/speaker").err().is_some_and(|e| is_missing(&e)))) {
-            Ok(true) => None,
-            _ => Some(numbers(&file, "/extra/speaker", path)?),
+        let optional = |name: &str| match guarded(|| Ok(file.dataset(name).err().is_some_and(|e| is_missing(&e)))) {
+            Ok(true) => Ok(None),
+            _ => numbers(&file, name, path).map(Some),
         };
+        let labels = if required { Some(numbers(&file, "/labels", path)?) } else { optional("/labels")? };
+        let speakers = optional("/extra/speaker")?;
         let class_names = names(&file, "/extra/keys", length);
         let [times, units] = ["/spikes/times", "/spikes/units"].map(|name| Lists::open(&file, name, path, length));
         let shd = Shd { path: path.into(), times: times?, units: units?, labels, speakers, limits, class_names };
         check_collections(&file, [&shd.times, &shd.units], path, length)?;
-        let n = shd.labels.len();
+        let n = shd.labels.as_ref().map_or(shd.times.len(), Vec::len);
         let speakers = shd.speakers.as_ref().map_or(n, Vec::len);
         let others =
             [("/spikes/times", shd.times.len()), ("/spikes/units", shd.units.len()), ("/extra/speaker", speakers)];
+        let of = if shd.labels.is_some() { "/labels" } else { "/spikes/times" };
         if let Some((name, other)) = others.iter().find(|(_, other)| *other != n) {
             return Err(Error::format(
                 path,
-                format!("{name} has {other} entries, but /labels has {n}; get the file again"),
+                format!("{name} has {other} entries, but {of} has {n}; get the file again"),
             ));
         }
         match (shd.times.element, shd.units.element) {
@@ -169,7 +192,7 @@ impl Shd {
 
     /// Number of utterances.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.times.len()
     }
 
     /// The names of the labels in `/extra/keys`; empty if there are none.
@@ -179,13 +202,13 @@ impl Shd {
 
     /// The number of classes: the largest label plus one. Labels beyond the limits do not count.
     pub fn classes(&self) -> usize {
-        let valid = self.labels.iter().filter(|label| (0..i128::from(self.limits.labels)).contains(label));
+        let valid = self.labels.iter().flatten().filter(|label| (0..i128::from(self.limits.labels)).contains(label));
         valid.max().map_or(0, |&label| label as usize + 1)
     }
 
     /// Whether there are no utterances. Never true, since [`Shd::open`] refuses this.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
     /// Reads utterance `k`.
@@ -199,13 +222,15 @@ impl Shd {
     pub fn utterance(&self, k: usize) -> Result<Utterance> {
         let fault = |what: String| Error::format(&self.path, format!("utterance {k}: {what}"));
         let speaker = self.speakers.as_ref().map(|speakers| speakers[k]);
-        let label = u32::try_from(self.labels[k]).ok().filter(|&label| label < self.limits.labels);
-        let Some(label) = label else {
-            return Err(fault(format!(
-                "label {} found, 0 to {} expected",
-                self.labels[k],
-                self.limits.labels.saturating_sub(1)
-            )));
+        let label = match self.labels.as_ref().map(|labels| labels[k]) {
+            None => EventSet::UNLABELLED,
+            Some(label) => match u32::try_from(label).ok().filter(|&label| label < self.limits.labels) {
+                Some(label) => label,
+                None => {
+                    let last = self.limits.labels.saturating_sub(1);
+                    return Err(fault(format!("label {label} found, 0 to {last} expected")));
+                }
+            },
         };
         let Ok(speaker) = speaker.map(u32::try_from).transpose() else {
             return Err(fault(format!("speaker {} found, 0 or more expected", speaker.unwrap_or_default())));
@@ -230,6 +255,12 @@ impl Shd {
             )));
         }
         Ok(Utterance { label, speaker, times, units: units.into_iter().map(|unit| unit as u16).collect() })
+    }
+
+    /// The number of units that each utterance requires which is not damaged.
+    pub(super) fn reaches(&self) -> Vec<usize> {
+        let reach = |k| self.utterance(k).ok()?.units.into_iter().max().map(|unit| usize::from(unit) + 1);
+        (0..self.len()).into_par_iter().filter_map(reach).collect()
     }
 
     /// Iterates over the utterances; errors as [`Shd::utterance`].

@@ -59,10 +59,29 @@ fn a_gzipped_file_is_read_and_no_other_stream_taken_for_one() {
     assert!(error.contains("gzip stream is damaged or truncated after"), "{error}");
 }
 
+/// A file without labels can be predicted, but not trained on.
+#[test]
+fn labels_are_required_to_train_only() {
+    let mut bytes = std::fs::read(asset("train.h5")).unwrap();
+    for at in 0..bytes.len() - 7 {
+        if &bytes[at..at + 7] == b"labels\0" {
+            bytes[at..at + 6].copy_from_slice(b"lebels");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new.h5");
+    std::fs::write(&path, bytes).unwrap();
+    let refused = Shd::open(&path).err().unwrap().to_string();
+    assert!(refused.contains("/labels"), "{refused}");
+    let (own, new) = (Shd::open(&asset("train.h5")).unwrap(), Shd::open_samples(&path, Limits::SHD).unwrap());
+    assert_eq!((new.len(), new.utterance(3).unwrap().label), (own.len(), EventSet::UNLABELLED));
+    assert_eq!(new.utterance(3).unwrap().times, own.utterance(3).unwrap().times);
+}
+
 #[test]
 fn bad_utterances_are_named_with_their_place() {
     let train = Shd::open(&asset("train.h5")).unwrap();
-    let labels: Vec<u16> = train.labels.iter().map(|&label| label as u16).collect();
+    let labels: Vec<u16> = train.labels.iter().flatten().map(|&label| label as u16).collect();
     let (bytes, at) = patched(&labels);
     assert_eq!(at.len(), 1);
     let error = fault(bytes, at[0], 20);

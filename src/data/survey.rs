@@ -3,12 +3,13 @@
 use super::fashion_mnist;
 use super::formats::{self, Format, Found, Opened, Told};
 use super::load::{LoadOptions, events_path};
+use super::recorded::RecordedSet;
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recording, Recordings, Tell, collect};
 use super::source::Shape;
-use super::{EVENTS, data_set};
+use super::{Clock, EVENTS, data_set};
 use crate::error::{Error, Result};
 use crate::network::MAX_EXTENT;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a network must have for data.
@@ -25,6 +26,39 @@ pub struct Facts {
     pub classes: usize,
     /// The maps that the inputs form, if they form any.
     pub shape: Option<Shape>,
+    /// What to do if there are more time steps than a network can have.
+    pub(crate) too_long: Option<TooLong>,
+}
+
+/// Samples of more time steps than a network can have.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TooLong {
+    path: PathBuf,
+    what: String,
+}
+
+impl TooLong {
+    /// That samples are too long, with the remedy.
+    pub(crate) fn error(&self) -> Error {
+        Error::format(&self.path, &*self.what)
+    }
+}
+
+impl Facts {
+    /// Those of samples that form maps and last `duration_ms`.
+    pub(super) fn of(shape: Shape, classes: usize, duration_ms: f64, dt_ms: f64) -> Self {
+        let time_steps = (duration_ms / dt_ms).ceil() as usize;
+        Facts { inputs: shape.inputs(), time_steps, dt_ms, classes, shape: Some(shape), too_long: None }
+    }
+}
+
+/// What a network must have for the published data set of a preset; `None` if it has none. `dt_ms` is the length of a time
+/// step, if it is to be another than the paper's.
+pub fn published(preset: &str, dt_ms: Option<f64>) -> Option<Facts> {
+    match data_set(preset) {
+        "fmnist" => Some(fashion_mnist::facts_of(fashion_mnist::SHAPE, fashion_mnist::CLASSES.into(), dt_ms)),
+        other => RecordedSet::of(other).map(|kind| kind.facts(kind.published, dt_ms)),
+    }
 }
 
 /// What a network must have for data, and what was read to find that.
@@ -53,6 +87,7 @@ pub(super) struct SurveyedHalf {
     extents: [usize; 3],
     /// Checksum of the source before it was read, if it is to be cached.
     pub checksum: Option<String>,
+    too_long: Option<TooLong>,
 }
 
 impl SurveyedHalf {
@@ -69,19 +104,25 @@ impl SurveyedHalf {
     }
 }
 
-/// Finds what a network must have for the data of `preset`: for [`EVENTS`] and images in the format of Fashion-MNIST. `dt_ms`
-/// is the length of a time step, if it is to be another than that of the data. With `skip_bad`, damaged recordings do not count.
+/// Finds what a network must have for the data of `preset`. `dt_ms` is the length of a time step, if it is to be another than
+/// that of the data. With `skip_bad`, damaged recordings do not count.
+///
+/// Of other data than the published ones in the formats of N-MNIST and SHD, recordings that cannot be read do not count
+/// either: [`load_with`](super::load_with) names them.
 ///
 /// # Errors
-/// [`Error::Data`] without a path; [`Error::Config`] for other data; otherwise as [`load_with`](super::load_with).
+/// [`Error::Data`] without a path; [`Error::Config`] for an unknown preset; otherwise as [`load_with`](super::load_with).
 pub fn survey(preset: &str, options: &LoadOptions, dt_ms: Option<f64>) -> Result<Survey> {
     options.reading.check()?;
     match data_set(preset) {
         EVENTS => survey_events(options, dt_ms),
         "fmnist" => Ok(Survey { facts: fashion_mnist::facts(options.path(), dt_ms)?, events: None }),
-        other => {
-            Err(Error::Config(format!("the data of preset {other} say nothing of its network; set all its fields")))
-        }
+        other => match RecordedSet::of(other) {
+            Some(kind) => Ok(Survey { facts: kind.survey(options, dt_ms)?, events: None }),
+            None => {
+                Err(Error::Config(format!("the data of preset {other} say nothing of its network; set all its fields")))
+            }
+        },
     }
 }
 
@@ -108,13 +149,10 @@ fn survey_events(options: &LoadOptions, dt_ms: Option<f64>) -> Result<Survey> {
         let what = "has no array `labels`, which training requires (docs/data.md); only predict does without";
         return Err(Error::format(&found.train, what));
     }
-    let facts = Facts {
-        inputs: inputs.unwrap_or(most(0)),
-        time_steps: time_steps.unwrap_or(most(1)).max(1),
-        dt_ms,
-        classes: classes.unwrap_or(most(2)),
-        shape,
-    };
+    let too_long = halves.iter().find_map(|half| half.too_long.clone());
+    let time_steps = time_steps.unwrap_or(most(1)).max(1);
+    let (inputs, classes) = (inputs.unwrap_or(most(0)), classes.unwrap_or(most(2)));
+    let facts = Facts { inputs, time_steps, dt_ms, classes, shape, too_long };
     Ok(Survey { facts, events: Some(Surveyed { format, found, opened, halves }) })
 }
 
@@ -131,7 +169,36 @@ fn read(
     let extents = Extents { inputs: MAX_EXTENT, classes: usize::MAX };
     let half = collect(&watched, extents, bins, options.skip_bad, tell)?;
     let [_, steps, classes] = half.extents();
-    Ok(SurveyedHalf { half, bins: *bins, extents: [watched.inputs.into_inner(), steps, classes], checksum })
+    let extents = [watched.inputs.into_inner(), steps, classes];
+    let too_long = too_long(&half, recordings, bins).map(|what| TooLong { path: path.into(), what });
+    Ok(SurveyedHalf { half, bins: *bins, extents, checksum, too_long })
+}
+
+/// What is to be said of a half of which no network can have all time steps.
+fn too_long(half: &Half, recordings: &dyn Recordings, bins: &Bins) -> Option<String> {
+    let steps = (half.last_ms / bins.dt_ms).round_ties_even() + 1.0;
+    if !(steps.is_finite() && steps > MAX_EXTENT as f64) {
+        return None;
+    }
+    let late = half.first_ms > 0.5 * half.last_ms && bins.clock == Clock::Recording;
+    let remedy = match recordings.doubt() {
+        Some(remedy) => remedy.to_string(),
+        None if late => "Set data.clock=first_event if the clock was not started with the recordings".into(),
+        None => format!("Use longer steps: network.dt_ms={}", round_up(half.last_ms / (MAX_EXTENT - 1) as f64)),
+    };
+    Some(format!(
+        "its events reach time step {}, but a network has at most {MAX_EXTENT} of them. {remedy}. With \
+         network.time_steps=N, events after N steps are ignored",
+        steps - 1.0
+    ))
+}
+
+/// A number with one digit that is not less.
+fn round_up(x: f64) -> f64 {
+    let power = 10f64.powf(x.log10().floor());
+    let digits = (x / power).ceil();
+    // Not 0.30000000000000004.
+    if power < 1.0 { digits / (1.0 / power).round() } else { digits * power }
 }
 
 /// Recordings, and the largest number of inputs of those that were read, including inputs whose events are dropped.
@@ -162,5 +229,15 @@ impl Recordings for Watched<'_> {
 
     fn fault(&self, k: usize, what: String) -> Error {
         self.recordings.fault(k, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::round_up;
+
+    #[test]
+    fn lengths_of_steps_are_rounded_up() {
+        assert_eq!([0.21, 0.03, 1.0, 45.8, 901.0].map(round_up), [0.3, 0.03, 1.0, 50.0, 1000.0]);
     }
 }

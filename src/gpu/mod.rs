@@ -289,7 +289,8 @@ impl GpuEngine {
             let set =
                 self.held.as_ref().map_or(0.0, |held| held.set.events().len() as f64 / held.set.len().max(1) as f64);
             let per_sample = set.max(events(self, 0..samples) as f64 / samples as f64);
-            let density = self.options.density_guess.unwrap_or(plan::DENSITY_GUESS);
+            let guess = plan::expected(plan::DENSITY_GUESS, self.network.time_steps);
+            let density = self.options.density_guess.unwrap_or(guess);
             Rates::guess(&self.network, plan::SLACK * per_sample, density)
         });
         let sizes = loop {

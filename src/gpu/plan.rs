@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use std::ops::Range;
 
-/// First guess of the entries of a list, per neuron and time step.
+/// First guess of the entries of a list, per neuron and time step, for samples of few time steps.
 pub const DENSITY_GUESS: f64 = 0.02;
+/// Most time steps, those of SHD, for which the density of a list is expected to be as in short samples. In longer samples,
+/// neurons are expected to spike as often as in these: their density falls.
+pub const FEW_STEPS: usize = 500;
 /// Room in lists beyond what was counted.
 pub const SLACK: f64 = 1.25;
 /// Least entries of a list.
@@ -16,6 +19,11 @@ const MAX_LIST: u64 = 1 << 28;
 
 /// Least bytes of δ: below, a step uses fewer samples at once instead of shorter chunks.
 const LEAST_DELTA: u64 = 4 << 20;
+
+/// The density that is expected of samples of this many time steps, if it is `density` for few time steps.
+pub fn expected(density: f64, time_steps: usize) -> f64 {
+    density * (FEW_STEPS as f64 / time_steps.max(1) as f64).min(1.0)
+}
 
 /// What a device can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

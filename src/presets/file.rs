@@ -17,8 +17,8 @@ pub fn resolve(word: &str, paper: bool) -> Result<RunConfig> {
     resolve_over(word, &|name| preset(name, paper))
 }
 
-/// [`resolve`], but what the data can tell is left open ([`RunConfig::is_open`]) unless the file sets it: the shape of images
-/// and the number of their classes.
+/// [`resolve`], but what the data can tell is left open ([`RunConfig::is_open`]) unless the file sets it: the number of inputs,
+/// their shape and the number of classes.
 ///
 /// # Errors
 /// As [`resolve`].
@@ -150,17 +150,17 @@ mod tests {
 
     #[cfg(feature = "data")]
     #[test]
-    fn what_images_tell_is_open_unless_it_is_set() {
-        use crate::data::fashion_mnist::{CLASSES, SHAPE, facts_of};
-        let published = facts_of(SHAPE, CLASSES.into(), None);
+    fn what_data_tell_is_open_unless_it_is_set() {
+        use crate::data::fashion_mnist::facts_of;
         for name in presets::NAMES {
             let mut config = resolve_open(name, false).unwrap();
-            assert_eq!(config.is_open(), name.starts_with("fmnist"), "{name}");
-            if config.is_open() {
-                config.check().unwrap();
-                config.fit(&published).unwrap();
-            }
+            assert!(config.is_open(), "{name}");
+            config.check().unwrap();
+            config.fit_published().unwrap();
             assert_eq!(config, presets::ours(name).unwrap(), "{name}");
+            (config.network.time_steps, config.network.dt_ms) = (0, 0.0);
+            config.fit_published().unwrap();
+            assert_eq!(config, presets::ours(name).unwrap(), "{name}: the time steps of Table 3");
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.toml");

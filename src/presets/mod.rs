@@ -9,8 +9,6 @@ pub use file::resolve_open;
 pub use file::{from_toml, load, resolve};
 
 use crate::data::EVENTS;
-#[cfg(all(feature = "runs", feature = "data"))]
-use crate::data::data_set;
 use crate::error::{Error, Result, did_you_mean};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
@@ -208,13 +206,10 @@ pub fn ours(name: &str) -> Result<RunConfig> {
     Ok(config)
 }
 
-/// Leaves open what the data of a preset determine: for images, the inputs, the classes and the input of a convolution
+/// Leaves open what the data of a preset determine: the inputs, the classes and the input of a convolution
 /// ([`RunConfig::fit`]).
 #[cfg(all(feature = "runs", feature = "data"))]
 fn leave_open(config: &mut RunConfig) {
-    if data_set(&config.preset) != "fmnist" {
-        return;
-    }
     config.network.inputs = 0;
     change_readout(config, |readout| readout.classes = 0);
     for layer in &mut config.network.hidden {

@@ -40,10 +40,17 @@ pub fn calibrate(
             let counted = engine.predict(batch)?.spikes[l];
             Ok(counted as f64 / (batch.len() * neurons) as f64)
         };
-        let most = measure(RANGE)?;
-        if most < spikes {
+        // Powers far above the result are not tried: nearly every entry would spike, which takes a hundred times the memory
+        // of a step.
+        let (mut few, mut enough) = (-RANGE, 0.0);
+        let mut counted = measure(enough)?;
+        while counted < spikes && enough < RANGE {
+            (few, enough) = (enough, enough + 1.0);
+            counted = measure(enough)?;
+        }
+        if counted < spikes {
             return Err(Error::Config(format!(
-                "initial_spikes = {spikes}: the neurons of {} spike at most {most} times with any rescaling; use a lower \
+                "initial_spikes = {spikes}: the neurons of {} spike at most {counted} times with any rescaling; use a lower \
                  value, or 0 for no rescaling",
                 engine.network().layer_name(l)
             )));
@@ -51,12 +58,19 @@ pub fn calibrate(
         let (mut low, mut high) = (-RANGE, RANGE);
         for _ in 0..HALVINGS {
             let middle = 0.5 * (low + high);
-            let counted = measure(middle)?;
-            if (counted - spikes).abs() < CLOSE * spikes {
-                (low, high) = (middle, middle);
-                break;
-            }
-            *(if counted < spikes { &mut low } else { &mut high }) = middle;
+            let too_few = match middle {
+                middle if middle < few => true,
+                middle if middle > enough => false,
+                _ => {
+                    let counted = measure(middle)?;
+                    if (counted - spikes).abs() < CLOSE * spikes {
+                        (low, high) = (middle, middle);
+                        break;
+                    }
+                    counted < spikes
+                }
+            };
+            *(if too_few { &mut low } else { &mut high }) = middle;
         }
         let power = 0.5 * (low + high);
         measure(power)?;

@@ -15,8 +15,6 @@ pub(crate) use text::read_text;
 pub use text::{Difference, network_differences};
 
 use crate::data::augment::Augment;
-#[cfg(feature = "data")]
-use crate::data::fashion_mnist::{self, CLASSES, SHAPE};
 use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
 #[cfg(feature = "data")]
 use crate::data::{Facts, Shape};
@@ -227,30 +225,51 @@ impl RunConfig {
             // The rest is checked once the data have been seen.
             (true, EVENTS) => Ok(()),
             #[cfg(feature = "data")]
-            (true, _) => self.clone().fit(&fashion_mnist::facts_of(SHAPE, CLASSES.into(), None)),
+            (true, _) => self.clone().fit_published(),
             _ => self.network.check().map_err(|error| error.within("network")),
         }
     }
 
     /// Whether the data determine fields that are 0: inputs, time steps, their length and classes of the network, and the
-    /// input of convolutions. Only so for the data sets `events` and `fmnist`; [`fit`](Self::fit) sets them.
+    /// input of convolutions. Never so for custom data; [`fit`](Self::fit) sets them.
     pub fn is_open(&self) -> bool {
         let Network { inputs, time_steps, dt_ms, hidden, .. } = &self.network;
         let open = |layer: &SpikingLayer| layer.conv().is_some_and(|conv| conv.inputs() == 0);
-        let data = data_set(&self.preset);
-        let told = data == EVENTS || cfg!(feature = "data") && data == "fmnist";
-        told && (*inputs == 0
-            || *time_steps == 0
-            || *dt_ms == 0.0
-            || self.network.classes() == 0
-            || hidden.iter().any(open))
+        self.data_tell()
+            && (*inputs == 0
+                || *time_steps == 0
+                || *dt_ms == 0.0
+                || self.network.classes() == 0
+                || hidden.iter().any(open))
+    }
+
+    /// Whether there are data that tell what a network must have for them.
+    fn data_tell(&self) -> bool {
+        #[cfg(feature = "data")]
+        if crate::data::published(&self.preset, None).is_some() {
+            return true;
+        }
+        data_set(&self.preset) == EVENTS
+    }
+
+    /// [`fit`](Self::fit) to the published data set of the preset.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for data of one's own; those of [`check`](Self::check).
+    #[cfg(feature = "data")]
+    pub fn fit_published(&mut self) -> Result<()> {
+        let dt_ms = Some(self.network.dt_ms).filter(|&dt_ms| dt_ms > 0.0);
+        match crate::data::published(&self.preset, dt_ms) {
+            Some(facts) => self.fit(&facts),
+            None => Err(Error::Config(format!("preset {} has no published data set", self.preset))),
+        }
     }
 
     /// Sets the fields that are 0 ([`is_open`](Self::is_open)) to what the data require.
     ///
     /// # Errors
-    /// [`Error::Config`] if a convolution requires the shape of the data, and they have none; those of
-    /// [`check`](Self::check).
+    /// [`Error::Config`] if a convolution requires the shape of the data, and they have none; [`Error::Format`] if the samples
+    /// have more time steps than a network can have; those of [`check`](Self::check).
     #[cfg(feature = "data")]
     pub fn fit(&mut self, facts: &Facts) -> Result<()> {
         fn fill<T: PartialEq + Default>(field: &mut T, value: T) {
@@ -266,6 +285,9 @@ impl RunConfig {
                 facts.inputs
             )));
         }
+        if let Some(too_long) = facts.too_long.as_ref().filter(|_| *time_steps == 0) {
+            return Err(too_long.error());
+        }
         fill(inputs, facts.inputs);
         fill(time_steps, facts.time_steps);
         fill(dt_ms, facts.dt_ms);
@@ -274,7 +296,7 @@ impl RunConfig {
             Readout::SpikeCount(layer) => fill(&mut layer.neurons, facts.classes),
         }
         let shape = self.data.shape.or(facts.shape);
-        if data_set(&self.preset) == EVENTS {
+        if crate::data::keeps_shape(&self.preset, &self.data, shape) {
             self.data.shape = shape;
         }
         let open: Vec<bool> = self.network.hidden.iter().map(|layer| layer.neurons == 0).collect();

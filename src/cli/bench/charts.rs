@@ -10,8 +10,8 @@ use std::path::Path;
 pub fn draw(folder: &Path, report: &BenchReport) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let save = |name: &str, bars: &Bars| plot::files(folder, name).iter().try_for_each(|path| save_bars(path, bars));
-    let preset = &report.measured[0].case.config.preset;
-    let of = |what: &str| format!("{what}: {preset}, batch {}, {} device", report.arguments.batch, report.info.kind);
+    let config = &report.measured[0].case.config;
+    let of = |what: &str| format!("{what}: {}, batch {}, {} device", config.preset, config.batch, report.info.kind);
     let densities = report.measured.iter().any(|m| m.case.density.is_some());
     let by_method = |what: &str, quantity: &str, value: fn(&Measurement) -> f64| Bars {
         title: of(what),

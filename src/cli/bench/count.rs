@@ -1,7 +1,7 @@
 //! `bench --count`: what the kernels of the gpu device execute, compared with the theoretical minimum.
 
 use super::super::show::{self, say, say_json, table, three_digits};
-use super::cases::{self, BenchCase};
+use super::cases::{self, Base, BenchCase};
 use super::{Arguments, TierWord};
 use crate::cli::Usage;
 use crate::cli::progress::Progress;
@@ -32,10 +32,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut runs = Vec::new();
     let mut info = None;
     let progress = Progress::new(!arguments.json);
-    for plan in cases::plans(arguments)? {
+    let base = Base::read(arguments, &progress)?;
+    for plan in cases::plans(arguments, &base)? {
         progress.aside(|| plan.estimates(arguments, Device::Gpu(adapter), options.delta_bytes))?;
         progress.stage("preparing the batch");
-        let case = plan.build(arguments)?;
+        let case = plan.build(arguments, &base)?;
         let weights = case.weights(arguments.seed)?;
         let facts = Facts::exact(&case.config.network, &weights, &case.batch)?;
         for word in &arguments.methods {
@@ -54,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     match arguments.json {
-        true => say_json(&json!({ "device": info, "preset": arguments.preset, "runs": runs })),
+        true => say_json(&json!({ "device": info, "preset": base.config.preset, "runs": runs })),
         false => Ok(()),
     }
 }

@@ -11,14 +11,13 @@ use super::manual::styled;
 use super::progress::Progress;
 use super::{Usage, device, number, whole};
 use anyhow::{Result, bail};
-use cases::BenchCase;
+use cases::{Base, BenchCase};
 use clap::ValueEnum;
 use report::{BenchReport, MeasuredCase};
 use spikegrad::bench::{Ceilings, MeasurementPlan, ceilings, measure, steady, trace};
 use spikegrad::device::Device;
 use spikegrad::engine::{DeviceInfo, Engine, Method};
 use spikegrad::gpu::GpuOptions;
-use spikegrad::presets;
 use spikegrad::results::{check_folder, check_writable, save_text};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,8 +28,8 @@ const MOST_STEADY_SECONDS: f64 = 3600.0;
 #[derive(clap::Args)]
 #[command(after_help = styled("\
 Input and weights:
-The network and the settings of Adam are those of Table 3 of the paper. The input is the first B training samples for fmnist, \
-and for nmnist and shd with --data; otherwise random spikes. Weights are random, scaled until each hidden layer has a \
+The network and the settings of Adam are those of Table 3 of the paper; for data of your own and a TOML file, those of train. \
+The input is the first B training samples for fmnist, and for others with --data; otherwise random spikes. Weights are random, scaled until each hidden layer has a \
 density (fraction of its (sample, time step, neuron) entries with a spike) of 1.5 % (--target), and restored before each \
 repeat. The methods take turns within a repeat.
 
@@ -53,6 +52,8 @@ increases T without adding spikes.
 
 Examples:
   spikegrad bench fmnist --hidden 1000 --device gpu
+  # Data of your own
+  spikegrad bench events --data taps.npz
   # Single steps, then queued steps for 3 s
   spikegrad bench fmnist --device gpu --steady
   spikegrad bench nmnist --device gpu --methods sparse \\
@@ -64,11 +65,11 @@ Examples:
   spikegrad bench fmnist --count --device gpu
   spikegrad bench fmnist --sweep neurons --charts charts"))]
 pub struct Arguments {
-    /// Preset: the network and the kind of input
-    #[arg(value_parser = presets::NAMES)]
-    preset: String,
-    /// Neurons per hidden layer: one value for all, or one per layer
-    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N", value_delimiter = ',', default_value = "200", help_heading = "Network and input")]
+    /// Preset or TOML file: the network and the kind of input
+    #[arg(value_name = "PRESET|CONFIG.toml")]
+    what: String,
+    /// Neurons per hidden layer: one value for all, or one per layer [default: 200; with a TOML file, its layers]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N", value_delimiter = ',', help_heading = "Network and input")]
     hidden: Vec<usize>,
     /// Measure several widths in turn, each for all hidden layers
     #[arg(
@@ -83,9 +84,9 @@ pub struct Arguments {
     /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "L", help_heading = "Network and input")]
     depth: Option<usize>,
-    /// Samples per batch
-    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "B", default_value_t = 256, help_heading = "Network and input")]
-    batch: usize,
+    /// Samples per batch [default: 256, or all training samples of --data if there are fewer]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "B", help_heading = "Network and input")]
+    batch: Option<usize>,
     /// Measure this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device, help_heading = "Device")]
     device: Device,
@@ -132,9 +133,12 @@ pub struct Arguments {
         conflicts_with_all = ["density", "target"]
     )]
     densities: Vec<f64>,
-    /// Folder with the data set's files
-    #[arg(long, value_name = "DIR", help_heading = "Network and input")]
+    /// Folder with the data set's files; for events, a file or folder
+    #[arg(long, value_name = "PATH", help_heading = "Network and input")]
     data: Option<PathBuf>,
+    /// Set a field of the configuration, as train does; can be repeated
+    #[arg(long, value_name = "FIELD=VALUE", help_heading = "Network and input")]
+    set: Vec<String>,
     /// Seed of random input and weights
     #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true, value_name = "S", default_value_t = 1, help_heading = "Network and input")]
     seed: u64,
@@ -256,9 +260,6 @@ fn check(arguments: &Arguments) -> Result<()> {
             bail!(Usage(format!("{word} {density}: must be 0 to 1")));
         }
     }
-    if arguments.data.is_some() && (!cases::samples(arguments) || arguments.sweep.is_some()) {
-        bail!(Usage("--data: cannot be used here, as the input is random spikes; remove it".into()));
-    }
     if arguments.sweep.is_some() && arguments.gpu.any() {
         bail!(Usage(
             "--sweep: uses the default kernels; remove --kernels, --delta-mib, --checked and --unchecked".into()
@@ -277,15 +278,16 @@ fn check(arguments: &Arguments) -> Result<()> {
 fn compare(arguments: &Arguments) -> Result<()> {
     let device = arguments.device.resolve();
     let options = arguments.gpu.options(device)?;
-    let options = GpuOptions { tuning: !arguments.no_tuning, batch: Some(arguments.batch), ..options };
-    let plans = cases::plans(arguments)?;
     let progress = Progress::new(!arguments.json);
+    let base = Base::read(arguments, &progress)?;
+    let options = GpuOptions { tuning: !arguments.no_tuning, batch: Some(base.config.batch), ..options };
+    let plans = cases::plans(arguments, &base)?;
     let mut measured = Vec::new();
     let mut info = None;
     for plan in plans {
         progress.aside(|| plan.estimates(arguments, device, options.delta_bytes))?;
         progress.stage("preparing the batch");
-        let case = plan.build(arguments)?;
+        let case = plan.build(arguments, &base)?;
         let (measured_case, first) = measure_case(arguments, device, &options, case, &progress)?;
         info = info.or(first);
         measured.push(measured_case);

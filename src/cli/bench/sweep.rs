@@ -1,7 +1,7 @@
 //! `bench --sweep`: how a step's time grows along an axis.
 
 use super::super::show::{self, magnitude, percents, say, say_json, table};
-use super::cases::{self, trim};
+use super::cases::{self, Base, trim};
 use super::{Arguments, AxisWord, MethodWord};
 use crate::cli::progress::Progress;
 use anyhow::{Context, Result};
@@ -31,10 +31,13 @@ impl AxisWord {
 
 pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     let device = arguments.device.resolve();
-    let config = cases::config(arguments, &arguments.hidden)?;
+    let progress = Progress::new(!arguments.json);
+    let read = Base::read(arguments, &progress)?;
+    let preset = &read.config.preset;
+    let config = read.with(arguments, &arguments.hidden)?;
     let base = SweepBase {
-        batch: arguments.batch,
-        input_density: arguments.density.unwrap_or(cases::usual_density(&arguments.preset)),
+        batch: config.batch,
+        input_density: arguments.density.unwrap_or(cases::usual_density(preset)),
         hidden_density: arguments.target.unwrap_or(TARGET_DENSITY),
         adam: config.adam,
         seed: arguments.seed,
@@ -50,7 +53,6 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     let weights = Weights::zeros_of(&base.network);
     let info = device.open(&base.network, MethodWord::Sparse.method(), &weights)?.info();
     let mut sweeps = Vec::new();
-    let progress = Progress::new(!arguments.json);
     for word in &arguments.methods {
         let tell = &mut |at: f64| progress.stage(format!("{}: {} = {}", word.name(), axis.name(), trim(at)));
         sweeps.push((word.name(), sweep(device, word.method(), &base, axis, points, &budget, tell)?));
@@ -59,19 +61,19 @@ pub fn run(arguments: &Arguments, word: AxisWord) -> Result<()> {
     if let Some(file) = &arguments.csv {
         save_text(file, &csv(&sweeps))?;
     }
-    let title = title(arguments, &base, axis, &info);
+    let title = title(preset, &base, axis, &info);
     if let Some(folder) = &arguments.charts {
         let densities = match axis {
             SweepAxis::Density | SweepAxis::EmptySteps => String::new(),
             _ => format!(", density {} / {} %", trim(100.0 * base.input_density), trim(100.0 * base.hidden_density)),
         };
-        let title = format!("Time of a step by {}: {}{densities}, {} device", words(axis), arguments.preset, info.kind);
+        let title = format!("Time of a step by {}: {}{densities}, {} device", words(axis), preset, info.kind);
         let panel = fixed(&base, axis);
         draw(folder, axis, (title, panel), &sweeps)?;
     }
     if arguments.json {
         let sweeps: Vec<&Sweep> = sweeps.iter().map(|(_, sweep)| sweep).collect();
-        return say_json(&json!({ "device": info, "preset": arguments.preset, "title": title, "sweeps": sweeps }));
+        return say_json(&json!({ "device": info, "preset": preset, "title": title, "sweeps": sweeps }));
     }
     say(&title)?;
     say(format_args!("device: {}", show::device(&info)))?;
@@ -108,7 +110,7 @@ fn fixed(base: &SweepBase, axis: SweepAxis) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn title(arguments: &Arguments, base: &SweepBase, axis: SweepAxis, info: &DeviceInfo) -> String {
+fn title(preset: &str, base: &SweepBase, axis: SweepAxis, info: &DeviceInfo) -> String {
     let of = |this: SweepAxis, words: String| if axis == this { None } else { Some(words) };
     let density = format!("density {} / {}", trim(base.input_density), trim(base.hidden_density));
     let steps = if axis == SweepAxis::EmptySteps {
@@ -123,7 +125,7 @@ fn title(arguments: &Arguments, base: &SweepBase, axis: SweepAxis, info: &Device
         of(SweepAxis::Density, density),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("Step by {}: {}, {}, {}", axis.name(), arguments.preset, parts.join(", "), info.kind)
+    format!("Step by {}: {}, {}, {}", axis.name(), preset, parts.join(", "), info.kind)
 }
 
 fn print(method: &str, sweep: &Sweep) -> Result<()> {

@@ -100,6 +100,15 @@ pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<
     Ok(Opened { train: Box::new(train), test, hints })
 }
 
+/// Opens the samples of a file that are to be classified: those of its test half, or all.
+pub(super) fn open_samples(path: &Path, read: fn(&Path) -> Result<Columns>) -> Result<super::Samples> {
+    let mut columns = read(path)?;
+    let Hints { class_names, shape, .. } = hints(path, &columns)?;
+    let prefix = ["test.", "train."].into_iter().find(|prefix| columns.contains_key(&format!("{prefix}t")));
+    let samples = Samples::new(path, &mut columns, prefix.unwrap_or(""))?;
+    Ok(super::Samples { path: path.into(), recordings: Box::new(samples), class_names, shape })
+}
+
 fn hints(path: &Path, columns: &Columns) -> Result<Hints> {
     let bad = |name: &str, want: &str| Error::format(path, format!("`{name}` is not {want}"));
     let number = |name: &str| match columns.get(name) {
@@ -159,6 +168,8 @@ struct Samples {
     times: (Element, Vec<u8>),
     inputs: (Element, Vec<u8>),
     unit: Unit,
+    /// Whether times are steps because nothing says what else they are.
+    unit_assumed: bool,
     /// Where each sample's events begin, and the number of events.
     starts: Vec<usize>,
     /// The label of each sample; `None` if the file has none, which suffices to predict.
@@ -210,7 +221,8 @@ impl Samples {
         let (starts, labels) = (integers(&starts), labels.as_ref().map(integers));
         let starts = ascending(&starts, n, events).map_err(|what| bad(format!("`{prefix}starts`: {what}")))?;
         let unit = unit(columns, times.0).map_err(bad)?;
-        Ok(Samples { path: path.into(), prefix, times, inputs, unit, starts, labels })
+        let unit_assumed = matches!(unit, Unit::Steps(_)) && !columns.contains_key("t_unit");
+        Ok(Samples { path: path.into(), prefix, times, inputs, unit, unit_assumed, starts, labels })
     }
 }
 
@@ -290,6 +302,12 @@ impl Recordings for Samples {
             return Err(self.fault(k, what));
         };
         Ok(Recording { label, speaker: None, spikes })
+    }
+
+    fn doubt(&self) -> Option<&'static str> {
+        let remedy = "Integers in `t` are time steps unless `t_unit` says what they are: if they are µs, add t_unit=\"us\" to the \
+                      file; s and ms are known too";
+        self.unit_assumed.then_some(remedy)
     }
 
     fn fault(&self, k: usize, what: String) -> Error {

@@ -1,11 +1,10 @@
 //! HDF5 files in the layout of SHD, with any number of units and labels.
 
-use super::{Format, Found, Hints, Opened, among, head};
+use super::{Format, Found, Hints, Opened, Samples, Wanted, among, head, one};
 use crate::data::DataConfig;
 use crate::data::recordings::{Recordings, Tell};
 use crate::data::shd::{Limits, Shd};
 use crate::error::Result;
-use crate::network::MAX_EXTENT;
 use std::path::Path;
 
 pub(super) const FORMAT: Format = Format {
@@ -13,11 +12,9 @@ pub(super) const FORMAT: Format = Format {
     wanted: "HDF5 files in the layout of SHD",
     find: |path| among(path, claims),
     open,
+    samples,
     cached: true,
 };
-
-/// Of data whose sizes are not known.
-const ANY: Limits = Limits { units: MAX_EXTENT, labels: MAX_EXTENT as u32 };
 
 fn claims(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -26,8 +23,8 @@ fn claims(path: &Path) -> bool {
 }
 
 fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
-    let train = Shd::open_within(&found.train, ANY)?;
-    let test = found.test.as_ref().map(|path| Shd::open_within(path, ANY)).transpose()?;
+    let train = Shd::open_within(&found.train, Limits::ANY)?;
+    let test = found.test.as_ref().map(|path| Shd::open_within(path, Limits::ANY)).transpose()?;
     let class_names = train.class_names().to_vec();
     let classes = train.classes().max(test.as_ref().map_or(0, Shd::classes)).max(class_names.len());
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
@@ -36,4 +33,12 @@ fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
         test,
         hints: Hints { classes: Some(classes), class_names, ..Hints::default() },
     })
+}
+
+fn samples(path: &Path, wanted: &Wanted) -> Result<Option<Samples>> {
+    let Some(path) = one(path, claims)? else { return Ok(None) };
+    let limits = Limits { units: wanted.extents.inputs, labels: wanted.extents.classes as u32 };
+    let recordings = Shd::open_samples(&path, limits)?;
+    let class_names = recordings.class_names().to_vec();
+    Ok(Some(Samples { path, recordings: Box::new(recordings), class_names, shape: None }))
 }

@@ -9,7 +9,7 @@ mod tensors;
 
 use super::load::{LoadOptions, cache_file};
 use super::nmnist::NMnist;
-use super::recordings::{Bins, Recordings, Tell};
+use super::recordings::{Bins, Extents, Recordings, Tell};
 use super::source::{DataConfig, Shape};
 use crate::error::{Error, Result, shown};
 use crate::limits;
@@ -27,6 +27,8 @@ pub(super) struct Format {
     find: fn(&Path) -> Result<Option<Found>>,
     /// Opens what was found, and reports its progress if that takes time.
     open: fn(&Found, &DataConfig, Tell) -> Result<Opened>,
+    /// Opens the samples at a path that are to be classified; `None` if they are of another format.
+    samples: fn(&Path, &Wanted) -> Result<Option<Samples>>,
     /// Whether reading takes so long that binned events are to be cached.
     pub cached: bool,
 }
@@ -73,6 +75,49 @@ pub(super) struct Hints {
     pub shape: Option<Shape>,
 }
 
+/// What samples are classified for: a trained network.
+pub(super) struct Wanted<'a> {
+    /// Number of inputs and classes.
+    pub extents: Extents,
+    /// How its data were read.
+    pub reading: &'a DataConfig,
+    /// The maps that its inputs form, if they form any.
+    pub shape: Option<Shape>,
+    /// The names of its classes; empty if unknown. Finding them may take a while.
+    pub class_names: &'a dyn Fn() -> Vec<String>,
+    /// Whether dim pixels spike after the end of the latency code, as they do for the preset of images.
+    pub late_pixels: bool,
+}
+
+/// Samples to be classified, with labels or without.
+pub(super) struct Samples {
+    /// Their file or folder.
+    pub path: PathBuf,
+    pub recordings: Box<dyn Recordings>,
+    /// Names of the classes in the files; empty if they say none.
+    pub class_names: Vec<String>,
+    pub shape: Option<Shape>,
+}
+
+/// Opens the samples at `path` that are to be classified.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_samples(path: &Path, wanted: &Wanted) -> Result<(&'static Format, Samples)> {
+    fs::metadata(path).map_err(Error::io(path))?;
+    for format in FORMATS {
+        if let Some(samples) = (format.samples)(path, wanted)? {
+            return Ok((format, samples));
+        }
+    }
+    Err(nothing(path))
+}
+
+fn nothing(path: &Path) -> Error {
+    let wanted = FORMATS.map(|format| format.wanted).join("; ");
+    Error::format(path, format!("contains no data of a known format. Looked for: {wanted}. See docs/data.md"))
+}
+
 /// Finds and opens the data at `path`.
 ///
 /// # Errors
@@ -86,8 +131,7 @@ pub(super) fn open(path: &Path, reading: &DataConfig, tell: Tell) -> Result<(&'s
             return Ok((format, found, opened));
         }
     }
-    let wanted = FORMATS.map(|format| format.wanted).join("; ");
-    Err(Error::format(path, format!("contains no data of a known format. Looked for: {wanted}. See docs/data.md")))
+    Err(nothing(path))
 }
 
 /// What files say that a network must have for them; `None` if that is found by reading them.
@@ -155,30 +199,70 @@ fn among(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<Found>> {
     if !path.is_dir() {
         return Ok(None);
     }
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(path).map_err(Error::io(path))? {
-        paths.push(entry.map_err(Error::io(path))?.path());
-    }
-    paths.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) && claims(path));
-    paths.sort_unstable();
+    let paths = claimed(path, claims)?;
     let of = |half: Half| paths.iter().filter(|path| half_of(path) == Some(half)).collect::<Vec<_>>();
     match (&of(Half::Train)[..], &of(Half::Test)[..], &paths[..]) {
         (_, _, []) => Ok(None),
         ([train], [], _) => Ok(Some(Found { train: train.to_path_buf(), test: None })),
         ([train], [test], _) => Ok(Some(Found { train: train.to_path_buf(), test: Some(test.to_path_buf()) })),
         ([], [], [only]) => Ok(Some(Found { train: only.clone(), test: None })),
-        _ => {
-            let names: Vec<String> =
-                paths.iter().take(8).filter_map(|path| path.file_name()).map(|n| shown(n.as_ref())).collect();
-            Err(Error::format(
-                path,
-                format!(
-                    "has several files of this format: {}; name one pair with `train` and `test`, or give the path of one file",
-                    names.join(", ")
-                ),
-            ))
+        ([], [test], _) => {
+            let what = format!("has a test half alone, {}; training requires the other half", shown(test));
+            Err(Error::format(path, what))
         }
+        _ => Err(several(path, &paths)),
     }
+}
+
+/// What `claims` takes for its own in a folder, sorted.
+fn claimed(folder: &Path, claims: fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        paths.push(entry.map_err(Error::io(folder))?.path());
+    }
+    paths.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) && claims(path));
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn several(folder: &Path, paths: &[PathBuf]) -> Error {
+    let names: Vec<String> =
+        paths.iter().take(8).filter_map(|path| path.file_name()).map(|n| shown(n.as_ref())).collect();
+    Error::format(
+        folder,
+        format!(
+            "has several files of this format: {}; name one pair with `train` and `test`, or give the path of one file",
+            names.join(", ")
+        ),
+    )
+}
+
+/// Those samples of what `claims` takes for its own that are to be classified: the test half in a folder, otherwise all.
+///
+/// # Errors
+/// [`Error::Format`] if several could be meant.
+fn one(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<PathBuf>> {
+    let (itself, paths) = (claims(path), if path.is_dir() { claimed(path, claims)? } else { Vec::new() });
+    let of = |half: Half| paths.iter().filter(|path| half_of(path) == Some(half)).collect::<Vec<_>>();
+    // The folders of halves, rather than of classes with such names.
+    let halves = paths.iter().all(|path| half_of(path).is_some());
+    match (&of(Half::Test)[..], &of(Half::Train)[..], &paths[..]) {
+        ([test], ..) if halves || !itself => Ok(Some(test.to_path_buf())),
+        _ if itself => Ok(Some(path.into())),
+        (_, _, []) => Ok(None),
+        ([], [train], _) => Ok(Some(train.to_path_buf())),
+        ([], [], [only]) => Ok(Some(only.clone())),
+        _ => Err(several(path, &paths)),
+    }
+}
+
+/// Whether a folder has a test half and no training half, going by names.
+pub(super) fn has_test_alone(folder: &Path) -> bool {
+    let of = |half: Half| {
+        let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.any(|entry| half_of(&entry.path()) == Some(half))
+    };
+    of(Half::Test) && !of(Half::Train)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! of Python literals, big integers and a build in C.
 
 use super::columns::{self, Column, Columns, Values};
-use super::{Format, Found, among, head};
+use super::{Format, Found, among, head, one};
 use crate::data::gunzip::inflated;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format {
     wanted: "a .npz file with the arrays t, i, starts and labels",
     find: |path| among(path, claims),
     open: |found: &Found, _, _| columns::open(found, read),
+    samples: |path, _| one(path, claims)?.map(|path| columns::open_samples(&path, read)).transpose(),
     cached: false,
 };
 

@@ -1,7 +1,7 @@
 //! `.safetensors` files with the arrays of a `.npz` file as tensors, and names and numbers in the metadata.
 
 use super::columns::{self, Column, Columns, Values};
-use super::{Format, Found, among, head};
+use super::{Format, Found, among, head, one};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::number::Element;
@@ -13,6 +13,7 @@ pub(super) const FORMAT: Format = Format {
     wanted: "a .safetensors file with these tensors",
     find: |path| among(path, claims),
     open: |found: &Found, _, _| columns::open(found, read),
+    samples: |path, _| one(path, claims)?.map(|path| columns::open_samples(&path, read)).transpose(),
     cached: false,
 };
 

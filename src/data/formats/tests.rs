@@ -126,6 +126,45 @@ fn times_are_steps_or_have_a_unit() {
     assert!(steps_of("min").unwrap_err().to_string().contains("`t_unit` is \"min\""));
 }
 
+/// The unit of times that make too many steps is doubted, unless it is stated or the time steps are set.
+#[test]
+fn too_many_steps_are_refused_with_the_likely_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    let micros = [0, 2000, 1000, 0, 2000, 5000, 3000, 70_000, 4000, 3_000_000];
+    let fitted = |more: Vec<(&'static str, Vec<u8>)>, t: Vec<u8>, clock: Clock, time_steps: usize| {
+        write_npz(&path, &[taps(t), more].concat());
+        let mut config = presets::ours("events").unwrap();
+        config.network.time_steps = time_steps;
+        config.data = DataConfig { clock, ..DataConfig::at(&path) };
+        let dt = None;
+        let options = LoadOptions { reading: config.data.clone(), ..Default::default() };
+        let facts = super::super::survey("events", &options, dt).unwrap().facts;
+        config.fit(&facts).map(|()| config.network.time_steps).map_err(|e| e.to_string())
+    };
+    let plain = |clock, steps| fitted(vec![], integers(&micros), clock, steps);
+    let error = plain(Clock::Recording, 0).unwrap_err();
+    for part in ["taps.npz", "time step 3000000", "at most 65536", "t_unit=\"us\"", "network.time_steps=N"] {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+    assert_eq!(plain(Clock::Recording, 200), Ok(200));
+    let unit = |unit: &str| vec![("t_unit", npy(&format!("|S{}", unit.len()), "()", unit.as_bytes()))];
+    assert_eq!(fitted(unit("us"), integers(&micros), Clock::Recording, 0), Ok(3001));
+    let error = fitted(unit("ms"), integers(&micros), Clock::Recording, 0).unwrap_err();
+    assert!(error.contains("network.dt_ms=50") && !error.contains("t_unit"), "{error}");
+    // As many as a network can have are doubted.
+    write_npz(&path, &taps(integers(&micros.map(|t| t / 100))));
+    let (_, set) = loaded(DataConfig::at(&path)).unwrap();
+    assert!(set.warnings.iter().any(|warning| warning.contains("30,001 time steps") && warning.contains("t_unit")));
+    write_npz(&path, &[taps(integers(&micros.map(|t| t / 100))), unit("steps")].concat());
+    assert_eq!(loaded(DataConfig::at(&path)).unwrap().1.warnings, Vec::<String>::new());
+    // Times of a clock that runs since long.
+    let since = micros.map(|t| 1e6 + (t % 100) as f32);
+    let error = fitted(vec![], floats(&since), Clock::Recording, 0).unwrap_err();
+    assert!(error.contains("data.clock=first_event"), "{error}");
+    assert!(fitted(vec![], floats(&since), Clock::FirstEvent, 0).is_ok());
+}
+
 #[test]
 fn halves_are_two_files_or_two_groups_of_arrays() {
     let folder = tempfile::tempdir().unwrap();
