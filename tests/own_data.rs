@@ -205,7 +205,7 @@ fn images_alone_are_predicted() {
             (5, 4, 4)
         );
         assert_eq!(of("set/train-images-idx3-ubyte")[1][1], "1");
-        let words = format!("predict {} --data {}/wide --out no/x.csv", run.display(), folder.path().display());
+        let words = format!("predict {} --data {}/wide --out no.csv", run.display(), folder.path().display());
         refused(&words, 1, &["scans.idx", "5 × 9 = 45 pixels", "40 inputs"]);
     }
 }
@@ -233,10 +233,10 @@ fn an_untrained_network_for_own_data_is_drawn_and_measured() {
     refused(&format!("bench events --data {data} --batch 161"), 1, &["--batch 161", "160 training samples"]);
     refused("bench events --device cpu", 1, &["--data PATH"]);
     refused("bench events --device cpu --sweep batch", 1, &["--data PATH"]);
-    refused("raster events --out no/x.svg", 1, &["--data PATH"]);
-    refused("raster shd --set epochs --out no/x.svg", 2, &["--set `epochs`"]);
-    refused(&format!("raster {ROOT}/src --set epochs=2 --out no/x.svg"), 2, &["--set epochs=2", "settings of its own"]);
-    assert!(!Path::new(ROOT).join("no").exists());
+    refused("raster events --out no.svg", 1, &["--data PATH"]);
+    refused("raster shd --set epochs --out no.svg", 2, &["--set `epochs`"]);
+    refused(&format!("raster {ROOT}/src --set epochs=2 --out no.svg"), 2, &["--set epochs=2", "settings of its own"]);
+    assert!(!Path::new(ROOT).join("no.svg").exists());
 }
 
 /// A preset's run is found by the preset that it has stored, whatever its folder is called; if there are several, by its data.
@@ -279,7 +279,7 @@ fn what_own_data_lack_is_said() {
     refused("train events --paper --out no/run", 2, &["the paper has no settings"]);
     refused("train events --data assets/fonts --out no/run", 1, &["assets/fonts", "no data of a known format"]);
     refused("train fmnist --set data.clock=noon --out no/run", 2, &["noon"]);
-    assert!(!Path::new(ROOT).join("no").exists());
+    assert!(!Path::new(ROOT).join("no.svg").exists());
 }
 
 fn event(x: u8, y: u8, t_us: u32) -> [u8; 5] {

@@ -83,6 +83,16 @@ pub fn begin_from(folder: &Path, config: &RunConfig, weights: Weights) -> Result
 /// # Errors
 /// [`Error::Config`] if there is no run to resume, or one in the way, or the folder cannot be written to.
 pub fn check_run_folder(folder: &Path, resume: bool) -> Result<()> {
+    let outcome = check_contents(folder, resume);
+    // A run that is going on cannot be resumed.
+    match (&outcome, folder.join(LOCK_FILE).exists()) {
+        (Err(_), true) => lock(folder).err().filter(|e| matches!(e, Error::Config(_))).map_or(outcome, Err),
+        _ => outcome,
+    }
+}
+
+/// [`check_run_folder`], apart from runs that are going on.
+fn check_contents(folder: &Path, resume: bool) -> Result<()> {
     let holds = |name: &&&str| folder.join(name).exists();
     match [CONFIG_FILE, CHECKPOINT_FILE, BEST_FILE, METRICS_FILE].iter().find(holds) {
         _ if resume && !holds(&&CONFIG_FILE) => Err(Error::Config(format!(
@@ -127,7 +137,7 @@ impl RunFolder {
         limits::refuse_link(&path.join(METRICS_FILE))?;
         let lock = lock(path)?;
         // Another process may have written a run meanwhile.
-        check_run_folder(path, resume)?;
+        check_contents(path, resume)?;
         remove_leftovers(path)?;
         Ok(RunFolder { path: path.into(), resume, lock })
     }
