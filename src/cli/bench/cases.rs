@@ -112,7 +112,7 @@ impl Base {
         let data = samples.then(|| load_completed(&config, survey, &reading, progress)).transpose()?;
         match data.as_ref().filter(|data| data.train.len() < config.batch) {
             Some(data) if arguments.batch.is_some() => {
-                let (set, n) = (set_name(&data), data.train.len());
+                let (set, n) = (set_name(data), data.train.len());
                 bail!("--batch {}: {set} has only {n} training samples; use a smaller batch", config.batch)
             }
             Some(data) => config.batch = data.train.len(),
