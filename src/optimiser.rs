@@ -56,8 +56,12 @@ impl Adam {
         if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
             return bad("epsilon", self.epsilon, "a positive number");
         }
-        if !(self.weight_decay >= 0.0 && self.lr * self.weight_decay < 1.0) {
-            return bad("weight_decay", self.weight_decay, "0 or more, and below 1 / adam.lr");
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return bad("weight_decay", self.weight_decay, "0 or a positive number");
+        }
+        if self.lr * self.weight_decay >= 1.0 {
+            let valid = format!("below 1 / adam.weight_decay = {}, or smaller weight decay", 1.0 / self.weight_decay);
+            return bad("lr", self.lr, &valid);
         }
         Ok(())
     }

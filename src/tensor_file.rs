@@ -34,7 +34,9 @@ impl TensorFile {
         let broken = |what: String| {
             Error::format(
                 path,
-                format!("not a complete safetensors file ({what}); it may be truncated, use another file"),
+                format!(
+                    "not a complete safetensors file ({what}); it may be truncated; restore it from a copy, or use another file"
+                ),
             )
         };
         let mut size = [0; LENGTH_BYTES as usize];

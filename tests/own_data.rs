@@ -415,3 +415,47 @@ fn images_of_other_sizes_classes_and_names_are_trained_on() {
     fs::write(raw.join("mapping.txt"), "0 A\n").unwrap();
     refused(&format!("{conv} --out {}-5", run.display()), 1, &["mapping.txt", "line 1, `0 A`", "remove it"]);
 }
+
+/// Classes have the names that they had in training, whatever other data call them.
+#[test]
+fn classes_keep_the_names_of_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    let run = folder.path().join("run");
+    spikegrad(&format!("train events --data {} {SMALL} --out {}", data.display(), run.display())).assert().code(0);
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("class_names = [\"left\", \"right\"]"), "{config}");
+    let of = |names: &str| {
+        fs::write(run.join("config.toml"), config.replace("\"left\", \"right\"", names)).unwrap();
+        let out = folder.path().join("out.csv");
+        let words = format!("predict {} --data {} --out {}", run.display(), data.display(), out.display());
+        let output = spikegrad(&words).assert().get_output().clone();
+        (String::from_utf8(output.stderr).unwrap(), fs::read_to_string(out).unwrap_or_default())
+    };
+    let (said, usual) = of("\"left\", \"right\"");
+    assert!(!said.contains("names its classes"), "{said}");
+    // As if the data had been written with other names.
+    let (said, other) = of("\"one\", \"two\"");
+    assert!(said.contains("names its classes left, right, but they were one, two in training"), "{said}");
+    assert_eq!(usual.replace(",left,", ",one,").replace(",right,", ",two,"), other);
+    assert!(of("\"one\"").0.contains("data.class_names = 1 names: must be a name for each of the 2 classes"));
+}
+
+/// What is said can be done.
+#[test]
+fn remedies_for_a_trained_network_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = taps(folder.path());
+    let run = folder.path().join("run");
+    spikegrad(&format!("train events --data {} {SMALL} --out {}", data.display(), run.display())).assert().code(0);
+    let predict =
+        format!("predict {} --data {} --out {}/p.csv", run.display(), data.display(), folder.path().display());
+    spikegrad(&format!("{predict} --set data.clock=first_event")).assert().code(0);
+    refused(&format!("{predict} --set epochs=3"), 2, &["--set epochs=3", "only fields of data"]);
+    // Without its checkpoint, a run is not begun anew.
+    fs::remove_file(run.join("checkpoint.safetensors")).unwrap();
+    refused(&format!("train {}", run.display()), 1, &["checkpoint.safetensors is missing", "2 epochs"]);
+    refused(&format!("train {}", folder.path().display()), 1, &["config.toml"]);
+    refused(&format!("train {}", data.display()), 2, &["is a file", "--data"]);
+    refused("train evets", 2, &["or the folder of a run; did you mean `events`?"]);
+}

@@ -46,10 +46,8 @@ def integers(name: str, value: Any, ndim: int = 1) -> Int64:
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has NaN or infinite values, expected integers")
-        raise TypeError(
-            f"{name} has the dtype {array.dtype}, expected integers; for times in ms use Events.from_times, otherwise "
-            f"convert it with astype(int)"
-        )
+        times = "for times in ms use Events.from_times, otherwise " if name == "t" else ""
+        raise TypeError(f"{name} has the dtype {array.dtype}, expected integers; {times}convert it with astype(int)")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max() > _INT64_MAX:
         raise ValueError(f"{name} has the value {array.max()}, which is too large")
     return np.ascontiguousarray(array, np.int64)

@@ -318,7 +318,7 @@ class Model:
         -------
         Evaluation
         """
-        events = _samples(x, labels)
+        events = _labelled(_samples(x, labels))
         rows, loss, spikes = self._engine.evaluate(events._set, self._batch(batch))
         confusion = np.array(rows, np.int64)
         samples, correct = len(events), int(np.trace(confusion))
@@ -332,7 +332,10 @@ class Model:
 
     def decision_function(self, x: Samples, *, batch: Optional[int] = None) -> Array:
         """The logits of each sample, [B, C]."""
-        return self._engine.logits(_samples(x)._set, self._batch(batch))[0]
+        events = _samples(x)
+        if not len(events):
+            raise ValueError("there are no samples")
+        return self._engine.logits(events._set, self._batch(batch))[0]
 
     def predict(self, x: Samples, *, batch: Optional[int] = None) -> Int64:
         """The class of each sample, [B]: that of the first largest logit."""
@@ -551,6 +554,8 @@ class Model:
         ValueError
             The file is damaged, or a node cannot be imported; the message names it.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path is of the type {type(path).__name__}, expected a file; write a graph with nir.write first")
         network, weights, said = _from_nir(
             os.path.abspath(path), dt=dt, dt_ms=dt_ms, time_steps=time_steps, reset=reset, logits=logits
         )

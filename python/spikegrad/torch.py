@@ -65,6 +65,7 @@ class SparseSNN(torch.nn.Module):
         """The network."""
         return self._model.network
 
+    @torch.compiler.disable
     def forward(self, x: Union[Events, torch.Tensor, Any]) -> torch.Tensor:
         """The logits of samples.
 

@@ -15,7 +15,15 @@ use std::path::Path;
 /// `otherwise` behind it: what else the word could have been.
 pub fn named(word: &str, paper: bool, otherwise: &str) -> Result<RunConfig> {
     let named = presets::resolve_open(word, paper);
-    if is_file(word) { Ok(named?) } else { named.map_err(|e| usage(format!("{e}{otherwise}"))) }
+    if is_file(word) {
+        return Ok(named?);
+    }
+    named.map_err(|e| {
+        // A suggestion comes last.
+        let text = e.to_string();
+        let end = text.find("; did you mean").unwrap_or(text.len());
+        usage(format!("{}{otherwise}{}", &text[..end], &text[end..]))
+    })
 }
 
 /// Whether the word names a TOML file.

@@ -1,11 +1,12 @@
 //! `spikegrad eval`.
 
+use super::configure::set_fields;
 use super::load::{Source, load, load_whole, set_name};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{self, HEAD, complain, percent, percents, say, say_json, thousands};
-use super::{figure, usage, whole};
-use anyhow::{Result, bail};
+use super::{Usage, figure, usage, whole};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::data::DataSet;
@@ -67,23 +68,42 @@ pub struct StoredArguments {
     checkpoint: Which,
     #[command(flatten)]
     source: Source,
+    /// Set how the data are read, such as data.clock=first_event; can be repeated
+    #[arg(long, value_name = "data.FIELD=VALUE")]
+    set: Vec<String>,
 }
 
 impl StoredArguments {
     /// Reads the run.
     pub fn read(&self) -> Result<StoredRun> {
-        StoredRun::read(&self.run, self.checkpoint)
+        let mut run = StoredRun::read(&self.run, self.checkpoint)?;
+        if let Some(other) = self.set.iter().find(|set| !set.trim_start().starts_with("data.")) {
+            bail!(Usage(format!("--set {other}: the network is trained; only fields of data can be set")));
+        }
+        set_fields(&mut run.config, &self.set)?;
+        Ok(run)
     }
 
     /// Loads the run's data; if there are `speakers`, the test set is limited to them.
     pub fn load(&self, run: &StoredRun, speakers: &[u32], progress: &Progress) -> Result<DataSet> {
-        load(&run.config, self.source.data.as_deref(), &self.source.reading, speakers, progress)
+        self.explained(load(&run.config, self.source.data.as_deref(), &self.source.reading, speakers, progress))
+    }
+
+    /// Errors advise to change the network, which is trained.
+    fn explained(&self, loaded: Result<DataSet>) -> Result<DataSet> {
+        loaded.map_err(|e| match e.to_string().contains("set network.") {
+            true => anyhow!(
+                "{e:#}. The network of {} is trained: use data that fit it, or train another",
+                self.run.display()
+            ),
+            false => e,
+        })
     }
 
     /// Loads what is to be classified: the run's data, or all samples of other data that have no test set.
     pub fn load_whole(&self, run: &StoredRun, progress: &Progress) -> Result<DataSet> {
         match &self.source.data {
-            Some(data) => load_whole(&run.config, data, &self.source.reading, progress),
+            Some(data) => self.explained(load_whole(&run.config, data, &self.source.reading, progress)),
             None => self.load(run, &[], progress),
         }
     }

@@ -129,8 +129,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ))?;
     }
     let out = shell_word(&arguments.out);
+    let missing = if config.preset == EVENTS && config.data.path.is_none() { " --data PATH" } else { "" };
     say(format_args!(
-        "{out}: {}, {} time steps of {} ms, data {}; test it with: spikegrad eval {out}",
+        "{out}: {}, {} time steps of {} ms, data {}; test it with: spikegrad eval {out}{missing}",
         sizes(&network.sizes()),
         network.time_steps,
         network.dt_ms,

@@ -87,7 +87,16 @@ pub fn find(words: &Words) -> Result<Target> {
         };
     }
     let file = is_file(what);
-    let named = named(what, paper, "; or give the folder of a run")?;
+    if !is_preset(what) && Path::new(what).is_dir() {
+        // Says what the folder of a run has.
+        stored_config(Path::new(what))?;
+    }
+    if !file && Path::new(what).is_file() {
+        bail!(Usage(format!(
+            "{what} is a file; give a preset, and the file as its data (--data) or weights (--weights)"
+        )));
+    }
+    let named = named(what, paper, ", or the folder of a run")?;
     if file && paper && presets::load(Path::new(what), false)? == named {
         bail!(Usage(format!(
             "--paper: {what} sets all fields in which the paper's settings differ from ours; remove --paper"

@@ -192,6 +192,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let progress = Progress::new(voice == Voice::Normal);
     let survey = complete(&mut config, &arguments.reading, &progress)?;
     let data = load_completed(&config, survey, &arguments.reading, &progress)?;
+    // Other data may name their classes otherwise.
+    config.data.class_names.clone_from(&data.class_names);
     let device: Device = config.device.parse().map_err(usage)?;
     let given = config.delta_mib.map(DeltaScratch::bytes);
     // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.

@@ -12,7 +12,7 @@ use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
 use super::survey::{Survey, Surveyed, SurveyedHalf};
 use super::{DataSet, EVENTS, OWN, data_set, dropped};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, harmless, shown};
 use crate::events::EventSet;
 use crate::network::Network;
 use std::path::{Path, PathBuf};
@@ -82,6 +82,43 @@ fn load_again(preset: &str, network: &Network, options: &LoadOptions, surveyed: 
     network.check()?;
     options.validation.check()?;
     options.reading.check()?;
+    let mut data = load_as_it_is(preset, network, options, surveyed)?;
+    name_classes(&mut data, &options.reading.class_names, network.classes())?;
+    Ok(data)
+}
+
+/// Gives the classes the names of a configuration, if it has any: those of the network's outputs, whatever the data say.
+fn name_classes(data: &mut DataSet, names: &[String], classes: usize) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    if names.len() != classes {
+        let given = format!("{} names", names.len());
+        return Err(Error::field("data.class_names", given, format!("a name for each of the {classes} classes")));
+    }
+    if !data.class_names.is_empty() && data.class_names != names {
+        let list = |names: &[String]| {
+            let (shown, more) = (names.len().min(5), if names.len() > 5 { ", …" } else { "" });
+            harmless(&names[..shown].join(", ")).into_owned() + more
+        };
+        data.warnings.push(format!(
+            "{} names its classes {}, but they were {} in training; labels are taken as numbers, and the names are those of \
+             training (data.class_names)",
+            data.name,
+            list(&data.class_names),
+            list(names)
+        ));
+    }
+    data.class_names = names.to_vec();
+    Ok(())
+}
+
+fn load_as_it_is(
+    preset: &str,
+    network: &Network,
+    options: &LoadOptions,
+    surveyed: Option<Surveyed>,
+) -> Result<DataSet> {
     if options.whole {
         return load_samples(preset, network, options);
     }

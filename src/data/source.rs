@@ -94,6 +94,9 @@ pub struct DataConfig {
     pub test_fraction: f64,
     /// Seed of the selection of these samples.
     pub test_seed: u64,
+    /// Names of the classes, in the order of their labels; `train` takes them from the data if not set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
 }
 
 impl Default for DataConfig {
@@ -105,6 +108,7 @@ impl Default for DataConfig {
             shape: None,
             test_fraction: 0.2,
             test_seed: 0,
+            class_names: Vec::new(),
         }
     }
 }

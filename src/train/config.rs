@@ -157,7 +157,11 @@ impl RunConfig {
     pub(super) fn resumed_with(&self, now: &RunConfig) -> RunConfig {
         let more_epochs = now.epochs > self.epochs && matches!(self.schedule, LearningRate::Constant {});
         RunConfig {
-            data: DataConfig { path: now.data.path.clone(), ..self.data.clone() },
+            data: DataConfig {
+                path: now.data.path.clone(),
+                class_names: now.data.class_names.clone(),
+                ..self.data.clone()
+            },
             device: now.device.clone(),
             kernels: now.kernels,
             delta_mib: now.delta_mib,

@@ -201,9 +201,17 @@ impl Keeper for RunFolder {
             return Ok(None);
         }
         self.check_conflicts(&stored_config(&self.path)?, config)?;
-        // A run killed before its first checkpoint starts from the beginning.
         if !self.place().exists() {
-            return Ok(None);
+            // A run killed before its first checkpoint, at the end of its first epoch at the latest, starts from the beginning.
+            let epochs = metrics::read(&self.file(METRICS_FILE)).map_or(0, |records| records.len());
+            return match epochs {
+                0 | 1 => Ok(None),
+                _ => Err(Error::Config(format!(
+                    "{}: {CHECKPOINT_FILE} is missing, without which its {epochs} epochs cannot be continued; put it back, or start \
+                     another run from {BEST_FILE} (weights)",
+                    self.path.display()
+                ))),
+            };
         }
         let Checkpoint { config: begun, progress, state } = Checkpoint::load(&self.place(), &config.network)?;
         self.check_conflicts(&begun, config)?;

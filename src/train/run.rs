@@ -211,13 +211,16 @@ impl<'a> Trainer<'a> {
     ) -> Result<()> {
         let path = self.keeper.place();
         if progress.data != *mark {
-            let DataMark { train_samples, test_samples, .. } = progress.data;
+            let counts = |mark: &DataMark| format!("{} + {}", mark.train_samples, mark.test_samples);
+            let (theirs, ours) = (counts(&progress.data), counts(mark));
+            let differ = match theirs == ours {
+                true => format!("of {ours} samples, too, but other ones"),
+                false => format!("of {theirs} samples, these are {ours}"),
+            };
             return Err(Error::Data(format!(
-                "{}: the run was started with other data ({train_samples} + {test_samples} samples, these are {} + {}); \
-                 give those of the run (data.path), or start another run in another folder",
-                path.display(),
-                mark.train_samples,
-                mark.test_samples
+                "{}: the run was started with other data ({differ}); give those of the run (data.path), or start another run in \
+                 another folder",
+                path.display()
             )));
         }
         let steps = progress.epoch.checked_mul(self.batches()).and_then(|n| n.checked_add(progress.batches));

@@ -256,10 +256,15 @@ fn a_run_killed_after_its_metrics_continues_from_the_checkpoint_before() {
     assert_eq!(run.checkpoint(CHECKPOINT_FILE), whole.checkpoint(CHECKPOINT_FILE));
     assert_eq!(run.metrics(), whole.metrics());
 
-    // Killed before the first checkpoint: begins again.
+    // Without its checkpoint, a run of several epochs is not begun again, which would replace its best weights.
     std::fs::remove_file(run.path.join(CHECKPOINT_FILE)).unwrap();
     let mut engine = run.engine();
-    run.go(&mut engine, true).unwrap();
+    let error = run.go(&mut engine, true).unwrap_err().to_string();
+    assert!(error.contains("checkpoint.safetensors is missing") && error.contains("3 epochs"), "{error}");
+    // Killed before the first checkpoint: begins again.
+    let metrics = std::fs::read_to_string(run.path.join(METRICS_FILE)).unwrap();
+    std::fs::write(run.path.join(METRICS_FILE), format!("{}\n", metrics.lines().next().unwrap())).unwrap();
+    run.go(&mut run.engine(), true).unwrap();
     assert_eq!(run.metrics(), whole.metrics());
 }
 
