@@ -141,6 +141,7 @@ class Config:
     def load(source: _Path, paper: bool = False) -> Config:
         """The configuration of a preset, of a .toml file, or of a TOML text that names a preset."""
 
+    def _for_own_samples(self) -> Config: ...
     def with_fields(self, assignments: Sequence[str]) -> Config:
         """This configuration with changes, each ``FIELD=VALUE`` in TOML."""
 

@@ -272,7 +272,7 @@ class Model:
                 held = _samples(validation)
         if same is None or not _same_data(config, same):
             # The folder of the run holds the data, since no preset names them.
-            config = config.with_fields(["preset=own", 'validation={kind="none"}'])
+            config = config._for_own_samples()
         elif folder is not None:
             # What `spikegrad eval FOLDER` reads must be these data.
             read = {field: value for field, value in same.to_dict()["data"].items() if value is not None}

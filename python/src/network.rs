@@ -6,6 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pythonize::pythonize;
+use spikegrad::data::{OWN, Validation};
 use spikegrad::network::{
     Cell, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, Regulariser, SpikingLayer,
 };
@@ -321,6 +322,11 @@ impl Config {
         config.set_all(&assignments).map_err(raise)?;
         config.check().map_err(raise)?;
         Ok(Config(config))
+    }
+
+    /// This configuration for samples that no preset names.
+    fn _for_own_samples(&self) -> Self {
+        Config(RunConfig { preset: OWN.into(), validation: Validation::default(), ..self.0.clone() })
     }
 
     #[getter]

@@ -129,3 +129,10 @@ def test_a_data_loader_may_fork(events):
     loader = torch.utils.data.DataLoader(Loaded(), batch_size=16, num_workers=2)
     module = SparseSNN(network(), device="cpu")
     assert sum(len(module(x)) for x, _ in loader) == 64
+
+
+def test_torch_compile_leaves_the_engine_alone():
+    module = SparseSNN(network(), device="cpu")
+    x = torch.from_numpy(samples(4)[0].astype(np.float32))
+    compiled = torch.compile(torch.nn.Sequential(module, torch.nn.Identity()), backend="eager")
+    assert torch.equal(compiled(x), module(x))
