@@ -15,7 +15,7 @@ use std::path::Path;
 /// The prediction for a sample.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SamplePrediction {
-    /// Number of the sample in its set.
+    /// Number of the sample in its set; of a test set, in its file or folder, where damaged samples count.
     pub sample: usize,
     /// Its label; `None` if it has none.
     pub label: Option<u32>,

@@ -74,6 +74,19 @@ fn the_example_of_the_page_is_trained_tested_drawn_and_resumed() {
     assert_eq!((&said["sizes"][0], &said["data"]["test_samples"]), (&32.into(), &100.into()));
 }
 
+/// Writes a safetensors file of u16 tensors.
+fn tensors(path: &Path, arrays: &[(&str, &[u16])]) {
+    let (mut header, mut body) = (Vec::new(), Vec::new());
+    for (name, numbers) in arrays {
+        let begin = body.len();
+        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let (shape, end) = (numbers.len(), body.len());
+        header.push(format!("\"{name}\":{{\"dtype\":\"U16\",\"shape\":[{shape}],\"data_offsets\":[{begin},{end}]}}"));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    fs::write(path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &body].concat()).unwrap();
+}
+
 /// New recordings are classified as they are: all of them, in their order, with labels or without.
 #[test]
 fn other_recordings_are_predicted_as_a_whole() {
@@ -91,19 +104,7 @@ fn other_recordings_are_predicted_as_a_whole() {
     assert_eq!(lines.lines().count(), 201);
     assert!(said.contains("200 samples"), "{said}");
     let unlabelled = folder.path().join("new.safetensors");
-    let arrays: [(&str, &[u16]); 3] = [("t", &[3, 9, 4]), ("i", &[0, 1, 12]), ("starts", &[0, 2, 3])];
-    let (mut header, mut body) = (Vec::new(), Vec::new());
-    for (name, numbers) in arrays {
-        let begin = body.len();
-        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        let shape = numbers.len();
-        header.push(format!(
-            "\"{name}\":{{\"dtype\":\"U16\",\"shape\":[{shape}],\"data_offsets\":[{begin},{}]}}",
-            body.len()
-        ));
-    }
-    let header = format!("{{{}}}", header.join(","));
-    fs::write(&unlabelled, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &body].concat()).unwrap();
+    tensors(&unlabelled, &[("t", &[3, 9, 4]), ("i", &[0, 1, 12]), ("starts", &[0, 2, 3])]);
     let (lines, _) = predicted(&unlabelled);
     let lines: Vec<&str> = lines.lines().collect();
     assert!(lines.len() == 3 && lines[1].starts_with("0,,") && lines[2].starts_with("1,,"), "{lines:?}");
@@ -113,6 +114,12 @@ fn other_recordings_are_predicted_as_a_whole() {
         &["no array `labels`", "training"],
     );
     assert!(!folder.path().join("run-2").exists());
+    // A test half alone in a file, which eval takes as well.
+    let half = folder.path().join("half.safetensors");
+    let (starts, labels) = (("test.starts", &[0, 2, 3][..]), ("test.labels", &[1, 0][..]));
+    tensors(&half, &[("test.t", &[3, 9, 4]), ("test.i", &[0, 1, 12]), starts, labels]);
+    assert_eq!(predicted(&half).0.lines().count(), 3);
+    assert_eq!(json(&format!("eval {run} --data {}", half.display()))["samples"], 2);
 }
 
 /// Predicts samples in `data` with a run; returns the lines without the head, and the columns of the head.
@@ -161,6 +168,17 @@ fn recordings_alone_are_predicted() {
     let (line, _) = predicted(&run, &alone.join("9.bin"));
     assert_eq!((line.len(), &line[0][7]), (1, &"9.bin".to_string()));
     assert_eq!(line[0][4..7], lines[0][4..7]);
+    // A damaged recording that is skipped keeps its number.
+    let damaged = write("damaged", &["1.bin", "2.bin", "3.bin"]);
+    fs::write(damaged.join("2.bin"), [7; 7]).unwrap();
+    let csv = folder.path().join("some.csv");
+    let words = format!("predict {} --data {} --out {}", run.display(), damaged.display(), csv.display());
+    refused(&words, 1, &["2.bin"]);
+    spikegrad(&format!("{words} --skip-bad")).assert().code(0);
+    let text = fs::read_to_string(&csv).unwrap();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("0,") && lines[1].starts_with("2,"), "{text}");
+    assert!(lines[1].ends_with("3.bin"), "{text}");
     // A test half alone, which eval and raster take as well.
     let half = folder.path().join("half");
     fs::create_dir_all(&half).unwrap();
@@ -271,6 +289,16 @@ fn a_refused_run_leaves_its_folder_free() {
     assert!(!folder.path().join("runs/fmnist").exists());
     train("").code(0);
     assert!(folder.path().join("runs/fmnist/config.toml").exists() && !folder.path().join("runs/fmnist-2").exists());
+}
+
+/// Nor does one that is refused when its initial weights are found.
+#[test]
+fn a_run_that_cannot_begin_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (taps(folder.path()), folder.path().join("run"));
+    let words = format!("train events --data {} {SMALL} --initial-spikes 101 --out {}", data.display(), run.display());
+    refused(&words, 1, &["initial_spikes = 101"]);
+    assert!(!run.exists());
 }
 
 #[test]

@@ -52,7 +52,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut predictions = Vec::with_capacity(set.len());
     classify(engine.as_mut(), set, run.config.batch, |sample| {
         predictions.push(SamplePrediction {
-            sample: sample.sample,
+            sample: match arguments.on {
+                On::Test => data.test_number(sample.sample),
+                On::Train | On::Validation => sample.sample,
+            },
             label: Some(sample.label).filter(|&label| label != EventSet::UNLABELLED),
             class: sample.class,
             name: data.class_names.get(sample.class).cloned().unwrap_or_default(),

@@ -8,7 +8,31 @@ use std::path::Path;
 /// Share of dropped events beyond which there is a warning.
 const FEW: f64 = 0.03;
 /// Share of a sample's duration by which all recordings begin late if their clock started elsewhere.
-const LATE_START: f64 = 0.2;
+const LATE_START: f64 = 0.5;
+
+/// Whether the clock of recordings started elsewhere: `first_ms` is the earliest time of all events, `end_ms` the end of the
+/// longest recording.
+pub(super) fn started_elsewhere(first_ms: f64, end_ms: f64) -> bool {
+    first_ms.is_finite() && (first_ms < 0.0 || first_ms > LATE_START * end_ms)
+}
+
+/// That both halves begin late, although few or no events are dropped.
+pub(super) fn late(halves: &[(&Half, &Path)], bins: &Bins) -> Option<String> {
+    let first_ms = earliest(halves);
+    let empty = bins.of(first_ms).filter(|&empty| empty > 0 && bins.clock == Clock::Recording)?;
+    let s = if empty == 1 { " is" } else { "s are" };
+    started_elsewhere(first_ms, bins.duration_ms()).then(|| {
+        format!(
+            "all recordings begin at {first_ms:.0} ms or later: the first {empty} step{s} empty; set data.clock=first_event \
+             (--set data.clock=first_event) to take the first event of each recording as time 0"
+        )
+    })
+}
+
+/// The earliest time of an event, ms; infinite if there is none.
+fn earliest(halves: &[(&Half, &Path)]) -> f64 {
+    halves.iter().fold(f64::INFINITY, |first, (half, _)| first.min(half.first_ms))
+}
 
 /// What is to be said of both halves: a part of the data line, and a warning.
 ///
@@ -37,7 +61,7 @@ pub(super) fn judge(halves: &[(&Half, &Path)], bins: &Bins) -> Result<(String, O
     if dropped > 0 {
         line = format!("; {:.2} % of their events are after step {} and are ignored", 100.0 * share, bins.time_steps);
     }
-    let first_ms = halves.iter().fold(f64::INFINITY, |first, (half, _)| first.min(half.first_ms));
+    let first_ms = earliest(halves);
     if first_ms < 0.0 && dropped > 0 {
         line = line.replace("are after", "are before step 0 or after");
     }
@@ -60,9 +84,7 @@ pub(super) fn judge(halves: &[(&Half, &Path)], bins: &Bins) -> Result<(String, O
 }
 
 fn remedy(first_ms: f64, bins: &Bins) -> &'static str {
-    let duration = bins.time_steps as f64 * bins.dt_ms;
-    let elsewhere = first_ms < 0.0 || first_ms > LATE_START * duration;
-    match bins.clock == Clock::Recording && elsewhere {
+    match bins.clock == Clock::Recording && started_elsewhere(first_ms, bins.duration_ms()) {
         true => {
             "The clock seems to have started elsewhere: set data.clock=first_event to take the first event of each \
              recording as time 0"
@@ -105,6 +127,21 @@ mod tests {
         let error = judged(half(7, 7, 5000.0)).unwrap_err().to_string();
         assert!(error.starts_with("a.npz: none of its 7 events") && error.contains("begin at 5000.0 ms"), "{error}");
         assert!(error.contains("data.clock=first_event"), "{error}");
+    }
+
+    /// Whether T is that of the data or not.
+    #[test]
+    fn a_late_start_is_told_although_no_event_is_dropped() {
+        let late = |first_ms: f64, bins: &Bins| {
+            let (one, other) = (half(9, 0, first_ms), half(9, 0, first_ms + 7.0));
+            late(&[(&one, Path::new("a")), (&other, Path::new("b"))], bins)
+        };
+        let told = late(150.0, &BINS).unwrap();
+        assert!(
+            told.starts_with("all recordings begin at 150 ms or later: the first 75 steps are empty; set data.clock")
+        );
+        assert_eq!((late(99.0, &BINS), late(f64::INFINITY, &BINS)), (None, None));
+        assert_eq!(late(150.0, &Bins { clock: Clock::FirstEvent, ..BINS }), None);
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl IdxFiles {
         missing.map(|(_, name)| format!("{name}.gz")).collect()
     }
 
+    /// That images of a test half have no labels, or the reverse, so that they are not read.
+    pub(super) fn test_without_partner(&self) -> Option<String> {
+        let (there, from, to) = match (&self.test.images, &self.test.labels) {
+            (Some(images), None) => (images, ["images", "idx3"], ["labels", "idx1"]),
+            (None, Some(labels)) => (labels, ["labels", "idx1"], ["images", "idx3"]),
+            _ => return None,
+        };
+        let name = there.file_name()?.to_string_lossy().into_owned();
+        let missing = from.into_iter().zip(to).fold(name.clone(), |name, (from, to)| name.replace(from, to));
+        Some(format!("{name} is not read, since there is no {missing} beside it"))
+    }
+
     /// Images and labels of the training half.
     pub(super) fn train(&self) -> Option<ImagesAndLabels<PathBuf>> {
         self.train.both()
@@ -224,6 +236,15 @@ mod tests {
         assert!(files.train().unwrap().images.ends_with("a/train-images-idx3-ubyte.gz"));
         assert_eq!(files.missing(), ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]);
         assert_eq!(find(Path::new("/nowhere")).unwrap().missing().len(), 4);
+    }
+
+    #[test]
+    fn half_of_a_test_half_is_told() {
+        let told = |name: &str| find(folder_of(&[name]).path()).unwrap().test_without_partner();
+        let one = told("emnist-letters-test-images.idx3-ubyte.gz").unwrap();
+        assert!(one.contains("is not read, since there is no emnist-letters-test-labels.idx1-ubyte.gz"), "{one}");
+        assert!(told("t10k-labels-idx1-ubyte").unwrap().contains("no t10k-images-idx3-ubyte"));
+        assert_eq!(told("train-images-idx3-ubyte"), None);
     }
 
     #[test]

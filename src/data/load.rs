@@ -11,7 +11,7 @@ use super::samples::load_samples;
 use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
 use super::survey::{Survey, Surveyed, SurveyedHalf};
-use super::{DataSet, EVENTS, OWN, data_set, dropped};
+use super::{DataSet, EVENTS, OWN, data_set, doubts, dropped};
 use crate::error::{Error, Result, harmless, shown};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -141,15 +141,17 @@ fn load_as_it_is(
             }
         },
     };
-    let Loaded { train, test, origin, subset, name, class_names, shape, warnings } = loaded;
+    let Loaded { train, test, origin, subset, name, class_names, shape, mut warnings } = loaded;
+    warnings.extend(doubts::classes(&[&train.set, &test.set]));
     // Training requires labels and checks that there are; prediction does not.
     for half in [&train.set, &test.set] {
         half.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     }
+    let test_numbers = test.numbers();
     let (set, validation) = options.validation.split(train.set, &train.speakers)?;
-    let test_set = match options.test_speakers.is_empty() {
-        true => test.set,
-        false => split::by_speakers(&test.set, &options.test_speakers, &test.speakers)?,
+    let (test_set, test_numbers) = match options.test_speakers.is_empty() {
+        true => (test.set, test_numbers),
+        false => (split::by_speakers(&test.set, &options.test_speakers, &test.speakers)?, Vec::new()),
     };
     let held_out = validation.as_ref().map(|held| {
         let n = thousands(held.len());
@@ -158,8 +160,20 @@ fn load_as_it_is(
     let origin = origin + &held_out.unwrap_or_default();
     let bad = [train.bad, test.bad].concat();
     let (train, test) = (Arc::new(set), test_set);
-    let test_files = Vec::new();
-    Ok(DataSet { train, validation, test, test_files, name, class_names, shape, origin, subset, bad, warnings })
+    Ok(DataSet {
+        train,
+        validation,
+        test,
+        test_files: Vec::new(),
+        test_numbers,
+        name,
+        class_names,
+        shape,
+        origin,
+        subset,
+        bad,
+        warnings,
+    })
 }
 
 /// Loads custom data from the file given by the options.
@@ -236,7 +250,9 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
             format!("in the format of {} (which has {train} + {test}), {origin}", kind.name)
         }
     };
-    let (line, warning) = dropped::judge(&[(&train, &paths[0]), (&test, &paths[1])], bins)?;
+    let halves: [(&Half, &Path); 2] = [(&train, &paths[0]), (&test, &paths[1])];
+    let (line, warning) = dropped::judge(&halves, bins)?;
+    let warning = warning.or_else(|| dropped::late(&halves, bins));
     origin.push_str(&line);
     let bad = train.bad.len() + test.bad.len();
     if bad > 0 {
@@ -329,13 +345,7 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
         }
     };
     let formats::Opened { train, test, hints } = opened;
-    let doubt = train.doubt().filter(|_| bins.time_steps > MANY_STEPS);
-    let doubt = doubt.map(|doubt| {
-        format!(
-            "samples have {} time steps. {doubt}. With t_unit=\"steps\" this is not said",
-            thousands(bins.time_steps)
-        )
-    });
+    let (doubt, meaning) = (many_steps(&*train, bins), train.few_steps());
     let mut halves = halves.into_iter();
     let mut half = |recordings: Box<dyn Recordings>, source: &Path| {
         let surveyed = halves.next().map(|half| surveyed_half(half, source, extents, bins, options));
@@ -350,7 +360,14 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let test = test.map(|test| half(test, test_path)).transpose()?;
     let read: Vec<(&Half, &Path)> =
         std::iter::once((&train, &*found.train)).chain(test.as_ref().map(|test| (test, &**test_path))).collect();
+    let both: Vec<&Half> = read.iter().map(|(half, _)| *half).collect();
+    doubts::any_events(both.iter().copied(), &found.train)?;
     let (line, warning) = dropped::judge(&read, bins)?;
+    let warning = warning.or_else(|| dropped::late(&read, bins));
+    let few = doubts::few_steps(&both, meaning, bins);
+    if let Some(few) = few.as_ref().filter(|few| few.hopeless) {
+        return Err(Error::format(&found.train, &*few.text));
+    }
     let mut note = String::new();
     let test = match test {
         Some(test) => test,
@@ -360,6 +377,7 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
                 "; without a test set of their own, so {:.0} % of them, drawn at random, are it (data.test_fraction)",
                 100.0 * test_fraction
             );
+            check_fraction(test_fraction, train.set.len(), &found.train)?;
             let selection = Validation::Fraction { fraction: test_fraction, seed: test_seed };
             let (rest, test) = selection.split(train.set, &[])?;
             // Whose samples are in which part is not kept.
@@ -375,9 +393,40 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let origin = format!("{sizes} ({}) from {}{note}{line}", format.name, shown(path));
     let name = set_name(path);
     let shape = options.reading.shape.or(hints.shape);
-    let warnings = warning.into_iter().chain(doubt).collect();
+    let few = few.map(|few| format!("{}: {}", shown(&found.train), few.text));
+    let warnings = [hints.ignored, found.ignored()].concat();
+    let warnings = warnings.into_iter().chain(warning).chain(doubt).chain(few).collect();
     let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
     Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
+}
+
+/// That there are so many time steps that the unit of the times is doubted.
+fn many_steps(recordings: &dyn Recordings, bins: &Bins) -> Option<String> {
+    let doubt = recordings.doubt().filter(|_| bins.time_steps > MANY_STEPS)?;
+    let steps = thousands(bins.time_steps);
+    Some(format!("samples have {steps} time steps. {doubt}. With t_unit=\"steps\" this is not said"))
+}
+
+/// Checks that a fraction of `n` samples can be their test set.
+fn check_fraction(fraction: f64, n: usize, path: &Path) -> Result<()> {
+    let refused = |comparative: &str, what: &str| {
+        let n = thousands(n);
+        let want = format!(
+            "{comparative}, for example 0.5 (--set data.test_fraction=0.5): of the {n} samples of {}, it {what}",
+            shown(path)
+        );
+        Err(Error::field("data.test_fraction", fraction, want))
+    };
+    match split::drawn(fraction, n) {
+        _ if n < 2 => {
+            let what =
+                "has a single sample; training requires two or more, one of them for the test set (data.test_fraction)";
+            Err(Error::format(path, what))
+        }
+        0 => refused("larger", "selects none as the test set"),
+        all if all == n => refused("smaller", "leaves none for training"),
+        _ => Ok(()),
+    }
 }
 
 fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -> Result<Loaded> {
@@ -531,6 +580,19 @@ mod tests {
         assert_eq!(set.test.labels()[3], recording.digit);
         assert!(set.origin.starts_with("in the format of N-MNIST (which has 60,000 + 10,000), 20 + 10 recordings"));
         assert!(set.origin.contains("% of their events are after step 300"), "{}", set.origin);
+    }
+
+    #[test]
+    fn a_test_fraction_that_leaves_nothing_is_named() {
+        let refused = |fraction, n| check_fraction(fraction, n, Path::new("a.npz")).unwrap_err().to_string();
+        let error = refused(0.999, 60);
+        assert!(
+            error.contains("data.test_fraction = 0.999: must be smaller") && error.contains("60 samples"),
+            "{error}"
+        );
+        assert!(refused(0.2, 2).contains("must be larger, for example 0.5"));
+        assert!(refused(0.2, 1).starts_with("a.npz: has a single sample"));
+        check_fraction(0.5, 2, Path::new("a.npz")).unwrap();
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod augment;
 #[cfg(feature = "data")]
 mod cache;
 #[cfg(feature = "data")]
+mod doubts;
+#[cfg(feature = "data")]
 mod dropped;
 #[cfg(feature = "data")]
 pub mod fashion_mnist;
@@ -65,10 +67,10 @@ pub fn data_set(preset: &str) -> &str {
     preset.split('-').next().unwrap_or(preset)
 }
 
-/// Whether the folder has samples to classify alone: a test half, but no training half.
+/// Whether the folder or file has samples to classify alone: a test half, but no training half.
 #[cfg(feature = "data")]
-pub fn has_test_alone(folder: &std::path::Path) -> bool {
-    formats::has_test_alone(folder)
+pub fn has_test_alone(path: &std::path::Path) -> bool {
+    formats::has_test_alone(path)
 }
 
 /// The name of data in files of any of the formats of docs/data.md.
@@ -89,6 +91,8 @@ pub struct DataSet {
     pub test: EventSet,
     /// The file of each test sample, if each has one of its own and they are to be classified; else empty.
     pub test_files: Vec<String>,
+    /// The number of each test sample in its file or folder, if damaged ones before it were skipped; else empty.
+    pub test_numbers: Vec<usize>,
     /// Display name: `Fashion-MNIST`.
     pub name: String,
     /// Names of the classes; empty if unknown.
@@ -123,6 +127,7 @@ impl DataSet {
             validation: None,
             test,
             test_files: Vec::new(),
+            test_numbers: Vec::new(),
             name: OWN.into(),
             class_names: Vec::new(),
             shape: None,
@@ -162,6 +167,11 @@ impl DataSet {
     /// Sets validation samples, which are evaluated after each epoch. Test samples are then only used at the end.
     pub fn validation(self, validation: EventSet) -> Self {
         DataSet { validation: Some(validation), ..self }
+    }
+
+    /// The number of test sample `k` in its file or folder, where damaged samples count.
+    pub fn test_number(&self, k: usize) -> usize {
+        self.test_numbers.get(k).copied().unwrap_or(k)
     }
 
     /// A class for messages: `3 (Dress)`, or `3` without names.

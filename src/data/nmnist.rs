@@ -20,7 +20,7 @@ use super::gunzip::inflated;
 use super::recordings::{self, AT_ONCE, Bins, LoadProgress, Recordings, Tell, hex};
 use super::shared_file::SharedFile;
 use super::source::{Polarity, Shape};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, harmless, shown};
 use crate::events::EventSet;
 use crate::limits;
 use rayon::prelude::*;
@@ -105,6 +105,31 @@ pub struct NMnist {
     class_names: Vec<String>,
     /// Whether a recording must be in the folder of a class.
     labelled: bool,
+    /// Files in the folders of classes that are no recordings.
+    others: Others,
+}
+
+/// Files of other kinds.
+#[derive(Debug, Clone, Default)]
+struct Others {
+    count: usize,
+    /// One of them.
+    example: String,
+}
+
+impl Others {
+    /// Counts the file if it lies in the folder of a class, apart from those that file managers and archivers add.
+    fn add(&mut self, name: &str) {
+        let parts: Vec<&str> = name.split(['/', '\\']).collect();
+        let added = |part: &&str| part.starts_with('.') || ["__MACOSX", "Thumbs.db", "desktop.ini", ""].contains(part);
+        if parts.len() < 2 || parts.iter().any(added) || name.ends_with(".bin") {
+            return;
+        }
+        if self.count == 0 {
+            self.example = name.into();
+        }
+        self.count += 1;
+    }
 }
 
 /// A recording's file.
@@ -149,14 +174,15 @@ impl NMnist {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_as(path: &Path, layout: Layout) -> Result<Self> {
+        let mut others = Others::default();
         let (archive, members) = match fs::metadata(path).map_err(Error::io(path))?.is_dir() {
-            true => (None, Self::folder(path)?),
-            false => Self::zip(path)?,
+            true => (None, Self::folder(path, &mut others)?),
+            false => Self::zip(path, &mut others)?,
         };
         if members.is_empty() {
             return Err(Error::format(path, "contains no recordings; expected <digit>/NNNNN.bin with digits 0 to 9"));
         }
-        Ok(Self::of(path, archive, members, layout))
+        Ok(NMnist { others, ..Self::of(path, archive, members, layout) })
     }
 
     /// Recordings that need not be in a folder of their class: those of a zip, of a folder and its subfolders, or a single
@@ -167,7 +193,7 @@ impl NMnist {
         let recordings = match single {
             Some(member) => Self::of(path.parent().unwrap_or(Path::new("")), None, vec![member], layout),
             None if facts.is_dir() => {
-                let mut members = Self::folder(path)?;
+                let mut members = Self::folder(path, &mut Others::default())?;
                 members.extend(entries(path)?.iter().filter_map(|file| Member::new(file, 0)));
                 if members.is_empty() {
                     return Err(Error::format(path, "contains no recordings; expected files NNNNN.bin"));
@@ -182,7 +208,20 @@ impl NMnist {
     fn of(path: &Path, archive: Option<ZipArchive<SharedFile>>, mut members: Vec<Member>, layout: Layout) -> Self {
         let class_names = layout.classes.label(&mut members);
         members.sort_unstable();
-        NMnist { path: path.into(), archive, members, layout, class_names, labelled: true }
+        NMnist { path: path.into(), archive, members, layout, class_names, labelled: true, others: Others::default() }
+    }
+
+    /// That there are files of other kinds in the folders of classes, which are not read.
+    pub(super) fn unread(&self) -> Option<String> {
+        let Others { count, example } = &self.others;
+        let (path, example) = (shown(&self.path), harmless(example));
+        match count {
+            0 => None,
+            1 => Some(format!("{path}: {example} is no .bin file of ATIS events and is not read")),
+            n => Some(format!(
+                "{path}: {n} files are no .bin files of ATIS events and are not read, for example {example}"
+            )),
+        }
     }
 
     /// The layout.
@@ -234,20 +273,22 @@ impl NMnist {
         NMnist { layout: Layout { sensor, ..self.layout }, ..self }
     }
 
-    fn folder(path: &Path) -> Result<Vec<Member>> {
+    fn folder(path: &Path, others: &mut Others) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for folder in entries(path)? {
             if !path.join(&folder).is_dir() {
                 continue;
             }
             for file in entries(&path.join(&folder))? {
-                members.extend(Member::new(&format!("{folder}/{file}"), members.len()));
+                let name = format!("{folder}/{file}");
+                others.add(&name);
+                members.extend(Member::new(&name, members.len()));
             }
         }
         Ok(members)
     }
 
-    fn zip(path: &Path) -> Result<(Option<ZipArchive<SharedFile>>, Vec<Member>)> {
+    fn zip(path: &Path, others: &mut Others) -> Result<(Option<ZipArchive<SharedFile>>, Vec<Member>)> {
         let damaged = |what: String| {
             Error::format(path, format!("{what}; expected a complete zip of <digit>/NNNNN.bin, get the file again"))
         };
@@ -267,6 +308,7 @@ impl NMnist {
         for index in 0..archive.len() {
             // Names of recordings are valid text; others are skipped.
             if let Some(Ok(name)) = archive.name_for_index(index) {
+                others.add(&name);
                 members.extend(Member::new(&name, index));
             }
         }

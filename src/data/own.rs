@@ -98,6 +98,7 @@ pub fn read(path: &Path) -> Result<DataSet> {
         validation,
         test,
         test_files: Vec::new(),
+        test_numbers: Vec::new(),
         name: harmless(text("name")?).into_owned(),
         class_names,
         origin,

@@ -32,6 +32,11 @@ impl Bins {
         (t >= 0.0 && t < self.time_steps.min(MAX_EXTENT) as f64).then_some(t as usize)
     }
 
+    /// Duration of all time steps, ms.
+    pub(super) fn duration_ms(&self) -> f64 {
+        self.time_steps as f64 * self.dt_ms
+    }
+
     /// Time 0 of the recording, ms.
     pub(super) fn origin(&self, recording: &Recording) -> f64 {
         match self.clock {
@@ -113,10 +118,25 @@ pub(super) trait Recordings: Sync {
     fn doubt(&self) -> Option<&'static str> {
         None
     }
+    /// What is probably wrong if there are far too few time steps; nothing if they can be right, as those of images can.
+    fn few_steps(&self) -> FewSteps {
+        FewSteps::Strange
+    }
     /// An error in recording `k`.
     fn fault(&self, k: usize, what: String) -> Error {
         Error::format(self.path(), format!("recording {k}: {what}"))
     }
+}
+
+/// What it means that all events are in very few time steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FewSteps {
+    /// Nothing.
+    Usual,
+    /// All of them in one step is strange.
+    Strange,
+    /// The unit of the times is probably another; with the remedy.
+    Unit(&'static str),
 }
 
 /// Numbers of input neurons and classes.
@@ -178,6 +198,19 @@ impl Half {
             events.fold([0; 2], |[inputs, steps], event| [inputs.max(event.i() + 1), steps.max(event.t() + 1)]);
         let labels = self.set.labels().iter().filter(|&&label| label != EventSet::UNLABELLED);
         [inputs, steps, labels.max().map_or(0, |&label| label as usize + 1)]
+    }
+
+    /// The number of each sample among the recordings; empty if none was skipped.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        match self.skipped.is_empty() {
+            true => Vec::new(),
+            false => self.read(self.set.len() + self.skipped.len()).collect(),
+        }
+    }
+
+    /// The numbers of those of `n` recordings that were read.
+    pub(super) fn read(&self, n: usize) -> impl Iterator<Item = usize> {
+        (0..n).filter(|k| self.skipped.binary_search(k).is_err())
     }
 
     /// A half without recordings of which anything more could be said.

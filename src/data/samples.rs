@@ -5,7 +5,7 @@ use super::load::{LoadOptions, set_name, thousands};
 use super::recorded::{RecordedSet, camera_shape};
 use super::recordings::{Bins, Extents, Half, LoadProgress, collect};
 use super::source::DataConfig;
-use super::{DataSet, EVENTS, data_set, dropped, fashion_mnist};
+use super::{DataSet, EVENTS, data_set, doubts, dropped, fashion_mnist};
 use crate::error::{Error, Result, shown};
 use crate::events::EventSet;
 use crate::network::Network;
@@ -41,7 +41,8 @@ pub(super) fn load_samples(preset: &str, network: &Network, options: &LoadOption
     let read = collect(&*samples.recordings, extents, &bins, options.skip_bad, tell)?;
     read.set.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     let (line, warning) = dropped::judge(&[(&read, &samples.path)], &bins)?;
-    let files = files(&read, &*samples.recordings);
+    let (files, numbers) = (files(&read, &*samples.recordings), read.numbers());
+    let few = doubts::few_steps(&[&read], samples.recordings.few_steps(), &bins).map(|few| few.text);
     let Half { set, bad, .. } = read;
     let skipped = match bad.len() {
         0 => String::new(),
@@ -56,20 +57,20 @@ pub(super) fn load_samples(preset: &str, network: &Network, options: &LoadOption
         validation: None,
         test: set,
         test_files: files,
+        test_numbers: numbers,
         name: set_name(path),
         class_names: names.unwrap_or_default(),
         shape: samples.shape.or(shape),
         origin,
         subset: false,
         bad,
-        warnings: warning.into_iter().collect(),
+        warnings: warning.into_iter().chain(few).collect(),
     })
 }
 
 /// The files of the samples that were read, if each is one.
 fn files(half: &Half, recordings: &dyn super::recordings::Recordings) -> Vec<String> {
-    let read = (0..recordings.len()).filter(|k| half.skipped.binary_search(k).is_err());
-    read.map(|k| recordings.name(k)).collect::<Option<_>>().unwrap_or_default()
+    half.read(recordings.len()).map(|k| recordings.name(k)).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The names of the classes of data that a network was trained on.

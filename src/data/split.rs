@@ -81,9 +81,8 @@ impl Validation {
             Validation::Off {} => return Ok(Vec::new()),
             Validation::Last { samples } => (n.saturating_sub(*samples) as u32..n as u32).collect(),
             Validation::Fraction { fraction, seed } => {
-                let count = (fraction * n as f64).round() as usize;
                 let mut held = order(*seed, 0, n);
-                held.truncate(count);
+                held.truncate(drawn(*fraction, n));
                 held.sort_unstable();
                 held
             }
@@ -112,6 +111,11 @@ impl Validation {
         validation.gather(&set, &held);
         Ok((train, Some(validation)))
     }
+}
+
+/// The number of samples that a fraction of `n` is.
+pub(super) fn drawn(fraction: f64, n: usize) -> usize {
+    (fraction * n as f64).round() as usize
 }
 
 /// The indices of the `n` samples whose speaker is in `wanted`, ascending.

@@ -6,7 +6,7 @@ use super::load::{LoadOptions, events_path};
 use super::recorded::RecordedSet;
 use super::recordings::{Bins, Extents, Half, LoadProgress, Recording, Recordings, Tell, collect};
 use super::source::Shape;
-use super::{Clock, EVENTS, data_set};
+use super::{Clock, EVENTS, data_set, doubts, dropped};
 use crate::error::{Error, Result};
 use crate::network::MAX_EXTENT;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,7 @@ fn survey_events(options: &LoadOptions, dt_ms: Option<f64>) -> Result<Survey> {
             }
         }
     }
+    doubts::any_events(halves.iter().map(|half| &half.half), &found.train)?;
     let most = |k: usize| halves.iter().map(|half| half.extents[k]).max().unwrap_or(0);
     if classes.unwrap_or(most(2)) == 0 {
         let what = "has no array `labels`, which training requires (docs/data.md); only predict does without";
@@ -180,7 +181,7 @@ fn too_long(half: &Half, recordings: &dyn Recordings, bins: &Bins) -> Option<Str
     if !(steps.is_finite() && steps > MAX_EXTENT as f64) {
         return None;
     }
-    let late = half.first_ms > 0.5 * half.last_ms && bins.clock == Clock::Recording;
+    let late = bins.clock == Clock::Recording && dropped::started_elsewhere(half.first_ms, half.last_ms);
     let remedy = match recordings.doubt() {
         Some(remedy) => remedy.to_string(),
         None if late => "Set data.clock=first_event if the clock was not started with the recordings".into(),

@@ -125,12 +125,26 @@ pub(crate) struct RunFolder {
     /// Whether to resume the run in it.
     resume: bool,
     lock: File,
+    /// Whether the folder was created for the run.
+    created: bool,
+}
+
+impl Drop for RunFolder {
+    /// A run that was refused leaves no folder that only has its lock.
+    fn drop(&mut self) {
+        let names = || std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        if self.created && names().all(|name| name == LOCK_FILE) && self.check().is_ok() {
+            let _ = std::fs::remove_file(self.file(LOCK_FILE));
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
 }
 
 impl RunFolder {
     /// Creates and locks the folder. It must contain a run if `resume`, and none otherwise.
     pub(crate) fn open(path: &Path, resume: bool) -> Result<Self> {
         check_run_folder(path, resume)?;
+        let created = !path.exists();
         std::fs::create_dir_all(path).map_err(|e| {
             Error::Config(format!("{}: cannot create the folder ({e}); choose another", path.display()))
         })?;
@@ -139,7 +153,7 @@ impl RunFolder {
         // Another process may have written a run meanwhile.
         check_contents(path, resume)?;
         remove_leftovers(path)?;
-        Ok(RunFolder { path: path.into(), resume, lock })
+        Ok(RunFolder { path: path.into(), resume, lock, created })
     }
 
     /// Checks that the folder has not been removed, or replaced by that of another run, to which files would then be
@@ -363,6 +377,21 @@ mod tests {
             "{refused}"
         );
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_folder_with_nothing_but_the_lock_goes_with_the_run() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("run");
+        drop(RunFolder::open(&path, false).unwrap());
+        assert!(!path.exists());
+        let folder = RunFolder::open(&path, false).unwrap();
+        crate::files::write_atomically(&folder.file("file"), b"whole").unwrap();
+        drop(folder);
+        assert!(path.join("file").exists());
+        // One's own empty folder is kept.
+        drop(RunFolder::open(temp.path(), false).unwrap());
+        assert!(temp.path().join(LOCK_FILE).exists());
     }
 
     #[test]

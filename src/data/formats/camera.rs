@@ -1,6 +1,6 @@
 //! Recordings of event cameras in the format of N-MNIST, with class folders of any name and any size of the sensor.
 
-use super::{Format, Found, Hints, Opened, Samples, Wanted, among, head, one};
+use super::{Format, Found, Hints, Opened, Samples, Wanted, among, head, nested, one};
 use crate::data::atis::{LARGEST_SENSOR, Sensor};
 use crate::data::nmnist::{Classes, Layout, NMnist};
 use crate::data::recordings::{Recordings, Tell};
@@ -14,7 +14,7 @@ use zip::ZipArchive;
 pub(super) const FORMAT: Format = Format {
     name: "ATIS events",
     wanted: "folders of classes with .bin files of ATIS events, or zips of them, in `train` and `test` or without",
-    find: |path| among(path, claims),
+    find: |path| nested(path, 0, &|path| among(path, claims)),
     open,
     samples,
     cached: true,
@@ -47,7 +47,8 @@ fn claims_samples(path: &Path) -> bool {
 }
 
 fn samples(path: &Path, wanted: &Wanted) -> Result<Option<Samples>> {
-    let found = if is_recording(path) { Some(path.into()) } else { one(path, claims_samples)? };
+    let found =
+        if is_recording(path) { Some(path.into()) } else { nested(path, 0, &|path| one(path, claims_samples))? };
     let Some(path) = found else { return Ok(None) };
     let Some(shape) = wanted.shape else {
         let what = "is of an event camera, but the inputs of the run's network form no maps; \
@@ -86,7 +87,9 @@ fn open(found: &Found, reading: &DataConfig, tell: Tell) -> Result<Opened> {
     if let Some(given) = reading.shape.filter(|&given| given != shape) {
         return Err(Error::field("data.shape", given, format!("{shape}, as data.polarity has it")));
     }
-    let hints = Hints { classes: Some(class_names.len()), class_names, shape: Some(shape), ..Hints::default() };
+    let ignored = [Some(&train), test.as_ref()].into_iter().flatten().filter_map(NMnist::unread).collect();
+    let classes = Some(class_names.len());
+    let hints = Hints { classes, class_names, shape: Some(shape), ignored, ..Hints::default() };
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
     Ok(Opened { train: Box::new(train), test, hints })
 }

@@ -1,7 +1,7 @@
 //! Samples as arrays: `t`, `i`, `starts` and `labels`, from `.npz` and `.safetensors` files.
 
 use super::{Found, Half, Hints, Opened, half_of};
-use crate::data::recordings::{Bins, Recording, Recordings};
+use crate::data::recordings::{Bins, FewSteps, Recording, Recordings};
 use crate::data::source::Shape;
 use crate::error::{Error, Result, harmless};
 use crate::events::EventSet;
@@ -74,10 +74,20 @@ fn whole(number: f64) -> Option<usize> {
     (number.fract() == 0.0 && (1.0..=MAX_EXTENT as f64).contains(&number)).then_some(number as usize)
 }
 
+/// Whether arrays of these names are those of a test half alone.
+pub(super) fn test_alone(names: &[String]) -> bool {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    has("test.t") && !has("train.t") && !has("t")
+}
+
 /// Opens the samples of one or two files; `read` returns the arrays of a file.
 pub(super) fn open(found: &Found, read: fn(&Path) -> Result<Columns>) -> Result<Opened> {
     let mut columns = read(&found.train)?;
     let mut hints = hints(&found.train, &columns)?;
+    if test_alone(&columns.keys().cloned().collect::<Vec<_>>()) {
+        let what = "has a test half alone, `test.t` and so on; training requires `train.t` and so on as well";
+        return Err(Error::format(&found.train, what));
+    }
     let both = columns.contains_key("train.t");
     let train = Samples::new(&found.train, &mut columns, if both { "train." } else { "" })?;
     let test = match &found.test {
@@ -168,7 +178,7 @@ struct Samples {
     times: (Element, Vec<u8>),
     inputs: (Element, Vec<u8>),
     unit: Unit,
-    /// Whether times are steps because nothing says what else they are.
+    /// Whether nothing says what unit times have.
     unit_assumed: bool,
     /// Where each sample's events begin, and the number of events.
     starts: Vec<usize>,
@@ -180,17 +190,27 @@ impl Samples {
     fn new(path: &Path, columns: &mut Columns, prefix: &'static str) -> Result<Self> {
         let bad = |what: String| Error::format(path, what);
         let labelled = columns.contains_key(&format!("{prefix}labels"));
-        let mut take = |name: &str| -> Result<(Element, Vec<u8>)> {
-            let name = format!("{prefix}{name}");
+        let mut take = |plain: &str| -> Result<(Element, Vec<u8>)> {
+            let name = format!("{prefix}{plain}");
             let Some(column) = columns.remove(&name) else {
                 return Err(bad(format!("has no array `{name}`; expected t, i, starts and labels (docs/data.md)")));
             };
+            let labels = plain == "labels";
             match (column.values, &column.shape[..]) {
                 (Values::Numbers { element, bytes }, [_]) => Ok((element, bytes)),
                 (Values::Numbers { .. }, shape) => {
-                    Err(bad(format!("`{name}` has the shape {shape:?}, one axis expected")))
+                    // One number per class, 1 for that of the sample.
+                    let one_hot = labels && matches!(shape, [_, classes] if *classes > 1);
+                    let remedy = if one_hot { "np.argmax(labels, 1)".into() } else { format!("{plain}.ravel()") };
+                    Err(bad(format!("`{name}` has the shape {shape:?}, one axis expected; save {remedy}")))
                 }
-                (Values::Texts(_), _) => Err(bad(format!("`{name}` holds text, numbers expected"))),
+                (Values::Texts(_), _) => {
+                    let remedy = match labels {
+                        true => "class_names, labels = np.unique(labels, return_inverse=True)".into(),
+                        false => format!("{plain}.astype(int)"),
+                    };
+                    Err(bad(format!("`{name}` holds text, numbers expected; save {remedy}")))
+                }
             }
         };
         let (times, inputs, starts) = (take("t")?, take("i")?, take("starts")?);
@@ -215,13 +235,13 @@ impl Samples {
         let columns_of_integers = [("i", Some(&inputs)), ("starts", Some(&starts)), ("labels", labels.as_ref())];
         for (name, (element, _)) in columns_of_integers.into_iter().filter_map(|(name, column)| Some((name, column?))) {
             if let Element::Float { .. } = element {
-                return Err(bad(format!("`{prefix}{name}` holds floats, integers expected")));
+                return Err(bad(format!("`{prefix}{name}` holds floats, integers expected; save {name}.astype(int)")));
             }
         }
         let (starts, labels) = (integers(&starts), labels.as_ref().map(integers));
         let starts = ascending(&starts, n, events).map_err(|what| bad(format!("`{prefix}starts`: {what}")))?;
         let unit = unit(columns, times.0).map_err(bad)?;
-        let unit_assumed = matches!(unit, Unit::Steps(_)) && !columns.contains_key("t_unit");
+        let unit_assumed = !columns.contains_key("t_unit");
         Ok(Samples { path: path.into(), prefix, times, inputs, unit, unit_assumed, starts, labels })
     }
 }
@@ -307,7 +327,16 @@ impl Recordings for Samples {
     fn doubt(&self) -> Option<&'static str> {
         let remedy = "Integers in `t` are time steps unless `t_unit` says what they are: if they are µs, add t_unit=\"us\" to the \
                       file; s and ms are known too";
-        self.unit_assumed.then_some(remedy)
+        (self.unit_assumed && matches!(self.unit, Unit::Steps(_))).then_some(remedy)
+    }
+
+    fn few_steps(&self) -> FewSteps {
+        match self.unit {
+            Unit::Ms(_) if self.unit_assumed => FewSteps::Unit(
+                "if `t` is in seconds, add t_unit=\"s\" to the file; if it is in ms, t_unit=\"ms\" says so",
+            ),
+            _ => FewSteps::Strange,
+        }
     }
 
     fn fault(&self, k: usize, what: String) -> Error {

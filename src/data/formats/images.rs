@@ -7,7 +7,7 @@ use crate::data::idx::{self, Images};
 use crate::data::idx_files::{self, ImagesAndLabels};
 use crate::data::latency::{DURATION_MS, LatencyCode};
 use crate::data::mapping::Mapping;
-use crate::data::recordings::{Bins, Recording, Recordings, Tell};
+use crate::data::recordings::{Bins, FewSteps, Recording, Recordings, Tell};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn find(path: &Path) -> Result<Option<Found>> {
         return Ok(None);
     }
     let files = idx_files::find(path)?;
-    Ok(files.train().map(|train| Found { train: train.images, test: files.test().map(|test| test.images) }))
+    Ok(files.train().map(|train| Found::of(train.images, files.test().map(|test| test.images))))
 }
 
 fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
@@ -61,6 +61,7 @@ fn open(found: &Found, _: &DataConfig, _: Tell) -> Result<Opened> {
         class_names: if mapping.classes() > 0 { mapping.names(classes) } else { Vec::new() },
         shape: Some(shape),
         duration_ms: Some(DURATION_MS),
+        ignored: files.test_without_partner().into_iter().collect(),
         ..Hints::default()
     };
     let test = test.map(|test| Box::new(test) as Box<dyn Recordings>);
@@ -156,5 +157,10 @@ impl Recordings for Labelled {
         let spikes = code.spikes(image).map(|(t, i)| (t as f64 * bins.dt_ms, i as u32)).collect();
         let label = self.labels.as_ref().map_or(EventSet::UNLABELLED, |labels| labels[k].into());
         Ok(Recording { label, speaker: None, spikes })
+    }
+
+    // All pixels of black and white images spike at once.
+    fn few_steps(&self) -> FewSteps {
+        FewSteps::Usual
     }
 }

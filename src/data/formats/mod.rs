@@ -51,6 +51,30 @@ pub(super) struct Found {
     pub train: PathBuf,
     /// The file or folder with the test half.
     pub test: Option<PathBuf>,
+    /// Whether the test half is called a validation half.
+    validation: bool,
+    /// Files or folders of the same format that are not read.
+    others: Vec<PathBuf>,
+}
+
+impl Found {
+    fn of(train: PathBuf, test: Option<PathBuf>) -> Self {
+        Found { train, test, validation: false, others: Vec::new() }
+    }
+
+    /// What is to be said of the choice of the files.
+    pub(super) fn ignored(&self) -> Vec<String> {
+        let name = |path: &PathBuf| path.file_name().map_or_else(String::new, |name| shown(name.as_ref()));
+        let mut warnings = Vec::new();
+        if let Some(test) = self.test.as_ref().filter(|_| self.validation) {
+            warnings.push(format!("there is no test half; {} is the test set", name(test)));
+        }
+        if let [first, rest @ ..] = &self.others[..] {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            warnings.push(format!("{}{more} beside {} is not read", name(first), name(&self.train)));
+        }
+        warnings
+    }
 }
 
 /// Data of which the recordings can be read.
@@ -73,6 +97,8 @@ pub(super) struct Hints {
     /// Names of the classes; empty if unknown.
     pub class_names: Vec<String>,
     pub shape: Option<Shape>,
+    /// Warnings of what there is but is not read.
+    pub ignored: Vec<String>,
 }
 
 /// What samples are classified for: a trained network.
@@ -177,6 +203,7 @@ fn half_of(path: &Path) -> Option<Half> {
     match () {
         () if has("train") || has("training") => Some(Half::Train),
         () if has("test") || has("testing") || has("t10k") => Some(Half::Test),
+        () if has("validation") || has("valid") || has("val") => Some(Half::Validation),
         () => None,
     }
 }
@@ -185,6 +212,17 @@ fn half_of(path: &Path) -> Option<Half> {
 enum Half {
     Train,
     Test,
+    /// The test half if there is no other.
+    Validation,
+}
+
+/// The paths of the test half, or else of the validation half, and whether it is that.
+fn tests(paths: &[PathBuf]) -> (Vec<&PathBuf>, bool) {
+    let of = |half: Half| paths.iter().filter(|path| half_of(path) == Some(half)).collect::<Vec<_>>();
+    match of(Half::Test) {
+        none if none.is_empty() => (of(Half::Validation), true),
+        tests => (tests, false),
+    }
 }
 
 /// Those that `claims` takes for its own: `path` itself, or in a folder the pair with `train` and `test` in their names, or
@@ -194,23 +232,63 @@ enum Half {
 /// [`Error::Format`] if several could be meant.
 fn among(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<Found>> {
     if claims(path) {
-        return Ok(Some(Found { train: path.into(), test: None }));
+        return Ok(Some(Found::of(path.into(), None)));
     }
     if !path.is_dir() {
         return Ok(None);
     }
     let paths = claimed(path, claims)?;
-    let of = |half: Half| paths.iter().filter(|path| half_of(path) == Some(half)).collect::<Vec<_>>();
-    match (&of(Half::Train)[..], &of(Half::Test)[..], &paths[..]) {
-        (_, _, []) => Ok(None),
-        ([train], [], _) => Ok(Some(Found { train: train.to_path_buf(), test: None })),
-        ([train], [test], _) => Ok(Some(Found { train: train.to_path_buf(), test: Some(test.to_path_buf()) })),
-        ([], [], [only]) => Ok(Some(Found { train: only.clone(), test: None })),
+    let train: Vec<&PathBuf> = paths.iter().filter(|path| half_of(path) == Some(Half::Train)).collect();
+    let (test, validation) = tests(&paths);
+    let mut found = match (&train[..], &test[..], &paths[..]) {
+        (_, _, []) => return Ok(None),
+        ([train], [], _) => Found::of(train.to_path_buf(), None),
+        ([train], [test], _) => Found { validation, ..Found::of(train.to_path_buf(), Some(test.to_path_buf())) },
+        ([], [], [only]) => Found::of(only.clone(), None),
         ([], [test], _) => {
             let what = format!("has a test half alone, {}; training requires the other half", shown(test));
-            Err(Error::format(path, what))
+            return Err(Error::format(path, what));
         }
-        _ => Err(several(path, &paths)),
+        _ => return Err(several(path, &paths)),
+    };
+    found.others =
+        paths.iter().filter(|path| **path != found.train && Some(*path) != found.test.as_ref()).cloned().collect();
+    Ok(Some(found))
+}
+
+/// How many folders deep a set of folders is looked for.
+const DEPTH: usize = 3;
+/// Number of folders in a folder that are looked into.
+const FOLDERS: usize = 16;
+
+/// What `look` finds at a path, or else in its folders.
+///
+/// # Errors
+/// [`Error::Format`] if it finds something in several; those of `look`.
+fn nested<T>(path: &Path, depth: usize, look: &impl Fn(&Path) -> Result<Option<T>>) -> Result<Option<T>> {
+    if let Some(found) = look(path)? {
+        return Ok(Some(found));
+    }
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    // Folders that cannot be read have no files.
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders: Vec<PathBuf> = match depth < DEPTH {
+        true => entries.filter(|path| path.is_dir() && !hidden(path)).take(FOLDERS).collect(),
+        false => Vec::new(),
+    };
+    let (mut places, mut all) = (Vec::new(), Vec::new());
+    for folder in folders {
+        if let Some(found) = nested(&folder, depth + 1, look)? {
+            places.push(folder);
+            all.push(found);
+        }
+    }
+    match all.len() {
+        0 | 1 => Ok(all.pop()),
+        _ => {
+            places.sort_unstable();
+            Err(several(path, &places))
+        }
     }
 }
 
@@ -243,10 +321,11 @@ fn several(folder: &Path, paths: &[PathBuf]) -> Error {
 /// [`Error::Format`] if several could be meant.
 fn one(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<PathBuf>> {
     let (itself, paths) = (claims(path), if path.is_dir() { claimed(path, claims)? } else { Vec::new() });
-    let of = |half: Half| paths.iter().filter(|path| half_of(path) == Some(half)).collect::<Vec<_>>();
+    let train: Vec<&PathBuf> = paths.iter().filter(|path| half_of(path) == Some(Half::Train)).collect();
+    let (test, _) = tests(&paths);
     // The folders of halves, rather than of classes with such names.
     let halves = paths.iter().all(|path| half_of(path).is_some());
-    match (&of(Half::Test)[..], &of(Half::Train)[..], &paths[..]) {
+    match (&test[..], &train[..], &paths[..]) {
         ([test], ..) if halves || !itself => Ok(Some(test.to_path_buf())),
         _ if itself => Ok(Some(path.into())),
         (_, _, []) => Ok(None),
@@ -256,12 +335,13 @@ fn one(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Whether a folder has a test half and no training half, going by names.
-pub(super) fn has_test_alone(folder: &Path) -> bool {
-    let of = |half: Half| {
-        let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.any(|entry| half_of(&entry.path()) == Some(half))
-    };
+/// Whether a folder or a file has a test half and no training half, going by names.
+pub(super) fn has_test_alone(path: &Path) -> bool {
+    if path.is_file() {
+        return [npz::names(path), tensors::names(path)].into_iter().flatten().any(|names| columns::test_alone(&names));
+    }
+    let entries = || fs::read_dir(path).into_iter().flatten().flatten();
+    let of = |half: Half| entries().any(|entry| half_of(&entry.path()) == Some(half));
     of(Half::Test) && !of(Half::Train)
 }
 

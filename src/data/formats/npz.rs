@@ -39,6 +39,15 @@ fn first_member(path: &Path) -> Option<String> {
     Some(name.into_owned())
 }
 
+/// The names of a file's arrays; `None` if it is of another format or damaged.
+pub(super) fn names(path: &Path) -> Option<Vec<String>> {
+    if !claims(path) {
+        return None;
+    }
+    let archive = ZipArchive::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    Some(archive.file_names().flatten().filter_map(|name| Some(name.strip_suffix(".npy")?.into())).collect())
+}
+
 /// The arrays of a file.
 pub(super) fn read(path: &Path) -> Result<Columns> {
     let bad = |what: String| Error::format(path, what);

@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::number::Element;
 use safetensors::tensor::{Dtype, SafeTensors};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 pub(super) const FORMAT: Format = Format {
@@ -20,10 +22,27 @@ pub(super) const FORMAT: Format = Format {
 /// Maximum file size in bytes: that of the maximum number of events of a set.
 const MAX_BYTES: u64 = 32 << 30;
 
+/// Maximum size of a header whose names are looked at.
+const MAX_HEADER: u64 = 1 << 24;
+
 fn claims(path: &Path) -> bool {
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
     // The length of the header, then the header, a JSON object.
     path.is_file() && (named || matches!(head(path)[..], [_, _, _, _, 0, 0, 0, 0, b'{', b'"', ..]))
+}
+
+/// The names of a file's tensors; `None` if it is of another format or damaged.
+pub(super) fn names(path: &Path) -> Option<Vec<String>> {
+    if !claims(path) {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let mut header = Vec::new();
+    file.take(u64::from_le_bytes(length).min(MAX_HEADER)).read_to_end(&mut header).ok()?;
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&header).ok()?;
+    Some(header.into_iter().map(|(name, _)| name).collect())
 }
 
 /// The tensors and the metadata of a file.

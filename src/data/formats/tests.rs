@@ -166,6 +166,106 @@ fn too_many_steps_are_refused_with_the_likely_cause() {
 }
 
 #[test]
+fn a_clock_that_started_elsewhere_is_told_when_the_data_set_the_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    write_npz(&path, &taps(floats(&MS.map(|t| 5000.0 + t))));
+    let (config, set) = loaded(DataConfig::at(&path)).unwrap();
+    assert_eq!(config.network.time_steps, 5011);
+    let told = &set.warnings[..];
+    assert!(
+        told.len() == 1 && told[0].contains("5000 ms") && told[0].contains("the first 5000 steps are empty"),
+        "{told:?}"
+    );
+    let first = DataConfig { clock: Clock::FirstEvent, ..DataConfig::at(&path) };
+    assert_eq!(loaded(first).unwrap().1.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn seconds_without_a_unit_are_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    write_npz(&path, &taps(floats(&MS.map(|t| t / 100.0))));
+    refused(&path, &["taps.npz: all events fall into 1 time step of 1 ms", "t_unit=\"s\""]);
+    // The times of a few seconds.
+    write_npz(&path, &taps(floats(&MS.map(|t| t / 10.0))));
+    let warnings = loaded(DataConfig::at(&path)).unwrap().1.warnings;
+    assert!(warnings.iter().any(|said| said.contains("2 time steps of 1 ms: if `t` is in seconds")), "{warnings:?}");
+    let ms = ("t_unit", npy("|S2", "()", b"ms"));
+    write_npz(&path, &[taps(floats(&MS.map(|t| t / 10.0))), vec![ms]].concat());
+    assert_eq!(loaded(DataConfig::at(&path)).unwrap().1.warnings, Vec::<String>::new());
+    write_npz(&path, &taps(integers(&[0; 10])));
+    let warnings = loaded(DataConfig::at(&path)).unwrap().1.warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].ends_with("taps.npz: all events fall into 1 time step of 1 ms"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn data_without_events_or_with_empty_classes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taps.npz");
+    let none = |more| {
+        [
+            vec![
+                ("t", integers(&[])),
+                ("i", integers(&[])),
+                ("starts", integers(&[0, 0, 0])),
+                ("labels", integers(&[0, 1])),
+            ],
+            more,
+        ]
+        .concat()
+    };
+    write_npz(&path, &none(vec![]));
+    refused(&path, &["taps.npz: has no events"]);
+    write_npz(&path, &none(vec![("inputs", scalar(4.0)), ("time_steps", scalar(9.0))]));
+    refused(&path, &["taps.npz: has no events"]);
+    let mut arrays = taps(floats(&MS));
+    arrays[3].1 = integers(&[1, 2, 1, 2, 2]);
+    write_npz(&path, &arrays);
+    assert_eq!(loaded(DataConfig::at(&path)).unwrap().1.warnings, ["no sample has the class 0: labels count from 0"]);
+    let reading = DataConfig { test_fraction: 0.95, ..DataConfig::at(&path) };
+    let error = loaded(reading).map(drop).unwrap_err().to_string();
+    assert!(error.contains("data.test_fraction = 0.95: must be smaller"), "{error}");
+}
+
+#[test]
+fn a_validation_half_is_the_test_half_if_there_is_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("taps_train.npz"), &taps(floats(&MS)));
+    write_npz(&folder.path().join("taps_valid.npz"), &taps(floats(&MS)));
+    let (_, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert_eq!(
+        (set.test.len(), &set.warnings[..]),
+        (5, &["there is no test half; taps_valid.npz is the test set".into()][..])
+    );
+    write_npz(&folder.path().join("taps_test.npz"), &taps(floats(&MS)));
+    let (_, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert_eq!(set.warnings, ["taps_valid.npz beside taps_train.npz is not read"]);
+}
+
+#[test]
+fn images_of_a_test_half_without_labels_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/fashion-mnist");
+    for entry in std::fs::read_dir(assets).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.contains("ubyte") && !name.starts_with("t10k-labels") {
+            std::fs::copy(&path, folder.path().join(name)).unwrap();
+        }
+    }
+    let (_, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    let told = &set.warnings[..];
+    assert!(
+        told.len() == 1 && told[0].contains("t10k-images") && told[0].contains("no t10k-labels-idx1-ubyte"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn halves_are_two_files_or_two_groups_of_arrays() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("taps_train.npz"), &[taps(floats(&MS)), vec![("shape", integers(&[2, 3]))]].concat());
@@ -184,6 +284,12 @@ fn halves_are_two_files_or_two_groups_of_arrays() {
     write_npz(&path, &arrays);
     let (_, one) = loaded(DataConfig::at(&path)).unwrap();
     assert_eq!((&one.train, &one.test), (&pair.train, &pair.test));
+    let test: Vec<(&str, Vec<u8>)> = arrays.iter().filter(|(name, _)| name.starts_with("test")).cloned().collect();
+    write_npz(&path, &test);
+    assert!(has_test_alone(&path));
+    refused(&path, &["taps.npz: has a test half alone", "`train.t`"]);
+    write_npz(&path, &arrays);
+    assert!(!has_test_alone(&path));
     write_npz(&folder.path().join("other_train.npz"), &[]);
     refused(folder.path(), &["has several files", "other_train.npz", "taps-test.npz"]);
 }
@@ -205,7 +311,11 @@ fn arrays_that_do_not_fit_are_named() {
     };
     changed("labels", None);
     refused(&path, &["has no array `labels`", "docs/data.md"]);
-    bad("i", floats(&MS), "`i` holds floats");
+    bad("i", floats(&MS), "`i` holds floats, integers expected; save i.astype(int)");
+    bad("t", npy("<i8", "(5, 2)", &[0; 80]), "`t` has the shape [5, 2], one axis expected; save t.ravel()");
+    bad("labels", npy("<f8", "(5, 2)", &[0; 80]), "save np.argmax(labels, 1)");
+    bad("labels", npy("<i8", "(5, 1)", &[0; 40]), "save labels.ravel()");
+    bad("labels", npy("|S1", "(5,)", b"ababb"), "save class_names, labels = np.unique(labels, return_inverse=True)");
     bad("i", integers(&[0; 9]), "`t` has 10 entries, `i` 9");
     bad("i", integers(&[-1; 10]), "sample 0: i[0] is -1");
     bad("i", integers(&[70_000; 10]), "i[0] is 70000, 0 to 65535 expected");
@@ -282,6 +392,35 @@ fn cameras_of_any_size_have_classes_of_any_name() {
     conv.data = DataConfig::at(folder.path());
     conv.fit(&survey(&conv.data, None, false).unwrap()).unwrap();
     assert_eq!(conv.network.sizes(), [60, 16 * 60, 200, 2]);
+}
+
+#[test]
+fn class_folders_may_be_nested_and_other_files_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    for half in ["training", "validation"] {
+        for class in ["clap", "wave"] {
+            write(&format!("v1/{half}/{class}/1.bin"), &[1, 4, 128, 0, 0, 2, 4, 128, 32, 0]);
+        }
+    }
+    let (_, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (2, 2));
+    assert_eq!(set.warnings, ["there is no test half; validation is the test set"]);
+    write("v1/training/clap/2.aedat4", b"x");
+    write("v1/training/wave/.hidden", b"x");
+    write("v1/training/wave/3.npy", b"x");
+    let (_, set) = loaded(DataConfig::at(folder.path())).unwrap();
+    assert!(
+        set.warnings[0].contains("2 files are no .bin files") && set.warnings[0].contains("clap/2.aedat4"),
+        "{:?}",
+        set.warnings
+    );
+    write("v2/train/clap/1.bin", &[1, 4, 128, 0, 0]);
+    refused(folder.path(), &["several files of this format: v1, v2"]);
 }
 
 #[test]
