@@ -15,7 +15,7 @@ const LISTED: usize = 8;
 pub(super) fn any_events<'a>(halves: impl IntoIterator<Item = &'a Half>, path: &Path) -> Result<()> {
     let recorded: Vec<u64> = halves.into_iter().map(|half| half.recorded).collect();
     match !recorded.is_empty() && recorded.iter().all(|&n| n == 0) {
-        true => Err(Error::format(path, "has no events; a network cannot be trained on them")),
+        true => Err(Error::format(path, "has no events, so there is nothing to train on")),
         false => Ok(()),
     }
 }

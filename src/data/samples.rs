@@ -42,7 +42,8 @@ pub(super) fn load_samples(preset: &str, network: &Network, options: &LoadOption
     read.set.labelled().check_fits(network.inputs, network.time_steps, network.classes())?;
     let (line, warning) = dropped::judge(&[(&read, &samples.path)], &bins)?;
     let (files, numbers) = (files(&read, &*samples.recordings), read.numbers());
-    let few = doubts::few_steps(&[&read], samples.recordings.few_steps(), &bins).map(|few| few.text);
+    let few = doubts::few_steps(&[&read], samples.recordings.few_steps(), &bins);
+    let few = few.map(|few| format!("{}: {}", shown(&samples.path), few.text));
     let Half { set, bad, .. } = read;
     let skipped = match bad.len() {
         0 => String::new(),
