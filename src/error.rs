@@ -102,17 +102,33 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(bad) && text.len() <= MOST_CHARS {
         return text.into();
     }
+    escaped(text, bad, MOST_CHARS).into()
+}
+
+/// At most the first `most` characters, those that are `bad` escaped.
+fn escaped(text: &str, bad: impl Fn(char) -> bool, most: usize) -> String {
     let mut shown = String::new();
-    for c in text.chars().take(MOST_CHARS) {
+    for c in text.chars().take(most) {
         match bad(c) {
             true => shown.extend(c.escape_default()),
             false => shown.push(c),
         }
     }
-    if text.chars().nth(MOST_CHARS).is_some() {
+    if text.chars().nth(most).is_some() {
         shown.push('…');
     }
-    shown.into()
+    shown
+}
+
+/// Maximum number of characters of a name in tables and messages.
+const MOST_OF_NAME: usize = 40;
+
+/// A name from untrusted data for tables, messages and figures: on one line, with control characters and line breaks escaped,
+/// truncated if long; `None` if it is empty or blank.
+pub(crate) fn short_name(name: &str) -> Option<String> {
+    let bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let name = name.trim();
+    (!name.is_empty()).then(|| escaped(name, bad, MOST_OF_NAME))
 }
 
 /// `; did you mean `shd`?` for the end of a message if some of `names` are like `word`, else nothing.
@@ -193,6 +209,9 @@ mod tests {
     #[test]
     fn what_terminals_obey_is_escaped() {
         assert_eq!(harmless("τ = 1\n^"), "τ = 1\n^");
+        assert_eq!(short_name(" τ = 1\n^\u{1b}\u{2028} ").unwrap(), "τ = 1\\n^\\u{1b}\\u{2028}");
+        assert_eq!(short_name(&"żó ".repeat(100)).unwrap().chars().count(), MOST_OF_NAME + 1);
+        assert_eq!((short_name(""), short_name(" \n\t")), (None, None));
         assert_eq!(harmless("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\r");
         assert_eq!(harmless(&"x".repeat(1 << 20)).chars().count(), MOST_CHARS + 1);
     }

@@ -973,6 +973,18 @@ fn a_run_on_data_of_ones_own_is_tested_and_drawn() {
     let drawn = succeeds(&["raster", run, "--out", picture.to_str().unwrap()]);
     let said = text(&drawn.stdout).to_string() + text(&drawn.stderr);
     assert!(picture.exists() && (said.contains("up") || said.contains("down")), "{said}");
+
+    // Names that no table could have as they are.
+    let (run, name) = (folder.path().join("odd"), "long ".repeat(60) + "\nname");
+    let data = data.class_names(["", &name]);
+    Training::new(&config, &data).folder(&run).run().unwrap();
+    let (run, drawn) = (run.to_str().unwrap(), folder.path().join("confusion.svg"));
+    let table = succeeds(&["eval", run, "--classes", "--confusion", drawn.to_str().unwrap()]).stdout;
+    let rows: Vec<&str> = text(&table).lines().skip_while(|line| !line.starts_with("class ")).collect();
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.chars().count() < 160), "{rows:#?}");
+    assert!(rows[1].starts_with("0  ") && rows[2].starts_with("1 (long long ") && rows[2].contains("…)"), "{rows:#?}");
+    assert!(std::fs::read_to_string(&drawn).unwrap().contains("class 0"));
+    assert_eq!(json(&succeeds(&["eval", run, "--json"]))["classes"][1]["name"], name);
 }
 
 #[test]

@@ -228,6 +228,19 @@ fn images_alone_are_predicted() {
     }
 }
 
+/// Writes 24 images of 5 × 8 pixels of all shades, of two classes.
+fn write_images(folder: &Path) {
+    use spikegrad::data::idx::{self, Images};
+    let create = |name: &str| fs::File::create(folder.join(name)).unwrap();
+    for half in ["train", "t10k"] {
+        let pixels = (0..24 * 40).map(|k| (k % 40 * 255 / 39) as u8).collect();
+        let images = Images { height: 5, width: 8, pixels };
+        idx::write_images(create(&format!("{half}-images-idx3-ubyte")), &images).unwrap();
+        let labels: Vec<u8> = (0..24).map(|k| k % 2).collect();
+        idx::write_labels(create(&format!("{half}-labels-idx1-ubyte")), &labels).unwrap();
+    }
+}
+
 /// Before training, raster and bench have the network and the data that train would have.
 #[test]
 fn an_untrained_network_for_own_data_is_drawn_and_measured() {
@@ -239,6 +252,16 @@ fn an_untrained_network_for_own_data_is_drawn_and_measured() {
         fs::read_to_string(&svg).unwrap()
     };
     assert!(drawn(&format!("events --data {data}")).contains("20-200-200-2 before training"));
+    // Images in the latency code have the brightness of their spike times.
+    let images = folder.path().join("images");
+    fs::create_dir(&images).unwrap();
+    write_images(&images);
+    let drawn_images = drawn(&format!("events --data {}", images.display()));
+    assert!(drawn_images.contains("spike times") && !drawn_images.contains("number of spikes"), "{drawn_images}");
+    // White, black and between.
+    let greys = ["#FFFFFF", "#000000"].map(|grey| drawn_images.contains(&format!("fill=\"{grey}\"")));
+    let between = (0x20..0xf0).filter(|k| drawn_images.contains(&format!("fill=\"#{k:02X}{k:02X}{k:02X}\""))).count();
+    assert!(greys == [true, true] && between > 3, "{between}");
     let toml = folder.path().join("own.toml");
     fs::write(&toml, "preset = 'events'\ndata = 'taps.npz'\n[[network.hidden]]\nneurons = 9\n").unwrap();
     let toml = toml.display();

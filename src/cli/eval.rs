@@ -13,7 +13,7 @@ use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::Engine;
 use spikegrad::events::EventSet;
-use spikegrad::plot::{Format, Table, class_label, save_table};
+use spikegrad::plot::{ConfusionMatrix, save_confusion};
 use spikegrad::results::{check_writable, load_weights};
 use spikegrad::train::{Checkpoint, Confusion, RunConfig, TestResult, evaluate, stored_run};
 use std::path::{Path, PathBuf};
@@ -187,8 +187,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     print(arguments, &run, &data, on, engine.as_ref(), &result)?;
     if let Some(path) = &arguments.confusion {
         let title = format!("{}, {} {on} samples", data.name, thousands(result.samples));
-        let table = confusion_table(Format::of(path)?, &result.confusion, &data, title, &source(arguments, &run));
-        save_table(path, &table)?;
+        save_confusion(path, &confusion_matrix(&result.confusion, &data, title, &source(arguments, &run)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -296,26 +295,11 @@ fn tell_classes(confusion: &Confusion, data: &DataSet) -> Result<()> {
     Ok(())
 }
 
-/// The confusion matrix as a table: correct predictions are highlighted, zeros left empty.
-fn confusion_table(format: Format, confusion: &Confusion, data: &DataSet, title: String, source: &str) -> Table {
-    let classes = confusion.classes();
-    let name = |c: usize| match data.class_names.get(c) {
-        Some(name) => class_label(format, c, Some(name)),
-        None => c.to_string(),
-    };
-    let cell = |label: usize, class: usize| match confusion.row(label)[class] {
-        0 => (String::new(), false),
-        n => (thousands(n), label == class),
-    };
-    let row = |label: usize| {
-        let accuracy = confusion.accuracy(label).map_or("n/a".into(), percent);
-        let cells = (0..classes).map(|class| cell(label, class));
-        std::iter::once((name(label), false)).chain(cells).chain([(accuracy, false)]).collect()
-    };
-    Table {
+fn confusion_matrix(confusion: &Confusion, data: &DataSet, title: String, source: &str) -> ConfusionMatrix {
+    ConfusionMatrix {
         title,
-        caption: format!("Rows: labels. Columns: predicted classes. Highlighted: correct predictions. {source}."),
-        head: std::iter::once(String::new()).chain((0..classes).map(name)).chain(["accuracy".into()]).collect(),
-        rows: (0..classes).map(row).collect(),
+        caption: format!("{source}."),
+        counts: (0..confusion.classes()).map(|label| confusion.row(label).to_vec()).collect(),
+        class_names: data.class_names.clone(),
     }
 }

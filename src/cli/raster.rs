@@ -8,8 +8,8 @@ use super::progress::Progress;
 use super::show::{complain, say, sizes};
 use super::{Usage, figure, whole};
 use anyhow::{Result, bail};
+use spikegrad::data::DataSet;
 use spikegrad::data::latency::LatencyCode;
-use spikegrad::data::{DataSet, Shape, data_set};
 use spikegrad::device::Device;
 use spikegrad::engine::Engine;
 use spikegrad::error::did_you_mean;
@@ -142,26 +142,26 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     batch.gather(&data.test, &[k as u32]);
     let inspection = engine.inspect(&batch)?;
     Ok(Raster {
-        image: image(config, data.shape, &batch),
+        image: image(config, data, &batch),
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         ..Raster::of(&config.network, &batch, &inspection, title)
     })
 }
 
 /// The sample as an image, if its neurons are pixels.
-fn image(config: &RunConfig, shape: Option<Shape>, sample: &EventSet) -> Option<RasterImage> {
+fn image(config: &RunConfig, data: &DataSet, sample: &EventSet) -> Option<RasterImage> {
     let network = &config.network;
     let conv = network.hidden.first().and_then(|layer| layer.conv());
-    let (width, height) = shape.map(|s| (s.width, s.height)).or(conv.map(|conv| (conv.width, conv.height)))?;
+    let (width, height) = data.shape.map(|s| (s.width, s.height)).or(conv.map(|conv| (conv.width, conv.height)))?;
     // Sounds have one row; the maps of a convolution are added.
     if height < 2 || width < 2 || !network.inputs.is_multiple_of(width * height) {
         return None;
     }
     let mut pixels = vec![0.0; width * height];
-    let caption = if data_set(&config.preset) == "fmnist" {
+    let caption = if data.latency_coded {
         let code = LatencyCode::new(network.time_steps, network.dt_ms);
         for event in sample.sample(0) {
-            pixels[event.i()] = code.intensity(event.t()).unwrap_or(0.0) as f32;
+            pixels[event.i() % (width * height)] = code.intensity(event.t()).unwrap_or(0.0) as f32;
         }
         "The input; brightness from the spike times, black: no spike"
     } else {

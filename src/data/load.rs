@@ -141,7 +141,7 @@ fn load_as_it_is(
             }
         },
     };
-    let Loaded { train, test, origin, subset, name, class_names, shape, mut warnings } = loaded;
+    let Loaded { train, test, origin, subset, name, class_names, shape, mut warnings, latency_coded } = loaded;
     warnings.extend(doubts::classes(&[&train.set, &test.set]));
     // Training requires labels and checks that there are; prediction does not.
     for half in [&train.set, &test.set] {
@@ -173,6 +173,7 @@ fn load_as_it_is(
         subset,
         bad,
         warnings,
+        latency_coded,
     })
 }
 
@@ -213,6 +214,7 @@ struct Loaded {
     class_names: Vec<String>,
     shape: Option<Shape>,
     warnings: Vec<String>,
+    latency_coded: bool,
 }
 
 /// Whether cached samples are plausible. The cache is not trusted.
@@ -260,7 +262,17 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
     }
     let warnings = warning.into_iter().collect();
     let class_names = (kind.class_names)(&paths[0], extents.classes)?;
-    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape: Some(shape), warnings })
+    Ok(Loaded {
+        train,
+        test,
+        origin,
+        subset: false,
+        name,
+        class_names,
+        shape: Some(shape),
+        warnings,
+        latency_coded: false,
+    })
 }
 
 /// The file of the cache for a source; `None` if it is not to be cached.
@@ -396,8 +408,9 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let few = few.map(|few| format!("{}: {}", shown(&found.train), few.text));
     let warnings = [hints.ignored, found.ignored()].concat();
     let warnings = warnings.into_iter().chain(warning).chain(doubt).chain(few).collect();
+    let latency_coded = format.latency_coded;
     let class_names = Some(hints.class_names).filter(|names| names.len() == extents.classes).unwrap_or_default();
-    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings })
+    Ok(Loaded { train, test, origin, subset: false, name, class_names, shape, warnings, latency_coded })
 }
 
 /// That there are so many time steps that the unit of the times is doubted.
@@ -460,7 +473,7 @@ fn load_fashion_mnist(data: Option<&Path>, code: &LatencyCode, classes: usize) -
         Some(folder) if !published => fashion_mnist::mapping_names(folder, classes)?,
         _ => recorded::class_names(&fashion_mnist::CLASS_NAMES, classes),
     };
-    Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new() })
+    Ok(Loaded { train, test, origin, subset, name, class_names, shape, warnings: Vec::new(), latency_coded: true })
 }
 
 /// The display name of data at `path`.

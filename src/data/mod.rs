@@ -58,7 +58,7 @@ pub use split::Validation;
 #[cfg(feature = "data")]
 pub use survey::{Facts, Survey, published, survey};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short_name};
 use crate::events::EventSet;
 use std::sync::Arc;
 
@@ -107,6 +107,8 @@ pub struct DataSet {
     pub bad: Vec<String>,
     /// What is suspicious about the data, with a remedy.
     pub warnings: Vec<String>,
+    /// Whether the samples are images in the latency code ([`latency`]).
+    pub latency_coded: bool,
 }
 
 impl DataSet {
@@ -135,6 +137,7 @@ impl DataSet {
             subset: false,
             bad: Vec::new(),
             warnings: Vec::new(),
+            latency_coded: false,
         }
     }
 
@@ -174,17 +177,21 @@ impl DataSet {
         self.test_numbers.get(k).copied().unwrap_or(k)
     }
 
-    /// A class for messages: `3 (Dress)`, or `3` without names.
+    /// A class for messages: `3 (Dress)`, or `3` without a name. Long names are truncated.
     pub fn class(&self, class: usize) -> String {
-        match self.class_names.get(class) {
+        match self.shown_name(class) {
             Some(name) => format!("{class} ({name})"),
             None => class.to_string(),
         }
     }
 
-    /// A class for titles: `Dress`, or `class 3` without names.
+    /// A class for titles: `Dress`, or `class 3` without a name. Long names are truncated.
     pub fn class_name(&self, class: usize) -> String {
-        self.class_names.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
+        self.shown_name(class).unwrap_or_else(|| format!("class {class}"))
+    }
+
+    fn shown_name(&self, class: usize) -> Option<String> {
+        self.class_names.get(class).and_then(|name| short_name(name))
     }
 
     /// The samples that are evaluated after each epoch: the validation samples if there are any, else the test samples.

@@ -106,6 +106,7 @@ pub fn read(path: &Path) -> Result<DataSet> {
         subset: false,
         bad: Vec::new(),
         warnings: Vec::new(),
+        latency_coded: false,
     })
 }
 

@@ -66,6 +66,7 @@ pub(super) fn load_samples(preset: &str, network: &Network, options: &LoadOption
         subset: false,
         bad,
         warnings: warning.into_iter().chain(few).collect(),
+        latency_coded: format.latency_coded,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What figures are drawn on: pixels or SVG. The same code draws both.
 
-use super::{FONT, RAISED};
+use super::{FONT, lowered};
 use plotters::backend::DrawingBackend;
 use plotters::prelude::{BitMapBackend, SVGBackend};
 use plotters::style::text_anchor::VPos;
@@ -106,12 +106,12 @@ impl DrawingBackend for Canvas<'_> {
             Canvas::Pixels(backend) => named(backend.draw_text(words, style, (x, y))),
             Canvas::Svg(backend) => {
                 // The SVG backend draws text in the middle as it is, so the correction for pixels is undone.
-                let raised = match style.anchor().v_pos {
-                    VPos::Center => (RAISED * style.size()).round() as i32,
-                    _ => 0,
+                let (right, down) = match style.anchor().v_pos {
+                    VPos::Center => lowered(style.size(), &style.transform()),
+                    _ => (0, 0),
                 };
                 let legible: String = words.chars().map(|c| if valid_in_xml(c) { c } else { ' ' }).collect();
-                named(backend.draw_text(&legible, style, (x, y - raised)))
+                named(backend.draw_text(&legible, style, (x - right, y - down)))
             }
         }
     }

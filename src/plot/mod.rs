@@ -1,4 +1,5 @@
-//! Draws PNG and SVG files: the spike raster of a sample, the curves of a training run, and charts of measurements.
+//! Draws PNG and SVG files: the spike raster of a sample, the curves of a training run, confusion matrices, and charts of
+//! measurements.
 //!
 //! The ending of the file's name chooses the format. For PNG, figures are drawn at twice their size and averaged down for
 //! antialiasing. The font is embedded, so that figures look the same everywhere and no font library is required; an SVG
@@ -7,6 +8,7 @@
 pub mod bars;
 mod canvas;
 pub mod chart;
+pub mod confusion;
 pub mod curves;
 pub mod lines;
 mod panel;
@@ -15,12 +17,13 @@ pub mod table;
 
 pub use bars::{Bars, save_bars};
 pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, save_chart};
+pub use confusion::{ConfusionMatrix, save_confusion};
 pub use curves::{CurvePoint, save_curves};
 pub use lines::{Line, Lines, crossings, save_lines};
 pub use raster::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, encode_rasters, save_raster, save_rasters};
 pub use table::{Table, save_table};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short_name};
 use crate::files::write_atomically;
 use crate::limits;
 use ab_glyph::{Font as _, FontRef};
@@ -44,11 +47,12 @@ const SCALE: u32 = 2;
 const FONT: &str = "DejaVu Sans";
 const FONT_FILE: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 
-/// What a figure calls a class: its name, or `class 3` if it has none or the figure cannot show it. An SVG has text, which its
-/// viewer draws; pixels have the embedded font, without the fonts of other scripts, and without writing from right to left.
+/// What a figure calls a class: its name, truncated if it is long, or `class 3` if it has none or the figure cannot show it. An
+/// SVG has text, which its viewer draws; pixels have the embedded font, without the fonts of other scripts, and without writing
+/// from right to left.
 pub fn class_label(format: Format, class: usize, name: Option<&str>) -> String {
-    match name {
-        Some(name) if format == Format::Svg || can_draw(name) => name.into(),
+    match name.and_then(short_name) {
+        Some(name) if format == Format::Svg || can_draw(&name) => name,
         _ => format!("class {class}"),
     }
 }
@@ -234,10 +238,19 @@ fn text(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
 /// Correction for the vertical position at which plotters draws text anchored at its middle, as a fraction of its size.
 const RAISED: f64 = 0.21;
 
+/// How far text of `size` that is anchored at its middle must be moved, which plotters draws too high.
+fn lowered(size: f64, turned: &FontTransform) -> (i32, i32) {
+    let down = (RAISED * size).round() as i32;
+    match turned {
+        FontTransform::Rotate270 => (down, 0),
+        _ => (0, down),
+    }
+}
+
 /// Draws `words` with their vertical middle at `at`, for styles that are anchored there.
 fn write(area: &Area, words: &str, style: &TextStyle, at: (i32, i32)) -> Drawn {
-    let down = (RAISED * style.font.get_size()).round() as i32;
-    Ok(area.draw_text(words, style, (at.0, at.1 + down))?)
+    let (right, down) = lowered(style.font.get_size(), &style.font.get_transform());
+    Ok(area.draw_text(words, style, (at.0 + right, at.1 + down))?)
 }
 
 /// Draws the figure's title over the top `height` pixels, `left` pixels from the edge.
@@ -319,14 +332,18 @@ mod tests {
 
     #[test]
     fn names_that_the_font_lacks_are_numbers_in_pixels() {
-        for name in ["Dress", "żółw", "Ελλάδα", "Привет", "naïve 3/4", "m²", ""] {
+        for name in ["Dress", "żółw", "Ελλάδα", "Привет", "naïve 3/4", "m²"] {
             assert_eq!(class_label(Format::Png, 3, Some(name)), name);
         }
         for name in ["左", "ひだり", "왼쪽", "left 左", "يسار", "שמאל", "👍🏽", "ซ้าย"] {
             assert_eq!(class_label(Format::Png, 3, Some(name)), "class 3", "{name}");
             assert_eq!(class_label(Format::Svg, 3, Some(name)), name);
         }
-        assert_eq!(Format::ALL.map(|format| class_label(format, 0, None)), ["class 0", "class 0"]);
+        for name in [None, Some(""), Some(" \n")] {
+            assert_eq!(Format::ALL.map(|format| class_label(format, 0, name)), ["class 0", "class 0"]);
+        }
+        assert_eq!(Format::ALL.map(|format| class_label(format, 0, Some("a\nb"))), ["a\\nb", "a\\nb"]);
+        assert!(class_label(Format::Svg, 0, Some(&"x".repeat(300))).chars().count() <= 41);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{
-    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, class_label, draw, draw_title, encoded,
+    Area, Drawn, FAINT, FRAME, Format, GREEN, INK, MUTED, Picture, VERMILLION, class_label, draw, draw_title, encoded,
     grouped, layer_colour, px, save, text, wrap, write,
 };
 use crate::engine::{Inspection, first_largest};
@@ -309,6 +309,9 @@ fn draw_image(area: &Area, image: &RasterImage, (left, top): (f64, f64)) -> Draw
         let corners = [corner(x, y, 0), corner(x + 1.0, y + 1.0, 1)];
         area.draw(&Rectangle::new(corners, RGBColor(grey, grey, grey).filled()))?;
     }
+    // Bright pixels at the edge would vanish into the page.
+    let end = (px(left + image.width as f64 * pixel) + 1, px(top + rows as f64 * pixel) + 1);
+    area.draw(&Rectangle::new([(px(left), px(top)), end], FRAME.stroke_width(px(1.0) as u32)))?;
     let style = text(TEXT - 3.0, MUTED, HPos::Left, VPos::Center);
     for (k, line) in wrap(area, &image.caption, &style, px(side))?.iter().enumerate() {
         write(area, line, &style, (px(left), px(top + rows as f64 * pixel + LINE * (k as f64 + 0.7))))?;
@@ -472,6 +475,19 @@ mod tests {
     fn circles(svg: &str, colour: RGBColor) -> usize {
         let fill = format!("fill=\"#{:02X}{:02X}{:02X}\"", colour.0, colour.1, colour.2);
         svg.lines().filter(|line| line.starts_with("<circle") && line.contains(&fill)).count()
+    }
+
+    #[test]
+    fn an_image_has_a_frame_even_if_it_is_white() {
+        let framed = |image| {
+            let picture = picture(&Raster { image, ..example() });
+            // The middle row of the image, within it and around.
+            let row: Vec<_> = (1600..1925.min(picture.width())).map(|x| picture.get_pixel(x, 200).0).collect();
+            row.iter().filter(|&&pixel| pixel != [255; 3]).count()
+        };
+        let white = RasterImage { width: 4, pixels: vec![1.0; 16], caption: String::new() };
+        assert_eq!(framed(None), 0);
+        assert!((2..=4).contains(&framed(Some(white.clone()))), "{}", framed(Some(white)));
     }
 
     #[test]

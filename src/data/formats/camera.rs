@@ -18,6 +18,7 @@ pub(super) const FORMAT: Format = Format {
     open,
     samples,
     cached: true,
+    latency_coded: false,
 };
 
 /// Number of entries of a folder that are looked at to see what it is.

@@ -14,6 +14,7 @@ pub(super) const FORMAT: Format = Format {
     open,
     samples,
     cached: true,
+    latency_coded: false,
 };
 
 fn claims(path: &Path) -> bool {

@@ -19,6 +19,7 @@ pub(super) const FORMAT: Format = Format {
     open,
     samples,
     cached: false,
+    latency_coded: true,
 };
 
 /// What a plain file of images begins with.

@@ -31,6 +31,8 @@ pub(super) struct Format {
     samples: fn(&Path, &Wanted) -> Result<Option<Samples>>,
     /// Whether reading takes so long that binned events are to be cached.
     pub cached: bool,
+    /// Whether the samples are images in the latency code.
+    pub latency_coded: bool,
 }
 
 impl Format {

@@ -22,6 +22,7 @@ pub(super) const FORMAT: Format = Format {
     open: |found: &Found, _, _| columns::open(found, read),
     samples: |path, _| one(path, claims)?.map(|path| columns::open_samples(&path, read)).transpose(),
     cached: false,
+    latency_coded: false,
 };
 
 /// Longest header of an array, bytes. numpy's are shorter than 200.

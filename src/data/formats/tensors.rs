@@ -17,6 +17,7 @@ pub(super) const FORMAT: Format = Format {
     open: |found: &Found, _, _| columns::open(found, read),
     samples: |path, _| one(path, claims)?.map(|path| columns::open_samples(&path, read)).transpose(),
     cached: false,
+    latency_coded: false,
 };
 
 /// Maximum file size in bytes: that of the maximum number of events of a set.
