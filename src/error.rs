@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn what_terminals_obey_is_escaped() {
         assert_eq!(harmless("τ = 1\n^"), "τ = 1\n^");
-        assert_eq!(short_name(" τ = 1\n^\u{1b}\u{2028} ").unwrap(), "τ = 1\\n^\\u{1b}\\u{2028}");
+        assert_eq!(short_name(" τ = 1\n^\u{1b}\u{2028}. ").unwrap(), "τ = 1\\n^\\u{1b}\\u{2028}.");
         assert_eq!(short_name(&"żó ".repeat(100)).unwrap().chars().count(), MOST_OF_NAME + 1);
         assert_eq!((short_name(""), short_name(" \n\t")), (None, None));
         assert_eq!(harmless("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\r");
