@@ -12,7 +12,7 @@ use super::source::{DataConfig, Shape};
 use super::split::{self, Validation};
 use super::survey::{Survey, Surveyed, SurveyedHalf};
 use super::{DataSet, EVENTS, OWN, data_set, doubts, dropped};
-use crate::error::{Error, Result, harmless, shown};
+use crate::error::{Error, Result, short_name, shown};
 use crate::events::EventSet;
 use crate::network::Network;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,8 @@ fn name_classes(data: &mut DataSet, names: &[String], classes: usize) -> Result<
     if !data.class_names.is_empty() && data.class_names != names {
         let list = |names: &[String]| {
             let (shown, more) = (names.len().min(5), if names.len() > 5 { ", …" } else { "" });
-            harmless(&names[..shown].join(", ")).into_owned() + more
+            let name = |(c, name): (usize, &String)| short_name(name).unwrap_or_else(|| c.to_string());
+            names[..shown].iter().enumerate().map(name).collect::<Vec<_>>().join(", ") + more
         };
         data.warnings.push(format!(
             "{} names its classes {}, but they were {} in training; labels are taken as numbers, and the names are those of \
