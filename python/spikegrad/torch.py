@@ -65,7 +65,7 @@ class SparseSNN(torch.nn.Module):
         """The network."""
         return self._model.network
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Union[Events, torch.Tensor, Any]) -> torch.Tensor:
         """The logits of samples.
 
