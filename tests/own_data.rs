@@ -510,3 +510,23 @@ fn remedies_for_a_trained_network_are_accepted() {
     refused(&format!("train {}", data.display()), 2, &["is a file", "--data"]);
     refused("train evets", 2, &["or the folder of a run; did you mean `events`?"]);
 }
+
+/// Folders are known by the names that the data had in training, whatever the configuration calls the classes.
+#[test]
+fn folders_of_renamed_classes_keep_their_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in ["data/train/0", "data/train/1", "data/test/0", "data/test/1", "part/1"] {
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        for k in 0..3 {
+            fs::write(place.join(format!("{k}.bin")), [event(k, 3, 1000), event(5, 4, 9000)].concat()).unwrap();
+        }
+    }
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    let names = r#"data.class_names=["left","right"]"#;
+    let words = format!("train events --data {} {SMALL} --set {names} --out {}", data.display(), run.display());
+    spikegrad(&words).assert().code(0);
+    let (lines, _) = predicted(&run, &folder.path().join("part"));
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line[1] == "1" && ["left", "right"].contains(&line[3].as_str())), "{lines:?}");
+}

@@ -29,10 +29,8 @@ pub(super) fn load_samples(preset: &str, network: &Network, options: &LoadOption
         "nmnist" => Some(camera_shape(reading)),
         _ => reading.shape.or(of_conv),
     };
-    let trained_on = || match reading.class_names.is_empty() {
-        true => class_names(preset, reading, extents.classes).unwrap_or_default(),
-        false => reading.class_names.clone(),
-    };
+    // The data's own names, by which folders are known; those of the configuration may be others.
+    let trained_on = || class_names(preset, reading, extents.classes).unwrap_or_else(|_| reading.class_names.clone());
     let late_pixels = data_set(preset) == "fmnist";
     let wanted = Wanted { extents, reading, shape, class_names: &trained_on, late_pixels };
     let (format, samples) = formats::open_samples(half.as_deref().unwrap_or(path), &wanted)?;
