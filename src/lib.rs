@@ -36,6 +36,7 @@
 //! - [`device`]: chooses a device. [`engine`]: the interface of a device with a network on it: train, predict, inspect,
 //!   and forward, backward and update for a custom loss. [`cpu`] and `gpu` (feature `gpu`) are the two devices.
 //! - `nir` (feature `nir`): networks to and from files in the Neuromorphic Intermediate Representation.
+//! - `live` (feature `live`): a page in the browser that shows a run while it trains.
 //! - [`train`]: training runs with epochs, tests, checkpoints and resuming. [`presets`]: named configurations.
 //! - [`error`]: the error type.
 //! - Feature `lab`: the measurements and checks `bench`, `golden`, `memory`, `reproduce` and `selfcheck`. Feature `plot`:
@@ -67,6 +68,8 @@ mod hdf5;
 #[cfg(feature = "files")]
 #[cfg_attr(not(feature = "lab"), allow(dead_code))]
 mod limits;
+#[cfg(feature = "live")]
+pub mod live;
 #[cfg(feature = "lab")]
 pub mod memory;
 pub mod network;

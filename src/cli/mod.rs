@@ -9,6 +9,7 @@ mod export;
 mod gpu;
 mod import;
 mod inspect;
+mod live;
 mod load;
 mod log;
 mod manual;
@@ -22,6 +23,7 @@ mod show;
 mod signals;
 mod target;
 mod train;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use manual::styled;
@@ -94,6 +96,8 @@ enum Command {
     Devices(devices::Arguments),
     /// Train a network and write the run to a folder
     Train(train::Arguments),
+    /// Show a run on a page in the browser, while it trains or afterwards
+    Watch(watch::Arguments),
     /// Measure the accuracy of a run's checkpoint on the test set
     Eval(eval::Arguments),
     /// Classify samples with a run's checkpoint and write the classes and logits to a file
@@ -221,6 +225,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -9,7 +9,7 @@ use super::show::{complain, say, sizes};
 use super::{Usage, figure, whole};
 use anyhow::{Result, bail};
 use spikegrad::data::DataSet;
-use spikegrad::data::latency::LatencyCode;
+use spikegrad::data::picture::picture;
 use spikegrad::device::Device;
 use spikegrad::engine::Engine;
 use spikegrad::error::did_you_mean;
@@ -141,34 +141,11 @@ pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: us
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let inspection = engine.inspect(&batch)?;
+    let picture = picture(data, &config.network, batch.sample(0));
+    let image = picture.map(|p| RasterImage { width: p.width, pixels: p.pixels, caption: p.caption.into() });
     Ok(Raster {
-        image: image(config, data, &batch),
+        image,
         class_names: Some(data.class_names.clone()).filter(|names| !names.is_empty()),
         ..Raster::of(&config.network, &batch, &inspection, title)
     })
-}
-
-/// The sample as an image, if its neurons are pixels.
-fn image(config: &RunConfig, data: &DataSet, sample: &EventSet) -> Option<RasterImage> {
-    let network = &config.network;
-    let conv = network.hidden.first().and_then(|layer| layer.conv());
-    let (width, height) = data.shape.map(|s| (s.width, s.height)).or(conv.map(|conv| (conv.width, conv.height)))?;
-    // Sounds have one row; the maps of a convolution are added.
-    if height < 2 || width < 2 || !network.inputs.is_multiple_of(width * height) {
-        return None;
-    }
-    let mut pixels = vec![0.0; width * height];
-    let caption = if data.latency_coded {
-        let code = LatencyCode::new(network.time_steps, network.dt_ms);
-        for event in sample.sample(0) {
-            pixels[event.i() % (width * height)] = code.intensity(event.t()).unwrap_or(0.0) as f32;
-        }
-        "The input; brightness from the spike times, black: no spike"
-    } else {
-        sample.sample(0).iter().for_each(|event| pixels[event.i() % (width * height)] += 1.0);
-        let most = pixels.iter().copied().fold(1.0, f32::max);
-        pixels.iter_mut().for_each(|pixel| *pixel /= most);
-        "The input; brightness: number of spikes"
-    };
-    Some(RasterImage { width, pixels, caption: caption.into() })
 }

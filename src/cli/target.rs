@@ -5,6 +5,7 @@ use super::configure::{is_file, is_preset, named};
 use anyhow::{Context, Result, bail};
 use spikegrad::presets;
 use spikegrad::train::{CONFIG_FILE, LOCK_FILE, RunConfig, stored_config};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,17 @@ pub struct Target {
     pub config: RunConfig,
     /// Removes the folder if the run does not begin.
     _claim: Option<Claim>,
+}
+
+impl Target {
+    /// Another run beside this one, with this configuration: `runs/wide-2` after `runs/wide`.
+    pub fn beside(&self, config: RunConfig) -> Result<Target> {
+        let name = self.folder.file_name().unwrap_or(OsStr::new("run")).to_string_lossy().into_owned();
+        let stem =
+            name.rsplit_once('-').filter(|(_, number)| is_number(number)).map_or(name.as_str(), |(stem, _)| stem);
+        let folder = claim(self.folder.parent().unwrap_or(Path::new("")), stem, 2)?;
+        Ok(Target { folder: folder.clone(), resume: false, config, _claim: Some(Claim(folder)) })
+    }
 }
 
 /// An empty folder that was created for a run, so that no other run takes it.
@@ -111,7 +123,7 @@ pub fn find(words: &Words) -> Result<Target> {
         return match out {
             Some(out) => Ok(Target { folder: out.into(), resume, config: named, _claim: None }),
             None => {
-                let folder = claim(&stem)?;
+                let folder = claim(Path::new(RUNS), &stem, 1)?;
                 Ok(Target { folder: folder.clone(), resume, config: named, _claim: Some(Claim(folder)) })
             }
         };
@@ -134,19 +146,19 @@ fn is_number(word: &str) -> bool {
     word.parse::<u64>().is_ok()
 }
 
-/// Creates the first of `runs/STEM`, `runs/STEM-2`, ... that does not exist.
-fn claim(stem: &str) -> Result<PathBuf> {
-    fs::create_dir_all(RUNS).context(RUNS)?;
-    for n in 1u64.. {
+/// Creates the first of `STEM`, `STEM-2`, ... in `parent` that does not exist, from number `first` on.
+fn claim(parent: &Path, stem: &str, first: u64) -> Result<PathBuf> {
+    fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    for n in first.. {
         let name = if n == 1 { stem.into() } else { format!("{stem}-{n}") };
-        let folder = Path::new(RUNS).join(name);
+        let folder = parent.join(name);
         match fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e).context(folder.display().to_string()),
         }
     }
-    bail!("{RUNS}: has no free folder for a run")
+    bail!("{}: has no free folder for a run", parent.display())
 }
 
 /// Which runs may be continued.

@@ -6,10 +6,10 @@ use super::load::Reading;
 use super::manual::styled;
 use super::progress::Progress;
 use super::reporter::{Reporter, Voice};
-use super::show::{self, complain, percent, say, say_json, shell_word, thousands, warn};
+use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
-use super::{Usage, device, number, raster, usage, whole};
+use super::{Usage, device, live, number, raster, usage, whole};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -19,6 +19,7 @@ use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
+use spikegrad::live::{Exhibit, Level, Live, Settings, State, Watched};
 use spikegrad::memory::{self, Densities, Estimate};
 use spikegrad::plot::{CurvePoint, WORKING_BYTES, save_curves, save_raster};
 use spikegrad::system::{available_memory, resident_memory};
@@ -29,6 +30,7 @@ use spikegrad::train::{
 use spikegrad::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// The raster of the first test sample, in the run's folder.
@@ -52,8 +54,13 @@ a second Ctrl-C quits immediately. A resumed run ends with the same bits as an u
 own settings; a setting that is given again must not differ, except --data, --device, --patience, kernels, delta_mib \
 and checkpoint_seconds. --epochs may be increased if the learning rate has no schedule.
 
+The page:
+With --live, the program prints the address of a page that shows the run and acts on it (docs/demo.md). A page that is open when \
+the run ends keeps the program running until it is closed.
+
 Examples:
   spikegrad train fmnist
+  spikegrad train fmnist --live
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
   spikegrad train nmnist --data data/nmnist
   spikegrad train shd --data data/shd --validation speakers:0,1
@@ -149,6 +156,10 @@ pub struct Arguments {
     /// Continue the run in --out [default: the last run in runs/; of the preset, and if there is one, on --data, if these are given]
     #[arg(long)]
     resume: bool,
+    /// Show the run on a page in the browser, at this port of 127.0.0.1 (0: any free one) [default port: the first free one
+    /// from 7784 on]
+    #[arg(long, value_name = "PORT", num_args = 0..=1)]
+    live: Option<Option<u16>>,
     /// Print only warnings, errors and the result
     #[arg(long)]
     quiet: bool,
@@ -178,80 +189,157 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (false, true) => Voice::Aside,
         (false, false) => Voice::Normal,
     };
-    let target = target::find(&Words {
+    let mut target = target::find(&Words {
         what: arguments.what.as_deref(),
         out: arguments.out.as_deref(),
         data: arguments.data.as_deref(),
         resume: arguments.resume,
         paper: arguments.paper,
     })?;
-    let mut config = config(arguments, &target)?;
-    let folder = target.folder.clone();
-    check_run_folder(&folder, target.resume)?;
+    target.config = config(arguments, &target)?;
+    check_run_folder(&target.folder, target.resume)?;
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let progress = Progress::new(voice == Voice::Normal);
-    let survey = complete(&mut config, &arguments.reading, &progress)?;
-    let data = load_completed(&config, survey, &arguments.reading, &progress)?;
+    let survey = complete(&mut target.config, &arguments.reading, &progress)?;
+    let data = load_completed(&target.config, survey, &arguments.reading, &progress)?;
+    drop(progress);
     // Other data may name their classes otherwise.
-    config.data.class_names.clone_from(&data.class_names);
-    let device: Device = config.device.parse().map_err(usage)?;
-    let given = config.delta_mib.map(DeltaScratch::bytes);
-    // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
-    needs(&config, &data, device, given, 0)?;
-    let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
-    needs(&config, &data, device, given, resident)?.check(available)?;
-    progress.stage("opening the device");
-    let mut engine = open(device, &config, data.train.len(), !arguments.no_tuning)?;
-    config.kernels = engine.kernels().map(str::parse).transpose()?;
-    let mut needs_really = needs(&config, &data, device, engine.delta_bytes(), resident)?;
-    if given.is_none() && needs_really.check(available).is_err() {
-        // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
-        engine = open(device, &config, data.train.len(), false)?;
-        needs_really = needs(&config, &data, device, engine.delta_bytes(), resident)?;
+    target.config.data.class_names.clone_from(&data.class_names);
+    // Without its address, the page would be of no use.
+    let tell = |line: &str| if voice == Voice::Quiet { complain(line) } else { voice.tell(line) };
+    let live = arguments.live.map(|port| live::start(port, tell)).transpose()?;
+    let session = Session { arguments, voice, data: &data, stop: &stop, live: live.as_ref() };
+    // The run before a page asked for another one.
+    let mut before: Option<Target> = None;
+    loop {
+        match (session.run(&target), before.take(), &live) {
+            (Ok(After::End(code)), ..) => return Ok(code),
+            (Ok(After::Restart(settings)), ..) => {
+                let next = target.beside(settings.apply(&target.config)?)?;
+                voice.tell(&format!("restarted by the page; the run so far is in {}", target.folder.display()));
+                before = Some(std::mem::replace(&mut target, next));
+            }
+            (Err(error), Some(mut before), Some(live)) => {
+                complain(format_args!("{}; continuing the run before", causes(&error)));
+                live.note(Level::Error, format!("{}. The run before is continued.", causes(&error)));
+                before.resume = true;
+                target = before;
+            }
+            (Err(error), _, live) => {
+                live.iter().for_each(|live| live.state(State::Failed, causes(&error)));
+                return Err(error);
+            }
+        }
     }
-    config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
-    let needs = needs_really;
-    progress.clear();
-    if data.subset {
-        warn(format_args!(
-            "training on a small subset of Fashion-MNIST, for trying things out; its accuracies mean little. For \
-             all 70,000 images: {}",
-            how_to_get()
-        ));
+}
+
+/// What all runs of this process have in common: one, and those that a page asks for.
+struct Session<'a> {
+    arguments: &'a Arguments,
+    voice: Voice,
+    data: &'a DataSet,
+    stop: &'a AtomicBool,
+    live: Option<&'a Live>,
+}
+
+/// What follows a run.
+enum After {
+    End(ExitCode),
+    Restart(Settings),
+}
+
+impl Session<'_> {
+    /// Trains a run to its end.
+    fn run(&self, target: &Target) -> Result<After> {
+        let Session { voice, data, .. } = *self;
+        let (mut config, folder) = (target.config.clone(), &target.folder);
+        let progress = Progress::new(voice == Voice::Normal);
+        let (mut engine, needs) = self.open(&mut config, &progress)?;
+        progress.clear();
+        if data.subset {
+            warn(format_args!(
+                "training on a small subset of Fashion-MNIST, for trying things out; its accuracies mean little. For \
+                 all 70,000 images: {}",
+                how_to_get()
+            ));
+        }
+
+        let clock = Instant::now();
+        let reporter = Reporter::new(
+            voice,
+            progress,
+            measured(&config),
+            introduction(&config, data, engine.as_ref(), &needs, folder),
+        );
+        let reporter = reporter.after_epochs(|record, engine| draw_meanwhile(&config, data, record, engine, folder));
+        let done =
+            if target.resume { metrics::read(&folder.join(METRICS_FILE)).unwrap_or_default() } else { Vec::new() };
+        let watched = self.live.map(|live| Watched::new(live, &config, data, engine.info(), done, self.stop));
+        let mut observers = (reporter, watched);
+        let training =
+            Training::new(&config, data).folder(folder).resume(target.resume).stop(self.stop).observer(&mut observers);
+        let outcome = training.run_on(engine.as_mut());
+        let (reporter, mut watched) = observers;
+        reporter.clear();
+        let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, folder))? {
+            Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
+            Outcome::Interrupted(summary) => (summary, true),
+        };
+        if let Some(settings) = watched.as_mut().and_then(Watched::take_restart) {
+            return Ok(After::Restart(settings));
+        }
+        if !interrupted {
+            draw(&config, data, engine.as_mut(), folder).map_err(|e| match e.downcast() {
+                Ok(e) => with_remedy(e, folder),
+                Err(e) => e,
+            })?;
+        }
+        let ended = Ended { config: &config, data, engine: engine.as_ref(), folder, summary, interrupted };
+        match self.arguments.json {
+            true => say_json(&ended.json(clock.elapsed().as_secs_f64()))?,
+            false => ended.tell(voice)?,
+        }
+        if interrupted {
+            self.live.iter().for_each(|live| live.state(State::Interrupted, "Interrupted; it can be continued."));
+            complain(format_args!("interrupted; continue with: {}", ended.resume_command()));
+            return Ok(After::End(ExitCode::FAILURE));
+        }
+        let settings = watched.and_then(|watched| self.linger(watched.into_exhibit(), engine.as_mut()));
+        Ok(settings.map_or(After::End(ExitCode::SUCCESS), After::Restart))
     }
 
-    let clock = Instant::now();
-    let reporter = Reporter::new(
-        voice,
-        progress,
-        measured(&config),
-        introduction(&config, &data, engine.as_ref(), &needs, &folder),
-    );
-    let mut reporter = reporter.after_epochs(|record, engine| draw_meanwhile(&config, &data, record, engine, &folder));
-    let training =
-        Training::new(&config, &data).folder(&folder).resume(target.resume).stop(&stop).observer(&mut reporter);
-    let outcome = training.run_on(engine.as_mut());
-    reporter.clear();
-    let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, &folder))? {
-        Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
-        Outcome::Interrupted(summary) => (summary, true),
-    };
-    if !interrupted {
-        draw(&config, &data, engine.as_mut(), &folder).map_err(|e| match e.downcast() {
-            Ok(e) => with_remedy(e, &folder),
-            Err(e) => e,
-        })?;
+    /// Opens the device for a run, unless it would not fit into memory; decides what the configuration leaves to the device.
+    fn open(&self, config: &mut RunConfig, progress: &Progress) -> Result<(Box<dyn Engine>, Estimate)> {
+        let data = self.data;
+        let device: Device = config.device.parse().map_err(usage)?;
+        let given = config.delta_mib.map(DeltaScratch::bytes);
+        // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
+        needs(config, data, device, given, 0)?;
+        let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
+        needs(config, data, device, given, resident)?.check(available)?;
+        progress.stage("opening the device");
+        let mut engine = open(device, config, data.train.len(), !self.arguments.no_tuning)?;
+        config.kernels = engine.kernels().map(str::parse).transpose()?;
+        let mut needs_really = needs(config, data, device, engine.delta_bytes(), resident)?;
+        if given.is_none() && needs_really.check(available).is_err() {
+            // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
+            engine = open(device, config, data.train.len(), false)?;
+            needs_really = needs(config, data, device, engine.delta_bytes(), resident)?;
+        }
+        config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
+        Ok((engine, needs_really))
     }
-    let ended = Ended { config: &config, data: &data, engine: engine.as_ref(), folder: &folder, summary, interrupted };
-    match arguments.json {
-        true => say_json(&ended.json(clock.elapsed().as_secs_f64()))?,
-        false => ended.tell(voice)?,
+
+    /// Shows the best network as long as a page is open.
+    fn linger(&self, mut exhibit: Exhibit, engine: &mut dyn Engine) -> Option<Settings> {
+        let live = self.live.filter(|live| live.viewers() > 0)?;
+        live.state(State::Ended, "The run has ended; samples are shown by its best epoch.");
+        self.voice.tell("a page is open: close it, or press Ctrl-C, to end the program");
+        if let Err(error) = exhibit.test(engine) {
+            live.note(Level::Error, error);
+        }
+        exhibit.linger(engine, self.stop)
     }
-    if interrupted {
-        complain(format_args!("interrupted; continue with: {}", ended.resume_command()));
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of

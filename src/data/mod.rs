@@ -30,6 +30,7 @@ pub mod nmnist;
 pub mod order;
 #[cfg(feature = "runs")]
 pub mod own;
+pub mod picture;
 #[cfg(feature = "data")]
 mod recorded;
 #[cfg(feature = "data")]

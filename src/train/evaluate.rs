@@ -19,6 +19,8 @@ pub struct TestResult {
     pub spikes: Vec<u64>,
     /// Samples by label and predicted class.
     pub confusion: Confusion,
+    /// The numbers of the wrongly classified samples, ascending.
+    pub wrong: Vec<u32>,
 }
 
 impl TestResult {
@@ -47,14 +49,18 @@ pub(super) fn evaluate_while(
     let (mut correct, mut samples, mut loss) = (0, 0, 0.0);
     let task = engine.network().loss;
     let mut confusion = Confusion::new(engine.network().classes());
+    let mut wrong = Vec::new();
     let spikes = classify_while(engine, set, batch, go_on, |sample| {
         samples += 1;
-        correct += u64::from(sample.class == sample.label as usize);
+        match sample.class == sample.label as usize {
+            true => correct += 1,
+            false => wrong.push(sample.sample as u32),
+        }
         confusion.add(sample.label as usize, sample.class);
         loss += task.of(sample.logits, sample.label as usize);
         Ok(())
     })?;
-    Ok(TestResult { samples, correct, loss: loss / samples as f64, spikes, confusion })
+    Ok(TestResult { samples, correct, loss: loss / samples as f64, spikes, confusion, wrong })
 }
 
 /// A classified sample.

@@ -53,7 +53,9 @@ pub use progress::{Best, EpochSums, Progress};
 pub use training::{Training, open};
 
 use crate::engine::{DeviceInfo, Engine, LayerMethod};
+use crate::error::Result;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,8 +93,18 @@ pub trait Observer {
     fn on_start(&mut self, _start: &Start) {}
     /// The device has finished some more steps.
     fn on_step(&mut self, _step: &StepProgress) {}
+    /// Called before each step, for looking into the device, whose weights must not be changed, and for changing how the run
+    /// goes on. The run waits meanwhile. Looking into the device finishes the queued steps first.
+    ///
+    /// # Errors
+    /// Errors of the device, which are handled as those of a step.
+    fn between_steps(&mut self, _engine: &mut dyn Engine) -> Result<Intervention> {
+        Ok(Intervention::default())
+    }
     /// A batch of the test after an epoch is about to begin.
     fn on_test_batch(&mut self) {}
+    /// The test after an epoch is done. `wrong`: the numbers of the samples that are classified wrongly.
+    fn on_tested(&mut self, _wrong: &[u32]) {}
     /// An epoch is trained, tested and saved. [`ControlFlow::Break`] ends the run.
     fn on_epoch(&mut self, _record: &EpochRecord) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -117,8 +129,14 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     fn on_step(&mut self, step: &StepProgress) {
         (**self).on_step(step);
     }
+    fn between_steps(&mut self, engine: &mut dyn Engine) -> Result<Intervention> {
+        (**self).between_steps(engine)
+    }
     fn on_test_batch(&mut self) {
         (**self).on_test_batch();
+    }
+    fn on_tested(&mut self, wrong: &[u32]) {
+        (**self).on_tested(wrong);
     }
     fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         (**self).on_epoch(record)
@@ -131,6 +149,90 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
     fn on_warning(&mut self, warning: &Warning) {
         (**self).on_warning(warning);
+    }
+}
+
+/// What an [observer](Observer::between_steps) wants to be different from the next step on.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Intervention {
+    /// The learning rate, in place of that of the configuration. It stays so, also when the run is resumed.
+    pub lr: Option<f64>,
+    /// Whether to end the run as if the stop flag were set: [`Outcome::Interrupted`].
+    pub stop: bool,
+    /// How long the run was paused, which does not count as time of training.
+    pub paused: Duration,
+}
+
+/// Sees everything, if there is an observer.
+impl<O: Observer> Observer for Option<O> {
+    fn on_start(&mut self, start: &Start) {
+        self.iter_mut().for_each(|observer| observer.on_start(start));
+    }
+    fn on_step(&mut self, step: &StepProgress) {
+        self.iter_mut().for_each(|observer| observer.on_step(step));
+    }
+    fn between_steps(&mut self, engine: &mut dyn Engine) -> Result<Intervention> {
+        self.as_mut().map_or_else(|| Ok(Intervention::default()), |observer| observer.between_steps(engine))
+    }
+    fn on_test_batch(&mut self) {
+        self.iter_mut().for_each(Observer::on_test_batch);
+    }
+    fn on_tested(&mut self, wrong: &[u32]) {
+        self.iter_mut().for_each(|observer| observer.on_tested(wrong));
+    }
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        self.as_mut().map_or(ControlFlow::Continue(()), |observer| observer.on_epoch(record))
+    }
+    fn after_epoch(&mut self, record: &EpochRecord, engine: &mut dyn Engine) {
+        self.iter_mut().for_each(|observer| observer.after_epoch(record, engine));
+    }
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        self.iter_mut().for_each(|observer| observer.on_layer_methods(choice));
+    }
+    fn on_warning(&mut self, warning: &Warning) {
+        self.iter_mut().for_each(|observer| observer.on_warning(warning));
+    }
+}
+
+/// Both observers see everything, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_start(&mut self, start: &Start) {
+        self.0.on_start(start);
+        self.1.on_start(start);
+    }
+    fn on_step(&mut self, step: &StepProgress) {
+        self.0.on_step(step);
+        self.1.on_step(step);
+    }
+    fn between_steps(&mut self, engine: &mut dyn Engine) -> Result<Intervention> {
+        let (a, b) = (self.0.between_steps(engine)?, self.1.between_steps(engine)?);
+        Ok(Intervention { lr: b.lr.or(a.lr), stop: a.stop || b.stop, paused: a.paused + b.paused })
+    }
+    fn on_test_batch(&mut self) {
+        self.0.on_test_batch();
+        self.1.on_test_batch();
+    }
+    fn on_tested(&mut self, wrong: &[u32]) {
+        self.0.on_tested(wrong);
+        self.1.on_tested(wrong);
+    }
+    fn on_epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        match (self.0.on_epoch(record), self.1.on_epoch(record)) {
+            (ControlFlow::Continue(()), ControlFlow::Continue(())) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+    fn after_epoch(&mut self, record: &EpochRecord, engine: &mut dyn Engine) {
+        self.0.after_epoch(record, engine);
+        self.1.after_epoch(record, engine);
+    }
+    fn on_layer_methods(&mut self, choice: &LayerChoice) {
+        self.0.on_layer_methods(choice);
+        self.1.on_layer_methods(choice);
+    }
+    fn on_warning(&mut self, warning: &Warning) {
+        self.0.on_warning(warning);
+        self.1.on_warning(warning);
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Progress {
     pub layer_methods: Vec<LayerMethod>,
     /// Description of the device that trained last.
     pub device: String,
+    /// The learning rate since it was changed by hand ([`Intervention`](super::Intervention)); omitted if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
     /// The best epoch.
     pub best: Option<Best>,
     /// Identifies the run's data.
@@ -83,18 +86,20 @@ impl Progress {
             rescues: vec![0; network.spiking().count()],
             layer_methods: Vec::new(),
             device,
+            lr: None,
             best: None,
             data,
             sums: EpochSums::new(network),
         }
     }
 
-    /// Whether the lists have one element per layer, which is not certain for files.
+    /// Whether the lists have one element per layer, and the learning rate is one, which is not certain for files.
     #[cfg(feature = "runs")]
     pub(crate) fn fits(&self, network: &Network) -> bool {
         let spiking = network.spiking().count();
         let methods = self.layer_methods.len();
         (methods == 0 || methods == network.hidden.len() + 1)
+            && self.lr.is_none_or(|lr| lr.is_finite() && lr > 0.0)
             && self.rescues.len() == spiking
             && self.sums.active.len() == spiking
             && self.sums.spikes.len() == spiking + 1

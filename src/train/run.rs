@@ -7,7 +7,7 @@ use super::initial::initial_state;
 use super::metrics::{EpochRecord, MemoryRecord};
 use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
-use super::{Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
+use super::{Intervention, Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
 use crate::data::order::{batches, order};
 use crate::data::{DataSet, Shape};
@@ -150,6 +150,7 @@ impl<'a> Trainer<'a> {
             trainer.save_checkpoint(state)?;
         }
         notes.extend(trainer.engine.notes());
+        notes.extend(trainer.progress.lr.map(|lr| format!("learning rate {lr}, as it was changed by hand")));
         let start = Start {
             device: info,
             epochs: config.epochs,
@@ -326,7 +327,7 @@ impl<'a> Trainer<'a> {
         let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
-            stopped = stop.load(Ordering::Relaxed);
+            stopped = stop.load(Ordering::Relaxed) || self.intervene(&mut clock, observer)?;
             if stopped {
                 break;
             }
@@ -345,7 +346,7 @@ impl<'a> Trainer<'a> {
             if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
                 self.finish_steps(&mut clock, observer)?;
                 let state = self.engine.store()?;
-                check_numbers(&state, &self.config.network, self.config.adam.lr)?;
+                check_numbers(&state, &self.config.network, self.lr())?;
                 self.save_checkpoint(state)?;
             }
         }
@@ -359,6 +360,14 @@ impl<'a> Trainer<'a> {
         Ok(!stopped)
     }
 
+    /// Lets the observer look into the device and change the run; whether it stops it.
+    fn intervene(&mut self, clock: &mut Instant, observer: &mut dyn Observer) -> Result<bool> {
+        let Intervention { lr, stop, paused } = observer.between_steps(self.engine)?;
+        self.progress.lr = lr.or(self.progress.lr);
+        *clock += paused;
+        Ok(stop)
+    }
+
     /// Waits for the queued steps, and adds the time since `clock`.
     fn finish_steps(&mut self, clock: &mut Instant, observer: &mut dyn Observer) -> Result<()> {
         self.collect(true, clock, observer)?;
@@ -369,19 +378,24 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// The learning rate before the factors of schedule and warm-up.
+    fn lr(&self) -> f64 {
+        self.progress.lr.unwrap_or(self.config.adam.lr)
+    }
+
     /// The optimiser of the next step.
     fn adam(&self) -> Adam {
         let factor = self.config.schedule.factor(self.progress.step, self.config.epochs * self.batches());
         let rising = (self.progress.step + 1) as f64 / (self.config.warmup_epochs * self.batches() as f64);
         let warmth = if rising < 1.0 { rising } else { 1.0 };
-        Adam { lr: self.config.adam.lr * factor * warmth, ..self.config.adam }
+        Adam { lr: self.lr() * factor * warmth, ..self.config.adam }
     }
 
     /// Adds the reports of finished steps; with `wait`, of all queued steps.
     fn collect(&mut self, wait: bool, clock: &Instant, observer: &mut dyn Observer) -> Result<()> {
         let reports = self.engine.reports(wait)?;
         for report in &reports {
-            guard::check_step(report, &self.config.network, self.progress.epoch + 1, self.config.adam.lr)?;
+            guard::check_step(report, &self.config.network, self.progress.epoch + 1, self.lr())?;
             self.progress.sums.add(report);
             self.session.add(report);
         }
@@ -403,7 +417,7 @@ impl<'a> Trainer<'a> {
     /// Tests, warns, rescues and saves; `false` if interrupted during the test, which a resumed run repeats.
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut state = self.engine.store()?;
-        check_numbers(&state, &self.config.network, self.config.adam.lr)?;
+        check_numbers(&state, &self.config.network, self.lr())?;
         let clock = Instant::now();
         let mut go_on = || {
             observer.on_test_batch();
@@ -414,6 +428,7 @@ impl<'a> Trainer<'a> {
             return Ok(false);
         }
         let test_seconds = clock.elapsed().as_secs_f64();
+        observer.on_tested(&test.wrong);
         let warnings = guard::inspect(self.config, &self.progress.sums);
         for warning in &warnings {
             // Each rescue of a dead layer is a new start.

@@ -494,3 +494,85 @@ fn epochs_are_measured_on_what_was_held_out() {
     run.path = run.path.with_file_name("none");
     assert!(run.go(&mut engine, false).is_err());
 }
+
+/// Intervenes before one step.
+struct Hand {
+    steps_left: usize,
+    intervention: Intervention,
+    log: Log,
+}
+
+impl Observer for Hand {
+    fn between_steps(&mut self, engine: &mut dyn Engine) -> Result<Intervention> {
+        assert_eq!(engine.network().inputs, 5);
+        let now = self.steps_left == 0;
+        self.steps_left = self.steps_left.wrapping_sub(1);
+        Ok(if now { self.intervention } else { Intervention::default() })
+    }
+    fn on_start(&mut self, start: &Start) {
+        self.log.on_start(start);
+    }
+}
+
+#[test]
+fn a_learning_rate_changed_by_hand_stays_and_a_stopped_run_goes_on_with_it() {
+    let run = TestRun::new(config());
+    let given = run.config.adam.lr;
+    let session = |steps_left, intervention, resume| {
+        let mut hand = Hand { steps_left, intervention, log: Log::default() };
+        let mut engine = run.engine();
+        let training = Training::new(&run.config, &run.data).folder(&run.path).resume(resume);
+        let outcome = training.observer(&mut hand).run_on(&mut engine).unwrap();
+        (outcome, engine.rates, hand.log.starts.remove(0).notes)
+    };
+    let (outcome, rates, notes) = session(3, Intervention { lr: Some(0.25), ..Intervention::default() }, false);
+    assert!(matches!(outcome, Outcome::Finished(_)) && notes.is_empty());
+    assert_eq!((&rates[..3], &rates[3..]), (&[given; 3][..], &[0.25; 12][..]));
+
+    std::fs::remove_dir_all(&run.path).unwrap();
+    let (outcome, rates, _) = session(3, Intervention { lr: Some(0.25), stop: true, ..Intervention::default() }, false);
+    assert!(matches!(outcome, Outcome::Interrupted(_)));
+    assert_eq!(rates, [given; 3]);
+    let (outcome, rates, notes) = session(usize::MAX, Intervention::default(), true);
+    assert!(matches!(outcome, Outcome::Finished(_)));
+    assert_eq!(rates, [0.25; 12]);
+    assert!(notes.iter().any(|note| note.contains("0.25")), "{notes:?}");
+}
+
+#[test]
+fn both_of_two_observers_are_asked() {
+    let run = TestRun::new(config());
+    let hand = |intervention| Hand { steps_left: 0, intervention, log: Log::default() };
+    let paused = std::time::Duration::from_secs(1);
+    let mut both = (
+        Some(hand(Intervention { lr: Some(0.5), paused, ..Intervention::default() })),
+        hand(Intervention { stop: true, paused, ..Intervention::default() }),
+    );
+    let asked = both.between_steps(&mut run.engine()).unwrap();
+    assert_eq!(asked, Intervention { lr: Some(0.5), stop: true, paused: 2 * paused });
+    both.1.steps_left = 0;
+    let outcome = Training::new(&run.config, &run.data).observer(&mut both).run_on(&mut run.engine()).unwrap();
+    assert!(matches!(outcome, Outcome::Interrupted(_)) && outcome.summary().progress.step == 0);
+}
+
+#[test]
+fn a_pause_is_no_time_of_training() {
+    let mut run = TestRun::new(config());
+    let pause = std::time::Duration::from_millis(300);
+    struct Pause(std::time::Duration);
+    impl Observer for Pause {
+        fn between_steps(&mut self, _: &mut dyn Engine) -> Result<Intervention> {
+            let paused = std::mem::take(&mut self.0);
+            sleep(paused);
+            Ok(Intervention { paused, ..Intervention::default() })
+        }
+    }
+    run.config.epochs = 1;
+    Training::new(&run.config, &run.data)
+        .folder(&run.path)
+        .observer(&mut Pause(pause))
+        .run_on(&mut run.engine())
+        .unwrap();
+    let seconds = metrics::read(&run.path.join(METRICS_FILE)).unwrap()[0].train_seconds;
+    assert!(seconds < pause.as_secs_f64(), "{seconds}");
+}

@@ -1,0 +1,266 @@
+//! From one run to many pages. The run never waits: for each viewer the newest message of each type is kept until it is
+//! taken, so a slow viewer misses intermediate ones and takes a bounded amount of memory.
+
+use super::message::{Level, Message};
+use super::relock;
+use crate::train::EpochRecord;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Most viewers at a time.
+pub const MOST_VIEWERS: usize = 64;
+
+/// A message as a server-sent event, shared by all viewers.
+pub type Frame = Arc<[u8]>;
+
+/// Types of messages in the order in which a viewer gets them, then comments.
+const SLOTS: usize = 10;
+const COMMENT: usize = SLOTS - 1;
+/// Those that a viewer gets who comes late.
+const REMEMBERED: usize = 6;
+const HELLO: usize = 0;
+const EPOCHS: usize = 2;
+
+fn slot(message: &Message) -> usize {
+    match message {
+        Message::Hello(_) => HELLO,
+        Message::State { .. } => 1,
+        Message::Epochs { .. } => EPOCHS,
+        Message::Sample(_) => 3,
+        Message::Kernels(_) => 4,
+        Message::Step(_) => 5,
+        Message::Race { .. } => 6,
+        Message::Weights(_) => 7,
+        Message::Note { .. } => 8,
+    }
+}
+
+/// Distributes messages to viewers.
+#[derive(Default)]
+pub struct Hub {
+    inner: Mutex<Inner>,
+    viewers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    latest: [Option<Frame>; REMEMBERED],
+    /// The epochs, which become a message when a viewer asks.
+    epochs: Vec<EpochRecord>,
+    queues: Vec<Arc<Queue>>,
+}
+
+impl Hub {
+    /// Whether anyone looks. If not, nothing needs to be measured or written.
+    pub fn is_watched(&self) -> bool {
+        self.viewers() > 0
+    }
+
+    /// Number of viewers.
+    pub fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Tells all viewers, and those to come if they need it.
+    pub fn tell(&self, message: &Message) {
+        let (slot, frame) = (slot(message), frame(message));
+        let mut inner = relock(&self.inner);
+        if slot == HELLO {
+            (inner.latest, inner.epochs) = Default::default();
+            inner.queues.iter().for_each(|queue| queue.clear());
+        }
+        if let Some(latest) = inner.latest.get_mut(slot) {
+            *latest = Some(Arc::clone(&frame));
+        }
+        inner.queues.iter().for_each(|queue| queue.put(slot, &frame));
+    }
+
+    /// A sentence for the user.
+    pub fn note(&self, level: Level, text: impl ToString) {
+        self.tell(&Message::note(level, text));
+    }
+
+    /// Replaces the epochs so far.
+    pub fn set_epochs(&self, records: Vec<EpochRecord>) {
+        relock(&self.inner).epochs = records;
+        self.tell_epochs();
+    }
+
+    /// Adds an epoch.
+    pub fn add_epoch(&self, record: &EpochRecord) {
+        let mut inner = relock(&self.inner);
+        // A run that lost its device repeats epochs.
+        inner.epochs.retain(|before| before.epoch < record.epoch);
+        inner.epochs.push(record.clone());
+        drop(inner);
+        self.tell_epochs();
+    }
+
+    fn tell_epochs(&self) {
+        if self.is_watched() {
+            let message = Message::epochs(&relock(&self.inner).epochs);
+            self.tell(&message);
+        }
+    }
+
+    /// Lets every viewer's connection show that it is alive.
+    pub fn knock(&self) {
+        let frame: Frame = b":\n\n"[..].into();
+        relock(&self.inner).queues.iter().for_each(|queue| queue.put(COMMENT, &frame));
+    }
+
+    /// Whether every viewer has taken all messages.
+    pub fn is_flushed(&self) -> bool {
+        relock(&self.inner).queues.iter().all(|queue| relock(&queue.inner).since.is_none())
+    }
+
+    /// A new viewer, with what it missed; `None` if there are too many.
+    pub fn join(self: &Arc<Self>) -> Option<Viewer> {
+        let mut inner = relock(&self.inner);
+        if inner.queues.len() >= MOST_VIEWERS {
+            return None;
+        }
+        let queue = Arc::new(Queue::default());
+        if !inner.epochs.is_empty() {
+            inner.latest[EPOCHS] = Some(frame(&Message::epochs(&inner.epochs)));
+        }
+        for (slot, latest) in inner.latest.iter().enumerate() {
+            latest.iter().for_each(|frame| queue.put(slot, frame));
+        }
+        inner.queues.push(Arc::clone(&queue));
+        self.viewers.store(inner.queues.len(), Ordering::Relaxed);
+        Some(Viewer { hub: Arc::clone(self), queue })
+    }
+}
+
+/// `data: {...}`, without which a browser would ignore the event.
+fn frame(message: &Message) -> Frame {
+    // Messages are plain structs, which can always be written.
+    let json = serde_json::to_string(message).unwrap_or_default();
+    format!("data: {json}\n\n").into_bytes().into()
+}
+
+/// What a viewer has not taken yet.
+#[derive(Default)]
+pub struct Queue {
+    inner: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    frames: [Option<Frame>; SLOTS],
+    /// Since when something waits to be taken.
+    since: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    fn put(&self, slot: usize, frame: &Frame) {
+        let mut pending = relock(&self.inner);
+        pending.frames[slot] = Some(Arc::clone(frame));
+        pending.since.get_or_insert_with(Instant::now);
+        if let Some(waker) = pending.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn clear(&self) {
+        relock(&self.inner).frames = Default::default();
+    }
+
+    /// How long the oldest message has waited.
+    pub fn waited(&self) -> Duration {
+        relock(&self.inner).since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// A page that is open. It is forgotten when this is dropped.
+pub struct Viewer {
+    hub: Arc<Hub>,
+    queue: Arc<Queue>,
+}
+
+impl Viewer {
+    /// Its messages.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// The next message.
+    pub fn poll(&self, context: &mut Context) -> Poll<Frame> {
+        let mut pending = relock(&self.queue.inner);
+        let next = pending.frames.iter_mut().find_map(Option::take);
+        match next {
+            Some(frame) => {
+                pending.since = Some(Instant::now());
+                Poll::Ready(frame)
+            }
+            None => {
+                pending.since = None;
+                pending.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let mut inner = relock(&self.hub.inner);
+        inner.queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
+        self.hub.viewers.store(inner.queues.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::State;
+    use super::*;
+
+    fn state(text: &str) -> Message {
+        Message::State { state: State::Running, text: text.into() }
+    }
+
+    fn take(viewer: &Viewer) -> Option<String> {
+        match viewer.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => Some(String::from_utf8(frame.to_vec()).unwrap()),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_slow_viewer_gets_the_newest_of_each_type() {
+        let hub = Arc::new(Hub::default());
+        let viewer = hub.join().unwrap();
+        for k in 0..1000 {
+            hub.tell(&state(&format!("state {k}")));
+            hub.note(Level::Info, format!("note {k}"));
+        }
+        let got: Vec<String> = std::iter::from_fn(|| take(&viewer)).collect();
+        assert_eq!(got.len(), 2);
+        assert!(got[0].starts_with("data: {") && got[0].contains("state 999") && got[0].ends_with("}\n\n"), "{got:?}");
+        assert!(got[1].contains("note 999"));
+        assert!(hub.is_flushed());
+    }
+
+    #[test]
+    fn a_late_viewer_gets_the_state_but_no_note() {
+        let hub = Arc::new(Hub::default());
+        hub.tell(&state("late"));
+        hub.note(Level::Info, "gone");
+        let viewer = hub.join().unwrap();
+        assert!(take(&viewer).unwrap().contains("late"));
+        assert_eq!(take(&viewer), None);
+    }
+
+    #[test]
+    fn viewers_are_limited_and_forgotten() {
+        let hub = Arc::new(Hub::default());
+        let viewers: Vec<Viewer> = (0..MOST_VIEWERS).map(|_| hub.join().unwrap()).collect();
+        assert!(hub.join().is_none());
+        drop(viewers);
+        assert!(!hub.is_watched() && hub.join().is_some());
+    }
+}
