@@ -1,7 +1,7 @@
 //! Samples as images.
 
-use super::latency::LatencyCode;
 use super::DataSet;
+use super::latency::LatencyCode;
 use crate::events::Event;
 use crate::network::Network;
 

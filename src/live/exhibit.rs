@@ -169,8 +169,8 @@ impl<'a> Exhibit<'a> {
             Command::Draw { pixels } => {
                 let pixels = message::read_bytes(pixels).unwrap_or_default();
                 let network = &self.config.network;
-                let code = code(self.data, network)
-                    .ok_or_else(|| Error::Unsupported("these data are no images".into()))?;
+                let code =
+                    code(self.data, network).ok_or_else(|| Error::Unsupported("these data are no images".into()))?;
                 let mut drawn = EventSet::new(network.inputs, network.time_steps);
                 drawn.push_unlabelled(code.spikes(&pixels))?;
                 self.drawn = Some(drawn);

@@ -19,7 +19,18 @@ macro_rules! file {
 /// All files that are served; nothing else is.
 pub const FILES: &[File] = &[
     file!("/", "text/html; charset=utf-8", "index.html"),
-    file!("/index.js", "text/javascript; charset=utf-8", "index.js"),
+    file!("/style.css", "text/css; charset=utf-8", "style.css"),
+    file!("/icon.svg", "image/svg+xml", "icon.svg"),
+    file!("/js/canvas.js", "text/javascript; charset=utf-8", "js/canvas.js"),
+    file!("/js/curves.js", "text/javascript; charset=utf-8", "js/curves.js"),
+    file!("/js/draw.js", "text/javascript; charset=utf-8", "js/draw.js"),
+    file!("/js/format.js", "text/javascript; charset=utf-8", "js/format.js"),
+    file!("/js/kernels.js", "text/javascript; charset=utf-8", "js/kernels.js"),
+    file!("/js/main.js", "text/javascript; charset=utf-8", "js/main.js"),
+    file!("/js/race.js", "text/javascript; charset=utf-8", "js/race.js"),
+    file!("/js/raster.js", "text/javascript; charset=utf-8", "js/raster.js"),
+    file!("/js/source.js", "text/javascript; charset=utf-8", "js/source.js"),
+    file!("/js/weights.js", "text/javascript; charset=utf-8", "js/weights.js"),
 ];
 
 /// Nothing but these files, no code in them but scripts of this origin, in no frame.
