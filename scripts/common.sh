@@ -34,3 +34,22 @@ install() {
         install --no-install-recommends "${missing[@]}" >&2 ||
         fail "${missing[*]} could not be installed (see above)${remedy:+; $remedy}"
 }
+
+# Sets `wasm_options`, which make cargo compile for browsers, and the environment that it takes. The standard library of
+# wasm32-unknown-unknown is added by rustup; without rustup, on Debian, it is built from the sources of rust-web-src by rustc-web,
+# both of Debian's security archive.
+for_wasm() {
+    local target=wasm32-unknown-unknown
+    wasm_options=(--target "$target")
+    if [[ -d $(rustc --print sysroot)/lib/rustlib/$target ]]; then
+        :
+    elif command -v rustup >/dev/null; then
+        rustup target add "$target" || fail "rustup could not add $target (see above)"
+    else
+        remedy="install Rust from https://rustup.rs" install rustc-web cargo-web rust-web-src lld-22
+        # Building the standard library is not stable yet; Debian's compiler is allowed to by this variable alone.
+        export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
+        export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=/usr/bin/wasm-ld-22
+        wasm_options+=(-Zbuild-std=std,panic_abort)
+    fi
+}

@@ -39,7 +39,7 @@
 //! - `live` (feature `live`): a page in the browser that shows a run while it trains.
 //! - [`train`]: training runs with epochs, tests, checkpoints and resuming. [`presets`]: named configurations.
 //! - [`error`]: the error type.
-//! - Feature `lab`: the measurements and checks `bench`, `golden`, `memory`, `reproduce` and `selfcheck`. Feature `plot`:
+//! - Feature `lab`: the measurements and checks `bench`, `golden`, `reproduce` and `selfcheck`. Feature `plot`:
 //!   charts. [`auto`] (method selection), [`synthetic`] (random input) and [`system`] (operating system) are helpers.
 //!
 //! The repository's `examples/` folder has complete programs: a custom network, training loop and loss.
@@ -70,7 +70,7 @@ mod hdf5;
 mod limits;
 #[cfg(feature = "live")]
 pub mod live;
-#[cfg(feature = "lab")]
+#[cfg(feature = "gpu")]
 pub mod memory;
 pub mod network;
 #[cfg(feature = "nir")]

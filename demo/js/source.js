@@ -82,7 +82,7 @@ function worker(source, on) {
   const absent = () => on.link("absent", "Nothing to show: no program serves this page, and the engine for the browser is not part of this folder.");
   let heard = false, engine;
   try {
-    engine = new Worker(new URL("../engine/worker.js", import.meta.url), { type: "module" });
+    engine = new Worker(new URL(`../engine/worker.js${location.search}`, import.meta.url), { type: "module" });
   } catch {
     return absent();
   }

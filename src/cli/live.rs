@@ -1,17 +1,18 @@
 //! What `train --live` and `watch` have in common.
 
 use anyhow::Result;
-use spikegrad::live::Live;
+use spikegrad::live::{Live, Server};
 
 /// Starts the server of the page, and tells where the page is.
-pub fn start(port: Option<u16>, tell: impl Fn(&str)) -> Result<Live> {
-    let live = Live::start(port)?;
-    tell(&format!("watch it at {}", live.address()));
+pub fn start(port: Option<u16>, tell: impl Fn(&str)) -> Result<(Live, Server)> {
+    let live = Live::default();
+    let server = Server::start(port, &live)?;
+    tell(&format!("watch it at {}", server.address()));
     if let Some(host) = ssh_host() {
-        let port = live.port();
+        let port = server.port();
         tell(&format!("from your machine, first: ssh -L {port}:127.0.0.1:{port} {host}"));
     }
-    Ok(live)
+    Ok((live, server))
 }
 
 /// The address of this machine by which the user came here over ssh.

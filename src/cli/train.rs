@@ -207,12 +207,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     target.config.data.class_names.clone_from(&data.class_names);
     // Without its address, the page would be of no use.
     let tell = |line: &str| if voice == Voice::Quiet { complain(line) } else { voice.tell(line) };
-    let live = arguments.live.map(|port| live::start(port, tell)).transpose()?;
-    let session = Session { arguments, voice, data: &data, stop: &stop, live: live.as_ref() };
+    let server = arguments.live.map(|port| live::start(port, tell)).transpose()?;
+    let live = server.as_ref().map(|(live, _)| live);
+    let session = Session { arguments, voice, data: &data, stop: &stop, live };
     // The run before a page asked for another one.
     let mut before: Option<Target> = None;
     loop {
-        match (session.run(&target), before.take(), &live) {
+        match (session.run(&target), before.take(), live) {
             (Ok(After::End(code)), ..) => return Ok(code),
             (Ok(After::Restart(settings)), ..) => {
                 let next = target.beside(settings.apply(&target.config)?)?;

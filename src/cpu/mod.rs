@@ -574,10 +574,14 @@ fn lock<T>(scratch: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Describes the processor: number of threads and the widest instruction set in use.
 pub fn device_info() -> DeviceInfo {
+    let threads = match rayon::current_num_threads() {
+        1 => "1 thread".to_string(),
+        threads => format!("{threads} threads"),
+    };
     DeviceInfo {
         kind: "cpu",
         name: std::env::consts::ARCH.to_string(),
-        detail: format!("{} threads, {}", rayon::current_num_threads(), instruction_set()),
+        detail: format!("{threads}, {}", instruction_set()),
     }
 }
 
@@ -592,6 +596,8 @@ fn instruction_set() -> &'static str {
         }
         "SSE2"
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_family = "wasm", target_feature = "simd128"))]
+    return "SIMD";
+    #[cfg(not(any(target_arch = "x86_64", all(target_family = "wasm", target_feature = "simd128"))))]
     "the baseline instruction set"
 }

@@ -200,7 +200,8 @@ fn summary(index: usize, adapter: &wgpu::Adapter, squeeze: &Squeeze) -> AdapterS
     let (limits, usual) = (squeeze.limits(&offered), squeeze.features(features));
     AdapterSummary {
         index,
-        name: info.name,
+        // Some browsers keep it to themselves.
+        name: if info.name.is_empty() { "GPU".into() } else { info.name },
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         kind: kind(info.device_type),
@@ -357,7 +358,8 @@ pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
     };
     adapters
         .iter()
-        .filter(|a| a.usable && (software || !matches!(a.kind, "software" | "other")))
+        // Browsers tell software from hardware, but not the kind of hardware.
+        .filter(|a| a.usable && (software || !(a.kind == "software" || a.kind == "other" && a.backend != "webgpu")))
         .min_by_key(|a| rank(a))
         .map(|a| a.index)
 }

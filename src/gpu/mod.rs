@@ -462,10 +462,12 @@ impl Engine for GpuEngine {
     fn info(&self) -> DeviceInfo {
         let a = &self.context.adapter;
         let variant = self.context.variant;
+        // A browser keeps the driver to itself.
+        let driver = if a.driver.is_empty() { String::new() } else { format!(", {}", a.driver) };
         DeviceInfo {
             kind: "gpu",
             name: a.name.clone(),
-            detail: format!("{}, {} adapter, {}, {variant} kernels", a.backend, a.kind, a.driver),
+            detail: format!("{}, {} adapter{driver}, {variant} kernels", a.backend, a.kind),
         }
     }
 

@@ -4,14 +4,18 @@ use super::message::read_bytes;
 use super::relock;
 use crate::error::{Error, Result};
 use crate::network::Surrogate;
+use crate::platform::{Instant, sleep};
 use crate::train::RunConfig;
 use serde::{Deserialize, Deserializer};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// Most commands that wait.
 const MOST_WAITING: usize = 64;
+
+/// How often a run that waits looks whether a command came.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a page asks for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -191,7 +195,6 @@ impl Rules {
 #[derive(Default)]
 pub struct Control {
     inner: Mutex<Waiting>,
-    came: Condvar,
 }
 
 #[derive(Default)]
@@ -230,7 +233,6 @@ impl Control {
             return Err(Error::Config(format!("{MOST_WAITING} commands wait already; try again later")));
         }
         waiting.commands.push_back(command);
-        self.came.notify_all();
         Ok(())
     }
 
@@ -241,9 +243,14 @@ impl Control {
 
     /// The next command, which may come within `time`.
     pub fn wait(&self, time: Duration) -> Option<Command> {
-        let waiting = relock(&self.inner);
-        let waited = self.came.wait_timeout_while(waiting, time, |waiting| waiting.commands.is_empty());
-        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0.commands.pop_front()
+        let begun = Instant::now();
+        loop {
+            let next = self.next();
+            if next.is_some() || begun.elapsed() >= time {
+                return next;
+            }
+            sleep(LOOK);
+        }
     }
 }
 

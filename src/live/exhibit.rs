@@ -12,11 +12,12 @@ use crate::engine::{DeviceInfo, Engine, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::Network;
+use crate::platform::Instant;
 use crate::train::{EpochRecord, RunConfig, classify};
 use crate::weights::Weights;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often an exhibit that waits for commands looks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);

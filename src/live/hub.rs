@@ -3,21 +3,22 @@
 
 use super::message::{Level, Message};
 use super::relock;
+use crate::platform::Instant;
 use crate::train::EpochRecord;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Most viewers at a time.
 pub const MOST_VIEWERS: usize = 64;
 
-/// A message as a server-sent event, shared by all viewers.
-pub type Frame = Arc<[u8]>;
+/// A message as JSON, shared by all viewers; empty: no message, but a sign that the connection is alive.
+pub type Frame = Arc<str>;
 
-/// Types of messages in the order in which a viewer gets them, then comments.
+/// Types of messages in the order in which a viewer gets them, then the sign of life.
 const SLOTS: usize = 10;
-const COMMENT: usize = SLOTS - 1;
+const ALIVE: usize = SLOTS - 1;
 /// Those that a viewer gets who comes late.
 const REMEMBERED: usize = 6;
 const HELLO: usize = 0;
@@ -107,8 +108,8 @@ impl Hub {
 
     /// Lets every viewer's connection show that it is alive.
     pub fn knock(&self) {
-        let frame: Frame = b":\n\n"[..].into();
-        relock(&self.inner).queues.iter().for_each(|queue| queue.put(COMMENT, &frame));
+        let frame: Frame = "".into();
+        relock(&self.inner).queues.iter().for_each(|queue| queue.put(ALIVE, &frame));
     }
 
     /// Whether every viewer has taken all messages.
@@ -135,11 +136,9 @@ impl Hub {
     }
 }
 
-/// `data: {...}`, without which a browser would ignore the event.
 fn frame(message: &Message) -> Frame {
     // Messages are plain structs, which can always be written.
-    let json = serde_json::to_string(message).unwrap_or_default();
-    format!("data: {json}\n\n").into_bytes().into()
+    serde_json::to_string(message).unwrap_or_default().into()
 }
 
 /// What a viewer has not taken yet.
@@ -225,7 +224,7 @@ mod tests {
 
     fn take(viewer: &Viewer) -> Option<String> {
         match viewer.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(frame) => Some(String::from_utf8(frame.to_vec()).unwrap()),
+            Poll::Ready(frame) => Some(frame.to_string()),
             Poll::Pending => None,
         }
     }
@@ -240,7 +239,7 @@ mod tests {
         }
         let got: Vec<String> = std::iter::from_fn(|| take(&viewer)).collect();
         assert_eq!(got.len(), 2);
-        assert!(got[0].starts_with("data: {") && got[0].contains("state 999") && got[0].ends_with("}\n\n"), "{got:?}");
+        assert!(got[0].starts_with("{") && got[0].contains("state 999") && got[0].ends_with("}"), "{got:?}");
         assert!(got[1].contains("note 999"));
         assert!(hub.is_flushed());
     }

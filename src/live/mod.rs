@@ -14,63 +14,49 @@
 
 mod control;
 mod exhibit;
+#[cfg(not(target_family = "wasm"))]
 mod guard;
+// Only the server asks whether a page is still there.
+#[cfg_attr(target_family = "wasm", allow(dead_code))]
 mod hub;
 mod message;
+#[cfg(not(target_family = "wasm"))]
 mod page;
 mod race;
+#[cfg(not(target_family = "wasm"))]
 mod server;
 mod training;
 
 pub use control::Settings;
 pub use exhibit::Exhibit;
+pub use hub::Viewer;
 pub use message::{Level, State};
-pub use server::DEFAULT_PORT;
+#[cfg(not(target_family = "wasm"))]
+pub use server::{DEFAULT_PORT, Server};
 pub use training::Watched;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use control::Control;
 use hub::Hub;
 use message::Message;
-use server::Server;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-/// How long open pages have to take the last messages.
-const FLUSH: Duration = Duration::from_millis(300);
-
-/// The server of the page.
+/// What connects runs with pages.
+#[derive(Clone)]
 pub struct Live {
     hub: Arc<Hub>,
     control: Arc<Control>,
-    server: Server,
-    token: String,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let live = Live { hub: Arc::default(), control: Arc::default() };
+        live.state(State::Starting, "The run is about to begin.");
+        live
+    }
 }
 
 impl Live {
-    /// Serves the page on this port of 127.0.0.1; without one, on the first free one from [`DEFAULT_PORT`] on.
-    ///
-    /// # Errors
-    /// [`Error::Config`]: the port is taken.
-    pub fn start(port: Option<u16>) -> Result<Self> {
-        let token = guard::token().map_err(|e| Error::Config(format!("the system has no random numbers: {e}")))?;
-        let (hub, control) = (Arc::<Hub>::default(), Arc::<Control>::default());
-        let server = Server::start(port, token.clone(), Arc::clone(&hub), Arc::clone(&control))?;
-        let live = Live { hub, control, server, token };
-        live.state(State::Starting, "The run is about to begin.");
-        Ok(live)
-    }
-
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.server.port()
-    }
-
-    /// The page's address, with the token without which the page only watches.
-    pub fn address(&self) -> String {
-        format!("http://127.0.0.1:{}/#token={}", self.port(), self.token)
-    }
-
     /// Number of pages that are open.
     pub fn viewers(&self) -> usize {
         self.hub.viewers()
@@ -85,14 +71,18 @@ impl Live {
     pub fn note(&self, level: Level, text: impl ToString) {
         self.hub.note(level, text);
     }
-}
 
-impl Drop for Live {
-    fn drop(&mut self) {
-        let begun = Instant::now();
-        while !self.hub.is_flushed() && begun.elapsed() < FLUSH {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// A page, which gets what earlier ones know; `None` if too many are open.
+    pub fn join(&self) -> Option<Viewer> {
+        self.hub.join()
+    }
+
+    /// Accepts a command of a page.
+    ///
+    /// # Errors
+    /// It is not JSON, or no command; it cannot be carried out; too many wait.
+    pub fn accept(&self, json: &[u8]) -> Result<()> {
+        self.control.accept(json)
     }
 }
 

@@ -6,9 +6,9 @@ use crate::device::Device;
 use crate::engine::{Engine, Method};
 use crate::error::Result;
 use crate::events::EventSet;
+use crate::platform::Instant;
 use crate::train::RunConfig;
 use crate::weights::Weights;
-use std::time::Instant;
 
 /// Most samples in a batch: the dense method's arrays grow with it.
 const MOST_SAMPLES: usize = 64;

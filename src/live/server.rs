@@ -3,7 +3,7 @@
 use super::control::Control;
 use super::guard::{self, Refusal};
 use super::hub::{Hub, Queue, Viewer};
-use super::page;
+use super::{Live, page};
 use crate::error::{Error, Result};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{interval, sleep, timeout};
 
@@ -42,9 +42,16 @@ const KNOCK: Duration = Duration::from_secs(15);
 /// How long a viewer may leave a message untaken.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// A running server. Dropping it closes all connections.
+/// How long open pages have to take the last messages.
+const FLUSH: Duration = Duration::from_millis(300);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The server of the page, on the loopback address. Dropping it closes all connections.
 pub struct Server {
     port: u16,
+    token: String,
+    hub: Arc<Hub>,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,17 +65,19 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens on `port`; without one, on the first free one from [`DEFAULT_PORT`] on.
+    /// Serves the page of `live` on this port of 127.0.0.1; without one, on the first free one from [`DEFAULT_PORT`] on.
     ///
     /// # Errors
     /// [`Error::Config`]: the port is taken.
-    pub fn start(port: Option<u16>, token: String, hub: Arc<Hub>, control: Arc<Control>) -> Result<Self> {
+    pub fn start(port: Option<u16>, live: &Live) -> Result<Self> {
+        let token = guard::token().map_err(|e| Error::Config(format!("the system has no random numbers: {e}")))?;
+        let (hub, control) = (Arc::clone(&live.hub), Arc::clone(&live.control));
         let listener = bind(port)?;
         let failed = |e: std::io::Error| Error::Config(format!("the server of the page cannot start: {e}"));
         let port = listener.local_addr().map_err(failed)?.port();
         listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let shared = Arc::new(Shared { port, token, hub, control });
+        let shared = Arc::new(Shared { port, token: token.clone(), hub: Arc::clone(&hub), control });
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let work = move || {
@@ -79,17 +88,26 @@ impl Server {
             });
         };
         let thread = std::thread::Builder::new().name("live".into()).spawn(work).map_err(failed)?;
-        Ok(Server { port, stop, thread: Some(thread) })
+        Ok(Server { port, token, hub, stop, thread: Some(thread) })
     }
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// The page's address, with the token without which the page only watches.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}/#token={}", self.port, self.token)
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let begun = Instant::now();
+        while !self.hub.is_flushed() && begun.elapsed() < FLUSH {
+            std::thread::sleep(LOOK);
+        }
         self.stop.notify_one();
         if let Some(thread) = self.thread.take() {
             // A panic of the server is no reason to fail.
@@ -243,6 +261,10 @@ impl Body for Events {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll(context).map(|message| Some(Ok(Frame::data(Bytes::from_owner(message)))))
+        self.0.poll(context).map(|message| {
+            // A comment, which browsers ignore, where there is no message.
+            let event = if message.is_empty() { ":\n\n".into() } else { format!("data: {message}\n\n") };
+            Some(Ok(Frame::data(event.into())))
+        })
     }
 }

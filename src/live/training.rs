@@ -9,10 +9,11 @@ use crate::data::DataSet;
 use crate::engine::{DeviceInfo, Engine};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
+use crate::platform::{Instant, give_way};
 use crate::train::{EpochRecord, Intervention, Observer, RunConfig, Start, StepProgress, Warning};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time of a run / time that looking into the device takes at most.
 const SHARE: u32 = 100;
@@ -230,6 +231,7 @@ impl Observer for Watched<'_> {
     }
 
     fn between_steps(&mut self, engine: &mut dyn Engine) -> Result<Intervention> {
+        give_way();
         let mut wish = Intervention::default();
         if self.single {
             self.pause();
