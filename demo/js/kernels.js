@@ -4,12 +4,16 @@ import { $, element, ms, percent, plural, say } from "./format.js";
 const MOST = 7;
 
 export function kernelsPanel() {
-  let device = "the device";
+  let device = "the device", live = true;
   return {
     hello(message) {
-      device = message.device.name;
+      [device, live] = [message.device.name, message.source !== "watch"];
+      say($("kernels-wait"), live ? "Waits for the first measured step." : "A run that is only watched is not measured.");
       $("kernels-table").hidden = true;
       $("kernels-wait").hidden = false;
+    },
+    state({ state }) {
+      if (live && ["ended", "failed", "interrupted"].includes(state)) say($("kernels-wait"), "The run was over before a step was measured.");
     },
     kernels(message) {
       const sorted = [...message.kernels].filter((k) => k.ms > 0).sort((a, b) => b.ms - a.ms);
