@@ -25,8 +25,8 @@ const app = {
   async act(command, asked = true) {
     const answer = await source.act(command);
     if (!answer.ok) tell(answer.error, source.mayAct ? "error" : "info");
-    if (!source.mayAct) usable();
     else if (problem && asked) tell(null);
+    if (!source.mayAct) usable();
     return answer;
   },
   pick: (layer, neuron) => weights.pick(layer, neuron),

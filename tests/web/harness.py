@@ -113,8 +113,10 @@ class Pages:
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0], f"{name}: {width} pixels wide on {size[0]}"
         if self.args.screenshots:
-            time.sleep(2.5)
-            page.screenshot(path=os.path.join(self.args.screenshots, f"{name}-{size[0]}x{size[1]}-{scheme}.png"))
+            for id in reversed(CANVASES):  # Canvases are drawn while they can be seen.
+                page.locator(f"#{id}").scroll_into_view_if_needed()
+                time.sleep(0.4)
+            page.screenshot(path=os.path.join(self.args.screenshots, f"{name}-{size[0]}x{size[1]}-{scheme}.png"), full_page=True)
 
 
 def main(tests, description, more=()):
