@@ -34,7 +34,7 @@ export function kernelsPanel() {
       $("kernels-table").tBodies[0].replaceChildren(...body);
       $("kernels-table").hidden = false;
       $("kernels-wait").hidden = true;
-      say($("kernels-why"), `Where the time of a training step goes on ${device}, measured with ${message.timed_by === "timestamps" ? "the GPU's timestamps" : "the clock of the system"}.`);
+      say($("kernels-why"), `Where the time of a training step goes on ${device}, measured with ${message.timed_by === "timestamps" ? "the GPU's timestamps" : "the system clock"}.`);
     },
   };
 }
