@@ -245,8 +245,8 @@ class Tests(Pages):
             self.done(page)
             page = self.open(run.base + "#token=guess")
             self.ready(page)
-            page.click("#pause")
             until("a wrong token is refused", lambda: "token" in self.text(page, "message"))
+            until("and nothing can be pressed", lambda: page.locator("#pause").is_disabled())
             page.context.close()
 
     def test_a_server_that_vanishes(self):
