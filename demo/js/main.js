@@ -21,10 +21,12 @@ const app = {
       : "This page only watches: open the whole address that the program printed to control the run.";
   },
   can: (name) => Boolean(linked && source?.mayAct && app.hello?.can.includes(name)),
-  async act(command) {
+  /** `asked`: by the user, who has then seen what was wrong before. */
+  async act(command, asked = true) {
     const answer = await source.act(command);
-    if (!answer.ok) tell(answer.error, "error");
-    else if (problem) tell(null);
+    if (!answer.ok) tell(answer.error, source.mayAct ? "error" : "info");
+    else if (problem && asked) tell(null);
+    if (!source.mayAct) usable();
     return answer;
   },
   pick: (layer, neuron) => weights.pick(layer, neuron),
@@ -66,14 +68,14 @@ const shell = {
     document.title = `${message.title} · spikegrad`;
     say($("title"), message.title);
     const sizes = [network.inputs, ...network.layers.map((l) => l.neurons), network.readout.classes].join("\u2011"); // does not break
-    const where = device.detail && !device.name.includes(device.detail) ? `${device.name} (${device.detail})` : device.name;
+    const name = device.kind === "cpu" ? `CPU, ${device.name}` : device.name;
+    const where = device.detail && !device.name.includes(device.detail) ? `${name} (${device.detail})` : name;
     const from = { browser: "in this browser", watch: "watching a run" }[message.source];
     say($("device"), `${[where, from, sizes, message.title.includes(data.name) ? null : data.name].filter(Boolean).join(" · ")}`);
     say($("version"), `Version ${message.version}.`);
     $("surrogate").replaceChildren(...message.surrogates.map((name) => element("option", { value: name }, name.replaceAll("_", " "))));
     Object.assign($("lr"), { min: Math.min(-6, Math.floor(Math.log10(settings.lr))), max: Math.max(0, Math.ceil(Math.log10(settings.lr))), value: Math.log10(settings.lr) });
-    Object.assign($("lr"), { initial: settings.lr, moved: false });
-    say($("lr-out"), number(settings.lr, 2));
+    rate(settings.lr);
     $("b-th").value = settings.b_th ?? "";
     $("surrogate").value = settings.surrogate;
     $("hidden").value = settings.hidden.join(",");
@@ -83,7 +85,8 @@ const shell = {
   },
   state(message) {
     state = message;
-    tell(null);
+    // After a restart that failed, the run before goes on, and says so.
+    if (problem?.level !== "error" || app.over) tell(null);
   },
   step(message) {
     big("s-epoch", count(message.epoch), `of ${count(message.epochs)}`);
@@ -91,6 +94,7 @@ const shell = {
     big("s-loss", number(message.loss));
     big("s-train", percent(message.accuracy));
     big("s-ms", ms(message.ms), "ms");
+    if (message.lr && message.lr !== ratedAt) rate(message.lr);
     $("progress").value = Math.min(1, (message.epoch - 1 + message.batch / Math.max(1, message.batches)) / Math.max(1, message.epochs));
   },
   epochs({ records }) {
@@ -109,6 +113,14 @@ const shell = {
   },
   note: (message) => tell(message.text, message.level),
 };
+
+let ratedAt = null;
+/** The learning rate of the run, which another page may have changed. */
+function rate(lr) {
+  ratedAt = lr;
+  Object.assign($("lr"), { initial: lr, moved: false, value: Math.log10(lr) });
+  say($("lr-out"), number(lr, 2));
+}
 
 function big(id, value, unit = "") {
   const text = unit ? `${value} ${unit}` : value;

@@ -23,7 +23,7 @@ export function racePanel(app) {
     button.disabled = !may;
     box.hidden = !last && !may;
     if (last || on) return;
-    say($("race-words"), may ? "Start the race to see both side by side; it slows the training down meanwhile." : app.can("race") ? "The run is over, and with it the race." : app.whyNot);
+    say($("race-words"), may ? "Start the race to see both side by side. Training is slower while they race." : app.can("race") ? "The run is over, and with it the race." : app.whyNot);
     for (const name of ["sparse", "dense"]) say(lanes[name].small, "at the start");
   };
   const paint = () => {

@@ -325,7 +325,10 @@ export function rasterPanel(app) {
   $("sample-previous").addEventListener("click", () => move(-1));
   $("sample-next").addEventListener("click", () => move(1));
   // The first press shows a wrong one at once.
-  $("sample-wrong").addEventListener("change", () => $("sample-wrong").checked && shown?.message.wrong !== true && move(1));
+  $("sample-wrong").addEventListener("change", () => {
+    if (shown) verdict(shown.message);
+    if ($("sample-wrong").checked && shown?.message.wrong !== true) move(1);
+  });
   canvas.addEventListener("click", (event) => {
     const box = canvas.getBoundingClientRect(), y = event.clientY - box.y;
     const k = frames.findIndex((f) => y >= f.top && y <= f.bottom);

@@ -1,6 +1,8 @@
 // Where the messages come from: the native program (server-sent events) or an engine in a worker of this page.
 // README.md beside index.html describes the messages; both sources speak the same.
 
+// Browsers open at most six connections to a site, and each page that is open keeps one. Commands need some, too.
+const MOST_PAGES = 4;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 /** The token that the program printed with its address; kept for this tab, so that a link without it still acts after a reload. */
@@ -53,6 +55,7 @@ function events(source, on, mayFallBack) {
         method: "POST", headers: { "Content-Type": "application/json", "X-Spikegrad-Token": key }, body: JSON.stringify(command),
       });
       const said = await answer.json().catch(() => ({}));
+      if (answer.status === 403) source.mayAct = false; // The token of another start of the program.
       return answer.ok && said.ok !== false ? { ok: true }
         : { ok: false, error: said.error ?? (answer.status === 403 ? "The program does not accept this page's token: open the address that it printed." : `The program answered with status ${answer.status}.`) };
     } catch {
@@ -74,7 +77,23 @@ function events(source, on, mayFallBack) {
       setTimeout(open, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]);
     };
   };
-  open();
+  turn(() => on.link("lost", `This browser shows the run on ${MOST_PAGES} pages already; close one of them to see it here.`)).then(open);
+}
+
+/** Waits until this page may keep a connection, and calls `full` if that is not now. */
+async function turn(full) {
+  const took = (k) => new Promise((tell) => {
+    navigator.locks.request(`spikegrad-page-${k}`, { ifAvailable: true }, (lock) => {
+      tell(Boolean(lock));
+      return lock && new Promise(() => {}); // kept until the page is closed
+    }).catch(() => tell(true));
+  });
+  // Without locks, as on a page that is not secure, it is not known how many pages there are.
+  while (navigator.locks) {
+    for (let k = 0; k < MOST_PAGES; k++) if (await took(k)) return;
+    full();
+    await new Promise((wait) => setTimeout(wait, 1000));
+  }
 }
 
 function worker(source, on) {

@@ -55,12 +55,12 @@ export function weightsPanel(app) {
     if (!may && !shown) wait(canvas, app.hello && !app.can("weights") ? app.whyNot : "Waits for the network.");
     return may;
   };
-  const ask = async () => {
+  const ask = async (byUser = true) => {
     if (!usable()) return;
     const l = Number(layer.value), n = Math.min(Math.max(0, Math.floor(neuron.valueAsNumber || 0)), neurons[l] - 1);
     neuron.value = n;
     asked = { layer: l, neuron: n, when: performance.now() };
-    const { ok } = await app.act({ do: "weights", layer: l, neuron: n });
+    const { ok } = await app.act({ do: "weights", layer: l, neuron: n }, byUser);
     if (!ok && !shown) wait(canvas, "The weights are not available now.");
   };
   const limit = () => { neuron.max = neurons[layer.value] - 1; };
@@ -73,11 +73,11 @@ export function weightsPanel(app) {
     limit();
     ask();
   });
-  neuron.addEventListener("change", ask);
+  neuron.addEventListener("change", () => ask());
   $("w-previous").addEventListener("click", () => move(-1));
   $("w-next").addEventListener("click", () => move(1));
   const again = () => {
-    if (asked && image.visible && app.can("weights") && performance.now() - asked.when > REFRESH_MS) ask();
+    if (asked && image.visible && app.can("weights") && performance.now() - asked.when > REFRESH_MS) ask(false);
   };
   return {
     usable,
@@ -90,7 +90,7 @@ export function weightsPanel(app) {
       limit();
       neuron.title = network.layers.length ? "" : className({ data }, 0);
       shown = null;
-      ask();
+      ask(false);
     },
     /** Another panel picks a neuron. */
     pick(l, n) {

@@ -132,6 +132,7 @@ impl<'a> Exhibit<'a> {
     /// of another run, if a page asks for one.
     pub fn linger(&mut self, engine: &mut dyn Engine, stop: &AtomicBool) -> Option<Settings> {
         self.control.change(|rules| rules.can.retain(|can| ["restart", "draw"].contains(can) || SHOWN.contains(can)));
+        self.hub.tell_epochs(true);
         let mut seen = Instant::now();
         while seen.elapsed() < AWAY && !stop.load(Ordering::Relaxed) {
             let restart = self.attend(engine, LOOK, stop);

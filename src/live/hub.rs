@@ -23,6 +23,9 @@ const ALIVE: usize = SLOTS - 1;
 const REMEMBERED: usize = 6;
 const HELLO: usize = 0;
 const EPOCHS: usize = 2;
+/// Minimum time between two messages with the epochs, and that time / the time to write one, at least.
+const EPOCHS_PAUSE: Duration = Duration::from_millis(200);
+const EPOCHS_SHARE: u32 = 300;
 
 fn slot(message: &Message) -> usize {
     match message {
@@ -50,6 +53,10 @@ struct Inner {
     latest: [Option<Frame>; REMEMBERED],
     /// The epochs, which become a message when a viewer asks.
     epochs: Vec<EpochRecord>,
+    /// Whether viewers have not been told of the last ones.
+    untold: bool,
+    /// When they may be.
+    not_before: Option<Instant>,
     queues: Vec<Arc<Queue>>,
 }
 
@@ -85,8 +92,10 @@ impl Hub {
 
     /// Replaces the epochs so far.
     pub fn set_epochs(&self, records: Vec<EpochRecord>) {
-        relock(&self.inner).epochs = records;
-        self.tell_epochs();
+        let mut inner = relock(&self.inner);
+        (inner.epochs, inner.untold) = (records, true);
+        drop(inner);
+        self.tell_epochs(true);
     }
 
     /// Adds an epoch.
@@ -95,15 +104,23 @@ impl Hub {
         // A run that lost its device repeats epochs.
         inner.epochs.retain(|before| before.epoch < record.epoch);
         inner.epochs.push(record.clone());
-        drop(inner);
-        self.tell_epochs();
+        inner.untold = true;
     }
 
-    fn tell_epochs(&self) {
-        if self.is_watched() {
-            let message = Message::epochs(&relock(&self.inner).epochs);
-            self.tell(&message);
+    /// Tells viewers of new epochs, unless that would take too large a share of the time. The message has all epochs, of
+    /// which a fast run has many per second.
+    pub fn tell_epochs(&self, at_once: bool) {
+        let mut inner = relock(&self.inner);
+        let begun = Instant::now();
+        if inner.queues.is_empty() || !inner.untold || !at_once && inner.not_before.is_some_and(|then| begun < then) {
+            return;
         }
+        inner.untold = false;
+        let message = Message::epochs(&inner.epochs);
+        drop(inner);
+        self.tell(&message);
+        let took = begun.elapsed();
+        relock(&self.inner).not_before = Some(begun + (took * EPOCHS_SHARE).max(EPOCHS_PAUSE));
     }
 
     /// Lets every viewer's connection show that it is alive.

@@ -179,12 +179,11 @@ impl Hello {
             Readout::Integrator(readout) => ("integrator", Some(readout.logits)),
             Readout::SpikeCount(_) => ("spike_count", None),
         };
-        let sizes: Vec<String> = config.network.sizes().iter().map(usize::to_string).collect();
         let first = hidden.first();
         Hello {
             version: env!("CARGO_PKG_VERSION"),
             source,
-            title: format!("{}, {}", data.name, sizes.join("-")),
+            title: data.name.clone(),
             device,
             data: Data {
                 name: data.name.clone(),
@@ -268,6 +267,8 @@ pub struct Step {
     pub accuracy: f64,
     /// Median time of the last steps.
     pub ms: f64,
+    /// The learning rate, before the schedule's factor.
+    pub lr: f64,
 }
 
 /// Times of the kernels in a step.

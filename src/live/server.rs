@@ -210,11 +210,17 @@ async fn route(
     match head.uri.path() {
         "/act" => {
             guard::check_act(head, &shared.token)?;
-            let body = Limited::new(body, MOST_BODY).collect().await;
-            let body = body.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "a command has at most 64 KiB"))?.to_bytes();
+            let large = (StatusCode::PAYLOAD_TOO_LARGE, "a command has at most 64 KiB");
+            if body.size_hint().lower() > MOST_BODY as u64 {
+                return Err(large);
+            }
+            let body = Limited::new(body, MOST_BODY).collect().await.map_err(|_| large)?.to_bytes();
             Ok(outcome(StatusCode::OK, shared.control.accept(&body).err().map(|e| e.to_string())))
         }
-        _ if head.method != Method::GET => Err((StatusCode::METHOD_NOT_ALLOWED, "only GET here")),
+        // hyper leaves the body of an answer to HEAD out, which a stream of messages must not begin with.
+        path if head.method != Method::GET && (head.method != Method::HEAD || path == "/events") => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, "only GET here"))
+        }
         "/events" => {
             let joined = shared.hub.join();
             let joined = joined.ok_or((StatusCode::SERVICE_UNAVAILABLE, "too many pages are open; close one"))?;
@@ -248,7 +254,7 @@ fn outcome(status: StatusCode, error: Option<String>) -> Answer {
 fn refuse((status, why): Refusal) -> Answer {
     let mut response = outcome(status, Some(why.into()));
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     }
     response
 }

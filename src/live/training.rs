@@ -47,6 +47,8 @@ pub struct Watched<'a> {
     /// When the device may be looked into again.
     not_before: Instant,
     kernels_not_before: Instant,
+    /// The last step, and when pages were last told of one.
+    step: Option<Step>,
     told: Option<Instant>,
     raced: Option<Instant>,
     times: Times,
@@ -84,6 +86,7 @@ impl<'a> Watched<'a> {
             shown: false,
             not_before: now,
             kernels_not_before: now + KERNELS,
+            step: None,
             told: None,
             raced: None,
             times: Times::default(),
@@ -97,7 +100,8 @@ impl<'a> Watched<'a> {
     }
 
     /// The network, to be shown after the end of the run.
-    pub fn into_exhibit(self) -> Exhibit<'a> {
+    pub fn into_exhibit(mut self) -> Exhibit<'a> {
+        self.tell_step();
         self.exhibit
     }
 
@@ -117,8 +121,12 @@ impl<'a> Watched<'a> {
             }
             Command::Set { lr } => {
                 wish.lr = lr.or(wish.lr);
-                let text = format!("The learning rate is {} from the next step on.", lr.unwrap_or(self.config.adam.lr));
-                self.exhibit.hub.note(Level::Info, text);
+                let lr = lr.unwrap_or(self.config.adam.lr);
+                if let Some(step) = &mut self.step {
+                    step.lr = lr;
+                }
+                self.tell_step();
+                self.exhibit.hub.note(Level::Info, format!("The learning rate is {lr} from the next step on."));
             }
             Command::Restart { settings } => {
                 self.restart = Some(settings);
@@ -141,7 +149,16 @@ impl<'a> Watched<'a> {
 
     fn pause(&mut self) {
         (self.paused, self.single) = (true, false);
+        self.tell_step();
+        self.exhibit.hub.tell_epochs(true);
         self.exhibit.state(State::Paused, "Paused before the next step.");
+    }
+
+    fn tell_step(&mut self) {
+        if let Some(step) = self.step {
+            self.told = Some(Instant::now());
+            self.exhibit.hub.tell(&Message::Step(step));
+        }
     }
 
     /// Waits for commands while paused.
@@ -244,6 +261,7 @@ impl Observer for Watched<'_> {
         }
         self.race();
         if !wish.stop && self.is_watched() {
+            self.exhibit.hub.tell_epochs(false);
             self.look(engine)?;
         }
         Ok(wish)
@@ -258,11 +276,7 @@ impl Observer for Watched<'_> {
         if before > 0 && number > before {
             self.times.add(1e3 * (step.session_seconds - seconds) / (number - before) as f64);
         }
-        if self.told.is_some_and(|told| told.elapsed() < STEPS) && step.batch < step.batches && !self.single {
-            return;
-        }
-        self.told = Some(Instant::now());
-        self.exhibit.hub.tell(&Message::Step(Step {
+        self.step = Some(Step {
             step: number,
             epoch: step.epoch,
             epochs: step.epochs,
@@ -271,7 +285,11 @@ impl Observer for Watched<'_> {
             loss: step.sums.mean_loss().total(),
             accuracy: step.sums.accuracy(),
             ms: self.times.median(),
-        }));
+            lr: step.lr,
+        });
+        if self.told.is_none_or(|told| told.elapsed() >= STEPS) {
+            self.tell_step();
+        }
     }
 
     fn on_tested(&mut self, wrong: &[u32]) {

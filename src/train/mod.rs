@@ -292,4 +292,6 @@ pub struct StepProgress<'a> {
     pub session_spikes: u64,
     /// Seconds of training since the session began, without testing.
     pub session_seconds: f64,
+    /// The learning rate of the next step, before the schedule's factor.
+    pub lr: f64,
 }

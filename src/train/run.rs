@@ -409,6 +409,7 @@ impl<'a> Trainer<'a> {
                 session_samples: self.session.samples,
                 session_spikes: self.session.spikes.iter().sum(),
                 session_seconds: self.session.seconds + clock.elapsed().as_secs_f64(),
+                lr: self.lr(),
             });
         }
         Ok(())

@@ -5,34 +5,19 @@
 
 Needs Playwright; `scripts/page` installs what is needed and runs it.
 """
-import argparse
-import contextlib
-import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
 import fake
-from playwright.sync_api import sync_playwright
+from harness import CANVASES, COLOURS, DEMO, FOCUSABLE, HERE, Pages, main, static, until
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-DEMO = os.path.join(os.path.dirname(os.path.dirname(HERE)), "demo")
 SIZES = [(360, 740), (800, 1000), (1280, 800), (1920, 1080)]
-CANVASES = ["raster", "image", "loss", "accuracy", "active", "density", "w-image", "draw-pad"]
 # The most bytes that the page may have: it is embedded in the program.
 MOST_BYTES = 100_000
-# How many different colours a canvas has.
-COLOURS = """id => { const c = document.getElementById(id); if (!c.width || !c.offsetParent) return 0;
-    const copy = new OffscreenCanvas(c.width, c.height).getContext("2d", { willReadFrequently: true }); copy.drawImage(c, 0, 0);
-    return new Set(new Uint32Array(copy.getImageData(0, 0, c.width, c.height).data.buffer)).size; }"""
-# What can be focused with the Tab key, as the page's own markup says.
-FOCUSABLE = """() => [...document.querySelectorAll("button, input, select, summary, canvas[tabindex='0']")]
-    .filter(e => !e.disabled && !e.matches(":disabled") && e.offsetParent && e.tabIndex >= 0).map(e => e.id || e.tagName)"""
 
 
 class Fake:
@@ -58,69 +43,7 @@ class Fake:
         self.close()
 
 
-@contextlib.contextmanager
-def static(other):
-    """Serves demo/ as a static host does, with `other` files by their paths; None: not found. Gives the address."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=DEMO)
-
-        def do_GET(self):
-            if self.path not in other:
-                return super().do_GET()
-            if other[self.path] is None:
-                return self.send_error(404)
-            self.send_response(200)
-            self.send_header("Content-Type", "text/javascript")
-            self.end_headers()
-            self.wfile.write(other[self.path].encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-
-
-def until(what, holds, seconds=10):
-    """Waits until `holds()` is true."""
-    end = time.monotonic() + seconds
-    while not (last := holds()):
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
-    return last
-
-
-class Tests:
-    def __init__(self, browser, args):
-        self.browser, self.args = browser, args
-        with open(args.axe, encoding="utf-8") as f:
-            self.axe = f.read()
-
-    def open(self, url, size=(1280, 800), scheme="light", **options):
-        """A page in a context of its own. Its console errors are gathered in `page.faults`."""
-        context = self.browser.new_context(viewport=dict(width=size[0], height=size[1]), color_scheme=scheme, **options)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.faults = []
-        page.on("console", lambda m: page.faults.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: page.faults.append(str(e)))
-        page.goto(url)
-        return page
-
-    def ready(self, page):
-        until("a sample is shown", lambda: page.locator("#raster-view .wait").is_hidden())
-
-    def text(self, page, id):
-        return page.locator(f"#{id}").inner_text()
-
-    def done(self, page):
-        assert not page.faults, page.faults
-        page.context.close()
-
+class Tests(Pages):
     def sent(self, run, **wanted):
         """Waits for a command with these fields, and returns it."""
         fits = lambda command: all(command.get(name) == value for name, value in wanted.items())
@@ -146,9 +69,7 @@ class Tests:
                             words.scroll_into_view_if_needed()
                             assert len(words.inner_text()) > 20, f"{case}: {id} is blank and says nothing"
                         continue
-                    canvas.scroll_into_view_if_needed()
-                    until(f"{case}: {id} has colours", lambda: page.evaluate(COLOURS, id) >= (2 if id == "draw-pad" else 5))
-                    label = canvas.get_attribute("aria-label")
+                    label = self.drawn(page, id, 2 if id == "draw-pad" else 5)
                     assert len(label) > 25 and ": none yet" not in label and ": no value yet" not in label, f"{case}: {id}: {label}"
                 assert (page.locator("#kernels-table tbody tr").count() > 5) == (case != "broken")
                 self.done(page)
@@ -324,8 +245,8 @@ class Tests:
             self.done(page)
             page = self.open(run.base + "#token=guess")
             self.ready(page)
-            page.click("#pause")
             until("a wrong token is refused", lambda: "token" in self.text(page, "message"))
+            until("and nothing can be pressed", lambda: page.locator("#pause").is_disabled())
             page.context.close()
 
     def test_a_server_that_vanishes(self):
@@ -405,20 +326,13 @@ class Tests:
             self.done(page)
 
     def test_accessibility(self):
-        options = dict(resultTypes=["violations"])
         for case in ("fmnist", "events"):
             with Fake(case) as run:
                 for size in (SIZES[0], SIZES[2]):
                     for scheme in ("light", "dark"):
                         page = self.open(run.url, size, scheme)
                         self.ready(page)
-                        page.evaluate(self.axe)
-                        for opened in (False, True):
-                            if opened:
-                                page.click("#settings summary")
-                            found = page.evaluate("options => axe.run(document, options)", options)["violations"]
-                            words = [f"{v['id']} ({v['impact']}): {v['help']}: " + "; ".join(n["html"][:120] for n in v["nodes"][:3]) for v in found]
-                            assert not found, f"{case}, {size}, {scheme}, settings {'open' if opened else 'closed'}:\n  " + "\n  ".join(words)
+                        self.accessible(page, f"{case}, {size}, {scheme}")
                         self.done(page)
 
     def test_fits_every_screen(self):
@@ -428,38 +342,9 @@ class Tests:
                     for scheme in ("light", "dark") if case == "fmnist" else ("light",):
                         page = self.open(run.url, size, scheme)
                         self.ready(page)
-                        width = page.evaluate("document.documentElement.scrollWidth")
-                        assert width <= size[0], f"{case}: {width} pixels wide on {size[0]}"
-                        if self.args.screenshots:
-                            time.sleep(2.5)
-                            page.screenshot(path=os.path.join(self.args.screenshots, f"{case}-{size[0]}x{size[1]}-{scheme}.png"))
+                        self.fits(page, case, size, scheme)
                         self.done(page)
 
 
-def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--axe", required=True, help="axe.min.js of the package axe-core")
-    ap.add_argument("--chromium", default=next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None))
-    ap.add_argument("--screenshots", help="folder for screenshots")
-    ap.add_argument("--only", default="", help="tests whose names contain this")
-    args = ap.parse_args()
-    if args.screenshots:
-        os.makedirs(args.screenshots, exist_ok=True)
-    failed = 0
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
-        tests = Tests(browser, args)
-        for name in [name for name in dir(Tests) if name.startswith("test_") and args.only in name]:
-            began = time.monotonic()
-            try:
-                getattr(tests, name)()
-                print(f"ok      {name} ({time.monotonic() - began:.1f} s)", flush=True)
-            except Exception as e:  # The others still run.
-                failed += 1
-                print(f"FAILED  {name}: {type(e).__name__}: {e}", flush=True)
-        browser.close()
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(Tests, __doc__)
