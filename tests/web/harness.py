@@ -16,6 +16,8 @@ DEMO = os.path.join(ROOT, "demo")
 CANVASES = ["raster", "image", "loss", "accuracy", "active", "density", "w-image", "draw-pad"]
 # A name of another site that means this machine, as after DNS rebinding.
 FOREIGN = "evil.example"
+# WebGPU without a GPU.
+WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
 # How many different colours a canvas has.
 COLOURS = """id => { const c = document.getElementById(id); if (!c.width || !c.offsetParent) return 0;
     const copy = new OffscreenCanvas(c.width, c.height).getContext("2d", { willReadFrequently: true }); copy.drawImage(c, 0, 0);
@@ -27,22 +29,23 @@ FOCUSABLE = """() => [...document.querySelectorAll("button, input, select, summa
 
 
 @contextlib.contextmanager
-def static(other):
-    """Serves demo/ as a static host does, with `other` files by their paths; None: not found. Gives the address."""
+def static(other, folder=DEMO):
+    """Serves a folder as a static host does, with `other` files by their paths; None: not found. Gives the address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
-            super().__init__(*args, directory=DEMO)
+            super().__init__(*args, directory=folder)
 
         def do_GET(self):
-            if self.path not in other:
+            path = self.path.split("?")[0]
+            if path not in other:
                 return super().do_GET()
-            if other[self.path] is None:
+            if other[path] is None:
                 return self.send_error(404)
             self.send_response(200)
-            self.send_header("Content-Type", "text/html" if self.path.endswith(".html") else "text/javascript")
+            self.send_header("Content-Type", "text/html" if path.endswith(".html") else "text/javascript")
             self.end_headers()
-            self.wfile.write(other[self.path].encode())
+            self.wfile.write(other[path].encode())
 
         def log_message(self, *_):
             pass
@@ -133,7 +136,7 @@ def main(tests, description, more=()):
         os.makedirs(args.screenshots, exist_ok=True)
     failed = 0
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", f"--host-resolver-rules=MAP {FOREIGN} 127.0.0.1"])
+        browser = p.chromium.launch(executable_path=args.chromium, args=["--no-sandbox", *WEBGPU, f"--host-resolver-rules=MAP {FOREIGN} 127.0.0.1"])
         found = tests(browser, args)
         for name in [name for name in dir(tests) if name.startswith("test_") and args.only in name]:
             began = time.monotonic()
