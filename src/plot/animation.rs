@@ -144,13 +144,20 @@ impl Animation {
         let indexed = self.indexed(&imageops::thumbnail(full, width, height));
         let packed = pack(&indexed).map_err(broken)?;
         self.width = width as usize;
+        // The last frame stays only as long as it is the last, unless it is wanted.
+        self.thin(number);
         self.frames.push(Frame { number, height: height as usize, packed });
         if self.frames.len() > MOST_FRAMES {
             self.stride *= 2;
-            let (first, stride) = (self.frames[0].number, self.stride);
-            self.frames.retain(|f| f.number == first || f.number == number || f.number.is_multiple_of(stride));
+            self.thin(number);
         }
         Ok(())
+    }
+
+    /// Drops the frames that are not wanted, but not the first one and the `last`.
+    fn thin(&mut self, last: u64) {
+        let (first, stride) = (self.frames.first().map(|frame| frame.number), self.stride);
+        self.frames.retain(|f| Some(f.number) == first || f.number == last || f.number.is_multiple_of(stride));
     }
 
     /// Writes the frames so far, atomically, in the format that `path` names. They are repeated for ever.
