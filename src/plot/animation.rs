@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// Maximum number of frames: epochs 0 to 100. Beyond, every other frame is dropped.
 pub const MOST_FRAMES: usize = 101;
-/// Memory that an animation of [`MOST_FRAMES`] rasters of usual size takes, in bytes, as measured.
+/// Room for [`MOST_FRAMES`] compressed rasters of usual size and the file with them, in bytes.
 pub const ANIMATION_BYTES: u64 = 20 << 20;
 /// Width of a raster in a file of its own / width of a frame.
 const SHRINK: u32 = 2;
