@@ -165,6 +165,7 @@ fn files_that_cannot_be_written_are_refused_first() {
     bench(&["--data", "no-data", "--charts", &at("file")], "file: is not a folder");
     bench(&["--sweep", "batch", "--charts", &at("file/charts")], "file: is not a folder");
     refused(&["train", "fmnist", "--data", "no-data", "--out", &at("file")], "is not a folder");
+    refused(&["train", "fmnist", "--data", "no-data", "--record", &at("none/r.gif")], none);
     refused(&["import", "no-run.nir", "--dt", "1", "--out", &at("file")], "is not a folder");
     refused(&["reproduce", "table-3", "--out", &at("file/figures")], "file: is not a folder");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");

@@ -16,6 +16,7 @@ mod manual;
 mod predict;
 mod progress;
 mod raster;
+mod record;
 mod reporter;
 mod reproduce;
 mod selfcheck;

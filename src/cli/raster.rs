@@ -133,11 +133,22 @@ fn subject(arguments: &Arguments, progress: &Progress) -> Result<Subject> {
 
 /// `Fashion-MNIST test sample 0, 784-200-200-10 after epoch 7`.
 pub fn title(config: &RunConfig, data: &DataSet, sample: usize, state: &str) -> String {
-    format!("{} test sample {sample}, {} {state}", set_name(data), sizes(&config.network.sizes()))
+    format!("{} {state}", sample_name(config, data, sample))
+}
+
+/// `Fashion-MNIST test sample 0, 784-200-200-10`.
+pub fn sample_name(config: &RunConfig, data: &DataSet, sample: usize) -> String {
+    format!("{} test sample {sample}, {}", set_name(data), sizes(&config.network.sizes()))
 }
 
 /// Runs test sample `k`, which exists, through the network.
-pub fn sample(engine: &mut dyn Engine, config: &RunConfig, data: &DataSet, k: usize, title: String) -> Result<Raster> {
+pub fn sample(
+    engine: &mut dyn Engine,
+    config: &RunConfig,
+    data: &DataSet,
+    k: usize,
+    title: String,
+) -> spikegrad::Result<Raster> {
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let inspection = engine.inspect(&batch)?;

@@ -5,6 +5,7 @@ use super::eval::{StoredRun, Which};
 use super::load::Reading;
 use super::manual::styled;
 use super::progress::Progress;
+use super::record::{self, Recorder, Recording};
 use super::reporter::{Reporter, Voice};
 use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
@@ -21,13 +22,15 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::{DeltaScratch, GpuOptions};
 use spikegrad::live::{Exhibit, Level, Live, Settings, State, Watched};
 use spikegrad::memory::{self, Densities, Estimate};
-use spikegrad::plot::{CurvePoint, WORKING_BYTES, save_curves, save_raster};
+use spikegrad::plot::{ANIMATION_BYTES, CurvePoint, WORKING_BYTES, save_curves, save_raster};
+use spikegrad::results::check_writable;
 use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{
     CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, check_run_folder,
     metrics,
 };
 use spikegrad::weights::Weights;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -58,9 +61,13 @@ The page:
 With --live, the program prints the address of a page that shows the run and acts on it (docs/demo.md). A page that is open when \
 the run ends keeps the program running until it is closed.
 
+Recording:
+With --record, the raster of the first test sample before training and after each epoch is written as an animation, also if the run is interrupted. A long run is recorded every 2nd, 4th, ... epoch. A resumed run is recorded from where it continues.
+
 Examples:
   spikegrad train fmnist
   spikegrad train fmnist --live
+  spikegrad train fmnist --record training.gif
   spikegrad train fmnist --device gpu --hidden 400,400 --out runs/wide
   spikegrad train nmnist --data data/nmnist
   spikegrad train shd --data data/shd --validation speakers:0,1
@@ -160,6 +167,9 @@ pub struct Arguments {
     /// from 7784 on]
     #[arg(long, value_name = "PORT", num_args = 0..=1)]
     live: Option<Option<u16>>,
+    /// Record the spikes of a test sample over the epochs, as an animated GIF or PNG. An existing file is replaced
+    #[arg(long, value_name = "FILE.gif|png", value_parser = record::file)]
+    record: Option<PathBuf>,
     /// Print only warnings, errors and the result
     #[arg(long)]
     quiet: bool,
@@ -189,6 +199,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (false, true) => Voice::Aside,
         (false, false) => Voice::Normal,
     };
+    arguments.record.iter().try_for_each(|file| check_writable(file))?;
     let mut target = target::find(&Words {
         what: arguments.what.as_deref(),
         out: arguments.out.as_deref(),
@@ -209,7 +220,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tell = |line: &str| if voice == Voice::Quiet { complain(line) } else { voice.tell(line) };
     let server = arguments.live.map(|port| live::start(port, tell)).transpose()?;
     let live = server.as_ref().map(|(live, _)| live);
-    let session = Session { arguments, voice, data: &data, stop: &stop, live };
+    let session = Session { arguments, voice, data: &data, stop: &stop, live, recordings: Cell::new(0) };
     // The run before a page asked for another one.
     let mut before: Option<Target> = None;
     loop {
@@ -241,6 +252,8 @@ struct Session<'a> {
     data: &'a DataSet,
     stop: &'a AtomicBool,
     live: Option<&'a Live>,
+    /// Number of runs that were recorded, including this one.
+    recordings: Cell<u32>,
 }
 
 /// What follows a run.
@@ -276,26 +289,33 @@ impl Session<'_> {
         let done =
             if target.resume { metrics::read(&folder.join(METRICS_FILE)).unwrap_or_default() } else { Vec::new() };
         let watched = self.live.map(|live| Watched::new(live, &config, data, engine.info(), done, self.stop));
-        let mut observers = (reporter, watched);
+        let mut observers = ((reporter, self.recorder(&config)), watched);
         let training =
             Training::new(&config, data).folder(folder).resume(target.resume).stop(self.stop).observer(&mut observers);
         let outcome = training.run_on(engine.as_mut());
-        let (reporter, mut watched) = observers;
+        let ((reporter, recorder), mut watched) = observers;
         reporter.clear();
-        let (summary, interrupted) = match outcome.map_err(|e| with_remedy(e, folder))? {
-            Outcome::Finished(summary) | Outcome::Stopped(summary) => (summary, false),
-            Outcome::Interrupted(summary) => (summary, true),
+        let (summary, interrupted) = match outcome {
+            Ok(Outcome::Finished(summary) | Outcome::Stopped(summary)) => (summary, false),
+            Ok(Outcome::Interrupted(summary)) => (summary, true),
+            Err(error) => {
+                recorder.iter().for_each(Recorder::keep);
+                return Err(with_remedy(error, folder));
+            }
         };
+        let recording = recorder.map(|recorder| recorder.finish(engine.as_mut(), &summary)).transpose();
         if let Some(settings) = watched.as_mut().and_then(Watched::take_restart) {
             return Ok(After::Restart(settings));
         }
+        let remedied = |error: anyhow::Error| match error.downcast() {
+            Ok(error) => with_remedy(error, folder),
+            Err(error) => error,
+        };
         if !interrupted {
-            draw(&config, data, engine.as_mut(), folder).map_err(|e| match e.downcast() {
-                Ok(e) => with_remedy(e, folder),
-                Err(e) => e,
-            })?;
+            draw(&config, data, engine.as_mut(), folder).map_err(remedied)?;
         }
-        let ended = Ended { config: &config, data, engine: engine.as_ref(), folder, summary, interrupted };
+        let recording = recording.map_err(remedied)?;
+        let ended = Ended { config: &config, data, engine: engine.as_ref(), folder, summary, interrupted, recording };
         match self.arguments.json {
             true => say_json(&ended.json(clock.elapsed().as_secs_f64()))?,
             false => ended.tell(voice)?,
@@ -309,26 +329,48 @@ impl Session<'_> {
         Ok(settings.map_or(After::End(ExitCode::SUCCESS), After::Restart))
     }
 
+    /// The observer that records the run, if it is to be recorded.
+    fn recorder<'c>(&'c self, config: &'c RunConfig) -> Option<Recorder<'c>> {
+        let file = self.arguments.record.as_deref()?;
+        self.recordings.update(|k| k + 1);
+        Some(Recorder::new(record::numbered(file, self.recordings.get()), config, self.data, measured(config)))
+    }
+
     /// Opens the device for a run, unless it would not fit into memory; decides what the configuration leaves to the device.
     fn open(&self, config: &mut RunConfig, progress: &Progress) -> Result<(Box<dyn Engine>, Estimate)> {
         let data = self.data;
         let device: Device = config.device.parse().map_err(usage)?;
         let given = config.delta_mib.map(DeltaScratch::bytes);
         // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
-        needs(config, data, device, given, 0)?;
+        self.needs(config, device, given, 0)?;
         let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
-        needs(config, data, device, given, resident)?.check(available)?;
+        self.needs(config, device, given, resident)?.check(available)?;
         progress.stage("opening the device");
         let mut engine = open(device, config, data.train.len(), !self.arguments.no_tuning)?;
         config.kernels = engine.kernels().map(str::parse).transpose()?;
-        let mut needs_really = needs(config, data, device, engine.delta_bytes(), resident)?;
+        let mut needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
         if given.is_none() && needs_really.check(available).is_err() {
             // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
             engine = open(device, config, data.train.len(), false)?;
-            needs_really = needs(config, data, device, engine.delta_bytes(), resident)?;
+            needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
         }
         config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
         Ok((engine, needs_really))
+    }
+
+    /// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
+    fn needs(&self, config: &RunConfig, device: Device, delta_bytes: Option<u64>, resident: u64) -> Result<Estimate> {
+        let data = self.data;
+        let densities = Densities::usual(data.train.density(), config.network.time_steps);
+        let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
+        // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
+        let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
+        let batch = config.batch.min(trained.max(tested));
+        let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
+        // The potentials of the sample that is drawn are among what the figures take.
+        let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
+        let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
+        Ok(estimate.with_program(resident).with_figures(figure + animation))
     }
 
     /// Shows the best network as long as a page is open.
@@ -418,25 +460,6 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
     set_fields(config, &arguments.set)
-}
-
-/// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
-fn needs(
-    config: &RunConfig,
-    data: &DataSet,
-    device: Device,
-    delta_bytes: Option<u64>,
-    resident: u64,
-) -> Result<Estimate> {
-    let densities = Densities::usual(data.train.density(), config.network.time_steps);
-    let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
-    // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
-    let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
-    let batch = config.batch.min(trained.max(tested));
-    let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-    // The potentials of the sample that is drawn are among what the figures take.
-    let figures = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
-    Ok(estimate.with_program(resident).with_figures(figures))
 }
 
 /// What the epochs are measured on.
@@ -557,6 +580,7 @@ struct Ended<'a> {
     folder: &'a Path,
     summary: Summary,
     interrupted: bool,
+    recording: Option<Recording>,
 }
 
 impl Ended<'_> {
@@ -581,6 +605,9 @@ impl Ended<'_> {
         if !self.interrupted {
             voice
                 .tell("  config.toml  metrics.jsonl  checkpoint.safetensors  best.safetensors  raster.png  curves.png");
+        }
+        if let Some(Recording { file, frames }) = &self.recording {
+            voice.tell(&format!("  {} ({frames} frame{})", file.display(), if *frames == 1 { "" } else { "s" }));
         }
         Ok(())
     }
@@ -607,6 +634,7 @@ impl Ended<'_> {
             "steps": progress.step,
             "best": progress.best,
             "last": self.summary.last,
+            "recording": self.recording.as_ref().map(|recording| &recording.file),
             "seconds": seconds,
             "resume": self.interrupted.then(|| self.resume_command()),
         })

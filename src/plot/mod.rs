@@ -1,10 +1,11 @@
 //! Draws PNG and SVG files: the spike raster of a sample, the curves of a training run, confusion matrices, and charts of
-//! measurements.
+//! measurements; and animations of rasters.
 //!
 //! The ending of the file's name chooses the format. For PNG, figures are drawn at twice their size and averaged down for
 //! antialiasing. The font is embedded, so that figures look the same everywhere and no font library is required; an SVG
 //! names it, and falls back to a similar one where it is not installed.
 
+pub mod animation;
 pub mod bars;
 mod canvas;
 pub mod chart;
@@ -15,6 +16,7 @@ mod panel;
 pub mod raster;
 pub mod table;
 
+pub use animation::{ANIMATION_BYTES, Animation, AnimationFormat};
 pub use bars::{Bars, save_bars};
 pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, save_chart};
 pub use confusion::{ConfusionMatrix, save_confusion};
@@ -193,10 +195,15 @@ fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn
 
 /// Writes a figure atomically. Refuses pipes and devices.
 fn save(path: &Path, figure: &Picture) -> Result<()> {
+    replace(path, &encoded(figure)?)
+}
+
+/// Writes a file atomically. Refuses pipes and devices.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.exists() {
         limits::refuse_special(path)?;
     }
-    write_atomically(path, &encoded(figure)?)
+    write_atomically(path, bytes)
 }
 
 /// The bytes of a figure's file.

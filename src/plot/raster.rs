@@ -9,6 +9,7 @@ use crate::engine::{Inspection, first_largest};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::{Logits, Network};
+use image::RgbImage;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -231,6 +232,14 @@ pub fn encode_rasters(format: Format, rasters: &[Raster]) -> Result<Vec<u8>> {
     Ok(encoded(&render(Path::new(name), rasters)?)?.into_owned())
 }
 
+/// The pixels of the PNG file that [`save_raster`] writes.
+pub(super) fn pixels(raster: &Raster) -> Result<RgbImage> {
+    match render(Path::new("raster.png"), std::slice::from_ref(raster))? {
+        Picture::Pixels(pixels) => Ok(pixels),
+        Picture::Svg(_) => Err(Error::Data("the raster was drawn as SVG".into())),
+    }
+}
+
 fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {
     if rasters.is_empty() || rasters.len() > MOST_SAMPLES {
         return Err(Error::Config(format!("{} samples in a figure: must be 1 to {MOST_SAMPLES}", rasters.len())));
@@ -441,7 +450,6 @@ fn count(n: usize, of: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::RgbImage;
 
     fn layer(neurons: usize, spikes: Vec<(usize, usize)>) -> RasterPanel {
         RasterPanel { name: format!("{neurons} neurons"), neurons, spikes }
