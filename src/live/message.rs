@@ -80,8 +80,10 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// A run that trains in this process.
+    /// A run that trains in this process, the program.
     Native,
+    /// A run that trains in this process, the worker of a page.
+    Browser,
     /// The folder of a run.
     Watch,
 }

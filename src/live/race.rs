@@ -10,8 +10,8 @@ use crate::platform::Instant;
 use crate::train::RunConfig;
 use crate::weights::Weights;
 
-/// Most samples in a batch: the dense method's arrays grow with it.
-const MOST_SAMPLES: usize = 64;
+/// Most samples in a batch: the dense method's arrays and time grow with it, and a browser has one thread.
+const MOST_SAMPLES: usize = if cfg!(target_family = "wasm") { 16 } else { 64 };
 /// Steps of which the median is taken.
 const STEPS: usize = 31;
 

@@ -71,7 +71,8 @@ impl<'a> Watched<'a> {
         let race = race::is_possible(config).then_some("race");
         let can: Vec<&str> = ACTS.into_iter().chain(race).collect();
         let now = Instant::now();
-        let exhibit = Exhibit::new(live, Source::Native, config, data, device, epochs, &can);
+        let source = if cfg!(target_family = "wasm") { Source::Browser } else { Source::Native };
+        let exhibit = Exhibit::new(live, source, config, data, device, epochs, &can);
         exhibit.state(State::Starting, "Prepares the first step.");
         Watched {
             exhibit,

@@ -84,8 +84,8 @@ class Pages:
         page.goto(url)
         return page
 
-    def ready(self, page):
-        until("a sample is shown", lambda: page.locator("#raster-view .wait").is_hidden())
+    def ready(self, page, seconds=10):
+        until("a sample is shown", lambda: page.locator("#raster-view .wait").is_hidden(), seconds)
 
     def text(self, page, id):
         return page.locator(f"#{id}").inner_text()

@@ -82,14 +82,14 @@ fn open(config: &mut RunConfig, data: &DataSet) -> Result<Opened> {
     let wanted: Device = config.device.parse()?;
     let resolved = wanted.resolve_for(&config.network, config.method);
     let mut why = (wanted == Device::Auto && resolved == Device::Cpu).then(|| match adapters().is_empty() {
-        true => "this browser has no WebGPU".to_string(),
-        false => "this browser computes WebGPU in software, which takes longer".to_string(),
+        true => "no WebGPU here".to_string(),
+        false => "WebGPU is software here and takes longer".to_string(),
     });
     let mut opened = open_on(resolved, config, data);
     if let (Err(error), Device::Auto) = (&opened, wanted)
         && resolved != Device::Cpu
     {
-        why = Some(format!("its GPU cannot be used: {error}"));
+        why = Some(format!("the GPU cannot be used: {error}"));
         // For later runs, and a race, too.
         config.device = Device::Cpu.to_string();
         opened = open_on(Device::Cpu, config, data);
