@@ -121,9 +121,11 @@ struct Page(BufReader<TcpStream>);
 
 impl Page {
     fn next(&mut self) -> Value {
+        let begun = Instant::now();
         loop {
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+            assert!(begun.elapsed() < PATIENCE, "no message");
             if let Some(json) = line.strip_prefix("data: ") {
                 return serde_json::from_str(json).unwrap();
             }
@@ -191,8 +193,13 @@ fn pages_see_the_run_and_act_on_it() {
 
     let before = epochs(&runs.join("a"));
     served.does(json!({"do": "step"}));
-    page.any("step");
-    page.state("paused");
+    let (mut stepped, mut paused) = (false, false);
+    // In either order: a page that has not taken both yet gets the state first.
+    while !(stepped && paused) {
+        let message = page.next();
+        stepped |= message["type"] == "step";
+        paused |= message["state"] == "paused";
+    }
     assert!(epochs(&runs.join("a")) <= before + 1);
     served.does(json!({"do": "set", "lr": 0.001}));
     assert!(page.any("note")["text"].as_str().unwrap().contains("0.001"));
