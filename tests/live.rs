@@ -436,7 +436,7 @@ fn requests_that_never_end_are_closed_and_do_not_stop_the_run() {
 }
 
 #[test]
-#[ignore = "two minutes, 10,000 connections at once: scripts/long-suite"]
+#[ignore = "minutes; 10,000 connections at once: scripts/long-suite"]
 fn thousands_of_connections_leave_nothing_behind() {
     let wanted = std::env::var("SPIKEGRAD_CONNECTIONS").ok().map_or(10_000, |number| number.parse().unwrap());
     let (_temp, runs) = folder();
@@ -460,10 +460,7 @@ fn thousands_of_connections_leave_nothing_behind() {
         counts.iter().all(|&count| count >= wanted),
         "{counts:?} of {wanted}: raise the limit of open files (ulimit -n)"
     );
-    // One that stopped reading is closed after a minute.
-    std::thread::sleep(Duration::from_secs(100).saturating_sub(begun.elapsed()));
-    let mut rest = Vec::new();
-    stopped_reading.0.read_to_end(&mut rest).unwrap_or(0);
+    drop(stopped_reading);
     page.any("step");
     if let (Some((open, bytes)), Some((open_then, bytes_then))) = (before, descriptors_and_memory(served.child.id())) {
         println!("{open} descriptors and {} MiB before, {open_then} and {} MiB after", bytes >> 20, bytes_then >> 20);
