@@ -168,6 +168,8 @@ impl<'a> Watched<'a> {
         self.exhibit.show(engine)?;
         self.shown = true;
         while self.paused && !wish.stop && !self.stop.load(Ordering::Relaxed) {
+            // A race leaves no time to sleep.
+            give_way();
             let time = if self.race.is_some() { Duration::ZERO } else { LOOK };
             if let Some(command) = self.exhibit.control.wait(time) {
                 self.carry_out(command, engine, wish)?;

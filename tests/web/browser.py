@@ -28,6 +28,7 @@ HARDWARE = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter',
 FEW_BUFFERS = """const all = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'limits').get;
     Object.defineProperty(GPUAdapter.prototype, 'limits', { get() { return new Proxy(all.call(this), { get: (limits, name) =>
         name === 'maxStorageBuffersPerShaderStage' ? 4 : limits[name] }); } });"""
+NO_DEVICE = "GPUAdapter.prototype.requestDevice = () => Promise.reject(new DOMException('no device today'));"
 LOSES_ITS_DEVICE = """const request = GPUAdapter.prototype.requestDevice;
     GPUAdapter.prototype.requestDevice = async function (...words) {
         const device = await request.apply(this, words);
@@ -103,7 +104,7 @@ class Tests(Pages):
             self.settings(page, hidden="40, 20", seed="3")
             until("the new network is shown", lambda: "784‑40‑20‑10" in self.text(page, "device"), PATIENCE)
             until("it learns", lambda: self.text(page, "s-test") != "–", PATIENCE)
-            self.settings(page, hidden="60000, 60000")
+            self.settings(page, hidden="20000, 40000")
             until("what does not fit is refused", lambda: "memory" in self.text(page, "message") and "run before" in self.text(page, "message"), PATIENCE)
             until("the run before goes on", lambda: "784‑40‑20‑10" in self.text(page, "device"), PATIENCE)
             page.reload()
@@ -123,17 +124,21 @@ class Tests(Pages):
         with self.start("?device=gpu", LOSES_ITS_DEVICE, faultless=False) as page:
             self.ready(page, PATIENCE)
             page.click("#pause")
-            self.state(page, "paused", PATIENCE)
-            page.click("#pause")
             until("the loss is told", lambda: "reopened" in self.text(page, "message"), PATIENCE)
+            self.state(page, "paused")
+            page.click("#pause")
+            until("it trains", lambda: self.text(page, "s-batch") != "–", PATIENCE)
 
     def test_a_gpu_that_cannot_be_used(self):
-        with self.start(before=HARDWARE + FEW_BUFFERS) as page:
+        with self.start(before=FEW_BUFFERS) as page:
+            self.ready(page, PATIENCE)
+            assert "limits of WebGPU here are too low" in self.text(page, "device"), self.text(page, "device")
+        with self.start(before=HARDWARE + NO_DEVICE) as page:
             self.ready(page, PATIENCE)
             assert "GPU cannot be used" in self.text(page, "device") and "SIMD" in self.text(page, "device"), self.text(page, "device")
-            self.state(page, "running")
-        with self.start("?device=gpu", HARDWARE + FEW_BUFFERS, faultless=False) as page:
-            until("a GPU that was asked for is not replaced", lambda: "failed" == self.text(page, "pill") and "engine stopped" in self.text(page, "message"), PATIENCE)
+        with self.start("?device=gpu", FEW_BUFFERS, faultless=False) as page:
+            until("a GPU that was asked for is not replaced", lambda: "max_storage_buffers_per_shader_stage" in self.text(page, "message"), PATIENCE)
+            assert self.text(page, "pill") == "failed"
 
     def test_what_a_browser_lacks_is_told(self):
         with self.start(before=NO_WEBGPU) as page:

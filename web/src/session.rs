@@ -70,6 +70,16 @@ fn train(run: &mut Run, data: &DataSet, live: &Live) -> Result<Option<Settings>>
     Ok(exhibit.linger(engine.as_mut(), &stop))
 }
 
+/// Why `auto` takes the cpu device.
+fn why_not_the_gpu() -> &'static str {
+    let found = adapters();
+    match (found.is_empty(), found.iter().any(|adapter| adapter.usable)) {
+        (true, _) => "no WebGPU here",
+        (_, false) => "the limits of WebGPU here are too low",
+        (_, true) => "WebGPU is software here and takes longer",
+    }
+}
+
 /// An open device, and what is said of it.
 struct Opened {
     engine: Box<dyn Engine>,
@@ -81,10 +91,7 @@ fn open(config: &mut RunConfig, data: &DataSet) -> Result<Opened> {
     config.check()?;
     let wanted: Device = config.device.parse()?;
     let resolved = wanted.resolve_for(&config.network, config.method);
-    let mut why = (wanted == Device::Auto && resolved == Device::Cpu).then(|| match adapters().is_empty() {
-        true => "no WebGPU here".to_string(),
-        false => "WebGPU is software here and takes longer".to_string(),
-    });
+    let mut why = (wanted == Device::Auto && resolved == Device::Cpu).then(|| why_not_the_gpu().to_string());
     let mut opened = open_on(resolved, config, data);
     if let (Err(error), Device::Auto) = (&opened, wanted)
         && resolved != Device::Cpu
