@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Time of a run / time that looking into the device takes at most.
-const SHARE: u32 = 100;
+/// Time of a run / time that looking into the device takes at most. A run in a browser is there to be looked at.
+const SHARE: u32 = if cfg!(target_family = "wasm") { 5 } else { 100 };
 /// Minimum time between two samples.
 const SAMPLES: Duration = Duration::from_millis(300);
 /// Minimum time between two measurements of the kernels.

@@ -61,7 +61,9 @@ class Tests(Pages):
         for id, value in fields.items():
             page.fill(f"#{id}", value)
         page.click("#restart-with")
-        page.click("#restart-with")
+        # What was learnt is only forgotten at a second press.
+        if page.locator("#restart-with").is_visible():
+            page.click("#restart-with")
         page.keyboard.press("Escape")
 
     def test_trains_to_81_percent(self):
@@ -118,7 +120,7 @@ class Tests(Pages):
             self.settings(page, hidden="16")
             until("the new network is shown", lambda: "784‑16‑10" in self.text(page, "device"), PATIENCE)
             until("it trains", lambda: self.text(page, "s-ms") not in ("–", "0 ms"), PATIENCE)
-            until("kernels are timed", lambda: page.locator("#kernels-table tbody tr").count() > 8, PATIENCE)
+            until("kernels are timed", lambda: page.locator("#kernels-table tbody tr").count() > 3, PATIENCE)
 
     def test_a_lost_device_is_opened_again(self):
         with self.start("?device=gpu", LOSES_ITS_DEVICE, faultless=False) as page:
