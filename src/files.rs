@@ -48,7 +48,9 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
 /// # Errors
 /// [`Error::Io`] if `path` is a folder, or its folder does not exist or cannot be written to.
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
-    match path.is_dir() {
+    // A `/` at the end is no part of the name, but asks for a folder.
+    let folder = path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    match folder {
         true => Err(Error::io(path)(io::Error::other("is a folder; give the name of a file"))),
         false => temporary_file(path, folder_of(path)).map(drop),
     }
@@ -195,7 +197,7 @@ mod tests {
         for path in [at("new"), at("file")] {
             check_writable(&path).unwrap();
         }
-        for path in [at("no/new"), at("file/new"), at("")] {
+        for path in [at("no/new"), at("file/new"), at(""), at("new/")] {
             assert!(matches!(check_writable(&path), Err(Error::Io { path: named, .. }) if named == path), "{path:?}");
         }
         for path in [at(""), at("new"), at("new/inner")] {

@@ -3,6 +3,8 @@
 
 // Browsers open at most six connections to a site, and each page that is open keeps one. Commands need some, too.
 const MOST_PAGES = 4;
+// How long a tab may be hidden before it is worth a word.
+const HIDDEN_MS = 3000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 /** The token that the program printed with its address; kept for this tab, so that a link without it still acts after a reload. */
@@ -116,6 +118,13 @@ function worker(source, on) {
     if (!heard) return absent();
     on.message({ type: "state", state: "failed", text: `The engine stopped: ${event.message || "the browser gave no reason"}. Reload the page to start again.` });
   };
+  let hiddenSince = 0;
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) hiddenSince = performance.now();
+    else if (performance.now() - hiddenSince > HIDDEN_MS) {
+      on.message({ type: "note", level: "info", text: "This tab was hidden: the browser may have slowed the training down meanwhile." });
+    }
+  });
   const waiting = new Map();
   let id = 0;
   source.act = (command) => new Promise((resolve) => {

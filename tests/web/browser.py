@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import subprocess
+import time
 
 from harness import CANVASES, Pages, main, static, until
 
@@ -98,6 +99,16 @@ class Tests(Pages):
             until("the race is judged", lambda: "as fast as dense" in self.text(page, "race-words"), PATIENCE)
             page.click("#race-on")
             page.click("#pause")
+            self.state(page, "running")
+
+    def test_a_hidden_tab_is_told(self):
+        with self.start("?device=cpu") as page:
+            self.ready(page, PATIENCE)
+            hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }"
+            page.evaluate(hide, True)
+            time.sleep(4)
+            page.evaluate(hide, False)
+            until("the pause is told", lambda: "tab was hidden" in self.text(page, "message"))
             self.state(page, "running")
 
     def test_settings_and_reload(self):
