@@ -29,7 +29,7 @@ async function begin() {
       const report = await firstSteps(wanted.get("device") ?? "auto", wanted.get("kernels") ?? "", Number(wanted.get("steps")));
       return postMessage({ type: "first_steps", report: JSON.parse(report) });
     }
-    await run(wanted.get("device") ?? "auto", (message) => postMessage(JSON.parse(message)));
+    await run(wanted.get("device") || "auto", (message) => postMessage(JSON.parse(message)));
   } catch (reason) {
     // WebAssembly stops at an allocation that fails without saying why.
     const why = reason instanceof WebAssembly.RuntimeError ? `${reason.message}; most likely there is too little memory` : reason.message ?? reason;

@@ -170,6 +170,11 @@ fn number(word: &str) -> Result<f64, String> {
     word.parse().map_err(|_| "must be a number".into())
 }
 
+/// Parses a port for clap.
+fn port(word: &str) -> Result<u16, String> {
+    word.parse().map_err(|_| "must be a port, 0 to 65535".into())
+}
+
 /// Parses `--device` for clap.
 fn device(word: &str) -> Result<Device, String> {
     word.parse().map_err(|_| "must be auto, cpu, gpu or gpu:N".into())

@@ -10,7 +10,7 @@ use super::reporter::{Reporter, Voice};
 use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
-use super::{Usage, device, live, number, raster, usage, whole};
+use super::{Usage, device, live, number, port, raster, usage, whole};
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -165,7 +165,7 @@ pub struct Arguments {
     resume: bool,
     /// Show the run on a page in the browser, at this port of 127.0.0.1 (0: any free one) [default port: the first free one
     /// from 7784 on]
-    #[arg(long, value_name = "PORT", num_args = 0..=1)]
+    #[arg(long, value_name = "PORT", value_parser = port, num_args = 0..=1)]
     live: Option<Option<u16>>,
     /// Record the spikes of a test sample over the epochs, as an animated GIF or PNG. An existing file is replaced
     #[arg(long, value_name = "FILE.gif|png", value_parser = record::file)]
@@ -209,6 +209,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     target.config = config(arguments, &target)?;
     check_run_folder(&target.folder, target.resume)?;
+    if let Some(file) = &arguments.record {
+        let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
+        let place = |path: &Path| path.parent().map(|folder| folder.canonicalize().unwrap_or(folder.into()));
+        if own.iter().any(|own| own.file_name() == file.file_name() && place(own) == place(file)) {
+            bail!(Usage(format!(
+                "--record {}: the run writes a figure of its own there; give another name",
+                file.display()
+            )));
+        }
+    }
     let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
     let progress = Progress::new(voice == Voice::Normal);
     let survey = complete(&mut target.config, &arguments.reading, &progress)?;
@@ -226,16 +236,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     loop {
         match (session.run(&target), before.take(), live) {
             (Ok(After::End(code)), ..) => return Ok(code),
-            (Ok(After::Restart(settings)), ..) => {
-                let next = target.beside(settings.apply(&target.config)?)?;
-                voice.tell(&format!("restarted by the page; the run so far is in {}", target.folder.display()));
-                before = Some(std::mem::replace(&mut target, next));
-            }
-            (Err(error), Some(mut before), Some(live)) => {
-                complain(format_args!("{}; continuing the run before", causes(&error)));
-                live.note(Level::Error, format!("{}. The run before is continued.", causes(&error)));
-                before.resume = true;
-                target = before;
+            (Ok(After::Restart(settings)), _, live) => match beside(&target, &settings) {
+                Ok(next) => {
+                    voice.tell(&format!("restarted by the page; the run so far is in {}", target.folder.display()));
+                    before = Some(std::mem::replace(&mut target, next));
+                }
+                Err(error) => {
+                    tell_of_return(live, &error);
+                    target.resume = true;
+                }
+            },
+            (Err(error), Some(earlier), live) => {
+                tell_of_return(live, &error);
+                target = earlier;
+                target.resume = true;
             }
             (Err(error), _, live) => {
                 live.iter().for_each(|live| live.state(State::Failed, causes(&error)));
@@ -243,6 +257,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
+}
+
+/// The run that the page asked for.
+fn beside(target: &Target, settings: &Settings) -> Result<Target> {
+    target.beside(settings.apply(&target.config)?)
+}
+
+/// Says why a run that the page asked for is not trained.
+fn tell_of_return(live: Option<&Live>, error: &anyhow::Error) {
+    complain(format_args!("{}; continuing the run before", causes(error)));
+    live.iter().for_each(|live| live.note(Level::Error, format!("{}. The run before is continued.", causes(error))));
 }
 
 /// What all runs of this process have in common: one, and those that a page asks for.

@@ -1,12 +1,12 @@
 //! `spikegrad watch`.
 
 use super::eval::{StoredRun, Which};
-use super::live;
 use super::load::{Source, load};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::{complain, say};
 use super::signals::stop_on_signal;
+use super::{live, port};
 use anyhow::{Result, bail};
 use spikegrad::engine::Engine;
 use spikegrad::live::{Exhibit, Level, Live, State};
@@ -31,7 +31,7 @@ pub struct Arguments {
     /// The run's folder, as written by train
     run: PathBuf,
     /// Port of the page on 127.0.0.1; 0: any free one [default: the first free one from 7784 on]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_parser = port, value_name = "PORT")]
     port: Option<u16>,
     #[command(flatten)]
     source: Source,
@@ -65,7 +65,9 @@ fn follow(
 ) -> Result<()> {
     let (metrics_file, best_file) = (folder.join(METRICS_FILE), folder.join(BEST_FILE));
     let (mut metrics_seen, mut best_seen) = (None, stamp(&best_file));
-    tell_state(live, config, folder, &[]);
+    if stamp(&metrics_file).is_none() {
+        tell_state(live, config, folder, &[]);
+    }
     exhibit.test(engine)?;
     while !stop.load(Ordering::Relaxed) {
         let now = stamp(&metrics_file);
@@ -76,7 +78,10 @@ fn follow(
                     tell_state(live, config, folder, &records);
                     exhibit.set_epochs(records);
                 }
-                Err(error) => live.note(Level::Warning, error),
+                Err(error) => {
+                    complain(&error);
+                    live.state(State::Running, format!("The curves cannot be read: {error}"));
+                }
             }
         }
         let now = stamp(&best_file);

@@ -3,7 +3,7 @@
 use super::message::read_bytes;
 use super::relock;
 use crate::error::{Error, Result};
-use crate::network::Surrogate;
+use crate::network::{SpikingLayer, Surrogate};
 use crate::platform::{Instant, sleep};
 use crate::train::RunConfig;
 use serde::{Deserialize, Deserializer};
@@ -115,6 +115,10 @@ impl Settings {
             config.adam.lr = lr;
         }
         if let Some(widths) = &self.hidden {
+            if config.network.hidden.is_empty() {
+                // There is no layer whose constants could be copied: the usual ones.
+                config.network.hidden.push(SpikingLayer::lif(1));
+            }
             config.network.set_hidden(widths)?;
         }
         for layer in &mut config.network.hidden {
@@ -158,7 +162,7 @@ impl Rules {
             Command::Set { lr } => Settings { lr: *lr, ..Settings::default() }.apply(&self.config).map(drop),
             Command::Restart { settings } => settings.apply(&self.config).map(drop),
             Command::Sample { index: Some(index), by: None, .. } if *index >= self.samples => {
-                Err(Error::field("index", index, format!("0 to {}", self.samples - 1)))
+                Err(Error::field("index", index, format!("0 to {}", self.samples.saturating_sub(1))))
             }
             Command::Sample { index: None, by: Some(by), .. } if ![-1, 1].contains(by) => {
                 Err(Error::field("move", by, "1 or -1"))
@@ -232,6 +236,10 @@ impl Control {
         if waiting.commands.len() >= MOST_WAITING {
             return Err(Error::Config(format!("{MOST_WAITING} commands wait already; try again later")));
         }
+        // What comes after a restart is meant for a run that has not begun.
+        if matches!(command, Command::Restart { .. }) {
+            waiting.rules = None;
+        }
         waiting.commands.push_back(command);
         Ok(())
     }
@@ -274,20 +282,32 @@ mod tests {
         for json in [
             r#"{"do":"pause"}"#,
             r#"{"do":"set","lr":0.01}"#,
-            r#"{"do":"restart","settings":{"b_th":0.3,"surrogate":"arctan","hidden":[20,10],"seed":4}}"#,
             r#"{"do":"sample","index":9}"#,
             r#"{"do":"sample","move":-1,"wrong":false}"#,
             r#"{"do":"weights","layer":2,"neuron":9}"#,
             r#"{"do":"draw","pixels":"u8:AP8="}"#,
+            r#"{"do":"restart","settings":{"b_th":0.3,"surrogate":"arctan","hidden":[20,10],"seed":4}}"#,
         ] {
             control.accept(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
         }
         assert_eq!(control.next(), Some(Command::Pause {}));
         assert_eq!(control.wait(Duration::ZERO), Some(Command::Set { lr: Some(0.01) }));
-        let Some(Command::Restart { settings }) = control.next() else { panic!() };
+        assert!(control.accept(br#"{"do":"pause"}"#).unwrap_err().to_string().contains("not begun"));
+        let Some(Command::Restart { settings }) = control.inner.lock().unwrap().commands.pop_back() else { panic!() };
         let config = settings.apply(&ours("fmnist").unwrap()).unwrap();
         assert_eq!((config.network.sizes(), config.seed), (vec![784, 20, 10, 10], 4));
         assert!(config.network.hidden.iter().all(|l| l.b_th == 0.3 && l.surrogate == Surrogate::Arctan));
+    }
+
+    #[test]
+    fn hidden_layers_can_be_taken_away_and_come_back() {
+        let hidden = |widths: &[usize], config: &RunConfig| {
+            Settings { hidden: Some(widths.to_vec()), ..Settings::default() }.apply(config).unwrap()
+        };
+        let none = hidden(&[], &ours("fmnist").unwrap());
+        assert_eq!(none.network.sizes(), [784, 10]);
+        assert_eq!(hidden(&[30, 20], &none).network.sizes(), [784, 30, 20, 10]);
+        assert_eq!(hidden(&[], &none).network.sizes(), [784, 10]);
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl<'a> Exhibit<'a> {
 
     /// The sample after or before the one shown, in a circle.
     fn neighbour(&self, after: bool, wrong: bool) -> usize {
-        let samples = self.data.measured().len();
+        let samples = self.data.measured().len().max(1);
         let found = match (wrong, after) {
             (false, true) => return (self.index + 1) % samples,
             (false, false) => return (self.index + samples - 1) % samples,

@@ -23,6 +23,7 @@ const ALIVE: usize = SLOTS - 1;
 const REMEMBERED: usize = 6;
 const HELLO: usize = 0;
 const EPOCHS: usize = 2;
+const NOTE: usize = 8;
 /// Minimum time between two messages with the epochs, and that time / the time to write one, at least.
 const EPOCHS_PAUSE: Duration = Duration::from_millis(200);
 const EPOCHS_SHARE: u32 = 300;
@@ -37,7 +38,7 @@ fn slot(message: &Message) -> usize {
         Message::Step(_) => 5,
         Message::Race { .. } => 6,
         Message::Weights(_) => 7,
-        Message::Note { .. } => 8,
+        Message::Note { .. } => NOTE,
     }
 }
 
@@ -183,7 +184,11 @@ impl Queue {
     }
 
     fn clear(&self) {
-        relock(&self.inner).frames = Default::default();
+        // What is said about a run that could not begin is still to be read.
+        let mut pending = relock(&self.inner);
+        let note = pending.frames[NOTE].take();
+        pending.frames = Default::default();
+        pending.frames[NOTE] = note;
     }
 
     /// How long the oldest message has waited.
@@ -269,6 +274,23 @@ mod tests {
         let viewer = hub.join().unwrap();
         assert!(take(&viewer).unwrap().contains("late"));
         assert_eq!(take(&viewer), None);
+    }
+
+    #[test]
+    fn a_new_run_replaces_all_but_the_note() {
+        let hub = Arc::new(Hub::default());
+        let viewer = hub.join().unwrap();
+        hub.tell(&state("of the run before"));
+        hub.note(Level::Error, "cannot begin");
+        let config = crate::presets::ours("fmnist").unwrap();
+        let data =
+            crate::data::DataSet::new(crate::events::EventSet::new(784, 100), crate::events::EventSet::new(784, 100));
+        let device = crate::cpu::device_info();
+        let hello =
+            super::super::message::Hello::new(super::super::message::Source::Native, &config, &data, device, vec![]);
+        hub.tell(&Message::Hello(Box::new(hello)));
+        let got: Vec<String> = std::iter::from_fn(|| take(&viewer)).collect();
+        assert!(got.len() == 2 && got[0].contains("\"hello\"") && got[1].contains("cannot begin"), "{got:?}");
     }
 
     #[test]

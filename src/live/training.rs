@@ -243,9 +243,10 @@ impl<'a> Watched<'a> {
 
 impl Observer for Watched<'_> {
     fn on_start(&mut self, start: &Start) {
-        let text = match start.resumed {
-            true => format!("Training, continued after {} of {} epochs.", start.epochs_done, start.epochs),
-            false => format!("Training for {} epochs.", start.epochs),
+        let text = match (start.resumed, start.epochs) {
+            (true, epochs) => format!("Training, continued after epoch {} of {epochs}.", start.epochs_done),
+            (false, 1) => "Training for 1 epoch.".into(),
+            (false, epochs) => format!("Training for {epochs} epochs."),
         };
         self.exhibit.state(State::Running, text);
     }
@@ -256,13 +257,19 @@ impl Observer for Watched<'_> {
         if self.single {
             self.pause();
         }
-        while let Some(command) = self.exhibit.control.next() {
+        while !wish.stop
+            && let Some(command) = self.exhibit.control.next()
+        {
             self.carry_out(command, engine, &mut wish)?;
         }
         if self.paused {
             self.wait(engine, &mut wish)?;
         }
-        self.race();
+        if self.race.is_some() {
+            let begun = Instant::now();
+            self.race();
+            wish.paused += begun.elapsed();
+        }
         if !wish.stop && self.is_watched() {
             self.exhibit.hub.tell_epochs(false);
             self.look(engine)?;

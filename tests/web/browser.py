@@ -112,8 +112,10 @@ class Tests(Pages):
             self.state(page, "running")
 
     def test_settings_and_reload(self):
-        with self.start() as page:
+        with self.start("?device=cpu") as page:
             self.ready(page, PATIENCE)
+            self.settings(page, hidden="")
+            until("a network without hidden layers is shown", lambda: "784‑10" in self.text(page, "device"), PATIENCE)
             self.settings(page, hidden="40, 20", seed="3")
             until("the new network is shown", lambda: "784‑40‑20‑10" in self.text(page, "device"), PATIENCE)
             until("it learns", lambda: self.text(page, "s-test") != "–", PATIENCE)

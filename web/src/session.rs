@@ -36,10 +36,10 @@ pub fn session(device: Device, live: &Live) -> Result<()> {
     let mut before: Option<Run> = None;
     loop {
         match (train(&mut run, &data, live), before.take()) {
-            (Ok(Some(settings)), _) => {
-                let next = Run { config: settings.apply(&run.config)?, kept: InMemory::default() };
-                before = Some(std::mem::replace(&mut run, next));
-            }
+            (Ok(Some(settings)), _) => match settings.apply(&run.config) {
+                Ok(config) => before = Some(std::mem::replace(&mut run, Run { config, kept: InMemory::default() })),
+                Err(error) => live.note(Level::Error, format!("{error}. The run before is continued.")),
+            },
             (Ok(None), _) => return Ok(()),
             (Err(error), Some(earlier)) => {
                 live.note(Level::Error, format!("{error}. The run before is continued."));
