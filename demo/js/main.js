@@ -23,9 +23,10 @@ const app = {
   can: (name) => Boolean(linked && source?.mayAct && app.hello?.can.includes(name)),
   /** `asked`: by the user, who has then seen what was wrong before. */
   async act(command, asked = true) {
+    const before = problem;
     const answer = await source.act(command);
     if (!answer.ok) tell(answer.error, source.mayAct ? "error" : "info");
-    else if (problem && asked) tell(null);
+    else if (before && problem === before && asked) tell(null);
     if (!source.mayAct) usable();
     return answer;
   },

@@ -44,7 +44,9 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// How long open pages have to take the last messages.
 const FLUSH: Duration = Duration::from_millis(300);
-/// How often that is looked at.
+/// How long they have to read them: a browser drops what it has not read when the connection breaks.
+const READ: Duration = Duration::from_millis(100);
+/// How often it is looked at whether they have taken them.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The server of the page, on the loopback address. Dropping it closes all connections.
@@ -107,6 +109,9 @@ impl Drop for Server {
         let begun = Instant::now();
         while !self.hub.is_flushed() && begun.elapsed() < FLUSH {
             std::thread::sleep(LOOK);
+        }
+        if self.hub.is_watched() {
+            std::thread::sleep(READ);
         }
         self.stop.notify_one();
         if let Some(thread) = self.thread.take() {
