@@ -66,7 +66,7 @@ pub enum State {
     Failed,
 }
 
-/// How bad a [`Message::Note`] is.
+/// How bad a `Message::Note` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]

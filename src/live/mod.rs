@@ -9,7 +9,7 @@
 //! | `exhibit` | a network whose samples and weights are shown |
 //! | `training`, `race` | what is shown between the steps of a run; two methods side by side |
 //!
-//! The server has a thread of its own. The run's thread looks at [`Hub::is_watched`](hub::Hub::is_watched) between steps and does nothing else as
+//! The server has a thread of its own. The run's thread looks at `Hub::is_watched` between steps and does nothing else as
 //! long as no page is open.
 
 mod control;
