@@ -25,7 +25,7 @@ const app = {
   async act(command, asked = true) {
     const before = problem;
     const answer = await source.act(command);
-    if (!answer.ok) tell(answer.error, source.mayAct ? "error" : "info");
+    if (!answer.ok) tell(answer.error, source.mayAct ? "error" : "warning");
     else if (before && problem === before && asked) tell(null);
     if (!source.mayAct) usable();
     return answer;
@@ -87,7 +87,7 @@ const shell = {
   state(message) {
     state = message;
     // After a restart that failed, the run before goes on, and says so.
-    if (problem?.level !== "error" || app.over) tell(null);
+    if (!problem || problem.level === "info" || app.over) tell(null);
   },
   step(message) {
     big("s-epoch", count(message.epoch), `of ${count(message.epochs)}`);
