@@ -365,7 +365,7 @@ fn mib(bytes: u64) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests {
     use super::*;
     use crate::bench::{random_spikes, scaled_weights};
