@@ -147,7 +147,7 @@ impl Weights {
             let Matrix { cols, data, .. } = &self.layers[l];
             let begin = match part {
                 TensorPart::Weights => 0,
-                TensorPart::Recurrent => network.fan_in()[l] * cols,
+                TensorPart::Recurrent => network.input_rows()[l] * cols,
                 TensorPart::Biases => data.len() - cols,
             };
             let end = data.len().min(begin + extents.iter().product::<usize>());
@@ -263,8 +263,7 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
         Some(layer) => (layer.init, layer.alpha(network.dt_ms)),
         None => (network.readout.init(), network.readout.alpha(network.dt_ms)),
     };
-    let recurrent = network.recurrent_inputs()[l];
-    let inputs = rows - recurrent - usize::from(network.biases()[l]);
+    let (inputs, recurrent) = (network.input_rows()[l], network.recurrent_inputs()[l]);
     // Each layer and draw has its own stream, so that the width of one layer does not affect the weights of the next.
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(1 + l as u64 + (draw << 16));

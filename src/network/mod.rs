@@ -139,6 +139,13 @@ impl Network {
         self.spiking().map(own).chain(readout).collect()
     }
 
+    /// Number of rows of each weight matrix that belong to the inputs of its layer; behind them are those of recurrent weights and
+    /// biases.
+    pub fn input_rows(&self) -> Vec<usize> {
+        let convs = self.hidden.iter().map(SpikingLayer::conv).chain([None]);
+        self.fan_in().into_iter().zip(convs).map(|(below, conv)| conv.map_or(below, Convolution::patch)).collect()
+    }
+
     /// The first spiking layer that is recurrent.
     pub fn first_recurrent(&self) -> Option<usize> {
         self.spiking().position(|layer| layer.recurrent)
@@ -148,14 +155,12 @@ impl Network {
     /// convolution. Recurrent weights are N_out additional rows: the layer's own neurons are inputs of it, too. The biases of
     /// a layer are an additional last row: the weights of an input that spikes at every time step.
     pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
-        let convs = self.hidden.iter().map(SpikingLayer::conv).chain([None]);
-        let columns = self.sizes().into_iter().skip(1);
+        let filters = self.hidden.iter().map(|layer| layer.conv().map(|conv| conv.filters)).chain([None]);
+        let columns =
+            filters.zip(self.sizes().into_iter().skip(1)).map(|(filters, neurons)| filters.unwrap_or(neurons));
         let more = self.recurrent_inputs().into_iter().zip(self.biases()).map(|(own, bias)| own + usize::from(bias));
-        let shape = |(((below, more), neurons), conv): (((usize, usize), usize), Option<&Convolution>)| match conv {
-            None => (below + more, neurons),
-            Some(conv) => (conv.patch() + more, conv.filters),
-        };
-        self.fan_in().into_iter().zip(more).zip(columns).zip(convs).map(shape).collect()
+        let rows = self.input_rows().into_iter().zip(more).map(|(inputs, more)| inputs + more);
+        rows.zip(columns).collect()
     }
 
     /// Extents of each weight tensor in files, without recurrent weights and biases: [N_in, N_out], or [filters, channels, kernel, kernel] for
@@ -226,6 +231,19 @@ impl Network {
             }
         });
         self.hidden.extend(left.map(|&neurons| SpikingLayer { neurons, ..last.clone() }));
+        Ok(())
+    }
+
+    /// Gives all hidden layers other than convolutions recurrent weights.
+    ///
+    /// # Errors
+    /// There is no such layer.
+    pub fn connect_hidden(&mut self) -> Result<()> {
+        let mut layers = self.hidden.iter_mut().filter(|layer| layer.conv().is_none()).peekable();
+        if layers.peek().is_none() {
+            return Err(Error::Config("the network has no fully connected hidden layer".into()));
+        }
+        layers.for_each(|layer| layer.recurrent = true);
         Ok(())
     }
 
