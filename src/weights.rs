@@ -255,23 +255,26 @@ impl Weights {
     }
 }
 
-/// Random weights of layer `l`, multiplied by `factor`. `draw` selects the random numbers: 0 for the network's initial
-/// weights, others for re-initialised layers.
+/// Factor on the scale of initial recurrent weights. With 1, activity sustains itself in networks like the preset `fmnist`: on
+/// Fashion-MNIST they begin with densities of 23 and 28 % and do not learn. With 0.5 and less, densities and accuracy are those
+/// without recurrent weights (0.7 to 1.1 %).
+const RECURRENT_SCALE: f64 = 0.5;
+
+/// Random weights of layer `l`. Those of its inputs are multiplied by `factor`; recurrent ones are not, because activity would
+/// sustain itself. `draw` selects the random numbers: 0 for the network's initial weights, others for re-initialised layers.
 pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64) -> Matrix {
     let (rows, cols) = network.weight_shapes()[l];
     let (init, alpha) = match network.hidden.get(l) {
         Some(layer) => (layer.init, layer.alpha(network.dt_ms)),
         None => (network.readout.init(), network.readout.alpha(network.dt_ms)),
     };
-    let (inputs, recurrent) = (network.input_rows()[l], network.recurrent_inputs()[l]);
     // Each layer and draw has its own stream, so that the width of one layer does not affect the weights of the next.
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(1 + l as u64 + (draw << 16));
-    let (inputs, recurrent) = (std::iter::repeat_n(inputs, inputs), std::iter::repeat_n(recurrent, recurrent));
-    let mut data: Vec<f32> = inputs
-        .chain(recurrent)
-        .flat_map(|fan_in| std::iter::repeat_n((fan_in as f64).sqrt(), cols))
-        .map(|root| {
+    let mut data = Vec::with_capacity(rows * cols);
+    for (fan_in, factor) in [(network.input_rows()[l], factor), (network.recurrent_inputs()[l], RECURRENT_SCALE)] {
+        let root = (fan_in as f64).sqrt();
+        data.extend((0..fan_in * cols).map(|_| {
             let w = match init {
                 Initialisation::Uniform { scale } => scale / root * (2.0 * rng.random::<f64>() - 1.0),
                 Initialisation::Normal { scale } => {
@@ -280,8 +283,8 @@ pub fn init_layer(network: &Network, l: usize, seed: u64, draw: u64, factor: f64
                 }
             };
             (w * factor) as f32
-        })
-        .collect();
+        }));
+    }
     data.resize(rows * cols, 0.0);
     Matrix { rows, cols, data }
 }
@@ -358,7 +361,7 @@ mod tests {
         assert_eq!(plain.layers[1], recurrent.layers[1]);
         let largest = |w: &[f32]| w.iter().fold(0.0, |largest: f32, w| largest.max(w.abs()));
         let (w, r) = recurrent.layers[0].data[..50_000].split_at(40_000);
-        assert!((0.0499..=0.05).contains(&largest(w)) && (0.0995..=0.1).contains(&largest(r)));
+        assert!((0.0499..=0.05).contains(&largest(w)) && (0.0498..=0.05).contains(&largest(r)));
         assert_eq!(recurrent.layers[0].data[50_000..], [0.0; 100], "biases");
     }
 }

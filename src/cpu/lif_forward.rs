@@ -123,6 +123,28 @@ pub struct TileState {
     t: usize,
 }
 
+impl TileState {
+    #[inline(always)]
+    fn load<const W: usize, const CURRENT: bool>(&self, v: &mut [f32; W], current: &mut [f32; W]) {
+        for j in 0..W {
+            v[j] = self.v.0[j];
+            if CURRENT {
+                current[j] = self.current.0[j];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store<const W: usize, const CURRENT: bool>(&mut self, v: &[f32; W], current: &[f32; W]) {
+        for j in 0..W {
+            self.v.0[j] = v[j];
+            if CURRENT {
+                self.current.0[j] = current[j];
+            }
+        }
+    }
+}
+
 impl Default for TileState {
     /// At the first time step.
     fn default() -> Self {
@@ -200,10 +222,7 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
     let mut stop = time_steps;
     if RECURRENT && let Pace::Until(until, state) = &pace {
         (stop, begin, arrivals.next) = (*until, state.t, state.next);
-        v.copy_from_slice(&state.v.0[..W]);
-        if CURRENT {
-            current.copy_from_slice(&state.current.0[..W]);
-        }
+        state.load::<W, CURRENT>(&mut v, &mut current);
     }
     let (mut t, mut end) = (begin, begin);
     while t < stop {
@@ -219,9 +238,7 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
             }
         }
         seen.0 = v;
-        if let Some(record) = &mut record {
-            record.store(t, &tile.columns, &seen.0);
-        }
+        record.iter_mut().for_each(|record| record.store(t, &tile.columns, &seen.0));
         let (mut spiking, mut near) = ([0u64; 2], [0u64; 2]);
         let decay = decay_at::<TO_VALUE>(t, c);
         for (k, chunk) in v.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
@@ -236,16 +253,8 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
         }
         let nothing = QUIET && spiking[0] | spiking[1] | near[0] | near[1] == 0;
         if !nothing {
-            active.make_room(W);
-            for k in 0..W.div_ceil(64) {
-                spiking[k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
-                bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
-                active.push_all(near[k] & valid[k], t, tile.columns.begin, 64 * k, &seen.0, c.v_th);
-            }
-            if TO_VALUE && spiking[0] | spiking[1] != 0 {
-                active.push_own(t, tile.columns.begin, &spiking[..W.div_ceil(64)]);
-                active.check_finite(&seen.0);
-            }
+            let masked = |words: [u64; 2]| [words[0] & valid[0], words[1] & valid[1]];
+            list::<W, TO_VALUE>(t, masked(spiking), masked(near), &seen.0, tile, bits, active);
         }
         t += 1;
         end = t;
@@ -255,29 +264,49 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
             if event >= time_steps {
                 break;
             }
-            while t < event {
-                for j in 0..W {
-                    v[j] = c.alpha * v[j] + c.leak;
-                }
-                t += 1;
+            for _ in t..event {
+                v.iter_mut().for_each(|v| *v = c.alpha * *v + c.leak);
             }
+            t = event;
         }
     }
     if RECURRENT
-        && let Pace::Until(_, state) = &mut pace
         && stop < time_steps
+        && let Pace::Until(_, state) = &mut pace
     {
         (state.t, state.next) = (stop, arrivals.next);
-        state.v.0[..W].copy_from_slice(&v);
-        if CURRENT {
-            state.current.0[..W].copy_from_slice(&current);
-        }
+        state.store::<W, CURRENT>(&v, &current);
         return begin..end;
     }
     seen.0 = v;
     active.check_finite(&seen.0);
     active.end_sample(c);
     begin..end
+}
+
+/// Writes the spikes and active entries of a tile at time `t` to their lists.
+#[inline(always)]
+fn list<const W: usize, const TO_VALUE: bool>(
+    t: usize,
+    mut spiking: [u64; 2],
+    near: [u64; 2],
+    v: &[f32; W],
+    tile: &SpikingTile,
+    bits: &mut SpikeBits,
+    active: &mut ActiveTile,
+) {
+    active.make_room(W);
+    for k in 0..W.div_ceil(64) {
+        if t == 0 {
+            spiking[k] = 0;
+        }
+        bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
+        active.push_all(near[k], t, tile.columns.begin, 64 * k, v, tile.constants.v_th);
+    }
+    if TO_VALUE && spiking[0] | spiking[1] != 0 {
+        active.push_own(t, tile.columns.begin, &spiking[..W.div_ceil(64)]);
+        active.check_finite(v);
+    }
 }
 
 /// Decay and reset at time `t`. S[0] is 0 whatever V_th is: nothing is subtracted from V[0], or it is set to 0, its value.

@@ -55,7 +55,10 @@ fn wide_layers_and_long_samples_equal_the_formulas() {
     for seed in 0..160 {
         let (network, weights, batch) = wide_and_long(seed);
         let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
-        if !clear(&network, &expected, 3e-6) || !single_maxima(&network, &expected) {
+        // Gradients may explode over hundreds of steps, and rounding errors with them.
+        let errors = expected.spiking.iter().flat_map(|layer| &layer.active);
+        let explode = errors.fold(0.0, |largest: f32, entry| largest.max(entry.e.abs())) > 1e3;
+        if explode || !clear(&network, &expected, 3e-6) || !single_maxima(&network, &expected) {
             continue;
         }
         compared += 1;

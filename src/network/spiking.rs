@@ -53,7 +53,7 @@ pub struct SpikingLayer {
     /// adds its row of R to the drive of t, which arrives at t + 1. Not for convolutions.
     #[serde(default)]
     pub recurrent: bool,
-    /// Distribution of initial weights. For recurrent weights, N_in is N. Initial biases are 0.
+    /// Distribution of initial weights. Recurrent weights have half the scale, and N in place of N_in. Initial biases are 0.
     pub init: Initialisation,
     /// Connection to the layer below.
     #[serde(default)]

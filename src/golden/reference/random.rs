@@ -143,15 +143,13 @@ pub(crate) fn random_recurrent(seed: u64, convs: bool) -> (Network, Weights, Eve
     (network, weights, batch)
 }
 
-/// Initial weights with more excitation than inhibition, so that later layers spike, too; weaker recurrent weights, and biases.
+/// Initial weights with more excitation than inhibition, so that later layers spike, too, and biases.
 pub(crate) fn excited(network: &Network, seed: u64, rng: &mut ChaCha8Rng) -> Weights {
     let mut weights = Weights::init(network, seed);
-    let parts = weights.layers.iter_mut().zip(network.recurrent_inputs()).zip(network.biases());
-    for ((matrix, own), bias) in parts {
+    for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
         matrix.data.iter_mut().for_each(|w| *w += 0.2 * w.abs());
-        let biases = matrix.data.len() - if bias { matrix.cols } else { 0 };
-        matrix.data[biases - own * matrix.cols..biases].iter_mut().for_each(|r| *r *= 0.5);
-        matrix.data[biases..].iter_mut().for_each(|b| *b = rng.random_range(-0.05..0.15));
+        let begin = matrix.data.len() - if bias { matrix.cols } else { 0 };
+        matrix.data[begin..].iter_mut().for_each(|b| *b = rng.random_range(-0.05..0.15));
     }
     weights
 }
