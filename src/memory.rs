@@ -200,7 +200,8 @@ impl Estimate {
         // Each thread holds the gradient and the δ rows of one tile of up to 64 columns, and a sample's spikes as a bit
         // array.
         let threads = rayon::current_num_threads().min(batch.div_ceil(8)) as u64;
-        let sizes: Vec<usize> = network.fan_in().into_iter().chain([network.classes()]).collect();
+        let inputs = network.fan_in().into_iter().zip(network.recurrent_inputs()).map(|(below, own)| below + own);
+        let sizes: Vec<usize> = inputs.chain([network.classes()]).collect();
         let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
         let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
         let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);

@@ -123,7 +123,7 @@ impl Tensor {
 /// | `error.l` | f32 \[active\] | ∇S g(V) of each active entry |
 /// | `readout_v` | f32 \[T, C\] | potentials of the readout; absent if it counts spikes |
 /// | `logits` | f32 \[C\] | |
-/// | `gradient.w.l`, `gradient.b.l` | f32, as `w.l` and `b.l` of a checkpoint | gradient of the loss of this sample |
+/// | `gradient.w.l`, `gradient.r.l`, `gradient.b.l` | f32, as `w.l`, `r.l` and `b.l` of a checkpoint | gradient of the loss of this sample |
 ///
 /// The metadata have `label` (-1 without one), `inputs`, `time_steps` and `dt_ms`.
 ///
@@ -209,8 +209,8 @@ pub fn load_network(path: &Path) -> Result<(Network, Weights)> {
 const NETWORK_KEY: &str = "network";
 
 /// Reads the weights of `network` from a safetensors file: `w.l` of each layer, \[N_in, N_out\] (a convolution: \[filters, channels,
-/// kernel, kernel\]), and `b.l`, \[N_out\], where the layer has biases. Other tensors, such as the moments in a checkpoint, are
-/// ignored.
+/// kernel, kernel\]), `r.l`, \[N_out, N_out\], where the layer is recurrent, and `b.l`, \[N_out\], where it has biases. Other
+/// tensors, such as the moments in a checkpoint, are ignored.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] naming a tensor that is missing, is no f32, has another shape, or a value that is not finite.
@@ -229,24 +229,26 @@ pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
     // A layer that the network does not have would be dropped silently.
     let layers = file_tensors(network).map(|(l, part, _)| format!("{}.{l}", part.letter())).collect::<Vec<_>>();
     let foreign = file.names().into_iter().find(|name| {
-        let own = name.strip_prefix("w.").or_else(|| name.strip_prefix("b."));
+        let own = ["w.", "r.", "b."].iter().find_map(|part| name.strip_prefix(part));
         own.is_some_and(|l| l.parse::<usize>().is_ok()) && !layers.contains(name)
     });
     let data = data.map_err(format)?;
     if let Some(name) = foreign {
         return Err(format(format!(
-            "has a tensor {name}, but the network has {} weight layers, with biases in {}",
+            "has a tensor {name}, but the network has {} weight layers, with biases in {} and recurrent weights in {}",
             data.len(),
-            with_biases(network)
+            listed(network.biases()),
+            listed(network.recurrent_inputs().into_iter().map(|own| own > 0))
         )));
     }
     let shapes = network.weight_shapes().into_iter().zip(data);
     Ok(Weights { layers: shapes.map(|((rows, cols), data)| Matrix { rows, cols, data }).collect() })
 }
 
-fn with_biases(network: &Network) -> String {
+/// The layers for which `which` is true, in words.
+fn listed(which: impl IntoIterator<Item = bool>) -> String {
     let layers: Vec<String> =
-        network.biases().into_iter().enumerate().filter(|(_, bias)| *bias).map(|(l, _)| l.to_string()).collect();
+        which.into_iter().enumerate().filter(|(_, which)| *which).map(|(l, _)| l.to_string()).collect();
     if layers.is_empty() { "none".into() } else { format!("layers {}", layers.join(", ")) }
 }
 

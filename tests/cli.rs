@@ -389,12 +389,18 @@ fn results_come_out_in_files_for_other_programs() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_resumes_to_the_same_bytes() {
+    interrupt("");
+    interrupt("--recurrent");
+}
+
+fn interrupt(more: &str) {
     let folder = tempfile::tempdir().unwrap();
     let words = |run: &Path| {
         let fixed = "train fmnist --device cpu --hidden 30,30 --limit 300 --batch 16 --epochs 12 --quiet --warmup 1 \
                      --weight-decay 0.02 --initial-spikes 0.8 --beta 12 --tau 8,12 --set augment.shift=2 \
-                     --set augment.flip=true --out";
-        fixed.split(' ').map(String::from).chain([run.display().to_string()]).collect::<Vec<_>>()
+                     --set augment.flip=true";
+        let fixed = fixed.split(' ').chain(more.split_whitespace()).chain(["--out"]);
+        fixed.map(String::from).chain([run.display().to_string()]).collect::<Vec<_>>()
     };
     let whole = folder.path().join("whole");
     spikegrad(&[]).args(words(&whole)).assert().code(0);
@@ -848,6 +854,47 @@ fn a_readout_that_counts_spikes_is_trained_tested_and_drawn() {
         picture(&png);
         std::fs::remove_dir_all(&run).unwrap();
     }
+}
+
+#[test]
+fn recurrent_layers_are_trained_tested_drawn_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    // `auto` takes the cpu device, whatever GPU there is.
+    let (run, output) = train(&folder, "auto", &["--recurrent", "--epochs", "1", "--initial-spikes", "2", "--json"]);
+    let said = json(&output);
+    assert_eq!((&said["outcome"], &said["device"]["kind"]), (&"finished".into(), &"cpu".into()));
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert_eq!(config.matches("recurrent = true").count(), 2, "{config}");
+    let run = run.to_str().unwrap();
+    let tested = json(&succeeds(&["eval", run, "--json"]));
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    succeeds(&["raster", run, "--out", &file("raster.png")]);
+    picture(Path::new(&file("raster.png")));
+    succeeds(&["predict", run, "--out", &file("p.csv")]);
+    succeeds(&["inspect", run, "--sample", "3", "--out", &file("i.safetensors")]);
+    let inspected = std::fs::read(file("i.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&inspected).unwrap();
+    assert_eq!(tensors.tensor("gradient.r.1").unwrap().shape(), [30, 30]);
+
+    let weights = format!("{run}/checkpoint.safetensors");
+    let small = ["--limit", "9", "--epochs", "1", "--device", "cpu", "--weights", &weights, "--out"];
+    let fields = ["--set", "network.hidden[0].recurrent=true", "--set", "network.hidden[1].recurrent=true"];
+    let again = [&["train", "fmnist", "--hidden", "40,30"], &small[..]].concat();
+    succeeds(&[&again[..], &[&file("again")], &fields].concat());
+    fails(1, &[&again[..], &[&file("plain")]].concat(), &["has a tensor r.0", "recurrent weights in none"]);
+
+    fails(1, &["train", run, "--device", "gpu"], &["hidden[0].recurrent = true", "use the cpu device"]);
+    fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0].recurrent = true"]);
+    let dense = ["train", "fmnist", "--recurrent", "--method", "dense", "--device", "cpu", "--out"];
+    fails(1, &[&dense[..], &[&file("d")]].concat(), &["`dense` does not support hidden[0].recurrent = true"]);
+    fails(
+        2,
+        &["train", "fmnist-conv", "--recurrent"],
+        &["--recurrent: the network has no fully connected hidden layer"],
+    );
+    let conv = ["train", "fmnist-conv", "--set", "network.hidden[0].recurrent=true"];
+    fails(2, &conv, &["hidden[0].recurrent", "convolution"]);
 }
 
 /// Nothing is said of spiking layers that are not there.

@@ -3,7 +3,7 @@
 use spikegrad::Result;
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
-use spikegrad::golden::{ConformanceDevice, DeltaInputs, run};
+use spikegrad::golden::{Case, ConformanceDevice, DeltaInputs, run};
 use spikegrad::network::Network;
 use spikegrad::weights::Weights;
 use std::path::PathBuf;
@@ -14,12 +14,19 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// Cases of kind "cells", except the recurrent one, which is refused.
+/// Cases of kind "cells".
 fn cells() -> Vec<PathBuf> {
-    let mut cases = cases_in("golden_cells");
-    cases.retain(|case| !case.ends_with("rec_lif.safetensors"));
-    assert_eq!(cases.len(), 10);
+    let cases = cases_in("golden_cells");
+    assert_eq!(cases.len(), 24);
     cases
+}
+
+/// The recurrent ones of these cases, and the others.
+fn recurrent(cases: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    cases.into_iter().partition(|case| match Case::read(case).unwrap() {
+        Case::Network(case) => case.network.first_recurrent().is_some(),
+        Case::Delta(_) => false,
+    })
 }
 
 fn cases_in(folder: &str) -> Vec<PathBuf> {
@@ -46,15 +53,14 @@ impl ConformanceDevice for By {
     }
 }
 
-fn all_pass(device: Device) {
-    pass(&device.to_string(), &mut { device }, [cases(), cells()].concat());
-}
-
 #[test]
-fn recurrent_weights_are_refused_by_name() {
-    let case = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden_cells/rec_lif.safetensors");
-    let error = run(&case, &mut { Device::Cpu }).unwrap_err().to_string();
-    assert!(error.contains("rec_lif") && error.contains("recurrent"), "{error}");
+fn the_gpu_device_refuses_recurrent_layers_by_name() {
+    let (cases, _) = recurrent(cells());
+    assert_eq!(cases.len(), 14);
+    for case in cases {
+        let error = run(&case, &mut { Device::Gpu(None) }).unwrap_err().to_string();
+        assert!(error.contains(".recurrent = true") && error.contains("use the cpu device"), "{error}");
+    }
 }
 
 /// The dense methods refuse what the paper's networks do not have, and name it.
@@ -96,12 +102,13 @@ fn pass(device: &str, player: &mut dyn ConformanceDevice, cases: Vec<PathBuf>) {
 
 #[test]
 fn cpu() {
-    all_pass(Device::Cpu);
+    pass("cpu", &mut { Device::Cpu }, [cases(), cells()].concat());
 }
 
 #[test]
 fn gpu() {
-    all_pass(Device::Gpu(None));
+    let (_, cells) = recurrent(cells());
+    pass("gpu", &mut { Device::Gpu(None) }, [cases(), cells].concat());
 }
 
 /// The method `dense` masks like `sparse`; `reference` does not mask, as one case expects.

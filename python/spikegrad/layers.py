@@ -28,6 +28,7 @@ def lif(
     surrogate_scale: Optional[float] = None,
     b_th: Optional[float] = None,
     bias: bool = False,
+    recurrent: bool = False,
     init: Optional[Init] = None,
 ) -> Layer:
     """A fully connected layer of leaky integrate-and-fire neurons.
@@ -56,6 +57,9 @@ def lif(
         Backward threshold: the surrogate gradient is 0 unless abs(V - v_th) < b_th. ``inf`` for never masked.
     bias : bool
         Whether each neuron has a bias, added at every time step.
+    recurrent : bool
+        Whether the neurons are also connected with each other, by recurrent weights [N, N] (``r.l`` in a state dict). Computed on the CPU
+        only.
     init : tuple of str and float, optional
         Distribution of the initial weights: ``("normal", scale)`` for a standard deviation of
         scale (1 - exp(-dt/tau)) / sqrt(N_in), or ``("uniform", scale)`` for up to scale / sqrt(N_in) on either side of 0.
@@ -66,7 +70,7 @@ def lif(
     """
     return _spikegrad._lif(dict(
         neurons=neurons, tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest, reset=reset, surrogate=surrogate, beta=beta,
-        surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
+        surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, recurrent=recurrent, init=init,
     ))  # fmt: skip
 
 
@@ -84,6 +88,7 @@ def cuba_lif(
     surrogate_scale: Optional[float] = None,
     b_th: Optional[float] = None,
     bias: bool = False,
+    recurrent: bool = False,
     init: Optional[Init] = None,
 ) -> Layer:
     """A fully connected layer of current-based LIF neurons: spikes add to a current that drives the potential.
@@ -94,7 +99,7 @@ def cuba_lif(
         Number of neurons, N.
     tau_syn_ms : float
         Time constant of the current, ms.
-    tau_ms, v_th, v_r, v_rest, reset, surrogate, beta, surrogate_scale, b_th, bias, init
+    tau_ms, v_th, v_r, v_rest, reset, surrogate, beta, surrogate_scale, b_th, bias, recurrent, init
         As for `lif`.
 
     Returns
@@ -103,7 +108,8 @@ def cuba_lif(
     """
     return _spikegrad._lif(dict(
         neurons=neurons, tau_syn_ms=number("tau_syn_ms", tau_syn_ms), tau_ms=tau_ms, v_th=v_th, v_r=v_r, v_rest=v_rest,
-        reset=reset, surrogate=surrogate, beta=beta, surrogate_scale=surrogate_scale, b_th=b_th, bias=bias, init=init,
+        reset=reset, surrogate=surrogate, beta=beta, surrogate_scale=surrogate_scale, b_th=b_th, bias=bias,
+        recurrent=recurrent, init=init,
     ))  # fmt: skip
 
 

@@ -30,9 +30,9 @@ class SparseSNN(torch.nn.Module):
     Notes
     -----
     The parameters are called ``w0``, ``b0``, ``w1``, ...: the weights [N_in, N_out] (a convolution: [filters, channels, kernel,
-    kernel]) and biases [N_out] of each layer. The gradient has that of the network's activity regularisers, which the loss in
-    PyTorch does not show; networks have none unless they are given some. There is no gradient with respect to the input, since
-    spikes between those of the input are not computed.
+    kernel]), recurrent weights [N_out, N_out] (``r0``) and biases [N_out] of each layer. The gradient has that of the network's
+    activity regularisers, which the loss in PyTorch does not show; networks have none unless they are given some. There is no
+    gradient with respect to the input, since spikes between those of the input are not computed.
 
     Examples
     --------

@@ -43,6 +43,7 @@ fn with_options(mut layer: SpikingLayer, given: &Arguments<'_>) -> PyResult<Laye
     given.set(&mut layer.surrogate, "surrogate", described_by)?;
     given.set(&mut layer.init, "init", initialisation)?;
     given.set(&mut layer.bias, "bias", flag)?;
+    given.set(&mut layer.recurrent, "recurrent", flag)?;
     if let Some(tau_syn_ms) = given.get("tau_syn_ms", number)? {
         layer.cell = Cell::CubaLif { tau_syn_ms };
     }

@@ -13,6 +13,7 @@ NAMES = [
     "golden/tiny", "golden/medium_max", "golden/medium_sum", "golden/saturated", "golden/deep", "golden/vrest", "golden/conv",
     "golden/gain", "golden/dense_surrogate", "golden_cells/tiny", "golden_cells/hard_reset", "golden_cells/cuba",
     "golden_cells/cuba_hard", "golden_cells/bias", "golden_cells/count_ce", "golden_cells/mse_last", "golden_cells/taus",
+    "golden_cells/rec_deep", "golden_cells/rec_130", "golden_cells/spike_count", "golden_cells/conv_rec",
 ]  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def old_layer(config, layer):
 
 
 def cell(layer):
-    options = {name: layer[name] for name in ("v_th", "v_r", "v_rest", "reset", "b_th", "bias")}
+    options = {name: layer[name] for name in ("v_th", "v_r", "v_rest", "reset", "b_th", "bias", "recurrent")}
     options.update(tau_ms=layer["cell"]["tau_mem"], tau_syn_ms=layer["cell"].get("tau_syn"))
     surrogate = layer["surrogate"]
     options.update(surrogate=surrogate["kind"], beta=surrogate["beta"], surrogate_scale=surrogate.get("scale"))
@@ -68,6 +69,7 @@ def connection(layer, b_th, **options):
     options["b_th"] = math.inf if b_th is None else b_th
     if layer["kind"] == "conv2d":
         options.pop("bias", None)
+        options.pop("recurrent", None)
         geometry = {name: layer[name] for name in ("stride", "padding", "pool")}
         return sg.conv(layer["c_out"], layer["kernel"], **geometry, **options)
     tau_syn_ms = options.pop("tau_syn_ms", None)

@@ -17,12 +17,12 @@ def test_layers_have_the_librarys_defaults():
 def test_every_option_arrives():
     layer = sg.cuba_lif(
         5, 4.0, tau_ms=20, v_th=1.5, v_r=0.25, v_rest=0.1, reset="to_value", surrogate="arctan", beta=2,
-        surrogate_scale=3, b_th=math.inf, bias=True, init=("uniform", 2),
+        surrogate_scale=3, b_th=math.inf, bias=True, recurrent=True, init=("uniform", 2),
     ).to_dict()
     assert layer == {
         "neurons": 5, "cell": {"kind": "cuba_lif", "tau_syn_ms": 4.0}, "tau_ms": 20.0, "v_th": 1.5, "v_r": 0.25,
         "v_rest": 0.1, "reset": "to_value", "surrogate": "arctan", "beta": 2.0, "surrogate_scale": 3.0, "b_th": math.inf,
-        "bias": True, "init": {"kind": "uniform", "scale": 2.0}, "connection": {"kind": "linear"},
+        "bias": True, "recurrent": True, "init": {"kind": "uniform", "scale": 2.0}, "connection": {"kind": "linear"},
     }  # fmt: skip
     network = sg.Network(
         4, 9, [sg.lif(3)], sg.readout(2, "mean", tau_ms=5, gain="one", bias=True, init=("normal", 1)), dt_ms=0.5,

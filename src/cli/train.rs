@@ -100,6 +100,10 @@ pub struct Arguments {
     /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N,N", value_delimiter = ',', help_heading = "Network")]
     hidden: Option<Vec<usize>>,
+    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights (cpu device only). With
+    /// thousands of neurons, use a lower --lr: otherwise their activity soon sustains itself
+    #[arg(long, help_heading = "Network")]
+    recurrent: bool,
     /// Membrane time constant of the hidden layers, ms: one for all layers, or one per layer
     #[arg(long, value_parser = number, value_name = "MS,MS", value_delimiter = ',', allow_negative_numbers = true, help_heading = "Network")]
     tau: Option<Vec<f64>>,
@@ -446,6 +450,9 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             false => config.network.set_hidden(widths),
         };
         set.map_err(|e| usage(format!("--hidden: {e}")))?;
+    }
+    if arguments.recurrent {
+        config.network.connect_hidden().map_err(|e| usage(format!("--recurrent: {e}")))?;
     }
     if let Some(b_th) = arguments.b_th {
         config.network.hidden.iter_mut().for_each(|layer| layer.b_th = b_th);

@@ -8,6 +8,7 @@ use super::loss::ActivityLoss;
 use super::neurons::Neurons;
 use super::products;
 use super::readout::IntegratorConstants;
+use super::recurrent_gradient::recurrent_errors;
 use super::spike_gradient::{RegulariserGradient, finish_errors, spike_gradient, start_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, Columns, padded};
@@ -22,7 +23,7 @@ impl Group {
         if let Some((l, layer)) = plan.layers.iter().enumerate().next_back() {
             match layer.neurons {
                 Neurons::Integrating(constants) => self.enter_integrators(plan, layer, constants),
-                Neurons::Spiking(_) => self.enter_counted(plan, l),
+                Neurons::Spiking(_) => self.enter_counted(plan, l, scratch),
             }
         }
         for l in (0..plan.network.hidden.len()).rev() {
@@ -57,11 +58,11 @@ impl Group {
     }
 
     /// Errors of a readout `l` that counts spikes: the gradient of a logit is ∇S at every time step.
-    fn enter_counted(&mut self, plan: &Plan, l: usize) {
+    fn enter_counted(&mut self, plan: &Plan, l: usize, scratch: &mut ThreadScratch) {
         let active = &mut self.layers[l].active;
         for (k, gradient) in self.gradient.chunks(plan.network.classes()).enumerate() {
             start_gradient(k, active, &RegulariserGradient { shared: 0.0, own: gradient });
-            finish_errors(k, active);
+            plan.layers[l].finish_errors(k, active, scratch);
         }
     }
 
@@ -95,7 +96,7 @@ impl Group {
                 }
             }
         }
-        (0..self.samples.len()).for_each(|k| finish_errors(k, &mut active));
+        (0..self.samples.len()).for_each(|k| plan.layers[l].finish_errors(k, &mut active, scratch));
         self.layers[l].active = active;
     }
 
@@ -174,7 +175,7 @@ impl Group {
                 }
                 None => {
                     requests.scatter(&mut active);
-                    finish_errors(k, &mut active);
+                    here.finish_errors(k, &mut active, scratch);
                 }
             }
             scratch.requests = requests;
@@ -184,6 +185,18 @@ impl Group {
         }
         self.layers[l].active = active;
         self.layers[l].conv.gradient = gradient;
+    }
+}
+
+impl WeightLayer<'_> {
+    /// Turns ∇S of sample `k`, complete apart from what comes through the layer's recurrent weights, into errors.
+    fn finish_errors(&self, k: usize, active: &mut [ActiveTile], scratch: &mut ThreadScratch) {
+        match self.own_row {
+            None => finish_errors(k, active),
+            Some(row) => {
+                recurrent_errors(k, self.weights, row, self.neurons.adjoint(), active, &mut scratch.recurrent);
+            }
+        }
     }
 }
 

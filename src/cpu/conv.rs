@@ -7,7 +7,7 @@
 //! Places are numbered pooling window by pooling window. When the places of a window are done, its spike bits are pooled,
 //! and the active entries that will receive the gradient of the pooled neuron are listed in `winners`.
 
-use super::lif_forward::{DriveSource, PotentialRecord, SpikeBits, SpikingTile, is_quiet, lif_forward, words_of};
+use super::lif_forward::{DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, is_quiet, lif_forward, words_of};
 use super::loss::ActivityLoss;
 use super::state::{ActiveTile, SpikeList};
 use super::tiles::{LANES, TiledMatrix};
@@ -253,10 +253,11 @@ impl ConvLayer<'_> {
                         active.end_sample(constants);
                         continue;
                     }
-                    let tile = SpikingTile { columns, first_word, weights: tile, bias, constants };
+                    let tile = SpikingTile { columns, first_word, weights: tile, own_row: None, bias, constants };
                     first_word += words_of(columns.width);
                     let v = record.is_some().then_some(PotentialRecord { v: &mut scratch.v, stride: weights.cols });
-                    let times = lif_forward(DriveSource::Events(events), steps, &tile, bits, active, v, quiet);
+                    let pace = if quiet { Pace::Quiet } else { Pace::Whole };
+                    let times = lif_forward(DriveSource::Events(events), steps, &tile, bits, active, v, pace);
                     span = span.start.min(times.start)..span.end.max(times.end);
                 }
                 if let Some(record) = record.as_deref_mut() {

@@ -6,7 +6,7 @@ use super::delta::{Adjoint, BlockRows, DeltaRows};
 use super::spike_gradient::{spike_gradient, tile_ranges};
 use super::state::ActiveTile;
 use super::tiles::{AlignedVec, TiledMatrix, with_width};
-use super::weight_gradient::weight_gradient;
+use super::weight_gradient::{Presynaptic, weight_gradient};
 use crate::events::Event;
 
 /// The entries of a layer in one sample that need ∇S, sorted by time. Neurons are numbered as the layer above sees them.
@@ -134,7 +134,8 @@ impl ConvSample {
                 let spikes = self.patches.of(place);
                 let delta = delta_of(self, place, tile, weights, adjoint, time_steps);
                 if (!spikes.is_empty() || bias) && !delta.is_zero() {
-                    with_width!(columns.width, weight_gradient(spikes, delta, time_steps, rows, gradient, bias));
+                    let sources = &mut [Presynaptic { spikes, row: 0 }];
+                    with_width!(columns.width, weight_gradient(sources, delta, time_steps, rows, gradient, bias));
                 }
             }
         }

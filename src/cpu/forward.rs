@@ -2,7 +2,9 @@
 
 use super::conv::{Conv, ConvLayer, ConvSample};
 use super::group::{Group, LayerState, Plan, ThreadScratch, WeightLayer};
-use super::lif_forward::{DriveSource, PotentialRecord, SpikeBits, SpikingTile, lif_forward, spikes_of, words_of};
+use super::lif_forward::{
+    DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, TileState, lif_forward, spikes_of, words_of,
+};
 use super::loss::{ActivityLoss, task_loss};
 use super::neurons::Neurons;
 use super::products;
@@ -27,6 +29,9 @@ impl Group {
         for (l, layer) in plan.layers.iter().enumerate() {
             let record = records.next();
             match (layer.neurons, layer.conv) {
+                (Neurons::Spiking(constants), None) if layer.own_row.is_some() => {
+                    self.forward_recurrent(plan, l, constants, scratch, record);
+                }
                 (Neurons::Spiking(constants), None) => self.forward_linear(plan, l, constants, scratch, record),
                 (Neurons::Spiking(constants), Some(conv)) => {
                     self.forward_conv(plan, l, conv, constants, scratch, record);
@@ -44,7 +49,7 @@ impl Group {
         }
     }
 
-    /// Runs all samples through layer `l`, which is fully connected.
+    /// Runs all samples through layer `l`, which is fully connected without recurrent weights.
     fn forward_linear(
         &mut self,
         plan: &Plan,
@@ -67,7 +72,7 @@ impl Group {
         let mut first_word = 0;
         for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
             active.clear();
-            let tile = SpikingTile { columns, first_word, weights: tile, bias, constants };
+            let tile = SpikingTile { columns, first_word, weights: tile, own_row: None, bias, constants };
             first_word += words_of(columns.width);
             for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
                 let size = steps * weights.cols;
@@ -80,11 +85,57 @@ impl Group {
                         DriveSource::Rows(products::drive(input(k), steps, tile.weights, columns.width, dense))
                     }
                 };
-                lif_forward(input, steps, &tile, bits, active, record, false);
+                lif_forward(input, steps, &tile, bits, active, record, Pace::Whole);
             }
         }
         spikes.clear();
         bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
+    }
+
+    /// Runs all samples through layer `l`, which is recurrent. The tiles of a sample take turns at every time step, because all
+    /// neurons need the spikes of all others; a single tile runs through.
+    fn forward_recurrent(
+        &mut self,
+        plan: &Plan,
+        l: usize,
+        constants: &CellConstants,
+        scratch: &mut ThreadScratch,
+        mut record: Record,
+    ) {
+        let WeightLayer { weights, own_row, bias, .. } = plan.layers[l];
+        let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
+        let (below, here) = self.layers.split_at_mut(l);
+        let LayerState { spikes, active, .. } = &mut here[0];
+        let ThreadScratch { bits, tile_states, .. } = scratch;
+        bits.resize_with(bits.len().max(1), SpikeBits::default);
+        let bits = &mut bits[0];
+        bits.begin(steps, &weights.columns);
+        spikes.clear();
+        active.iter_mut().for_each(ActiveTile::clear);
+        let stride = if weights.tiles.len() == 1 { steps } else { 1 };
+        for (k, b) in samples.enumerate() {
+            let input = match below.last() {
+                None => plan.batch.sample(b),
+                Some(layer) => layer.spikes.sample(k),
+            };
+            tile_states.clear();
+            tile_states.resize(weights.tiles.len(), TileState::default());
+            let size = steps * weights.cols;
+            for until in (stride..=steps).step_by(stride) {
+                let mut first_word = 0;
+                let tiles = weights.columns.iter().zip(&weights.tiles).zip(active.iter_mut()).zip(&mut *tile_states);
+                for (((&columns, tile), active), state) in tiles {
+                    let tile = SpikingTile { columns, first_word, weights: tile, own_row, bias, constants };
+                    first_word += words_of(columns.width);
+                    let record = record
+                        .as_deref_mut()
+                        .map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
+                    let pace = Pace::Until(until, state);
+                    lif_forward(DriveSource::Events(input), steps, &tile, bits, active, record, pace);
+                }
+            }
+            spikes_of(bits, spikes);
+        }
     }
 
     /// Runs all samples through layer `l`, a convolution, and its pooling.

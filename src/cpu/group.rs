@@ -6,10 +6,11 @@
 use super::conv::{Conv, ConvSample, ConvScratch, SpikeSums};
 use super::conv_backward::GradientRequests;
 use super::delta::{Adjoint, BlockRows, DeltaRows};
-use super::lif_forward::SpikeBits;
+use super::lif_forward::{SpikeBits, TileState};
 use super::neurons::Neurons;
 use super::products::DenseRows;
 use super::readout::ReadoutResult;
+use super::recurrent_gradient::RecurrentScratch;
 use super::state::{ActiveTile, SpikeList, active_tiles};
 use super::tiles::{AlignedVec, TiledMatrix};
 use crate::engine::{LayerMethod, LossTerms};
@@ -89,8 +90,10 @@ pub struct Plan<'a> {
 /// A weight layer.
 #[derive(Clone, Copy)]
 pub struct WeightLayer<'a> {
-    /// Its weights.
+    /// Its weights: of its inputs, of its own neurons, and the bias.
     pub weights: &'a TiledMatrix,
+    /// First row of the recurrent weights, if it is recurrent.
+    pub own_row: Option<usize>,
     /// Whether the last row of the weights is a bias.
     pub bias: bool,
     /// How its products are computed.
@@ -156,6 +159,9 @@ pub struct ThreadScratch {
     pub(super) rows: BlockRows,
     pub(super) dense: DenseRows,
     pub(super) bits: Vec<SpikeBits>,
+    /// States of the tiles of a recurrent layer.
+    pub(super) tile_states: Vec<TileState>,
+    pub(super) recurrent: RecurrentScratch,
     tile_gradient: AlignedVec,
     pub(super) result: ReadoutResult,
     pub(super) counts: Vec<u32>,
@@ -186,6 +192,8 @@ impl ThreadScratch {
             + self.conv.bytes()
             + self.requests.bytes()
             + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
+            + self.tile_states.capacity() * size_of::<TileState>()
+            + self.recurrent.bytes()
     }
 }
 

@@ -1,16 +1,18 @@
 //! Forward pass of spiking neurons, event-driven: each spike adds its weight row one time step later.
 //!
-//! V[t+1] = V_rest + α (V[t] - V_rest) - (V_th - V_r) S[t] + D[t] with the drive D[t] = Σ_i W_i S_i[t] + b. The sum runs in
-//! the order of i, the bias comes last, and there are no fused multiply-adds, so every instruction set gives the same bits.
+//! V[t+1] = V_rest + α (V[t] - V_rest) - (V_th - V_r) S[t] + D[t] with the drive D[t] = Σ_i W_i S^in_i[t] + Σ_k R_k S_k[t] + b.
+//! The sum runs in the order of i, then of k, the bias comes last, and there are no fused multiply-adds, so every instruction set
+//! gives the same bits.
 //! If a spike sets the potential, V_r replaces V[t] and nothing is subtracted. In a `cuba_lif` cell the current
 //! I[t+1] = s I[t] + D[t] replaces the drive. Both choices are compile-time constants of [`run`].
 //!
 //! One sample runs through one column tile with V in registers. Its spikes are stored as bits; once all tiles of the sample
-//! are done, [`spikes_of`] turns them into events.
+//! are done, [`spikes_of`] turns them into events. The tiles of a recurrent layer need each other's spikes of the time step before,
+//! so they run step by step, in turn ([`Pace::Until`]).
 
 use super::lanes::{self, Decay};
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{Aligned, Columns, LANES, with_width};
+use super::tiles::{Aligned, Columns, LANES, WIDEST, with_width};
 use crate::events::Event;
 use crate::network::CellConstants;
 use multiversion::target::match_target;
@@ -22,8 +24,10 @@ pub struct SpikingTile<'a> {
     pub columns: Columns,
     /// Index of its first word in a row of spike bits: the sum of [`words_of`] over all tiles before it.
     pub first_word: usize,
-    /// [N_in, width]; with a bias [N_in + 1, width].
+    /// [N_in, width]; then [N, width] in a recurrent layer, and [1, width] with a bias.
     pub weights: &'a [f32],
+    /// First row of the recurrent weights, if there are any.
+    pub own_row: Option<usize>,
     /// Whether the last row of the weights is a bias.
     pub bias: bool,
     /// The layer's constants.
@@ -95,6 +99,59 @@ pub enum DriveSource<'a> {
     Rows(&'a [f32]),
 }
 
+/// How far a sample runs through a tile.
+pub enum Pace<'a> {
+    /// Through all time steps.
+    Whole,
+    /// Through all time steps at which something can happen; requires [`is_quiet`]. Skipped are those before the first event, and
+    /// those between two events or after the last one once all potentials are below the band of active potentials. The spike
+    /// bits must be 0 beforehand, and V is not recorded at skipped time steps. All other results are the same to the last bit.
+    Quiet,
+    /// From where the state stopped until this time step, which is not included. Own spikes drive the neurons; all tiles must
+    /// have stopped there.
+    Until(usize, &'a mut TileState),
+}
+
+/// The state of one sample in a tile of a recurrent layer between two calls of [`lif_forward`].
+#[derive(Debug, Clone)]
+pub struct TileState {
+    v: Aligned<WIDEST>,
+    current: Aligned<WIDEST>,
+    /// The first event that has not arrived yet.
+    next: usize,
+    /// The next time step.
+    t: usize,
+}
+
+impl TileState {
+    #[inline(always)]
+    fn load<const W: usize, const CURRENT: bool>(&self, v: &mut [f32; W], current: &mut [f32; W]) {
+        for j in 0..W {
+            v[j] = self.v.0[j];
+            if CURRENT {
+                current[j] = self.current.0[j];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store<const W: usize, const CURRENT: bool>(&mut self, v: &[f32; W], current: &[f32; W]) {
+        for j in 0..W {
+            self.v.0[j] = v[j];
+            if CURRENT {
+                self.current.0[j] = current[j];
+            }
+        }
+    }
+}
+
+impl Default for TileState {
+    /// At the first time step.
+    fn default() -> Self {
+        TileState { v: Aligned([0.0; WIDEST]), current: Aligned([0.0; WIDEST]), next: 0, t: 0 }
+    }
+}
+
 /// Where the potentials of one sample are recorded.
 pub struct PotentialRecord<'a> {
     /// [T, N].
@@ -113,11 +170,6 @@ impl PotentialRecord<'_> {
 
 /// Runs one sample through a tile: appends its active entries in (t, j) order and sets its spike bits. Returns the time
 /// steps it looked at, which include all with spikes or active entries.
-///
-/// With `quiet`, which requires [`is_quiet`], it skips time steps at which nothing can happen: those before the first event,
-/// and those between two events or after the last one once all potentials are below the band of active potentials. The spike
-/// bits must then be 0 beforehand, and V is not recorded at skipped time steps. All other results are the same to the last
-/// bit.
 pub fn lif_forward(
     drive: DriveSource,
     time_steps: usize,
@@ -125,41 +177,40 @@ pub fn lif_forward(
     bits: &mut SpikeBits,
     active: &mut ActiveTile,
     record: Option<PotentialRecord>,
-    quiet: bool,
+    pace: Pace,
 ) -> Range<usize> {
     let (width, c) = (tile.columns.width, tile.constants);
-    match (c.synapse.is_some(), c.to_value, quiet) {
-        (false, false, false) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with false, false, false)
-        }
-        (false, false, true) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with false, false, true)
-        }
-        (false, true, false) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with false, true, false)
-        }
-        (false, true, true) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with false, true, true)
-        }
-        (true, false, _) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with true, false, false)
-        }
-        (true, true, _) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record) with true, true, false)
-        }
+    macro_rules! run_with {
+        ($quiet:tt, $recurrent:tt) => {
+            match (c.synapse.is_some(), c.to_value) {
+                (false, false) => run_with!(of false, false, $quiet, $recurrent),
+                (false, true) => run_with!(of false, true, $quiet, $recurrent),
+                (true, false) => run_with!(of true, false, false, $recurrent),
+                (true, true) => run_with!(of true, true, false, $recurrent),
+            }
+        };
+        (of $($constant:tt),*) => {
+            with_width!(width, run(drive, time_steps, tile, bits, active, record, pace) with $($constant),*)
+        };
+    }
+    match pace {
+        Pace::Whole => run_with!(false, false),
+        Pace::Quiet => run_with!(true, false),
+        Pace::Until(..) => run_with!(false, true),
     }
 }
 
 /// [`lif_forward`] for a tile of `W` columns: with `CURRENT` the cell has a synaptic current, with `TO_VALUE` a spike sets
-/// the potential.
+/// the potential; `QUIET` and `RECURRENT` are the kinds of [`Pace`].
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: bool>(
+fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: bool, const RECURRENT: bool>(
     drive: DriveSource,
     time_steps: usize,
     tile: &SpikingTile,
     bits: &mut SpikeBits,
     active: &mut ActiveTile,
     mut record: Option<PotentialRecord>,
+    mut pace: Pace,
 ) -> Range<usize> {
     let (c, synapse) = (tile.constants, tile.constants.synapse.unwrap_or(0.0));
     let mut arrivals = Arrivals::<W>::new(drive, tile);
@@ -167,24 +218,27 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
     // These stay in registers as long as only loops with constant bounds index them; `seen` is the copy for other indices.
     let (mut v, mut current) = ([0.0f32; W], [0.0f32; W]);
     let mut seen = Aligned([0.0f32; W]);
-    let begin = if QUIET { arrivals.next_time(time_steps) } else { 0 };
+    let mut begin = if QUIET { arrivals.next_time(time_steps) } else { 0 };
+    let mut stop = time_steps;
+    if RECURRENT && let Pace::Until(until, state) = &pace {
+        (stop, begin, arrivals.next) = (*until, state.t, state.next);
+        state.load::<W, CURRENT>(&mut v, &mut current);
+    }
     let (mut t, mut end) = (begin, begin);
-    while t < time_steps {
+    while t < stop {
         if t > 0 {
             if CURRENT {
                 current.iter_mut().for_each(|current| *current *= synapse);
-                arrivals.add(t, &mut current);
+                arrivals.add::<RECURRENT>(t, &mut current, bits);
                 for j in 0..W {
                     v[j] += current[j];
                 }
             } else {
-                arrivals.add(t, &mut v);
+                arrivals.add::<RECURRENT>(t, &mut v, bits);
             }
         }
         seen.0 = v;
-        if let Some(record) = &mut record {
-            record.store(t, &tile.columns, &seen.0);
-        }
+        record.iter_mut().for_each(|record| record.store(t, &tile.columns, &seen.0));
         let (mut spiking, mut near) = ([0u64; 2], [0u64; 2]);
         let decay = decay_at::<TO_VALUE>(t, c);
         for (k, chunk) in v.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
@@ -199,16 +253,8 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
         }
         let nothing = QUIET && spiking[0] | spiking[1] | near[0] | near[1] == 0;
         if !nothing {
-            active.make_room(W);
-            for k in 0..W.div_ceil(64) {
-                spiking[k] = if t > 0 { spiking[k] & valid[k] } else { 0 };
-                bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
-                active.push_all(near[k] & valid[k], t, tile.columns.begin, 64 * k, &seen.0, c.v_th);
-            }
-            if TO_VALUE && spiking[0] | spiking[1] != 0 {
-                active.push_own(t, tile.columns.begin, &spiking[..W.div_ceil(64)]);
-                active.check_finite(&seen.0);
-            }
+            let masked = |words: [u64; 2]| [words[0] & valid[0], words[1] & valid[1]];
+            list::<W, TO_VALUE>(t, masked(spiking), masked(near), &seen.0, tile, bits, active);
         }
         t += 1;
         end = t;
@@ -218,18 +264,49 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
             if event >= time_steps {
                 break;
             }
-            while t < event {
-                for j in 0..W {
-                    v[j] = c.alpha * v[j] + c.leak;
-                }
-                t += 1;
+            for _ in t..event {
+                v.iter_mut().for_each(|v| *v = c.alpha * *v + c.leak);
             }
+            t = event;
         }
+    }
+    if RECURRENT
+        && stop < time_steps
+        && let Pace::Until(_, state) = &mut pace
+    {
+        (state.t, state.next) = (stop, arrivals.next);
+        state.store::<W, CURRENT>(&v, &current);
+        return begin..end;
     }
     seen.0 = v;
     active.check_finite(&seen.0);
     active.end_sample(c);
     begin..end
+}
+
+/// Writes the spikes and active entries of a tile at time `t` to their lists.
+#[inline(always)]
+fn list<const W: usize, const TO_VALUE: bool>(
+    t: usize,
+    mut spiking: [u64; 2],
+    near: [u64; 2],
+    v: &[f32; W],
+    tile: &SpikingTile,
+    bits: &mut SpikeBits,
+    active: &mut ActiveTile,
+) {
+    active.make_room(W);
+    for k in 0..W.div_ceil(64) {
+        if t == 0 {
+            spiking[k] = 0;
+        }
+        bits.words[t * bits.per_row + tile.first_word + k] = spiking[k];
+        active.push_all(near[k], t, tile.columns.begin, 64 * k, v, tile.constants.v_th);
+    }
+    if TO_VALUE && spiking[0] | spiking[1] != 0 {
+        active.push_own(t, tile.columns.begin, &spiking[..W.div_ceil(64)]);
+        active.check_finite(v);
+    }
 }
 
 /// Decay and reset at time `t`. S[0] is 0 whatever V_th is: nothing is subtracted from V[0], or it is set to 0, its value.
@@ -256,6 +333,8 @@ fn valid_bits(columns: &Columns) -> [u64; 2] {
 struct Arrivals<'a, const W: usize> {
     drive: DriveSource<'a>,
     weights: &'a [[f32; W]],
+    /// The weights of own spikes.
+    own: &'a [[f32; W]],
     bias: Option<&'a [f32; W]>,
     /// The first event that has not arrived yet.
     next: usize,
@@ -265,7 +344,8 @@ impl<'a, const W: usize> Arrivals<'a, W> {
     #[inline(always)]
     fn new(drive: DriveSource<'a>, tile: &SpikingTile<'a>) -> Self {
         let (weights, _) = tile.weights.as_chunks::<W>();
-        Arrivals { drive, weights, bias: weights.last().filter(|_| tile.bias), next: 0 }
+        let own = tile.own_row.map_or(&[][..], |first| &weights[first..]);
+        Arrivals { drive, weights, own, bias: weights.last().filter(|_| tile.bias), next: 0 }
     }
 
     /// When the next event arrives; `time_steps` if there is none.
@@ -277,9 +357,9 @@ impl<'a, const W: usize> Arrivals<'a, W> {
         }
     }
 
-    /// Adds what arrives at `t`, at least 1: the drive of t - 1.
+    /// Adds what arrives at `t`, at least 1: the drive of t - 1. `bits` has the layer's own spikes of that time.
     #[inline(always)]
-    fn add(&mut self, t: usize, driven: &mut [f32; W]) {
+    fn add<const RECURRENT: bool>(&mut self, t: usize, driven: &mut [f32; W], bits: &SpikeBits) {
         match &self.drive {
             DriveSource::Events(events) => {
                 while let Some(event) = events.get(self.next)
@@ -287,6 +367,15 @@ impl<'a, const W: usize> Arrivals<'a, W> {
                 {
                     add_row(driven, &self.weights[event.i()]);
                     self.next += 1;
+                }
+                if RECURRENT {
+                    for (&first, &word) in bits.first_neuron.iter().zip(bits.row(t - 1)) {
+                        let mut word = word;
+                        while word != 0 {
+                            add_row(driven, &self.own[first + word.trailing_zeros() as usize]);
+                            word &= word - 1;
+                        }
+                    }
                 }
                 if let Some(bias) = self.bias {
                     add_row(driven, bias);

@@ -21,6 +21,7 @@ mod neurons;
 mod open;
 mod products;
 mod readout;
+mod recurrent_gradient;
 mod reference;
 mod spike_gradient;
 mod state;
@@ -46,7 +47,7 @@ use state::ActiveEntries;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tiles::{TiledMatrix, with_width};
-use weight_gradient::weight_gradient;
+use weight_gradient::{Presynaptic, weight_gradient};
 
 /// A network on the cpu device.
 pub struct CpuEngine {
@@ -58,6 +59,8 @@ pub struct CpuEngine {
     neurons: Vec<Neurons>,
     /// For each hidden layer, its places if it is a convolution.
     convs: Vec<Option<Conv>>,
+    /// For each weight layer, the first row of its recurrent weights if it has any.
+    own_rows: Vec<Option<usize>>,
     step: u64,
     layers: Vec<WeightsAndMoments>,
     groups: Vec<Group>,
@@ -153,6 +156,7 @@ impl CpuEngine {
         Ok(CpuEngine {
             neurons: Neurons::of(&method.network(network)),
             convs: network.hidden.iter().map(|layer| layer.conv().map(Conv::new)).collect(),
+            own_rows: own_rows(network),
             network: network.clone(),
             method,
             layer_methods: vec![LayerMethod::Sparse; network.hidden.len() + 1],
@@ -184,6 +188,7 @@ impl CpuEngine {
         let biases = self.network.biases();
         let layer = |(l, layer): (usize, &'a WeightsAndMoments)| WeightLayer {
             weights: &layer.weights,
+            own_row: self.own_rows[l],
             bias: biases[l],
             method: self.layer_methods[l],
             conv: self.convs.get(l).and_then(Option::as_ref),
@@ -250,7 +255,7 @@ impl CpuEngine {
     /// Sums the gradient of every tile in scratch and passes it to `take` while it is in the cache.
     fn weight_gradient(&mut self, batch: &EventSet, clock: &mut Clock, take: impl Fn(TileTask, &[f32]) + Sync) {
         let (groups, neurons, biases) = (&self.groups, &self.neurons, self.network.biases());
-        let (methods, convs, scratch) = (&self.layer_methods, &self.convs, &self.scratch);
+        let (methods, convs, own_rows, scratch) = (&self.layer_methods, &self.convs, &self.own_rows, &self.scratch);
         let mut tasks: Vec<TileTask> =
             self.layers.iter_mut().enumerate().flat_map(|(l, layer)| layer.tiles(l)).collect();
         // Largest first, so that the last tasks to finish are short.
@@ -275,7 +280,11 @@ impl CpuEngine {
                     let delta = group.delta(l, k, task.tile, columns.begin, adjoint, steps);
                     match methods[l] {
                         LayerMethod::Sparse => {
-                            with_width!(width, weight_gradient(spikes, delta, steps, rows, gradient, bias));
+                            let (inputs, nothing) =
+                                (Presynaptic { spikes, row: 0 }, Presynaptic { spikes: &[], row: 0 });
+                            let own = |row: usize| Presynaptic { spikes: group.layers[l].spikes.sample(k), row };
+                            let sources = &mut [inputs, own_rows[l].map_or(nothing, own)];
+                            with_width!(width, weight_gradient(sources, delta, steps, rows, gradient, bias));
                         }
                         LayerMethod::Dense => {
                             products::weight_gradient(spikes, delta, steps, width, dense, gradient);
@@ -546,6 +555,12 @@ impl Engine for CpuEngine {
         bytes.retain(|(_, n)| *n > 0);
         bytes
     }
+}
+
+/// For each weight layer, the first row of its recurrent weights if it has any.
+fn own_rows(network: &Network) -> Vec<Option<usize>> {
+    let rows = network.input_rows().into_iter().zip(network.recurrent_inputs());
+    rows.map(|(inputs, own)| (own > 0).then_some(inputs)).collect()
 }
 
 /// Updates the weights of all layers; returns the bits of the layers whose weights or moments are not finite afterwards.

@@ -264,6 +264,13 @@ impl ActiveTile {
         (&self.events[range.clone()], &self.g[range.clone()], &mut self.e[range])
     }
 
+    /// [`sample_mut`](Self::sample_mut), and all spikes of the neurons if a spike sets the potential.
+    pub fn sample_and_own_mut(&mut self, b: usize) -> (&[Event], &[f32], &mut [f32], &[Event]) {
+        let range = self.starts[b] as usize..self.starts[b + 1] as usize;
+        let own = if b < self.own.samples() { self.own.sample(b) } else { &[] };
+        (&self.events[range.clone()], &self.g[range.clone()], &mut self.e[range], own)
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let lists = self.starts.capacity() + self.events.capacity() + self.g.capacity() + self.e.capacity();

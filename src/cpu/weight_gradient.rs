@@ -1,5 +1,5 @@
 //! Weight gradient ∇W_ij = Σ_t S_i[t] δ_j[t], a sum over presynaptic spikes without stored traces, and bias gradient
-//! ∇b_j = Σ_t δ_j[t].
+//! ∇b_j = Σ_t δ_j[t]. The own spikes of a recurrent layer are presynaptic spikes, too: ∇R_kj = Σ_t S_k[t] δ_j[t].
 //!
 //! One thread sums the gradient of a column tile, over all samples in order, so the bits do not depend on the number of
 //! threads. It recomputes δ of those columns, which is cheaper than storing it, and adds δ to the row of each presynaptic
@@ -8,11 +8,22 @@
 use super::delta::{BLOCK, BlockRows, DeltaRows};
 use crate::events::Event;
 
-/// Adds one sample to the gradient of a column tile, [N_in, W] or with a `bias` [N_in + 1, W]. `spikes` are the presynaptic
-/// spikes, sorted by (t, i); `rows` is scratch.
+/// Presynaptic spikes, and the row of the weights that belongs to neuron 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Presynaptic<'a> {
+    /// Sorted by (t, i).
+    pub spikes: &'a [Event],
+    /// First row.
+    pub row: usize,
+}
+
+/// Adds one sample to the gradient of a column tile, [rows, W], from the spikes of each of the `sources`: the inputs, and in a
+/// recurrent layer its own neurons. With a `bias`, the last row is that of the biases. `rows` is scratch.
+///
+/// Each sum runs from T-1 down to 0.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn weight_gradient<const W: usize>(
-    mut spikes: &[Event],
+    sources: &mut [Presynaptic],
     mut delta: DeltaRows,
     time_steps: usize,
     rows: &mut BlockRows,
@@ -23,7 +34,7 @@ pub fn weight_gradient<const W: usize>(
     let (rows, _) = rows.as_chunks_mut::<W>();
     let (gradient, _) = gradient.as_chunks_mut::<W>();
     for begin in (0..time_steps).step_by(BLOCK).rev() {
-        if spikes.is_empty() && !bias {
+        if !bias && sources.iter().all(|source| source.spikes.is_empty()) {
             break;
         }
         let steps = BLOCK.min(time_steps - begin);
@@ -35,13 +46,17 @@ pub fn weight_gradient<const W: usize>(
             // The row of T-1 is added too, but it is 0.
             rows[..steps].iter().for_each(|row| add(sum, row));
         }
-        while let Some((spike, earlier)) = spikes.split_last()
-            && spike.t() >= begin
-        {
-            if alive {
-                add(&mut gradient[spike.i()], &rows[spike.t() - begin]);
+        for Presynaptic { spikes, row } in &mut *sources {
+            let mut left = *spikes;
+            while let Some((spike, earlier)) = left.split_last()
+                && spike.t() >= begin
+            {
+                if alive {
+                    add(&mut gradient[*row + spike.i()], &rows[spike.t() - begin]);
+                }
+                left = earlier;
             }
-            spikes = earlier;
+            *spikes = left;
         }
     }
 }

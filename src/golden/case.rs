@@ -116,7 +116,7 @@ impl Case {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`], naming the tensor or field, if the file is not a golden case or is inconsistent;
-    /// [`Error::Unsupported`] for initial potentials other than 0, recurrent layers, or another version of the format.
+    /// [`Error::Unsupported`] for initial potentials other than 0, or another version of the format.
     pub fn read(path: &Path) -> Result<Case> {
         Self::parse(path, &read_limited(path)?)
     }
@@ -139,7 +139,7 @@ impl Case {
                 Ok(Case::Network(Box::new(read_network_case(path, network, &config, &tensors)?)))
             }
             "cells" => {
-                let network = super::cells::read_network(path, &config.text("case")?, &config)?;
+                let network = super::cells::read_network(path, &config)?;
                 Ok(Case::Network(Box::new(read_network_case(path, network, &config, &tensors)?)))
             }
             "delta" => Ok(Case::Delta(read_delta_case(&config, &tensors)?)),
@@ -253,7 +253,8 @@ pub(super) fn regulariser(config: &Fields) -> Result<Regulariser> {
     })
 }
 
-/// The network's matrices from the tensors `w.l` and, for layers with biases, `b.l`. Names are prefixed with `prefix`.
+/// The network's matrices from the tensors `w.l` and, for layers that have them, `r.l` and `b.l`. Names are prefixed with
+/// `prefix`.
 fn read_layers<T: Copy>(
     network: &Network,
     prefix: &str,

@@ -1,8 +1,9 @@
-//! Reads the networks of golden cases of kind "cells": all cells, resets, surrogates, biases, readouts and losses.
+//! Reads the networks of golden cases of kind "cells": all cells, resets, surrogates, recurrent
+//! weights, biases, readouts and losses.
 
 use super::case::{read_layer, regulariser};
 use super::file::{Fields, bad};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::{
     Cell, Connection, Integrator, Logits, Loss, Network, Readout, ReadoutGain, SpikingLayer, Surrogate,
 };
@@ -12,7 +13,7 @@ use std::path::Path;
 const NEURON: &[&str] = &["cell", "reset", "v_th", "v_r", "v_rest", "b_th", "surrogate", "recurrent", "bias"];
 
 /// The network of a case. Its initialisation is ignored, since the weights are given.
-pub(super) fn read_network(path: &Path, case: &str, config: &Fields) -> Result<Network> {
+pub(super) fn read_network(path: &Path, config: &Fields) -> Result<Network> {
     let layers = config.list("layers")?;
     let Some((last, hidden)) = layers.split_last() else {
         return Err(config.wrong("layers", "empty, expected at least a readout"));
@@ -20,7 +21,7 @@ pub(super) fn read_network(path: &Path, case: &str, config: &Fields) -> Result<N
     let (mut inputs, mut below, mut spiking) = (None, None, Vec::new());
     for layer in hidden {
         let (reads, neurons, connection) = read_layer(layer, below)?;
-        let layer = SpikingLayer { connection, ..read_neurons(path, case, layer, neurons)? };
+        let layer = SpikingLayer { connection, ..read_neurons(layer, neurons)? };
         inputs = inputs.or(Some(reads));
         below = Some(layer.outputs());
         spiking.push(layer);
@@ -34,7 +35,7 @@ pub(super) fn read_network(path: &Path, case: &str, config: &Fields) -> Result<N
         time_steps: config.get("time_steps")?,
         dt_ms: config.get("dt")?,
         hidden: spiking,
-        readout: read_readout(path, case, (config, last), classes)?,
+        readout: read_readout(config, last, classes)?,
         loss: read_loss(&config.object("loss")?)?,
         regulariser: regulariser(config)?,
     };
@@ -42,15 +43,12 @@ pub(super) fn read_network(path: &Path, case: &str, config: &Fields) -> Result<N
     Ok(network)
 }
 
-fn read_neurons(path: &Path, case: &str, layer: &Fields, neurons: usize) -> Result<SpikingLayer> {
+fn read_neurons(layer: &Fields, neurons: usize) -> Result<SpikingLayer> {
     let extents: &[&str] = match layer.get::<String>("kind")?.as_str() {
         "linear" => &["kind", "n_in", "n_out"],
         _ => &["kind", "c_in", "height", "width", "c_out", "kernel", "stride", "padding", "pool"],
     };
     layer.only(&[NEURON, extents].concat())?;
-    if layer.get("recurrent")? {
-        return Err(Error::Unsupported(format!("{}: case {case}: recurrent layers are not supported", path.display())));
-    }
     let cell = layer.object("cell")?;
     let surrogate = layer.object("surrogate")?;
     surrogate.only(&["kind", "beta", "scale"])?;
@@ -76,11 +74,12 @@ fn read_neurons(path: &Path, case: &str, layer: &Fields, neurons: usize) -> Resu
         beta: surrogate.get("beta")?,
         surrogate_scale: if surrogate.has("scale") { surrogate.get("scale")? } else { 1.0 },
         bias: layer.get("bias")?,
+        recurrent: layer.get("recurrent")?,
         ..base
     })
 }
 
-fn read_readout(path: &Path, case: &str, (config, last): (&Fields, &Fields), classes: usize) -> Result<Readout> {
+fn read_readout(config: &Fields, last: &Fields, classes: usize) -> Result<Readout> {
     let readout = config.object("readout")?;
     match readout.get::<String>("kind")?.as_str() {
         "li" => {
@@ -96,7 +95,7 @@ fn read_readout(path: &Path, case: &str, (config, last): (&Fields, &Fields), cla
         }
         "spike_count" => {
             readout.only(&["kind"])?;
-            Ok(Readout::SpikeCount(read_neurons(path, case, last, classes)?))
+            Ok(Readout::SpikeCount(read_neurons(last, classes)?))
         }
         other => Err(readout.wrong("kind", format!("{other:?}, expected \"li\" or \"spike_count\""))),
     }

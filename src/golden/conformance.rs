@@ -5,7 +5,7 @@ use super::compare::{Check, Measure, count, exact, length, relative};
 use crate::engine::{ActiveEntry, Engine, Inspection, LayerInspection, StepReport, TrainingState};
 use crate::error::Result;
 use crate::network::Network;
-use crate::weights::Weights;
+use crate::weights::{TensorPart, Weights, file_tensors};
 use std::fmt;
 use std::path::Path;
 
@@ -164,25 +164,26 @@ fn extents(case: &NetworkCase, l: usize) -> [usize; 3] {
     [case.batch.len(), case.network.time_steps, neurons]
 }
 
-/// Compares a layer's matrix. Weights and biases are separate checks, since either may be all zeros. Names are prefixed
-/// with `prefix`.
+/// Compares a layer's matrix. Weights, recurrent weights and biases are separate checks, since any may be all zeros. Names are
+/// prefixed with `prefix`.
 fn layer_checks(
     case: &NetworkCase,
     l: usize,
     (prefix, limit): (&str, f64),
-    actual: &[f32],
-    expected: &[f64],
+    mut actual: &[f32],
+    mut expected: &[f64],
 ) -> Vec<Check> {
-    if !case.network.biases()[l] {
-        return vec![relative(format!("{prefix}w.{l}"), actual, expected, limit)];
-    }
-    let biases = case.network.weight_shapes()[l].1;
-    let (weights, bias) = expected.split_at(expected.len() - biases);
-    let at = weights.len().min(actual.len());
-    vec![
-        relative(format!("{prefix}w.{l}"), &actual[..at], weights, limit),
-        relative(format!("{prefix}b.{l}"), &actual[at..], bias, limit),
-    ]
+    let parts = file_tensors(&case.network).filter(|(layer, ..)| *layer == l);
+    let check = |(_, part, extents): (usize, TensorPart, Vec<usize>)| {
+        let n = extents.iter().product::<usize>().min(expected.len());
+        // The last part takes what is left, so that additional numbers are noticed.
+        let own = if n == expected.len() { actual.len() } else { n.min(actual.len()) };
+        let (of_part, rest) = actual.split_at(own);
+        let (expected_of_part, expected_rest) = expected.split_at(n);
+        (actual, expected) = (rest, expected_rest);
+        relative(format!("{prefix}{}.{l}", part.letter()), of_part, expected_of_part, limit)
+    };
+    parts.map(check).collect()
 }
 
 fn position(entry: &ActiveEntry) -> [usize; 3] {

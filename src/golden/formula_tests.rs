@@ -1,7 +1,7 @@
 //! Compares both devices with the reference implementation in f64: convolutions, and all cells, resets, surrogates,
 //! biases, readouts and losses.
 
-use super::reference::{Reference, random_cells, random_conv};
+use super::reference::{Reference, random_cells, random_conv, random_recurrent};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method};
 use crate::events::EventSet;
@@ -11,13 +11,16 @@ use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::collections::BTreeSet;
 
-/// Whether no potential is close to a threshold, or so large that rounding matters.
-fn clear(network: &Network, seen: &Inspection) -> bool {
+/// Distance of potentials from thresholds at which the devices must agree.
+const MARGIN: f64 = 1e-5;
+
+/// Whether no potential is closer than `margin` to a threshold, or so large that rounding matters.
+pub(super) fn clear(network: &Network, seen: &Inspection, margin: f64) -> bool {
     network.spiking().zip(&seen.spiking).all(|(layer, seen)| {
         let band = f64::from(layer.constants(network.dt_ms).band);
         seen.v.iter().filter(|&&v| v != 0.0).all(|&v| {
             let distance = (f64::from(v) - layer.v_th).abs();
-            v.abs() < 16.0 && distance > 1e-5 && (distance - band).abs() > 1e-5
+            v.abs() < 16.0 && distance > margin && (distance - band).abs() > margin
         })
     })
 }
@@ -30,7 +33,7 @@ fn close(what: &str, got: &[f32], expected: &[f32], limit: f64) {
     assert!(distance <= limit * size + 1e-12, "{what}: {distance:e} of {size:e}");
 }
 
-fn same(got: &Inspection, expected: &Inspection, of: &str) {
+pub(super) fn same(got: &Inspection, expected: &Inspection, of: &str) {
     for (l, (a, b)) in got.spiking.iter().zip(&expected.spiking).enumerate() {
         let mut spikes = a.spikes.clone();
         spikes.sort_unstable();
@@ -51,7 +54,7 @@ fn same(got: &Inspection, expected: &Inspection, of: &str) {
 }
 
 /// Whether the two largest potentials of each class are so far apart that rounding cannot change the time of the maximum.
-fn single_maxima(network: &Network, seen: &Inspection) -> bool {
+pub(super) fn single_maxima(network: &Network, seen: &Inspection) -> bool {
     let (steps, classes) = (network.time_steps, network.classes());
     network.integrator().is_none_or(|readout| readout.logits != Logits::Max)
         || seen.readout_v.chunks_exact(steps * classes).all(|v| {
@@ -71,7 +74,7 @@ fn both_devices_equal_the_generalised_formulas() {
     for seed in 0..300 {
         let (network, weights, batch) = random_cells(seed, seed % 3 == 0);
         let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
-        if !clear(&network, &expected) || !single_maxima(&network, &expected) {
+        if !clear(&network, &expected, MARGIN) || !single_maxima(&network, &expected) {
             continue;
         }
         compared += 1;
@@ -93,13 +96,46 @@ fn both_devices_equal_the_generalised_formulas() {
     assert!(compared > 100 && spikes > 10_000, "{compared} compared, {spikes} spikes");
 }
 
+/// Recurrent layers of any cell, several in a row, above convolutions and as readouts that count spikes.
+#[test]
+fn recurrent_layers_equal_the_formulas() {
+    let (mut compared, mut above_convs, mut counting, mut several) = (0, 0, 0, 0);
+    let mut seen_kinds = BTreeSet::new();
+    for seed in 0..400 {
+        let (network, weights, batch) = random_recurrent(seed, seed % 3 == 0);
+        let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
+        let recurrent: Vec<usize> =
+            (0..network.weight_layers()).filter(|&l| network.recurrent_inputs()[l] > 0).collect();
+        let spike = recurrent.iter().all(|&l| !expected.spiking[l].spikes.is_empty());
+        if !spike || !clear(&network, &expected, MARGIN) || !single_maxima(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        above_convs += usize::from(network.first_conv().is_some());
+        counting += usize::from(recurrent.last() == Some(&network.hidden.len()));
+        several += usize::from(recurrent.len() > 1);
+        for layer in network.spiking().filter(|layer| layer.recurrent) {
+            let cell = if layer.cell == Cell::Lif { "lif" } else { "cuba_lif" };
+            seen_kinds.insert(format!("{cell} {:?} {}", layer.reset, layer.bias));
+            seen_kinds.insert(format!("{:?}", layer.surrogate));
+        }
+        let mut engine = CpuEngine::new(&network, Method::Sparse, &weights).unwrap();
+        same(&engine.inspect(&batch).unwrap(), &expected, &format!("seed {seed}"));
+    }
+    assert_eq!(seen_kinds.len(), Surrogate::ALL.len() + 8, "{seen_kinds:?}");
+    assert!(
+        compared > 80 && above_convs > 10 && counting > 15 && several > 30,
+        "{compared} compared, {above_convs} above convolutions, {counting} counting, {several} with several"
+    );
+}
+
 #[test]
 fn both_devices_equal_the_formulas() {
     let (mut compared, mut spikes, mut stacked, mut filters) = (0, 0, 0, [0; 6]);
     for seed in 0..120 {
         let (network, weights, batch) = random_conv(seed);
         let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
-        if !clear(&network, &expected) {
+        if !clear(&network, &expected, MARGIN) {
             continue;
         }
         compared += 1;
@@ -177,7 +213,7 @@ fn wide_layers_on_the_cpu_equal_the_generalised_formulas() {
         let mut batch = EventSet::new(0, 0);
         batch.gather(&all, &[0]);
         let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
-        if !clear(&network, &expected) || !single_maxima(&network, &expected) {
+        if !clear(&network, &expected, MARGIN) || !single_maxima(&network, &expected) {
             continue;
         }
         compared += 1;

@@ -14,6 +14,8 @@ mod formula_tests;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]
+mod recurrent_tests;
+#[cfg(test)]
 pub(crate) mod reference;
 
 pub use case::{Case, DeltaCase, DeltaInputs, Expected, ExpectedLayer, NetworkCase};

@@ -15,8 +15,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Cases of kind "cells".
-const CELLS: [&str; 10] =
-    ["tiny", "hard_reset", "cuba", "cuba_hard", "bias", "silent_bias", "count_ce", "mse_last", "taus", "ties"];
+const CELLS: [&str; 24] = [
+    "tiny",
+    "hard_reset",
+    "cuba",
+    "cuba_hard",
+    "bias",
+    "silent_bias",
+    "count_ce",
+    "mse_last",
+    "taus",
+    "ties",
+    "rec_lif",
+    "rec_cuba_hard",
+    "rec_deep",
+    "rec_67",
+    "rec_130",
+    "rec_257",
+    "spike_count",
+    "conv_rec",
+    "rec_saturated",
+    "rec_late",
+    "rec_dense",
+    "t2",
+    "one",
+    "long",
+];
 
 const CASES: [&str; 16] = [
     "tiny",
@@ -194,12 +218,15 @@ fn the_reference_passes_every_case() {
 
 #[test]
 fn every_golden_file_is_a_case_of_this_test() {
-    let files = std::fs::read_dir(path("tiny").parent().unwrap()).unwrap().map(|file| file.unwrap().path());
-    let mut found: Vec<PathBuf> = files.filter(|file| file.extension() == Some("safetensors".as_ref())).collect();
-    let mut listed: Vec<PathBuf> = CASES.iter().map(|case| path(case)).collect();
-    found.sort();
-    listed.sort();
-    assert_eq!(found, listed);
+    for (folder, cases) in [("golden", &CASES[..]), ("golden_cells", &CELLS)] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        let mut found: Vec<PathBuf> = files.filter(|file| file.extension() == Some("safetensors".as_ref())).collect();
+        let mut listed: Vec<PathBuf> = cases.iter().map(|case| folder.join(format!("{case}.safetensors"))).collect();
+        found.sort();
+        listed.sort();
+        assert_eq!(found, listed);
+    }
 }
 
 #[test]
@@ -330,6 +357,14 @@ fn known_mistakes_of_implementations_fail() {
     fails("dense_surrogate", "active.0", Mistake::Network(|network| network.hidden[0].b_th = 0.2));
     fails("t2", "loss.low", Mistake::Network(|network| network.regulariser.lambda_low = 0.0));
     fails("medium_max", "dw.1", Mistake::Network(|network| network.hidden[1].beta = 101.0));
+    let fails = |case: &str, check: &str, mistake: Mistake| fails(&format!("../golden_cells/{case}"), check, mistake);
+    fails("rec_lif", "dr.0", Mistake::Inspection(|seen| *largest(&mut seen.gradient.layers[0].data[30..]) *= 1.001));
+    fails("rec_lif", "v.0", Mistake::Engine(|engine| engine.recurrent_mut(0).reverse()));
+    let apart = |engine: &mut Reference| engine.recurrent_mut(0).iter_mut().step_by(6).for_each(|r| *r = 0.0);
+    fails("rec_lif", "v.0", Mistake::Engine(apart));
+    for (case, check) in [("rec_lif", "dw.0"), ("rec_deep", "e.1"), ("spike_count", "dr.1"), ("conv_rec", "dw.0")] {
+        fails(case, check, Mistake::Engine(|engine| engine.detached = true));
+    }
 }
 
 #[test]

@@ -1,22 +1,19 @@
 //! A slow, dense reference implementation in f64, for tests only.
 
-use super::case::DeltaInputs;
-use super::conformance::ConformanceDevice;
-use crate::engine::{
-    ActiveEntry, DeviceInfo, Engine, Forward, Inspection, LayerInspection, LayerMethod, LossTerms, Prediction, Profile,
-    StepReport, TrainingState, check_batch, check_held, check_layer_methods, check_samples,
-};
-use crate::error::{Error, Result};
+mod engine;
+mod formulas;
+mod random;
+
+use crate::engine::{ActiveEntry, Engine, Inspection, LayerInspection, LossTerms, StepReport, TrainingState};
+use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::network::{
-    Cell, Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain,
-    Regulariser, Reset, SpikingLayer, Surrogate,
-};
-use crate::optimiser::Adam;
+use crate::network::{Convolution, Integrator, Logits, Loss, Network, SpikingLayer};
 use crate::weights::{Matrix, Weights};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use formulas::{drive_gradient, folded, integrate, narrow, outer, product, recurrence, surrogate, unrolled, windows};
 use std::sync::Arc;
+
+pub(crate) use engine::ReferenceDevice;
+pub(crate) use random::{excited, random, random_cells, random_conv, random_recurrent};
 
 /// Numbers of every layer: matrices, or arrays [T, N].
 type Layers = Vec<Vec<f64>>;
@@ -32,6 +29,10 @@ pub(crate) struct Reference {
     reports: Vec<StepReport>,
     /// A deliberate mistake for testing the comparison: takes the last instead of the first maximum of the readout.
     pub(crate) last_on_ties: bool,
+    /// A deliberate mistake: no gradient flows through recurrent weights.
+    pub(crate) detached: bool,
+    /// Spikes are S(V) with S' = g in place of a step, so that the loss is differentiable.
+    soft: bool,
 }
 
 /// A sample's forward pass; arrays are [T, N]. Layer 0 of the spikes is the input.
@@ -44,6 +45,16 @@ struct Trace {
     logits: Vec<f64>,
     /// The time of each logit's maximum.
     peaks: Vec<usize>,
+}
+
+/// The weights of a layer.
+struct Matrices {
+    /// W, [N_in, N].
+    w: Vec<f64>,
+    /// Recurrent weights R, [N, N]; empty if there are none.
+    r: Vec<f64>,
+    /// Biases of all neurons; empty if there are none.
+    b: Vec<f64>,
 }
 
 /// A sample's contribution to the batch.
@@ -68,30 +79,37 @@ impl Reference {
             held: None,
             reports: Vec::new(),
             last_on_ties: false,
+            detached: false,
+            soft: false,
         };
         engine.load(&TrainingState::new(weights.clone()))?;
         Ok(engine)
     }
 
-    /// The weights of layer `l` as a matrix [N_in, N], and the biases of its neurons.
-    fn matrix(&self, l: usize) -> (Vec<f64>, Vec<f64>) {
+    /// The recurrent weights of layer `l`, [N, N].
+    pub(crate) fn recurrent_mut(&mut self, l: usize) -> &mut [f64] {
+        let columns = self.network.weight_shapes()[l].1;
+        let (begin, own) = (self.network.fan_in()[l] * columns, self.network.recurrent_inputs()[l]);
+        &mut self.weights[l][begin..][..own * columns]
+    }
+
+    /// The weights of layer `l` as matrices.
+    fn matrices(&self, l: usize) -> Matrices {
         let columns = self.network.weight_shapes()[l].1;
         let weights = &self.weights[l];
         let (weights, bias) = weights.split_at(weights.len() - if self.network.biases()[l] { columns } else { 0 });
-        match self.network.spiking_layer(l) {
-            Some(layer) => {
-                let shared = layer.conv().map_or(1, Convolution::pixels);
-                (unrolled(layer, weights), bias.iter().flat_map(|&b| std::iter::repeat_n(b, shared)).collect())
-            }
-            None => (weights.to_vec(), bias.to_vec()),
-        }
+        let (weights, r) = weights.split_at(weights.len() - self.network.recurrent_inputs()[l] * columns);
+        let (w, shared) = match self.network.spiking_layer(l) {
+            Some(layer) => (unrolled(layer, weights), layer.conv().map_or(1, Convolution::pixels)),
+            None => (weights.to_vec(), 1),
+        };
+        Matrices { w, r: r.to_vec(), b: bias.iter().flat_map(|&b| std::iter::repeat_n(b, shared)).collect() }
     }
 
-    /// Σ_i W_ij S_i[t] + b_j of layer `l`, [T, N].
-    fn drive(&self, l: usize, read: &[f64], n: usize) -> Vec<f64> {
-        let (weights, bias) = self.matrix(l);
-        let mut drive = product(read, &weights, n);
-        drive.iter_mut().enumerate().for_each(|(k, drive)| *drive += bias.get(k % n).unwrap_or(&0.0));
+    /// Σ_i W_ij S_i[t] + b_j of a layer, [T, N], from the spikes that it reads.
+    fn drive(matrices: &Matrices, read: &[f64], n: usize) -> Vec<f64> {
+        let mut drive = product(read, &matrices.w, n);
+        drive.iter_mut().enumerate().for_each(|(k, drive)| *drive += matrices.b.get(k % n).unwrap_or(&0.0));
         drive
     }
 
@@ -105,7 +123,9 @@ impl Reference {
         let mut read = spikes.clone();
         for (l, layer) in network.spiking().enumerate() {
             let n = layer.neurons;
-            let (v_l, s_l) = integrate(layer, network.dt_ms, &self.drive(l, &read[l], n), steps);
+            let matrices = self.matrices(l);
+            let drive = Self::drive(&matrices, &read[l], n);
+            let (v_l, s_l) = integrate(layer, network.dt_ms, &drive, &matrices.r, self.soft);
             v.push(v_l);
             read.push(match layer.conv() {
                 None => s_l.clone(),
@@ -123,7 +143,7 @@ impl Reference {
             let logits = (0..c).map(|class| counted.iter().skip(class).step_by(c).sum()).collect();
             return Trace { spikes, read, v, readout_v: Vec::new(), logits, peaks: Vec::new() };
         };
-        let drive = self.drive(v.len(), &read[v.len()], c);
+        let drive = Self::drive(&self.matrices(v.len()), &read[v.len()], c);
         let (alpha, gain) = (readout.alpha(network.dt_ms), readout.gain_value(network.dt_ms));
         let mut readout_v = vec![0.0; steps * c];
         for now in 0..(steps - 1) * c {
@@ -207,8 +227,8 @@ impl Reference {
                 let counts: Vec<f64> = (0..n).map(|i| trace.spikes[l + 1].iter().skip(i).step_by(n).sum()).collect();
                 self.regularise(&counts, samples, &mut loss, &mut ds_l);
             }
-            let error: Vec<f64> = ds_l.iter().zip(&trace.v[l]).map(|(ds, &v)| ds * surrogate(layer, v)).collect();
-            let drive = drive_gradient(layer, network.dt_ms, &error, &trace.spikes[l + 1]);
+            let r = if self.detached { Vec::new() } else { self.matrices(l).r };
+            let drive = drive_gradient(layer, network.dt_ms, &mut ds_l, &trace.v[l], &trace.spikes[l + 1], &r);
             above = self.through(l, trace, &drive, &mut gradient);
             ds.insert(0, ds_l);
         }
@@ -220,6 +240,10 @@ impl Reference {
         let (network, steps) = (&self.network, self.network.time_steps);
         let (rows, n) = (network.fan_in()[l], drive.len() / steps);
         gradient[l] = folded(network.spiking_layer(l), outer(&trace.read[l], drive, rows, n));
+        let own = network.recurrent_inputs()[l];
+        if own > 0 {
+            gradient[l].extend(outer(&trace.spikes[l + 1], drive, own, n));
+        }
         if network.biases()[l] {
             let neurons = (0..n).map(|j| drive.iter().skip(j).step_by(n).sum::<f64>());
             let own = neurons.collect::<Vec<_>>();
@@ -227,7 +251,7 @@ impl Reference {
             let columns = network.weight_shapes()[l].1;
             gradient[l].extend(own.chunks_exact(n / columns).map(|filter| filter.iter().sum::<f64>()));
         }
-        let weights = self.matrix(l).0;
+        let weights = self.matrices(l).w;
         let mut read = vec![0.0; steps * rows];
         for (k, ds) in read.iter_mut().enumerate() {
             let row = &weights[k % rows * n..][..n];
@@ -304,387 +328,11 @@ impl Reference {
         }
     }
 }
-
-/// The non-zero elements of the matrix [N_in, N] that is equivalent to a convolution, each with the index of its weight:
-/// out[f, y, x] = Σ in[c, y stride + ky - padding, x stride + kx - padding] w[f, c, ky, kx].
-fn entries(conv: &Convolution) -> impl Iterator<Item = (usize, usize)> {
-    let Convolution { channels, height, width, filters, kernel, stride, padding, .. } = *conv;
-    let (rows, columns) = (conv.rows(), conv.columns());
-    let neurons = filters * rows * columns;
-    let all = (0..neurons).flat_map(move |j| (0..channels * kernel * kernel).map(move |k| (j, k)));
-    all.filter_map(move |(j, k)| {
-        let (f, row, column) = (j / (rows * columns), j / columns % rows, j % columns);
-        let (c, ky, kx) = (k / (kernel * kernel), k / kernel % kernel, k % kernel);
-        let y = (row * stride + ky).checked_sub(padding).filter(|&y| y < height)?;
-        let x = (column * stride + kx).checked_sub(padding).filter(|&x| x < width)?;
-        Some((((c * height + y) * width + x) * neurons + j, k * filters + f))
-    })
-}
-
-/// The weights of a layer as a matrix [N_in, N].
-fn unrolled(layer: &SpikingLayer, weights: &[f64]) -> Vec<f64> {
-    let Some(conv) = layer.conv() else { return weights.to_vec() };
-    let mut full = vec![0.0; conv.inputs() * conv.neurons()];
-    entries(conv).for_each(|(at, own)| full[at] = weights[own]);
-    full
-}
-
-/// The gradient of a layer's weights from that of the equivalent matrix [N_in, N].
-fn folded(layer: Option<&SpikingLayer>, full: Vec<f64>) -> Vec<f64> {
-    let Some(conv) = layer.and_then(SpikingLayer::conv) else { return full };
-    let mut own = vec![0.0; conv.patch() * conv.filters];
-    entries(conv).for_each(|(at, k)| own[k] += full[at]);
-    own
-}
-
-/// The neurons of each pooling window, in the order of the pooled neurons.
-fn windows(conv: &Convolution) -> impl Iterator<Item = Vec<usize>> {
-    let (pool, columns, pixels, (height, width)) = (conv.pool, conv.columns(), conv.pixels(), conv.pooled());
-    let corner =
-        move |k: usize| (k / (height * width) * pixels) + (k / width % height * pool) * columns + k % width * pool;
-    (0..conv.outputs()).map(move |k| (0..pool * pool).map(|n| corner(k) + n / pool * columns + n % pool).collect())
-}
-
-/// Σ_i W_ij S_i[t] as [T, N].
-fn product(spikes: &[f64], weights: &[f64], n: usize) -> Vec<f64> {
-    let rows = weights.len() / n;
-    let sum = |t: usize, j: usize| (0..rows).map(|i| spikes[t * rows + i] * weights[i * n + j]).sum();
-    (0..spikes.len() / rows * n).map(|k| sum(k / n, k % n)).collect()
-}
-
-/// ∇W_ij = Σ_t S_i[t] δ_j[t].
-fn outer(spikes: &[f64], delta: &[f64], rows: usize, cols: usize) -> Vec<f64> {
-    let steps = delta.len() / cols;
-    let sum = |i: usize, j: usize| (0..steps).map(|t| spikes[t * rows + i] * delta[t * cols + j]).sum();
-    (0..rows * cols).map(|k| sum(k / cols, k % cols)).collect()
-}
-
-/// δ_j[t] = α δ_j[t+1] + e_j[t+1] for arrays over [T, N].
-fn recurrence(alpha: f64, error: &[f64], n: usize) -> Vec<f64> {
-    let mut delta = vec![0.0; error.len()];
-    for k in (n..error.len()).rev() {
-        delta[k - n] = alpha * delta[k] + error[k];
-    }
-    delta
-}
-
-/// V and S of a spiking layer, [T, N], from its drive.
-fn integrate(layer: &SpikingLayer, dt_ms: f64, drive: &[f64], steps: usize) -> (Vec<f64>, Vec<f64>) {
-    let (n, alpha) = (layer.neurons, layer.alpha(dt_ms));
-    let (mut v, mut s, mut current) = (vec![0.0; steps * n], vec![0.0; steps * n], vec![0.0; n]);
-    for now in 0..(steps - 1) * n {
-        let (before, kick) = match layer.reset {
-            Reset::Subtract => (v[now], (layer.v_th - layer.v_r) * s[now]),
-            Reset::ToValue if s[now] > 0.0 => (layer.v_r, 0.0),
-            Reset::ToValue => (v[now], 0.0),
-        };
-        let arriving = match layer.cell {
-            Cell::Lif => drive[now],
-            Cell::CubaLif { tau_syn_ms } => {
-                let current = &mut current[now % n];
-                *current = (-dt_ms / tau_syn_ms).exp() * *current + drive[now];
-                *current
-            }
-        };
-        v[now + n] = layer.v_rest + alpha * (before - layer.v_rest) + arriving - kick;
-        s[now + n] = f64::from(u8::from(v[now + n] > layer.v_th));
-    }
-    (v, s)
-}
-
-/// D, the gradient with respect to a spiking layer's drive, [T, N], from e = ∇S g(V) and its spikes.
-fn drive_gradient(layer: &SpikingLayer, dt_ms: f64, error: &[f64], spikes: &[f64]) -> Vec<f64> {
-    let (n, alpha) = (layer.neurons, layer.alpha(dt_ms));
-    let (mut dv, mut di) = (vec![0.0; n], vec![0.0; n]);
-    let mut drive = vec![0.0; error.len()];
-    for k in (0..error.len()).rev() {
-        let (dv, di) = (&mut dv[k % n], &mut di[k % n]);
-        drive[k] = if layer.cell == Cell::Lif { *dv } else { *di };
-        let kept = if layer.reset == Reset::ToValue { 1.0 - spikes[k] } else { 1.0 };
-        *dv = alpha * kept * *dv + error[k];
-        if let Cell::CubaLif { tau_syn_ms } = layer.cell {
-            *di = (-dt_ms / tau_syn_ms).exp() * *di + *dv;
-        }
-    }
-    drive
-}
-
-/// g(V); 0 if inactive.
-fn surrogate(layer: &SpikingLayer, v: f64) -> f64 {
-    let (x, beta) = (v - layer.v_th, layer.beta);
-    if x.abs() >= layer.b_th {
-        return 0.0;
-    }
-    let h = 1.0 / (1.0 + (-beta * x).exp());
-    let shape = match layer.surrogate {
-        Surrogate::FastSigmoid => 1.0 / (beta * x.abs() + 1.0).powi(2),
-        Surrogate::Sigmoid => beta * h * (1.0 - h),
-        Surrogate::Arctan => beta / (2.0 * (1.0 + (std::f64::consts::PI * beta * x / 2.0).powi(2))),
-        Surrogate::Triangular => beta * (1.0 - beta * x.abs()).max(0.0),
-        Surrogate::Rectangular if x.abs() < 1.0 / beta => beta / 2.0,
-        Surrogate::Rectangular => 0.0,
-        Surrogate::Gaussian => beta / std::f64::consts::TAU.sqrt() * (-(beta * x).powi(2) / 2.0).exp(),
-    };
-    layer.surrogate_scale * shape
-}
-
-fn narrow(values: &[f64]) -> impl Iterator<Item = f32> {
-    values.iter().map(|&x| x as f32)
-}
-
-fn widen(weights: &Weights) -> Layers {
-    weights.layers.iter().map(|matrix| matrix.data.iter().map(|&x| f64::from(x)).collect()).collect()
-}
-
-impl Engine for Reference {
-    fn info(&self) -> DeviceInfo {
-        DeviceInfo { kind: "cpu", name: "reference".into(), detail: "dense, f64".into() }
-    }
-
-    fn network(&self) -> &Network {
-        &self.network
-    }
-
-    fn load(&mut self, state: &TrainingState) -> Result<()> {
-        for weights in [&state.weights, &state.first, &state.second] {
-            weights.check(&self.network)?;
-        }
-        self.step = state.step;
-        (self.weights, self.first, self.second) = (widen(&state.weights), widen(&state.first), widen(&state.second));
-        Ok(())
-    }
-
-    fn store(&mut self) -> Result<TrainingState> {
-        let [weights, first, second] = [&self.weights, &self.first, &self.second].map(|layers| self.weights_of(layers));
-        Ok(TrainingState { step: self.step, weights, first, second })
-    }
-
-    fn set_layer_methods(&mut self, methods: &[LayerMethod]) -> Result<()> {
-        check_layer_methods(&self.network, self.method(), methods)
-    }
-
-    fn hold(&mut self, set: Arc<EventSet>) -> Result<()> {
-        check_held(&self.network, &set)?;
-        self.held = Some(set);
-        Ok(())
-    }
-
-    fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
-        let mut batch = EventSet::new(0, 0);
-        batch.gather(&*check_samples(self.held.as_ref(), samples)?, samples);
-        self.train(&batch, adam)
-    }
-
-    fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
-        check_batch(&self.network, batch)?;
-        let (seen, gradient, correct) = self.pass(batch);
-        self.step += 1;
-        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
-        let (correction1, correction2) = (correction(adam.beta1), correction(adam.beta2));
-        let moments = self.first.iter_mut().flatten().zip(self.second.iter_mut().flatten());
-        let all = self.weights.iter_mut().flatten().zip(moments).zip(gradient.iter().flatten());
-        for ((w, (m, v)), g) in all {
-            *m = adam.beta1 * *m + (1.0 - adam.beta1) * g;
-            *v = adam.beta2 * *v + (1.0 - adam.beta2) * g * g;
-            let step = (*m / correction1) / ((*v / correction2).sqrt() + adam.epsilon);
-            *w -= adam.lr * (step + adam.weight_decay * *w);
-        }
-        let counts = |count: fn(&LayerInspection) -> usize| seen.spiking.iter().map(move |layer| count(layer) as u64);
-        self.reports.push(StepReport {
-            step: self.step,
-            samples: batch.len(),
-            loss: seen.loss,
-            correct,
-            spikes: [batch.events().len() as u64].into_iter().chain(counts(|layer| layer.spikes.len())).collect(),
-            active: counts(|layer| layer.active.len()).collect(),
-            not_finite: None,
-        });
-        Ok(())
-    }
-
-    fn reports(&mut self, _wait: bool) -> Result<Vec<StepReport>> {
-        Ok(std::mem::take(&mut self.reports))
-    }
-
-    fn predict(&mut self, batch: &EventSet) -> Result<Prediction> {
-        let seen = self.inspect(&batch.labelled())?;
-        let spikes = seen.spiking.iter().map(|layer| layer.spikes.len() as u64).collect();
-        Ok(Prediction::new(seen.logits, self.network.classes(), spikes))
-    }
-
-    fn forward(&mut self, _batch: &EventSet) -> Result<Forward> {
-        Err(Error::Unsupported("the reference takes no gradients from outside".into()))
-    }
-
-    fn backward(&mut self, _pass: Forward, _logit_gradient: &[f32]) -> Result<Weights> {
-        Err(Error::Unsupported("the reference takes no gradients from outside".into()))
-    }
-
-    fn update(&mut self, _gradient: &Weights, _adam: &Adam) -> Result<()> {
-        Err(Error::Unsupported("the reference takes no gradients from outside".into()))
-    }
-
-    fn inspect(&mut self, batch: &EventSet) -> Result<Inspection> {
-        check_batch(&self.network, batch)?;
-        Ok(self.pass(batch).0)
-    }
-
-    fn profile(&mut self, batch: &EventSet, adam: &Adam) -> Result<Profile> {
-        self.train(batch, adam)?;
-        Ok(Profile::default())
-    }
-
-    fn state_bytes(&self) -> Vec<(String, u64)> {
-        Vec::new()
-    }
-}
-
-/// The reference engine as a device for golden cases.
-pub(crate) struct ReferenceDevice;
-
-impl ConformanceDevice for ReferenceDevice {
-    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
-        Ok(Box::new(Reference::new(network, weights)?))
-    }
-
-    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
-        let neurons = inputs.error.chunks_exact(inputs.time_steps);
-        let error = neurons.map(|row| row.iter().map(|&e| f64::from(e)).collect::<Vec<_>>());
-        let delta = error.flat_map(|error| recurrence(inputs.alpha, &error, 1));
-        Ok(delta.zip(&inputs.needed).map(|(delta, &needed)| if needed { delta as f32 } else { 0.0 }).collect())
-    }
-}
-
-/// A small random network, weights with which it spikes, and a batch, determined by the seed.
-pub(crate) fn random(seed: u64) -> (Network, Weights, EventSet) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let init = Initialisation::Uniform { scale: 3.0 };
-    let regulariser = Regulariser { lambda_up: 0.3, nu_up: 1.5, lambda_low: 1.0, nu_low: 2.5 };
-    let hidden = (0..rng.random_range(1..4)).map(|_| SpikingLayer {
-        neurons: rng.random_range(1..20),
-        tau_ms: rng.random_range(2.0..20.0),
-        v_th: rng.random_range(0.5..1.5),
-        v_r: rng.random_range(-0.2..0.2),
-        v_rest: rng.random_range(-0.2..0.4),
-        beta: rng.random_range(1.0..100.0),
-        b_th: [0.2, 0.5, 3.0, f64::INFINITY][rng.random_range(0..4)],
-        init,
-        ..SpikingLayer::lif(0)
-    });
-    let network = Network {
-        hidden: hidden.collect(),
-        inputs: rng.random_range(1..20),
-        time_steps: rng.random_range(1..40),
-        dt_ms: 1.0,
-        readout: Readout::Integrator(Integrator {
-            classes: rng.random_range(1..8),
-            tau_ms: rng.random_range(2.0..20.0),
-            gain: [ReadoutGain::One, ReadoutGain::OneMinusAlpha][rng.random_range(0..2)],
-            logits: [Logits::Max, Logits::Sum][rng.random_range(0..2)],
-            bias: false,
-            init,
-        }),
-        loss: Loss::default(),
-        regulariser,
-    };
-    let mut batch = EventSet::new(network.inputs, network.time_steps);
-    for _ in 0..rng.random_range(1..6) {
-        let label = rng.random_range(0..network.classes() as u32);
-        let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
-        let spikes: Vec<_> = slots.filter(|_| rng.random_bool(0.2)).collect();
-        batch.push(spikes, label).expect("spikes lie inside");
-    }
-    let weights = Weights::init(&network, seed);
-    (network, weights, batch)
-}
-
-/// [`random`] with one or two convolutions as the first layers, of random extents, strides, paddings and windows.
-pub(crate) fn random_conv(seed: u64) -> (Network, Weights, EventSet) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xc0);
-    let (mut network, _, _) = random(seed);
-    let (mut channels, mut height, mut width) =
-        (rng.random_range(1..4), rng.random_range(3..8), rng.random_range(3..8));
-    network.inputs = channels * height * width;
-    network.hidden.truncate(2);
-    let convs = rng.random_range(1..=network.hidden.len());
-    for layer in &mut network.hidden[..convs] {
-        let kernel = rng.random_range(1..4.min(height.min(width) + 1));
-        let mut conv = Convolution {
-            channels,
-            height,
-            width,
-            filters: rng.random_range(1..6),
-            kernel,
-            stride: rng.random_range(1..3),
-            padding: rng.random_range(0..kernel),
-            pool: 1,
-        };
-        conv.pool = rng.random_range(1..=3.min(conv.rows().min(conv.columns())));
-        (channels, (height, width)) = (conv.filters, conv.pooled());
-        layer.neurons = conv.neurons();
-        layer.connection = Connection::Conv(conv);
-    }
-    network.time_steps = rng.random_range(2..25);
-    let mut batch = EventSet::new(network.inputs, network.time_steps);
-    for _ in 0..rng.random_range(1..6) {
-        let label = rng.random_range(0..network.classes() as u32);
-        let slots = (0..network.time_steps).flat_map(|t| (0..network.inputs).map(move |i| (t, i)));
-        let density = rng.random_range(0.01..0.2);
-        let spikes: Vec<_> = slots.filter(|_| rng.random_bool(density)).collect();
-        batch.push(spikes, label).expect("spikes lie inside");
-    }
-    let mut weights = Weights::init(&network, seed);
-    // More excitation than inhibition, so that neurons with few input spikes spike, too.
-    weights.layers.iter_mut().flat_map(|m| &mut m.data).for_each(|w| *w += 0.3 * w.abs());
-    (network, weights, batch)
-}
-
-/// [`random`], or with `convs` [`random_conv`], with any cell, reset, surrogate, bias, readout and loss.
-pub(crate) fn random_cells(seed: u64, convs: bool) -> (Network, Weights, EventSet) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xce11);
-    let (mut network, _, batch) = if convs { random_conv(seed) } else { random(seed) };
-    let change = |layer: &mut SpikingLayer, rng: &mut ChaCha8Rng| {
-        let tau_syn_ms = rng.random_range(1.0..15.0);
-        layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][rng.random_range(0..2)];
-        layer.reset = [Reset::Subtract, Reset::ToValue][rng.random_range(0..2)];
-        layer.surrogate = Surrogate::ALL[rng.random_range(0..Surrogate::ALL.len())];
-        // So small that no sigmoid or Gaussian surrogate underflows where entries are active.
-        layer.beta = rng.random_range(0.5..6.0);
-        layer.surrogate_scale = [1.0, 0.3][rng.random_range(0..2)];
-        layer.b_th = [0.2, 0.5, 1.5][rng.random_range(0..3)];
-        layer.bias = rng.random_bool(0.5);
-    };
-    network.hidden.iter_mut().for_each(|layer| change(layer, &mut rng));
-    let classes = network.classes();
-    network.readout = if rng.random_bool(0.4) {
-        let mut layer = SpikingLayer { v_rest: 0.1, ..SpikingLayer::lif(classes) };
-        change(&mut layer, &mut rng);
-        Readout::SpikeCount(layer.init(Initialisation::Uniform { scale: 3.0 }))
-    } else {
-        let logits = [Logits::Max, Logits::Sum, Logits::Mean, Logits::Last][rng.random_range(0..4)];
-        let bias = rng.random_bool(0.5);
-        let init = Initialisation::Uniform { scale: 3.0 };
-        Readout::Integrator(Integrator { logits, bias, init, ..Readout::max(classes) })
-    };
-    network.loss = match rng.random_range(0..3) {
-        0 => Loss::CrossEntropy { label_smoothing: 0.0 },
-        1 => Loss::CrossEntropy { label_smoothing: 0.2 },
-        _ => Loss::MeanSquaredError { on: 3.0, off: -0.5 },
-    };
-    let mut weights = Weights::init(&network, seed);
-    for (matrix, bias) in weights.layers.iter_mut().zip(network.biases()) {
-        // More excitation than inhibition, so that later layers spike, too.
-        matrix.data.iter_mut().for_each(|w| *w += 0.2 * w.abs());
-        let biases = if bias { matrix.cols } else { 0 };
-        let begin = matrix.data.len() - biases;
-        matrix.data[begin..].iter_mut().for_each(|b| *b = rng.random_range(-0.05..0.15));
-    }
-    (network, weights, batch)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::{Readout, Reset, Surrogate};
+    use crate::optimiser::Adam;
 
     /// The loss is a smooth function of the readout's weights (except at ties), so finite differences give its gradient.
     #[test]
@@ -711,6 +359,45 @@ mod tests {
             }
         }
         assert!(largest > 0.1, "the networks do not spike");
+    }
+
+    /// With spikes that are smooth functions of V and without resets, the formulas are exact derivatives: of all weights, through
+    /// time, layers and recurrent weights.
+    #[test]
+    fn gradient_of_soft_spikes_is_the_slope_of_the_loss() {
+        let (mut checked, mut recurrent) = (0, 0.0f64);
+        for seed in 0..30 {
+            let (mut network, weights, batch) = random_recurrent(seed, false);
+            let open = |layer: &mut SpikingLayer| {
+                (layer.reset, layer.surrogate) = (Reset::Subtract, Surrogate::FastSigmoid);
+                (layer.b_th, layer.v_r) = (f64::INFINITY, layer.v_th);
+            };
+            network.hidden.iter_mut().for_each(open);
+            if let Readout::SpikeCount(layer) = &mut network.readout {
+                open(layer);
+            }
+            let mut engine = Reference { soft: true, ..Reference::new(&network, &weights).unwrap() };
+            let (_, gradient, _) = engine.pass(&batch);
+            for (l, gradient) in gradient.iter().enumerate() {
+                let own = network.fan_in()[l] * network.weight_shapes()[l].1;
+                for (k, slope) in gradient.iter().enumerate().step_by(7) {
+                    let w = engine.weights[l][k];
+                    let mut loss_at = |x: f64| {
+                        engine.weights[l][k] = x;
+                        engine.pass(&batch).0.loss.total() / batch.len() as f64
+                    };
+                    let difference = (loss_at(w + 1e-5) - loss_at(w - 1e-5)) / 2e-5;
+                    engine.weights[l][k] = w;
+                    let limit = 1e-5 * (1.0 + slope.abs());
+                    assert!((difference - slope).abs() < limit, "seed {seed}, {l} {k}: {difference} and {slope}");
+                    checked += 1;
+                    if k >= own && network.recurrent_inputs()[l] > 0 {
+                        recurrent = recurrent.max(slope.abs());
+                    }
+                }
+            }
+        }
+        assert!(checked > 500 && recurrent > 0.1, "{checked} checked, recurrent weights up to {recurrent}");
     }
 
     #[test]

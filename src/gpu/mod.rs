@@ -111,6 +111,12 @@ pub struct GpuEngine {
 /// [`Error::Unsupported`] for a convolution with a method other than sparse, or with too many neurons when its filters are
 /// padded to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
+    if let Some(l) = network.first_recurrent() {
+        let name = network.layer_name(l);
+        return Err(Error::Unsupported(format!(
+            "{name}.recurrent = true: the gpu device does not compute recurrent layers; use the cpu device"
+        )));
+    }
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// use spikegrad::network::{Network, Readout, SpikingLayer, Surrogate};
 ///
 /// let network = Network::new(700, 100)
-///     .layer(SpikingLayer::lif(64).tau_ms(20.0))
+///     .layer(SpikingLayer::lif(64).tau_ms(20.0).recurrent())
 ///     .layer(SpikingLayer::cuba_lif(32, 5.0).surrogate(Surrogate::Arctan, 2.0).bias())
 ///     .readout(Readout::sum(20))
 ///     .build()?;
@@ -83,6 +83,7 @@ impl NetworkBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Convolution;
 
     #[test]
     fn what_cannot_work_is_named() {
@@ -101,6 +102,9 @@ mod tests {
         refused(with(layer()).loss(Loss::CrossEntropy { label_smoothing: 1.0 }), "loss.label_smoothing = 1");
         refused(with(layer()).loss(Loss::MeanSquaredError { on: f64::INFINITY, off: 0.0 }), "loss.on");
         refused(Network::new(3, 5).readout(Readout::spike_count(layer().v_th(f64::NAN))), "readout.v_th");
+        let conv =
+            Convolution { channels: 1, height: 1, width: 3, filters: 1, kernel: 1, stride: 1, padding: 0, pool: 1 };
+        refused(with(SpikingLayer::convolution(conv).recurrent()), "hidden[0].recurrent = true: must be false");
         let long = || Network::new(3, 65_536).layer(SpikingLayer::lif(9)).layer(SpikingLayer::lif(65_536));
         refused(long().readout(Readout::max(2)), "the 65536 neurons of hidden[1] is");
     }
@@ -118,6 +122,7 @@ mod tests {
         assert_eq!(of(layer(), Loss::CrossEntropy { label_smoothing: 0.1 }), "loss.label_smoothing = 0.1");
         assert_eq!(of(layer(), Loss::MeanSquaredError { on: 1.0, off: 0.0 }), "loss.kind = mse");
         assert_eq!(of(arctan, Loss::default()), "hidden[0].surrogate = arctan");
+        assert_eq!(of(layer().recurrent(), Loss::default()), "hidden[0].recurrent = true");
         assert_eq!(of(SpikingLayer::cuba_lif(4, 2.0), Loss::default()), "hidden[0].cell.kind = cuba_lif");
     }
 }

@@ -132,20 +132,38 @@ impl Network {
         self.hidden.iter().map(|layer| layer.bias).chain([self.readout.bias()]).collect()
     }
 
-    /// (rows, columns) of each weight matrix, the readout's last: (N_in, N_out), or (channels · kernel², filters) for a
-    /// convolution. The biases of a layer are an additional last row: the weights of an input that spikes at every time
-    /// step.
-    pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
-        let columns = self.hidden.iter().map(|layer| (layer.conv(), layer.neurons));
-        let shape = |((below, bias), (conv, neurons)): ((usize, bool), (Option<&Convolution>, usize))| match conv {
-            None => (below + usize::from(bias), neurons),
-            Some(conv) => (conv.patch() + usize::from(bias), conv.filters),
-        };
-        let below = self.fan_in().into_iter().zip(self.biases());
-        below.zip(columns.chain([(None, self.classes())])).map(shape).collect()
+    /// Number of recurrent inputs of each weight layer, the readout's last: its own neurons if it is recurrent, else 0.
+    pub fn recurrent_inputs(&self) -> Vec<usize> {
+        let own = |layer: &SpikingLayer| if layer.recurrent { layer.neurons } else { 0 };
+        let readout = if self.integrator().is_some() { Some(0) } else { None };
+        self.spiking().map(own).chain(readout).collect()
     }
 
-    /// Extents of each weight tensor in files, without biases: [N_in, N_out], or [filters, channels, kernel, kernel] for
+    /// Number of rows of each weight matrix that belong to the inputs of its layer; behind them are those of recurrent weights and
+    /// biases.
+    pub fn input_rows(&self) -> Vec<usize> {
+        let convs = self.hidden.iter().map(SpikingLayer::conv).chain([None]);
+        self.fan_in().into_iter().zip(convs).map(|(below, conv)| conv.map_or(below, Convolution::patch)).collect()
+    }
+
+    /// The first spiking layer that is recurrent.
+    pub fn first_recurrent(&self) -> Option<usize> {
+        self.spiking().position(|layer| layer.recurrent)
+    }
+
+    /// (rows, columns) of each weight matrix, the readout's last: (N_in, N_out), or (channels · kernel², filters) for a
+    /// convolution. Recurrent weights are N_out additional rows: the layer's own neurons are inputs of it, too. The biases of
+    /// a layer are an additional last row: the weights of an input that spikes at every time step.
+    pub fn weight_shapes(&self) -> Vec<(usize, usize)> {
+        let filters = self.hidden.iter().map(|layer| layer.conv().map(|conv| conv.filters)).chain([None]);
+        let columns =
+            filters.zip(self.sizes().into_iter().skip(1)).map(|(filters, neurons)| filters.unwrap_or(neurons));
+        let more = self.recurrent_inputs().into_iter().zip(self.biases()).map(|(own, bias)| own + usize::from(bias));
+        let rows = self.input_rows().into_iter().zip(more).map(|(inputs, more)| inputs + more);
+        rows.zip(columns).collect()
+    }
+
+    /// Extents of each weight tensor in files, without recurrent weights and biases: [N_in, N_out], or [filters, channels, kernel, kernel] for
     /// a convolution.
     pub fn weight_extents(&self) -> Vec<Vec<usize>> {
         let convs = self.hidden.iter().map(SpikingLayer::conv).chain([None]);
@@ -157,11 +175,11 @@ impl Network {
         self.fan_in().into_iter().zip(columns).zip(convs).map(extents).collect()
     }
 
-    /// Whether weight layer `l` can be dense within a sparse step. Convolutions, layers with biases and readouts that
-    /// count spikes cannot.
+    /// Whether weight layer `l` can be dense within a sparse step. Convolutions, recurrent layers, layers with biases and
+    /// readouts that count spikes cannot.
     pub fn can_be_dense(&self, l: usize) -> bool {
         match self.hidden.get(l) {
-            Some(layer) => layer.conv().is_none() && !layer.bias,
+            Some(layer) => layer.conv().is_none() && !layer.bias && !layer.recurrent,
             None => self.integrator().is_some_and(|readout| !readout.bias),
         }
     }
@@ -213,6 +231,19 @@ impl Network {
             }
         });
         self.hidden.extend(left.map(|&neurons| SpikingLayer { neurons, ..last.clone() }));
+        Ok(())
+    }
+
+    /// Gives all hidden layers other than convolutions recurrent weights.
+    ///
+    /// # Errors
+    /// There is no such layer.
+    pub fn connect_hidden(&mut self) -> Result<()> {
+        let mut layers = self.hidden.iter_mut().filter(|layer| layer.conv().is_none()).peekable();
+        if layers.peek().is_none() {
+            return Err(Error::Config("the network has no fully connected hidden layer".into()));
+        }
+        layers.for_each(|layer| layer.recurrent = true);
         Ok(())
     }
 

@@ -230,6 +230,7 @@ struct ReadoutFields {
     beta: Option<f64>,
     surrogate_scale: Option<f64>,
     b_th: Option<f64>,
+    recurrent: Option<bool>,
 }
 
 impl TryFrom<ReadoutFields> for Readout {
@@ -246,6 +247,7 @@ impl TryFrom<ReadoutFields> for Readout {
             ("beta", f.beta.is_some()),
             ("surrogate_scale", f.surrogate_scale.is_some()),
             ("b_th", f.b_th.is_some()),
+            ("recurrent", f.recurrent.is_some()),
         ];
         let integrating = [("gain", f.gain.is_some()), ("logits", f.logits.is_some())];
         let others = |fields: &[(&str, bool)], kind: &str, other: &str| match fields.iter().find(|(_, given)| *given) {
@@ -280,6 +282,7 @@ impl TryFrom<ReadoutFields> for Readout {
                     surrogate_scale: f.surrogate_scale.unwrap_or(usual.surrogate_scale),
                     b_th: f.b_th.unwrap_or(usual.b_th),
                     bias: f.bias,
+                    recurrent: f.recurrent.unwrap_or(usual.recurrent),
                     init: f.init.unwrap_or(usual.init),
                     ..usual
                 }))
@@ -312,6 +315,7 @@ impl From<Readout> for ReadoutFields {
                 beta: Some(layer.beta),
                 surrogate_scale: Some(layer.surrogate_scale),
                 b_th: Some(layer.b_th),
+                recurrent: Some(layer.recurrent),
                 ..common
             },
         }
@@ -324,7 +328,8 @@ mod tests {
 
     #[test]
     fn either_kind_survives_a_file() {
-        let counting = SpikingLayer::cuba_lif(3, 4.0).bias().reset(Reset::ToValue).surrogate(Surrogate::Arctan, 2.0);
+        let counting =
+            SpikingLayer::cuba_lif(3, 4.0).bias().recurrent().reset(Reset::ToValue).surrogate(Surrogate::Arctan, 2.0);
         for readout in [Readout::from(Readout::mean(4).bias()), Readout::spike_count(counting)] {
             let text = toml::to_string(&readout).unwrap();
             assert_eq!(toml::from_str::<Readout>(&text).unwrap(), readout, "{text}");

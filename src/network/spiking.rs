@@ -1,12 +1,13 @@
 //! Spiking layers, and the constants that kernels use.
 
 use super::{Connection, Convolution, Initialisation, Surrogate, extent, number};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A layer of spiking neurons.
 ///
-/// With the drive D_j\[t\] = Σ_i W_ij S_i\[t\] + b_j, a = exp(-Δt/τ) and s = exp(-Δt/τ_syn), all states 0 at t = 0:
+/// With the drive D_j\[t\] = Σ_i W_ij S^in_i\[t\] + Σ_k R_kj S_k\[t\] + b_j, a = exp(-Δt/τ) and s = exp(-Δt/τ_syn), all states
+/// 0 at t = 0:
 ///
 /// ```text
 /// lif        V[t+1] = V_rest + a (V~[t] - V_rest) + D[t] - kick[t]
@@ -48,7 +49,11 @@ pub struct SpikingLayer {
     /// Whether each neuron, or each filter of a convolution, has a bias, which is added to its drive at every time step.
     #[serde(default)]
     pub bias: bool,
-    /// Distribution of initial weights. Initial biases are 0.
+    /// Whether the neurons are also connected with each other and with themselves, by recurrent weights R \[N, N\]: a spike at t
+    /// adds its row of R to the drive of t, which arrives at t + 1. Not for convolutions.
+    #[serde(default)]
+    pub recurrent: bool,
+    /// Distribution of initial weights. Recurrent weights have half the scale, and N in place of N_in. Initial biases are 0.
     pub init: Initialisation,
     /// Connection to the layer below.
     #[serde(default)]
@@ -101,6 +106,7 @@ impl SpikingLayer {
             surrogate_scale: 1.0,
             b_th: 0.2,
             bias: false,
+            recurrent: false,
             // The paper's scale for Fashion-MNIST. With a tenth of it, small networks do not spike and cannot learn.
             init: Initialisation::Normal { scale: 20.0 },
             connection: Connection::Linear,
@@ -160,6 +166,11 @@ impl SpikingLayer {
     /// Gives each neuron, or each filter of a convolution, a bias.
     pub fn bias(self) -> Self {
         SpikingLayer { bias: true, ..self }
+    }
+
+    /// Gives the layer recurrent weights.
+    pub fn recurrent(self) -> Self {
+        SpikingLayer { recurrent: true, ..self }
     }
 
     /// Sets the distribution of initial weights.
@@ -243,6 +254,10 @@ impl SpikingLayer {
         number(&field("b_th"), self.b_th, self.b_th >= 0.0, "0 or more (`inf` for an unmasked surrogate)")?;
         let reset = self.v_th as f32 - self.v_r as f32;
         number(&field("v_th - v_r"), reset.into(), reset.is_finite(), "a finite 32-bit number")?;
+        if self.recurrent && self.conv().is_some() {
+            let want = "false for a convolution; put the recurrent weights into a fully connected layer above it";
+            return Err(Error::field(field("recurrent"), true, want));
+        }
         self.init.check(&field("init"), &field("tau_ms"), self.tau_ms)
     }
 
@@ -252,6 +267,7 @@ impl SpikingLayer {
             SpikingLayer { cell: Cell::CubaLif { .. }, .. } => Some("cell.kind = cuba_lif".into()),
             SpikingLayer { reset: Reset::ToValue, .. } => Some("reset = to_value".into()),
             SpikingLayer { bias: true, .. } => Some("bias = true".into()),
+            SpikingLayer { recurrent: true, .. } => Some("recurrent = true".into()),
             SpikingLayer { surrogate, .. } if *surrogate != Surrogate::FastSigmoid => {
                 Some(format!("surrogate = {}", surrogate.name()))
             }

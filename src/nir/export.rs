@@ -21,6 +21,12 @@ const POOLED_THRESHOLD: f32 = 0.5;
 pub(super) fn graph(network: &Network, weights: &Weights, options: &Export) -> Result<(Graph, ExportReport)> {
     network.check()?;
     weights.check(network)?;
+    if let Some(l) = network.first_recurrent() {
+        let name = network.layer_name(l);
+        return Err(Error::Unsupported(format!(
+            "{name}.recurrent = true: NIR files are written of layers without recurrent weights"
+        )));
+    }
     let dt = options.dt.unwrap_or(network.dt_ms / 1000.0);
     if !(dt.is_finite() && dt > 0.0) {
         return Err(Error::field("dt", dt, "a positive number of seconds"));

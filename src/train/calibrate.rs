@@ -6,6 +6,9 @@
 //! have no gradient. So the weights of each spiking layer, from the lowest to the highest, are multiplied by the factor
 //! that gives the required mean spike count on the first batch. The factor is found by bisection and is deterministic for
 //! the same seed, data and device.
+//!
+//! Recurrent weights stay as they are drawn: with larger ones, activity sustains itself, and the spike count jumps from few to very
+//! many with the factor.
 
 use crate::engine::{Engine, TrainingState};
 use crate::error::{Error, Result};
@@ -30,10 +33,12 @@ pub fn calibrate(
 ) -> Result<Vec<f64>> {
     let widths: Vec<usize> = engine.network().spiking().map(|layer| layer.neurons).collect();
     let mut factors = Vec::with_capacity(widths.len());
+    let input_rows = engine.network().input_rows();
     for (l, &neurons) in widths.iter().enumerate() {
         let drawn = state.weights.layers[l].clone();
         let mut measure = |power: f64| -> Result<f64> {
-            for (w, &drawn) in state.weights.layers[l].data.iter_mut().zip(&drawn.data) {
+            let scaled = input_rows[l] * drawn.cols;
+            for (w, &drawn) in state.weights.layers[l].data.iter_mut().zip(&drawn.data[..scaled]) {
                 *w = (f64::from(drawn) * power.exp2()) as f32;
             }
             engine.load(state)?;
@@ -116,6 +121,27 @@ mod tests {
             let mut again = TrainingState::new(drawn.clone());
             assert_eq!(calibrate(engine.as_mut(), &batch, target, &mut again).unwrap(), factors);
             assert_eq!(again, state);
+        }
+    }
+
+    #[test]
+    fn recurrent_layers_spike_as_often_as_asked() {
+        let mut network = presets::ours("fmnist").unwrap().network;
+        network.set_hidden(&[60, 40]).unwrap();
+        network.connect_hidden().unwrap();
+        let batch = images(32);
+        for seed in 0..3 {
+            let drawn = Weights::init(&network, seed);
+            let mut engine = Device::Cpu.open(&network, Method::Sparse, &drawn).unwrap();
+            let mut state = TrainingState::new(drawn.clone());
+            calibrate(engine.as_mut(), &batch, 2.0, &mut state).unwrap();
+            let counted = engine.predict(&batch).unwrap().spikes;
+            for (l, layer) in network.hidden.iter().enumerate() {
+                let mean = counted[l] as f64 / (32 * layer.neurons) as f64;
+                assert!((mean - 2.0).abs() < 0.2, "seed {seed}: layer {l} spikes {mean} times");
+                let own = network.input_rows()[l] * layer.neurons;
+                assert_eq!(state.weights.layers[l].data[own..], drawn.layers[l].data[own..]);
+            }
         }
     }
 

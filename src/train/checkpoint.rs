@@ -66,12 +66,13 @@ const FIRST_MOMENTS: &str = "adam.m";
 /// Prefix of the names of Adam's second moments.
 const SECOND_MOMENTS: &str = "adam.v";
 
-/// The name of a tensor: `w.0` for weights, `b.0` for biases, `adam.m.0` and `adam.m.b.0` for their moments.
+/// The name of a tensor: `w.0` for weights, `r.0` for recurrent ones, `b.0` for biases; `adam.m.0`, `adam.m.r.0` and `adam.m.b.0`
+/// for their moments.
 fn name(moments: &str, l: usize, part: TensorPart) -> String {
     match (moments, part) {
         ("", part) => format!("{}.{l}", part.letter()),
         (moments, TensorPart::Weights) => format!("{moments}.{l}"),
-        (moments, TensorPart::Biases) => format!("{moments}.b.{l}"),
+        (moments, part) => format!("{moments}.{}.{l}", part.letter()),
     }
 }
 

@@ -7,7 +7,8 @@
 //! - Of the layers that had no active entries in the epoch, the lowest is rescued; those above may only lack input.
 //! - Its incoming weights are re-initialised from the run's seed and the number n of its rescues including this one. They
 //!   are multiplied by 1.5ⁿ if the layer did not spike, so that potentials come closer to the threshold, or by 1.5⁻ⁿ if
-//!   it did, so that steps of the potential become smaller than the active range. In the factor, n is limited to 8.
+//!   it did, so that steps of the potential become smaller than the active range. In the factor, n is limited to 8. Recurrent weights
+//!   are re-initialised without the factor.
 //! - Its Adam moments are set to 0; the step count is unchanged.
 //!
 //! Rescues are logged and reported as `rescued` in `metrics.jsonl`. `rescue = false` in the configuration disables them.

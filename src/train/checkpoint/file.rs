@@ -218,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn biases_are_tensors_of_their_own() {
+    fn recurrent_weights_and_biases_are_tensors_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.safetensors");
         let mut checkpoint = checkpoint();
         let network = &mut checkpoint.config.network;
-        network.hidden[0].bias = true;
+        (network.hidden[0].bias, network.hidden[0].recurrent) = (true, true);
         let neurons = network.hidden[0].neurons;
         let mut weights = Weights::init(network, 3);
         weights.layers[0].data.iter_mut().rev().take(neurons).for_each(|b| *b = 0.25);
@@ -234,6 +234,11 @@ mod tests {
         let file = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(file.tensor("b.0").unwrap().data(), 0.25f32.to_le_bytes().repeat(neurons));
         assert_eq!(file.tensor("adam.m.b.0").unwrap().shape(), [neurons]);
+        let (inputs, layer) = (checkpoint.config.network.inputs, &checkpoint.state.weights.layers[0]);
+        let recurrent: Vec<u8> =
+            layer.data[inputs * neurons..][..neurons * neurons].iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert_eq!(file.tensor("r.0").unwrap().data(), recurrent);
+        assert_eq!(file.tensor("adam.v.r.0").unwrap().shape(), [neurons, neurons]);
         assert_eq!(file.tensor("w.0").unwrap().shape(), [checkpoint.config.network.inputs, neurons]);
     }
 
