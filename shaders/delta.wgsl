@@ -13,6 +13,7 @@
 #import index
 #import sections
 #import active_entry
+#import constant_cell
 #import cell
 // BIAS: the sum of delta over all times, the gradient of the bias for this sample (in a convolution, of this pixel), follows
 // the chunk's rows.
@@ -105,10 +106,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
                 now--;
                 if BIAS {
-                    sum += drive_gradient(potential, current);
+                    sum += drive_gradient(p, potential, current);
                 }
             }
-            delta[(local * p.steps + t) * p.shard_quads + own] = drive_gradient(potential, current);
+            delta[(local * p.steps + t) * p.shard_quads + own] = drive_gradient(p, potential, current);
         }
     }
     if BIAS {

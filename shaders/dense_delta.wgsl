@@ -4,6 +4,7 @@
 #import index
 #import sections
 #import regularisers
+#import constant_surrogate
 #import surrogate
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -43,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             potential = v[at - p.quads];
         }
         let distance = abs(potential - p.v_th);
-        let e = select(vec4<f32>(0.0), ds * surrogates(distance), (distance < vec4<f32>(p.band)) & valid);
+        let e = select(vec4<f32>(0.0), ds * surrogates(p, distance), (distance < vec4<f32>(p.band)) & valid);
         value = p.alpha * value + e;
 #ifdef RECORD
         recorded_e[at] = e;

@@ -23,7 +23,9 @@
 #import params
 #import index
 #import sections
+#import constant_cell
 #import cell
+#import constant_surrogate
 #import surrogate
 #import bias
 
@@ -212,8 +214,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var t = from_step; t < stop; t++) {
             var input = array<vec4<f32>, WIDTH>();
 #unroll n WIDTH
-                v[n] = decayed(v[n], kick[n]);
-                input[n] = before_input(v[n], current[n]);
+                v[n] = decayed(p, v[n], kick[n]);
+                input[n] = before_input(p, v[n], current[n]);
                 if BIAS {
                     input[n] += bias[n];
                 }
@@ -224,7 +226,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
 #ifdef AHEAD
             while (ahead.x >> 16u) < t {
-                let rows = arrived(ahead, t, own);
+                let rows = arrived(ahead, t, own, p.shard_quads);
                 input[0] += rows[0];
                 input[0] += rows[1];
                 input[0] += rows[2];
@@ -249,7 +251,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #unroll n WIDTH
                 // V[0] and I[0] are 0, and nothing spikes at 0.
                 current[n] = select(input[n], vec4<f32>(0.0), t == 0u);
-                v[n] = select(with_input(v[n], input[n]), vec4<f32>(0.0), t == 0u);
+                v[n] = select(with_input(p, v[n], input[n]), vec4<f32>(0.0), t == 0u);
                 let spike = (v[n] > vec4<f32>(p.v_th)) & valid[n] & vec4<bool>(t > 0u);
                 kick[n] = select(vec4<f32>(0.0), vec4<f32>(p.kick), spike);
                 let distance = abs(v[n] - p.v_th);
@@ -262,7 +264,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     strange = strange || not_finite(v[n]);
                 }
 #endif
-                v[n] = after_spike(v[n], spike);
+                v[n] = after_spike(p, v[n], spike);
                 distances[(n * BLOCK + t - begin) * LANES + lane] = distance;
                 let fired = select(vec4<u32>(0u), vec4<u32>(1u), spike);
                 word[n] |= fired << vec4<u32>(t & 31u);
@@ -296,7 +298,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 while active_bits[n] != 0u {
                     let bit = firstTrailingBit(active_bits[n]);
                     active_bits[n] &= active_bits[n] - 1u;
-                    let g = surrogate(distances[(n * BLOCK + bit / 4u) * LANES + lane][bit & 3u]);
+                    let g = surrogate(p, distances[(n * BLOCK + bit / 4u) * LANES + lane][bit & 3u]);
                     if at < p.active_capacity {
                         let row = b * p.steps + begin + bit / 4u;
                         staged[at] = vec4<u32>(chain[n], row, 4u * (q + n) + (bit & 3u), bitcast<u32>(g));

@@ -85,7 +85,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var current = bias;
 #ifdef AHEAD
         while (ahead.x >> 16u) < t {
-            let rows = arrived(ahead, t, own);
+            let rows = arrived(ahead, t, own, p.shard_quads);
             current += rows[0];
             current += rows[1];
             current += rows[2];

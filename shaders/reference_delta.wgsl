@@ -4,6 +4,7 @@
 #import index
 #import sections
 #import regularisers
+#import constant_surrogate
 #import surrogate
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -39,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if p.time > 0u {
         potential = v[at - p.quads];
     }
-    let e = valid * (ds[at] + regularised) * surrogates(abs(potential - p.v_th));
+    let e = valid * (ds[at] + regularised) * surrogates(p, abs(potential - p.v_th));
     var later = vec4<f32>(0.0);
     if p.time + 1u < p.steps {
         later = now[id];

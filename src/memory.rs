@@ -223,7 +223,8 @@ impl Estimate {
         let lists = plan::SLACK * d.spikes.max(d.active);
         let guess = plan::expected(plan::DENSITY_GUESS, network.time_steps);
         let density = if d.spikes.max(d.active) > guess { lists } else { guess };
-        let limits = Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX };
+        let limits =
+            Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX, lockstep: None };
         let delta = delta_bytes.unwrap_or(DeltaScratch::usual(adapter.tier()).bytes());
         for (name, bytes) in plan::plan(network, batch, events, density, delta, &limits)?.state {
             let follows =

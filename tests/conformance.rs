@@ -3,7 +3,8 @@
 use spikegrad::Result;
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
-use spikegrad::golden::{Case, ConformanceDevice, DeltaInputs, run};
+use spikegrad::golden::{ConformanceDevice, DeltaInputs, run};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Variant};
 use spikegrad::network::Network;
 use spikegrad::weights::Weights;
 use std::path::PathBuf;
@@ -19,14 +20,6 @@ fn cells() -> Vec<PathBuf> {
     let cases = cases_in("golden_cells");
     assert_eq!(cases.len(), 24);
     cases
-}
-
-/// The recurrent ones of these cases, and the others.
-fn recurrent(cases: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    cases.into_iter().partition(|case| match Case::read(case).unwrap() {
-        Case::Network(case) => case.network.first_recurrent().is_some(),
-        Case::Delta(_) => false,
-    })
 }
 
 fn cases_in(folder: &str) -> Vec<PathBuf> {
@@ -50,16 +43,6 @@ impl ConformanceDevice for By {
 
     fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
         self.0.delta(inputs)
-    }
-}
-
-#[test]
-fn the_gpu_device_refuses_recurrent_layers_by_name() {
-    let (cases, _) = recurrent(cells());
-    assert_eq!(cases.len(), 14);
-    for case in cases {
-        let error = run(&case, &mut { Device::Gpu(None) }).unwrap_err().to_string();
-        assert!(error.contains(".recurrent = true") && error.contains("use the cpu device"), "{error}");
     }
 }
 
@@ -107,8 +90,26 @@ fn cpu() {
 
 #[test]
 fn gpu() {
-    let (_, cells) = recurrent(cells());
-    pass("gpu", &mut { Device::Gpu(None) }, [cases(), cells].concat());
+    pass("gpu", &mut { Device::Gpu(None) }, [cases(), cells()].concat());
+}
+
+/// The gpu device with given kernels.
+struct Kernels(Variant);
+
+impl ConformanceDevice for Kernels {
+    fn engine(&mut self, network: &Network, weights: &Weights) -> Result<Box<dyn Engine>> {
+        let options = GpuOptions { variant: Some(self.0), ..GpuOptions::default() };
+        Ok(Box::new(GpuEngine::new(network, Method::Sparse, weights, options)?))
+    }
+
+    fn delta(&mut self, inputs: &DeltaInputs) -> Result<Vec<f32>> {
+        Device::Gpu(None).delta(inputs)
+    }
+}
+
+#[test]
+fn gpu_in_step() {
+    pass("lockstep on gpu", &mut Kernels(Variant::Lockstep), [cases(), cells()].concat());
 }
 
 /// The method `dense` masks like `sparse`; `reference` does not mask, as one case expects.

@@ -67,13 +67,25 @@ enum Seen {
     ConvCells,
     /// A convolution of the input with biases, whose pixels see few events or none; chunks of a sample.
     ConvBiased,
+    /// Recurrent layers of both cells and resets, a readout of means with biases, lists that overflow, chunks of 3 samples.
+    Recurrent,
+    /// Recurrent spike counts above a recurrent layer, a chunk for each sample, small workgroups.
+    RecurrentCounts,
+    /// More time steps than llvmpipe computes in one dispatch, last potentials.
+    RecurrentLong,
+    /// More neurons than a summary of spikes has bits, maxima.
+    RecurrentWide,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
 }
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 23] = [
+const SCENARIOS: [Seen; 27] = [
+    Recurrent,
+    RecurrentCounts,
+    RecurrentLong,
+    RecurrentWide,
     OtherCells,
     Biased,
     LastReadout,
@@ -125,6 +137,77 @@ type Mutation = (&'static str, &'static str, &'static str, Seen);
 
 #[rustfmt::skip]
 const MUTATIONS: &[Mutation] = &[
+    ("lockstep_forward", "next = atomicLoad(&counts[next_event_index(p, b)]);", "next += 0u;", RecurrentLong),
+    ("lockstep_forward", "mark(p, last % 3u, q, bits);", "mark(p, p.from_step % 3u, q, bits);", RecurrentLong),
+    ("lockstep_forward", "= atomicLoad(&counts[all_entries_index(layer(lane), b)]);", "= 0u;", RecurrentLong),
+    ("lockstep_forward", "let old = (t + 2u) % 3u;", "let old = (t + 1u) % 3u;", Recurrent),
+    ("lockstep_forward", "atomicStore(&masks[coming * MOST_WORDS + k], 0u);", "atomicLoad(&masks[k]);", Recurrent),
+    ("lockstep_forward", "                row = loaded;\n", "                row += loaded;\n", Recurrent),
+    ("lockstep_forward", "return input + row;", "return input;", Recurrent),
+    ("lockstep_forward", "let w = 32u * s + firstTrailingBit(words);", "let w = firstTrailingBit(words);", RecurrentWide),
+    ("lockstep_forward", "below.summary_at + s]);", "below.summary_at]);", RecurrentWide),
+    ("lockstep_forward", "p.summary_at + w / 32u]", "p.summary_at]", RecurrentWide),
+    ("lockstep_forward", "first + p.inputs * p.quads", "first", Recurrent),
+    ("lockstep_forward", "current += weights[p.weights_at + p.bias_row * p.quads + q];", "current += 0.0 * weights[0];", Recurrent),
+    ("lockstep_forward", "next_then += how_many(ahead_then, t);", "next_then += 4u;", Recurrent),
+    ("lockstep_forward", "v = p.alpha * v + p.gain * current;", "v = p.alpha * v + current;", Recurrent),
+    ("lockstep_forward", "logit *= p.logit_scale;", "logit *= 1.0;", Recurrent),
+    ("lockstep_forward", "logit = v;", "logit += v;", RecurrentLong),
+    ("lockstep_forward", "let higher = v > logit;", "let higher = v >= logit - 0.01;", RecurrentWide),
+    ("lockstep_forward", "peak = select(peak, vec4<u32>(t), higher);", "peak = vec4<u32>(t);", RecurrentWide),
+    ("lockstep_forward", "vec4<f32>(p.kick), fired)", "vec4<f32>(p.kick), valid)", Recurrent),
+    ("lockstep_forward", "let active_now = (distance < vec4<f32>(p.band)) & valid;", "let active_now = distance < vec4<f32>(p.band);", RecurrentCounts),
+    ("lockstep_forward", "spike_words[words_at] |=", "spike_words[words_at] =", Recurrent),
+    ("lockstep_forward", "sample_section(p) + b], countOneBits(spikes));", "sample_section(p) + b], 1u);", Recurrent),
+    ("lockstep_forward", "presynaptic_index(p, b, neurons[k])], 1u);", "presynaptic_index(p, b, neurons[k])], 2u);", Recurrent),
+    ("lockstep_forward", "entry += atomicAdd(&fresh[now * MOST_LAYERS + l], countOneBits(actives));", "entry += atomicAdd(&fresh[now * MOST_LAYERS + l], 1u);", Recurrent),
+    ("lockstep_forward", "entries[entry_at] = t;", "entries[entry_at] = t + 1u;", Recurrent),
+    ("lockstep_forward", "bitcast<u32>(surrogate(p, distance[k]))", "bitcast<u32>(surrogate(p, 2.0 * distance[k]))", Recurrent),
+    ("lockstep_forward", "atomicOr(&counts[p.needed_at + row], 1u << (t & 31u));", "atomicOr(&counts[p.needed_at + row], 1u);", Recurrent),
+    ("lockstep_forward", "v = after_spike(p, v, spike);", "v = after_spike(p, v, active_now);", RecurrentCounts),
+    ("lockstep_forward", "atomicMax(&counts[most_entries_index(p)], all);", "atomicMax(&counts[most_entries_index(p)], 1u);", Recurrent),
+    ("lockstep_forward", "low += missing * missing;", "low += missing;", Recurrent),
+    ("lockstep_forward", "                    low += lows[k];", "                    low = lows[k];", Recurrent),
+    ("lockstep_report", "vec2<u32>(spikes, counts", "vec2<u32>(1u, counts", Recurrent),
+    ("lockstep_report", "counts[all_entries_index(p, b)]", "spikes", Recurrent),
+    ("lockstep_report", "- p.nu_up", "+ p.nu_up", Recurrent),
+    ("lockstep_report", "p.lambda_low / f32(p.neurons)", "p.lambda_low", Recurrent),
+    ("lockstep_report", "counts[most_entries_index(p)] > p.room", "false", Recurrent),
+    ("lockstep_backward", "return min(counts[all_entries_index(p, b)], p.room);", "return 0u;", Recurrent),
+    ("lockstep_backward", "weights[row + q] * state[d + q]", "weights[row + q] * state[d]", Recurrent),
+    ("lockstep_backward", "above.weights_at + i * above.quads", "above.weights_at", Recurrent),
+    ("lockstep_backward", "(own.inputs + i) * own.quads", "i * own.quads", Recurrent),
+    ("lockstep_backward", "total += partial[lane + k];", "total = partial[lane + k];", Recurrent),
+    ("lockstep_backward", "ds += total.y;", "ds -= total.y;", Recurrent),
+    ("lockstep_backward", "ds = ds + up + low;", "ds = ds + up;", Recurrent),
+    ("lockstep_backward", "ds = ds + up + low;", "ds = ds + low;", Recurrent),
+    ("lockstep_backward", "total.x = errors[b * own.quads + i / 4u][i & 3u];", "total.x = errors[i / 4u][i & 3u];", RecurrentCounts),
+    ("lockstep_backward", "entry += first;", "entry += 0u;", Recurrent),
+    ("lockstep_backward", "entry -= n;", "entry -= 0u;", Recurrent),
+    ("lockstep_backward", "var read = p.recurrent != 0u && needs(", "var read = false && needs(", Recurrent),
+    ("lockstep_backward", "read = read || needs(", "read = read && needs(", Recurrent),
+    ("lockstep_backward", "read = read || ((needed[", "read = read && ((needed[", Recurrent),
+    ("lockstep_backward", "            potential *= p.alpha;\n", "", Recurrent),
+    ("lockstep_backward", "potential += error;", "potential = error;", Recurrent),
+    ("lockstep_backward", "error, peak == vec4<u32>(t));", "error, peak <= vec4<u32>(t));", RecurrentWide),
+    ("lockstep_backward", "fired == vec4<u32>(1u));", "fired == vec4<u32>(2u));", RecurrentCounts),
+    ("lockstep_backward", "potential += bitcast<vec4<f32>>(bits);", "potential -= bitcast<vec4<f32>>(bits);", Recurrent),
+    ("lockstep_backward", "                        entries[e + k] = 0u;\n", "", Recurrent),
+    ("lockstep_backward", "current = p.synapse * current + potential;", "current = p.synapse * current;", RecurrentCounts),
+    ("lockstep_backward", "            state[at] = potential;\n", "            state[at] = vec4<f32>(0.0);\n", Recurrent),
+    ("lockstep_backward", "if p.bias_row != 0u && t > 0u {", "if p.bias_row != 0u {", RecurrentCounts),
+    ("lockstep_backward", "if p.to_step == p.steps {", "if p.to_step > 0u {", RecurrentLong),
+    ("lockstep_weights", "select(0u, own.inputs, l == 0u)", "select(0u, own.inputs, true)", Recurrent),
+    ("lockstep_weights", "sum = gradient[at];", "sum = vec4<f32>(0.0);", Recurrent),
+    ("lockstep_weights", "for (var local = 0u; local < p.chunk_samples; local++) {", "for (var local = 0u; local < 1u; local++) {", Recurrent),
+    ("lockstep_weights", "            i = row;\n", "            i = 0u;\n", Recurrent),
+    ("lockstep_weights", "p.first_sample * p.words * spiking.quads", "0u", Recurrent),
+    ("lockstep_weights", "w % p.words * 32u;", "0u;", Recurrent),
+    ("lockstep_weights", "select(0u, roots[k], k < lane / ROOT)", "0u", Recurrent),
+    ("lockstep_weights", "place += counted[k];", "place += 0u;", Recurrent),
+    ("lockstep_weights", "if atomicLoad(&status[0]) != 0u {", "if atomicLoad(&status[0]) == 7u {", Recurrent),
+    ("lockstep_weights", "let w = before - update(a, before, m, v);", "let w = before + update(a, before, m, v);", Recurrent),
+    ("lockstep_weights", "    first[at] = m;\n", "", Recurrent),
     ("lif_forward", "let b = list / pixels;", "let b = list % p.batch;", Convs),
     ("lif_forward", "let q = list % pixels * p.shard_quads + own;", "let q = (pixels - 1u - list % pixels) * p.shard_quads + own;", Convs),
     ("lif_forward", "    placed = true;\n", "", Convs),
@@ -177,7 +260,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "input[n] += bias[n];", "input[n] += 0.5 * bias[n];", Biased),
     ("lif_forward", "p.shard_quads + own + min(n, width - 1u)];", "p.shard_quads + own];", Biased),
     ("lif_forward", "current[n] = select(input[n], vec4<f32>(0.0), t == 0u);", "current[n] = input[n];", OtherCells),
-    ("lif_forward", "v[n] = after_spike(v[n], spike);", "", OtherCells),
+    ("lif_forward", "v[n] = after_spike(p, v[n], spike);", "", OtherCells),
     ("lif_forward", "var calm = !CUBA && ", "var calm = ", ConvCells),
     ("lif_forward", "let g = surrogate(", "let g = 0.5 * surrogate(", Sparse),
     ("shared/surrogate", "((x + 1.0) * (x + 1.0))", "(x + 1.0)", Sparse),
@@ -188,8 +271,8 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/surrogate", "0.3989423", "0.4", OtherCells),
     ("shared/surrogate", "exp(-0.5 * x * x)", "exp(-x * x)", OtherCells),
     ("shared/surrogate", "p.surrogate_scale * shape", "shape", Biased),
-    ("shared/surrogate", "surrogate(distances.y)", "surrogate(distances.x)", Dense),
-    ("shared/surrogate", "surrogate(distances.w)", "surrogate(distances.x)", Reference),
+    ("shared/surrogate", "surrogate(p, d.y)", "surrogate(p, d.x)", Dense),
+    ("shared/surrogate", "surrogate(p, d.w)", "surrogate(p, d.x)", Reference),
     ("lif_forward", "(event >> 16u) < t", "(event >> 16u) + 1u < t", Sparse),
     ("lif_forward", "(v[n] > vec4<f32>(p.v_th))", "(v[n] >= vec4<f32>(p.v_th))", Ties(Method::Sparse)),
     ("lif_forward", "(distance < vec4<f32>(p.band))", "(distance <= vec4<f32>(p.band))", Ties(Method::Sparse)),
@@ -302,7 +385,7 @@ const MUTATIONS: &[Mutation] = &[
     ("delta", "current = p.synapse * current + potential;", "current += potential;", OtherCells),
     ("delta", " || any(current != vec4<f32>(0.0))", "", ConvCells),
     ("delta", "word |= 1u;", "", Biased),
-    ("delta", "sum += drive_gradient(potential, current);", "sum = drive_gradient(potential, current);", Biased),
+    ("delta", "sum += drive_gradient(p, potential, current);", "sum = drive_gradient(p, potential, current);", Biased),
     ("delta", "(p.chunk_samples * p.steps + local)", "(p.chunk_samples * p.steps)", Biased),
     ("delta", "                more = event > first || BIAS;", "                more = event > first;", ConvBiased),
     ("delta", "var more = event > first || BIAS;", "var more = event > first;", ConvBiased),
@@ -510,6 +593,15 @@ impl Case {
             OtherCells => (other_cells(40), GpuOptions { delta_bytes: rows(3, 10, 41), ..software.clone() }, 7, 0.1),
             Biased => (biased(40), GpuOptions { delta_bytes: rows(3, 10, 41), ..software.clone() }, 7, 0.1),
             LastReadout => (biased(40), hardware.clone(), 7, 0.1),
+            Recurrent => {
+                (recurrent(biased(40)), GpuOptions { delta_bytes: rows(3, 21, 41), ..cramped.clone() }, 7, 0.1)
+            }
+            RecurrentCounts => {
+                let narrow = GpuOptions { limits: "downlevel,lanes=64".parse().ok(), ..chunks_of_one(Variant::Plain) };
+                (recurrent(other_cells(40)), narrow, 5, 0.1)
+            }
+            RecurrentLong => (recurrent(network(9, &[13], 3, 500)), software, 3, 0.02),
+            RecurrentWide => (recurrent(network(9, &[1060], 3, 9)), software, 2, 0.2),
             ConvCells => (with_other_cells(input_conv(90)), chunks_of_one(Variant::Plain), 4, 0.02),
             ConvBiased => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.002),
         };
@@ -518,7 +610,7 @@ impl Case {
             match scenario {
                 Hardware | MixedHardware | Subgroups => readout.logits = Logits::Sum,
                 // Fast, so that the last potential is not the largest.
-                LastReadout => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
+                LastReadout | RecurrentLong => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
                 _ => {}
             }
         }

@@ -10,7 +10,7 @@ use shapes::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, Variant};
-use spikegrad::network::Network;
+use spikegrad::network::{Network, Readout, Surrogate};
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
 
@@ -88,6 +88,18 @@ proptest! {
 
     #[test]
     fn step_of_any_cells(shape in cells(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
+        let options = GpuOptions {
+            variant: Some(variant),
+            delta_bytes: small.then_some(1),
+            density_guess: small.then_some(1e-9),
+            ..GpuOptions::default()
+        };
+        let options = if cut { in_pieces(&shape.network(), options) } else { options };
+        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+    }
+
+    #[test]
+    fn recurrent_step(shape in recurrent_shapes(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
         let options = GpuOptions {
             variant: Some(variant),
             delta_bytes: small.then_some(1),
@@ -280,7 +292,9 @@ fn same_bits_with_every_size_of_delta() {
             assert!(*expected.get_or_insert_with(|| trained.clone()) == trained, "{variant}, {size} MiB");
             let state_bytes = engine.state_bytes();
             let delta = state_bytes.iter().find(|(name, _)| name.starts_with("delta")).unwrap().1;
-            assert_eq!(delta, chunk * 16 * 100 * 2000, "{size} MiB");
+            // Lock-step kernels keep the δ of all layers.
+            let quads = if variant == Variant::Lockstep { 101 } else { 100 };
+            assert_eq!(delta, chunk * 16 * quads * 2000, "{variant}, {size} MiB");
         }
     }
 }
@@ -392,7 +406,7 @@ fn same_bits() {
     let one_dispatch = GpuOptions { submit_seconds: Some(0.0), ..GpuOptions::default() };
     assert_eq!(train(one_dispatch, &batches, &network), plain, "a submit for each dispatch");
     let cut = in_pieces(&network, GpuOptions::default());
-    let limits = spikegrad::gpu::plan::Limits { binding: cut.max_binding.unwrap(), memory: u64::MAX };
+    let limits = spikegrad::gpu::plan::Limits { binding: cut.max_binding.unwrap(), memory: u64::MAX, lockstep: None };
     let plan = spikegrad::gpu::plan::plan(&network, 6, 300.0, 1.0, 4 << 20, &limits).unwrap();
     assert_eq!(plan.samples_at_once, 2);
     assert_eq!(train(cut, &batches, &network), plain, "in pieces of two samples");
@@ -585,6 +599,51 @@ fn convolutions() {
     assert!(compared > 20, "{compared} cases were comparable");
 }
 
+/// Lock-step kernels give the bits of the others: of any cells, in chunks, with lists that overflow, with workgroups of any size.
+#[test]
+fn same_bits_in_step() {
+    for seed in 0..12 {
+        let mut network = match seed % 4 {
+            0 => network(30, &[40, 20], 5, 40),
+            1 => network(30, &[290, 270, 7], 5, 70),
+            2 => network(30, &[], 5, 40),
+            _ => stacked_convs(30),
+        };
+        if seed >= 4 {
+            generalise(&mut network, seed);
+            // lavapipe orders the factors of an exponential as it likes, and differently in every kernel.
+            let layers = network.hidden.iter_mut().chain(match &mut network.readout {
+                Readout::SpikeCount(layer) => Some(layer),
+                _ => None,
+            });
+            for layer in layers.filter(|layer| matches!(layer.surrogate, Surrogate::Sigmoid | Surrogate::Gaussian)) {
+                layer.surrogate = Surrogate::Arctan;
+            }
+        }
+        let batches: Vec<EventSet> =
+            (0..3).map(|k| batch(network.inputs, network.time_steps, 5, 6, 0.05 + 0.05 * k as f64, k)).collect();
+        let of =
+            |variant, options: GpuOptions| train(GpuOptions { variant: Some(variant), ..options }, &batches, &network);
+        let plain = of(Variant::Plain, GpuOptions::default());
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..GpuOptions::default() };
+        let small = GpuOptions { delta_bytes: Some(1), density_guess: Some(1e-9), ..GpuOptions::default() };
+        for (name, options) in [("whole", GpuOptions::default()), ("in small workgroups", narrow), ("small", small)] {
+            assert!(of(Variant::Lockstep, options) == plain, "{name}, seed {seed}");
+        }
+    }
+}
+
+/// The same bits of recurrent networks whatever the chunks, pieces, lists and workgroups.
+#[test]
+fn same_bits_of_recurrent_layers() {
+    for seed in 0..6 {
+        let mut network = if seed % 2 == 0 { network(30, &[40, 20], 5, 40) } else { network(30, &[290], 5, 70) };
+        generalise(&mut network, seed);
+        recur(&mut network, seed);
+        same_bits_of(&network, [0.05, 0.1, 0.15, 0.2, 0.25]);
+    }
+}
+
 /// The same bits of other cells whatever the chunks, pieces and lists.
 #[test]
 fn same_bits_of_any_cells() {
@@ -696,7 +755,7 @@ fn loading_refuses_what_is_not_the_networks() {
 fn bindings_of_one_mebibyte() {
     let squeezed = || GpuOptions { limits: Some("binding=1048576".parse().unwrap()), ..GpuOptions::default() };
     let network = network(700, &[600, 500], 20, 60);
-    let limits = spikegrad::gpu::plan::Limits { binding: 1 << 20, memory: u64::MAX };
+    let limits = spikegrad::gpu::plan::Limits { binding: 1 << 20, memory: u64::MAX, lockstep: None };
     let plan = spikegrad::gpu::plan::plan(&network, 24, 4200.0, 0.2, 4 << 20, &limits).unwrap();
     assert!(plan.shards[0] > 1 && plan.shards[1] > 1 && plan.samples_at_once < 24, "{plan:?}");
     let set = std::sync::Arc::new(batch(700, 60, 20, 90, 0.1, 1));

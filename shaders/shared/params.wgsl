@@ -62,4 +62,30 @@ struct Params {
     surrogate_scale: f32,     // factor on the surrogate gradient
     last_readout: u32,        // 1: logits are the last potentials
     logit_scale: f32,         // factor on logits that are sums
+    layers: u32,              // lock-step kernels: number of layers
+    all_quads: u32,           // quads of all layers
+    all_words: u32,           // words of the spikes of a time step
+    all_groups: u32,          // workgroups of lockstep_weights
+    from_step: u32,           // first time step of a dispatch
+    to_step: u32,             // the time step after its last
+    spiking: u32,             // 1: a spiking layer; 0: the integrators of the readout
+    recurrent: u32,           // 1: has recurrent weights
+    bias_row: u32,            // row of the weights with the biases; 0 without
+    cuba: u32,                // 1: a cuba_lif cell
+    to_value: u32,            // 1: a reset to a value
+    surrogate: u32,           // number of the surrogate gradient
+    room: u32,                // lock-step kernels: active entries that a sample has room for; else 0
+    state_at: u32,            // quads of the layers before
+    weights_at: u32,          // where the layer begins in weights, vec4
+    words_at: u32,            // in spike_words, vec4
+    counts_at: u32,           // in counts, words
+    needed_at: u32,           // its needed rows in counts, words
+    entries_at: u32,          // in entries, words
+    errors_at: u32,           // the errors of neurons in entries, words
+    logits_at: u32,           // in state, vec4
+    peaks_at: u32,            // in state, vec4
+    mask_at: u32,             // in the masks of a time step
+    summary_at: u32,          // in their summaries
+    groups_at: u32,           // its first workgroup in lockstep_weights
+    delta_rows: u32,          // rows of delta in the chunk, those for biases included
 }

@@ -16,19 +16,20 @@ fn upcoming(next: u32, end: u32) -> vec4<u32> {
     return ahead;
 }
 
-// Quad q of the shard in the weight rows of those events that are due before t, else 0. The first one is due.
-fn arrived(ahead: vec4<u32>, t: u32, q: u32) -> array<vec4<f32>, 4> {
+// One quad of the weight rows of those events that are due before t, else 0: that at `first` in row 0, in rows of `stride`
+// quads. The first event is due.
+fn arrived(ahead: vec4<u32>, t: u32, first: u32, stride: u32) -> array<vec4<f32>, 4> {
     let due = (ahead >> vec4<u32>(16u)) < vec4<u32>(t);
     var rows = array<vec4<f32>, 4>();
-    rows[0] = weights[(ahead.x & 0xffffu) * p.shard_quads + q];
+    rows[0] = weights[(ahead.x & 0xffffu) * stride + first];
     if due.y {
-        rows[1] = weights[(ahead.y & 0xffffu) * p.shard_quads + q];
+        rows[1] = weights[(ahead.y & 0xffffu) * stride + first];
     }
     if due.z {
-        rows[2] = weights[(ahead.z & 0xffffu) * p.shard_quads + q];
+        rows[2] = weights[(ahead.z & 0xffffu) * stride + first];
     }
     if due.w {
-        rows[3] = weights[(ahead.w & 0xffffu) * p.shard_quads + q];
+        rows[3] = weights[(ahead.w & 0xffffu) * stride + first];
     }
     return rows;
 }

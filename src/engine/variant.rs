@@ -17,18 +17,22 @@ pub enum Variant {
     Cooperative,
     /// As `cooperative`, but the spike gradient is summed with subgroup operations. Requires subgroups of at least 8.
     Subgroups,
+    /// A workgroup advances all layers of a sample together, time step by time step: few dispatches. For networks that
+    /// are not too wide, without recurrent layers; those with recurrent layers have such kernels in any case.
+    Lockstep,
 }
 
 /// All variants.
-pub const VARIANTS: [Variant; 3] = [Variant::Plain, Variant::Cooperative, Variant::Subgroups];
+pub const VARIANTS: [Variant; 4] = [Variant::Plain, Variant::Cooperative, Variant::Subgroups, Variant::Lockstep];
 
 impl Variant {
-    /// `plain`, `cooperative` or `subgroups`.
+    /// `plain`, `cooperative`, `subgroups` or `lockstep`.
     pub fn name(self) -> &'static str {
         match self {
             Variant::Plain => "plain",
             Variant::Cooperative => "cooperative",
             Variant::Subgroups => "subgroups",
+            Variant::Lockstep => "lockstep",
         }
     }
 }
@@ -44,6 +48,8 @@ impl FromStr for Variant {
 
     fn from_str(word: &str) -> Result<Self> {
         let known = VARIANTS.into_iter().find(|variant| variant.name() == word);
-        known.ok_or_else(|| Error::Config(format!("kernels `{word}`: must be plain, cooperative or subgroups")))
+        known.ok_or_else(|| {
+            Error::Config(format!("kernels `{word}`: must be plain, cooperative, subgroups or lockstep"))
+        })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::context::Context;
 use super::delta_scratch::DeltaScratch;
+use super::region::Region;
 use super::steps::STEPS_PER_SUBMIT;
+use super::{lockstep, plan};
 use crate::error::Result;
 use crate::network::{Convolution, Network, SpikingLayer};
 use crate::weights::Matrix;
@@ -58,7 +60,7 @@ pub fn scan_blocks(counts: u64, per_lane: u64) -> u64 {
 }
 
 /// Reads (rows, Q) vec4 as [rows, n].
-pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize) -> Result<Vec<f32>> {
+pub fn read_rows(context: &Context, buffer: &Region, rows: usize, n: usize) -> Result<Vec<f32>> {
     let stride = 4 * quads(n);
     let mut padded: Vec<f32> = context.read_as(buffer, rows * stride)?;
     if stride != n {
@@ -72,19 +74,20 @@ pub fn read_rows(context: &Context, buffer: &wgpu::Buffer, rows: usize, n: usize
 
 /// Columns of a weight matrix that fit into one binding: weights, moments and gradient, all (N_in, `quads`) vec4. Most
 /// matrices have one shard.
+#[derive(Clone)]
 pub struct Shard {
     /// Quads of the matrix before this shard.
     pub first_quad: usize,
     /// Quads of this shard.
     pub quads: usize,
     /// W.
-    pub weights: wgpu::Buffer,
+    pub weights: Region,
     /// First moments.
-    pub first: wgpu::Buffer,
+    pub first: Region,
     /// Second moments.
-    pub second: wgpu::Buffer,
+    pub second: Region,
     /// ∇W.
-    pub gradient: wgpu::Buffer,
+    pub gradient: Region,
 }
 
 /// A weight matrix.
@@ -95,10 +98,29 @@ pub struct LayerWeights {
     pub cols: usize,
     /// Its columns, in order.
     pub shards: Vec<Shard>,
+    /// The buffers that it shares with other matrices, if any.
+    joint: Option<Shard>,
+}
+
+/// Buffers begin at multiples of this where a kernel binds a part of one (WebGPU's default alignment).
+const ALIGNMENT: u64 = 256;
+
+/// Where each of several parts begins in one buffer, then its size.
+fn offsets(bytes: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    let ends = bytes.into_iter().scan(0, |end, bytes| {
+        *end += bytes.next_multiple_of(ALIGNMENT);
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+/// Where each of several weight matrices begins in a buffer that they share, then its size.
+pub fn joint_offsets(shapes: &[(usize, usize)]) -> Vec<u64> {
+    offsets(shapes.iter().map(|&(rows, cols)| 16 * (rows * quads(cols)) as u64))
 }
 
 /// One of the buffers of a [`Shard`].
-pub type Of = fn(&Shard) -> &wgpu::Buffer;
+pub type Of = fn(&Shard) -> &Region;
 
 impl LayerWeights {
     /// Zeros, in shards of up to `most` quads.
@@ -114,7 +136,51 @@ impl LayerWeights {
                 gradient: context.storage("weight gradient", bytes)?,
             })
         });
-        Ok(LayerWeights { rows, cols, shards: shards.collect::<Result<_>>()? })
+        Ok(LayerWeights { rows, cols, shards: shards.collect::<Result<_>>()?, joint: None })
+    }
+
+    /// Zeros for all matrices of a network: those that lock-step kernels may read share buffers.
+    pub fn of(network: &Network, context: &Context) -> Result<Vec<Self>> {
+        let shapes = network.weight_shapes();
+        let (below, joint) = shapes.split_at(lockstep::joint_from(network, context.binding));
+        let alone = below.iter().map(|&(rows, cols)| {
+            LayerWeights::new(context, rows, cols, plan::most_quads(network, rows, context.binding))
+        });
+        let mut all = alone.collect::<Result<Vec<_>>>()?;
+        all.extend(LayerWeights::joint_ones(context, joint)?);
+        Ok(all)
+    }
+
+    /// Zeros for several matrices, each whole, in buffers that they share.
+    pub fn joint_ones(context: &Context, shapes: &[(usize, usize)]) -> Result<Vec<Self>> {
+        let offsets = joint_offsets(shapes);
+        let bytes = offsets.last().copied().unwrap_or(0);
+        let all = Shard {
+            first_quad: 0,
+            quads: 0,
+            weights: context.storage("weights", bytes)?,
+            first: context.storage("first moments", bytes)?,
+            second: context.storage("second moments", bytes)?,
+            gradient: context.storage("weight gradient", bytes)?,
+        };
+        let layer = |(&(rows, cols), &at): (&(usize, usize), &u64)| {
+            let part = |region: &Region| region.part(at, 16 * (rows * quads(cols)) as u64);
+            let shard = Shard {
+                first_quad: 0,
+                quads: quads(cols),
+                weights: part(&all.weights),
+                first: part(&all.first),
+                second: part(&all.second),
+                gradient: part(&all.gradient),
+            };
+            LayerWeights { rows, cols, shards: vec![shard], joint: Some(all.clone()) }
+        };
+        Ok(shapes.iter().zip(&offsets).map(layer).collect())
+    }
+
+    /// One of the buffers that it shares with other matrices; its own if it shares none.
+    pub fn joint(&self, of: Of) -> &Region {
+        of(self.joint.as_ref().unwrap_or(self.whole()))
     }
 
     /// Writes a row-major matrix into one of the four buffers.
@@ -182,7 +248,7 @@ pub struct Capacity {
 }
 
 /// The results of a spiking layer in a step.
-pub struct SpikingState<B = wgpu::Buffer> {
+pub struct SpikingState<B = Region> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
     /// The three sections and what follows them: `shaders/shared/sections.wgsl`.
@@ -210,7 +276,7 @@ pub struct SpikingState<B = wgpu::Buffer> {
 }
 
 /// Input events of a convolution, pixel by pixel.
-pub struct PatchState<B = wgpu::Buffer> {
+pub struct PatchState<B = Region> {
     /// (B, pixels).
     pub counts: B,
     /// Exclusive offsets of the counts, then their total.
@@ -222,7 +288,7 @@ pub struct PatchState<B = wgpu::Buffer> {
 }
 
 /// Pooled spikes of a convolution, like those of a hidden layer without active entries.
-pub struct PooledState<B = wgpu::Buffer> {
+pub struct PooledState<B = Region> {
     /// (B, words, Q) vec4<u32>.
     pub spike_words: B,
     /// Sections, as of a hidden layer.
@@ -238,7 +304,7 @@ pub struct PooledState<B = wgpu::Buffer> {
 }
 
 /// The batch on the device.
-pub struct InputState<B = wgpu::Buffer> {
+pub struct InputState<B = Region> {
     /// (B + 1).
     pub starts: B,
     /// t << 16 | i.
@@ -260,7 +326,7 @@ pub struct InputState<B = wgpu::Buffer> {
 }
 
 /// The results of the readout.
-pub struct ReadoutState<B = wgpu::Buffer> {
+pub struct ReadoutState<B = Region> {
     /// (B, Q) vec4.
     pub logits: B,
     /// (B, Q) vec4<u32>.
@@ -282,25 +348,99 @@ pub struct Sizes {
     pub capacity: Vec<Capacity>,
     /// Most bytes for the δ of a chunk, which has one sample at least.
     pub delta_bytes: u64,
-    /// Quads of the widest shard of any weight matrix, as δ is computed for one shard at a time.
-    pub widest_shard: usize,
+    /// Quads of δ that are computed at a time: of the widest shard of any weight matrix, or of all layers of the lock-step
+    /// kernels.
+    pub delta_quads: usize,
+    /// The first layer that lock-step kernels compute, if any.
+    pub lockstep: Option<usize>,
+}
+
+/// Where the parts of a layer begin in the buffers of the lock-step kernels, and how large some are; as the kernels call them.
+pub struct Place<B = Region> {
+    /// Quads of neurons.
+    pub quads: usize,
+    /// Quads of the layers before it, the first of the lock-step kernels being 0.
+    pub state_at: u32,
+    /// In vec4.
+    pub words_at: u32,
+    /// In words.
+    pub counts_at: u32,
+    /// In words.
+    pub needed_at: u32,
+    /// In words.
+    pub entries_at: u32,
+    /// Active entries that there is room for in each sample.
+    pub room: u32,
+    /// In words of 32 neurons.
+    pub mask_at: u32,
+    /// In words of 1,024 neurons.
+    pub summary_at: u32,
+    /// In vec4.
+    pub weights_at: u32,
+    /// Its counts; `None` if it does not spike.
+    pub counts: Option<B>,
+    /// Its spike masks, likewise.
+    pub spike_words: Option<B>,
+}
+
+/// The results of the layers that lock-step kernels compute.
+pub struct LockstepState<B = Region> {
+    /// Of each layer (B, words, Q) vec4<u32>.
+    pub spike_words: B,
+    /// Of each layer its sections, then (B, words) needed rows.
+    pub counts: B,
+    /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4).
+    pub entries: B,
+    /// (B, 2, quads) vec4, then logits and peaks.
+    pub state: B,
+    /// The layers, the readout included.
+    pub places: Vec<Place<B>>,
+    /// Words of spikes of a time step.
+    pub mask_words: usize,
+    /// Where the numbers of neurons begin in `entries`, in words.
+    pub errors_at: u32,
+    /// In vec4.
+    pub logits_at: u32,
+    /// In vec4.
+    pub peaks_at: u32,
+}
+
+/// Something that has parts: a region, or in a plan its bytes.
+pub trait Part {
+    /// `bytes` bytes from `offset` on.
+    fn part(&self, offset: u64, bytes: u64) -> Self;
+}
+
+impl Part for Region {
+    fn part(&self, offset: u64, bytes: u64) -> Self {
+        Region::part(self, offset, bytes)
+    }
+}
+
+impl Part for u64 {
+    fn part(&self, _: u64, bytes: u64) -> Self {
+        bytes
+    }
 }
 
 /// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
-pub struct State<B = wgpu::Buffer> {
+pub struct State<B = Region> {
     /// What it has room for.
     pub sizes: Sizes,
     /// Samples in a full chunk of the backward pass.
     pub chunk: usize,
     /// The batch.
     pub input: InputState<B>,
-    /// The hidden layers, then a readout that counts spikes.
+    /// The hidden layers, then a readout that counts spikes; without those of `lockstep`.
     pub spiking: Vec<SpikingState<B>>,
+    /// The layers that lock-step kernels compute.
+    pub lockstep: Option<LockstepState<B>>,
     /// The readout.
     pub readout: ReadoutState<B>,
     /// δ of a chunk of samples.
     pub delta: B,
-    /// Whether some list overflowed; bits of the layers with a potential that is not finite; the same for weights.
+    /// Whether some list overflowed; bits of the layers with a potential that is not finite; the same for weights; whether the
+    /// driver ended loops before their time.
     pub status: B,
     /// The step's number.
     pub step: B,
@@ -336,9 +476,10 @@ pub struct Request {
 }
 
 /// Length of the report in words: step, overflow, loss, correct, then per spiking layer spikes, active, upper and lower
-/// term; then bits of the layers with a potential that is not finite, and of those with such a weight.
+/// term; then bits of the layers with a potential that is not finite, of those with such a weight, and whether the driver ended
+/// loops before their time.
 pub fn report_words(spiking: usize) -> usize {
-    4 + 4 * spiking + 2
+    4 + 4 * spiking + 3
 }
 
 /// Words that the host writes for a step of up to `batch` samples: the step's number (4), Adam's constants (8), then
@@ -362,7 +503,7 @@ struct Maker<'m, B> {
     bytes: Vec<(String, u64)>,
 }
 
-impl<B: Clone> Maker<'_, B> {
+impl<B: Clone + Part> Maker<'_, B> {
     fn storage(&mut self, purpose: &str, label: &str, bytes: u64) -> Result<B> {
         self.buffer(purpose, label, bytes, false)
     }
@@ -398,6 +539,75 @@ impl<B: Clone> Maker<'_, B> {
             self.of_layer(l, COUNTS, &format!("{prefix}counts"), 4 * (counts + behind))?,
             self.of_layer(l, COUNTS, &format!("{prefix}offsets"), 4 * (counts + 1))?,
         ])
+    }
+
+    /// Words of the counts of a layer of `n` neurons that lock-step kernels compute (`shaders/shared/lockstep_counts.wgsl`).
+    fn lockstep_count_words(&self, n: usize) -> u64 {
+        let (b, steps, _) = self.extents();
+        b * (steps + (n + quads(n)) as u64) + 1 + b + 1 + 3 * b
+    }
+
+    /// The layers from `first` on.
+    fn lockstep(&mut self, first: usize) -> Result<LockstepState<B>> {
+        let (b, _, words) = self.extents();
+        let network = self.network;
+        let neurons = &network.sizes()[first + 1..];
+        let spiking = network.spiking().count().saturating_sub(first);
+        let quads: Vec<u64> = neurons.iter().map(|&n| quads(n) as u64).collect();
+        let all_quads: u64 = quads.iter().sum();
+        let room: Vec<u64> = (first..first + spiking).map(|l| u64::from(self.sizes.capacity[l].active) / b).collect();
+
+        let of_spiking = |bytes: &dyn Fn(usize) -> u64| offsets((0..spiking).map(bytes));
+        let words_at = of_spiking(&|k| 16 * b * words * quads[k]);
+        let count_words: Vec<u64> = neurons[..spiking].iter().map(|&n| self.lockstep_count_words(n)).collect();
+        let counts_at = of_spiking(&|k| 4 * (count_words[k] + b * words));
+        let entries_at = of_spiking(&|k| 16 * b * room[k]);
+        let weights_at = joint_offsets(&network.weight_shapes()[first..]);
+        let readout = 16 * b * quads.last().copied().unwrap_or(0);
+        let state_at = offsets([32 * b * all_quads, readout, readout]);
+
+        let end = |offsets: &[u64]| offsets.last().copied().unwrap_or(0);
+        let spike_words = self.storage("spike masks", "spike masks of all layers", end(&words_at))?;
+        let counts = self.storage("counts", "counts of all layers", end(&counts_at))?;
+        let entries_bytes = end(&entries_at) + 16 * b * all_quads;
+        let entries = self.storage("active entries", "active entries of all layers", entries_bytes)?;
+        let state = self.storage("potentials", "potentials of all layers", end(&state_at))?;
+        let mut places = Vec::new();
+        let (mut quads_before, mut mask_words, mut summaries) = (0, 0, 0);
+        for (k, &n) in neurons.iter().enumerate() {
+            let spikes = k < spiking;
+            let at = |offsets: &[u64], unit: u64| if spikes { (offsets[k] / unit) as u32 } else { 0 };
+            places.push(Place {
+                quads: quads[k] as usize,
+                state_at: quads_before,
+                words_at: at(&words_at, 16),
+                counts_at: at(&counts_at, 4),
+                needed_at: at(&counts_at, 4) + count_words.get(k).map_or(0, |&words| words as u32),
+                entries_at: at(&entries_at, 4),
+                room: room.get(k).map_or(0, |&room| room as u32),
+                mask_at: mask_words as u32,
+                summary_at: summaries,
+                weights_at: (weights_at[k] / 16) as u32,
+                counts: spikes.then(|| counts.part(counts_at[k], 4 * count_words[k])),
+                spike_words: spikes.then(|| spike_words.part(words_at[k], 16 * b * words * quads[k])),
+            });
+            quads_before += quads[k] as u32;
+            if spikes {
+                mask_words += n.div_ceil(32);
+                summaries += n.div_ceil(1024) as u32;
+            }
+        }
+        Ok(LockstepState {
+            spike_words,
+            counts,
+            entries,
+            state,
+            places,
+            mask_words,
+            errors_at: (end(&entries_at) / 4) as u32,
+            logits_at: (state_at[1] / 16) as u32,
+            peaks_at: (state_at[2] / 16) as u32,
+        })
     }
 
     /// Spiking layer `l`; `staged` is the memory of its staged entries.
@@ -478,36 +688,45 @@ impl<B: Clone> Maker<'_, B> {
         })
     }
 
-    fn readout(&mut self) -> Result<ReadoutState<B>> {
+    /// The readout; that of the lock-step kernels keeps logits and peaks beside its potentials.
+    fn readout(&mut self, lockstep: Option<&LockstepState<B>>) -> Result<ReadoutState<B>> {
         let (b, q) = (self.sizes.batch as u64, quads(self.network.classes()) as u64);
+        let mut of_readout = |label: &str, at: fn(&LockstepState<B>) -> u32| match lockstep {
+            Some(lockstep) if self.network.integrator().is_some() => {
+                Ok(lockstep.state.part(16 * u64::from(at(lockstep)), 16 * b * q))
+            }
+            _ => self.storage("readout", label, 16 * b * q),
+        };
         Ok(ReadoutState {
-            logits: self.storage("readout", "logits", 16 * b * q)?,
-            peaks: self.storage("readout", "peaks", 16 * b * q)?,
+            logits: of_readout("logits", |lockstep| lockstep.logits_at)?,
+            peaks: of_readout("peaks", |lockstep| lockstep.peaks_at)?,
             errors: self.storage("readout", "readout errors", 16 * b * q)?,
             sample_loss: self.storage("readout", "sample loss", 16 * b)?,
         })
     }
 }
 
-impl<B: Clone> State<B> {
+impl<B: Clone + Part> State<B> {
     /// Asks `make` for each buffer. A `make` that returns the bytes lays the state out without a device.
     ///
     /// # Errors
     /// Those of `make`.
     pub fn lay_out(network: &Network, sizes: &Sizes, make: &mut dyn FnMut(Request) -> Result<B>) -> Result<Self> {
         let mut m = Maker { network, sizes, make, bytes: Vec::new() };
-        let row_bytes = 16 * (sizes.widest_shard * delta_rows(network)) as u64;
+        let row_bytes = 16 * (sizes.delta_quads * delta_rows(network)) as u64;
         let chunk = DeltaScratch::of_bytes(sizes.delta_bytes).chunk(row_bytes, sizes.batch);
 
         // Input spikes are counted and placed before the first entry is staged, and staged entries are put in order
         // before the first δ is written: the three share memory.
-        let staged = sizes.capacity.iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
+        let below = sizes.lockstep.unwrap_or(sizes.capacity.len());
+        let staged = sizes.capacity[..below].iter().map(|c| 16 * u64::from(c.active)).max().unwrap_or(0);
         let scratch = staged.max(chunk as u64 * row_bytes).max(4 * (sizes.batch * network.inputs) as u64);
         let delta = m.storage("delta, staged entries, input counts", "delta of a chunk", scratch)?;
         let input = m.input(delta.clone())?;
-        let layers = network.spiking().take(sizes.capacity.len()).enumerate();
+        let layers = network.spiking().take(below).enumerate();
         let spiking = layers.map(|(l, layer)| m.spiking(l, layer, delta.clone())).collect::<Result<_>>()?;
-        let readout = m.readout()?;
+        let lockstep = sizes.lockstep.map(|first| m.lockstep(first)).transpose()?;
+        let readout = m.readout(lockstep.as_ref())?;
         let constants = "step constants and reports";
         let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;
         let report = 4 * report_words(network.spiking().count()) as u64;
@@ -515,6 +734,7 @@ impl<B: Clone> State<B> {
             chunk,
             input,
             spiking,
+            lockstep,
             readout,
             delta,
             slots: m.storage(constants, "steps of a submit", slots)?,

@@ -42,7 +42,7 @@ pub fn ceilings(options: &GpuOptions) -> Result<Ceilings> {
     let source = context.storage("stream source", array)?;
     let target = context.storage("stream target", array)?;
     // x = m x + a that neither grows nor vanishes.
-    context.queue.write_buffer(&source, 0, bytemuck::cast_slice(&[[0.5f32; 4], [0.25; 4]]));
+    source.write(&context.queue, 0, bytemuck::cast_slice(&[[0.5f32; 4], [0.25; 4]]));
     let (lanes, busy) = (array / 16, LANES.min(array / 16));
     let mut r = Recorder::new(&mut context);
     let groups = Work::Groups(lanes / in_group);

@@ -4,6 +4,7 @@ use super::adapter::{AdapterSummary, GpuOptions, Instrument, Tier, open};
 use super::count::{Counted, Work};
 use super::interface::Interface;
 use super::races::{AccessLog, Logged, Sites};
+use super::region::Region;
 use super::shaders::{NARROW, Program};
 use super::signal::Signal;
 use super::variant::Variant;
@@ -207,28 +208,28 @@ impl Context {
     ///
     /// # Errors
     /// More bytes than the device binds at once.
-    pub fn storage(&self, label: &str, bytes: u64) -> Result<wgpu::Buffer> {
+    pub fn storage(&self, label: &str, bytes: u64) -> Result<Region> {
         if bytes > self.binding {
             return Err(Error::Device(format!(
                 "{label} would take {bytes} bytes, {} binds at most {} at once; use a smaller batch or narrower layers",
                 self.adapter.name, self.binding
             )));
         }
-        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+        Ok(Region::whole(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes.next_multiple_of(16).max(16),
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        }))
+        })))
     }
 
     /// [`storage`](Self::storage), or `None` if the device is out of memory.
-    pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+    pub fn storage_if_it_fits(&self, label: &str, bytes: u64) -> Result<Option<Region>> {
         block_on(self.request_storage(label, bytes))
     }
 
     /// [`storage_if_it_fits`](Self::storage_if_it_fits), to be awaited.
-    pub async fn request_storage(&self, label: &str, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+    pub async fn request_storage(&self, label: &str, bytes: u64) -> Result<Option<Region>> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.storage(label, bytes);
         let trouble = scope.pop().await;
@@ -236,23 +237,23 @@ impl Context {
     }
 
     /// A uniform buffer.
-    pub fn uniform(&self, label: &str, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+    pub fn uniform(&self, label: &str, bytes: u64) -> Region {
+        Region::whole(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        })
+        }))
     }
 
     /// A buffer that the host can map for reading.
-    pub fn readback(&self, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+    pub fn readback(&self, bytes: u64) -> Region {
+        Region::whole(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
             size: bytes.next_multiple_of(16).max(16),
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        })
+        }))
     }
 
     /// The first error that was reported since the last call; if the device was lost, that at every call.
@@ -316,9 +317,9 @@ impl Context {
     }
 
     /// Copies `bytes` to a buffer, from its byte `offset` on, piece by piece.
-    pub fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+    pub fn upload(&self, buffer: &Region, offset: u64, bytes: &[u8]) -> Result<()> {
         for (k, piece) in bytes.chunks(PIECE).enumerate() {
-            self.queue.write_buffer(buffer, offset + (k * PIECE) as u64, piece);
+            buffer.write(&self.queue, offset + (k * PIECE) as u64, piece);
             // The driver keeps a copy of the bytes until then. A browser cannot wait here.
             if piece.len() >= SMALL && cfg!(not(target_family = "wasm")) {
                 self.wait(Some(self.queue.submit([])))?;
@@ -328,19 +329,19 @@ impl Context {
     }
 
     /// Copies the beginning of a buffer to the host, piece by piece.
-    pub async fn fetch(&self, buffer: &wgpu::Buffer, out: &mut [u8]) -> Result<()> {
+    pub async fn fetch(&self, buffer: &Region, out: &mut [u8]) -> Result<()> {
         let target = self.readback(out.len().min(PIECE) as u64);
         for (k, piece) in out.chunks_mut(PIECE).enumerate() {
             let bytes = piece.len() as u64;
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, (k * PIECE) as u64, &target, 0, bytes.next_multiple_of(4));
+            buffer.copy(&mut encoder, (k * PIECE) as u64, &target, 0, bytes.next_multiple_of(4));
             let submission = self.queue.submit([encoder.finish()]);
-            let slice = target.slice(..bytes);
+            let slice = target.buffer().slice(..bytes);
             self.mapped(&slice, submission).await?;
             let view = slice.get_mapped_range().map_err(|e| self.fault(format!("reading back: {e}")))?;
             piece.copy_from_slice(&view);
             drop(view);
-            target.unmap();
+            target.buffer().unmap();
         }
         Ok(())
     }
@@ -361,7 +362,7 @@ impl Context {
     }
 
     /// Reads the first `n` numbers of a buffer, and waits for them.
-    pub fn read_as<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, n: usize) -> Result<Vec<T>> {
+    pub fn read_as<T: bytemuck::Pod>(&self, buffer: &Region, n: usize) -> Result<Vec<T>> {
         let mut out = vec![T::zeroed(); n];
         block_on(self.fetch(buffer, bytemuck::cast_slice_mut(&mut out)))?;
         Ok(out)

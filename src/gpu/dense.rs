@@ -9,6 +9,7 @@ use super::gemm::{Layout, Matrices, Product};
 use super::params::Params;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::reference::{Gradients, Layer};
+use super::region::Region;
 use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss, report_bindings};
 use super::{GpuEngine, shaders as k};
 use crate::engine::{ActiveEntry, LayerInspection, Method};
@@ -21,17 +22,17 @@ use crate::network::Network;
 pub struct DenseState {
     batch: usize,
     /// Spikes of the input and each hidden layer.
-    spikes: Vec<wgpu::Buffer>,
+    spikes: Vec<Region>,
     /// Row t holds V[t+1] of each layer, the readout's last.
-    v: Vec<wgpu::Buffer>,
+    v: Vec<Region>,
     /// ∇S, then δ; two arrays, as a layer needs that of the layer above only.
-    delta: Vec<wgpu::Buffer>,
+    delta: Vec<Region>,
     /// (B, Q) vec4: δ of one time step, for the reference.
-    now: Vec<wgpu::Buffer>,
+    now: Vec<Region>,
     /// Products whose depth is cut, before their parts are added.
-    parts: Vec<wgpu::Buffer>,
+    parts: Vec<Region>,
     /// e of each hidden layer; for inspections only.
-    recorded_e: Vec<wgpu::Buffer>,
+    recorded_e: Vec<Region>,
 }
 
 impl DenseState {
@@ -62,7 +63,7 @@ impl DenseState {
 
     /// Bytes by name.
     pub fn bytes(&self) -> Vec<(String, u64)> {
-        let sum = |buffers: &[wgpu::Buffer]| buffers.iter().map(|b| b.size()).sum();
+        let sum = |buffers: &[Region]| buffers.iter().map(|b| b.size()).sum();
         let parts = [
             ("spikes", &self.spikes),
             ("membrane potentials", &self.v),
@@ -139,7 +140,7 @@ impl<'a> Step<'a> {
     }
 
     /// out = a b.
-    fn product(&self, r: &mut Recorder<'a>, label: &str, product: Product, [a, b, out]: [&'a wgpu::Buffer; 3]) {
+    fn product(&self, r: &mut Recorder<'a>, label: &str, product: Product, [a, b, out]: [&'a Region; 3]) {
         let matrices = Matrices { a, b, out, parts: &self.dense.parts[0], accumulate: false };
         product.record(r, label, self.tier, matrices);
     }

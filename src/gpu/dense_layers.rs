@@ -10,6 +10,7 @@ use super::context::Context;
 use super::gemm::{Layout, Matrices, Product};
 use super::params::Params;
 use super::recording::{Bind, Recorder, Work};
+use super::region::Region;
 use super::shaders as k;
 use super::sparse::groups;
 use crate::engine::LayerMethod;
@@ -19,11 +20,11 @@ use crate::network::Network;
 /// Scratch of the products, for the samples of a chunk.
 pub struct Scratch {
     /// (chunk T, Q_in) vec4: spikes.
-    pub spikes: wgpu::Buffer,
+    pub spikes: Region,
     /// (chunk T, Q) vec4: input currents, or W δ.
-    pub products: wgpu::Buffer,
+    pub products: Region,
     /// Weight gradients before they are added.
-    pub parts: wgpu::Buffer,
+    pub parts: Region,
 }
 
 /// Which layers are dense, and their scratch memory.
@@ -124,7 +125,7 @@ pub struct DenseLayer<'a> {
 }
 
 /// What `dense_input` binds: the events of the batch, and the array that they are written to.
-pub fn dense_input_bindings<'a>(state: &'a State, spikes: &'a wgpu::Buffer) -> [Bind<'a>; 3] {
+pub fn dense_input_bindings<'a>(state: &'a State, spikes: &'a Region) -> [Bind<'a>; 3] {
     [("input_start", &state.input.starts), ("input_events", &state.input.events), ("spikes", spikes)]
 }
 

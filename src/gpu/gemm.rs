@@ -3,6 +3,7 @@
 use super::adapter::Tier;
 use super::params::{GemmParams, SumParams};
 use super::recording::{Recorder, Work};
+use super::region::Region;
 use super::shaders as k;
 use super::sparse::groups;
 
@@ -34,11 +35,11 @@ pub struct Product {
 /// The buffers of a product.
 #[derive(Clone, Copy)]
 pub struct Matrices<'a> {
-    pub a: &'a wgpu::Buffer,
-    pub b: &'a wgpu::Buffer,
-    pub out: &'a wgpu::Buffer,
+    pub a: &'a Region,
+    pub b: &'a Region,
+    pub out: &'a Region,
     /// Scratch for the parts, before they are added.
-    pub parts: &'a wgpu::Buffer,
+    pub parts: &'a Region,
     /// Whether the product is added to what `out` holds.
     pub accumulate: bool,
 }

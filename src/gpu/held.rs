@@ -6,6 +6,7 @@ use super::context::Context;
 use super::params::Params;
 use super::pieces::Piece;
 use super::recording::{Recorder, Work};
+use super::region::Region;
 use super::shaders as k;
 use super::sparse::{Purpose, groups, record_scan};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub struct Held {
 
 /// Events on the device.
 pub struct Resident {
-    shards: Vec<wgpu::Buffer>,
+    shards: Vec<Region>,
     /// Where each sample begins: event and shard.
     places: Vec<[u32; 2]>,
 }
@@ -207,7 +208,7 @@ mod tests {
             let (state, context) = (engine.state.as_ref().unwrap(), &engine.context);
             assert_eq!(state.chunk, 3);
             let (rows, needed) = expected(&batch, state.chunk);
-            let read = |buffer: &wgpu::Buffer, n: usize| context.read_as::<u32>(buffer, n).unwrap();
+            let read = |buffer: &Region, n: usize| context.read_as::<u32>(buffer, n).unwrap();
             assert_eq!(read(&state.input.presynaptic, rows.len()), rows);
             assert_eq!(read(&state.input.needed, needed.len()), needed);
             assert_eq!(read(&state.input.starts, samples.len() + 1), batch.starts());

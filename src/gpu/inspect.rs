@@ -1,12 +1,13 @@
 //! Reading everything back, for reference cases, plots and tests.
 
-use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, layer_name, quads, read_rows, slots};
+use super::buffers::{ACTIVE_ENTRY, LayerWeights, Place, State, all_slots, layer_name, quads, read_rows, slots};
 use super::context::Context;
 use super::params::Params;
 use super::recording::Recorder;
+use super::region::Region;
 use super::sparse::{Purpose, groups};
 use super::steps::Report;
-use super::{GpuEngine, GpuOptions, dense, shaders as k};
+use super::{GpuEngine, GpuOptions, dense, lockstep, shaders as k};
 use crate::engine::{ActiveEntry, Inspection, LayerInspection, Method, check_batch};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventSet};
@@ -21,9 +22,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     if !dense {
         engine.make_room(batch)?;
         let rows = engine.most_samples(Purpose::Inspect).min(batch.len()) * batch.time_steps();
-        engine.recorded_v = all_slots(&engine.network)
-            .map(|n| engine.context.storage("recorded potentials", 16 * (rows * quads(n)) as u64))
-            .collect::<Result<_>>()?;
+        engine.recorded_v = recorded(engine, rows)?;
     }
     let pieces = engine.run(batch, Purpose::Inspect, |engine, state, part, report| {
         let (spiking, readout_v) = match dense {
@@ -65,15 +64,84 @@ fn inspect_events(
     report: &Report,
 ) -> Result<(Vec<LayerInspection>, Vec<f32>)> {
     let v = &engine.recorded_v;
-    let spiking = (0..state.spiking.len())
-        .map(|l| inspect_layer(engine, state, part, l, &v[l], report.active(l) as usize))
-        .collect::<Result<_>>()?;
     let rows = part.len() * part.time_steps();
-    let readout_v = match v.get(state.spiking.len()) {
-        Some(v) => read_rows(&engine.context, v, rows, engine.network.classes())?,
-        None => Vec::new(),
-    };
+    let below =
+        (0..state.spiking.len()).map(|l| inspect_layer(engine, state, part, l, &v[l], report.active(l) as usize));
+    let mut spiking = below.collect::<Result<Vec<_>>>()?;
+    let mut readout_v = Vec::new();
+    if let (Some(first), Some(lockstep), Some(v)) = (state.sizes.lockstep, &state.lockstep, v.last()) {
+        let stride = 4 * lockstep::all_quads(&engine.network, first);
+        let together: Vec<f32> = engine.context.read_as(v, rows * stride)?;
+        for (place, &neurons) in lockstep.places.iter().zip(&engine.network.sizes()[first + 1..]) {
+            let at = 4 * place.state_at as usize;
+            let v = together.chunks_exact(stride).flat_map(|row| row[at..at + neurons].iter().copied()).collect();
+            match &place.spike_words {
+                Some(words) => spiking.push(inspect_place(engine, state, part, place, words, v)?),
+                None => readout_v = v,
+            }
+        }
+    }
+    if let (None, Some(v)) = (&state.lockstep, v.get(state.spiking.len())) {
+        readout_v = read_rows(&engine.context, v, rows, engine.network.classes())?;
+    }
     Ok((spiking, readout_v))
+}
+
+/// Room for the potentials of each layer; those of lock-step kernels share a buffer, which stands in the place of each.
+fn recorded(engine: &GpuEngine, rows: usize) -> Result<Vec<Region>> {
+    let storage = |quads: usize| engine.context.storage("recorded potentials", 16 * (rows * quads) as u64);
+    let layers = engine.network.hidden.len() + 1;
+    let first = engine.lockstep().unwrap_or(layers);
+    let mut recorded = all_slots(&engine.network).take(first).map(|n| storage(quads(n))).collect::<Result<Vec<_>>>()?;
+    if first < layers {
+        let together = storage(lockstep::all_quads(&engine.network, first))?;
+        recorded.resize(layers, together);
+    }
+    Ok(recorded)
+}
+
+/// A layer of the lock-step kernels, with potentials `v`.
+fn inspect_place(
+    engine: &GpuEngine,
+    state: &State,
+    batch: &EventSet,
+    place: &Place,
+    words: &Region,
+    v: Vec<f32>,
+) -> Result<LayerInspection> {
+    let (context, steps) = (&engine.context, batch.time_steps());
+    let (Some(lockstep), Some(counts)) = (&state.lockstep, &place.counts) else {
+        return Err(Error::Device("no layers in step".into()));
+    };
+    let words_of_steps = steps.div_ceil(32);
+    let words: Vec<u32> = context.read_as(words, 4 * batch.len() * words_of_steps * place.quads)?;
+    let mut spikes = Vec::new();
+    for (row, row_words) in words.chunks(4 * place.quads).enumerate() {
+        let (b, first) = (row / words_of_steps, 32 * (row % words_of_steps));
+        for t in first..(first + 32).min(steps) {
+            let fired = row_words.iter().enumerate().filter(|(_, word)| *word >> (t - first) & 1 == 1);
+            spikes.extend(fired.map(|(j, _)| (b as u32, Event::new(t, j))));
+        }
+    }
+    let mut active = Vec::new();
+    let neurons = v.len() / (batch.len() * steps).max(1);
+    // Where `lockstep_counts` has them.
+    let section = batch.len() * (steps + neurons + place.quads) + 1 + 2 * batch.len() + 1;
+    let sums: Vec<u32> = context.read_as(&counts.part(4 * section as u64, 4 * batch.len() as u64), batch.len())?;
+    for (b, &n) in sums.iter().enumerate() {
+        let n = n.min(place.room);
+        let at = 4 * (u64::from(place.entries_at) + 4 * (b as u64) * u64::from(place.room));
+        let entries: Vec<[u32; 4]> = context.read_as(&lockstep.entries.part(at, 16 * u64::from(n)), n as usize)?;
+        active.extend(entries.iter().map(|&[t, j, g, e]| ActiveEntry {
+            b: b as u32,
+            t,
+            j,
+            g: f32::from_bits(g),
+            e: f32::from_bits(e),
+        }));
+    }
+    active.sort_unstable_by_key(|entry| (entry.b, entry.t, entry.j));
+    Ok(LayerInspection { v, spikes, active })
 }
 
 fn inspect_layer(
@@ -81,7 +149,7 @@ fn inspect_layer(
     state: &State,
     batch: &EventSet,
     l: usize,
-    v: &wgpu::Buffer,
+    v: &Region,
     entries: usize,
 ) -> Result<LayerInspection> {
     let (context, h) = (&engine.context, &state.spiking[l]);
@@ -158,10 +226,10 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         }
     }
     offsets.push(active.len() as u32);
-    let upload = |label: &str, bytes: &[u8]| -> Result<wgpu::Buffer> {
+    let upload = |label: &str, bytes: &[u8]| -> Result<Region> {
         let buffer = context.storage(label, bytes.len() as u64)?;
         if !bytes.is_empty() {
-            context.queue.write_buffer(&buffer, 0, bytes);
+            buffer.write(&context.queue, 0, bytes);
         }
         Ok(buffer)
     };

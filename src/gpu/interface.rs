@@ -54,9 +54,11 @@ pub fn fields<'a>(wgsl: &'a str, name: &str) -> impl Iterator<Item = (&'a str, &
     })
 }
 
-/// `wgsl` with `struct Params` reduced to the fields that the text reads. A value of this type is called `p` everywhere.
+/// `wgsl` with `struct Params` reduced to the fields that the text reads. A value of this type is called `p` everywhere, but in
+/// texts with several: there the fields of any value stay.
 pub fn with_params_that_are_read(wgsl: &str) -> String {
-    let read: std::collections::HashSet<&str> = wgsl.lines().flat_map(fields_read).collect();
+    let value = if wgsl.contains("struct Layers {") { "" } else { "p" };
+    let read: std::collections::HashSet<&str> = wgsl.lines().flat_map(|line| fields_read(line, value)).collect();
     let mut out = String::with_capacity(wgsl.len());
     let mut inside = false;
     for line in wgsl.lines() {
@@ -70,16 +72,18 @@ pub fn with_params_that_are_read(wgsl: &str) -> String {
     out
 }
 
-/// FIELD of each `p.FIELD` in a line of code.
-fn fields_read(line: &str) -> impl Iterator<Item = &str> {
+/// FIELD of each `VALUE.FIELD` in a line of code, for all values if `value` is empty.
+fn fields_read<'a>(line: &'a str, value: &'a str) -> impl Iterator<Item = &'a str> {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let code = line.split_once("//").map_or(line, |(code, _)| code);
-    code.match_indices("p.").filter(move |&(at, _)| !code[..at].ends_with(|c| in_word(c) || c == '.')).map(
-        move |(at, _)| {
-            let rest = &code[at + 2..];
-            &rest[..rest.find(|c| !in_word(c)).unwrap_or(rest.len())]
-        },
-    )
+    let is_value = move |before: &str| match before.strip_suffix(value) {
+        Some(before) => value.is_empty() || !before.ends_with(|c| in_word(c) || c == '.'),
+        None => false,
+    };
+    code.match_indices('.').filter(move |&(at, _)| is_value(&code[..at])).map(move |(at, _)| {
+        let rest = &code[at + 1..];
+        &rest[..rest.find(|c| !in_word(c)).unwrap_or(rest.len())]
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod gemm;
 mod held;
 mod inspect;
 pub mod interface;
+mod lockstep;
 mod open;
 pub mod params;
 mod pieces;
@@ -27,6 +28,7 @@ mod profile;
 pub mod races;
 mod recording;
 mod reference;
+mod region;
 mod rewrite;
 pub mod schedule;
 pub mod shaders;
@@ -60,6 +62,7 @@ use held::{Held, Resident};
 use pieces::Piece;
 use plan::{Limits, Rates};
 use recording::Recording;
+use region::Region;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -90,7 +93,7 @@ pub struct GpuEngine {
     /// Steps under way.
     submitted: VecDeque<Submitted>,
     finished: Vec<StepReport>,
-    spare_readbacks: Vec<wgpu::Buffer>,
+    spare_readbacks: Vec<Region>,
     pace: Pace,
     /// The words to be written into the slots of a submit.
     words: Vec<u32>,
@@ -102,7 +105,7 @@ pub struct GpuEngine {
     /// The errors of a backward pass under way, if the caller computes the loss: [B, Q, 4].
     errors_given: Vec<f32>,
     /// The potentials of each layer, for an inspection under way.
-    recorded_v: Vec<wgpu::Buffer>,
+    recorded_v: Vec<Region>,
 }
 
 /// Refuses networks that no kernel supports.
@@ -111,12 +114,6 @@ pub struct GpuEngine {
 /// [`Error::Unsupported`] for a convolution with a method other than sparse, or with too many neurons when its filters are
 /// padded to a multiple of four.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    if let Some(l) = network.first_recurrent() {
-        let name = network.layer_name(l);
-        return Err(Error::Unsupported(format!(
-            "{name}.recurrent = true: the gpu device does not compute recurrent layers; use the cpu device"
-        )));
-    }
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
@@ -173,9 +170,15 @@ impl GpuEngine {
         let usual = Choice { variant: context.variant, delta };
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
-        let layer =
-            |(rows, cols)| LayerWeights::new(&context, rows, cols, plan::most_quads(network, rows, context.binding));
-        let weights = network.weight_shapes().into_iter().map(layer).collect::<Result<Vec<_>>>()?;
+        lockstep::check(network, context.binding)?;
+        let mut notes = Vec::new();
+        if variant == Variant::Lockstep
+            && let Err(why) = lockstep::possible(network, context.binding)
+        {
+            context.variant = Variant::Cooperative;
+            notes.push(format!("the lockstep kernels cannot compute this network, as {why}; the cooperative ones do"));
+        }
+        let weights = LayerWeights::of(network, &context)?;
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
             return Err(Error::Device(format!(
@@ -212,7 +215,7 @@ impl GpuEngine {
             spare_readbacks: Vec::new(),
             pace: Pace::default(),
             words: Vec::new(),
-            notes: Vec::new(),
+            notes,
             canary: 0,
             open: None,
             errors_given: Vec::new(),
@@ -230,8 +233,12 @@ impl GpuEngine {
     fn switch(&mut self, to: Choice) -> Result<()> {
         if to.variant != self.context.variant {
             self.finish_all()?;
+            let before = self.lockstep();
             self.context.variant = to.variant;
             self.recordings.clear();
+            if self.lockstep() != before {
+                (self.state, self.wanted) = (None, 0);
+            }
         }
         if to.delta != self.delta {
             self.finish_all()?;
@@ -284,7 +291,17 @@ impl GpuEngine {
         let weights: u64 = shapes.into_iter().map(|(rows, cols)| 4 * plan::matrix_bytes(rows, cols)).sum();
         let resident = self.held.as_ref().and_then(|held| held.resident.as_ref()).map_or(0, Resident::bytes);
         let memory = self.options.memory.map_or(u64::MAX, |memory| memory.saturating_sub(weights + resident));
-        Limits { binding: self.context.binding, memory }
+        Limits { binding: self.context.binding, memory, lockstep: self.lockstep() }
+    }
+
+    /// The first of the layers that lock-step kernels compute, if any.
+    fn lockstep(&self) -> Option<usize> {
+        match self.method {
+            Method::Sparse | Method::Auto => {
+                lockstep::first(&self.network, self.context.variant, self.context.binding, Some(&self.dense_layers))
+            }
+            Method::Dense | Method::Reference => None,
+        }
     }
 
     /// Makes buffers for steps of `samples` samples, or of as many at a time as fit the device; `events` counts the input
@@ -317,7 +334,7 @@ impl GpuEngine {
         let limits = self.limits();
         // Dense layers keep wider rows than δ has, for as many samples.
         let chunk = self.dense_layers.most_samples(&self.network, limits.binding);
-        let delta = self.delta.bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, limits.binding)));
+        let delta = self.delta.bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, &limits)));
         match self.method {
             Method::Sparse | Method::Auto => plan::choose(&self.network, samples, rates, delta, &limits),
             // The dense step computes a whole batch at once.
@@ -342,14 +359,24 @@ impl GpuEngine {
     fn grow(&mut self, reports: &[Report]) -> Result<()> {
         let (Some(state), Some(mut rates)) = (&self.state, self.rates.clone()) else { return Ok(()) };
         let batch = state.sizes.batch;
+        let known = rates.clone();
         for (l, has) in state.sizes.capacity.iter().enumerate() {
             let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
-            let counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
+            let mut counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
+            if state.sizes.lockstep.is_some_and(|first| l >= first) {
+                counted[0].0 = 0;
+            }
             for (rate, (needs, has)) in rates.spiking[l].iter_mut().zip(counted) {
                 if needs > has {
                     *rate = plan::SLACK * f64::from(needs) / batch as f64;
                 }
             }
+        }
+        if let (Some(first), true) = (state.sizes.lockstep, rates == known) {
+            // Some sample has more entries than there is room for in each; which and how many is not known. A sample gets
+            // room for more than the mean.
+            let now = state.sizes.capacity.iter().map(|has| f64::from(has.active) / batch as f64);
+            rates.spiking.iter_mut().zip(now).skip(first).for_each(|(rate, now)| rate[1] = rate[1].max(now));
         }
         let sizes = self.choose(self.wanted, &rates)?;
         // A list never needs more entries than its layer has slots; larger counts mean that the device computes wrongly.
@@ -406,7 +433,8 @@ impl GpuEngine {
     /// Most samples of a piece for `purpose`: an inspection also keeps potentials.
     fn most_samples(&self, purpose: Purpose) -> usize {
         let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
-        let widest = all_slots(&self.network).map(quads).max().unwrap_or(1);
+        let together = self.lockstep().map(|first| lockstep::all_quads(&self.network, first));
+        let widest = all_slots(&self.network).map(quads).chain(together).max().unwrap_or(1);
         let potentials = 16 * (self.network.time_steps * widest) as u64;
         match (purpose, self.method) {
             (Purpose::Inspect, Method::Sparse | Method::Auto) => {
@@ -439,10 +467,10 @@ impl GpuEngine {
                 // The report must contain this number, or the piece did not run to its end.
                 self.canary = self.canary.wrapping_add(1) | 1 << 31;
                 let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
-                self.context.queue.write_buffer(&state.step, 0, bytemuck::bytes_of(&self.canary));
+                state.step.write(&self.context.queue, 0, bytemuck::bytes_of(&self.canary));
                 let clear = |encoder: &mut wgpu::CommandEncoder| {
-                    encoder.clear_buffer(&state.status, 0, None);
-                    encoder.clear_buffer(&state.report, 0, None);
+                    state.status.clear(encoder, 0);
+                    state.report.clear(encoder, 0);
                 };
                 self.submit_piece(piece, clear, |_| {})?;
                 let words = report_words(self.network.spiking().count());
@@ -450,9 +478,13 @@ impl GpuEngine {
                 report.check(&self.context, self.canary)?;
                 // The dense methods have no lists.
                 let lists = purpose == Purpose::Evaluate || matches!(self.method, Method::Sparse | Method::Auto);
-                let overflowed = report.overflowed()
-                    || (state.sizes.capacity.iter().enumerate())
+                let below = state.sizes.lockstep.unwrap_or(state.sizes.capacity.len());
+                let overflowed = (lists && report.overflowed())
+                    || (state.sizes.capacity[..below].iter().enumerate())
                         .any(|(l, c)| lists && (report.spikes(l) > c.events || report.active(l) > c.active));
+                if report.cut_short() {
+                    return Err(steps::loops_cut_short());
+                }
                 if overflowed {
                     self.grow(&[report])?;
                     continue 'again;
@@ -529,7 +561,7 @@ impl Engine for GpuEngine {
         if let Some(state) = &self.state {
             // Dense layers multiply old contents by spikes that are 0, which would keep a NaN.
             let mut encoder = self.context.device.create_command_encoder(&Default::default());
-            encoder.clear_buffer(&state.delta, 0, None);
+            state.delta.clear(&mut encoder, 0);
             self.context.queue.submit([encoder.finish()]);
         }
         for (l, layer) in self.weights.iter().enumerate() {
@@ -561,6 +593,11 @@ impl Engine for GpuEngine {
         for (l, method) in methods.iter_mut().enumerate() {
             if *method == LayerMethod::Dense && l > 0 && conv(l - 1) {
                 self.notes.push(format!("layer {l} stays sparse: matrix products do not read pooled spikes"));
+                *method = LayerMethod::Sparse;
+            }
+            if *method == LayerMethod::Dense && self.network.first_recurrent().is_some() {
+                self.notes
+                    .push(format!("layer {l} stays sparse: lock-step kernels compute it with the recurrent layers"));
                 *method = LayerMethod::Sparse;
             }
             if *method == LayerMethod::Dense && !self.weights[l].is_whole() {

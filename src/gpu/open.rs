@@ -54,7 +54,7 @@ impl GpuEngine {
         let width = 4 * quads(self.network.classes());
         let given = self.errors_given.get(range.start * width..range.end * width).filter(|given| !given.is_empty());
         if let (Some(state), Some(given)) = (&self.state, given) {
-            self.context.queue.write_buffer(&state.readout.errors, 0, bytemuck::cast_slice(given));
+            state.readout.errors.write(&self.context.queue, 0, bytemuck::cast_slice(given));
         }
     }
 
@@ -75,7 +75,7 @@ impl GpuEngine {
         record_adam(&mut recorder, state, &self.weights);
         let recording = recorder.finish();
         let mut encoder = self.context.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&state.status, 0, None);
+        state.status.clear(&mut encoder, 0);
         recording.encode_parts(1).for_each(|encode| encode(&mut encoder));
         self.context.submit(encoder)?;
         let status: Vec<u32> = self.context.read_as(&state.status, 3)?;

@@ -1,6 +1,8 @@
 //! The memory of a step, computed before it is allocated, and the number of samples that fit the device at once.
 
 use super::buffers::{Capacity, Request, Sizes, State, delta_rows, layer_name, quads, shards, slots};
+use super::lockstep;
+use crate::engine::Variant;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use std::ops::Range;
@@ -14,6 +16,10 @@ pub const FEW_STEPS: usize = 500;
 pub const SLACK: f64 = 1.25;
 /// Least entries of a list.
 const FEWEST: u32 = 256;
+/// How many times the mean number of active entries a sample may have at first.
+const UNEVEN: f64 = 2.0;
+/// Least entries of a list of a sample.
+const FEWEST_OF_A_SAMPLE: f64 = 16.0;
 /// Most entries of a list, of up to 16 bytes each.
 const MAX_LIST: u64 = 1 << 28;
 
@@ -25,6 +31,11 @@ pub fn expected(density: f64, time_steps: usize) -> f64 {
     density * (FEW_STEPS as f64 / time_steps.max(1) as f64).min(1.0)
 }
 
+/// Entries of a list of a sample.
+fn room(network: &Network, neurons: usize, rate: f64) -> u32 {
+    rate.ceil().max(FEWEST_OF_A_SAMPLE).min((network.time_steps * neurons) as f64) as u32
+}
+
 /// What a device can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -32,6 +43,8 @@ pub struct Limits {
     pub binding: u64,
     /// Most bytes of the state of a step; `u64::MAX` if unknown.
     pub memory: u64,
+    /// The first of the layers that lock-step kernels compute, if any.
+    pub lockstep: Option<usize>,
 }
 
 /// Lengths of the lists of a step, in entries per sample.
@@ -56,15 +69,20 @@ impl Rates {
             let entries = batch as f64 * (network.time_steps * neurons) as f64;
             (rate * batch as f64).ceil().min(entries).max(f64::from(FEWEST)) as u32
         };
-        let spiking = network.spiking().zip(&self.spiking);
+        let spiking = network.spiking().zip(&self.spiking).enumerate();
+        let is_lockstep = |l: usize| limits.lockstep.is_some_and(|first| l >= first);
         Sizes {
-            widest_shard: widest_shard(network, limits.binding),
+            delta_quads: delta_quads(network, limits),
+            lockstep: limits.lockstep,
             batch,
             input_events: list(network.inputs, self.input) as usize,
             capacity: spiking
-                .map(|(layer, &[spikes, active])| Capacity {
-                    events: list(layer.neurons, spikes),
-                    active: list(layer.neurons, active),
+                .map(|(l, (layer, &[spikes, active]))| match is_lockstep(l) {
+                    // Each sample has a list of its own, and some have more entries than most.
+                    true => {
+                        Capacity { events: 0, active: batch as u32 * room(network, layer.neurons, UNEVEN * active) }
+                    }
+                    false => Capacity { events: list(layer.neurons, spikes), active: list(layer.neurons, active) },
                 })
                 .collect(),
             delta_bytes: delta_bytes.min(limits.binding),
@@ -111,6 +129,8 @@ pub fn plan(
     limits: &Limits,
 ) -> Result<MemoryPlan> {
     network.check()?;
+    let lockstep = limits.lockstep.or(lockstep::first(network, Variant::Plain, limits.binding, None));
+    let limits = &Limits { lockstep, ..*limits };
     let mut weights = 0;
     for (l, (rows, cols)) in network.weight_shapes().into_iter().enumerate() {
         let least = matrix_bytes(rows, 1);
@@ -143,17 +163,18 @@ fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range
     shapes.map(move |(rows, cols)| shards(quads(cols), most_quads(network, rows, binding)).collect())
 }
 
-/// Quads of the widest shard of any weight matrix.
-fn widest_shard(network: &Network, binding: u64) -> usize {
-    let shards = all_shards(network, binding).flatten().map(|shard| shard.len());
+/// Quads of δ that are computed at a time: of the widest shard of any weight matrix, or of all layers of the lock-step kernels.
+fn delta_quads(network: &Network, limits: &Limits) -> usize {
+    let shards = all_shards(network, limits.binding).flatten().map(|shard| shard.len());
     // δ of a convolution is as wide as its maps.
     let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(slots(layer)));
-    shards.chain(maps).max().unwrap_or(1)
+    let together = limits.lockstep.map(|first| lockstep::all_quads(network, first));
+    shards.chain(maps).chain(together).max().unwrap_or(1)
 }
 
-/// Bytes of δ of a sample, of the widest shard.
-pub fn delta_row_bytes(network: &Network, binding: u64) -> u64 {
-    16 * (widest_shard(network, binding) * delta_rows(network)) as u64
+/// Bytes of δ of a sample.
+pub fn delta_row_bytes(network: &Network, limits: &Limits) -> u64 {
+    16 * (delta_quads(network, limits) * delta_rows(network)) as u64
 }
 
 /// Bytes of a weight matrix, (rows, Q) vec4.
@@ -254,7 +275,7 @@ pub fn all_at_once(network: &Network, batch: usize, rates: &Rates, delta: u64, l
     };
     let asked = of(delta);
     // No binding is that large.
-    let all = delta_row_bytes(network, limits.binding).saturating_mul(batch as u64);
+    let all = delta_row_bytes(network, limits).saturating_mul(batch as u64);
     let halves = std::iter::successors(Some(delta.min(all) / 2), |bytes| Some(bytes / 2));
     let mut less = halves.take_while(|&bytes| bytes >= LEAST_DELTA);
     asked.or_else(|error| less.find_map(|bytes| of(bytes).ok()).ok_or(error))
@@ -269,7 +290,7 @@ mod tests {
     fn a_smaller_binding_takes_fewer_samples_at_once() {
         let network = presets::ours("fmnist").unwrap().network;
         let plan = |binding: u64, memory: u64| {
-            super::plan(&network, 256, 330.0, DENSITY_GUESS, 4 << 20, &Limits { binding, memory })
+            super::plan(&network, 256, 330.0, DENSITY_GUESS, 4 << 20, &Limits { binding, memory, lockstep: None })
         };
         let whole = plan(128 << 20, u64::MAX).unwrap();
         assert_eq!(whole.samples_at_once, 256);
@@ -292,7 +313,7 @@ mod tests {
     fn less_memory_takes_delta_before_it_takes_samples() {
         let network = presets::ours("nmnist").unwrap().network;
         let plan = |delta: u64, memory: u64| {
-            let limits = Limits { binding: 1 << 31, memory };
+            let limits = Limits { binding: 1 << 31, memory, lockstep: None };
             super::plan(&network, 256, 4000.0, DENSITY_GUESS, delta, &limits).unwrap()
         };
         let (small, whole) = (plan(4 << 20, u64::MAX), plan(u64::MAX, u64::MAX));
@@ -312,7 +333,7 @@ mod tests {
         let mut network = presets::ours("shd").unwrap().network;
         network.time_steps = 5000;
         network.set_hidden(&[16_384, 16_384]).unwrap();
-        let limits = Limits { binding: (2 << 30) - 1, memory: 78 << 30 };
+        let limits = Limits { binding: (2 << 30) - 1, memory: 78 << 30, lockstep: None };
         let plan = super::plan(&network, 4096, 8000.0, 0.015, 16 << 20, &limits).unwrap();
         assert!(plan.samples_at_once > 1 && plan.samples_at_once < 4096);
         assert!(plan.total() <= limits.memory && plan.largest.1 <= limits.binding);
@@ -325,7 +346,7 @@ mod tests {
                 let mut network = presets::ours(name).unwrap().network;
                 network.set_hidden(&[hidden, hidden]).unwrap();
                 let events = 0.012 * (network.inputs * network.time_steps) as f64;
-                let limits = Limits { binding: 1 << 31, memory: u64::MAX };
+                let limits = Limits { binding: 1 << 31, memory: u64::MAX, lockstep: None };
                 let plan = super::plan(&network, 256, events, DENSITY_GUESS, 8 << 20, &limits).unwrap();
                 let sparse: u64 = plan.state.iter().filter(|(name, _)| name != "batch").map(|(_, b)| b).sum();
                 // Spikes, the input's too, potentials and deltas of each layer: what a dense step keeps.

@@ -5,6 +5,7 @@ use super::GpuOptions;
 use super::context::Context;
 use super::params::{AtomicsParams, LanesParams, NumbersParams, StreamParams};
 use super::recording::{Bind, Recorder, Recording, Work};
+use super::region::Region;
 use super::shaders::{MEASURE_ATOMICS, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_STREAM};
 use crate::error::Result;
 use crate::platform::Instant;
@@ -148,7 +149,7 @@ pub struct Timestamps {
 }
 
 /// The bindings of `measure/stream`.
-pub(super) fn copied<'a>(source: &'a wgpu::Buffer, target: &'a wgpu::Buffer) -> [Bind<'a>; 2] {
+pub(super) fn copied<'a>(source: &'a Region, target: &'a Region) -> [Bind<'a>; 2] {
     [("source", source), ("target_array", target)]
 }
 
@@ -367,7 +368,7 @@ impl Prober {
         let n = inputs.len();
         let source = self.context.storage("inputs", 16 * n as u64)?;
         let target = self.context.storage("results", 32 * n as u64)?;
-        self.context.queue.write_buffer(&source, 0, bytemuck::cast_slice(inputs));
+        source.write(&self.context.queue, 0, bytemuck::cast_slice(inputs));
         let mut r = Recorder::new(&mut self.context);
         let groups = Work::Groups(n.div_ceil(LANES) as u64);
         let bindings = [("inputs", &source), ("results", &target)];
@@ -464,7 +465,7 @@ impl Prober {
         });
         Ok(Costs {
             empty_dispatch_us: each(&dispatches)?,
-            clear_us: each(&|encoder, n| (0..n).for_each(|_| encoder.clear_buffer(&target, 0, Some(1024))))?,
+            clear_us: each(&|encoder, n| (0..n).for_each(|_| target.part(0, 1024).clear(encoder, 0)))?,
             submit_us: median(submits),
             submit_and_read_us: median(reads.collect::<Result<_>>()?),
         })
@@ -525,7 +526,7 @@ impl Prober {
             clock_ms = 1e3 * clock.elapsed().as_secs_f64();
         }
         let period_ns = f64::from(context.queue.get_timestamp_period());
-        let stamps = if timed { Some(context.read_as::<u64>(&resolved, 2)?) } else { None };
+        let stamps = if timed { Some(context.read_as::<u64>(&Region::whole(resolved), 2)?) } else { None };
         let (ms, verdict) = match stamps.as_deref() {
             Some(&[begin, end]) => judge_timestamps(begin, end, period_ns, clock_ms),
             _ => (None, "missing"),

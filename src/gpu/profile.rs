@@ -4,6 +4,7 @@ use super::GpuEngine;
 use super::buffers::report_words;
 use super::pieces::Piece;
 use super::recording::Phase;
+use super::region::Region;
 use super::sparse::Purpose;
 use super::steps::{Report, part};
 use crate::engine::{KernelTime, Profile, Slice, check_batch};
@@ -96,7 +97,7 @@ fn run(
             });
             encoder.resolve_query_set(queries, 0..2 * n as u32, &resolved, 0);
             context.submit(encoder)?;
-            context.read_as::<u64>(&resolved, 2 * n)?
+            context.read_as::<u64>(&Region::whole(resolved), 2 * n)?
         }
         None => {
             let submission = context.submit(encoder)?;

@@ -1,10 +1,13 @@
 //! A step as a list of dispatches, built once for a batch size and replayed: pipelines, bind groups and sizes fixed.
 
+use super::adapter::AdapterSummary;
 use super::context::{Compiled, Context, Instrumented};
 use super::count::{Counted, KernelCount, Work as Executed};
 use super::interface::Interface;
-use super::params::{Parameters, Uniform};
+use super::lockstep::MOST_LAYERS;
+use super::params::{Parameters, Params, Uniform};
 use super::races::Logging;
+use super::region::Region;
 use super::rewrite::GROUP;
 use super::shaders::Program;
 use crate::error::Result;
@@ -45,7 +48,7 @@ pub struct Dispatch {
     /// What the kernel declares.
     pub interface: Arc<Interface>,
     /// The buffers of `interface.bindings`.
-    pub buffers: Vec<wgpu::Buffer>,
+    pub buffers: Vec<Region>,
     /// Its workgroups.
     pub work: Work,
     pipeline: wgpu::ComputePipeline,
@@ -94,17 +97,17 @@ impl Dispatch {
 /// A recorded step.
 pub struct Recording {
     /// Buffers to be cleared before the dispatches.
-    pub clears: Vec<wgpu::Buffer>,
+    pub clears: Vec<Region>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
     /// The counters of all dispatches, if the kernels count.
-    counters: Option<wgpu::Buffer>,
+    counters: Option<Region>,
 }
 
 /// A buffer and the variable of the kernel that it is bound to.
-pub type Bind<'a> = (&'static str, &'a wgpu::Buffer);
+pub type Bind<'a> = (&'static str, &'a Region);
 
-struct Entry<'a> {
+struct Entry {
     label: String,
     phase: Phase,
     program: Program,
@@ -114,7 +117,7 @@ struct Entry<'a> {
     uniform: u64,
     says: Says,
     /// In the order in which the kernel declares them.
-    buffers: Vec<&'a wgpu::Buffer>,
+    buffers: Vec<Region>,
     work: Work,
 }
 
@@ -140,8 +143,8 @@ impl Says {
 pub struct Recorder<'a> {
     context: &'a mut Context,
     phase: Phase,
-    clears: Vec<wgpu::Buffer>,
-    entries: Vec<Entry<'a>>,
+    clears: Vec<Region>,
+    entries: Vec<Entry>,
     uniforms: Vec<u8>,
 }
 
@@ -157,7 +160,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Clears a buffer before the step.
-    pub fn clear(&mut self, buffer: &wgpu::Buffer) {
+    pub fn clear(&mut self, buffer: &Region) {
         self.clears.push(buffer.clone());
     }
 
@@ -170,7 +173,7 @@ impl<'a> Recorder<'a> {
         label: impl Into<String>,
         program: impl Into<Program>,
         parameters: impl Uniform,
-        buffers: &[Bind<'a>],
+        buffers: &[Bind<'_>],
         work: Work,
     ) {
         if work == Work::Groups(0) {
@@ -199,6 +202,31 @@ impl<'a> Recorder<'a> {
         self.entries.push(Entry { label, phase, program, compiled, parameters, uniform, says, buffers, work });
     }
 
+    /// The adapter.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.context.adapter
+    }
+
+    /// Uniform data of several layers, for a program that declares `layers`: the fields that it reads of each, from a multiple
+    /// of 16 bytes on.
+    pub fn layers(&mut self, program: &Program, layers: &[Params]) -> Region {
+        let program = self.context.adapted(program.clone());
+        let interface = self.context.compiled(&program).interface;
+        let stride = interface.fields.len().next_multiple_of(4);
+        let mut words = vec![0; MOST_LAYERS * stride];
+        for (layer, into) in layers.iter().zip(words.chunks_mut(stride.max(1))) {
+            match Parameters::of(layer).select(&interface.fields) {
+                Ok(fields) => into[..fields.len()].copy_from_slice(&fields),
+                Err(field) => self
+                    .context
+                    .report(format!("kernel {} reads a parameter `{field}` that is not set", program.name())),
+            }
+        }
+        let region = self.context.uniform("layers", 4 * words.len() as u64);
+        region.write(&self.context.queue, 0, bytemuck::cast_slice(&words));
+        region
+    }
+
     /// Appends uniform data; returns where they begin.
     fn uniform(&mut self, bytes: &[u8]) -> u64 {
         let begin = self.uniforms.len();
@@ -219,7 +247,8 @@ impl<'a> Recorder<'a> {
         queue.write_buffer(&uniforms, 0, &self.uniforms);
         let counter_bytes: u64 = self.entries.iter().map(|entry| entry.says.counter_bytes()).sum();
         let counters = (counter_bytes > 0)
-            .then(|| buffer("counters", counter_bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC));
+            .then(|| buffer("counters", counter_bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC))
+            .map(Region::whole);
         let mut counter_offset = 0;
         let dispatches = self.entries.into_iter().map(|entry| {
             let bind_group = entry.bind_group(device, &uniforms);
@@ -227,7 +256,13 @@ impl<'a> Recorder<'a> {
                 (Says::Counts(segments), Some(buffer), _) => {
                     let offset = counter_offset;
                     counter_offset += entry.says.counter_bytes();
-                    Attached::Counters(Counters::new(device, &entry.compiled.pipeline, segments, buffer, offset))
+                    Attached::Counters(Counters::new(
+                        device,
+                        &entry.compiled.pipeline,
+                        segments,
+                        buffer.buffer(),
+                        offset,
+                    ))
                 }
                 (&Says::Log(number), _, Some(log)) => {
                     let number = uniform_binding(&uniforms, number);
@@ -256,9 +291,9 @@ fn uniform_words(interface: &Interface, parameters: &Parameters) -> Result<Vec<u
 }
 
 /// `given` in the order in which a kernel declares its bindings, or what is wrong.
-fn in_order<'a>(interface: &Interface, given: &[Bind<'a>]) -> Result<Vec<&'a wgpu::Buffer>, String> {
+fn in_order(interface: &Interface, given: &[Bind]) -> Result<Vec<Region>, String> {
     let declared = &interface.bindings;
-    let buffer = |name: &str| given.iter().find(|(given, _)| *given == name).map(|&(_, buffer)| buffer);
+    let buffer = |name: &str| given.iter().find(|(given, _)| *given == name).map(|&(_, buffer)| buffer.clone());
     let buffers = declared
         .iter()
         .map(|binding| {
@@ -297,10 +332,10 @@ impl Counters {
     }
 }
 
-impl Entry<'_> {
+impl Entry {
     fn bind_group(&self, device: &wgpu::Device, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
         let uniform = wgpu::BindingResource::Buffer(uniform_binding(uniforms, self.uniform));
-        let resources = std::iter::once(uniform).chain(self.buffers.iter().map(|buffer| buffer.as_entire_binding()));
+        let resources = std::iter::once(uniform).chain(self.buffers.iter().map(|buffer| buffer.binding()));
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -317,7 +352,7 @@ impl Entry<'_> {
             program: self.program,
             parameters: self.parameters,
             interface: self.compiled.interface,
-            buffers: self.buffers.into_iter().cloned().collect(),
+            buffers: self.buffers,
             work: self.work,
             pipeline: self.compiled.pipeline,
             bind_group,
@@ -350,7 +385,7 @@ impl Recording {
     /// Encodes what must be zero before the dispatches.
     pub fn encode_clears(&self, encoder: &mut wgpu::CommandEncoder) {
         for buffer in &self.clears {
-            encoder.clear_buffer(buffer, 0, None);
+            buffer.clear(encoder, 0);
         }
     }
 
@@ -359,7 +394,7 @@ impl Recording {
         let Some(counters) = &self.counters else { return Ok(()) };
         let words: Vec<u32> = context.read_as(counters, counters.size() as usize / 4)?;
         let mut encoder = context.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(counters, 0, None);
+        counters.clear(&mut encoder, 0);
         context.queue.submit([encoder.finish()]);
         for dispatch in &self.dispatches {
             let Attached::Counters(Counters { segments, offset, .. }) = &dispatch.attached else { continue };

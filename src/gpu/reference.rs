@@ -3,6 +3,7 @@
 
 use super::params::Params;
 use super::recording::Recorder;
+use super::region::Region;
 use super::shaders as k;
 use super::sparse::groups;
 use crate::error::{Error, Result};
@@ -31,30 +32,30 @@ pub fn check(network: &Network) -> Result<()> {
 /// Buffers of a hidden layer.
 pub struct Layer<'a> {
     /// Input currents, then V.
-    pub v: &'a wgpu::Buffer,
+    pub v: &'a Region,
     /// S.
-    pub spikes: &'a wgpu::Buffer,
+    pub spikes: &'a Region,
     /// ζ.
-    pub counts: &'a wgpu::Buffer,
+    pub counts: &'a Region,
     /// Regularisers of each sample.
-    pub activity: &'a wgpu::Buffer,
+    pub activity: &'a Region,
     /// Counts for the host.
-    pub report: &'a wgpu::Buffer,
+    pub report: &'a Region,
     /// Flags.
-    pub status: &'a wgpu::Buffer,
+    pub status: &'a Region,
 }
 
 /// Buffers of the backward pass of a hidden layer.
 #[derive(Clone, Copy)]
 pub struct Gradients<'a> {
     /// ∇S.
-    pub ds: &'a wgpu::Buffer,
+    pub ds: &'a Region,
     /// δ of one time step.
-    pub now: &'a wgpu::Buffer,
+    pub now: &'a Region,
     /// δ.
-    pub delta: &'a wgpu::Buffer,
+    pub delta: &'a Region,
     /// e, if it is recorded.
-    pub recorded_e: Option<&'a wgpu::Buffer>,
+    pub recorded_e: Option<&'a Region>,
 }
 
 impl<'a> Layer<'a> {

@@ -4,6 +4,7 @@ use super::GpuEngine;
 use super::params::Parameters;
 use super::pieces::Piece;
 use super::recording::{Phase, Recording, Work};
+use super::region::Region;
 use super::shaders::Program;
 use super::sparse::Purpose;
 use std::collections::HashMap;
@@ -58,10 +59,10 @@ pub struct Schedule {
 
 /// Gives numbers to buffers.
 #[derive(Default)]
-struct Numbers(HashMap<wgpu::Buffer, usize>);
+struct Numbers(HashMap<Region, usize>);
 
 impl Numbers {
-    fn of(&mut self, buffer: &wgpu::Buffer) -> usize {
+    fn of(&mut self, buffer: &Region) -> usize {
         let next = self.0.len();
         *self.0.entry(buffer.clone()).or_insert(next)
     }
@@ -69,7 +70,7 @@ impl Numbers {
 
 impl Schedule {
     fn of(piece: &Piece, recording: &Recording, numbers: &mut Numbers) -> Self {
-        let clear = |buffer: &wgpu::Buffer| Bound {
+        let clear = |buffer: &Region| Bound {
             name: "-".into(),
             access: "clear".into(),
             number: numbers.of(buffer),

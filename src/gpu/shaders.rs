@@ -150,6 +150,14 @@ kernels! {
     WEIGHT_GRADIENT_CONV = "weight_gradient_conv";
     /// ∇W, after the last chunk with the update.
     WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["AHEAD"], ["AHEAD", "ADAM"]];
+    /// Several layers forward, in step.
+    LOCKSTEP_FORWARD = "lockstep_forward" [[], ["RECORD"], ["NARROW"], ["RECORD", "NARROW"]];
+    /// What the host is told of these layers.
+    LOCKSTEP_REPORT = "lockstep_report";
+    /// Several layers backward, in step.
+    LOCKSTEP_BACKWARD = "lockstep_backward" [[], ["NARROW"]];
+    /// ∇W of these layers, after the last chunk with the update.
+    LOCKSTEP_WEIGHTS = "lockstep_weights" [[], ["ADAM"]];
     /// The update alone.
     ADAM = "adam";
     /// Input events to a dense array.
@@ -234,6 +242,10 @@ fn shared(name: &str) -> Option<&'static str> {
         "cell" => include_str!("../../shaders/shared/cell.wgsl"),
         "surrogate" => include_str!("../../shaders/shared/surrogate.wgsl"),
         "bias" => include_str!("../../shaders/shared/bias.wgsl"),
+        "constant_cell" => include_str!("../../shaders/shared/constant_cell.wgsl"),
+        "constant_surrogate" => include_str!("../../shaders/shared/constant_surrogate.wgsl"),
+        "layers" => include_str!("../../shaders/shared/layers.wgsl"),
+        "lockstep_counts" => include_str!("../../shaders/shared/lockstep_counts.wgsl"),
         _ => return None,
     })
 }

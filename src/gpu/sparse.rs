@@ -11,6 +11,7 @@ use super::held::{self, Held};
 use super::params::{LossParams, Params};
 use super::pieces::Piece;
 use super::recording::{Bind, Phase, Recorder, Recording, Work};
+use super::region::Region;
 use super::shaders::{self as k, Constants, Program};
 use super::variant::Variant;
 use crate::engine::layer_bit;
@@ -41,11 +42,12 @@ pub fn record(
     dense: &DenseLayers,
     piece: &Piece,
     held: Option<&Held>,
-    recorded_v: &[wgpu::Buffer],
+    recorded_v: &[Region],
 ) -> Recording {
     let (tier, variant, narrow) = (context.tier, context.variant, context.narrow);
     let Model { network, state, weights } = model;
     let Piece { samples: batch, purpose, .. } = *piece;
+    let lockstep = state.sizes.lockstep;
     let step = Step { network, state, weights, dense, piece, batch, purpose, recorded_v, tier, variant, narrow };
     let mut r = Recorder::new(context);
     for h in &state.spiking {
@@ -59,8 +61,14 @@ pub fn record(
         r.clear(&state.readout.sample_loss);
     }
     held::record(&mut r, network, state, piece, held, step.params(0));
+    if let Some(lockstep) = &state.lockstep {
+        r.clear(&lockstep.counts);
+    }
     for l in 0..state.spiking.len() {
         step.forward(&mut r, l);
+    }
+    if let Some(first) = lockstep {
+        step.lockstep_forward(&mut r, first);
     }
     step.readout(&mut r);
     if purpose != Purpose::Evaluate {
@@ -104,7 +112,7 @@ pub fn record_scan<'a>(
     r: &mut Recorder<'a>,
     name: &str,
     p: Params,
-    [counts, offsets]: [&'a wgpu::Buffer; 2],
+    [counts, offsets]: [&'a Region; 2],
     state: &'a State,
 ) {
     let [counts, sums, offsets] = [("counts", counts), ("block_sums", &state.input.block_sums), ("offsets", offsets)];
@@ -223,15 +231,15 @@ fn pooling(p: Params, conv: &Convolution) -> Params {
     }
 }
 
-struct Step<'a> {
-    network: &'a Network,
-    state: &'a State,
-    weights: &'a [LayerWeights],
+pub struct Step<'a> {
+    pub network: &'a Network,
+    pub state: &'a State,
+    pub weights: &'a [LayerWeights],
     dense: &'a DenseLayers,
     piece: &'a Piece,
-    batch: usize,
+    pub batch: usize,
     purpose: Purpose,
-    recorded_v: &'a [wgpu::Buffer],
+    pub recorded_v: &'a [Region],
     tier: Tier,
     variant: Variant,
     narrow: bool,
@@ -239,9 +247,9 @@ struct Step<'a> {
 
 /// Samples of the backward pass that share the scratch of δ.
 #[derive(Clone, Copy)]
-struct Chunk {
-    first: usize,
-    samples: usize,
+pub struct Chunk {
+    pub first: usize,
+    pub samples: usize,
 }
 
 /// Which lists are written; all are counted.
@@ -264,7 +272,8 @@ struct Lists<'a> {
 }
 
 impl<'a> Step<'a> {
-    fn params(&self, l: usize) -> Params {
+    /// Parameters of layer `l` for this step.
+    pub fn params(&self, l: usize) -> Params {
         let mut p = layer_params(self.network, self.state, l, self.batch);
         (p.total, p.accumulate) = (self.piece.total as u32, u32::from(!self.piece.first));
         if self.purpose == Purpose::Evaluate {
@@ -277,7 +286,7 @@ impl<'a> Step<'a> {
     }
 
     /// Where layer `l` reads its input events: starts and list.
-    fn input(&self, l: usize) -> (&'a wgpu::Buffer, &'a wgpu::Buffer) {
+    pub fn input(&self, l: usize) -> (&'a Region, &'a Region) {
         match l {
             0 => (&self.state.input.starts, &self.state.input.events),
             _ => match &self.state.spiking[l - 1] {
@@ -307,7 +316,8 @@ impl<'a> Step<'a> {
         Program::new(kernel, defined, &layer_constants(self.network, l))
     }
 
-    fn recording(&self) -> bool {
+    /// Whether potentials are kept.
+    pub fn recording(&self) -> bool {
         self.purpose == Purpose::Inspect
     }
 
@@ -340,16 +350,16 @@ impl<'a> Step<'a> {
     fn place(&self, r: &mut Recorder<'a>, name: &str, p: Params, lists: Lists<'a>, placed: Placed) {
         let Lists { counts, offsets, spike_words, events, presynaptic, staged, active, report } = lists;
         // One more workgroup for the report.
-        let blocks = || Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
+        let blocks = Work::Groups(scan_blocks(p.scanned.into(), p.per_lane.into()) + 1);
         let status = ("status", &self.state.status);
-        r.add(format!("summarise.{name}"), k::SUMMARISE, p, &[counts, report, status], blocks());
+        r.add(format!("summarise.{name}"), k::SUMMARISE, p, &[counts, report, status], blocks);
         let label = format!("compact.{name}");
         if self.variant.places_while_scanning() && placed.spikes {
             let bindings = [counts, offsets, report, spike_words, staged, events, presynaptic, active];
-            r.add(label, k::COMPACT.with(&["PLACE"]), p, &bindings, blocks());
+            r.add(label, k::COMPACT.with(&["PLACE"]), p, &bindings, blocks);
             return;
         }
-        r.add(label, k::COMPACT, p, &[counts, offsets, report], blocks());
+        r.add(label, k::COMPACT, p, &[counts, offsets, report], blocks);
         if placed.spikes {
             let lanes = groups((p.batch * p.words) as usize);
             r.add(format!("scatter_rows.{name}"), k::SCATTER_ROWS, p, &[offsets, spike_words, events], lanes);
@@ -461,11 +471,16 @@ impl<'a> Step<'a> {
         let l = self.network.hidden.len();
         let p = self.params(l);
         let out = &self.state.readout;
-        match self.state.spiking.get(l) {
-            None => self.integrate(r, l, k::READOUT, &[("logits", &out.logits), ("peaks", &out.peaks)]),
-            Some(h) => {
+        match (self.network.integrator(), &self.state.lockstep) {
+            (Some(_), None) => self.integrate(r, l, k::READOUT, &[("logits", &out.logits), ("peaks", &out.peaks)]),
+            (Some(_), Some(_)) => {}
+            (None, lockstep) => {
+                let joint = lockstep.as_ref().and_then(|lockstep| lockstep.places.last()?.counts.as_ref());
+                let counts = joint.or(self.state.spiking.get(l).map(|h| &h.counts));
                 let lanes = groups((p.batch * p.quads) as usize);
-                r.add("spike_count", k::SPIKE_COUNT, p, &[("counts", &h.counts), ("logits", &out.logits)], lanes);
+                if let Some(counts) = counts {
+                    r.add("spike_count", k::SPIKE_COUNT, p, &[("counts", counts), ("logits", &out.logits)], lanes);
+                }
             }
         }
         match self.purpose {
@@ -478,7 +493,11 @@ impl<'a> Step<'a> {
     /// other, each with the δ of its own columns.
     fn backward(&self, r: &mut Recorder<'a>, chunk: Chunk) {
         let hidden = self.network.hidden.len();
-        for l in (0..=hidden).rev() {
+        let lockstep = self.state.sizes.lockstep;
+        if let Some(first) = lockstep {
+            self.backward_in_step(r, first, chunk);
+        }
+        for l in (0..lockstep.unwrap_or(hidden + 1)).rev() {
             let p = of_chunk(self.params(l), chunk);
             if l == hidden && self.state.spiking.len() > hidden {
                 self.spike_count_gradient(r, l, chunk);
@@ -498,6 +517,23 @@ impl<'a> Step<'a> {
                 }
             }
         }
+    }
+
+    /// The backward pass of the layers from `first` on.
+    fn backward_in_step(&self, r: &mut Recorder<'a>, first: usize, chunk: Chunk) {
+        self.lockstep_backward(r, first, chunk);
+        let shard = self.weights[first].whole();
+        // The weights are updated after this.
+        if first > 0 {
+            self.spike_gradient(r, first - 1, shard, chunk);
+        }
+        self.weight_gradient(r, first, shard, of_chunk(self.params(first), chunk));
+        self.lockstep_weights(r, first, chunk);
+    }
+
+    /// Whether weights are updated with the gradients of a chunk, the last one of the step.
+    pub fn updates_after(&self, chunk: Chunk) -> bool {
+        self.purpose == Purpose::Train && self.piece.last && chunk.first + chunk.samples == self.batch
     }
 
     /// δ of weight layer `l`, for the shard and the chunk of `p`.
@@ -545,13 +581,18 @@ impl<'a> Step<'a> {
     fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
         let (bindings, p) = self.presynaptic(l, w, p);
         let mut bindings = bindings.to_vec();
-        let last = self.purpose == Purpose::Train && self.piece.last && p.first_sample + p.chunk_samples == p.batch;
+        let last = self.updates_after(Chunk { first: p.first_sample as usize, samples: p.chunk_samples as usize });
         if last {
             bindings.extend(adam_bindings(w, self.state));
         }
         let (variant, width) = self.variant.weight_gradient(last);
-        let lanes = groups(self.weights[l].rows * w.quads.div_ceil(width));
-        r.add(format!("weight_gradient.{l}"), self.program(l, k::WEIGHT_GRADIENT, variant), p, &bindings, lanes);
+        // Lock-step kernels read own spikes and biases of their first layer elsewhere.
+        let (rows, program) = match self.state.sizes.lockstep {
+            Some(first) if first == l => (p.inputs as usize, k::WEIGHT_GRADIENT.with(variant)),
+            _ => (self.weights[l].rows, self.program(l, k::WEIGHT_GRADIENT, variant)),
+        };
+        let lanes = groups(rows * w.quads.div_ceil(width));
+        r.add(format!("weight_gradient.{l}"), program, p, &bindings, lanes);
     }
 
     fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
@@ -622,12 +663,12 @@ impl<'a> Step<'a> {
 }
 
 /// `p` for a dispatch that works on one chunk of samples.
-fn of_chunk(p: Params, chunk: Chunk) -> Params {
+pub fn of_chunk(p: Params, chunk: Chunk) -> Params {
     Params { first_sample: chunk.first as u32, chunk_samples: chunk.samples as u32, ..p }
 }
 
 /// The input events of a layer and the weights that they are multiplied with.
-fn input_bindings<'a>((starts, events): (&'a wgpu::Buffer, &'a wgpu::Buffer), shard: &'a Shard) -> [Bind<'a>; 3] {
+fn input_bindings<'a>((starts, events): (&'a Region, &'a Region), shard: &'a Shard) -> [Bind<'a>; 3] {
     [("input_start", starts), ("input_events", events), ("weights", &shard.weights)]
 }
 
@@ -673,6 +714,6 @@ fn record_report<'a>(r: &mut Recorder<'a>, s: &'a State, p: Params) {
 }
 
 /// What sums of `per_sample` for the host bind.
-pub fn report_bindings<'a>(per_sample: &'a wgpu::Buffer, s: &'a State) -> [Bind<'a>; 4] {
+pub fn report_bindings<'a>(per_sample: &'a Region, s: &'a State) -> [Bind<'a>; 4] {
     [("per_sample", per_sample), ("status", &s.status), ("step", &s.step), ("report", &s.report)]
 }

@@ -5,6 +5,7 @@ use super::buffers::{State, report_words, slot_words};
 use super::context::Context;
 use super::params::AdamParams;
 use super::pieces::Piece;
+use super::region::Region;
 use super::sparse::Purpose;
 use crate::engine::{LossTerms, NotFinite, StepReport};
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ pub struct Submitted {
     jobs: Vec<Job>,
     /// Reports of each job: one for each piece.
     pieces: usize,
-    readback: wgpu::Buffer,
+    readback: Region,
     mapped: Arc<AtomicBool>,
     submission: wgpu::SubmissionIndex,
     began: Instant,
@@ -126,7 +127,12 @@ impl Report {
     /// Bits of the layers with a potential, and of those with a weight, that is not finite.
     pub fn not_finite(&self) -> (u32, u32) {
         let n = self.0.len();
-        (self.0[n - 2], self.0[n - 1])
+        (self.0[n - 3], self.0[n - 2])
+    }
+
+    /// Whether the driver ended loops before their time.
+    pub fn cut_short(&self) -> bool {
+        self.0.last().is_some_and(|&cut| cut != 0)
     }
 
     pub fn float(&self, at: usize) -> f64 {
@@ -134,7 +140,7 @@ impl Report {
     }
 
     pub fn loss(&self) -> LossTerms {
-        let spiking = 0..(self.0.len() - 6) / 4;
+        let spiking = 0..(self.0.len() - 7) / 4;
         LossTerms {
             task: self.float(2),
             upper: spiking.clone().map(|l| self.float(6 + 4 * l)).sum(),
@@ -159,6 +165,14 @@ pub(super) fn check_loops(adapter: &str, spikes: &[u64], samples: usize) -> Resu
         }
         _ => Ok(()),
     }
+}
+
+/// The error of a step in which the driver ended loops before their time.
+pub(super) fn loops_cut_short() -> Error {
+    Error::Device(format!(
+        "llvmpipe ended a kernel after {LLVMPIPE_ITERATIONS} iterations of its loops, so the results are wrong; use the cpu device, \
+         another adapter, or fewer spikes (a higher v_th, smaller weights)"
+    ))
 }
 
 impl GpuEngine {
@@ -268,26 +282,26 @@ impl GpuEngine {
     /// Copies slot `k` to where the next step reads it.
     fn encode_slot(encoder: &mut wgpu::CommandEncoder, state: &State, k: usize, samples: Option<usize>) {
         let at = 4 * (k * slot_words(state.sizes.batch)) as u64;
-        encoder.clear_buffer(&state.status, 4, None);
-        encoder.copy_buffer_to_buffer(&state.slots, at, &state.step, 0, 16);
-        encoder.copy_buffer_to_buffer(&state.slots, at + 16, &state.adam, 0, 32);
+        state.status.clear(encoder, 4);
+        state.slots.copy(encoder, at, &state.step, 0, 16);
+        state.slots.copy(encoder, at + 16, &state.adam, 0, 32);
         if let Some(samples) = samples {
             let bytes = 16 * (samples as u64 + 1);
-            encoder.copy_buffer_to_buffer(&state.slots, at + 48, &state.input.samples, 0, bytes);
+            state.slots.copy(encoder, at + 48, &state.input.samples, 0, bytes);
         }
     }
 
     /// Copies the flags of a step into its report, and the report into place `k` of the readback buffer.
-    fn encode_report(encoder: &mut wgpu::CommandEncoder, state: &State, readback: &wgpu::Buffer, k: usize) {
+    fn encode_report(encoder: &mut wgpu::CommandEncoder, state: &State, readback: &Region, k: usize) {
         Self::encode_flags(encoder, state);
-        let bytes = 4 * report_words(state.spiking.len()) as u64;
-        encoder.copy_buffer_to_buffer(&state.report, 0, readback, k as u64 * bytes, bytes);
+        let bytes = 4 * report_words(state.sizes.capacity.len()) as u64;
+        state.report.copy(encoder, 0, readback, k as u64 * bytes, bytes);
     }
 
     /// Copies the flags of a step into its report.
     pub(super) fn encode_flags(encoder: &mut wgpu::CommandEncoder, state: &State) {
-        let at = 4 * (report_words(state.spiking.len()) as u64 - 2);
-        encoder.copy_buffer_to_buffer(&state.status, 4, &state.report, at, 8);
+        let at = 4 * (report_words(state.sizes.capacity.len()) as u64 - 3);
+        state.status.copy(encoder, 4, &state.report, at, 12);
     }
 
     /// Encodes and submits steps without waiting: several whole ones from the set on the device, or one of any kind.
@@ -312,14 +326,14 @@ impl GpuEngine {
         };
         let mapped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&mapped);
-        readback.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+        readback.buffer().slice(..).map_async(wgpu::MapMode::Read, move |result| {
             flag.store(result.is_ok(), Ordering::Release);
         });
         self.submitted.push_back(Submitted { jobs, pieces: pieces.len(), readback, mapped, submission, began });
         Ok(())
     }
 
-    fn submit_together(&mut self, jobs: &[Job], readback: &wgpu::Buffer) -> Result<wgpu::SubmissionIndex> {
+    fn submit_together(&mut self, jobs: &[Job], readback: &Region) -> Result<wgpu::SubmissionIndex> {
         let (Some(state), Some(held)) = (&self.state, &self.held) else {
             return Err(Error::Device("the device holds no training set".into()));
         };
@@ -342,7 +356,7 @@ impl GpuEngine {
             recording.encode(&mut encoder);
             Self::encode_report(&mut encoder, state, readback, k);
         }
-        self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
+        state.slots.write(&self.context.queue, 0, bytemuck::cast_slice(&self.words));
         self.context.submit(encoder)
     }
 
@@ -350,7 +364,7 @@ impl GpuEngine {
         &mut self,
         job: &Job,
         pieces: &[(Piece, Range<usize>)],
-        readback: &wgpu::Buffer,
+        readback: &Region,
     ) -> Result<wgpu::SubmissionIndex> {
         let mut submission = None;
         for (k, (piece, range)) in pieces.iter().enumerate() {
@@ -369,7 +383,7 @@ impl GpuEngine {
                 (Input::Held(_), None) => return Err(Error::Device("the device holds no training set".into())),
             }
             let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };
-            self.context.queue.write_buffer(&state.slots, 0, bytemuck::cast_slice(&self.words));
+            state.slots.write(&self.context.queue, 0, bytemuck::cast_slice(&self.words));
             submission = Some(self.submit_piece(
                 piece,
                 |encoder| Self::encode_slot(encoder, state, 0, samples),
@@ -407,9 +421,9 @@ impl GpuEngine {
     /// Uploads a batch into its buffers. Queued writes come after the steps submitted before them.
     pub(super) fn write_batch(&self, batch: &EventSet) {
         let Some(state) = &self.state else { return };
-        let put = |buffer: &wgpu::Buffer, words: &[u32]| {
+        let put = |buffer: &Region, words: &[u32]| {
             if !words.is_empty() {
-                self.context.queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
+                buffer.write(&self.context.queue, 0, bytemuck::cast_slice(words));
             }
         };
         put(&state.input.starts, batch.starts());
@@ -421,12 +435,12 @@ impl GpuEngine {
     pub(super) fn write_constants(&self, step: u64, adam: &Adam) {
         let Some(state) = &self.state else { return };
         let words = Self::constants(step, adam);
-        self.context.queue.write_buffer(&state.step, 0, bytemuck::cast_slice(&words[..4]));
-        self.context.queue.write_buffer(&state.adam, 0, bytemuck::cast_slice(&words[4..]));
+        state.step.write(&self.context.queue, 0, bytemuck::cast_slice(&words[..4]));
+        state.adam.write(&self.context.queue, 0, bytemuck::cast_slice(&words[4..]));
     }
 
     /// A buffer for reports: a used one if it is large enough.
-    fn readback(&mut self, bytes: u64) -> wgpu::Buffer {
+    fn readback(&mut self, bytes: u64) -> Region {
         match self.spare_readbacks.iter().position(|buffer| buffer.size() >= bytes) {
             Some(k) => self.spare_readbacks.swap_remove(k),
             None => {
@@ -453,6 +467,9 @@ impl GpuEngine {
         for (k, reports) in reports.chunks(done.pieces).enumerate() {
             if reports.iter().any(Report::overflowed) {
                 return self.run_again(done.jobs.drain(k..).collect(), reports);
+            }
+            if reports.iter().any(Report::cut_short) {
+                return Err(loops_cut_short());
             }
             let job = &done.jobs[k];
             let input = self.job_events(job, 0..self.job_samples(job)) as u64;
@@ -485,12 +502,13 @@ impl GpuEngine {
         let all: Vec<u32> = {
             let view = done
                 .readback
+                .buffer()
                 .slice(..4 * (n * words) as u64)
                 .get_mapped_range()
                 .map_err(|e| self.context.fault(format!("the report of step {step}: {e}")))?;
             bytemuck::pod_collect_to_vec(&view)
         };
-        done.readback.unmap();
+        done.readback.buffer().unmap();
         self.spare_readbacks.push(done.readback.clone());
         let reports: Vec<Report> = all.chunks(words).map(|words| Report(words.to_vec())).collect();
         for (k, report) in reports.iter().enumerate() {
@@ -505,7 +523,7 @@ impl GpuEngine {
     fn run_again(&mut self, mut jobs: Vec<Job>, reports: &[Report]) -> Result<()> {
         self.context.wait(None)?;
         for behind in self.submitted.drain(..) {
-            behind.readback.unmap();
+            behind.readback.buffer().unmap();
             self.spare_readbacks.push(behind.readback);
             jobs.extend(behind.jobs);
         }

@@ -12,7 +12,7 @@ use super::adapter::{GpuOptions, Tier};
 use super::context::Context;
 use super::delta_scratch::{DELTA_SIZES, DeltaScratch};
 use super::variant::{VARIANTS, Variant};
-use super::{GpuEngine, plan};
+use super::{GpuEngine, lockstep, plan};
 use crate::engine::{Engine, Method};
 use crate::error::{Error, Result};
 use crate::files::{remove_abandoned, write_atomically};
@@ -273,8 +273,11 @@ fn measure(network: &Network, method: Method, options: &GpuOptions, context: &Co
     // Of convolutions' kernels only the forward pass has variants.
     let others = VARIANTS.into_iter().filter(|v| *v != usual.variant && v.runs_on(&context.adapter));
     let others = others.filter(|_| network.first_conv().is_none());
+    let others = others.filter(|v| *v != Variant::Lockstep || lockstep::is_choice(network, context.binding));
     let variants: Vec<Variant> = std::iter::once(usual.variant).chain(others).collect();
-    let row_bytes = plan::delta_row_bytes(network, context.binding);
+    let lockstep = lockstep::first(network, Variant::Lockstep, context.binding, None);
+    let limits = plan::Limits { binding: context.binding, memory: u64::MAX, lockstep };
+    let row_bytes = plan::delta_row_bytes(network, &limits);
     let deltas = match key.delta_given {
         true => vec![usual.delta],
         false => delta_candidates(usual.delta, row_bytes, samples, context.binding),
@@ -403,7 +406,7 @@ mod tests {
         assert_eq!(choice, Choice { variant: Variant::Cooperative, delta: DeltaScratch::WHOLE });
         let of: Vec<_> = measured.iter().map(|(choice, _)| (choice.variant, choice.delta)).collect();
         let first = VARIANTS.map(|variant| (variant, deltas[0]));
-        assert_eq!(of, [first, deltas.map(|delta| (Variant::Cooperative, delta))].concat());
+        assert_eq!(of, [&first[..], &deltas.map(|delta| (Variant::Cooperative, delta))].concat());
         assert!(measured.iter().all(|(choice, time)| (time.unwrap() / ms(*choice) - 1.0).abs() < 1e-9));
         // A given size is kept, and variants are compared at it.
         let (choice, measured) = compare(ms, &deltas[1..2]);

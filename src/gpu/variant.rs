@@ -15,7 +15,7 @@ impl Variant {
     /// Whether the adapter can run it.
     pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
         match self {
-            Variant::Plain | Variant::Cooperative => true,
+            Variant::Plain | Variant::Cooperative | Variant::Lockstep => true,
             Variant::Subgroups => adapter.subgroups.is_some(),
         }
     }
@@ -82,7 +82,7 @@ impl Variant {
     pub(super) fn spike_gradient(self) -> (&'static [&'static str], u64) {
         match self {
             Variant::Plain => (&[], 64),
-            Variant::Cooperative => (&["COOPERATIVE"], 8),
+            Variant::Cooperative | Variant::Lockstep => (&["COOPERATIVE"], 8),
             Variant::Subgroups => (&["COOPERATIVE", "SUBGROUPS"], 8),
         }
     }

@@ -1,7 +1,7 @@
 //! Steps that together use all kernels in all variants.
 #![allow(dead_code)]
 
-use crate::common::{biased, input_conv, network, other_cells, stacked_convs, with_other_cells};
+use crate::common::{biased, input_conv, network, other_cells, recurrent, stacked_convs, with_other_cells};
 use spikegrad::engine::{LayerMethod, Method};
 use spikegrad::gpu::{GpuOptions, Tier, VARIANTS};
 use spikegrad::network::Network;
@@ -57,6 +57,14 @@ pub fn cases() -> Vec<Case> {
         cases.push(case("a convolution of the input", &input_conv(30), Method::Sparse, &options));
         cases.push(case("convolutions in small workgroups", &stacked_convs(30), Method::Sparse, &narrow));
         cases.push(case("convolutions, one sample a chunk", &stacked_convs(30), Method::Sparse, &one_a_chunk));
+    }
+    for (name, network) in [("recurrent layers", biased(40)), ("recurrent spike counts", other_cells(40))] {
+        let network = recurrent(network);
+        let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..roomy.clone() };
+        let one_a_chunk = GpuOptions { delta_bytes: Some(1), ..roomy.clone() };
+        for options in [&roomy, &narrow, &one_a_chunk] {
+            cases.push(case(name, &network, Method::Sparse, options));
+        }
     }
     for tier in [Tier::Software, Tier::Hardware] {
         let options = GpuOptions { tier: Some(tier), ..roomy.clone() };

@@ -186,6 +186,33 @@ pub fn generalise(network: &mut Network, seed: u64) {
     };
 }
 
+/// Recurrent weights in some of the fully connected layers above the last convolution, at least in one; in the readout as well
+/// if it spikes.
+pub fn recur(network: &mut Network, seed: u64) {
+    let mut random = Random::new(seed ^ 0x4ec);
+    let first = network.hidden.iter().rposition(|layer| layer.conv().is_some()).map_or(0, |conv| conv + 1);
+    let spiking = network.spiking().count();
+    assert!(first < spiking, "no layer can be recurrent");
+    let always = first + random.below(spiking - first);
+    for l in first..spiking {
+        let recurrent = l == always || random.below(2) == 0;
+        let layer = match (network.hidden.get_mut(l), &mut network.readout) {
+            (Some(layer), _) | (None, Readout::SpikeCount(layer)) => layer,
+            _ => continue,
+        };
+        layer.recurrent = recurrent;
+    }
+}
+
+/// Gives every spiking layer recurrent weights; no layer may be a convolution.
+pub fn recurrent(mut network: Network) -> Network {
+    network.hidden.iter_mut().for_each(|layer| layer.recurrent = true);
+    if let Readout::SpikeCount(layer) = &mut network.readout {
+        layer.recurrent = true;
+    }
+    network
+}
+
 fn generalise_layer(layer: &mut SpikingLayer, random: &mut Random) {
     let tau_syn_ms = 1.0 + 12.0 * random.unit();
     layer.cell = [Cell::Lif, Cell::CubaLif { tau_syn_ms }][random.below(2)];

@@ -1,7 +1,7 @@
 //! The shapes of the twin tests: random networks and batches, and options that divide steps into chunks, pieces and shards.
 #![allow(dead_code)]
 
-use crate::common::{batch, generalise, network};
+use crate::common::{batch, generalise, network, recur};
 use proptest::prelude::*;
 use spikegrad::events::EventSet;
 use spikegrad::gpu::{self, GpuOptions, VARIANTS, Variant};
@@ -23,6 +23,8 @@ pub struct Shape {
     pub seed: u64,
     /// Of the generalised model drawn with this seed.
     pub cells: Option<u64>,
+    /// Whether some layers are recurrent.
+    pub recurrent: bool,
 }
 
 impl Shape {
@@ -36,6 +38,9 @@ impl Shape {
         network.integrator_mut().unwrap().gain = self.gain;
         if let Some(seed) = self.cells {
             generalise(&mut network, seed);
+        }
+        if self.recurrent {
+            recur(&mut network, self.seed);
         }
         network
     }
@@ -65,6 +70,7 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
                 gain: if one { ReadoutGain::One } else { ReadoutGain::OneMinusAlpha },
                 seed,
                 cells: None,
+                recurrent: false,
             }
         })
 }
@@ -74,11 +80,34 @@ pub fn cells() -> impl Strategy<Value = Shape> {
     (shapes(), any::<u64>()).prop_map(|(shape, seed)| Shape { cells: Some(seed), ..shape })
 }
 
+/// Recurrent networks of any cells: some with more neurons than a workgroup has lanes for, some with many time steps.
+pub fn recurrent_shapes() -> impl Strategy<Value = Shape> {
+    let large = (any::<bool>(), 0.0f64..1.0, 0.0f64..1.0);
+    (cells(), large).prop_map(|(shape, (large, wide, long))| {
+        let hidden = if shape.hidden.is_empty() { vec![1 + (60.0 * wide) as usize] } else { shape.hidden };
+        let shape = Shape { hidden, recurrent: true, ..shape };
+        match large {
+            true if wide > long => Shape {
+                hidden: vec![(300.0 * wide) as usize; 1 + shape.hidden.len() % 2],
+                batch: 1 + shape.batch % 4,
+                ..shape
+            },
+            true => Shape { steps: (600.0 * long) as usize + 1, batch: 1 + shape.batch % 4, ..shape },
+            false => shape,
+        }
+    })
+}
+
 /// Buffers for about two samples: larger batches are computed in pieces.
 pub fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     let shapes = network.weight_shapes().into_iter();
-    let weights = shapes.map(|(rows, cols)| 16 * (rows * cols.div_ceil(4)) as u64).max().unwrap_or(0);
-    let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
+    let matrices = shapes.map(|(rows, cols)| (16 * (rows * cols.div_ceil(4)) as u64).next_multiple_of(256));
+    let quads = network.sizes().into_iter().skip(1).map(|n| n.div_ceil(4));
+    // The layers of a recurrent network share buffers.
+    let (weights, widest) = match network.first_recurrent() {
+        Some(_) => (matrices.sum(), quads.sum()),
+        None => (matrices.max().unwrap_or(0), quads.max().unwrap_or(1)),
+    };
     let two_samples = 2 * 64 * (network.time_steps * widest) as u64;
     // A convolution reads patches, in which an event stands as often as it is read.
     let convs = network.hidden.iter().filter_map(|layer| layer.conv());
@@ -95,7 +124,7 @@ pub fn in_shards(network: &Network, options: GpuOptions) -> GpuOptions {
     let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
     // Room for one sample of which every entry is active.
     let binding = (64 * (network.time_steps * widest) as u64).max(4 << 10);
-    let limits = spikegrad::gpu::plan::Limits { binding, memory: u64::MAX };
+    let limits = spikegrad::gpu::plan::Limits { binding, memory: u64::MAX, lockstep: None };
     let plan = spikegrad::gpu::plan::plan(network, 1, 0.0, 0.0, 1, &limits).unwrap();
     assert!(plan.shards.iter().all(|&shards| shards > 1), "{plan:?}");
     GpuOptions { max_binding: Some(binding), ..options }
@@ -126,5 +155,6 @@ pub fn shape(inputs: usize, hidden: &[usize], classes: usize, steps: usize, batc
         gain: ReadoutGain::One,
         seed: 0,
         cells: None,
+        recurrent: false,
     }
 }

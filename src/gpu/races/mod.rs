@@ -16,6 +16,7 @@ mod logged;
 pub use logged::{Kind, Logged, Place, Site, Sites, Variable};
 
 use super::context::Context;
+use super::region::Region;
 use super::rewrite::GROUP;
 use crate::error::{Error, Result};
 use analyse::Findings;
@@ -144,8 +145,8 @@ pub(super) struct Logging {
 
 impl Logging {
     /// A dispatch of `groups` workgroups; binding 0 is the uniform data, followed by `buffers` in order.
-    pub fn new(label: String, kernel: String, sites: Arc<Sites>, groups: u64, buffers: &[&wgpu::Buffer]) -> Self {
-        let first = |buffer: &&wgpu::Buffer| buffers.iter().position(|other| other == buffer).unwrap_or(0) as u32 + 1;
+    pub fn new(label: String, kernel: String, sites: Arc<Sites>, groups: u64, buffers: &[Region]) -> Self {
+        let first = |buffer: &Region| buffers.iter().position(|other| other == buffer).unwrap_or(0) as u32 + 1;
         let bound = buffers.iter().map(|buffer| (first(buffer), buffer.size() / 4));
         Logging { label, kernel, sites, groups, bindings: std::iter::once((0, 0)).chain(bound).collect() }
     }
@@ -153,7 +154,7 @@ impl Logging {
 
 /// The log of a device.
 pub(super) struct AccessLog {
-    buffer: wgpu::Buffer,
+    buffer: Region,
     next: wgpu::ComputePipeline,
     seen: Mutex<Seen>,
 }
@@ -169,12 +170,12 @@ impl AccessLog {
     /// An empty log.
     pub fn new(device: &wgpu::Device) -> Self {
         let limits = device.limits();
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        let buffer = Region::whole(device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("access log"),
             size: LOG_BYTES.min(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size) / RECORD * RECORD,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
+        }));
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some("next dispatch"),
             source: wgpu::ShaderSource::Wgsl(include_str!("../../../shaders/instrument/next_dispatch.wgsl").into()),
@@ -208,7 +209,7 @@ impl AccessLog {
         number: wgpu::BufferBinding,
         kernel: &wgpu::ComputePipeline,
     ) -> (wgpu::ComputePipeline, wgpu::BindGroup, wgpu::BindGroup) {
-        let log = || self.buffer.as_entire_binding();
+        let log = || self.buffer.binding();
         let bind = |pipeline: &wgpu::ComputePipeline, group, entries: &[wgpu::BindGroupEntry]| {
             let layout = &pipeline.get_bind_group_layout(group);
             device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("access log"), layout, entries })
@@ -233,7 +234,7 @@ impl AccessLog {
         }
         let records: Vec<[u32; 4]> = context.read_as(&self.buffer, used as usize + 1)?;
         let mut encoder = context.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&self.buffer, 0, Some(RECORD));
+        self.buffer.part(0, RECORD).clear(&mut encoder, 0);
         context.queue.submit([encoder.finish()]);
         let mut seen = self.seen();
         let mut rest = &records[1..];

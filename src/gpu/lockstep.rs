@@ -1,0 +1,265 @@
+//! Lock-step kernels: all layers from some layer up to the readout forward in one dispatch and backward in another, each
+//! workgroup advancing the neurons of a sample together, time step by time step (`shaders/lockstep_*.wgsl`). Recurrent layers
+//! need them; other networks have fewer and wider dispatches with them, where tuning finds that faster.
+
+use super::adapter::AdapterSummary;
+use super::buffers::{Place, delta_rows, joint_offsets, quads};
+use super::dense_layers::DenseLayers;
+use super::params::Params;
+use super::recording::{Recorder, Work};
+use super::shaders as k;
+use super::sparse::{Chunk, Step, of_chunk};
+use crate::engine::Variant;
+use crate::error::{Error, Result};
+use crate::network::{Network, SpikingLayer, Surrogate};
+
+/// `MOST_LAYERS`, `MOST_WORDS` and `MOST_SUMMARIES` of the kernels.
+pub const MOST_LAYERS: usize = 16;
+const MOST_WORDS: usize = 512;
+const MOST_SUMMARIES: usize = 32;
+/// Lanes of a workgroup, if the device allows as many.
+const LANES: usize = 128;
+/// Quads of weights that a workgroup of `lockstep_weights` owns.
+const TILE: usize = 64;
+
+/// The layers that lock-step kernels can compute: those above the last convolution.
+fn first_layer(network: &Network) -> usize {
+    network.hidden.iter().rposition(|layer| layer.conv().is_some()).map_or(0, |conv| conv + 1)
+}
+
+/// The first layer that lock-step kernels can compute together with all layers above it, on a device that binds `binding`
+/// bytes at once; or why they cannot.
+pub fn possible(network: &Network, binding: u64) -> std::result::Result<usize, String> {
+    let first = first_layer(network);
+    let layers = network.hidden.len() + 1 - first;
+    if layers > MOST_LAYERS {
+        return Err(format!("{layers} layers are more than the {MOST_LAYERS} that its kernels compute together"));
+    }
+    let words = network.spiking().skip(first).map(|layer| layer.neurons.div_ceil(32));
+    let summaries = words.clone().map(|words| words.div_ceil(32));
+    if words.sum::<usize>() > MOST_WORDS || summaries.sum::<usize>() > MOST_SUMMARIES {
+        let most = 32 * MOST_WORDS;
+        return Err(format!("the layers have more than the {most} neurons that its kernels compute together"));
+    }
+    let weights = joint_offsets(&network.weight_shapes()[first..]).last().copied().unwrap_or(0);
+    let delta = 16 * (all_quads(network, first) * delta_rows(network)) as u64;
+    for (what, bytes) in [("weights of its layers", weights), ("δ of a sample", delta)] {
+        if bytes > binding {
+            return Err(format!("the {what} take {bytes} bytes, and it binds at most {binding} at once"));
+        }
+    }
+    Ok(first)
+}
+
+/// Quads of all layers from `first` on.
+pub fn all_quads(network: &Network, first: usize) -> usize {
+    network.sizes()[first + 1..].iter().map(|&neurons| quads(neurons)).sum()
+}
+
+/// The first layer whose weights share buffers with those of all layers above it, as lock-step kernels need them.
+pub fn joint_from(network: &Network, binding: u64) -> usize {
+    possible(network, binding).unwrap_or(network.hidden.len() + 1)
+}
+
+/// Refuses a network with recurrent layers that the device cannot compute.
+///
+/// # Errors
+/// [`Error::Unsupported`], with the limit.
+pub fn check(network: &Network, binding: u64) -> Result<()> {
+    let Some(l) = network.first_recurrent() else { return Ok(()) };
+    let why = match possible(network, binding) {
+        Ok(first) if l < first => "it lies below a convolution".into(),
+        Ok(_) => return Ok(()),
+        Err(why) => why,
+    };
+    let name = network.layer_name(l);
+    Err(Error::Unsupported(format!("{name}.recurrent = true: not on this gpu device, as {why}; use the cpu device")))
+}
+
+/// The first layer that lock-step kernels compute, if any: those of a recurrent network in any case, others with the variant
+/// that asks for them, unless one of their layers is dense.
+pub fn first(network: &Network, variant: Variant, binding: u64, dense: Option<&DenseLayers>) -> Option<usize> {
+    let wanted = variant == Variant::Lockstep || network.first_recurrent().is_some();
+    let first = wanted.then(|| possible(network, binding).ok()).flatten()?;
+    let sparse = |l: usize| dense.is_none_or(|dense| dense.of(l).is_none());
+    (first..=network.hidden.len()).all(sparse).then_some(first)
+}
+
+/// Whether the variant makes a difference for a network.
+pub fn is_choice(network: &Network, binding: u64) -> bool {
+    network.first_recurrent().is_none() && possible(network, binding).is_ok()
+}
+
+/// llvmpipe ends an invocation after 65,535 iterations of its loops, without an error. There, a dispatch advances fewer time
+/// steps, so many that networks with usual activity stay far below.
+fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, first: usize) -> usize {
+    if !adapter.name.contains("llvmpipe") {
+        return network.time_steps;
+    }
+    let (sizes, own) = (network.sizes(), network.recurrent_inputs());
+    let layers = first..=network.hidden.len();
+    let turns = sizes[first + 1..].iter().map(|&n| quads(n)).sum::<usize>().div_ceil(LANES);
+    let read = layers.clone().map(|l| sizes[l] + own[l]).max().unwrap_or(0);
+    let per_step = 10 + turns * (layers.count() + 6 + read / 10);
+    (10_000 / per_step).clamp(1, network.time_steps)
+}
+
+/// The parts of a range of time steps.
+fn parts(steps: usize, most: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> {
+    (0..steps.div_ceil(most)).map(move |k| (k * most, ((k + 1) * most).min(steps)))
+}
+
+/// The gradient that a surrogate has in the kernels' numbering.
+fn number(surrogate: Surrogate) -> u32 {
+    Surrogate::ALL.iter().position(|&other| other == surrogate).unwrap_or(0) as u32
+}
+
+impl<'a> Step<'a> {
+    /// Parameters of all layers of the lock-step kernels, for a chunk of samples and some of the time steps.
+    fn lockstep_params(&self, first: usize, chunk: Chunk, (from, to): (usize, usize)) -> Vec<Params> {
+        let (network, state) = (self.network, self.state);
+        let Some(lockstep) = &state.lockstep else { return Vec::new() };
+        let places = &lockstep.places;
+        let all_quads = places.iter().map(|place| place.quads).sum::<usize>();
+        let mut groups = 0;
+        let mut params = Vec::with_capacity(places.len());
+        for (l, place) in (first..).zip(places) {
+            let layer = network.spiking_layer(l);
+            let own = network.recurrent_inputs()[l];
+            let inputs = network.fan_in()[l];
+            let bias = network.biases()[l];
+            let rows = own + usize::from(bias) + if l == first { 0 } else { inputs };
+            let p = Params {
+                layers: places.len() as u32,
+                all_quads: all_quads as u32,
+                all_words: lockstep.mask_words as u32,
+                from_step: from as u32,
+                to_step: to as u32,
+                delta_rows: (chunk.samples * delta_rows(network)) as u32,
+                errors_at: lockstep.errors_at,
+                logits_at: lockstep.logits_at,
+                peaks_at: lockstep.peaks_at,
+                spiking: u32::from(layer.is_some()),
+                recurrent: u32::from(own > 0),
+                bias_row: if bias { (inputs + own) as u32 } else { 0 },
+                groups_at: groups as u32,
+                ..placed(self.params(l), place)
+            };
+            params.push(of_cell(of_chunk(p, chunk), network, layer));
+            groups += rows * place.quads.div_ceil(TILE);
+        }
+        params.iter_mut().for_each(|p| p.all_groups = groups as u32);
+        params
+    }
+
+    /// All layers forward, the readout included, and what the host is told of each.
+    pub fn lockstep_forward(&self, r: &mut Recorder<'a>, first: usize) {
+        let Some(lockstep) = &self.state.lockstep else { return };
+        let recording = self.recording();
+        let program = k::LOCKSTEP_FORWARD.with(if recording { &["RECORD"] } else { &[] });
+        let (starts, events) = self.input(first);
+        let whole = Chunk { first: 0, samples: self.batch };
+        let last = match self.recorded_v.last() {
+            Some(v) if recording => ("recorded_v", v),
+            _ => ("status", &self.state.status),
+        };
+        let steps = self.network.time_steps;
+        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, first)) {
+            let layers = self.lockstep_params(first, whole, range);
+            let given = r.layers(&program, &layers);
+            let bindings = [
+                ("layers", &given),
+                ("input_start", starts),
+                ("input_events", events),
+                ("weights", self.weights[first].joint(|joint| &joint.weights)),
+                ("spike_words", &lockstep.spike_words),
+                ("counts", &lockstep.counts),
+                ("entries", &lockstep.entries),
+                ("state", &lockstep.state),
+                last,
+            ];
+            r.add("lockstep_forward", program.clone(), layers[0], &bindings, Work::Groups(self.batch as u64));
+        }
+        let program = k::LOCKSTEP_REPORT.with(&[]);
+        let layers = self.lockstep_params(first, whole, (0, steps));
+        let given = r.layers(&program, &layers);
+        let (report, status) = (("report", &self.state.report), ("status", &self.state.status));
+        let bindings = [("layers", &given), ("counts", &lockstep.counts), report, status];
+        r.add("lockstep_report", program, layers[0], &bindings, Work::Groups(layers.len() as u64));
+    }
+
+    /// δ of all layers for a chunk of samples.
+    pub fn lockstep_backward(&self, r: &mut Recorder<'a>, first: usize, chunk: Chunk) {
+        let Some(lockstep) = &self.state.lockstep else { return };
+        let s = self.state;
+        let program = k::LOCKSTEP_BACKWARD.with(&[]);
+        let needed = first.checked_sub(1).map_or(&s.input.needed, |below| &s.spiking[below].needed);
+        let steps = self.network.time_steps;
+        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, first)).rev() {
+            let layers = self.lockstep_params(first, chunk, range);
+            let given = r.layers(&program, &layers);
+            let bindings = [
+                ("layers", &given),
+                ("weights", self.weights[first].joint(|joint| &joint.weights)),
+                ("spike_words", &lockstep.spike_words),
+                ("counts", &lockstep.counts),
+                ("needed", needed),
+                ("errors", &s.readout.errors),
+                ("entries", &lockstep.entries),
+                ("state", &lockstep.state),
+                ("delta", &s.delta),
+            ];
+            r.add("lockstep_backward", program.clone(), layers[0], &bindings, Work::Groups(chunk.samples as u64));
+        }
+    }
+
+    /// Weight gradients of all layers, but for the input of the first one, and their update after the last chunk.
+    pub fn lockstep_weights(&self, r: &mut Recorder<'a>, first: usize, chunk: Chunk) {
+        let Some(lockstep) = &self.state.lockstep else { return };
+        let last = self.updates_after(chunk);
+        let program = k::LOCKSTEP_WEIGHTS.with(if last { &["ADAM"] } else { &[] });
+        let layers = self.lockstep_params(first, chunk, (0, self.network.time_steps));
+        let given = r.layers(&program, &layers);
+        let joint = |of| self.weights[first].joint(of);
+        let mut bindings = vec![
+            ("layers", &given),
+            ("spike_words", &lockstep.spike_words),
+            ("delta", &self.state.delta),
+            ("gradient", joint(|joint| &joint.gradient)),
+        ];
+        if last {
+            let state = self.state;
+            bindings.extend([("status", &state.status), ("a", &state.adam)]);
+            bindings.extend([("weights", joint(|joint| &joint.weights)), ("first", joint(|joint| &joint.first))]);
+            bindings.push(("second", joint(|joint| &joint.second)));
+        }
+        r.add("lockstep_weights", program, layers[0], &bindings, Work::Groups(layers[0].all_groups.into()));
+    }
+}
+
+/// `p` with where a layer's part of every buffer begins.
+fn placed(p: Params, place: &Place) -> Params {
+    Params {
+        state_at: place.state_at,
+        words_at: place.words_at,
+        counts_at: place.counts_at,
+        needed_at: place.needed_at,
+        entries_at: place.entries_at,
+        room: place.room,
+        mask_at: place.mask_at,
+        summary_at: place.summary_at,
+        weights_at: place.weights_at,
+        ..p
+    }
+}
+
+/// `p` with what the kernels of a single layer have as constants.
+fn of_cell(p: Params, network: &Network, layer: Option<&SpikingLayer>) -> Params {
+    let Some(c) = layer.map(|layer| layer.constants(network.dt_ms)) else { return p };
+    Params {
+        cuba: u32::from(c.synapse.is_some()),
+        to_value: u32::from(c.to_value),
+        surrogate: number(c.surrogate),
+        ..p
+    }
+}
