@@ -20,11 +20,11 @@
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<uniform> layers: Layers;
-@group(0) @binding(2) var<storage, read> input_start: array<u32>;              // of the first layer: (B + 1) or (B T + 1)
+@group(0) @binding(2) var<storage, read> input_start: array<u32>;              // (B + 1) or (B T + 1), of the first layer
 @group(0) @binding(3) var<storage, read> input_events: array<u32>;             // t << 16 | i
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>;            // of all layers: (N_in + own + bias, Q)
 @group(0) @binding(5) var<storage, read_write> spike_words: array<vec4<u32>>;  // of each layer (B, words, Q)
-@group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;     // of each layer: sections, needed rows (B, words)
+@group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;     // of each layer: sections, needed rows (B, words); next events (B)
 @group(0) @binding(7) var<storage, read_write> entries: array<u32>;            // of each layer (B, room, 4): t, neuron, g, e
 @group(0) @binding(8) var<storage, read_write> state: array<vec4<f32>>;        // (B, 2, quads): V and I; logits; peaks
 #ifdef RECORD
@@ -97,7 +97,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(input_start[(b + 1u) * p.input_stride], p.input_capacity);
     var next = min(input_start[b * p.input_stride], p.input_capacity);
     if p.from_step > 0u {
-        next = atomicLoad(&counts[next_event_index(p, b)]);
+        next = atomicLoad(&counts[p.next_at + b]);
     }
     var ahead = upcoming(next, end);
     for (var k = lane; k < 3u * MOST_WORDS; k += LANES) {
@@ -317,7 +317,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     if lane == 0u {
-        atomicStore(&counts[next_event_index(p, b)], next);
+        atomicStore(&counts[p.next_at + b], next);
     }
     if lane < p.layers {
         let last = (p.to_step + 2u) % 3u * MOST_LAYERS + lane;

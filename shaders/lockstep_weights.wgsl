@@ -33,8 +33,9 @@ const LANES: u32 = 64u;
 const ROOT: u32 = 8u;
 var<workgroup> counted: array<u32, LANES>;
 var<workgroup> roots: array<u32, ROOT>;
-// Rows of delta of a neuron's spikes in LANES words.
-var<workgroup> rows: array<u32, 32 * LANES>;
+// Words that are read at a time, and the rows of delta of a neuron's spikes in them.
+const WORDS: u32 = 48u;
+var<workgroup> rows: array<u32, 32 * WORDS>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -75,10 +76,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let spiking = layer(source);
         let words = p.chunk_samples * p.words;
         let first_word = spiking.words_at + p.first_sample * p.words * spiking.quads + i / 4u;
-        for (var begin = 0u; begin < words; begin += LANES) {
+        for (var begin = 0u; begin < words; begin += WORDS) {
             let w = begin + lane;
             var spikes = 0u;
-            if w < words {
+            if lane < WORDS && w < words {
                 spikes = spike_words[first_word + w * spiking.quads][i & 3u];
             }
             counted[lane] = countOneBits(spikes);

@@ -119,6 +119,10 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
     let has = |word| dispatch.program.defined.contains(&word);
     let p = |name: &str| parameter(dispatch, name);
     match dispatch.program.kernel.name {
+        // Parts of several layers, wherever they are.
+        kernel if kernel.starts_with("lockstep") && !["input_start", "input_events", "status"].contains(&name) => {
+            return None;
+        }
         "gemm" => {
             return Some(match name {
                 "a" => p(if has("A_TRANSPOSED") { "depth" } else { "rows" }) * p("a_quads"),
@@ -251,6 +255,10 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
         let held = schedule.dispatches.iter().flat_map(|d| &d.bindings).filter(|bound| bound.name == "held");
         host.extend(held.map(|bound| bound.number));
     }
+    let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
+    let parts = bindings.filter(|bound| bound.overlaps.iter().any(|number| host.contains(number)));
+    let whole: Vec<usize> = parts.map(|bound| bound.number).collect();
+    host.extend(whole);
     host
 }
 
@@ -259,7 +267,12 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
     let p = |name: &str| parameter(dispatch, name);
     match (dispatch.program.kernel.name, bound.name.as_str()) {
         // Sums of chunks and pieces: the first replaces what stands there.
-        ("weight_gradient" | "weight_gradient_conv", "gradient") => p("first_sample") > 0 || p("accumulate") == 1,
+        ("weight_gradient" | "weight_gradient_conv" | "lockstep_weights", "gradient") => {
+            p("first_sample") > 0 || p("accumulate") == 1
+        }
+        // Parts of the time steps: the first finds nothing.
+        ("lockstep_forward", "spike_words" | "entries" | "state") => p("from_step") > 0,
+        ("lockstep_backward", "delta") => p("to_step") < p("steps"),
         // Steps in time: the first finds nothing.
         ("reference_lif", "spikes") => p("time") > 0,
         ("reference_delta", "now") => p("time") + 1 < p("steps"),
@@ -296,8 +309,9 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
                     dispatch.label,
                     bound.name
                 );
+                let numbers = || bound.overlaps.iter().chain([&number]);
                 assert!(
-                    !updated.contains(&number),
+                    dispatch.program.kernel.name == "lockstep_weights" || !numbers().any(|n| updated.contains(n)),
                     "{case}, {}: {} is read after its update\n{schedule}",
                     dispatch.label,
                     bound.name
@@ -306,9 +320,13 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
             }
         }
         for bound in dispatch.bindings.iter().filter(|bound| usage(bound).contains(GlobalUse::WRITE)) {
-            written.insert(bound.number);
-            if weights.contains(&bound.number) {
-                assert!(updated.insert(bound.number), "{case}, {}: updated twice\n{schedule}", dispatch.label);
+            for number in bound.overlaps.iter().chain([&bound.number]) {
+                written.insert(*number);
+                // Of the first of its layers, this kernel updates other rows.
+                let rest = dispatch.program.kernel.name == "lockstep_weights";
+                if weights.contains(number) {
+                    assert!(updated.insert(*number) || rest, "{case}, {}: updated twice\n{schedule}", dispatch.label);
+                }
             }
         }
     }
@@ -324,8 +342,15 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
 
 /// Shards of weights: they have the first numbers, four buffers each.
 fn shards_of(schedules: &[Schedule]) -> usize {
-    let bound = schedules.iter().flat_map(|s| &s.dispatches).flat_map(|d| &d.bindings);
-    1 + bound.filter(|b| b.name == "weights").map(|b| b.number).max().unwrap() / 4
+    let dispatches = schedules.iter().flat_map(|s| &s.dispatches);
+    let numbers = dispatches.flat_map(|dispatch| {
+        let weights = dispatch.bindings.iter().filter(|bound| bound.name == "weights");
+        match dispatch.program.kernel.name.starts_with("lockstep") {
+            true => weights.flat_map(|bound| bound.overlaps.clone()).collect::<Vec<_>>(),
+            false => weights.map(|bound| bound.number).collect(),
+        }
+    });
+    1 + numbers.max().unwrap() / 4
 }
 
 /// First and last place of the dispatches with this label.
@@ -422,8 +447,9 @@ fn recorded_variants_are_the_listed_ones() {
         }
     }
     // What an inspection records goes with the potentials that it keeps.
-    let inspection =
-        |kernel: &str, names: &[&str]| names.contains(&"RECORD") && ["lif_forward", "readout"].contains(&kernel);
+    let inspection = |kernel: &str, names: &[&str]| {
+        names.contains(&"RECORD") && ["lif_forward", "readout", "lockstep_forward"].contains(&kernel)
+    };
     let listed: BTreeSet<_> =
         ALL.iter().flat_map(|kernel| kernel.variants.iter().map(|names| (kernel.name, names.to_vec()))).collect();
     let only = |a: &BTreeSet<_>, b: &BTreeSet<_>| a.difference(b).cloned().collect::<Vec<(&str, Vec<&str>)>>();

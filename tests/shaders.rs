@@ -329,6 +329,10 @@ fn statements(block: &naga::Block) -> Vec<&Statement> {
 #[test]
 fn no_loop_waits() {
     each(|name, module, info| {
+        if name.starts_with("lockstep_forward") {
+            // What its loops load was stored before a barrier: tests/races.rs.
+            return;
+        }
         let own = module.entry_points.iter().map(|entry| (&entry.function, info.get_entry_point(0)));
         let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle])).chain(own);
         for (function, info) in functions {
@@ -485,6 +489,14 @@ fn interfaces_are_those_that_naga_finds() {
                 continue;
             }
             let struct_name = ty.name.as_deref().unwrap();
+            if struct_name == "Layers" {
+                // An array of what binding 0 has.
+                let TypeInner::Struct { members, .. } = &ty.inner else { panic!("{name}: {ty:?}") };
+                let TypeInner::Array { base, stride, .. } = module.types[members[0].ty].inner else { panic!("{name}") };
+                assert_eq!(module.types[base].name.as_deref(), Some("Params"), "{name}");
+                assert_eq!(stride as usize, 4 * interface.fields.len(), "{name}");
+                continue;
+            }
             let (_, fields) = UNIFORMS.iter().find(|(of, _)| *of == struct_name).unwrap_or_else(|| {
                 panic!("{name}: {struct_name} is not in src/gpu/params.rs");
             });
@@ -492,7 +504,11 @@ fn interfaces_are_those_that_naga_finds() {
             let members = members(&module, ty);
             for (k, (field, word, offset)) in members.iter().enumerate() {
                 assert_eq!(*offset as usize, 4 * k, "{name}: {struct_name}.{field}");
-                assert!(fields.contains(&(field, word)), "{name}: the host has no {field}: {word} in {struct_name}");
+                let unused = field.starts_with("unused_");
+                assert!(
+                    unused || fields.contains(&(field, word)),
+                    "{name}: the host has no {field}: {word} in {struct_name}"
+                );
             }
             let names: Vec<&str> = members.iter().map(|(field, ..)| field.as_str()).collect();
             if binding == 0 {
@@ -521,20 +537,20 @@ fn interfaces_are_those_that_naga_finds() {
 }
 
 /// The fields of `Params` that a module reads.
-fn params_read(module: &naga::Module) -> BTreeSet<String> {
+fn params_read(module: &naga::Module, defined: &[&str]) -> BTreeSet<String> {
     let mut read = BTreeSet::new();
+    let info = validator(defined).validate(module).unwrap();
     let Some((params, ty)) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")) else {
         return read;
     };
     let names: Vec<String> = members(module, ty).into_iter().map(|(name, ..)| name).collect();
-    let own = module.entry_points.iter().map(|entry| &entry.function);
-    for function in own.chain(module.functions.iter().map(|(_, function)| function)) {
+    let own = module.entry_points.iter().map(|entry| (&entry.function, info.get_entry_point(0)));
+    for (function, info) in own.chain(module.functions.iter().map(|(handle, function)| (function, &info[handle]))) {
         for (_, expression) in function.expressions.iter() {
             let Expression::AccessIndex { base, index } = *expression else { continue };
-            let is_params = match function.expressions[base] {
-                Expression::GlobalVariable(variable) => module.global_variables[variable].ty == params,
-                Expression::FunctionArgument(k) => function.arguments[k as usize].ty == params,
-                Expression::LocalVariable(variable) => function.local_variables[variable].ty == params,
+            let is_params = match (info[base].ty.handle(), info[base].ty.inner_with(&module.types)) {
+                (Some(ty), _) if ty == params => true,
+                (_, &TypeInner::Pointer { base, .. }) => base == params,
                 _ => false,
             };
             if is_params {
@@ -555,8 +571,9 @@ fn params_have_the_fields_that_kernels_read() {
     let mut read_by_some = BTreeSet::new();
     for (kernel, defined) in variants() {
         let text = kernel.wgsl(defined);
-        let read = params_read(&naga::front::wgsl::parse_str(&text).unwrap());
-        let declared: BTreeSet<String> = fields(&text, "Params").map(|(name, _)| name.into()).collect();
+        let read = params_read(&naga::front::wgsl::parse_str(&text).unwrap(), defined);
+        let declared = fields(&text, "Params").map(|(name, _)| name.to_string());
+        let declared: BTreeSet<String> = declared.filter(|name| !name.starts_with("unused_")).collect();
         assert_eq!(declared, read, "{}", kernel.variant_name(defined));
         read_by_some.extend(read);
     }

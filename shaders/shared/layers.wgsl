@@ -2,17 +2,12 @@
 // every buffer begins. What a pipeline of one layer has as constants are fields of these.
 const MOST_LAYERS: u32 = 16u;
 
-// (In uniform data, the elements of an array begin at multiples of 16 bytes.)
-struct Layer {
-    @align(16) p: Params,
-}
-
 struct Layers {
-    each: array<Layer, MOST_LAYERS>,
+    each: array<Params, MOST_LAYERS>,
 }
 
 fn layer(l: u32) -> Params {
-    return layers.each[l].p;
+    return layers.each[l];
 }
 
 fn is_cuba(p: Params) -> bool {
@@ -30,7 +25,7 @@ fn which_surrogate(p: Params) -> u32 {
 // The layer that quad s of all layers belongs to.
 fn layer_of(s: u32) -> u32 {
     var l = 0u;
-    while l + 1u < p.layers && s >= layers.each[l + 1u].p.state_at {
+    while l + 1u < p.layers && s >= layers.each[l + 1u].state_at {
         l++;
     }
     return l;

@@ -1,7 +1,6 @@
 // What lock-step kernels keep in the counts of a layer, whose sections these are: active entries in place of the spikes of each
 // time step, and behind the spikes of each sample
 //   most     [1]    the most active entries of any sample
-//   next     [B]    of the first layer, the next input event, between dispatches that each advance some of the time steps
 //   entries  [B]    active entries
 //   low      [B]    sum over the neurons of max(0, nu_low - zeta)^2
 
@@ -14,14 +13,10 @@ fn most_entries_index(p: Params) -> u32 {
     return p.counts_at + chain_section(p);
 }
 
-fn next_event_index(p: Params, b: u32) -> u32 {
+fn all_entries_index(p: Params, b: u32) -> u32 {
     return most_entries_index(p) + 1u + b;
 }
 
-fn all_entries_index(p: Params, b: u32) -> u32 {
-    return most_entries_index(p) + 1u + p.batch + b;
-}
-
 fn low_index(p: Params, b: u32) -> u32 {
-    return most_entries_index(p) + 1u + 2u * p.batch + b;
+    return most_entries_index(p) + 1u + p.batch + b;
 }

@@ -80,6 +80,7 @@ struct Params {
     words_at: u32,            // in spike_words, vec4
     counts_at: u32,           // in counts, words
     needed_at: u32,           // its needed rows in counts, words
+    next_at: u32,             // the next input event of each sample in counts, between dispatches of some time steps each, words
     entries_at: u32,          // in entries, words
     errors_at: u32,           // the errors of neurons in entries, words
     logits_at: u32,           // in state, vec4

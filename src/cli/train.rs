@@ -100,7 +100,7 @@ pub struct Arguments {
     /// Neurons of each fully connected hidden layer; the number of values is the number of these layers
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "N,N", value_delimiter = ',', help_heading = "Network")]
     hidden: Option<Vec<usize>>,
-    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights (cpu device only). With
+    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights. With
     /// thousands of neurons, use a lower --lr: otherwise their activity soon sustains itself
     #[arg(long, help_heading = "Network")]
     recurrent: bool,

@@ -387,7 +387,7 @@ pub struct Place<B = Region> {
 pub struct LockstepState<B = Region> {
     /// Of each layer (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// Of each layer its sections, then (B, words) needed rows.
+    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events.
     pub counts: B,
     /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4).
     pub entries: B,
@@ -399,6 +399,8 @@ pub struct LockstepState<B = Region> {
     pub mask_words: usize,
     /// Where the numbers of neurons begin in `entries`, in words.
     pub errors_at: u32,
+    /// Where the next input events begin in `counts`, in words.
+    pub next_at: u32,
     /// In vec4.
     pub logits_at: u32,
     /// In vec4.
@@ -544,7 +546,7 @@ impl<B: Clone + Part> Maker<'_, B> {
     /// Words of the counts of a layer of `n` neurons that lock-step kernels compute (`shaders/shared/lockstep_counts.wgsl`).
     fn lockstep_count_words(&self, n: usize) -> u64 {
         let (b, steps, _) = self.extents();
-        b * (steps + (n + quads(n)) as u64) + 1 + b + 1 + 3 * b
+        b * (steps + (n + quads(n)) as u64) + 1 + b + 1 + 2 * b
     }
 
     /// The layers from `first` on.
@@ -568,7 +570,7 @@ impl<B: Clone + Part> Maker<'_, B> {
 
         let end = |offsets: &[u64]| offsets.last().copied().unwrap_or(0);
         let spike_words = self.storage("spike masks", "spike masks of all layers", end(&words_at))?;
-        let counts = self.storage("counts", "counts of all layers", end(&counts_at))?;
+        let counts = self.storage("counts", "counts of all layers", end(&counts_at) + 4 * b)?;
         let entries_bytes = end(&entries_at) + 16 * b * all_quads;
         let entries = self.storage("active entries", "active entries of all layers", entries_bytes)?;
         let state = self.storage("potentials", "potentials of all layers", end(&state_at))?;
@@ -605,6 +607,7 @@ impl<B: Clone + Part> Maker<'_, B> {
             places,
             mask_words,
             errors_at: (end(&entries_at) / 4) as u32,
+            next_at: (end(&counts_at) / 4) as u32,
             logits_at: (state_at[1] / 16) as u32,
             peaks_at: (state_at[2] / 16) as u32,
         })

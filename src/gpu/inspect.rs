@@ -126,7 +126,7 @@ fn inspect_place(
     let mut active = Vec::new();
     let neurons = v.len() / (batch.len() * steps).max(1);
     // Where `lockstep_counts` has them.
-    let section = batch.len() * (steps + neurons + place.quads) + 1 + 2 * batch.len() + 1;
+    let section = batch.len() * (steps + neurons + place.quads) + 1 + batch.len() + 1;
     let sums: Vec<u32> = context.read_as(&counts.part(4 * section as u64, 4 * batch.len() as u64), batch.len())?;
     for (b, &n) in sums.iter().enumerate() {
         let n = n.min(place.room);

@@ -3,6 +3,8 @@
 //! Found by scanning the text, because a browser compiles WGSL without telling what it contains. `tests/shaders.rs` compares
 //! the outcome with naga's reflection of every variant.
 
+use super::params::UNUSED;
+
 /// A binding of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
@@ -55,16 +57,22 @@ pub fn fields<'a>(wgsl: &'a str, name: &str) -> impl Iterator<Item = (&'a str, &
 }
 
 /// `wgsl` with `struct Params` reduced to the fields that the text reads. A value of this type is called `p` everywhere, but in
-/// texts with several: there the fields of any value stay.
+/// texts with several: there the fields of any value stay, and some are added so that an array of them is valid uniform data.
 pub fn with_params_that_are_read(wgsl: &str) -> String {
-    let value = if wgsl.contains("struct Layers {") { "" } else { "p" };
+    let several = wgsl.contains("struct Layers {");
+    let value = if several { "" } else { "p" };
     let read: std::collections::HashSet<&str> = wgsl.lines().flat_map(|line| fields_read(line, value)).collect();
     let mut out = String::with_capacity(wgsl.len());
-    let mut inside = false;
+    let (mut inside, mut kept) = (false, 0usize);
     for line in wgsl.lines() {
+        if inside && several && line == "}" {
+            // The elements of an array in uniform data begin at multiples of 16 bytes.
+            (kept..kept.next_multiple_of(4)).for_each(|k| out.push_str(&format!("    {UNUSED}{k}: u32,\n")));
+        }
         inside = (inside && line != "}") || line == "struct Params {";
         let field = line.split_once(':').filter(|_| inside).map(|(name, _)| name.trim());
         if field.is_none_or(|field| read.contains(field)) {
+            kept += usize::from(field.is_some());
             out.push_str(line);
             out.push('\n');
         }

@@ -137,6 +137,7 @@ impl<'a> Step<'a> {
                 to_step: to as u32,
                 delta_rows: (chunk.samples * delta_rows(network)) as u32,
                 errors_at: lockstep.errors_at,
+                next_at: lockstep.next_at,
                 logits_at: lockstep.logits_at,
                 peaks_at: lockstep.peaks_at,
                 spiking: u32::from(layer.is_some()),

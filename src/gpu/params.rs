@@ -120,6 +120,7 @@ uniforms! {
         pub words_at: u32,
         pub counts_at: u32,
         pub needed_at: u32,
+        pub next_at: u32,
         pub entries_at: u32,
         pub errors_at: u32,
         pub logits_at: u32,
@@ -210,6 +211,9 @@ impl From<AdamConstants> for AdamParams {
     }
 }
 
+/// How fields begin that only make a struct longer.
+pub const UNUSED: &str = "unused_";
+
 /// The values of a [`Uniform`] by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
@@ -243,6 +247,7 @@ impl Parameters {
         let mut own = self.fields.iter().zip(&self.words);
         let word = |field: &'f String| match own.find(|((name, _), _)| name == field) {
             Some((_, &word)) => Ok(word),
+            None if field.starts_with(UNUSED) => Ok(0),
             None => Err(field.as_str()),
         };
         fields.iter().map(word).collect()

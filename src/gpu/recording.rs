@@ -207,16 +207,15 @@ impl<'a> Recorder<'a> {
         &self.context.adapter
     }
 
-    /// Uniform data of several layers, for a program that declares `layers`: the fields that it reads of each, from a multiple
-    /// of 16 bytes on.
+    /// Uniform data of several layers, for a program that declares `layers`: the fields that it reads of each.
     pub fn layers(&mut self, program: &Program, layers: &[Params]) -> Region {
         let program = self.context.adapted(program.clone());
         let interface = self.context.compiled(&program).interface;
-        let stride = interface.fields.len().next_multiple_of(4);
+        let stride = interface.fields.len();
         let mut words = vec![0; MOST_LAYERS * stride];
         for (layer, into) in layers.iter().zip(words.chunks_mut(stride.max(1))) {
             match Parameters::of(layer).select(&interface.fields) {
-                Ok(fields) => into[..fields.len()].copy_from_slice(&fields),
+                Ok(fields) => into.copy_from_slice(&fields),
                 Err(field) => self
                     .context
                     .report(format!("kernel {} reads a parameter `{field}` that is not set", program.name())),

@@ -32,6 +32,13 @@ impl Region {
         &self.buffer
     }
 
+    /// Whether they share bytes.
+    pub fn overlaps(&self, other: &Region) -> bool {
+        self.buffer == other.buffer
+            && self.offset < other.offset + other.bytes
+            && other.offset < self.offset + self.bytes
+    }
+
     /// What a bind group refers to.
     pub fn binding(&self) -> wgpu::BindingResource<'_> {
         let size = NonZeroU64::new(self.bytes);

@@ -7,7 +7,6 @@ use super::recording::{Phase, Recording, Work};
 use super::region::Region;
 use super::shaders::Program;
 use super::sparse::Purpose;
-use std::collections::HashMap;
 use std::fmt;
 
 /// A buffer as a dispatch sees it.
@@ -21,6 +20,8 @@ pub struct Bound {
     pub number: usize,
     /// Bytes that are bound, or cleared.
     pub bytes: u64,
+    /// Numbers of the other buffers that it overlaps: parts of it, or what it is a part of.
+    pub overlaps: Vec<usize>,
 }
 
 /// A dispatch.
@@ -59,12 +60,20 @@ pub struct Schedule {
 
 /// Gives numbers to buffers.
 #[derive(Default)]
-struct Numbers(HashMap<Region, usize>);
+struct Numbers(Vec<Region>);
 
 impl Numbers {
     fn of(&mut self, buffer: &Region) -> usize {
-        let next = self.0.len();
-        *self.0.entry(buffer.clone()).or_insert(next)
+        self.0.iter().position(|known| known == buffer).unwrap_or_else(|| {
+            self.0.push(buffer.clone());
+            self.0.len() - 1
+        })
+    }
+
+    /// Those of the other known buffers that share bytes with buffer `number`.
+    fn overlaps(&self, number: usize) -> Vec<usize> {
+        let overlaps = |&other: &usize| other != number && self.0[other].overlaps(&self.0[number]);
+        (0..self.0.len()).filter(overlaps).collect()
     }
 }
 
@@ -75,6 +84,7 @@ impl Schedule {
             access: "clear".into(),
             number: numbers.of(buffer),
             bytes: buffer.size(),
+            overlaps: Vec::new(),
         };
         let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
@@ -84,6 +94,7 @@ impl Schedule {
                 access: binding.access.clone(),
                 number: numbers.of(buffer),
                 bytes: buffer.size(),
+                overlaps: Vec::new(),
             });
             Scheduled {
                 bindings: bound.collect(),
@@ -114,7 +125,13 @@ impl GpuEngine {
                 numbers.of(buffer);
             }
         }
-        recorded.into_iter().map(|(piece, recording)| Schedule::of(piece, recording, &mut numbers)).collect()
+        let schedules = recorded.into_iter().map(|(piece, recording)| Schedule::of(piece, recording, &mut numbers));
+        let mut schedules: Vec<_> = schedules.collect();
+        for schedule in &mut schedules {
+            let bound = schedule.dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
+            bound.chain(&mut schedule.cleared).for_each(|bound| bound.overlaps = numbers.overlaps(bound.number));
+        }
+        schedules
     }
 }
 
