@@ -13,7 +13,7 @@ fn main() -> std::io::Result<()> {
             json!({
                 "name": kernel.variant_name(defined),
                 "defined": defined,
-                "wgsl": kernel.browser_wgsl(defined),
+                "wgsl": kernel.wgsl(defined),
             })
         })
         .collect();

@@ -5,10 +5,6 @@
 // quad each, which are added in one order whatever the variant, so that all variants give the same bits.
 #ifdef COOPERATIVE
 // Eight lanes own an entry and read its weight row and delta row together, one part each.
-#ifdef SUBGROUPS
-// If they are neighbours in one subgroup, they exchange their parts without workgroup memory. If not, the first of them sums
-// all parts: neither the size of subgroups nor their lanes are specified.
-#endif
 #else
 // A lane owns an entry: for software adapters, where lanes gain nothing from adjacent addresses.
 #endif
@@ -55,40 +51,14 @@ const LANES: u32 = 64u;
 const PARTS: u32 = 8u;
 #ifdef COOPERATIVE
 const SHARE: u32 = PARTS;
-#ifdef SUBGROUPS
-// Whether the lanes of each entry in this subgroup are neighbours there, in order and complete.
-fn side_by_side(lane: u32, invocation: u32) -> bool {
-    // Wraps if lanes are scattered.
-    let first = lane - invocation;
-    let lanes = subgroupAdd(1u);
-    let in_order = first == subgroupBroadcastFirst(first) && invocation < lanes;
-    return subgroupAll(in_order && first % PARTS == 0u && lanes % PARTS == 0u);
-}
-#else
 var<workgroup> partial: array<f32, LANES>;
-#endif
 #else
 const SHARE: u32 = 1u;
 #endif
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-#ifdef SUBGROUPS
-    @builtin(subgroup_invocation_id) invocation: u32,
-#endif
-) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first_part = lane % SHARE;
-    // The parts that this lane sums: the first and the distance to the next.
-#ifdef SUBGROUPS
-    let together = side_by_side(lane, invocation);
-    let from_part = select(first_part * PARTS, first_part, together);
-    let next_part = select(1u, SHARE, together);
-#else
-    let from_part = first_part;
-    let next_part = SHARE;
-#endif
     let own = lane / SHARE;
     let entries = LANES / SHARE;
     let section = quad_section(p);
@@ -116,7 +86,7 @@ fn main(
 #else
             let w = i * p.shard_quads;
             let d = row * p.shard_quads;
-            for (var part = from_part; part < min(PARTS, p.shard_quads); part += next_part) {
+            for (var part = first_part; part < min(PARTS, p.shard_quads); part += SHARE) {
                 var sum = vec4<f32>(0.0);
                 var q = part;
                 // (Without this loop lavapipe takes a third longer, even if the loop has no iteration.)
@@ -135,13 +105,6 @@ fn main(
 #endif
         }
 #ifdef COOPERATIVE
-#ifdef SUBGROUPS
-        var sum_of_parts = 0.0;
-        for (var l = 0u; l < SHARE; l++) {
-            sum_of_parts += subgroupShuffle(total, (invocation & ~(SHARE - 1u)) + l);
-        }
-        total = select(total, sum_of_parts, together);
-#else
         partial[lane] = total;
         workgroupBarrier();
         if first_part == 0u {
@@ -151,7 +114,6 @@ fn main(
             }
         }
         workgroupBarrier();
-#endif
 #endif
         if inside && first_part == 0u {
 #ifdef COUNT

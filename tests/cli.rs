@@ -195,6 +195,22 @@ fn a_resumed_run_keeps_its_memory_for_deltas() {
     fails(2, &["train", "fmnist", "--set", "delta_mib=-1"], &["delta_mib", "whole"]);
 }
 
+/// Of a run with kernels that no longer exist.
+#[test]
+fn kernels_that_were_removed_are_named() {
+    let folder = TempDir::new().unwrap();
+    let (run, _) = train(&folder, "cpu", &["--epochs", "1"]);
+    let config = run.join("config.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("kernels = \"subgroups\"\n{written}")).unwrap();
+    let parts = ["config.toml", "`subgroups`", "`plain`", "`cooperative`", "`lockstep`"];
+    for target in [&run, &config] {
+        fails(2, &["train", target.to_str().unwrap()], &parts);
+    }
+    fails(2, &["eval", run.to_str().unwrap()], &parts);
+    fails(2, &["train", "fmnist", "--set", "kernels=subgroups"], &parts[1..]);
+}
+
 /// A run keeps the kernels with which it was started, even if tuning or another default would choose others.
 #[test]
 fn a_resumed_run_keeps_its_kernels() {
@@ -658,21 +674,14 @@ fn conformance_runs_the_kernels_that_are_named() {
         let detail = said["device"]["detail"].as_str().unwrap();
         assert!(said["passed"] == 1 && detail.contains(&format!("{variant} kernels")), "{said}");
     }
-    let output = spikegrad(&["conformance", &tiny, "--device", "gpu", "--kernels", "subgroups"])
-        .env("SPIKEGRAD_LIMITS", "no-subgroups")
-        .assert()
-        .code(1)
-        .get_output()
-        .clone();
-    let said = text(&output.stderr);
-    assert!(said.contains("cannot run the `subgroups` kernels") && said.contains("plain, cooperative"), "{said}");
     for word in ["--kernels=plain", "--delta-mib=8", "--checked", "--unchecked"] {
         let name = word.split('=').next().unwrap();
         fails(2, &["conformance", &tiny, "--device", "cpu", word], &[name, "--device gpu"]);
         fails(2, &["bench", "fmnist", "--device", "cpu", word], &[name, "--device gpu"]);
         fails(2, &["bench", "fmnist", "--sweep", "batch", word], &["--sweep", name]);
     }
-    fails(2, &["conformance", &tiny, "--kernels", "fast"], &["fast", "plain, cooperative or subgroups"]);
+    fails(2, &["conformance", &tiny, "--kernels", "fast"], &["fast", "plain, cooperative or lockstep"]);
+    fails(2, &["conformance", &tiny, "--kernels", "subgroups"], &["subgroups", "plain, cooperative or lockstep"]);
     fails(2, &["conformance", &tiny, "--delta-mib", "0"], &["--delta-mib", "whole"]);
     fails(2, &["conformance", &tiny, "--checked", "--unchecked"], &["--unchecked"]);
     let cpu = json(&succeeds(&["conformance", &tiny, "--device", "cpu", "--json"]));

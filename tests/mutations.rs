@@ -6,13 +6,13 @@
 mod common;
 
 use common::*;
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
 use rayon::prelude::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, Prediction, StepReport, TrainingState};
 use spikegrad::events::EventSet;
 use spikegrad::golden::{self, ConformanceDevice, DeltaInputs};
 use spikegrad::gpu::shaders::ALL;
-use spikegrad::gpu::{self, GpuEngine, GpuOptions, Tier, Variant};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Tier, Variant};
 use spikegrad::network::{Logits, Network, ReadoutGain};
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
@@ -29,8 +29,6 @@ enum Seen {
     Sparse,
     /// Sum readout, a chunk for each sample, kernels of hardware adapters.
     Hardware,
-    /// The same with the kernels that use subgroups.
-    Subgroups,
     /// The first list to overflow is one of active entries.
     ManyActive,
     /// The first list to overflow is one of spikes.
@@ -83,7 +81,7 @@ enum Seen {
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 28] = [
+const SCENARIOS: [Seen; 27] = [
     Recurrent,
     RecurrentCramped,
     RecurrentCounts,
@@ -98,7 +96,6 @@ const SCENARIOS: [Seen; 28] = [
     ConvInput,
     Sparse,
     Hardware,
-    Subgroups,
     ManyActive,
     ManySpikes,
     ManyCounts,
@@ -418,10 +415,8 @@ const MUTATIONS: &[Mutation] = &[
     ("spike_gradient", "let row = at - p.first_sample * p.steps;", "let row = at;", Sparse),
     ("spike_gradient", "q += PARTS)", "q += PARTS + 1u)", Hardware),
     ("spike_gradient", "weights[w + q + 3u * PARTS]", "weights[w + q + 2u * PARTS]", Hardware),
-    ("spike_gradient", "part += next_part", "part += 2u * next_part", Sparse),
-    ("spike_gradient", "select(1u, SHARE, together)", "1u", Subgroups),
-    ("spike_gradient", "(invocation & ~(SHARE - 1u)) + l", "invocation", Subgroups),
-    ("spike_gradient", "linear_group(workgroup) * entries", "linear_group(workgroup)", Subgroups),
+    ("spike_gradient", "part += SHARE", "part += 2u * SHARE", Sparse),
+    ("spike_gradient", "linear_group(workgroup) * entries", "linear_group(workgroup)", Hardware),
     ("spike_gradient", "total += partial[lane + l];", "total += partial[lane];", Hardware),
     ("weight_gradient", "if p.first_sample > 0u ||", "if p.first_sample > p.batch ||", Sparse),
     ("weight_gradient", "(; k < end; k++)", "(; k + 1u < end; k++)", Sparse),
@@ -581,7 +576,6 @@ impl Case {
         let (mut network, options, samples, density) = match scenario {
             Sparse | Mixed | Ties(_) => (network(37, &[29, 17], 5, 70), chunked, 11, 0.05),
             Hardware | MixedHardware => (network(20, &[11, 101], 6, 40), hardware.clone(), 5, 0.1),
-            Subgroups => (network(20, &[11, 43], 6, 40), chunks_of_one(Variant::Subgroups), 5, 0.1),
             ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
             ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
             Shards => (network(137, &[129, 117], 125, 5), shards, 6, 0.1),
@@ -612,7 +606,7 @@ impl Case {
         if let Some(readout) = network.integrator_mut() {
             readout.gain = ReadoutGain::OneMinusAlpha;
             match scenario {
-                Hardware | MixedHardware | Subgroups => readout.logits = Logits::Sum,
+                Hardware | MixedHardware => readout.logits = Logits::Sum,
                 // Fast, so that the last potential is not the largest.
                 LastReadout | RecurrentLong => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
                 _ => {}
@@ -777,14 +771,6 @@ fn noticed(case: &Case, shaders: &Path) -> Option<String> {
     }
 }
 
-/// The scenarios that the adapter can run: all, or all without subgroups.
-fn runnable() -> impl Fn(&Seen) -> bool + Sync {
-    let adapters = gpu::adapters();
-    let adapter = gpu::adapter::best(&adapters, true).expect("an adapter");
-    let subgroups = Variant::Subgroups.runs_on(&adapters[adapter]);
-    move |scenario| *scenario != Subgroups || subgroups
-}
-
 #[test]
 fn every_mutation_is_noticed_and_the_shaders_themselves_pass() {
     let usual = take_hook();
@@ -793,8 +779,7 @@ fn every_mutation_is_noticed_and_the_shaders_themselves_pass() {
             usual(info);
         }
     }));
-    let runnable = runnable();
-    let cases: Vec<Case> = SCENARIOS.into_iter().filter(|scenario| runnable(scenario)).map(Case::new).collect();
+    let cases: Vec<Case> = SCENARIOS.into_iter().map(Case::new).collect();
     for case in &cases {
         if let Some(words) = noticed(case, &shaders()) {
             panic!("the shaders as they are, {:?}: {words}", case.scenario);
@@ -802,7 +787,6 @@ fn every_mutation_is_noticed_and_the_shaders_themselves_pass() {
     }
     let missed: Vec<String> = MUTATIONS
         .par_iter()
-        .filter(|mutation| runnable(&mutation.3))
         .filter_map(|mutation| {
             let &(file, from, to, scenario) = mutation;
             let folder = tempfile::tempdir().unwrap();
@@ -826,16 +810,6 @@ fn every_mutation_is_noticed_and_the_shaders_themselves_pass() {
     assert!(missed.is_empty(), "{} of {} not noticed:\n{}", missed.len(), MUTATIONS.len(), missed.join("\n"));
 }
 
-/// Without any capability, but for the variant that asks for one.
-fn validator(defined: &[&str]) -> Validator {
-    if !defined.contains(&"SUBGROUPS") {
-        return Validator::new(ValidationFlags::all(), Capabilities::empty());
-    }
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
-    validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
-    validator
-}
-
 /// All mutated shaders compile; otherwise they would be noticed without any comparison.
 #[test]
 fn every_shader_has_mutations_and_all_of_them_are_valid() {
@@ -851,7 +825,7 @@ fn every_shader_has_mutations_and_all_of_them_are_valid() {
                 let text = kernel.edited(folder.path(), defined).unwrap();
                 let module = naga::front::wgsl::parse_str(&text)
                     .unwrap_or_else(|e| panic!("{mutation:?}: {}", e.emit_to_string(&text)));
-                validator(defined)
+                Validator::new(ValidationFlags::all(), Capabilities::empty())
                     .validate(&module)
                     .unwrap_or_else(|e| panic!("{mutation:?}: {}", e.emit_to_string(&text)));
             }

@@ -14,7 +14,7 @@ use spikegrad::engine::{Engine, Method};
 use spikegrad::events::EventSet;
 use spikegrad::gpu::schedule::{Bound, Schedule, Scheduled};
 use spikegrad::gpu::shaders::{ALL, OVERRIDES};
-use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose, Variant};
+use spikegrad::gpu::{GpuEngine, GpuOptions, Phase, Purpose};
 use spikegrad::optimiser::Adam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -78,11 +78,7 @@ fn declared(dispatch: &Scheduled) -> Arc<BTreeMap<String, Declared>> {
 fn parse(dispatch: &Scheduled) -> BTreeMap<String, Declared> {
     let wgsl = dispatch.program.kernel.wgsl(&dispatch.program.defined);
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap();
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
-        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
-        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
-        .validate(&module)
-        .unwrap();
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
     let variables = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some());
     variables
         .map(|(handle, variable)| {
@@ -462,7 +458,7 @@ fn recorded_variants_are_the_listed_ones() {
 /// The noop backend gets the same dispatches, bindings and bytes as a real adapter.
 #[test]
 fn same_schedules_as_a_real_adapter() {
-    for case in cases().into_iter().filter(|case| case.options.variant != Some(Variant::Subgroups)) {
+    for case in cases() {
         let (expected, _) = on_noop(&case);
         let (real, mut engine) = record(&case, case.options.clone());
         assert_eq!(engine.reports(true).unwrap().len(), 2, "{}", case.name);

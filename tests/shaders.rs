@@ -6,7 +6,7 @@
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Function, ShaderStage, Statement, TypeInner};
 use spikegrad::gpu::count::Counted;
 use spikegrad::gpu::interface::{Interface, fields};
@@ -20,14 +20,9 @@ use std::process::Command;
 #[path = "shaders/browsers.rs"]
 mod browsers;
 
-/// Without any capability, but for the variant that asks for one.
-fn validator(defined: &[&str]) -> Validator {
-    if !defined.contains(&"SUBGROUPS") {
-        return Validator::new(ValidationFlags::all(), Capabilities::empty());
-    }
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
-    validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
-    validator
+/// Without any capability.
+fn validator() -> Validator {
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
 }
 
 /// A module with its pipeline-overridable constants replaced, as wgpu replaces them for every backend.
@@ -51,8 +46,7 @@ fn each(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
         let source = kernel.wgsl(defined);
         let module =
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
-        let info =
-            validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+        let info = validator().validate(&module).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
         for program in kernel.programs(defined) {
             let name = program.name();
             let (module, info) = specialised(&name, &module, &info, &program.constants);
@@ -157,18 +151,12 @@ fn no_float_atomics_and_no_workgroup_counts() {
 }
 
 /// As wgpu's Vulkan backend translates, with bounds checks and loop bounding or without; no capability beyond those that
-/// every Vulkan device has, and those of subgroups where the variant is for them.
-fn to_spirv(name: &str, module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<Vec<u32>, String> {
+/// every Vulkan device has.
+fn to_spirv(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<Vec<u32>, String> {
     let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
-    let mut capabilities = vec![spv::Capability::Shader, spv::Capability::Matrix];
-    if name.contains("SUBGROUPS") {
-        use spv::Capability::*;
-        capabilities.extend([GroupNonUniform, GroupNonUniformVote, GroupNonUniformArithmetic, GroupNonUniformBallot]);
-        capabilities.extend([GroupNonUniformShuffle, GroupNonUniformShuffleRelative, GroupNonUniformQuad]);
-    }
     let options = spv::Options {
         lang_version: (1, 3),
-        capabilities: Some(capabilities.into_iter().collect()),
+        capabilities: Some([spv::Capability::Shader, spv::Capability::Matrix].into_iter().collect()),
         bounds_check_policies: BoundsCheckPolicies { index: policy, buffer: policy, ..Default::default() },
         zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: checked,
@@ -178,7 +166,6 @@ fn to_spirv(name: &str, module: &naga::Module, info: &ModuleInfo, checked: bool)
 }
 
 fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
-    // 2.1 is the first that has all that subgroups need.
     let options = msl::Options { lang_version: (2, 1), fake_missing_bindings: true, ..Default::default() };
     let written = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
     written.map(|(text, _)| text).map_err(|e| e.to_string())
@@ -204,11 +191,6 @@ fn to_hlsl(
     Ok(text)
 }
 
-/// Subgroups need shader model 6.0, and so a compiler (DXC) that not every Windows machine has.
-fn hlsl_model(name: &str) -> hlsl::ShaderModel {
-    if name.contains("SUBGROUPS") { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 }
-}
-
 fn to_glsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
     let mut text = String::new();
     let options =
@@ -226,8 +208,7 @@ fn to_glsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
 fn to_wgsl(name: &str, module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
     let text = wgsl::write_string(module, info, wgsl::WriterFlags::empty()).map_err(|e| e.to_string())?;
     let again = naga::front::wgsl::parse_str(&text).map_err(|e| e.emit_to_string(&text))?;
-    let defined = if name.contains("SUBGROUPS") { &["SUBGROUPS"][..] } else { &[] };
-    validator(defined).validate(&again).map_err(|e| e.emit_to_string(&text))?;
+    validator().validate(&again).map_err(|e| e.emit_to_string(&text))?;
     let outside = |module: &naga::Module| -> Vec<_> {
         let variables = module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v.space)));
         let mut variables: Vec<_> = variables.map(|(binding, space)| format!("{binding:?} {space:?}")).collect();
@@ -258,7 +239,7 @@ fn translated_to_every_backend_language() {
     each(|name, module, info| {
         let texts = [
             ("MSL", to_msl(module, info)),
-            ("HLSL", to_hlsl(module, info, hlsl_model(name), true)),
+            ("HLSL", to_hlsl(module, info, hlsl::ShaderModel::V5_1, true)),
             ("GLSL ES", to_glsl(module, info)),
             ("WGSL", to_wgsl(name, module, info)),
         ];
@@ -268,12 +249,6 @@ fn translated_to_every_backend_language() {
             for (_, word, why) in UNWANTED.iter().filter(|(of, ..)| *of == language) {
                 assert!(!text.contains(word), "{name} to {language}: {word}: {why}\n{text}");
             }
-            // Subgroups have variants of their own: elsewhere none of their words.
-            let plain = !name.contains("SUBGROUPS");
-            for word in ["simd_", "quad_broadcast", "quad_shuffle", "Wave", "subgroup"].into_iter().filter(|_| plain) {
-                let stranger = text.split(|c: char| !c.is_alphanumeric() && c != '_').find(|w| w.starts_with(word));
-                assert!(stranger.is_none(), "{name} to {language}: {stranger:?} in the plain tier");
-            }
             for line in text.lines().filter(|line| line.contains("Interlocked") || line.contains("atomic_fetch")) {
                 assert!(!line.contains("float"), "{name} to {language}: a float atomic: {line}");
             }
@@ -282,7 +257,7 @@ fn translated_to_every_backend_language() {
 }
 
 /// Writes every variant as HLSL into the folder that SPIKEGRAD_HLSL names, for Microsoft's compilers: `dxc/` with bounds
-/// checks and without, `fxc/` as releases run (checks make FXC slow) and without the variants that it does not support.
+/// checks and without, `fxc/` as releases run (checks make FXC slow).
 #[test]
 #[ignore = "scripts/cross dxc and scripts/cross fxc run it"]
 fn hlsl_for_microsofts_compilers() {
@@ -301,9 +276,7 @@ fn hlsl_for_microsofts_compilers() {
         for checked in [true, false] {
             write(&dxc, hlsl::ShaderModel::V6_0, checked);
         }
-        if hlsl_model(name) == hlsl::ShaderModel::V5_1 {
-            write(&fxc, hlsl::ShaderModel::V5_1, false);
-        }
+        write(&fxc, hlsl::ShaderModel::V5_1, false);
     });
 }
 
@@ -414,40 +387,39 @@ fn spirv_is_valid() {
     let folder = tempfile::tempdir().unwrap();
     each(|name, module, info| {
         for (checked, how) in [(true, "checked"), (false, "unchecked")] {
-            let words = to_spirv(name, module, info, checked).unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}"));
+            let words = to_spirv(module, info, checked).unwrap_or_else(|e| panic!("{name} to SPIR-V: {e}"));
             spirv_val(folder.path(), &format!("{name}.{how}"), &words);
         }
     });
     for kernel in ALL {
-        for defined in kernel.variants.iter().filter(|defined| !defined.contains(&"SUBGROUPS")) {
+        for defined in kernel.variants {
             let name = kernel.variant_name(defined);
             let text = kernel.wgsl(defined);
             let counted = ("counted", Counted::new(&text).unwrap().module);
             for (how, module) in [counted, ("logged", Logged::new(&text).unwrap().module)] {
-                let info = validator(defined).validate(&module).unwrap_or_else(|e| panic!("{name}, {how}: {e:?}"));
+                let info = validator().validate(&module).unwrap_or_else(|e| panic!("{name}, {how}: {e:?}"));
                 // All constants at once: what is put into the text must survive their replacement.
                 let constants = kernel.overrides(defined);
                 let (module, info) = specialised(&name, &module, &info, &constants);
-                let words = to_spirv(&name, &module, &info, true).unwrap_or_else(|e| panic!("{name}, {how}: {e}"));
+                let words = to_spirv(&module, &info, true).unwrap_or_else(|e| panic!("{name}, {how}: {e}"));
                 spirv_val(folder.path(), &format!("{name}.{how}"), &words);
             }
         }
     }
 }
 
-/// The check refuses invalid SPIR-V, and capabilities beyond the plain tier.
+/// The check refuses invalid SPIR-V, and capabilities that not every device has.
 #[test]
 fn what_is_not_portable_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let refused =
         std::panic::catch_unwind(|| spirv_val(folder.path(), "broken", &[0x0723_0203, 0x0001_0300, 0, 1, 0, 7]));
     assert!(refused.is_err(), "spirv-val took a broken module");
-    let subgroups = "@compute @workgroup_size(64) fn main(@builtin(subgroup_size) n: u32) { _ = subgroupAdd(n); }";
-    let module = naga::front::wgsl::parse_str(subgroups).unwrap();
-    assert!(validator(&[]).validate(&module).is_err());
-    let info = validator(&["SUBGROUPS"]).validate(&module).unwrap();
-    assert!(to_spirv("plain", &module, &info, false).is_err());
-    assert!(to_spirv("SUBGROUPS", &module, &info, false).is_ok());
+    let double = "var<private> x: f64; @compute @workgroup_size(64) fn main() { x *= x; }";
+    let module = naga::front::wgsl::parse_str(double).unwrap();
+    assert!(validator().validate(&module).is_err());
+    let info = Validator::new(ValidationFlags::all(), Capabilities::FLOAT64).validate(&module).unwrap();
+    assert!(to_spirv(&module, &info, false).is_err());
 }
 
 /// Name, WGSL type and offset of each member of a struct of words.

@@ -110,7 +110,7 @@ fn misspelt_names_are_recognised() {
         (&["reproduce", "fig10"], &[], &["`fig10`", "did you mean `fig-10`?"]),
         (&["devices"], &[("WGPU_BACKEND", "vulcan")], &["WGPU_BACKEND", "vulkan, metal, dx12, gl", "`vulkan`?"]),
         (&["devices"], &[("SPIKEGRAD_LIMITS", "lane=64")], &["SPIKEGRAD_LIMITS", "binding=BYTES", "`lanes`?"]),
-        (&["train", "fmnist"], &[("SPIKEGRAD_LIMITS", "no-subgroup")], &["did you mean `no-subgroups`?"]),
+        (&["train", "fmnist"], &[("SPIKEGRAD_LIMITS", "no-timestamp")], &["did you mean `no-timestamps`?"]),
     ] {
         let output = run(words, variables, 2);
         for part in parts {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use shapes::*;
 use spikegrad::engine::{Engine, Inspection, LayerMethod, Method, TrainingState};
 use spikegrad::events::EventSet;
-use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, Variant};
+use spikegrad::gpu::{self, DELTA_SIZES, DeltaScratch, GpuOptions, Tier, VARIANTS, Variant};
 use spikegrad::network::{Network, Readout, Surrogate};
 use spikegrad::optimiser::Adam;
 use spikegrad::weights::Weights;
@@ -250,7 +250,7 @@ fn extremes() {
 fn every_variant() {
     let deep = network(30, &[40, 20], 5, 40);
     let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, 6, 0.05 * k as f64, k as u64)).collect();
-    for variant in runnable() {
+    for variant in VARIANTS {
         let options = GpuOptions { variant: Some(variant), ..GpuOptions::default() };
         some_seed(shape(40, &[70, 33], 70, 64, 12, 0.1), &options);
         some_seed(Shape { b_th: f64::INFINITY, ..shape(20, &[17, 9], 5, 65, 3, 0.3) }, &options);
@@ -278,7 +278,7 @@ fn same_bits_with_every_size_of_delta() {
     let batches = [batch(8, 2000, 4, 24, 0.01, 1)];
     let state = TrainingState::new(strong_weights(&network, 3));
     let mut expected = None;
-    for variant in runnable() {
+    for variant in VARIANTS {
         // Samples per chunk.
         for (size, chunk) in DELTA_SIZES.into_iter().zip([2, 10, 20, 24, 24]) {
             let options =
@@ -297,28 +297,6 @@ fn same_bits_with_every_size_of_delta() {
             assert_eq!(delta, chunk * 16 * quads * 2000, "{variant}, {size} MiB");
         }
     }
-}
-
-/// Where the lanes of an entry are not neighbours in a subgroup, one of them does the work of all: the same bits.
-#[test]
-fn lanes_that_cannot_meet() {
-    if !runnable().contains(&Variant::Subgroups) {
-        let limits = std::env::var("SPIKEGRAD_LIMITS").unwrap_or_default();
-        let gl = std::env::var("WGPU_BACKEND").is_ok_and(|backend| backend == "gl");
-        assert!(gl || limits.contains("no-subgroups"), "this adapter has no subgroups; the test needs them");
-        return;
-    }
-    let text = std::fs::read_to_string("shaders/spike_gradient.wgsl").unwrap();
-    let apart = text.replacen("return subgroupAll(", "return subgroupAll(lane > LANES && ", 1);
-    assert_ne!(apart, text);
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("spike_gradient.wgsl"), apart).unwrap();
-    let network = network(20, &[11, 70], 6, 40);
-    let batches: Vec<EventSet> = (0..3).map(|k| batch(20, 40, 6, 5, 0.1, k)).collect();
-    let of = |variant, shaders| {
-        train(GpuOptions { variant: Some(variant), shaders, ..GpuOptions::default() }, &batches, &network)
-    };
-    assert!(of(Variant::Subgroups, Some(folder.path().into())) == of(Variant::Plain, None));
 }
 
 /// More active entries than the workgroups of one dimension take at once. (A second dimension would bring surplus ones.)
@@ -801,13 +779,6 @@ fn limits_that_are_too_low_are_named() {
     };
     let error = refused("lanes=32");
     assert!(error.contains("its max_compute_invocations_per_workgroup is 32, the kernels need 64"), "{error}");
-    let no_subgroups = GpuOptions {
-        limits: Some("no-subgroups".parse().unwrap()),
-        variant: Some(Variant::Subgroups),
-        ..GpuOptions::default()
-    };
-    let error = refusal(&network(3, &[4], 2, 5), Method::Sparse, no_subgroups);
-    assert!(error.contains("cannot run the `subgroups` kernels"), "{error}");
 }
 
 /// Workgroups of 64 lanes leave the weights that wide ones leave; the sums of the regularisers and of the loss are in
@@ -816,7 +787,7 @@ fn limits_that_are_too_low_are_named() {
 fn same_bits_in_small_workgroups() {
     let network = network(30, &[40, 20], 5, 40);
     let batches: Vec<EventSet> = (0..4).map(|k| batch(30, 40, 5, 6, 0.05 * (k + 1) as f64, k)).collect();
-    for variant in runnable() {
+    for variant in VARIANTS {
         let options = GpuOptions { variant: Some(variant), ..GpuOptions::default() };
         let small = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
         assert_eq!(train(small, &batches, &network), train(options, &batches, &network), "{variant}");

@@ -22,9 +22,9 @@ golden case. The exit code is 1 unless every case passes.
 
 Examples:
   spikegrad conformance tests/golden/*.safetensors --device gpu
-  # The subgroups kernels without bounds checks
+  # The lockstep kernels without bounds checks
   spikegrad conformance tests/golden/*.safetensors --device gpu \\
-      --kernels subgroups --unchecked"))]
+      --kernels lockstep --unchecked"))]
 pub struct Arguments {
     /// Golden cases: networks with the expected values of all results
     #[arg(required = true, value_name = "FILE.safetensors")]

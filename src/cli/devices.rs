@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         say_json(&json!({ "adapters": adapters, "cpu": cpu, "auto": auto }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let head = ["device", "name", "backend", "driver", "type", "usable", "binding", "timestamps", "subgroups", "f16"];
+    let head = ["device", "name", "backend", "driver", "type", "usable", "binding", "timestamps", "f16"];
     let mut rows = vec![head.map(String::from).to_vec()];
     rows.extend(adapters.iter().map(row));
     if adapters.is_empty() {
@@ -34,28 +34,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     say(format_args!("cpu     {} ({})", cpu.name, cpu.detail))?;
-    if adapters.iter().any(compiled_by_fxc) {
+    if adapters.iter().any(|a| a.fxc) {
         say(FXC)?;
     }
     say(format_args!("\nauto takes {auto}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// wgpu does not say which compiler it uses. On GPUs of the last ten years, it offers subgroups on DX12 only with DXC.
-fn compiled_by_fxc(a: &AdapterSummary) -> bool {
-    a.backend == "Dx12" && a.subgroups.is_none()
-}
-
 const FXC: &str = "
-The shaders of DX12 adapters without subgroups are compiled by FXC, which is old and slow. To use Microsoft's newer DXC, put
+The shaders of the DX12 adapters are compiled by FXC, which is old and slow. To use Microsoft's newer DXC, put
 dxcompiler.dll from https://github.com/microsoft/DirectXShaderCompiler/releases (1.8.2502 or later) next to the program.";
 
 fn row(a: &AdapterSummary) -> Vec<String> {
     let yes = |has: bool| if has { "yes" } else { "no" }.to_string();
-    let subgroups = a.subgroups.map_or("no".into(), |(least, most)| match least == most {
-        true => least.to_string(),
-        false => format!("{least} to {most}"),
-    });
     vec![
         format!("gpu:{}", a.index),
         a.name.clone(),
@@ -65,7 +56,6 @@ fn row(a: &AdapterSummary) -> Vec<String> {
         yes(a.usable),
         bytes(a.max_storage_binding),
         yes(a.timestamps),
-        subgroups,
         yes(a.f16),
     ]
 }

@@ -9,7 +9,7 @@ use spikegrad::gpu::{DeltaScratch, GpuOptions, Variant};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GpuArguments {
-    /// Variant of the gpu device's sparse kernels: plain, cooperative or subgroups [default: the fastest, which bench measures;
+    /// Variant of the gpu device's sparse kernels: plain, cooperative or lockstep [default: the fastest, which bench measures;
     /// for conformance, plain on software adapters and cooperative on hardware]
     #[arg(long, value_name = "VARIANT")]
     kernels: Option<Variant>,

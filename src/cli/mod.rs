@@ -64,7 +64,7 @@ Devices:
 Environment variables:
   WGPU_BACKEND        use only this graphics API: vulkan, metal, dx12 or gl
   SPIKEGRAD_LIMITS    emulate a smaller device: a list of webgpu, downlevel,
-                      no-timestamps, no-subgroups, binding=BYTES and lanes=N
+                      no-timestamps, binding=BYTES and lanes=N
                       (invocations per workgroup), separated by commas
   WGPU_VALIDATION=1   print messages of the graphics API's validation layers
   WGPU_DEBUG=1        name buffers and kernels in these messages

@@ -18,7 +18,7 @@ process of its own, and the file is rewritten after each: if the driver hangs or
 sections still run.
 
 The file contains names, versions, limits and features of all adapters and their drivers; results of small tests of \
-arithmetic, atomics and subgroups; results of golden cases, hashes of trained weights, and times of training steps and \
+arithmetic and atomics; results of golden cases, hashes of trained weights, and times of training steps and \
 kernels; and error messages. It contains no user names, host names or paths.
 
 Prints ten lines at the end, with a verdict per section: PASS, DIFFERS (in something that is up to the GPU, such as \

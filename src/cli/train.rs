@@ -414,18 +414,14 @@ impl Session<'_> {
     }
 }
 
-/// Opens the device with the kernels and δ scratch that the run was started with; if it lacks those kernels, with kernels of
-/// its own choice.
+/// Opens the device with the kernels and δ scratch that the run was started with.
 fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
     // The run loads its own weights into the engine.
     let weights = Weights::init(&config.network, config.seed);
-    let open = |variant| {
-        let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
-        let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
-        let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
-        device.open_with(&config.network, config.method, &weights, options)
-    };
-    open(config.kernels).or_else(|error| if config.kernels.is_some() { open(None) } else { Err(error) })
+    let (variant, delta_bytes) = (config.kernels, config.delta_mib.map(DeltaScratch::bytes));
+    let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
+    let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
+    device.open_with(&config.network, config.method, &weights, options)
 }
 
 /// The target's configuration with the changes of the flags.

@@ -15,23 +15,20 @@ pub enum Variant {
     Plain,
     /// Several invocations share a row and combine sums in workgroup memory, so that more loads are in flight.
     Cooperative,
-    /// As `cooperative`, but the spike gradient is summed with subgroup operations. Requires subgroups of at least 8.
-    Subgroups,
     /// A workgroup advances all layers of a sample together, time step by time step: few dispatches. For networks that
     /// are not too wide, without recurrent layers; those with recurrent layers have such kernels in any case.
     Lockstep,
 }
 
 /// All variants.
-pub const VARIANTS: [Variant; 4] = [Variant::Plain, Variant::Cooperative, Variant::Subgroups, Variant::Lockstep];
+pub const VARIANTS: [Variant; 3] = [Variant::Plain, Variant::Cooperative, Variant::Lockstep];
 
 impl Variant {
-    /// `plain`, `cooperative`, `subgroups` or `lockstep`.
+    /// `plain`, `cooperative` or `lockstep`.
     pub fn name(self) -> &'static str {
         match self {
             Variant::Plain => "plain",
             Variant::Cooperative => "cooperative",
-            Variant::Subgroups => "subgroups",
             Variant::Lockstep => "lockstep",
         }
     }
@@ -48,8 +45,6 @@ impl FromStr for Variant {
 
     fn from_str(word: &str) -> Result<Self> {
         let known = VARIANTS.into_iter().find(|variant| variant.name() == word);
-        known.ok_or_else(|| {
-            Error::Config(format!("kernels `{word}`: must be plain, cooperative, subgroups or lockstep"))
-        })
+        known.ok_or_else(|| Error::Config(format!("kernels `{word}`: must be plain, cooperative or lockstep")))
     }
 }

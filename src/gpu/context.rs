@@ -151,10 +151,7 @@ impl Context {
         let Program { kernel, defined, constants } = program;
         let edited = self.shaders.as_ref().and_then(|folder| kernel.edited(folder, defined));
         let checked = self.checked || edited.is_some();
-        let text = edited.unwrap_or_else(|| match cfg!(target_family = "wasm") {
-            true => kernel.browser_wgsl(defined),
-            false => kernel.wgsl(defined),
-        });
+        let text = edited.unwrap_or_else(|| kernel.wgsl(defined));
         let interface = Arc::new(Interface::of(&text));
         let rewritten = self.instrument.map(|instrument| match instrument {
             Instrument::Count => Counted::new(&text).map(|it| (it.module, Instrumented::Counted(it.segments.into()))),

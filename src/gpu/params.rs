@@ -182,11 +182,6 @@ uniforms! {
         pub lanes: u32,
     }
 
-    /// Subgroups, `shaders/measure/lanes.wgsl`.
-    pub struct LanesParams {
-        pub turns: u32,
-    }
-
     /// Accuracy of arithmetic, `shaders/measure/numbers.wgsl`.
     pub struct NumbersParams {
         pub lanes: u32,

@@ -3,10 +3,10 @@
 
 use super::GpuOptions;
 use super::context::Context;
-use super::params::{AtomicsParams, LanesParams, NumbersParams, StreamParams};
+use super::params::{AtomicsParams, NumbersParams, StreamParams};
 use super::recording::{Bind, Recorder, Recording, Work};
 use super::region::Region;
-use super::shaders::{MEASURE_ATOMICS, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_STREAM};
+use super::shaders::{MEASURE_ATOMICS, MEASURE_NUMBERS, MEASURE_STREAM};
 use crate::error::Result;
 use crate::platform::Instant;
 use rand::{RngExt, SeedableRng};
@@ -15,48 +15,16 @@ use serde::Serialize;
 
 /// Lanes of a workgroup of these kernels.
 const LANES: usize = 64;
-/// Workgroups whose lanes are examined: enough for every core of a large GPU.
-const LANE_GROUPS: usize = 1024;
-/// Iterations of the uneven loop per step of `lane % 8`.
-const UNEVEN_TURNS: u32 = 5;
 /// Samples of each kind of arithmetic.
 const SAMPLES: usize = 4096;
 /// Workgroups of the test of atomics.
 const ATOMIC_GROUPS: usize = 1024;
-/// Counters that the lanes share: not a power of two, so that lanes of one subgroup share some.
+/// Counters that the lanes share: not a power of two, so that neighbouring lanes share some.
 const COUNTERS: usize = 7;
 
 /// An open adapter to be probed.
 pub struct Prober {
     context: Context,
-}
-
-/// The places of the lanes of workgroups of 64 in their subgroups.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Lanes {
-    /// Smallest and largest subgroup seen.
-    pub sizes: [u32; 2],
-    /// Whether `subgroup_id * subgroup_size + subgroup_invocation_id` gives each lane of a workgroup its own number below
-    /// 64, as a kernel that numbers its lanes that way would need.
-    pub bijection: bool,
-    /// Whether that number is `local_invocation_index`. The `subgroups` kernels are correct in any case, but fast only then.
-    pub in_order: bool,
-    /// Whether all lanes of a workgroup saw the same size.
-    pub uniform_size: bool,
-    /// Whether every shuffle after a loop of uneven length returned the partner's value. The `subgroups` kernels need this.
-    pub reconverges: bool,
-}
-
-impl Lanes {
-    /// Whether the `subgroups` kernels are correct on this adapter.
-    pub fn fit_subgroup_kernels(&self) -> bool {
-        self.reconverges
-    }
-
-    /// Whether every lane has its usual place, so that the `subgroups` kernels are fast.
-    pub fn usual(&self) -> bool {
-        self.bijection && self.in_order && self.uniform_size
-    }
 }
 
 /// Properties of float arithmetic.
@@ -153,57 +121,6 @@ pub(super) fn copied<'a>(source: &'a Region, target: &'a Region) -> [Bind<'a>; 2
     [("source", source), ("target_array", target)]
 }
 
-/// The lanes of an open adapter; `None` if it has no subgroups.
-pub(super) fn lanes(context: &mut Context) -> Result<Option<Lanes>> {
-    if !context.device.features().contains(wgpu::Features::SUBGROUP) {
-        return Ok(None);
-    }
-    let n = LANE_GROUPS * LANES;
-    let seen = context.storage("lanes", 16 * n as u64)?;
-    let mut r = Recorder::new(context);
-    let (lanes, params) = (MEASURE_LANES.with(&["SUBGROUPS"]), LanesParams { turns: UNEVEN_TURNS });
-    r.add("lanes", lanes, params, &[("seen", &seen)], Work::Groups(LANE_GROUPS as u64));
-    let recording = r.finish();
-    submit(context, &recording);
-    let seen: Vec<[u32; 4]> = context.read_as(&seen, n)?;
-    context.check()?;
-    Ok(Some(judge_lanes(&seen)))
-}
-
-/// The value that a lane of the kernel shuffles.
-fn shuffled(lane: usize) -> u32 {
-    let turns = (lane as u32 % 8) * UNEVEN_TURNS;
-    (0..turns).fold(lane as u32, |x, _| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
-}
-
-/// `seen`: (subgroup, size, invocation, partner's value) of every lane, whole workgroups.
-fn judge_lanes(seen: &[[u32; 4]]) -> Lanes {
-    let sizes = seen.iter().map(|lane| lane[1]);
-    let mut lanes = Lanes {
-        sizes: [sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0)],
-        bijection: true,
-        in_order: true,
-        uniform_size: true,
-        reconverges: true,
-    };
-    for group in seen.chunks(LANES) {
-        let mut taken = [false; LANES];
-        for (k, &[subgroup, size, invocation, partner]) in group.iter().enumerate() {
-            let number = u64::from(subgroup) * u64::from(size) + u64::from(invocation);
-            match taken.get_mut(number as usize) {
-                Some(taken) if !*taken => *taken = true,
-                _ => lanes.bijection = false,
-            }
-            lanes.in_order &= number == k as u64;
-            lanes.uniform_size &= size == group[0][1];
-            // In a subgroup that is not full a partner may be missing, and the value is unspecified.
-            let expected = group.iter().position(|other| other[0] == subgroup && other[2] == invocation ^ 1);
-            lanes.reconverges &= expected.is_none_or(|other| partner == shuffled(other));
-        }
-    }
-    lanes
-}
-
 fn submit(context: &Context, recording: &Recording) -> wgpu::SubmissionIndex {
     let mut encoder = context.device.create_command_encoder(&Default::default());
     recording.encode(&mut encoder);
@@ -280,14 +197,6 @@ impl Prober {
     /// No such adapter.
     pub fn open(options: &GpuOptions) -> Result<Self> {
         Ok(Prober { context: Context::open(options)? })
-    }
-
-    /// The places of lanes in subgroups; `None` without subgroups.
-    ///
-    /// # Errors
-    /// An adapter that fails.
-    pub fn lanes(&mut self) -> Result<Option<Lanes>> {
-        lanes(&mut self.context)
     }
 
     /// Properties of float arithmetic.
@@ -547,47 +456,9 @@ fn judge_timestamps(begin: u64, end: u64, period_ns: f64, clock_ms: f64) -> (Opt
     (Some(ms), verdict)
 }
 
-/// The places of lanes in subgroups on the adapter that `options` select: a probe of some milliseconds. `None` without
-/// subgroups.
-///
-/// # Errors
-/// No such adapter, or one that fails.
-pub fn probe_lanes(options: &GpuOptions) -> Result<Option<Lanes>> {
-    Prober::open(options)?.lanes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn group(place: impl Fn(usize) -> [u32; 3]) -> Vec<[u32; 4]> {
-        let places: Vec<[u32; 3]> = (0..LANES).map(place).collect();
-        let partner = |&[subgroup, _, invocation]: &[u32; 3]| {
-            let lane = places.iter().position(|p| p[0] == subgroup && p[2] == invocation ^ 1);
-            lane.map_or(77, shuffled)
-        };
-        places.iter().map(|p| [p[0], p[1], p[2], partner(p)]).collect()
-    }
-
-    #[test]
-    fn lanes_are_judged() {
-        let rows = judge_lanes(&group(|k| [k as u32 / 32, 32, k as u32 % 32]));
-        assert_eq!(rows.sizes, [32, 32]);
-        assert!(rows.usual() && rows.fit_subgroup_kernels(), "{rows:?}");
-        // Tiles of two columns: another order, but each lane has its own number.
-        let tiled = judge_lanes(&group(|k| [(k as u32 / 2) % 2, 32, (k as u32 / 4) * 2 + k as u32 % 2]));
-        assert!(tiled.bijection && !tiled.usual() && tiled.fit_subgroup_kernels(), "{tiled:?}");
-        // Subgroups of 64 that are half empty: numbers beyond the workgroup.
-        let half = judge_lanes(&group(|k| [k as u32 / 32, 64, k as u32 % 32]));
-        assert!(!half.bijection && !half.usual(), "{half:?}");
-        // Sizes that differ from subgroup to subgroup.
-        let mixed =
-            judge_lanes(&group(|k| if k < 32 { [0, 32, k as u32] } else { [k as u32 / 16, 16, k as u32 % 16] }));
-        assert!(!mixed.uniform_size && mixed.bijection && mixed.sizes == [16, 32], "{mixed:?}");
-        let mut parted = group(|k| [k as u32 / 32, 32, k as u32 % 32]);
-        parted[5][3] ^= 1;
-        assert!(!judge_lanes(&parted).fit_subgroup_kernels());
-    }
 
     #[test]
     fn timestamps_are_judged() {
@@ -621,8 +492,5 @@ mod tests {
         let costs = prober.costs().unwrap();
         assert!(costs.submit_us > 0.0 && costs.submit_and_read_us > 0.0, "{costs:?}");
         assert!(prober.timestamps().unwrap().clock_ms > 0.0);
-        if let Some(lanes) = prober.lanes().unwrap() {
-            assert!(lanes.sizes[0] >= 4 && lanes.sizes[1] <= 128, "{lanes:?}");
-        }
     }
 }

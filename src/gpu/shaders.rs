@@ -20,8 +20,6 @@ pub struct Kernel {
 
 /// Selects workgroups of 64 lanes in place of 256, for devices that allow no more.
 pub const NARROW: &str = "NARROW";
-/// Selects code that needs WebGPU's optional feature `subgroups`.
-pub const SUBGROUPS: &str = "SUBGROUPS";
 
 /// The pipeline-overridable constants of all kernels, and the largest value of each. The default, 0, is the paper's network.
 pub const OVERRIDES: [(&str, u32); 4] =
@@ -143,7 +141,7 @@ kernels! {
     /// δ of a spiking layer.
     DELTA = "delta" [[], ["PATCHES"]];
     /// ∇S at active entries.
-    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["COOPERATIVE", "SUBGROUPS"], ["GATHER"], ["COUNT"]];
+    SPIKE_GRADIENT = "spike_gradient" [[], ["COOPERATIVE"], ["GATHER"], ["COUNT"]];
     /// ∇S at active entries, of a pooled layer (`POOL`), through a convolution (`CONV`).
     SPIKE_GRADIENT_CONV = "spike_gradient_conv" [["POOL"], ["CONV"], ["POOL", "CONV"]];
     /// ∇W of a convolution.
@@ -201,12 +199,6 @@ pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     source: include_str!("../../shaders/measure/multiply_add.wgsl"),
     variants: &[&[], &[NARROW]],
 };
-/// Where lanes sit in subgroups; no part of a step.
-pub const MEASURE_LANES: Kernel = Kernel {
-    name: "measure/lanes",
-    source: include_str!("../../shaders/measure/lanes.wgsl"),
-    variants: &[&["SUBGROUPS"]],
-};
 /// How exact the adapter's arithmetic is; no part of a step.
 pub const MEASURE_NUMBERS: Kernel =
     Kernel { name: "measure/numbers", source: include_str!("../../shaders/measure/numbers.wgsl"), variants: &[&[]] };
@@ -214,8 +206,7 @@ pub const MEASURE_NUMBERS: Kernel =
 pub const MEASURE_ATOMICS: Kernel =
     Kernel { name: "measure/atomics", source: include_str!("../../shaders/measure/atomics.wgsl"), variants: &[&[]] };
 /// The kernels that measure an adapter.
-pub const MEASURES: &[Kernel] =
-    &[MEASURE_STREAM, MEASURE_MULTIPLY_ADD, MEASURE_LANES, MEASURE_NUMBERS, MEASURE_ATOMICS];
+pub const MEASURES: &[Kernel] = &[MEASURE_STREAM, MEASURE_MULTIPLY_ADD, MEASURE_NUMBERS, MEASURE_ATOMICS];
 
 /// Every variant of every kernel: those that steps are made of, then the kernels that measure an adapter.
 pub fn variants() -> impl Iterator<Item = (Kernel, &'static [&'static str])> {
@@ -282,13 +273,6 @@ impl Kernel {
     /// The name of a variant in messages: `lif_forward+WIDE+RECORD`.
     pub fn variant_name(&self, defined: &[&str]) -> String {
         [&[self.name], defined].concat().join("+")
-    }
-
-    /// The text of [`wgsl`](Kernel::wgsl) as browsers require it, with the same line numbers: they take the words of
-    /// subgroups only after `enable subgroups;`, a line that naga 30 refuses.
-    pub fn browser_wgsl(&self, defined: &[&str]) -> String {
-        let enable = if defined.contains(&SUBGROUPS) { "enable subgroups; " } else { "" };
-        enable.to_string() + &self.wgsl(defined)
     }
 
     /// Whether it has [`NARROW`] variants; other kernels have at most 64 lanes in any case.

@@ -33,8 +33,6 @@ pub struct Squeeze {
     pub base: Base,
     /// No timestamp queries.
     pub no_timestamps: bool,
-    /// No subgroups.
-    pub no_subgroups: bool,
     /// Most invocations of a workgroup.
     pub lanes: Option<u32>,
     /// Largest storage binding, bytes.
@@ -79,23 +77,17 @@ impl Squeeze {
 
     /// The optional features to request, of those that the adapter offers.
     pub fn features(&self, offered: wgpu::Features) -> wgpu::Features {
-        let mut features = offered & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP);
-        features.set(
-            wgpu::Features::TIMESTAMP_QUERY,
-            features.contains(wgpu::Features::TIMESTAMP_QUERY) && !self.no_timestamps,
-        );
-        features.set(wgpu::Features::SUBGROUP, features.contains(wgpu::Features::SUBGROUP) && !self.no_subgroups);
-        features
+        if self.no_timestamps { wgpu::Features::empty() } else { offered & wgpu::Features::TIMESTAMP_QUERY }
     }
 }
 
 /// The words of `SPIKEGRAD_LIMITS`.
-const WORDS: [&str; 6] = ["webgpu", "downlevel", "no-timestamps", "no-subgroups", "lanes=N", "binding=BYTES"];
+const WORDS: [&str; 5] = ["webgpu", "downlevel", "no-timestamps", "lanes=N", "binding=BYTES"];
 
 impl FromStr for Squeeze {
     type Err = Error;
 
-    /// Comma-separated words: `webgpu` or `downlevel`, `no-timestamps`, `no-subgroups`, `lanes=64`, `binding=BYTES`.
+    /// Comma-separated words: `webgpu` or `downlevel`, `no-timestamps`, `lanes=64`, `binding=BYTES`.
     fn from_str(words: &str) -> Result<Self> {
         let mut squeeze = Squeeze::default();
         for word in words.split(',').map(str::trim) {
@@ -103,7 +95,6 @@ impl FromStr for Squeeze {
                 None if word == "webgpu" => squeeze.base = Base::WebGpu,
                 None if word == "downlevel" => squeeze.base = Base::Downlevel,
                 None if word == "no-timestamps" => squeeze.no_timestamps = true,
-                None if word == "no-subgroups" => squeeze.no_subgroups = true,
                 Some(("lanes", n)) => squeeze.lanes = Some(number(word, n)?),
                 Some(("binding", n)) => squeeze.binding = Some(number(word, n)?),
                 _ => {
@@ -153,14 +144,8 @@ mod tests {
 
     #[test]
     fn words() {
-        let squeeze: Squeeze = "downlevel, no-subgroups,lanes=64,binding=1048576".parse().unwrap();
-        let expected = Squeeze {
-            base: Base::Downlevel,
-            no_timestamps: false,
-            no_subgroups: true,
-            lanes: Some(64),
-            binding: Some(1 << 20),
-        };
+        let squeeze: Squeeze = "downlevel, no-timestamps,lanes=64,binding=1048576".parse().unwrap();
+        let expected = Squeeze { base: Base::Downlevel, no_timestamps: true, lanes: Some(64), binding: Some(1 << 20) };
         assert_eq!(squeeze, expected);
         for (words, complaint) in [
             ("webgl", "limit `webgl`: must be one of webgpu, "),

@@ -62,9 +62,8 @@ struct Key {
     /// Whether the size of δ is fixed by the user.
     delta_given: bool,
     checked: bool,
-    /// Limits that the adapter was opened with: bytes of a binding, subgroups.
+    /// Bytes of a binding, as the adapter was opened.
     binding: u64,
-    subgroups: Option<(u32, u32)>,
     sizes: Vec<usize>,
     connections: Vec<Connection>,
     time_steps: usize,
@@ -163,7 +162,6 @@ pub(super) fn choose(
         delta_given: options.delta_bytes.is_some(),
         checked: options.is_checked(),
         binding: context.binding,
-        subgroups: adapter.subgroups,
         sizes: network.sizes(),
         connections: network.hidden.iter().map(|layer| layer.connection).collect(),
         time_steps: network.time_steps,
@@ -171,7 +169,7 @@ pub(super) fn choose(
     };
     let path = options.tuning_file.clone().or_else(usual_file);
     let mut remembered = path.as_deref().map(Remembered::read).unwrap_or_default();
-    if let Some(choice) = remembered.of(&key).filter(|choice| choice.variant.runs_on(adapter)) {
+    if let Some(choice) = remembered.of(&key) {
         return choice;
     }
     let Ok(outcome) = measure(network, method, options, context, key) else { return usual };
@@ -271,7 +269,7 @@ fn measure(network: &Network, method: Method, options: &GpuOptions, context: &Co
     let mut steps = Measured::new(network, method, options, key.batch)?;
     let samples = steps.samples.len();
     // Of convolutions' kernels only the forward pass has variants.
-    let others = VARIANTS.into_iter().filter(|v| *v != usual.variant && v.runs_on(&context.adapter));
+    let others = VARIANTS.into_iter().filter(|v| *v != usual.variant);
     let others = others.filter(|_| network.first_conv().is_none());
     let others = others.filter(|v| *v != Variant::Lockstep || lockstep::is_choice(network, context.binding));
     let variants: Vec<Variant> = std::iter::once(usual.variant).chain(others).collect();
@@ -339,7 +337,7 @@ mod tests {
             outcome.choice = Choice { variant, delta };
             let mut other = outcome.clone();
             other.key.sizes[1] += 1;
-            other.choice.variant = Variant::Subgroups;
+            other.choice.variant = Variant::Lockstep;
             Remembered { outcomes: vec![other, outcome] }.write(&file).unwrap();
             assert_eq!(open(&tuned), (variant.name().into(), delta.bytes()));
             assert_eq!(open(&forced), ("cooperative".into(), usual.1));
@@ -368,8 +366,11 @@ mod tests {
         open(&options(&file));
         let new = Remembered::read(&file).outcomes;
         assert_eq!(new.len(), 1);
-        let both = format!(r#"{{"outcomes": [{old}, {}]}}"#, serde_json::to_string(&new[0]).unwrap());
-        std::fs::write(&file, both).unwrap();
+        let new_text = serde_json::to_string(&new[0]).unwrap();
+        // Kernels that no longer exist.
+        let removed = new_text.replace("cooperative", "subgroups");
+        assert_ne!(removed, new_text);
+        std::fs::write(&file, format!(r#"{{"outcomes": [{old}, {removed}, {new_text}]}}"#)).unwrap();
         assert_eq!(Remembered::read(&file).outcomes, new);
     }
 
@@ -454,7 +455,6 @@ mod tests {
             delta_given: false,
             checked: false,
             binding: 1 << 27,
-            subgroups: None,
             sizes: vec![n],
             connections: Vec::new(),
             time_steps: 3,

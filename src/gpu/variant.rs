@@ -1,6 +1,6 @@
 //! Variants of the sparse kernels: the same sums in the same order, divided among lanes in different ways.
 
-use super::adapter::{AdapterSummary, Tier};
+use super::adapter::Tier;
 pub use crate::engine::{VARIANTS, Variant};
 
 impl Variant {
@@ -9,14 +9,6 @@ impl Variant {
         match tier {
             Tier::Software => Variant::Plain,
             Tier::Hardware => Variant::Cooperative,
-        }
-    }
-
-    /// Whether the adapter can run it.
-    pub fn runs_on(self, adapter: &AdapterSummary) -> bool {
-        match self {
-            Variant::Plain | Variant::Cooperative | Variant::Lockstep => true,
-            Variant::Subgroups => adapter.subgroups.is_some(),
         }
     }
 
@@ -83,7 +75,6 @@ impl Variant {
         match self {
             Variant::Plain => (&[], 64),
             Variant::Cooperative | Variant::Lockstep => (&["COOPERATIVE"], 8),
-            Variant::Subgroups => (&["COOPERATIVE", "SUBGROUPS"], 8),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Method, TrainingState};
 use crate::error::Result;
 use crate::events::EventSet;
-use crate::gpu::{GpuOptions, Variant};
+use crate::gpu::{GpuOptions, VARIANTS, Variant};
 use crate::network::{Logits, Network};
 use crate::optimiser::Adam;
 use crate::presets;
@@ -70,12 +70,12 @@ impl Way {
     }
 }
 
-/// All combinations of options for `variants`, the defaults first.
-fn ways(variants: &[Variant]) -> Vec<Way> {
+/// All combinations of options, the defaults first.
+fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
     for checked in [false, true] {
         for held in [true, false] {
-            for &variant in variants {
+            for variant in VARIANTS {
                 // One size suffices with bounds checks, which change the kernels in the same way for all sizes.
                 let sizes = if checked { &DELTA_BYTES[..1] } else { &DELTA_BYTES[..] };
                 ways.extend(sizes.iter().map(|&delta_bytes| Way { variant, checked, delta_bytes, held }));
@@ -142,11 +142,10 @@ pub fn run(task: &mut Task) -> Result<()> {
     let mut cpu = CpuEngine::new(&training.network, Method::Sparse, &training.state.weights)?;
     cpu.hold(Arc::clone(&training.set))?;
     let reference = training.run(&mut cpu, true)?;
-    let variants = task.variants()?;
     let mut first: Option<(Way, TrainingState)> = None;
     let (mut same, mut computed) = (0, 0);
     task.reserve(FOR_REPEATS);
-    for way in ways(&variants) {
+    for way in ways() {
         let Some(state) = task.item(&way.name(), |task| {
             let mut engine = task.open(&training.network, &training.state.weights, way.options(task))?;
             engine.hold(Arc::clone(&training.set))?;
@@ -228,8 +227,8 @@ mod tests {
 
     #[test]
     fn ways_are_all_different() {
-        let ways = ways(&[Variant::Plain, Variant::Subgroups]);
-        assert_eq!(ways.len(), 2 * 2 * 4);
+        let ways = ways();
+        assert_eq!(ways.len(), VARIANTS.len() * 2 * 4);
         let names: std::collections::HashSet<String> = ways.iter().map(Way::name).collect();
         assert_eq!(names.len(), ways.len());
         assert!(!ways[0].checked && ways[0].held);

@@ -5,7 +5,7 @@ use crate::device::Configured;
 use crate::device::Device;
 use crate::error::Result;
 use crate::golden::{Case, CaseReport, run_case};
-use crate::gpu::GpuOptions;
+use crate::gpu::{GpuOptions, VARIANTS};
 use serde_json::json;
 use std::path::Path;
 
@@ -26,14 +26,13 @@ const QUICK: usize = 4;
 
 /// Runs the section, beginning with the program's default mode.
 pub fn run(task: &mut Task) -> Result<()> {
-    let variants = task.variants()?;
     let cases = if task.quick { &CASES[..QUICK] } else { CASES };
     let (mut passed, mut played) = (0, 0);
     let mut worst: Option<(f64, String)> = None;
     for checked in [false, true] {
         for &(name, bytes) in cases {
             let case = Case::parse(Path::new(name), bytes)?;
-            for &variant in &variants {
+            for &variant in &VARIANTS {
                 let how = if checked { "checked" } else { "unchecked" };
                 let item = format!("{name}, {variant}, {how}");
                 let options = GpuOptions { variant: Some(variant), checked: Some(checked), ..task.options() };

@@ -36,7 +36,7 @@ pub const MOST_SECONDS: u64 = 175;
 pub enum Section {
     /// Lists the adapters and selects the one to check.
     Adapters,
-    /// Tests arithmetic, atomics and subgroups, and measures the cost of commands.
+    /// Tests arithmetic, atomics and timestamps, and measures the cost of commands.
     Probes,
     /// Measures the compile times of pipelines, before later sections bring them into the driver's cache.
     Pipelines,

@@ -5,7 +5,7 @@ use super::workloads::small_conv;
 use crate::bench::random_spikes;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::gpu::GpuOptions;
+use crate::gpu::{GpuOptions, VARIANTS};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use serde_json::json;
@@ -14,11 +14,10 @@ use std::sync::Arc;
 
 /// Runs the section for all variants, with and without bounds checks.
 pub fn run(task: &mut Task) -> Result<()> {
-    let variants = task.variants()?;
     let (mut kernels, mut total) = (0, 0.0);
     let mut slowest: (String, f64) = (String::new(), 0.0);
     for checked in [false, true] {
-        for &variant in &variants {
+        for &variant in &VARIANTS {
             let name = format!("{variant}, {}", if checked { "checked" } else { "unchecked" });
             let options = GpuOptions { variant: Some(variant), checked: Some(checked), ..task.options() };
             let Some(times) = task.item(&name, |task| compile(task, &options)) else { continue };

@@ -1,9 +1,9 @@
-//! Section `probes`: tests arithmetic, atomics, subgroups and timestamps, and measures the cost of commands and peak rates.
+//! Section `probes`: tests arithmetic, atomics and timestamps, and measures the cost of commands and peak rates.
 
 use super::task::Task;
 use crate::error::Result;
 use crate::gpu::ceilings::ceilings;
-use crate::gpu::probe::{Atomics, Lanes, Numbers, Prober};
+use crate::gpu::probe::{Atomics, Numbers, Prober};
 use serde_json::json;
 
 /// Runs the section. Each probe opens its own device.
@@ -11,21 +11,6 @@ pub fn run(task: &mut Task) -> Result<()> {
     let mut said = Vec::new();
     let options = task.options();
     let open = || Prober::open(&options);
-    if let Some(found) = task.item("subgroup lanes", |_| open()?.lanes()) {
-        task.found(json!({ "probe": "lanes", "lanes": found }));
-        said.push(found.as_ref().map_or("no subgroups".into(), |lanes| format!("subgroups of {}", sizes(lanes))));
-        if let Some(lanes) = &found {
-            if !lanes.fit_subgroup_kernels() {
-                task.differs(format!(
-                    "lanes do not meet again behind a loop, the `subgroups` kernels are wrong here: {lanes:?}"
-                ));
-            } else if !lanes.usual() {
-                task.differs(format!(
-                    "lanes sit elsewhere than usual, the `subgroups` kernels are slower here: {lanes:?}"
-                ));
-            }
-        }
-    }
     if let Some(numbers) = task.item("arithmetic", |_| open()?.numbers()) {
         task.found(json!({ "probe": "numbers", "numbers": numbers }));
         judge_numbers(task, &numbers);
@@ -49,13 +34,6 @@ pub fn run(task: &mut Task) -> Result<()> {
     }
     task.headline(said.join(", "));
     Ok(())
-}
-
-fn sizes(lanes: &Lanes) -> String {
-    match lanes.sizes {
-        [least, most] if least == most => least.to_string(),
-        [least, most] => format!("{least} to {most}"),
-    }
 }
 
 /// Contraction, reassociation and flushing of denormals are allowed, as are errors within the standard's bounds.

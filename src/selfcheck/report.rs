@@ -93,7 +93,7 @@ impl SectionReport {
         };
     }
 
-    /// `probes       PASS     subgroups of 8 …`.
+    /// `probes       PASS     timestamps ok …`.
     pub fn line(&self) -> String {
         let said = [self.failures.first(), self.differences.first()].into_iter().flatten().next();
         let detail = match said {
@@ -219,20 +219,20 @@ mod tests {
     #[test]
     fn what_is_said_decides_the_verdict() {
         let mut report = report();
-        report.note(1, Message::Doing("lanes".into()));
+        report.note(1, Message::Doing("costs".into()));
         report.note(1, Message::Found(json!({ "x": 1 })));
-        report.note(1, Message::Headline("subgroups of 8".into()));
+        report.note(1, Message::Headline("timestamps ok".into()));
         report.sections[1].judge();
-        assert_eq!(report.sections[1].line(), "probes       PASS     subgroups of 8");
-        assert_eq!(report.sections[1].last.as_deref(), Some("lanes"));
+        assert_eq!(report.sections[1].line(), "probes       PASS     timestamps ok");
+        assert_eq!(report.sections[1].last.as_deref(), Some("costs"));
         report.note(1, Message::Differs("sums are\ncontracted".into()));
         report.sections[1].judge();
-        assert_eq!(report.sections[1].line(), "probes       DIFFERS  subgroups of 8; sums are contracted");
+        assert_eq!(report.sections[1].line(), "probes       DIFFERS  timestamps ok; sums are contracted");
         assert!(!report.failed());
         report.note(1, Message::Failed("atomics lose counts".into()));
         report.note(1, Message::Cut("costs".into()));
         report.sections[1].judge();
-        assert_eq!(report.sections[1].line(), "probes       FAIL     subgroups of 8; atomics lose counts (cut short)");
+        assert_eq!(report.sections[1].line(), "probes       FAIL     timestamps ok; atomics lose counts (cut short)");
         assert!(report.failed());
         report.note(1, Message::Done);
         assert_eq!(report.sections[1].last, None);

@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::message::Message;
 use crate::engine::Method;
 use crate::error::{Error, Result};
-use crate::gpu::{self, AdapterSummary, GpuEngine, GpuOptions, VARIANTS, Variant};
+use crate::gpu::{self, AdapterSummary, GpuEngine, GpuOptions};
 use crate::network::Network;
 use crate::weights::Weights;
 use serde::Serialize;
@@ -57,15 +57,6 @@ impl<'a> Task<'a> {
         let index = self.device.or_else(|| gpu::adapter::best(&adapters, true));
         let adapter = index.and_then(|index| adapters.into_iter().nth(index));
         adapter.ok_or_else(|| Error::Device("no usable adapter".into()))
-    }
-
-    /// The variants that the adapter supports.
-    ///
-    /// # Errors
-    /// No such adapter.
-    pub fn variants(&self) -> Result<Vec<Variant>> {
-        let adapter = self.summary()?;
-        Ok(VARIANTS.into_iter().filter(|variant| variant.runs_on(&adapter)).collect())
     }
 
     /// Whether the adapter is a software adapter.

@@ -8,7 +8,7 @@ use crate::bench::{
 use crate::engine::{Engine, KernelTime};
 use crate::error::Result;
 use crate::events::EventSet;
-use crate::gpu::{DELTA_SIZES, DeltaScratch, GpuOptions, Variant, cuts};
+use crate::gpu::{DELTA_SIZES, DeltaScratch, GpuOptions, VARIANTS, Variant, cuts};
 use crate::network::{Connection, Convolution, Network};
 use crate::optimiser::Adam;
 use crate::presets;
@@ -121,13 +121,12 @@ type Best = Option<(f64, Variant, DeltaScratch)>;
 /// Runs the section: the first workload with all variants and sizes, and its kernels; then the others with the fastest
 /// variant and size of the first, and their kernels; then, if there is time, other combinations.
 pub fn run(task: &mut Task) -> Result<()> {
-    let variants = task.variants()?;
     let every = |size: &DeltaScratch| !task.quick || [DeltaScratch::mib(8), DeltaScratch::WHOLE].contains(size);
     // All variants come first, so that sizes are skipped if time is short.
     let ways: Vec<(Variant, DeltaScratch)> = DELTA_SIZES
         .into_iter()
         .filter(every)
-        .flat_map(|size| variants.iter().map(move |&variant| (variant, size)))
+        .flat_map(|size| VARIANTS.iter().map(move |&variant| (variant, size)))
         .collect();
     let mut measured: Vec<(Prepared, Best)> = Vec::new();
     let mut fastest: Option<(Variant, DeltaScratch)> = None;
@@ -172,7 +171,7 @@ pub fn run(task: &mut Task) -> Result<()> {
             done += usize::from(time(task, workload, *way, false, best));
         }
     }
-    for &variant in variants.iter().filter(|variant| **variant != fastest.0) {
+    for &variant in VARIANTS.iter().filter(|variant| **variant != fastest.0) {
         if let Some((workload, _)) = measured.first() {
             kernels(task, workload, (variant, fastest.1), false);
         }

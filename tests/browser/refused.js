@@ -16,6 +16,5 @@ export const refused = [
   { name: "`+` and `<<` without parentheses", wgsl: main("data[2] = 4u * t + 1u << 2u;") },
   { name: "`&&` and `||` without parentheses", wgsl: main("if t > 1u && x > 2u || t == x { data[2] = 1u; }") },
   { name: "a literal beyond f32", wgsl: main("var best = -3.4028235e38; if f32(t) > best { data[2] = 1u; }") },
-  { name: "subgroups without `enable`", wgsl: main("data[lane] = subgroupAdd(x);") },
   { name: "a barrier that not every lane reaches", wgsl: main("if lane < 7u { workgroupBarrier(); } data[lane] = x;") },
 ];
