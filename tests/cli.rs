@@ -885,7 +885,11 @@ fn recurrent_layers_are_trained_tested_drawn_and_written() {
     fails(1, &[&again[..], &[&file("plain")]].concat(), &["has a tensor r.0", "recurrent weights in none"]);
 
     fails(1, &["train", run, "--device", "gpu"], &["hidden[0].recurrent = true", "use the cpu device"]);
-    fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0].recurrent = true"]);
+    fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0] subtracts"]);
+    let exported = succeeds(&["export", run, "--to", &file("x.nir"), "--force"]);
+    let nodes = text(&exported.stdout);
+    assert!(nodes.contains("lif1 (LIF), rec1 (Linear)"), "{nodes}");
+    succeeds(&["import", &file("x.nir"), "--out", &file("imported")]);
     let dense = ["train", "fmnist", "--recurrent", "--method", "dense", "--device", "cpu", "--out"];
     fails(1, &[&dense[..], &[&file("d")]].concat(), &["`dense` does not support hidden[0].recurrent = true"]);
     fails(
