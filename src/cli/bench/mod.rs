@@ -101,7 +101,7 @@ pub struct Arguments {
         value_delimiter = ',',
         value_name = "METHODS",
         default_value = "sparse,dense",
-        default_value_if("recurrent", ArgPredicate::IsPresent, "sparse"),
+        default_value_if("recurrent", ArgPredicate::Equals("true".into()), "sparse"),
         hide_default_value = true,
         help_heading = "Measurement"
     )]
