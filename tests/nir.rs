@@ -89,9 +89,6 @@ fn compare(name: &str, prefix: &str, imported: &Imported) {
     let expected = Expected::read(name);
     let (network, batch) = (&imported.network, expected.batch());
     for device in [Device::Cpu, Device::Gpu(None)] {
-        if device != Device::Cpu && network.first_recurrent().is_some() {
-            continue;
-        }
         let mut engine = device.open(network, Method::Sparse, &imported.weights).unwrap();
         let seen = engine.inspect(&batch).unwrap();
         let what = format!("{name} on {device}");

@@ -85,7 +85,7 @@ pub struct Arguments {
     /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "L", help_heading = "Network and input")]
     depth: Option<usize>,
-    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights (cpu device only)
+    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights
     #[arg(long, help_heading = "Network and input")]
     recurrent: bool,
     /// Samples per batch [default: 256, or all training samples of --data if there are fewer]
