@@ -106,10 +106,8 @@ impl Group {
         let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
         let (below, here) = self.layers.split_at_mut(l);
         let LayerState { spikes, active, .. } = &mut here[0];
-        let ThreadScratch { bits, recurrent_state, .. } = scratch;
-        bits.resize_with(bits.len().max(1), SpikeBits::default);
-        let bits = &mut bits[0];
-        bits.begin(steps, &weights.columns);
+        let state = &mut scratch.recurrent_state;
+        state.begin(steps, &weights.columns);
         spikes.clear();
         active.iter_mut().for_each(ActiveTile::clear);
         let mut first_word = 0;
@@ -126,7 +124,7 @@ impl Group {
             let size = steps * weights.cols;
             let record =
                 record.as_deref_mut().map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
-            recurrent_forward(input, steps, &tiles, recurrent_state, bits, spikes, active, record);
+            recurrent_forward(input, steps, &tiles, state, spikes, active, record);
         }
     }
 

@@ -6,7 +6,7 @@
 use super::lanes::{self, Advanced, Decay};
 use super::lif_forward::{PotentialRecord, SpikeBits, SpikingTile, add_row, decay_at, list, valid_bits};
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{Aligned, LANES, WIDEST, with_width};
+use super::tiles::{Aligned, Columns, LANES, WIDEST, with_width};
 use crate::events::Event;
 use multiversion::target::match_target;
 
@@ -15,14 +15,21 @@ use multiversion::target::match_target;
 pub struct RecurrentState {
     /// A state for each tile.
     tiles: Vec<TileState>,
+    /// The layer's spikes.
+    bits: SpikeBits,
     /// Number of input spikes at each time step.
     arrivals: Vec<u32>,
 }
 
 impl RecurrentState {
+    /// Makes room for samples of `steps` time steps of a layer with these tiles.
+    pub fn begin(&mut self, steps: usize, columns: &[Columns]) {
+        self.bits.begin(steps, columns);
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.tiles.capacity() * size_of::<TileState>() + 4 * self.arrivals.capacity()
+        self.tiles.capacity() * size_of::<TileState>() + 4 * self.arrivals.capacity() + self.bits.bytes()
     }
 }
 
@@ -43,13 +50,12 @@ struct Moment<'a> {
 }
 
 /// Runs one sample through the `tiles` of a recurrent layer: appends its spikes and its active entries, sorted by (t, j).
-/// `input` has the presynaptic spikes, sorted by (t, i); `bits` has room for them.
+/// `input` has the presynaptic spikes, sorted by (t, i). Requires [`RecurrentState::begin`].
 pub fn recurrent_forward(
     input: &[Event],
     time_steps: usize,
     tiles: &[SpikingTile],
     state: &mut RecurrentState,
-    bits: &mut SpikeBits,
     spikes: &mut SpikeList,
     active: &mut [ActiveTile],
     record: Option<PotentialRecord>,
@@ -67,7 +73,7 @@ pub fn recurrent_forward(
         (true, false) => run::<true, false>,
         (true, true) => run::<true, true>,
     };
-    run(input, time_steps, tiles, state, bits, spikes, active, record);
+    run(input, time_steps, tiles, state, spikes, active, record);
     spikes.end_sample();
     for ((tile, state), active) in tiles.iter().zip(&state.tiles).zip(active) {
         active.check_finite(&state.v.0[..tile.columns.width]);
@@ -82,12 +88,11 @@ fn run<const CURRENT: bool, const TO_VALUE: bool>(
     time_steps: usize,
     tiles: &[SpikingTile],
     state: &mut RecurrentState,
-    bits: &mut SpikeBits,
     spikes: &mut SpikeList,
     active: &mut [ActiveTile],
     mut record: Option<PotentialRecord>,
 ) {
-    let RecurrentState { tiles: states, arrivals } = state;
+    let RecurrentState { tiles: states, arrivals, bits } = state;
     // Without a branch on times, which would be guessed wrongly at most time steps.
     arrivals.clear();
     arrivals.resize(time_steps, 0);
