@@ -33,6 +33,18 @@ impl Subject {
     fn new(hidden: usize, samples: usize) -> Result<Self> {
         let mut network = presets::ours("fmnist")?.network;
         network.set_hidden(&[hidden, hidden])?;
+        Self::of(network, samples)
+    }
+
+    /// The same with recurrent hidden layers.
+    fn recurrent(hidden: usize, samples: usize) -> Result<Self> {
+        let mut network = presets::ours("fmnist")?.network;
+        network.set_hidden(&[hidden, hidden])?;
+        network.connect_hidden()?;
+        Self::of(network, samples)
+    }
+
+    fn of(network: Network, samples: usize) -> Result<Self> {
         let batch = random_spikes(&network, samples, INPUT_DENSITY, 0)?;
         let weights = scaled_weights(&network, &batch, TARGET_DENSITY, 0)?;
         Ok(Subject { network, batch, weights })
@@ -76,6 +88,11 @@ fn train(c: &mut Criterion) -> Result<()> {
                 });
             }
         }
+        let subject = Subject::recurrent(hidden, samples)?;
+        let mut engine = subject.open(Device::Cpu, Method::Sparse)?;
+        group.bench_function(BenchmarkId::new("cpu/recurrent", format!("{hidden}x{samples}")), |b| {
+            b.iter(|| engine.train(&subject.batch, &adam).and_then(|()| engine.reports(true)));
+        });
         group.finish();
     }
     Ok(())

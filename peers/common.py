@@ -11,7 +11,9 @@ ROOT = os.path.dirname(PEERS)
 # Spike density of random input, as a fraction; None: images.
 DENSITY = {"fmnist": None, "nmnist": 0.012, "shd": 0.016}
 # The module of each implementation of torch_bench.py, beside torch and numpy.
-MODULES = {"dense": "torch", "reference": "torch", "snntorch": "snntorch", "spikingjelly": "spikingjelly"}
+MODULES = {"dense": "torch", "compiled": "torch", "reference": "torch", "snntorch": "snntorch", "spikingjelly": "spikingjelly"}
+# Implementations of recurrent networks alone, and of those without recurrent weights.
+RECURRENT_ONLY, PLAIN_ONLY = ["compiled"], ["spikingjelly"]
 
 
 def stop(words):
@@ -71,17 +73,24 @@ def data_words(preset, data):
     return ["--data", data] if data and preset == "fmnist" else []
 
 
-def bench_command(program, preset, hidden, batch, device, methods, repeat, data=None):
+def network_words(recurrent, depth):
+    """Options that `spikegrad bench` and torch_bench.py share."""
+    return [*(["--recurrent"] if recurrent else []), *(["--depth", str(depth)] if depth else [])]
+
+
+def bench_command(program, preset, hidden, batch, device, methods, repeat, data=None, recurrent=False, depth=None):
     """`spikegrad bench` with JSON on standard output."""
     words = [program, "bench", preset, "--hidden", str(hidden), "--batch", str(batch), "--device", device]
+    words += network_words(recurrent, depth)
     return words + ["--methods", methods, "--repeat", str(repeat), "--json", *data_words(preset, data)]
 
 
-def peer_command(python, preset, hidden, batch, peer, repeat, max_seconds, data=None):
+def peer_command(python, preset, hidden, batch, peer, repeat, max_seconds, data=None, recurrent=False, depth=None):
     """torch_bench.py for one implementation: a JSON line each for check and result."""
     words = [python, os.path.join(PEERS, "torch_bench.py"), preset, "--hidden", str(hidden), "--batch", str(batch)]
     words += ["--impl", peer, "--repeat", str(repeat), "--max-seconds", str(max_seconds)]
     words += ["--density", str(DENSITY[preset])] if DENSITY[preset] else []
+    words += network_words(recurrent, depth)
     return words + data_words(preset, data)
 
 

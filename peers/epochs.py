@@ -57,7 +57,7 @@ def spikegrad(args, config, data):
 
 def peer(args, config, data):
     """The same of a class of torch_bench."""
-    cfg = torch_bench.Config(SimpleNamespace(preset="fmnist", steps=None, density=None, b_th=float("inf"), hidden=args.hidden))
+    cfg = torch_bench.Config(SimpleNamespace(preset="fmnist", steps=None, density=None, b_th=float("inf"), hidden=args.hidden, depth=2, recurrent=False))
     weights = sg.Model(config, device="cpu").state_dict()
     device = torch.device("cuda" if args.device.startswith("gpu") else "cpu")
     ws = [torch.from_numpy(weights[name]).to(device).requires_grad_() for name in sorted(weights)]

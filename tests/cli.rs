@@ -536,6 +536,8 @@ fn missing_things_exit_with_one_and_are_named() {
     fails(1, &["eval", "no/run"], &["no/run", "config.toml"]);
     fails(1, &["raster", "no/run", "--out", "x.png"], &["no/run"]);
     fails(1, &["bench", "fmnist", "--batch", "3001"], &["3001", "3000"]);
+    let dense = ["bench", "shd", "--batch", "2", "--recurrent", "--methods", "dense", "--device", "cpu"];
+    fails(1, &dense, &["`dense` does not support hidden[0].recurrent = true"]);
     assert!(!Path::new(ROOT).join("no").exists());
 }
 
@@ -618,6 +620,13 @@ fn bench_prints_the_fields_that_scripts_read() {
         let losses: Vec<f64> = runs.iter().map(|run| run["loss"].as_f64().unwrap()).collect();
         assert!((losses[0] - losses[1]).abs() < 1e-4 * losses[0], "{losses:?}");
     }
+    let words = "bench shd --hidden 20 --depth 1 --batch 3 --device cpu --repeat 1 --recurrent --json";
+    let said = json(&succeeds(&words.split(' ').collect::<Vec<_>>()));
+    let methods: Vec<&str> = said["runs"].as_array().unwrap().iter().filter_map(|run| run["method"].as_str()).collect();
+    assert_eq!(
+        (&said["recurrent"], &said["sizes"], methods),
+        (&Value::from(true), &serde_json::json!([700, 20, 20]), vec!["sparse"])
+    );
     let words = "bench nmnist --hidden 20,10 --batch 2 --device cpu --repeat 1 --density 0.02";
     let output = succeeds(&words.split(' ').collect::<Vec<_>>());
     let said = text(&output.stdout);
@@ -894,7 +903,11 @@ fn recurrent_layers_are_trained_tested_drawn_and_written() {
     fails(1, &[&again[..], &[&file("plain")]].concat(), &["has a tensor r.0", "recurrent weights in none"]);
 
     fails(1, &["train", run, "--device", "gpu"], &["hidden[0].recurrent = true", "use the cpu device"]);
-    fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0].recurrent = true"]);
+    fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0] subtracts"]);
+    let exported = succeeds(&["export", run, "--to", &file("x.nir"), "--force"]);
+    let nodes = text(&exported.stdout);
+    assert!(nodes.contains("lif1 (LIF), rec1 (Linear)"), "{nodes}");
+    succeeds(&["import", &file("x.nir"), "--out", &file("imported")]);
     let dense = ["train", "fmnist", "--recurrent", "--method", "dense", "--device", "cpu", "--out"];
     fails(1, &[&dense[..], &[&file("d")]].concat(), &["`dense` does not support hidden[0].recurrent = true"]);
     fails(

@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Announced and largest resident memory of a run on `data`, a preset and a path, in MiB.
-fn run(data: [&str; 2], device: &str, hidden: &str) -> (f64, f64) {
+/// Announced and largest resident memory of a run on `data`, a preset and a path, with `more` arguments, in MiB.
+fn run(data: [&str; 2], device: &str, hidden: &str, more: &[&str]) -> (f64, f64) {
     let folder = tempfile::tempdir().unwrap();
     let [preset, path] = data;
     let mut child = Command::new(env!("CARGO_BIN_EXE_spikegrad"))
         .args(["train", preset, "--data", path, "--limit", "64", "--epochs", "1", "--no-tuning"])
-        .args(["--device", device, "--hidden", hidden, "--out"])
+        .args(["--device", device, "--hidden", hidden])
+        .args(more)
+        .arg("--out")
         .arg(folder.path().join("run"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,9 +40,9 @@ fn run(data: [&str; 2], device: &str, hidden: &str) -> (f64, f64) {
 
 const IMAGES: [&str; 2] = ["fmnist", "assets/fashion-mnist"];
 
-fn check(data: [&str; 2], device: &str, hidden: &str) {
-    let (announced, peak) = run(data, device, hidden);
-    let of = format!("{data:?}, {device}, {hidden}: {announced} MiB announced, {peak:.0} MiB taken");
+fn check(data: [&str; 2], device: &str, hidden: &str, more: &[&str]) {
+    let (announced, peak) = run(data, device, hidden, more);
+    let of = format!("{data:?}, {device}, {hidden} {more:?}: {announced} MiB announced, {peak:.0} MiB taken");
     println!("{of}");
     assert!((0.85..1.15).contains(&(announced / peak)), "{of}");
 }
@@ -48,7 +50,15 @@ fn check(data: [&str; 2], device: &str, hidden: &str) {
 #[test]
 fn cpu_runs_take_what_they_announce() {
     for hidden in ["8", "200,200", "2000,2000", "4000,4000"] {
-        check(IMAGES, "cpu", hidden);
+        check(IMAGES, "cpu", hidden, &[]);
+    }
+}
+
+/// Of wide recurrent layers, most weights are recurrent. With the usual learning rate their activity would sustain itself.
+#[test]
+fn recurrent_runs_take_what_they_announce() {
+    for hidden in ["256", "200,200", "3000"] {
+        check(IMAGES, "cpu", hidden, &["--recurrent", "--lr", "1e-5"]);
     }
 }
 
@@ -83,9 +93,10 @@ fn runs_of_many_time_steps_take_what_they_announce() {
         let path = folder.path().join(format!("{time_steps}.safetensors"));
         events(&path, time_steps);
         let data = ["events", path.to_str().unwrap()];
-        check(data, "cpu", "200,200");
+        check(data, "cpu", "200,200", &[]);
+        check(data, "cpu", "200", &["--recurrent", "--lr", "1e-5"]);
         if adapters[best].kind == "software" {
-            check(data, "gpu", "200,200");
+            check(data, "gpu", "200,200", &[]);
         }
     }
 }
@@ -97,7 +108,7 @@ fn runs_on_software_adapters_take_what_they_announce() {
     let best = spikegrad::gpu::adapter::best(&adapters, true).expect("an adapter; scripts/test installs one");
     if adapters[best].kind == "software" {
         for hidden in ["8", "200,200", "2000,2000"] {
-            check(IMAGES, "gpu", hidden);
+            check(IMAGES, "gpu", hidden, &[]);
         }
     }
 }

@@ -116,9 +116,17 @@ fn compare_potentials(what: &str, seen: &Inspection, wanted: &[f64]) {
 
 #[test]
 fn files_of_other_programs_are_imported_spike_by_spike() {
-    for name in
-        ["lif_common", "lif_wide", "nested", "norse_scalar", "odd_scale", "old_lif", "sinabs_conv", "snntorch_synaptic"]
-    {
+    for name in [
+        "lif_common",
+        "lif_wide",
+        "nested",
+        "norse_scalar",
+        "odd_scale",
+        "old_lif",
+        "sinabs_conv",
+        "snntorch_rleaky",
+        "snntorch_synaptic",
+    ] {
         let imported = import(name, Some(Expected::read(name).dt()), |_| {});
         compare(name, "", &imported);
     }
@@ -167,7 +175,6 @@ fn what_cannot_be_computed_is_refused_by_node_and_reason() {
         ("odd_delay", 1e-3, &["node `wait` (Delay)", "cannot be imported"]),
         ("odd_threshold", 1.0, &["node `layer_1` (LI)", "go on to node `layer_1_threshold` (Threshold)"]),
         ("snntorch_leaky", 1e-4, &["node `1` (LIF)", "`tau` differs"]),
-        ("snntorch_rleaky", 1e-4, &["(LIF)", "`1.lif`", "is in a loop", "recurrent"]),
         ("spyx_lif", 1.0, &["node `layer_1` (LIF)", "`tau` differs"]),
         // The wrong time step, i.e. one that is longer than a time constant.
         ("lif_common", 1.0, &["node `lif1` (LIF)", "smaller than the time step", "option dt"]),
@@ -199,6 +206,8 @@ fn own_networks() -> Vec<(&'static str, Network, bool)> {
     let counts = counts.loss(Loss::MeanSquaredError { on: 5.0, off: 1.0 }).build().unwrap();
     let plain = Network::new(30, steps).layer(lif(20).tau_ms(5.0)).layer(lif(15)).readout(Readout::sum(4)).build();
     let one = Readout::last(4).gain(ReadoutGain::One).bias();
+    let recurrent = Network::new(30, steps).layer(lif(12).tau_ms(5.0).recurrent().bias()).layer(cuba(9).recurrent());
+    let recurrent = recurrent.readout(Readout::spike_count(lif(4).recurrent())).build().unwrap();
     let whole = lif(10).tau_ms(f64::INFINITY).init(Initialisation::Uniform { scale: 1.0 });
     let conv = |pool| {
         let shape =
@@ -211,6 +220,7 @@ fn own_networks() -> Vec<(&'static str, Network, bool)> {
         |pool| Network::new(60, steps).layer(conv(pool)).layer(lif(10)).readout(Readout::max(4)).build().unwrap();
     vec![
         ("counts", counts, true),
+        ("recurrent", recurrent, true),
         ("plain", plain.unwrap(), true),
         ("no hidden layer", Network::new(30, steps).readout(one.clone()).build().unwrap(), true),
         ("gain one", Network::new(30, steps).layer(lif(10).bias()).readout(one).build().unwrap(), true),

@@ -56,6 +56,31 @@ def test_any_optimiser_trains(make):
     assert module.to_model().score(x, labels) == 1.0
 
 
+def test_recurrent_layers_train():
+    x, labels = (torch.from_numpy(array) for array in samples())
+    layers = [sg.lif(30, recurrent=True, bias=True), sg.cuba_lif(20, 3.0, recurrent=True)]
+    module = SparseSNN(sg.Network(40, 30, layers, sg.readout(2, "sum")), device="cpu", seed=1)
+    assert [name for name, _ in module.named_parameters()] == ["w0", "r0", "b0", "w1", "r1", "w2"]
+    assert module.r0.shape == (30, 30) and module.r1.shape == (20, 20)
+    before = module.r0.detach().clone()
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
+    losses = []
+    for _ in range(25):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(module(x), labels)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0] and not torch.equal(module.r0, before)
+    # Without recurrent weights the logits are others.
+    logits = module(x)
+    with torch.no_grad():
+        module.r0.zero_()
+    assert not torch.allclose(module(x), logits)
+    model = module.to_model()
+    assert not model.state_dict()["r.0"].any() and model.state_dict()["r.1"].any()
+
+
 def test_adam_is_the_engines(events):
     """A step of PyTorch's Adam is one of the engine's."""
     module, model = SparseSNN(network(), device="cpu", seed=2), sg.Model(network(), device="cpu", seed=2)

@@ -3,12 +3,13 @@
 use super::conv::{Conv, ConvLayer, ConvSample};
 use super::group::{Group, LayerState, Plan, ThreadScratch, WeightLayer};
 use super::lif_forward::{
-    DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, TileState, lif_forward, spikes_of, words_of,
+    DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, lif_forward, spikes_of, words_of,
 };
 use super::loss::{ActivityLoss, task_loss};
 use super::neurons::Neurons;
 use super::products;
 use super::readout::{IntegratorConstants, ReadoutTile, readout};
+use super::recurrent_forward::recurrent_forward;
 use super::state::ActiveTile;
 use super::tiles::{padded, with_width};
 use crate::engine::{LayerMethod, LossTerms};
@@ -92,8 +93,7 @@ impl Group {
         bits.iter().take(samples.len()).for_each(|bits| spikes_of(bits, spikes));
     }
 
-    /// Runs all samples through layer `l`, which is recurrent. The tiles of a sample take turns at every time step, because all
-    /// neurons need the spikes of all others; a single tile runs through.
+    /// Runs all samples through layer `l`, which is recurrent.
     fn forward_recurrent(
         &mut self,
         plan: &Plan,
@@ -106,35 +106,25 @@ impl Group {
         let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
         let (below, here) = self.layers.split_at_mut(l);
         let LayerState { spikes, active, .. } = &mut here[0];
-        let ThreadScratch { bits, tile_states, .. } = scratch;
-        bits.resize_with(bits.len().max(1), SpikeBits::default);
-        let bits = &mut bits[0];
-        bits.begin(steps, &weights.columns);
+        let state = &mut scratch.recurrent_state;
+        state.begin(steps, &weights.columns);
         spikes.clear();
         active.iter_mut().for_each(ActiveTile::clear);
-        let stride = if weights.tiles.len() == 1 { steps } else { 1 };
+        let mut first_word = 0;
+        let mut tiles = Vec::with_capacity(weights.tiles.len());
+        for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
+            tiles.push(SpikingTile { columns, first_word, weights: tile, own_row, bias, constants });
+            first_word += words_of(columns.width);
+        }
         for (k, b) in samples.enumerate() {
             let input = match below.last() {
                 None => plan.batch.sample(b),
                 Some(layer) => layer.spikes.sample(k),
             };
-            tile_states.clear();
-            tile_states.resize(weights.tiles.len(), TileState::default());
             let size = steps * weights.cols;
-            for until in (stride..=steps).step_by(stride) {
-                let mut first_word = 0;
-                let tiles = weights.columns.iter().zip(&weights.tiles).zip(active.iter_mut()).zip(&mut *tile_states);
-                for (((&columns, tile), active), state) in tiles {
-                    let tile = SpikingTile { columns, first_word, weights: tile, own_row, bias, constants };
-                    first_word += words_of(columns.width);
-                    let record = record
-                        .as_deref_mut()
-                        .map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
-                    let pace = Pace::Until(until, state);
-                    lif_forward(DriveSource::Events(input), steps, &tile, bits, active, record, pace);
-                }
-            }
-            spikes_of(bits, spikes);
+            let record =
+                record.as_deref_mut().map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
+            recurrent_forward(input, steps, &tiles, state, spikes, active, record);
         }
     }
 

@@ -6,10 +6,11 @@
 use super::conv::{Conv, ConvSample, ConvScratch, SpikeSums};
 use super::conv_backward::GradientRequests;
 use super::delta::{Adjoint, BlockRows, DeltaRows};
-use super::lif_forward::{SpikeBits, TileState};
+use super::lif_forward::SpikeBits;
 use super::neurons::Neurons;
 use super::products::DenseRows;
 use super::readout::ReadoutResult;
+use super::recurrent_forward::RecurrentState;
 use super::recurrent_gradient::RecurrentScratch;
 use super::state::{ActiveTile, SpikeList, active_tiles};
 use super::tiles::{AlignedVec, TiledMatrix};
@@ -159,8 +160,7 @@ pub struct ThreadScratch {
     pub(super) rows: BlockRows,
     pub(super) dense: DenseRows,
     pub(super) bits: Vec<SpikeBits>,
-    /// States of the tiles of a recurrent layer.
-    pub(super) tile_states: Vec<TileState>,
+    pub(super) recurrent_state: RecurrentState,
     pub(super) recurrent: RecurrentScratch,
     tile_gradient: AlignedVec,
     pub(super) result: ReadoutResult,
@@ -192,7 +192,7 @@ impl ThreadScratch {
             + self.conv.bytes()
             + self.requests.bytes()
             + self.bits.iter().map(SpikeBits::bytes).sum::<usize>()
-            + self.tile_states.capacity() * size_of::<TileState>()
+            + self.recurrent_state.bytes()
             + self.recurrent.bytes()
     }
 }

@@ -7,6 +7,9 @@
 use super::tiles::LANES;
 use crate::network::CellConstants;
 
+/// Rows of weights that are multiplied with one δ at a time: their sums do not wait for each other.
+pub const ROWS: usize = 4;
+
 /// The state of [`LANES`] neurons after a time step, before the drive of the next one is added.
 #[derive(Debug, Clone, Copy)]
 pub struct Advanced {
@@ -30,7 +33,7 @@ pub struct Decay<'a> {
 /// For processors with AVX-512.
 #[cfg(target_arch = "x86_64")]
 pub mod avx512 {
-    use super::{Advanced, Decay, LANES};
+    use super::{Advanced, Decay, LANES, ROWS};
     use std::arch::x86_64::*;
 
     /// Decides which neurons spike and which are active, then applies reset and decay.
@@ -61,13 +64,32 @@ pub mod avx512 {
         bytemuck::cast(sum)
     }
 
+    /// [`add_products`] for several rows of weights with one δ.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub fn add_products_of_rows<const W: usize>(
+        w: [&[f32]; ROWS],
+        delta: &[f32],
+        sums: [[f32; LANES]; ROWS],
+    ) -> [[f32; LANES]; ROWS] {
+        let mut sums: [__m512; ROWS] = bytemuck::cast(sums);
+        let w = [&w[0][..W], &w[1][..W], &w[2][..W], &w[3][..W]];
+        for (k, &delta) in delta[..W].as_chunks::<LANES>().0.iter().enumerate() {
+            for (sum, w) in sums.iter_mut().zip(&w) {
+                let w = w.as_chunks::<LANES>().0[k];
+                *sum = _mm512_add_ps(*sum, _mm512_mul_ps(bytemuck::cast(w), bytemuck::cast(delta)));
+            }
+        }
+        bytemuck::cast(sums)
+    }
+
     pub use super::avx2::total;
 }
 
 /// For processors with AVX2.
 #[cfg(target_arch = "x86_64")]
 pub mod avx2 {
-    use super::{Advanced, Decay, LANES};
+    use super::{Advanced, Decay, LANES, ROWS};
     use std::arch::x86_64::*;
 
     /// Decides which neurons spike and which are active, then applies reset and decay.
@@ -107,6 +129,27 @@ pub mod avx2 {
         bytemuck::cast([low, high])
     }
 
+    /// [`add_products`] for several rows of weights with one δ.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn add_products_of_rows<const W: usize>(
+        w: [&[f32]; ROWS],
+        delta: &[f32],
+        sums: [[f32; LANES]; ROWS],
+    ) -> [[f32; LANES]; ROWS] {
+        let mut sums: [[__m256; 2]; ROWS] = bytemuck::cast(sums);
+        let w = [&w[0][..W], &w[1][..W], &w[2][..W], &w[3][..W]];
+        for (k, &delta) in delta[..W].as_chunks::<LANES>().0.iter().enumerate() {
+            let delta: [__m256; 2] = bytemuck::cast(delta);
+            for (sum, w) in sums.iter_mut().zip(&w) {
+                let w: [__m256; 2] = bytemuck::cast(w.as_chunks::<LANES>().0[k]);
+                sum[0] = _mm256_add_ps(sum[0], _mm256_mul_ps(w[0], delta[0]));
+                sum[1] = _mm256_add_ps(sum[1], _mm256_mul_ps(w[1], delta[1]));
+            }
+        }
+        bytemuck::cast(sums)
+    }
+
     /// The sum over lanes: one half is added to the other until one lane is left.
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -121,7 +164,7 @@ pub mod avx2 {
 
 /// For all other processors.
 pub mod portable {
-    use super::{Advanced, Decay, LANES};
+    use super::{Advanced, Decay, LANES, ROWS};
 
     /// Decides which neurons spike and which are active, then applies reset and decay.
     #[inline(always)]
@@ -147,6 +190,16 @@ pub mod portable {
             }
         }
         sum
+    }
+
+    /// [`add_products`] for several rows of weights with one δ.
+    #[inline(always)]
+    pub fn add_products_of_rows<const W: usize>(
+        w: [&[f32]; ROWS],
+        delta: &[f32],
+        sums: [[f32; LANES]; ROWS],
+    ) -> [[f32; LANES]; ROWS] {
+        std::array::from_fn(|n| add_products::<W>(w[n], delta, sums[n]))
     }
 
     /// The sum over lanes: one half is added to the other until one lane is left.

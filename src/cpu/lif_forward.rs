@@ -7,12 +7,12 @@
 //! I[t+1] = s I[t] + D[t] replaces the drive. Both choices are compile-time constants of [`run`].
 //!
 //! One sample runs through one column tile with V in registers. Its spikes are stored as bits; once all tiles of the sample
-//! are done, [`spikes_of`] turns them into events. The tiles of a recurrent layer need each other's spikes of the time step before,
-//! so they run step by step, in turn ([`Pace::Until`]).
+//! are done, [`spikes_of`] turns them into events. The tiles of a recurrent layer run step by step, in turn
+//! ([`recurrent_forward`](super::recurrent_forward::recurrent_forward)).
 
 use super::lanes::{self, Decay};
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{Aligned, Columns, LANES, WIDEST, with_width};
+use super::tiles::{Aligned, Columns, LANES, with_width};
 use crate::events::Event;
 use crate::network::CellConstants;
 use multiversion::target::match_target;
@@ -75,6 +75,12 @@ impl SpikeBits {
         &mut self.words[t * self.per_row..][..self.per_row]
     }
 
+    /// The words of time `t`, each with its first neuron.
+    #[inline(always)]
+    pub fn words_at(&self, t: usize) -> impl ExactSizeIterator<Item = (usize, u64)> {
+        self.first_neuron.iter().copied().zip(self.row(t).iter().copied())
+    }
+
     /// Words per row.
     pub fn per_row(&self) -> usize {
         self.per_row
@@ -100,56 +106,14 @@ pub enum DriveSource<'a> {
 }
 
 /// How far a sample runs through a tile.
-pub enum Pace<'a> {
+#[derive(Clone, Copy)]
+pub enum Pace {
     /// Through all time steps.
     Whole,
     /// Through all time steps at which something can happen; requires [`is_quiet`]. Skipped are those before the first event, and
     /// those between two events or after the last one once all potentials are below the band of active potentials. The spike
     /// bits must be 0 beforehand, and V is not recorded at skipped time steps. All other results are the same to the last bit.
     Quiet,
-    /// From where the state stopped until this time step, which is not included. Own spikes drive the neurons; all tiles must
-    /// have stopped there.
-    Until(usize, &'a mut TileState),
-}
-
-/// The state of one sample in a tile of a recurrent layer between two calls of [`lif_forward`].
-#[derive(Debug, Clone)]
-pub struct TileState {
-    v: Aligned<WIDEST>,
-    current: Aligned<WIDEST>,
-    /// The first event that has not arrived yet.
-    next: usize,
-    /// The next time step.
-    t: usize,
-}
-
-impl TileState {
-    #[inline(always)]
-    fn load<const W: usize, const CURRENT: bool>(&self, v: &mut [f32; W], current: &mut [f32; W]) {
-        for j in 0..W {
-            v[j] = self.v.0[j];
-            if CURRENT {
-                current[j] = self.current.0[j];
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn store<const W: usize, const CURRENT: bool>(&mut self, v: &[f32; W], current: &[f32; W]) {
-        for j in 0..W {
-            self.v.0[j] = v[j];
-            if CURRENT {
-                self.current.0[j] = current[j];
-            }
-        }
-    }
-}
-
-impl Default for TileState {
-    /// At the first time step.
-    fn default() -> Self {
-        TileState { v: Aligned([0.0; WIDEST]), current: Aligned([0.0; WIDEST]), next: 0, t: 0 }
-    }
 }
 
 /// Where the potentials of one sample are recorded.
@@ -181,36 +145,30 @@ pub fn lif_forward(
 ) -> Range<usize> {
     let (width, c) = (tile.columns.width, tile.constants);
     macro_rules! run_with {
-        ($quiet:tt, $recurrent:tt) => {
-            match (c.synapse.is_some(), c.to_value) {
-                (false, false) => run_with!(of false, false, $quiet, $recurrent),
-                (false, true) => run_with!(of false, true, $quiet, $recurrent),
-                (true, false) => run_with!(of true, false, false, $recurrent),
-                (true, true) => run_with!(of true, true, false, $recurrent),
-            }
-        };
-        (of $($constant:tt),*) => {
-            with_width!(width, run(drive, time_steps, tile, bits, active, record, pace) with $($constant),*)
+        ($current:tt, $to_value:tt, $quiet:tt) => {
+            with_width!(width, run(drive, time_steps, tile, bits, active, record) with $current, $to_value, $quiet)
         };
     }
-    match pace {
-        Pace::Whole => run_with!(false, false),
-        Pace::Quiet => run_with!(true, false),
-        Pace::Until(..) => run_with!(false, true),
+    match (c.synapse.is_some(), c.to_value, pace) {
+        (false, false, Pace::Whole) => run_with!(false, false, false),
+        (false, false, Pace::Quiet) => run_with!(false, false, true),
+        (false, true, Pace::Whole) => run_with!(false, true, false),
+        (false, true, Pace::Quiet) => run_with!(false, true, true),
+        (true, false, _) => run_with!(true, false, false),
+        (true, true, _) => run_with!(true, true, false),
     }
 }
 
 /// [`lif_forward`] for a tile of `W` columns: with `CURRENT` the cell has a synaptic current, with `TO_VALUE` a spike sets
-/// the potential; `QUIET` and `RECURRENT` are the kinds of [`Pace`].
+/// the potential; `QUIET` is [`Pace::Quiet`].
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: bool, const RECURRENT: bool>(
+fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: bool>(
     drive: DriveSource,
     time_steps: usize,
     tile: &SpikingTile,
     bits: &mut SpikeBits,
     active: &mut ActiveTile,
     mut record: Option<PotentialRecord>,
-    mut pace: Pace,
 ) -> Range<usize> {
     let (c, synapse) = (tile.constants, tile.constants.synapse.unwrap_or(0.0));
     let mut arrivals = Arrivals::<W>::new(drive, tile);
@@ -218,23 +176,18 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
     // These stay in registers as long as only loops with constant bounds index them; `seen` is the copy for other indices.
     let (mut v, mut current) = ([0.0f32; W], [0.0f32; W]);
     let mut seen = Aligned([0.0f32; W]);
-    let mut begin = if QUIET { arrivals.next_time(time_steps) } else { 0 };
-    let mut stop = time_steps;
-    if RECURRENT && let Pace::Until(until, state) = &pace {
-        (stop, begin, arrivals.next) = (*until, state.t, state.next);
-        state.load::<W, CURRENT>(&mut v, &mut current);
-    }
+    let begin = if QUIET { arrivals.next_time(time_steps) } else { 0 };
     let (mut t, mut end) = (begin, begin);
-    while t < stop {
+    while t < time_steps {
         if t > 0 {
             if CURRENT {
                 current.iter_mut().for_each(|current| *current *= synapse);
-                arrivals.add::<RECURRENT>(t, &mut current, bits);
+                arrivals.add(t, &mut current);
                 for j in 0..W {
                     v[j] += current[j];
                 }
             } else {
-                arrivals.add::<RECURRENT>(t, &mut v, bits);
+                arrivals.add(t, &mut v);
             }
         }
         seen.0 = v;
@@ -270,14 +223,6 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
             t = event;
         }
     }
-    if RECURRENT
-        && stop < time_steps
-        && let Pace::Until(_, state) = &mut pace
-    {
-        (state.t, state.next) = (stop, arrivals.next);
-        state.store::<W, CURRENT>(&v, &current);
-        return begin..end;
-    }
     seen.0 = v;
     active.check_finite(&seen.0);
     active.end_sample(c);
@@ -286,7 +231,7 @@ fn run<const W: usize, const CURRENT: bool, const TO_VALUE: bool, const QUIET: b
 
 /// Writes the spikes and active entries of a tile at time `t` to their lists.
 #[inline(always)]
-fn list<const W: usize, const TO_VALUE: bool>(
+pub(super) fn list<const W: usize, const TO_VALUE: bool>(
     t: usize,
     mut spiking: [u64; 2],
     near: [u64; 2],
@@ -311,7 +256,7 @@ fn list<const W: usize, const TO_VALUE: bool>(
 
 /// Decay and reset at time `t`. S[0] is 0 whatever V_th is: nothing is subtracted from V[0], or it is set to 0, its value.
 #[inline(always)]
-fn decay_at<const TO_VALUE: bool>(t: usize, constants: &CellConstants) -> Decay<'_> {
+pub(super) fn decay_at<const TO_VALUE: bool>(t: usize, constants: &CellConstants) -> Decay<'_> {
     let reset = match t {
         0 => 0.0,
         _ if TO_VALUE => constants.v_r,
@@ -322,7 +267,7 @@ fn decay_at<const TO_VALUE: bool>(t: usize, constants: &CellConstants) -> Decay<
 
 /// Bits of the neurons of a tile without its padding. Padding neurons have weights 0, but V_rest may exceed the threshold.
 #[inline(always)]
-fn valid_bits(columns: &Columns) -> [u64; 2] {
+pub(super) fn valid_bits(columns: &Columns) -> [u64; 2] {
     [0, 64].map(|first| match columns.used.saturating_sub(first) {
         n @ 0..64 => (1u64 << n) - 1,
         _ => u64::MAX,
@@ -333,8 +278,6 @@ fn valid_bits(columns: &Columns) -> [u64; 2] {
 struct Arrivals<'a, const W: usize> {
     drive: DriveSource<'a>,
     weights: &'a [[f32; W]],
-    /// The weights of own spikes.
-    own: &'a [[f32; W]],
     bias: Option<&'a [f32; W]>,
     /// The first event that has not arrived yet.
     next: usize,
@@ -344,8 +287,7 @@ impl<'a, const W: usize> Arrivals<'a, W> {
     #[inline(always)]
     fn new(drive: DriveSource<'a>, tile: &SpikingTile<'a>) -> Self {
         let (weights, _) = tile.weights.as_chunks::<W>();
-        let own = tile.own_row.map_or(&[][..], |first| &weights[first..]);
-        Arrivals { drive, weights, own, bias: weights.last().filter(|_| tile.bias), next: 0 }
+        Arrivals { drive, weights, bias: weights.last().filter(|_| tile.bias), next: 0 }
     }
 
     /// When the next event arrives; `time_steps` if there is none.
@@ -357,9 +299,9 @@ impl<'a, const W: usize> Arrivals<'a, W> {
         }
     }
 
-    /// Adds what arrives at `t`, at least 1: the drive of t - 1. `bits` has the layer's own spikes of that time.
+    /// Adds what arrives at `t`, at least 1: the drive of t - 1.
     #[inline(always)]
-    fn add<const RECURRENT: bool>(&mut self, t: usize, driven: &mut [f32; W], bits: &SpikeBits) {
+    fn add(&mut self, t: usize, driven: &mut [f32; W]) {
         match &self.drive {
             DriveSource::Events(events) => {
                 while let Some(event) = events.get(self.next)
@@ -367,15 +309,6 @@ impl<'a, const W: usize> Arrivals<'a, W> {
                 {
                     add_row(driven, &self.weights[event.i()]);
                     self.next += 1;
-                }
-                if RECURRENT {
-                    for (&first, &word) in bits.first_neuron.iter().zip(bits.row(t - 1)) {
-                        let mut word = word;
-                        while word != 0 {
-                            add_row(driven, &self.own[first + word.trailing_zeros() as usize]);
-                            word &= word - 1;
-                        }
-                    }
                 }
                 if let Some(bias) = self.bias {
                     add_row(driven, bias);
@@ -392,7 +325,7 @@ impl<'a, const W: usize> Arrivals<'a, W> {
 }
 
 #[inline(always)]
-fn add_row<const W: usize>(sum: &mut [f32; W], row: &[f32; W]) {
+pub(super) fn add_row<const W: usize>(sum: &mut [f32; W], row: &[f32; W]) {
     for j in 0..W {
         sum[j] += row[j];
     }
@@ -406,8 +339,8 @@ pub fn is_quiet(c: &CellConstants) -> bool {
 /// Turns the bits of one sample into events in (t, j) order and appends them.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub fn spikes_of(bits: &SpikeBits, spikes: &mut SpikeList) {
-    for (t, row) in bits.words.chunks_exact(bits.per_row).enumerate() {
-        spikes.push_row(t, bits.first_neuron.iter().copied().zip(row.iter().copied()));
+    for t in 0..bits.words.len() / bits.per_row {
+        spikes.push_row(t, bits.words_at(t));
     }
     spikes.end_sample();
 }

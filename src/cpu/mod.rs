@@ -21,6 +21,7 @@ mod neurons;
 mod open;
 mod products;
 mod readout;
+mod recurrent_forward;
 mod recurrent_gradient;
 mod reference;
 mod spike_gradient;

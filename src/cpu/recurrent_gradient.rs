@@ -11,9 +11,9 @@
 //! The sum over j has one partial sum per lane, over all tiles in order; its total is added to the part from the layer above.
 
 use super::delta::Adjoint;
-use super::lanes;
+use super::lanes::{self, ROWS};
 use super::state::ActiveTile;
-use super::tiles::{AlignedVec, LANES, TiledMatrix, padded, with_width};
+use super::tiles::{AlignedVec, Columns, LANES, TiledMatrix, padded, with_width};
 use crate::events::Event;
 use multiversion::target::match_target;
 use std::ops::Range;
@@ -25,12 +25,19 @@ pub struct RecurrentScratch {
     p: AlignedVec,
     /// Gradient of the currents.
     q: AlignedVec,
+    /// Number of active entries, [tiles, time steps].
+    counts: Vec<u32>,
+    /// Rows of the weights that belong to the entries of a time step, filled up to a multiple of [`ROWS`].
+    rows: Vec<usize>,
+    /// Their products with δ.
+    products: Vec<f32>,
 }
 
 impl RecurrentScratch {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.p.bytes() + self.q.bytes()
+        let lists = 4 * (self.counts.capacity() + self.products.capacity()) + size_of::<usize>() * self.rows.capacity();
+        self.p.bytes() + self.q.bytes() + lists
     }
 }
 
@@ -51,35 +58,28 @@ impl<'a> Lists<'a> {
         Lists { events, g, e, now: events.len()..events.len(), own }
     }
 
-    /// Goes on to the entries of time `t`; those of later time steps are done.
+    /// Goes on to the `count` entries of an earlier time step.
     #[inline(always)]
-    fn go_to(&mut self, t: usize) {
-        let end = self.now.start;
-        let own = self.events[..end].iter().rev().take_while(|event| event.t() == t).count();
-        self.now = end - own..end;
+    fn go_back(&mut self, count: usize) {
+        self.now = self.now.start - count..self.now.start;
     }
 
-    /// The last time step before the current one with an entry.
-    fn next(&self) -> Option<usize> {
-        self.events[..self.now.start].last().map(|event| event.t())
-    }
-
-    /// Turns ∇S of the current entries into errors; returns whether any is not 0.
+    /// Turns ∇S of the current entries, without `products`, into errors and adds these to the gradient of the potentials. Returns
+    /// whether any is not 0. Without `products` none is added.
     #[inline(always)]
-    fn finish(&mut self) -> bool {
-        let errors = self.e[self.now.clone()].iter_mut().zip(&self.g[self.now.clone()]);
-        errors.fold(false, |any, (e, g)| {
+    fn enter(&mut self, products: Option<&[f32]>, p: &mut [f32]) -> bool {
+        let now = self.now.clone();
+        let (events, g, e) = (&self.events[now.clone()], &self.g[now.clone()], &mut self.e[now]);
+        let mut any = false;
+        for (k, ((event, g), e)) in events.iter().zip(g).zip(e).enumerate() {
+            if let Some(products) = products {
+                *e += products[k];
+            }
             *e *= g;
-            any | (*e != 0.0)
-        })
-    }
-
-    /// Adds the errors of the current entries to the gradient of the potentials.
-    #[inline(always)]
-    fn enter(&self, p: &mut [f32]) {
-        for (event, e) in self.events[self.now.clone()].iter().zip(&self.e[self.now.clone()]) {
-            p[event.i()] += e;
+            any |= *e != 0.0;
+            p[event.i()] += *e;
         }
+        any
     }
 
     /// Cuts the gradient of potentials that a spike at `t` set.
@@ -107,37 +107,36 @@ pub fn recurrent_errors(
     active: &mut [ActiveTile],
     scratch: &mut RecurrentScratch,
 ) {
-    let RecurrentScratch { p, q } = scratch;
+    let RecurrentScratch { p, q, counts, rows, products } = scratch;
     for state in [&mut *p, &mut *q] {
         state.resize(padded(weights.cols));
         state.fill(0.0);
     }
+    let (p, q): (&mut [f32], &mut [f32]) = (p, q);
     let mut tiles: Vec<Lists> = active.iter_mut().map(|tile| Lists::new(tile, b)).collect();
-    let mut next = tiles.iter().filter_map(Lists::next).max();
+    let Some(times) = count(&tiles, counts) else { return };
+    let steps = times.end;
     let mut alive = false;
-    for t in (0..next.map_or(0, |last| last + 1)).rev() {
+    for t in times.rev() {
         // P and Q are those of t + 1 here.
-        let due = next == Some(t);
-        let mut error = false;
-        if due {
-            tiles.iter_mut().for_each(|tile| tile.go_to(t));
-            if alive {
-                add_own(weights, own_row, if adjoint.synapse.is_some() { q } else { p }, &mut tiles);
-            }
-            error = tiles.iter_mut().fold(false, |any, tile| any | tile.finish());
-            next = tiles.iter().filter_map(Lists::next).max();
-            if next.is_none() {
-                return;
-            }
+        rows.clear();
+        for (tile, counts) in tiles.iter_mut().zip(counts.chunks_exact(steps)) {
+            tile.go_back(counts[t] as usize);
+            rows.extend(tile.events[tile.now.clone()].iter().map(|event| own_row + event.i()));
         }
         if alive {
+            rows.resize(rows.len().next_multiple_of(ROWS), own_row);
+            products.resize(rows.len(), 0.0);
+            let delta = if adjoint.synapse.is_some() { &*q } else { &*p };
+            own_products(weights, rows, delta, products);
             tiles.iter_mut().for_each(|tile| tile.cut(t, p));
             p.iter_mut().for_each(|p| *p *= adjoint.alpha);
         }
-        if due {
-            tiles.iter().for_each(|tile| tile.enter(p));
+        let mut left = alive.then_some(&products[..]);
+        for tile in &mut tiles {
+            alive |= tile.enter(left, p);
+            left = left.map(|left| &left[tile.now.len()..]);
         }
-        alive |= error;
         if let Some(synapse) = adjoint.synapse
             && alive
         {
@@ -146,24 +145,37 @@ pub fn recurrent_errors(
     }
 }
 
-/// Adds Σ_j R_ij δ_j to ∇S of the current entries.
+/// Counts the entries of each tile at each time step, [tiles, last time step + 1]. Returns the time steps from the first entry to the
+/// last one, if there are any.
+fn count(tiles: &[Lists], counts: &mut Vec<u32>) -> Option<Range<usize>> {
+    let first = tiles.iter().filter_map(|tile| tile.events.first()).map(|event| event.t()).min()?;
+    let last = tiles.iter().filter_map(|tile| tile.events.last()).map(|event| event.t()).max()?;
+    counts.clear();
+    counts.resize(tiles.len() * (last + 1), 0);
+    for (tile, counts) in tiles.iter().zip(counts.chunks_exact_mut(last + 1)) {
+        tile.events.iter().for_each(|event| counts[event.t()] += 1);
+    }
+    Some(first..last + 1)
+}
+
+/// Σ_j R_ij δ_j for each of the `rows` of the weights.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_own(weights: &TiledMatrix, own_row: usize, delta: &[f32], tiles: &mut [Lists]) {
-    for Lists { events, e, now, .. } in tiles {
-        for (event, e) in events[now.clone()].iter().zip(&mut e[now.clone()]) {
-            let row = own_row + event.i();
-            let mut sum = [0.0; LANES];
-            for (columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-                let (w, delta) = (&tile[row * columns.width..], &delta[columns.begin..]);
-                sum = match_target! {
-                    "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
-                        with_width!(columns.width, lanes::avx512::add_products(w, delta, sum))
-                    }
-                    "x86_64+avx2" => with_width!(columns.width, lanes::avx2::add_products(w, delta, sum)),
-                    _ => with_width!(columns.width, lanes::portable::add_products(w, delta, sum)),
-                };
-            }
-            *e += match_target! {
+fn own_products(weights: &TiledMatrix, rows: &[usize], delta: &[f32], products: &mut [f32]) {
+    for (rows, products) in rows.as_chunks::<ROWS>().0.iter().zip(products.as_chunks_mut::<ROWS>().0) {
+        let mut sums = [[0.0; LANES]; ROWS];
+        for (&Columns { begin, width, .. }, tile) in weights.columns.iter().zip(&weights.tiles) {
+            let row = |k: usize| &tile[rows[k] * width..];
+            let (w, delta) = ([row(0), row(1), row(2), row(3)], &delta[begin..]);
+            sums = match_target! {
+                "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => {
+                    with_width!(width, lanes::avx512::add_products_of_rows(w, delta, sums))
+                }
+                "x86_64+avx2" => with_width!(width, lanes::avx2::add_products_of_rows(w, delta, sums)),
+                _ => with_width!(width, lanes::portable::add_products_of_rows(w, delta, sums)),
+            };
+        }
+        for (product, sum) in products.iter_mut().zip(sums) {
+            *product = match_target! {
                 "x86_64+avx512f+avx512bw+avx512dq+avx512vl" => lanes::avx512::total(sum),
                 "x86_64+avx2" => lanes::avx2::total(sum),
                 _ => lanes::portable::total(sum),

@@ -68,6 +68,12 @@ impl SpikeList {
         self.len
     }
 
+    /// The spikes from index `from` on, over all samples.
+    #[inline(always)]
+    pub fn since(&self, from: usize) -> &[Event] {
+        &self.events[from..self.len]
+    }
+
     /// Number of samples that were ended.
     pub fn samples(&self) -> usize {
         self.starts.len().saturating_sub(1)

@@ -8,7 +8,7 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::events::{Event, EventSet};
-use crate::network::{Network, ReadoutGain};
+use crate::network::{Network, ReadoutGain, Reset};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use std::path::PathBuf;
@@ -280,6 +280,12 @@ fn largest(values: &mut [f32]) -> &mut f32 {
     values.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap()
 }
 
+/// Transposes a square matrix.
+fn transpose<T: Copy>(matrix: &mut [T]) {
+    let n = matrix.len().isqrt();
+    (0..n).for_each(|i| (0..i).for_each(|j| matrix.swap(i * n + j, j * n + i)));
+}
+
 #[test]
 fn missing_parts_fail_instead_of_being_passed_over() {
     inspecting(|seen| seen.logits.truncate(10), &["logits"]);
@@ -362,6 +368,12 @@ fn known_mistakes_of_implementations_fail() {
     fails("rec_lif", "v.0", Mistake::Engine(|engine| engine.recurrent_mut(0).reverse()));
     let apart = |engine: &mut Reference| engine.recurrent_mut(0).iter_mut().step_by(6).for_each(|r| *r = 0.0);
     fails("rec_lif", "v.0", Mistake::Engine(apart));
+    // R and its transpose, forward and as a gradient.
+    fails("rec_67", "v.0", Mistake::Engine(|engine| transpose(engine.recurrent_mut(0))));
+    fails("rec_130", "v.0", Mistake::Engine(|engine| transpose(engine.recurrent_mut(0))));
+    fails("rec_lif", "dr.0", Mistake::Inspection(|seen| transpose(&mut seen.gradient.layers[0].data[30..])));
+    // A layer with a current whose own spikes subtract.
+    fails("rec_cuba_hard", "v.0", Mistake::Network(|network| network.hidden[0].reset = Reset::Subtract));
     for (case, check) in [("rec_lif", "dw.0"), ("rec_deep", "e.1"), ("spike_count", "dr.1"), ("conv_rec", "dw.0")] {
         fails(case, check, Mistake::Engine(|engine| engine.detached = true));
     }

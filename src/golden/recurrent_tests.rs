@@ -6,7 +6,7 @@ use super::reference::{Reference, excited, random_recurrent};
 use crate::cpu::CpuEngine;
 use crate::engine::{Engine, Inspection, Method};
 use crate::events::EventSet;
-use crate::network::{Cell, Network};
+use crate::network::{Cell, Network, Readout, SpikingLayer, Surrogate};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
 use rand::{RngExt, SeedableRng};
@@ -77,6 +77,44 @@ fn wide_layers_and_long_samples_equal_the_formulas() {
     );
 }
 
+/// Without B_th the sparse gradient is that of dense backpropagation through time, which the reference computes: all entries are
+/// active that the surrogate reaches.
+#[test]
+fn an_infinite_b_th_gives_the_dense_gradient() {
+    let (mut compared, mut masked, mut whole) = (0, 0, 0);
+    for seed in 0..150 {
+        let (mut network, weights, batch) = random_recurrent(seed, false);
+        let bounded = CpuEngine::new(&network, Method::Sparse, &weights).unwrap().inspect(&batch).unwrap();
+        let open = |layer: &mut SpikingLayer| {
+            layer.b_th = f64::INFINITY;
+            // Far from the threshold, exponentials are 0 in the reference.
+            if matches!(layer.surrogate, Surrogate::Sigmoid | Surrogate::Gaussian) {
+                layer.surrogate = Surrogate::Arctan;
+            }
+        };
+        network.hidden.iter_mut().for_each(open);
+        if let Readout::SpikeCount(layer) = &mut network.readout {
+            open(layer);
+        }
+        let expected = Reference::new(&network, &weights).unwrap().inspect(&batch).unwrap();
+        if !clear(&network, &expected, 1e-5) || !single_maxima(&network, &expected) {
+            continue;
+        }
+        compared += 1;
+        let seen = CpuEngine::new(&network, Method::Sparse, &weights).unwrap().inspect(&batch).unwrap();
+        same(&seen, &expected, &format!("seed {seed}"));
+        for ((layer, seen), bounded) in network.spiking().zip(&seen.spiking).zip(&bounded.spiking) {
+            let all = batch.len() * network.time_steps * layer.neurons;
+            if layer.surrogate.reach(layer.beta) == f64::INFINITY {
+                assert_eq!(seen.active.len(), all, "seed {seed}");
+                whole += 1;
+            }
+            masked += usize::from(bounded.active.len() < all / 2);
+        }
+    }
+    assert!(compared > 40 && masked > 40 && whole > 40, "{compared} compared, {masked} masked before, {whole} whole");
+}
+
 /// Several groups of samples, the last of which is not full.
 fn several_groups(seed: u64) -> (Network, Weights, EventSet) {
     let (mut network, weights, _) = wide_and_long(seed);
@@ -129,7 +167,7 @@ fn recurrent_weights_of_zero_change_nothing() {
         let (mut plain, mut without) = (network.clone(), weights.clone());
         let own = network.recurrent_inputs();
         plain.hidden.iter_mut().for_each(|layer| layer.recurrent = false);
-        if let crate::network::Readout::SpikeCount(layer) = &mut plain.readout {
+        if let Readout::SpikeCount(layer) = &mut plain.readout {
             layer.recurrent = false;
         }
         // The rows of recurrent weights of each layer.

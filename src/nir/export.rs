@@ -21,12 +21,6 @@ const POOLED_THRESHOLD: f32 = 0.5;
 pub(super) fn graph(network: &Network, weights: &Weights, options: &Export) -> Result<(Graph, ExportReport)> {
     network.check()?;
     weights.check(network)?;
-    if let Some(l) = network.first_recurrent() {
-        let name = network.layer_name(l);
-        return Err(Error::Unsupported(format!(
-            "{name}.recurrent = true: NIR files are written of layers without recurrent weights"
-        )));
-    }
     let dt = options.dt.unwrap_or(network.dt_ms / 1000.0);
     if !(dt.is_finite() && dt > 0.0) {
         return Err(Error::field("dt", dt, "a positive number of seconds"));
@@ -44,30 +38,38 @@ pub(super) fn graph(network: &Network, weights: &Weights, options: &Export) -> R
     writer.input();
     let mut tensors = weights.to_file(network).into_iter().peekable();
     for (l, layer) in network.spiking().enumerate() {
-        let (weight, bias) = next_layer(&mut tensors, network, l)?;
+        let LayerTensors { weight, recurrent, bias } = next_layer(&mut tensors, network, l)?;
         let gain = writer.gain_of(l, layer)?;
         writer.weights(l, layer.conv(), weight, bias, gain.folded)?;
         writer.neurons(l, layer, &gain)?;
+        writer.recurrent(l, recurrent, gain.folded);
         writer.pool(l, layer);
     }
     if let Readout::Integrator(readout) = &network.readout {
         let l = network.hidden.len();
-        let (weight, bias) = next_layer(&mut tensors, network, l)?;
+        let LayerTensors { weight, bias, .. } = next_layer(&mut tensors, network, l)?;
         writer.readout(l, readout, weight, bias)?;
     }
     writer.finish()
 }
 
-/// The weights and biases of layer `l`.
+/// The tensors of a layer.
+struct LayerTensors<'a> {
+    weight: FileTensor<'a>,
+    recurrent: Option<FileTensor<'a>>,
+    bias: Option<FileTensor<'a>>,
+}
+
+/// The tensors of layer `l`.
 fn next_layer<'a>(
     tensors: &mut std::iter::Peekable<impl Iterator<Item = (usize, TensorPart, FileTensor<'a>)>>,
     network: &Network,
     l: usize,
-) -> Result<(FileTensor<'a>, Option<FileTensor<'a>>)> {
+) -> Result<LayerTensors<'a>> {
     let missing = || Error::Config(format!("{} has no weights", network.layer_name(l)));
     let (_, _, weight) = tensors.next().ok_or_else(missing)?;
-    let bias = tensors.next_if(|(k, part, _)| *k == l && *part == TensorPart::Biases).map(|(_, _, bias)| bias);
-    Ok((weight, bias))
+    let mut next = |wanted| tensors.next_if(|(k, part, _)| *k == l && *part == wanted).map(|(_, _, tensor)| tensor);
+    Ok(LayerTensors { weight, recurrent: next(TensorPart::Recurrent), bias: next(TensorPart::Biases) })
 }
 
 /// 1/(1 - α): the gain of a neuron whose input is not multiplied by 1 - α. Infinite if it does not leak.
@@ -130,6 +132,16 @@ pub(super) fn neuron_node(l: usize) -> String {
     format!("lif{}", l + 1)
 }
 
+/// The name of the node with the recurrent weights of spiking layer `l`.
+pub(super) fn recurrent_node(l: usize) -> String {
+    format!("rec{}", l + 1)
+}
+
+/// `gain` times the weights.
+fn scaled(weights: &[f32], gain: f64) -> Numbers {
+    Numbers::F32(weights.iter().map(|&w| (f64::from(w) * gain) as f32).collect())
+}
+
 fn array(shape: Vec<usize>, numbers: Numbers) -> Value {
     Value::Array(Array { shape, numbers })
 }
@@ -183,7 +195,7 @@ impl Writer<'_> {
         bias: Option<FileTensor>,
         gain: f64,
     ) -> Result<()> {
-        let scaled = |data: &[f32]| Numbers::F32(data.iter().map(|&w| (f64::from(w) * gain) as f32).collect());
+        let scaled = |data: &[f32]| scaled(data, gain);
         let name = weight_node(self.network, l);
         if let Some(c) = conv {
             if self.maps != Some([c.channels, c.height, c.width]) {
@@ -258,6 +270,17 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A loop from the last node, neurons, through their recurrent weights back to it. In NIR a loop takes one time step.
+    fn recurrent(&mut self, l: usize, weight: Option<FileTensor>, gain: f64) {
+        let Some(weight) = weight else { return };
+        let n = self.network.sizes()[l + 1];
+        let weight = array(vec![n; 2], scaled(&transposed(&weight.data, n, n), gain));
+        let (neurons, name) = (self.last.clone(), recurrent_node(l));
+        self.add(&name, "Linear", [("weight", weight)]);
+        self.graph.edges.push((name, neurons.clone()));
+        self.last = neurons;
     }
 
     /// Max pooling: the sum over a window, and neurons that spike if it is not 0.

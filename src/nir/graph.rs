@@ -93,7 +93,14 @@ pub(super) struct Step {
     pub name: String,
     pub kind: String,
     pub fields: Fields,
+    /// Of neurons with recurrent connections: the nodes that lead from their spikes back to them, in order.
+    pub loop_back: Vec<Step>,
 }
+
+/// The types of nodes that are spiking neurons.
+pub(super) const SPIKING: [&str; 3] = ["LIF", "IF", "CubaLIF"];
+/// The types of nodes that may lead from neurons back to them.
+const WEIGHTS: [&str; 3] = ["Linear", "Affine", "Scale"];
 
 impl Step {
     pub fn error(&self, path: &Path, what: impl AsRef<str>) -> Error {
@@ -101,14 +108,16 @@ impl Step {
     }
 }
 
-/// The nodes from the Input to the Output, in order, graphs within the graph replaced by their nodes.
+/// The nodes from the Input to the Output, in order, graphs within the graph replaced by their nodes. Loops from neurons through
+/// weights to the same neurons are part of these ([`Step::loop_back`]).
 ///
 /// # Errors
-/// [`Error::Format`] naming the node or the edge: an edge to a node that does not exist, several or no Inputs or Outputs, loops,
-/// branches, joining paths, or a node that is not on the path.
+/// [`Error::Format`] naming the node or the edge: an edge to a node that does not exist, several or no Inputs or Outputs, other
+/// loops, branches, joining paths, or a node that is not on the path.
 pub(super) fn chain(graph: Graph, path: &Path) -> Result<Vec<Step>> {
     let mut flat = Flat { path, nodes: BTreeMap::new(), next: BTreeMap::new() };
     let (input, output) = flat.add(graph, "")?;
+    flat.take_loops();
     flat.refuse_loops()?;
     let mut steps = Vec::new();
     let mut at = input;
@@ -170,7 +179,7 @@ impl Flat<'_> {
             let ends = match node.graph {
                 Some(inner) => self.add(inner, &format!("{full}/"))?,
                 None => {
-                    let step = Step { name: full.clone(), kind: node.kind, fields: node.fields };
+                    let step = Step { name: full.clone(), kind: node.kind, fields: node.fields, loop_back: Vec::new() };
                     self.nodes.insert(full.clone(), step);
                     (full.clone(), full)
                 }
@@ -200,7 +209,45 @@ impl Flat<'_> {
         Ok((one(inputs, "Input")?, one(outputs, "Output")?))
     }
 
-    /// Refuses loops, i.e. recurrent connections, and nodes where several paths join.
+    /// Makes the nodes of each loop from neurons through weights to the same neurons part of these. Other loops stay.
+    fn take_loops(&mut self) {
+        let mut arriving: BTreeMap<String, usize> = BTreeMap::new();
+        self.next.values().flatten().for_each(|to| *arriving.entry(to.clone()).or_default() += 1);
+        let spiking: Vec<String> = self
+            .nodes
+            .values()
+            .filter(|step| SPIKING.contains(&step.kind.as_str()))
+            .map(|step| step.name.clone())
+            .collect();
+        for neurons in spiking {
+            let ways: Vec<String> = self.next.get(&neurons).into_iter().flatten().cloned().collect();
+            // Of a second loop, the nodes stay.
+            if let Some(names) = ways.iter().find_map(|first| self.way_back(first, &neurons, &arriving)) {
+                self.next.entry(neurons.clone()).or_default().remove(&names[0]);
+                names.iter().for_each(|name| _ = self.next.remove(name));
+                let nodes = names.iter().filter_map(|name| self.nodes.remove(name)).collect();
+                self.nodes.entry(neurons).and_modify(|step| step.loop_back = nodes);
+            }
+        }
+    }
+
+    /// The nodes from `first`, a successor of `neurons`, to a predecessor of it, if they are weights and no other edge leads to or
+    /// from them. `arriving` has the number of edges to each node.
+    fn way_back(&self, first: &str, neurons: &str, arriving: &BTreeMap<String, usize>) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        let mut at = first;
+        while at != neurons {
+            let weights = self.nodes.get(at).is_some_and(|step| WEIGHTS.contains(&step.kind.as_str()));
+            if !weights || arriving.get(at) != Some(&1) {
+                return None;
+            }
+            names.push(at.to_string());
+            at = self.next.get(at).filter(|next| next.len() == 1)?.first()?;
+        }
+        (!names.is_empty()).then_some(names)
+    }
+
+    /// Refuses loops, and nodes where several paths join.
     fn refuse_loops(&self) -> Result<()> {
         let mut arriving: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
         for (from, to) in self.next.iter().flat_map(|(from, next)| next.iter().map(move |to| (from, to))) {
@@ -228,7 +275,8 @@ impl Flat<'_> {
             let step = self.in_loop(first, back);
             return Err(step.error(
                 self.path,
-                "is in a loop: recurrent connections are not supported yet; train a network without them",
+                "is in a loop: only loops from neurons through Linear or Affine nodes to the same neurons can be imported, one for \
+                 each layer; train a network without others",
             ));
         }
         match arriving.iter().find(|(_, from)| from.len() > 1) {
@@ -254,7 +302,7 @@ impl Flat<'_> {
         }
         let entry = walk.iter().position(|name| Some(name) == walk.last()).unwrap_or_default();
         let steps = || walk[entry..].iter().filter_map(|name| self.nodes.get(*name));
-        let neurons = steps().find(|step| ["LIF", "CubaLIF", "IF"].contains(&step.kind.as_str()));
+        let neurons = steps().find(|step| SPIKING.contains(&step.kind.as_str()));
         neurons.or_else(|| steps().next()).unwrap_or_else(|| &self.nodes[start])
     }
 }
@@ -287,6 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn loops_of_neurons_and_weights_are_part_of_the_neurons() {
+        let nodes =
+            [&ENDS[..], &[("a", "LIF"), ("b", "CubaLIF"), ("w", "Linear"), ("x", "Affine"), ("y", "Scale")]].concat();
+        let edges = [("w", "a"), ("a", "b"), ("b", "x"), ("y", "b"), ("a", "w"), ("x", "y"), ("in", "a"), ("b", "out")];
+        let steps = chain(graph(&nodes, &edges), Path::new("f.nir")).unwrap();
+        let names = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&steps), ["in", "a", "b", "out"]);
+        let loops: Vec<_> = steps.iter().map(|step| names(&step.loop_back)).collect();
+        assert_eq!(loops, [vec![], vec!["w"], vec!["x", "y"], vec![]]);
+    }
+
+    #[test]
     fn what_is_no_chain_is_refused_by_name() {
         let refused = |nodes: &[(&str, &str)], edges: &[(&str, &str)], part: &str| {
             let error = chain(graph(&[&ENDS, nodes].concat(), edges), Path::new("f.nir")).unwrap_err().to_string();
@@ -295,7 +355,16 @@ mod tests {
         refused(&[], &[("in", "gone")], "`gone`, which does not exist");
         refused(&[("two", "Input")], &[("in", "out")], "2 nodes of type Input");
         let loop_ = [("in", "a"), ("a", "w"), ("w", "a"), ("a", "out")];
-        refused(&[("a", "LIF"), ("w", "Linear")], &loop_, "node `a` (LIF): is in a loop");
+        refused(&[("a", "LIF"), ("w", "Flatten")], &loop_, "node `a` (LIF): is in a loop");
+        refused(&[("a", "LIF"), ("w", "LIF")], &loop_, "is in a loop");
+        // The input goes through the recurrent weights, as in files of Spyx.
+        let through = [("in", "w"), ("w", "a"), ("a", "w"), ("a", "out")];
+        refused(&[("a", "LIF"), ("w", "Linear")], &through, "node `a` (LIF): is in a loop");
+        let nodes = [("a", "LIF"), ("b", "LIF"), ("w", "Linear"), ("x", "Linear")];
+        let long = [("in", "a"), ("a", "b"), ("b", "w"), ("w", "a"), ("b", "out"), ("x", "b")];
+        refused(&nodes, &long, "is in a loop");
+        let two = [("in", "a"), ("a", "w"), ("w", "a"), ("a", "x"), ("x", "a"), ("a", "out")];
+        refused(&[("a", "LIF"), ("w", "Linear"), ("x", "Linear")], &two, "node `a` (LIF): is in a loop");
         refused(&[("a", "LIF")], &[("in", "a"), ("a", "a"), ("a", "out")], "node `a` (LIF): is in a loop");
         let split = [("in", "a"), ("in", "b"), ("a", "out"), ("b", "out")];
         refused(&[("a", "LIF"), ("b", "LIF")], &split, "node `out` (Output): paths from `a` and `b` join");

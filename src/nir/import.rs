@@ -1,6 +1,6 @@
 //! A network from the graph of any program.
 
-use super::graph::{Step as Node, chain};
+use super::graph::{SPIKING, Step as Node, chain};
 use super::linear::{Budget, Conv, Dense, Linear, Map, Pool};
 use super::neurons::{Neurons, Step, integrator, plain_output, spiking};
 use super::parameters::{Parameters, uniform};
@@ -95,7 +95,7 @@ impl Importer<'_> {
             "Linear" | "Affine" | "Scale" | "Flatten" | "Conv2d" | "SumPool2d" | "AvgPool2d" => {
                 self.linear.append(step, self.path, &mut self.budget)
             }
-            "LIF" | "IF" | "CubaLIF" => self.spiking(node),
+            kind if SPIKING.contains(&kind) => self.spiking(node),
             "LI" => {
                 if let Some(next) = behind.iter().find(|next| !matches!(next.kind.as_str(), "Flatten" | "Output")) {
                     return Err(node.error(format!(
@@ -154,14 +154,35 @@ impl Importer<'_> {
         }
         let shape = self.linear.shape.clone();
         let below = std::mem::replace(&mut self.linear, Linear::identity(shape));
+        let own = self.recurrent(node)?;
+        layer.recurrent = own.is_some();
         match below.into_weights(node, &mut self.budget)? {
+            Map::Conv(_) if own.is_some() => {
+                return Err(node.error("is a convolution in a loop; only fully connected layers can be recurrent"));
+            }
             Map::Conv(conv) => self.matrices.push(convolution(node, &mut layer, conv, &factors, &drift)?),
-            Map::Dense(dense) => self.matrices.push(matrix(node, dense, &factors, &drift, &mut layer.bias)?),
+            Map::Dense(dense) => self.matrices.push(matrix(node, dense, own, &factors, &drift, &mut layer.bias)?),
             Map::Identity | Map::Pool(_) => return Err(node.error("has no weights in front of it")),
         }
-        self.report.nodes.push(format!("{} ({}): hidden[{}]", node.step.name, node.step.kind, self.hidden.len()));
+        let kind = if layer.recurrent { ", recurrent" } else { "" };
+        self.report.nodes.push(format!("{} ({}): hidden[{}]{kind}", node.step.name, node.step.kind, self.hidden.len()));
         self.hidden.push(layer);
         Ok(())
+    }
+
+    /// The weights of the loop from neurons back to them, if there is one.
+    fn recurrent(&mut self, node: Parameters) -> Result<Option<Dense>> {
+        if node.step.loop_back.is_empty() {
+            return Ok(None);
+        }
+        let mut own = Linear::identity(self.linear.shape.clone());
+        for step in &node.step.loop_back {
+            own.append(step, self.path, &mut self.budget)?;
+        }
+        match own.into_weights(node, &mut self.budget)? {
+            Map::Dense(own) if own.outputs == own.inputs => Ok(Some(own)),
+            _ => Err(node.error("the weights of the loop lead to a different number of neurons; make the sizes fit")),
+        }
     }
 
     /// Whether the node and the pooling in front of it are the maximum over windows of a convolution's spikes, which
@@ -171,7 +192,7 @@ impl Importer<'_> {
         let Some(SpikingLayer { connection: Connection::Conv(conv), .. }) = self.hidden.last_mut() else {
             return Ok(false);
         };
-        if kernel != stride || conv.pool != 1 || node.step.kind == "CubaLIF" {
+        if kernel != stride || conv.pool != 1 || node.step.kind == "CubaLIF" || !node.step.loop_back.is_empty() {
             return Ok(false);
         }
         let n = self.linear.outputs();
@@ -204,7 +225,7 @@ impl Importer<'_> {
         let Map::Dense(dense) = below.into_weights(node, &mut self.budget)? else {
             return Err(node.error("follows a convolution; the last layer must be fully connected"));
         };
-        self.matrices.push(matrix(node, dense, &factors, &drift, &mut layer.bias)?);
+        self.matrices.push(matrix(node, dense, None, &factors, &drift, &mut layer.bias)?);
         layer.logits = self.options.logits.unwrap_or(Logits::Max);
         self.report.nodes.push(format!("{} ({}): readout", node.step.name, node.step.kind));
         self.readout = Some(layer);
@@ -259,7 +280,7 @@ impl Importer<'_> {
 
     /// The last spiking layer becomes a readout that counts its spikes.
     fn spiking_readout(&mut self, steps: &[Node]) -> Result<Readout> {
-        let last = steps.iter().rev().find(|step| matches!(step.kind.as_str(), "LIF" | "IF" | "CubaLIF"));
+        let last = steps.iter().rev().find(|step| SPIKING.contains(&step.kind.as_str()));
         match (self.hidden.pop(), last) {
             (Some(layer), Some(_)) if layer.conv().is_none() => {
                 if let Some(line) = self.report.nodes.last_mut() {
@@ -273,18 +294,32 @@ impl Importer<'_> {
     }
 }
 
-/// The weights of a fully connected layer; sets `bias` if it has biases.
-fn matrix(node: Parameters, dense: Dense, factors: &[f64], drift: &[f64], bias: &mut bool) -> Result<Matrix> {
-    let Dense { outputs, inputs, w, bias: of_weights } = dense;
-    *bias = of_weights.is_some() || !drift.is_empty();
+/// The weights of a fully connected layer, with those of its `own` spikes if it is recurrent; sets `bias` if it has biases.
+fn matrix(
+    node: Parameters,
+    dense: Dense,
+    own: Option<Dense>,
+    factors: &[f64],
+    drift: &[f64],
+    bias: &mut bool,
+) -> Result<Matrix> {
+    let outputs = dense.outputs;
+    let parts: Vec<Dense> = [dense].into_iter().chain(own).collect();
+    let biases: Vec<&Vec<f64>> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
+    *bias = !biases.is_empty() || !drift.is_empty();
+    let inputs: usize = parts.iter().map(|part| part.inputs).sum();
     let rows = inputs + usize::from(*bias);
     let mut data = vec![0.0f32; rows * outputs];
-    for (j, row) in w.chunks_exact(inputs).enumerate() {
-        row.iter().enumerate().for_each(|(i, w)| data[i * outputs + j] = (w * factors[j]) as f32);
+    let mut first = 0;
+    for Dense { inputs, w, .. } in &parts {
+        for (j, row) in w.chunks_exact(*inputs).enumerate() {
+            row.iter().enumerate().for_each(|(i, w)| data[(first + i) * outputs + j] = (w * factors[j]) as f32);
+        }
+        first += inputs;
     }
     if *bias {
         for (j, b) in data[inputs * outputs..].iter_mut().enumerate() {
-            let own = of_weights.as_ref().map_or(0.0, |bias| bias[j] * factors[j]);
+            let own: f64 = biases.iter().map(|bias| bias[j] * factors[j]).sum();
             *b = (own + drift.get(j).copied().unwrap_or(0.0)) as f32;
         }
     }

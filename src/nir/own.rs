@@ -136,6 +136,12 @@ fn weights(network: &Network, graph: &Graph) -> Option<Weights> {
                 matrix.data.extend(numbers);
                 matrix.rows += 1;
             }
+            (TensorPart::Recurrent, &[rows, cols]) => {
+                let (shape, numbers) = field(&export::recurrent_node(l), "weight")?;
+                let matrix = layers.last_mut().filter(|_| shape.as_slice() == [cols, rows])?;
+                matrix.data.extend(transposed(numbers, cols, rows));
+                matrix.rows += rows;
+            }
             (TensorPart::Weights, &[rows, cols]) => {
                 let (shape, numbers) = field(&names[l], "weight")?;
                 (shape.as_slice() == [cols, rows]).then_some(())?;

@@ -221,6 +221,45 @@ fn a_sum_that_any_spike_lifts_over_the_threshold_is_max_pooling() {
     }
 }
 
+/// A chain in which node `from` leads through `nodes` back to itself.
+fn looped(shape: &[i64], chain: &[Given], from: &str, nodes: &[Given]) -> Result<Imported> {
+    let mut graph = graph(shape, chain);
+    let mut last = from.to_string();
+    for (k, (kind, fields)) in nodes.iter().enumerate() {
+        let fields = fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        let name = format!("back{k}");
+        graph.nodes.insert(name.clone(), Node { kind: (*kind).into(), fields, graph: None });
+        graph.edges.push((std::mem::replace(&mut last, name.clone()), name));
+    }
+    graph.edges.push((last, from.into()));
+    let contents = file::Contents { version: "1.0.8".into(), graph, most_numbers: 1 << 20 };
+    import::import(contents, Path::new("f.nir"), Some(DT), &Import::default())
+}
+
+#[test]
+fn loops_of_neurons_are_recurrent_weights() {
+    let chain = [
+        affine([2, 1], &[1.0, 2.0], &[0.5, 0.25]),
+        lif(&[("r", floats(&[2], &[10.0, 20.0]))]),
+        linear([1, 2], &[5.0, 6.0]),
+    ];
+    let back =
+        [affine([2, 2], &[1.0, 2.0, 3.0, 4.0], &[1.0, 1.0]), ("Scale", vec![("scale", floats(&[2], &[1.0, 0.5]))])];
+    let read = looped(&[1], &chain, "n1", &back).unwrap();
+    assert!(read.network.hidden[0].recurrent && read.report.nodes[0].ends_with("hidden[0], recurrent"), "{read:?}");
+    // Rows of the input, of both neurons, and of the biases; the second neuron has twice the gain, but half the scale.
+    let [a, b, c, d] = [[1.0, 4.0], [1.0, 3.0], [2.0, 4.0], [1.5, 1.5]];
+    assert_eq!(read.weights.layers[0].data, [a, b, c, d].concat());
+    let refused = |chain: &[Given], back: &[Given], parts: &[&str]| {
+        let error = looped(&[1], chain, "n1", back).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    };
+    refused(&chain, &[], &["node `n1` (LIF)", "is in a loop"]);
+    refused(&chain, &[flatten()], &["node `n1` (LIF)", "is in a loop"]);
+    refused(&chain, &[linear([3, 2], &[0.0; 6])], &["node `n1` (LIF)", "different number of neurons"]);
+    refused(&chain, &[linear([2, 3], &[0.0; 6])], &["node `back0` (Linear)", "make the sizes fit"]);
+}
+
 #[test]
 fn convolutions_are_square() {
     let fits = |changes: &[(&'static str, Value)]| {

@@ -143,6 +143,9 @@ impl Base {
             (widths, _) => widths.to_vec(),
         };
         config.network.set_hidden(&widths).map_err(|e| usage(format!("--hidden: {e}")))?;
+        if arguments.recurrent {
+            config.network.connect_hidden().map_err(|e| usage(format!("--recurrent: {e}")))?;
+        }
         config.check().map_err(usage)?;
         Ok(config)
     }

@@ -13,6 +13,7 @@ use super::{Usage, device, number, whole};
 use anyhow::{Result, bail};
 use cases::{Base, BenchCase};
 use clap::ValueEnum;
+use clap::builder::ArgPredicate;
 use report::{BenchReport, MeasuredCase};
 use spikegrad::bench::{Ceilings, MeasurementPlan, ceilings, measure, steady, trace};
 use spikegrad::device::Device;
@@ -84,19 +85,24 @@ pub struct Arguments {
     /// Number of hidden layers [default: the preset's, or the number of values of --hidden]
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "L", help_heading = "Network and input")]
     depth: Option<usize>,
+    /// Connect the neurons of each fully connected hidden layer with each other, by recurrent weights
+    #[arg(long, help_heading = "Network and input")]
+    recurrent: bool,
     /// Samples per batch [default: 256, or all training samples of --data if there are fewer]
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "B", help_heading = "Network and input")]
     batch: Option<usize>,
     /// Measure this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device, help_heading = "Device")]
     device: Device,
-    /// Methods to measure
+    /// Methods to measure [default: sparse,dense; with --recurrent sparse]
     #[arg(
         long,
         value_enum,
         value_delimiter = ',',
         value_name = "METHODS",
         default_value = "sparse,dense",
+        default_value_if("recurrent", ArgPredicate::Equals("true".into()), "sparse"),
+        hide_default_value = true,
         help_heading = "Measurement"
     )]
     methods: Vec<MethodWord>,

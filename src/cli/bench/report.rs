@@ -77,6 +77,7 @@ impl BenchReport<'_> {
             "sizes": network.sizes(),
             "time_steps": network.time_steps,
             "b_th": network.hidden[0].b_th,
+            "recurrent": network.first_recurrent().is_some(),
             "input": first.input,
             "input_density": first.input_density,
             "repeat": self.arguments.repeat,
@@ -88,8 +89,9 @@ impl BenchReport<'_> {
         let network = &case.config.network;
         vec![
             format!(
-                "{}{sizes}, T = {}, batch {}, B_th = {}",
+                "{}{sizes}{}, T = {}, batch {}, B_th = {}",
                 case.config.preset,
+                if network.first_recurrent().is_some() { ", recurrent" } else { "" },
                 network.time_steps,
                 case.batch.len(),
                 network.hidden[0].b_th
