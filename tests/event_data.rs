@@ -94,6 +94,25 @@ fn both_sets_are_trained_tested_and_drawn_on_both_devices() {
 }
 
 #[test]
+fn the_recurrent_preset_reads_shd_and_augments_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let run = run.to_str().unwrap();
+    let train = "train shd-recurrent --data assets/shd-like --hidden 12 --epochs 1 --device cpu";
+    let said = json(&format!("{train} --out {run}"));
+    assert!(said["data"]["origin"].as_str().unwrap().starts_with("in the format of SHD"), "{said}");
+    let config = fs::read_to_string(Path::new(run).join("config.toml")).unwrap();
+    for line in ["preset = \"shd-recurrent\"", "recurrent = true", "blend = 0.5", "time_steps = 100"] {
+        assert!(config.contains(line), "{line} is not in {config}");
+    }
+    let tested = json(&format!("eval {run}"));
+    assert_eq!(tested["test_accuracy"], said["best"]["test_accuracy"]);
+    let refused = spikegrad(&format!("{train} --paper --out {run}-paper")).output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && error.contains("shd-recurrent is not in the paper"), "{error}");
+}
+
+#[test]
 fn samples_are_held_out_and_speakers_tested_alone() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -71,9 +71,9 @@ enum Seen {
     RecurrentCramped,
     /// Recurrent spike counts above a recurrent layer, a chunk for each sample, small workgroups.
     RecurrentCounts,
-    /// More time steps than llvmpipe computes in one dispatch, last potentials.
+    /// More time steps than llvmpipe computes in one dispatch, sums.
     RecurrentLong,
-    /// More neurons than a summary of spikes has bits, maxima.
+    /// More neurons than a summary of spikes has bits, last potentials.
     RecurrentWide,
     /// The golden case of exact equalities, by either method.
     Ties(Method),
@@ -145,16 +145,16 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_forward", "                row = loaded;\n", "                row += loaded;\n", Recurrent),
     ("lockstep_forward", "return input + row;", "return input;", Recurrent),
     ("lockstep_forward", "let w = 32u * s + firstTrailingBit(words);", "let w = firstTrailingBit(words);", RecurrentWide),
-    ("lockstep_forward", "below.summary_at + s]);", "below.summary_at]);", RecurrentWide),
+    ("lockstep_forward", "s * 1024u < below.neurons", "s < 1u", RecurrentWide),
     ("lockstep_forward", "p.summary_at + w / 32u]", "p.summary_at]", RecurrentWide),
     ("lockstep_forward", "first + p.inputs * p.quads", "first", Recurrent),
     ("lockstep_forward", "current += weights[p.weights_at + p.bias_row * p.quads + q];", "current += 0.0 * weights[0];", Recurrent),
     ("lockstep_forward", "next_then += how_many(ahead_then, t);", "next_then += 4u;", Recurrent),
     ("lockstep_forward", "v = p.alpha * v + p.gain * current;", "v = p.alpha * v + current;", Recurrent),
     ("lockstep_forward", "logit *= p.logit_scale;", "logit *= 1.0;", Recurrent),
-    ("lockstep_forward", "logit = v;", "logit += v;", RecurrentLong),
-    ("lockstep_forward", "let higher = v > logit;", "let higher = v >= logit - 0.01;", RecurrentWide),
-    ("lockstep_forward", "peak = select(peak, vec4<u32>(t), higher);", "peak = vec4<u32>(t);", RecurrentWide),
+    ("lockstep_forward", "logit = v;", "logit += v;", RecurrentWide),
+    ("lockstep_forward", "let higher = v > logit;", "let higher = v >= logit - 0.01;", RecurrentCramped),
+    ("lockstep_forward", "peak = select(peak, vec4<u32>(t), higher);", "peak = vec4<u32>(t);", RecurrentCramped),
     ("lockstep_forward", "vec4<f32>(p.kick), fired)", "vec4<f32>(p.kick), valid)", Recurrent),
     ("lockstep_forward", "let active_now = (distance < vec4<f32>(p.band)) & valid;", "let active_now = distance < vec4<f32>(p.band);", RecurrentLong),
     ("lockstep_forward", "spike_words[words_at] |=", "spike_words[words_at] =", Recurrent),
@@ -189,7 +189,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_backward", "read = read || ((needed[", "read = read && ((needed[", Recurrent),
     ("lockstep_backward", "            potential *= p.alpha;\n", "", Recurrent),
     ("lockstep_backward", "potential += error;", "potential = error;", Recurrent),
-    ("lockstep_backward", "error, peak == vec4<u32>(t));", "error, peak <= vec4<u32>(t));", RecurrentWide),
+    ("lockstep_backward", "error, peak == vec4<u32>(t));", "error, peak <= vec4<u32>(t));", RecurrentCramped),
     ("lockstep_backward", "fired == vec4<u32>(1u));", "fired == vec4<u32>(2u));", RecurrentCounts),
     ("lockstep_backward", "potential += bitcast<vec4<f32>>(bits);", "potential -= bitcast<vec4<f32>>(bits);", Recurrent),
     ("lockstep_backward", "                        entries[e + k] = 0u;\n", "", Recurrent),
@@ -608,7 +608,8 @@ impl Case {
             match scenario {
                 Hardware | MixedHardware => readout.logits = Logits::Sum,
                 // Fast, so that the last potential is not the largest.
-                LastReadout | RecurrentLong => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
+                RecurrentLong => readout.logits = Logits::Sum,
+                LastReadout | RecurrentWide => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
                 _ => {}
             }
         }
@@ -631,7 +632,7 @@ impl Case {
             }
         }
         // Some samples and neurons on either side of both.
-        let nu_low = if scenario == Recurrent { 15.0 } else { 4.5 };
+        let nu_low = if scenario == Recurrent { 100.0 } else { 4.5 };
         (network.regulariser.nu_up, network.regulariser.nu_low) = (8.5, nu_low);
         let batch = batch(network.inputs, network.time_steps, network.classes(), samples, density, seed);
 

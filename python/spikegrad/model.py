@@ -29,7 +29,8 @@ def preset(name: str, *, paper: bool = False, **fields: Any) -> Config:
     Parameters
     ----------
     name : str
-        ``fmnist``, ``fmnist-conv``, ``fmnist-deep``, ``nmnist``, ``shd``, or a file ending in .toml that names one.
+        ``fmnist``, ``fmnist-conv``, ``fmnist-deep``, ``nmnist``, ``shd``, ``shd-recurrent``, or a file
+        ending in .toml that names one.
     paper : bool
         Whether to take the settings of the paper, rather than those that train better.
     **fields

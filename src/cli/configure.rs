@@ -33,7 +33,7 @@ pub fn is_file(word: &str) -> bool {
 
 /// Whether the word is the name of a preset.
 pub fn is_preset(word: &str) -> bool {
-    presets::NAMES.contains(&word) || presets::OWN_DATA.contains(&word)
+    presets::all().contains(&word)
 }
 
 /// Sets the path of the data to that of `--data`.

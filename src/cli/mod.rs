@@ -48,7 +48,7 @@ const AFTER_HELP: &str = "\
 Presets:
   fmnist, fmnist-conv, fmnist-deep   Fashion-MNIST
   nmnist                             N-MNIST
-  shd                                Spiking Heidelberg Digits (SHD)
+  shd, shd-recurrent                 Spiking Heidelberg Digits (SHD)
   events, events-conv                data of your own
 
 --data DIR names the folder with the published files: four idx.gz files; Train.zip and Test.zip, or the folders in them; \

@@ -115,7 +115,7 @@ fn subject(arguments: &Arguments, progress: &Progress) -> Result<Subject> {
         return Ok(Subject { config, weights: None, device, state_name: "before training".into(), data });
     }
     if !path.exists() && path.components().count() == 1 {
-        let names = [&presets::NAMES[..], &presets::OWN_DATA].concat();
+        let names = presets::all();
         bail!(Usage(format!(
             "`{word}` is neither a preset ({}) nor a folder written by train, nor a file ending in .toml{}",
             names.join(", "),

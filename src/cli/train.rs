@@ -80,8 +80,8 @@ Examples:
   # Continue the last run in runs/
   spikegrad train --resume"))]
 pub struct Arguments {
-    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd, events or events-conv); a TOML file that names a preset and the
-    /// settings that differ; or the folder of a run, which is continued
+    /// Preset (fmnist, fmnist-conv, fmnist-deep, nmnist, shd, shd-recurrent, events or events-conv); a TOML file that names
+    /// a preset and the settings that differ; or the folder of a run, which is continued
     #[arg(value_name = "PRESET|CONFIG.toml|RUN_DIR")]
     what: Option<String>,
     /// Folder with the data set's files; for events, a file or folder [default: the folder in SPIKEGRAD_FASHION_MNIST,

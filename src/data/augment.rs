@@ -32,6 +32,17 @@ pub struct Augment {
     /// Drop each input spike with this probability.
     #[serde(default)]
     pub drop: f64,
+    /// Stretch the time of each sample by a factor between 1 - `stretch` and 1 + `stretch`. Spikes stretched out of range are
+    /// dropped.
+    #[serde(default)]
+    pub stretch: f64,
+    /// Move each spike by itself, by up to this many pixels horizontally and vertically, or by up to this many channels.
+    /// Spikes moved out of the frame are dropped.
+    #[serde(default)]
+    pub jitter: usize,
+    /// With this probability, replace about half of a sample's spikes by about half of those of another sample of its class.
+    #[serde(default)]
+    pub blend: f64,
 }
 
 impl Augment {
@@ -45,12 +56,21 @@ impl Augment {
     /// # Errors
     /// [`Error::Field`].
     pub fn check(&self, preset: &str) -> Result<()> {
-        let Augment { shift, shift_steps, flip, drop } = *self;
+        let Augment { shift, shift_steps, flip, drop, stretch, jitter, blend } = *self;
         let bad = |field: &str, value: &dyn fmt::Display, want: String| {
             Err(Error::field(format!("augment.{field}"), value, want))
         };
         if !(0.0..1.0).contains(&drop) {
             return bad("drop", &drop, "at least 0 and below 1".into());
+        }
+        if !(0.0..1.0).contains(&stretch) {
+            return bad("stretch", &stretch, "at least 0 and below 1".into());
+        }
+        if !(0.0..=1.0).contains(&blend) {
+            return bad("blend", &blend, "a probability, 0 to 1".into());
+        }
+        if jitter >= MAX_EXTENT {
+            return bad("jitter", &jitter, format!("below {MAX_EXTENT}"));
         }
         if shift_steps > MAX_EXTENT {
             return bad("shift_steps", &shift_steps, format!("at most {MAX_EXTENT}"));
@@ -79,6 +99,7 @@ impl Augment {
         let unknown = "since the shape of the samples is unknown; set data.shape = [channels, height, width]";
         match shape {
             None if self.shift > 0 => bad("shift", &self.shift, format!("0, {unknown}")),
+            None if self.jitter > 0 => bad("jitter", &self.jitter, format!("0, {unknown}")),
             None => bad("flip", &self.flip, format!("false, {unknown}")),
             Some(shape) if shape.inputs() != inputs => {
                 let product = shape.inputs();
@@ -86,6 +107,9 @@ impl Augment {
             }
             Some(Shape { width, .. }) if self.shift >= width => {
                 bad("shift", &self.shift, format!("below {width}, the width"))
+            }
+            Some(Shape { width, .. }) if self.jitter >= width => {
+                bad("jitter", &self.jitter, format!("below {width}, the width"))
             }
             Some(Shape { height: 1, .. }) if self.flip => {
                 bad("flip", &self.flip, "false, since the samples are not images".into())
@@ -96,7 +120,7 @@ impl Augment {
 
     /// Whether neurons change, and not only times.
     fn moves(&self) -> bool {
-        self.shift > 0 || self.flip
+        self.shift > 0 || self.flip || self.jitter > 0
     }
 
     /// A batch of the given samples of `source`, which have this shape, in that order, augmented for `epoch`.
@@ -122,8 +146,14 @@ impl Augment {
             .map(|&sample| {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(STREAMS | (epoch << 32 & (STREAMS - 1)) | u64::from(sample));
-                let spikes = source.sample(sample as usize).iter().map(|event| (event.t(), event.i()));
-                self.sample(spikes, shape, source.time_steps(), &mut rng)
+                let spikes = |k: usize| source.sample(k).iter().map(|event| (event.t(), event.i()));
+                let own = spikes(sample as usize);
+                if self.blend == 0.0 || !chance(&mut rng, self.blend) {
+                    return self.sample(own, shape, source.time_steps(), &mut rng);
+                }
+                let other = spikes(sibling(source, sample as usize, &mut rng));
+                let both: Vec<_> = own.chain(other).filter(|_| chance(&mut rng, 0.5)).collect();
+                self.sample(both.into_iter(), shape, source.time_steps(), &mut rng)
             })
             .collect();
         let mut batch = EventSet::new(source.neurons(), source.time_steps());
@@ -140,27 +170,53 @@ impl Augment {
         steps: usize,
         rng: &mut ChaCha8Rng,
     ) -> Vec<(usize, usize)> {
-        // Computed here because rand's ranges may change from version to version, and the same seed must always give the
-        // same samples.
-        let mut below = |n: usize| ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize;
-        let (right, down) = (below(2 * self.shift + 1), below(2 * self.shift + 1));
-        let mirrored = below(2) == 1 && self.flip;
-        let later = if self.shift_steps > 0 { below(2 * self.shift_steps + 1) } else { 0 };
-        let keep = ((1.0 - self.drop) * 2f64.powi(32)) as u64;
+        let (right, down) = (below(rng, 2 * self.shift + 1), below(rng, 2 * self.shift + 1));
+        let mirrored = below(rng, 2) == 1 && self.flip;
+        let later = if self.shift_steps > 0 { below(rng, 2 * self.shift_steps + 1) } else { 0 };
+        let factor = if self.stretch > 0.0 { 1.0 + self.stretch * (2.0 * uniform(rng) - 1.0) } else { 1.0 };
+        let still = self.shift + self.jitter;
         spikes
-            .filter(|_| self.drop == 0.0 || u64::from(rng.next_u32()) < keep)
             .filter_map(|(t, i)| {
+                if self.drop > 0.0 && !chance(rng, 1.0 - self.drop) {
+                    return None;
+                }
+                // Somewhere within its step, so that no steps are left empty.
+                let t = if self.stretch > 0.0 { ((t as f64 + uniform(rng)) * factor) as usize } else { t };
                 let t = (t + later).checked_sub(self.shift_steps).filter(|&t| t < steps)?;
                 let Some(Shape { height, width, .. }) = shape else { return Some((t, i)) };
                 let (x, row) = (i % width, i / width);
                 let (channel, y) = (row / height, row % height);
                 let x = if mirrored { width - 1 - x } else { x };
-                let x = (x + right).checked_sub(self.shift)?;
-                let y = if height > 1 { (y + down).checked_sub(self.shift)? } else { y };
+                let mut own = || if self.jitter > 0 { below(rng, 2 * self.jitter + 1) } else { 0 };
+                let x = (x + right + own()).checked_sub(still)?;
+                let y = if height > 1 { (y + down + own()).checked_sub(still)? } else { y };
                 (x < width && y < height).then_some((t, (channel * height + y) * width + x))
             })
             .collect()
     }
+}
+
+// Computed here because rand's ranges may change from version to version, and the same seed must always give the same samples.
+
+/// A random number below `n`.
+fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
+    ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
+}
+
+/// A random number in [0, 1).
+fn uniform(rng: &mut ChaCha8Rng) -> f64 {
+    f64::from(rng.next_u32()) / 2f64.powi(32)
+}
+
+/// True with this probability.
+fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+    u64::from(rng.next_u32()) < (probability * 2f64.powi(32)) as u64
+}
+
+/// A random sample of the class of `sample`: itself, if no other is found soon.
+fn sibling(source: &EventSet, sample: usize, rng: &mut ChaCha8Rng) -> usize {
+    let labels = source.labels();
+    (0..1000).map(|_| below(rng, source.len())).find(|&k| k != sample && labels[k] == labels[sample]).unwrap_or(sample)
 }
 
 #[cfg(test)]
@@ -275,10 +331,87 @@ mod tests {
     }
 
     #[test]
+    fn time_is_stretched_by_one_factor_per_sample_and_no_steps_are_left_empty() {
+        let mut set = EventSet::new(100, 300);
+        set.push((0..20_000).map(|k| (k % 200, k / 200)), 0).unwrap();
+        let stretch = Augment { stretch: 0.3, ..Augment::default() };
+        let lengths: Vec<usize> = (1..=40)
+            .map(|epoch| {
+                let batch = stretch.batch(&set, &[0], None, 1, epoch).unwrap();
+                let mut steps: Vec<usize> = batch.sample(0).iter().map(|event| event.t()).collect();
+                steps.dedup();
+                assert!(steps.iter().enumerate().all(|(k, &t)| k == t), "every step has spikes: {steps:?}");
+                steps.len()
+            })
+            .collect();
+        assert!(lengths.iter().all(|length| (139..=261).contains(length)), "{lengths:?}");
+        assert!(lengths.iter().any(|&n| n < 170) && lengths.iter().any(|&n| n > 230), "{lengths:?}");
+        // What is stretched out of range is dropped.
+        let mut late = EventSet::new(1, 10);
+        late.push([(9, 0)], 0).unwrap();
+        let left = (1..=100).filter(|&e| stretch.batch(&late, &[0], None, 1, e).unwrap().sample(0).is_empty()).count();
+        assert!((20..=60).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn each_spike_jitters_by_itself() {
+        let mut set = EventSet::new(700, 50);
+        set.push((0..50).map(|t| (t, 300)).chain([(0, 0)]), 0).unwrap();
+        let jitter = Augment { jitter: 2, ..Augment::default() };
+        let mut seen = [0; 5];
+        for epoch in 1..=20 {
+            let batch = jitter.batch(&set, &[0], Some(Shape::row(700)), 1, epoch).unwrap();
+            let channels = batch.sample(0).iter().map(|event| event.i());
+            channels.filter(|&i| i > 10).for_each(|i| seen[i - 298] += 1);
+        }
+        // 200 expected of each, standard deviation 13.
+        assert!(seen.iter().all(|n| (140..=260).contains(n)), "{seen:?}");
+        let image = dots(&[(10, 20)]);
+        let mut at: Vec<_> =
+            (1..=400).map(|e| pixels(&jitter.batch(&image, &[0], IMAGE, 1, e).unwrap(), 0)[0]).collect();
+        at.sort_unstable();
+        at.dedup();
+        assert_eq!(at.len(), 25, "each of 5 × 5 pixels: {at:?}");
+    }
+
+    #[test]
+    fn a_blend_has_half_of_each_of_two_samples_of_a_class() {
+        let mut set = EventSet::new(40, 50);
+        for (k, label) in [0, 1, 0, 1].into_iter().enumerate() {
+            set.push((0..500).map(|n| (n % 50, 10 * k + n / 50)), label).unwrap();
+        }
+        let blend = Augment { blend: 0.5, ..Augment::default() };
+        let mut blended = 0;
+        for epoch in 1..=200 {
+            let batch = blend.batch(&set, &[1], None, 1, epoch).unwrap();
+            let mut from = [0; 4];
+            batch.sample(0).iter().for_each(|event| from[event.i() / 10] += 1);
+            match from {
+                [0, 500, 0, 0] => {}
+                [0, a, 0, b] if (190..=310).contains(&a) && (190..=310).contains(&b) => blended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!((65..=135).contains(&blended), "{blended}");
+        // The only sample of its class has nothing to blend with.
+        let mut one = EventSet::new(40, 50);
+        (0..2).for_each(|label| one.push([(3, 4)], label).unwrap());
+        let always = Augment { blend: 1.0, ..Augment::default() };
+        assert!((1..=20).all(|epoch| {
+            always
+                .batch(&one, &[0], None, 1, epoch)
+                .unwrap()
+                .sample(0)
+                .iter()
+                .all(|event| (event.t(), event.i()) == (3, 4))
+        }));
+    }
+
+    #[test]
     fn seed_epoch_and_sample_decide_and_nothing_else() {
         let mut set = EventSet::new(784, 50);
         (0..3).for_each(|label| set.push((0..600).map(|k| (k % 50, k)), label).unwrap());
-        let all = Augment { shift: 3, shift_steps: 2, flip: true, drop: 0.5 };
+        let all = Augment { shift: 3, shift_steps: 2, flip: true, drop: 0.5, stretch: 0.1, jitter: 1, blend: 0.5 };
         let sample =
             |samples: &[u32], k, seed, epoch| all.batch(&set, samples, IMAGE, seed, epoch).unwrap().sample(k).to_vec();
         let one = sample(&[1], 0, 3, 4);
@@ -307,6 +440,9 @@ mod tests {
         refused(Augment { drop: f64::NAN, ..off }, "shd", "augment.drop = NaN");
         refused(Augment { shift: 70_000, ..off }, "fmnist", "augment.shift = 70000");
         refused(Augment { shift_steps: 70_000, ..off }, "shd", "augment.shift_steps = 70000");
+        refused(Augment { stretch: 1.0, ..off }, "shd", "augment.stretch = 1");
+        refused(Augment { jitter: 70_000, ..off }, "shd", "augment.jitter = 70000");
+        refused(Augment { blend: 1.1, ..off }, "shd", "augment.blend = 1.1");
         refused(Augment { flip: true, ..off }, "nmnist", "augment.flip");
         off.check("shd").unwrap();
         let refused = |augment: Augment, shape: Option<Shape>, part: &str| {
@@ -317,8 +453,9 @@ mod tests {
         refused(Augment { shift: 14, ..off }, Some([1, 56, 14].into()), "below 14, the width");
         refused(Augment { flip: true, ..off }, Some(Shape::row(700)), "not images");
         refused(Augment { flip: true, ..off }, None, "set data.shape");
+        refused(Augment { jitter: 2, ..off }, None, "augment.jitter = 2");
         off.check_shape(None, 9).unwrap();
-        let all = Augment { shift: 2, shift_steps: 5, flip: true, drop: 0.1 };
+        let all = Augment { shift: 2, shift_steps: 5, flip: true, drop: 0.1, stretch: 0.1, jitter: 3, blend: 1.0 };
         all.check("fmnist").unwrap();
         assert!(matches!(all.batch(&EventSet::new(700, 10), &[], IMAGE, 0, 1), Err(Error::Data(_))));
     }

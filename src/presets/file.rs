@@ -1,6 +1,6 @@
 //! Configurations given by the name of a preset, or by a TOML file that names a preset and overrides some of its fields.
 
-use super::{NAMES, OWN_DATA, ours, paper};
+use super::{NAMES, all, ours, paper};
 use crate::data::OWN;
 use crate::error::{Error, Result};
 use crate::train::{RunConfig, read_config_text};
@@ -89,10 +89,7 @@ fn laid_over(text: &str, path: &Path, base: Base) -> Result<RunConfig> {
     let name = match given.get("preset") {
         Some(Value::String(name)) => name,
         Some(other) => {
-            return Err(format(format!(
-                "preset = {other}: must be one of {}",
-                [&NAMES[..], &OWN_DATA].concat().join(", ")
-            )));
+            return Err(format(format!("preset = {other}: must be one of {}", all().join(", "))));
         }
         None => return Err(format(format!("preset is missing; add for example preset = \"{}\"", NAMES[0]))),
     };
@@ -152,12 +149,15 @@ mod tests {
     #[test]
     fn what_data_tell_is_open_unless_it_is_set() {
         use crate::data::fashion_mnist::facts_of;
-        for name in presets::NAMES {
+        for name in [&presets::NAMES[..], &presets::OF_OURS].concat() {
             let mut config = resolve_open(name, false).unwrap();
             assert!(config.is_open(), "{name}");
             config.check().unwrap();
             config.fit_published().unwrap();
             assert_eq!(config, presets::ours(name).unwrap(), "{name}");
+            if presets::OF_OURS.contains(&name) {
+                continue;
+            }
             (config.network.time_steps, config.network.dt_ms) = (0, 0.0);
             config.fit_published().unwrap();
             assert_eq!(config, presets::ours(name).unwrap(), "{name}: the time steps of Table 3");
@@ -292,11 +292,22 @@ mod tests {
         old.network.hidden[0].tau_ms = 7.0;
         let text = old.to_toml().unwrap();
         let (later, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| {
-            ["warmup_epochs", "initial_spikes", "weight_decay", "[augment]", "shift", "flip", "drop"]
-                .iter()
-                .any(|name| line.starts_with(name))
+            [
+                "warmup_epochs",
+                "initial_spikes",
+                "weight_decay",
+                "[augment]",
+                "shift",
+                "flip",
+                "drop",
+                "stretch",
+                "jitter",
+                "blend",
+            ]
+            .iter()
+            .any(|name| line.starts_with(name))
         });
-        assert_eq!(later.len(), 8, "{text}");
+        assert_eq!(later.len(), 11, "{text}");
         let whole = rest.join("\n");
         assert_eq!(read(&whole).unwrap(), old);
         refused(&whole.replace("epochs = ", "epoch = "), &["epoch"]);

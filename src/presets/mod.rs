@@ -9,6 +9,7 @@ pub use file::resolve_open;
 pub use file::{from_toml, load, resolve};
 
 use crate::data::EVENTS;
+use crate::data::augment::Augment;
 use crate::error::{Error, Result, did_you_mean};
 use crate::network::{
     Connection, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, ReadoutGain, Regulariser,
@@ -17,14 +18,23 @@ use crate::network::{
 use crate::optimiser::Adam;
 use crate::train::{LearningRate, RunConfig};
 
-/// The presets' names.
+/// The names of the paper's presets.
 pub const NAMES: [&str; 5] = ["fmnist", "fmnist-conv", "fmnist-deep", "nmnist", "shd"];
+
+/// The presets for the paper's data sets with networks that are not the paper's: a recurrent one for shd.
+pub const OF_OURS: [&str; 1] = [RECURRENT];
 
 /// The presets for data of one's own: a fully connected network, and one with a convolution for maps. Their inputs, time
 /// steps and classes are 0, which stands for those of the data ([`RunConfig::fit`]).
 pub const OWN_DATA: [&str; 2] = [EVENTS, EVENTS_CONV];
 
 const EVENTS_CONV: &str = "events-conv";
+const RECURRENT: &str = "shd-recurrent";
+
+/// The names of all presets.
+pub fn all() -> Vec<&'static str> {
+    [&NAMES[..], &OF_OURS, &OWN_DATA].concat()
+}
 
 /// One column of Table 3 of the paper. [`Column::config`] adds what is common to all columns.
 struct Column {
@@ -146,6 +156,9 @@ pub fn paper(name: &str) -> Result<RunConfig> {
             "preset {name} is for data of your own, for which the paper has no settings"
         )));
     }
+    if OF_OURS.contains(&name) {
+        return Err(Error::Config(format!("preset {name} is not in the paper, which has no settings for it")));
+    }
     if name == CONV {
         let mut config = paper("fmnist")?;
         config.preset = CONV.into();
@@ -165,7 +178,7 @@ pub fn paper(name: &str) -> Result<RunConfig> {
         return Ok(config);
     }
     TABLE_3.iter().find(|column| column.name == name).map(Column::config).ok_or_else(|| {
-        let names = [&NAMES[..], &OWN_DATA].concat();
+        let names = all();
         Error::Config(format!(
             "unknown preset `{name}`: must be one of {}, or a file ending in .toml{}",
             names.join(", "),
@@ -193,13 +206,33 @@ fn own_data(name: &str) -> Result<RunConfig> {
     Ok(config)
 }
 
+/// Settings of the recurrent network for shd, chosen on held-out speakers of synthetic data resembling SHD. (Mean validation
+/// accuracy of two folds of two speakers each: 88.9 %; 87.3 % with dropped spikes instead of blending; 84 % with 30 epochs and
+/// smaller shifts; 76 to 79 % with 256 neurons. A second layer did not help.)
+fn recurrent() -> Result<RunConfig> {
+    let mut config = ours("shd")?;
+    config.preset = RECURRENT.into();
+    (config.epochs, config.batch, config.initial_spikes) = (80, 32, 10.0);
+    config.augment = Augment { shift: 40, jitter: 4, stretch: 0.25, blend: 0.5, ..Augment::default() };
+    let network = &mut config.network;
+    (network.time_steps, network.dt_ms) = (100, 10.0);
+    network.set_hidden(&[512])?;
+    for layer in &mut network.hidden {
+        (layer.tau_ms, layer.recurrent) = (30.0, true);
+    }
+    Ok(config)
+}
+
 /// Our settings, the default: the paper's with the changes that train better.
 ///
 /// # Errors
-/// A name that is neither in [`NAMES`] nor in [`OWN_DATA`].
+/// A name that is not in [`all`].
 pub fn ours(name: &str) -> Result<RunConfig> {
     if OWN_DATA.contains(&name) {
         return own_data(name);
+    }
+    if name == RECURRENT {
+        return recurrent();
     }
     let mut config = paper(name)?;
     improve(&mut config);
@@ -261,6 +294,13 @@ mod tests {
                 assert_eq!(config.preset, name);
             }
         }
+        for name in OF_OURS {
+            let config = ours(name).unwrap();
+            config.check().unwrap();
+            assert_eq!(config.preset, name);
+            let refused = paper(name).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains("not in the paper"), "{refused}");
+        }
         let unknown = paper("fminst").unwrap_err().to_string();
         let suggests = unknown.ends_with("did you mean `fmnist`?");
         assert!(unknown.contains("`fminst`") && suggests == cfg!(feature = "files"), "{unknown}");
@@ -283,6 +323,15 @@ mod tests {
         let readout = shd.network.integrator().unwrap();
         assert_eq!((readout.tau_ms, readout.logits), (20.0, Logits::Sum));
         assert_eq!(shd.network.regulariser.nu_up, 10.0);
+    }
+
+    #[test]
+    fn the_recurrent_preset_is_augmented_shd() {
+        let (config, shd) = (ours(RECURRENT).unwrap(), ours("shd").unwrap());
+        assert_eq!(config.network.sizes(), [700, 512, 20]);
+        assert!(config.network.hidden.iter().all(|layer| layer.recurrent) && config.augment.is_on());
+        let seconds = |config: &RunConfig| config.network.time_steps as f64 * config.network.dt_ms;
+        assert_eq!(seconds(&config), seconds(&shd));
     }
 
     #[test]

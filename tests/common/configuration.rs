@@ -238,7 +238,7 @@ impl Types {
     /// The page.
     pub fn page(&self) -> String {
         let mut page = String::from(HEAD);
-        let presets: Vec<(&str, Table)> = ([&presets::NAMES[..], &presets::OWN_DATA].concat().into_iter())
+        let presets: Vec<(&str, Table)> = (presets::all().into_iter())
             .map(|name| (name, Table::try_from(presets::ours(name).unwrap()).unwrap()))
             .collect();
         let (mut last, mut explained) = (None, Vec::new());
@@ -323,7 +323,7 @@ impl Types {
         let unit = units.iter().find(|(end, _)| path.ends_with(end)).map_or("", |(_, unit)| unit);
         match allowed(&section.config, path) {
             _ if path == "preset" => {
-                format!("{kind}: {}", [&presets::NAMES[..], &presets::OWN_DATA].concat().join(", "))
+                format!("{kind}: {}", presets::all().join(", "))
             }
             // `a positive number`
             Some(want) if want.contains("number") || want.contains("list") => format!("{}{unit}", escaped(&want)),
