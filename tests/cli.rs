@@ -877,8 +877,7 @@ fn a_readout_that_counts_spikes_is_trained_tested_and_drawn() {
 #[test]
 fn recurrent_layers_are_trained_tested_drawn_and_written() {
     let folder = tempfile::tempdir().unwrap();
-    // `auto` takes the cpu device, whatever GPU there is.
-    let (run, output) = train(&folder, "auto", &["--recurrent", "--epochs", "1", "--initial-spikes", "2", "--json"]);
+    let (run, output) = train(&folder, "cpu", &["--recurrent", "--epochs", "1", "--initial-spikes", "2", "--json"]);
     let said = json(&output);
     assert_eq!((&said["outcome"], &said["device"]["kind"]), (&"finished".into(), &"cpu".into()));
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
@@ -902,7 +901,15 @@ fn recurrent_layers_are_trained_tested_drawn_and_written() {
     succeeds(&[&again[..], &[&file("again")], &fields].concat());
     fails(1, &[&again[..], &[&file("plain")]].concat(), &["has a tensor r.0", "recurrent weights in none"]);
 
-    fails(1, &["train", run, "--device", "gpu"], &["hidden[0].recurrent = true", "use the cpu device"]);
+    let on_gpu = json(&succeeds(&["eval", run, "--json", "--device", "gpu"]));
+    let accuracy = |said: &Value| said["test_accuracy"].as_f64().unwrap();
+    assert!((accuracy(&on_gpu) - accuracy(&tested)).abs() < 0.05 * accuracy(&tested), "{on_gpu}");
+    let wide = ["train", "fmnist", "--recurrent", "--hidden", "20000", "--device", "gpu", "--out"];
+    fails(
+        1,
+        &[&wide[..], &[&file("w")]].concat(),
+        &["hidden[0].recurrent = true", "16384 neurons", "use the cpu device"],
+    );
     fails(1, &["export", run, "--to", &file("x.nir")], &["hidden[0] subtracts"]);
     let exported = succeeds(&["export", run, "--to", &file("x.nir"), "--force"]);
     let nodes = text(&exported.stdout);

@@ -58,8 +58,7 @@ def lif(
     bias : bool
         Whether each neuron has a bias, added at every time step.
     recurrent : bool
-        Whether the neurons are also connected with each other, by recurrent weights [N, N] (``r.l`` in a state dict). Computed on the CPU
-        only.
+        Whether the neurons are also connected with each other, by recurrent weights [N, N] (``r.l`` in a state dict).
     init : tuple of str and float, optional
         Distribution of the initial weights: ``("normal", scale)`` for a standard deviation of
         scale (1 - exp(-dt/tau)) / sqrt(N_in), or ``("uniform", scale)`` for up to scale / sqrt(N_in) on either side of 0.

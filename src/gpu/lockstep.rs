@@ -11,7 +11,7 @@ use super::shaders as k;
 use super::sparse::{Chunk, Step, of_chunk};
 use crate::engine::Variant;
 use crate::error::{Error, Result};
-use crate::network::{Network, SpikingLayer, Surrogate};
+use crate::network::{Network, SpikingLayer};
 
 /// `MOST_LAYERS`, `MOST_WORDS` and `MOST_SUMMARIES` of the kernels.
 pub const MOST_LAYERS: usize = 16;
@@ -107,11 +107,6 @@ fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, first: usize)
 /// The parts of a range of time steps.
 fn parts(steps: usize, most: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> {
     (0..steps.div_ceil(most)).map(move |k| (k * most, ((k + 1) * most).min(steps)))
-}
-
-/// The gradient that a surrogate has in the kernels' numbering.
-fn number(surrogate: Surrogate) -> u32 {
-    Surrogate::ALL.iter().position(|&other| other == surrogate).unwrap_or(0) as u32
 }
 
 impl<'a> Step<'a> {
@@ -260,7 +255,58 @@ fn of_cell(p: Params, network: &Network, layer: Option<&SpikingLayer>) -> Params
     Params {
         cuba: u32::from(c.synapse.is_some()),
         to_value: u32::from(c.to_value),
-        surrogate: number(c.surrogate),
+        surrogate: k::number(c.surrogate),
         ..p
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Convolution, Readout};
+
+    fn recurrent(hidden: &[usize]) -> Network {
+        let layers = hidden.iter().map(|&n| SpikingLayer::lif(n).recurrent());
+        let network = layers.fold(Network::builder(10, 50), |builder, layer| builder.layer(layer));
+        network.readout(Readout::sum(3)).build().unwrap()
+    }
+
+    /// The kernels have arrays of these extents.
+    #[test]
+    fn limits_are_those_of_the_kernels() {
+        let has = |text: &str, name: &str, value: usize| {
+            assert!(text.contains(&format!("const {name}: u32 = {value}u;")), "{name} is not {value}");
+        };
+        let forward = k::LOCKSTEP_FORWARD.wgsl(&[]);
+        has(&forward, "MOST_LAYERS", MOST_LAYERS);
+        has(&forward, "MOST_WORDS", MOST_WORDS);
+        has(&forward, "MOST_SUMMARIES", MOST_SUMMARIES);
+        has(&forward, "LANES", LANES);
+        has(&k::LOCKSTEP_WEIGHTS.wgsl(&[]), "LANES", TILE);
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_with_the_limit() {
+        let refused = |network: &Network, binding: u64| check(network, binding).unwrap_err().to_string();
+        let binding = 128 << 20;
+        check(&recurrent(&[256, 256]), binding).unwrap();
+        check(&recurrent(&[5000]), binding).unwrap();
+        let wide = refused(&recurrent(&[6000]), binding);
+        assert!(wide.contains("hidden[0].recurrent = true") && wide.contains("134217728"), "{wide}");
+        let wider = refused(&recurrent(&[100, 17_000]), u64::MAX);
+        assert!(wider.contains("16384 neurons") && wider.contains("use the cpu device"), "{wider}");
+        let deep = refused(&recurrent(&[4; 16]), u64::MAX);
+        assert!(deep.contains("17 layers"), "{deep}");
+        let long = refused(&recurrent(&[40]), 1 << 10);
+        assert!(long.contains("bytes"), "{long}");
+
+        let conv =
+            Convolution { channels: 1, height: 2, width: 2, filters: 1, kernel: 1, stride: 1, padding: 0, pool: 1 };
+        let mut below = recurrent(&[4, 4]);
+        below.hidden[1] = SpikingLayer::convolution(conv);
+        assert!(refused(&below, u64::MAX).contains("below a convolution"));
+        let mut forward = recurrent(&[17_000]);
+        forward.hidden[0].recurrent = false;
+        check(&forward, 1).unwrap();
     }
 }

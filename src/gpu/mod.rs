@@ -112,8 +112,9 @@ pub struct GpuEngine {
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a convolution with a method other than sparse, or with too many neurons when its filters are
-/// padded to a multiple of four.
+/// padded to a multiple of four; for recurrent layers beyond the limits of their kernels.
 pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
+    lockstep::check(network, u64::MAX)?;
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {

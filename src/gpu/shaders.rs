@@ -28,14 +28,18 @@ pub const OVERRIDES: [(&str, u32); 4] =
 /// Values of pipeline-overridable constants, by name, without those that are 0.
 pub type Constants = Vec<(&'static str, u32)>;
 
+/// A surrogate gradient as the kernels number it.
+pub fn number(surrogate: Surrogate) -> u32 {
+    Surrogate::ALL.iter().position(|&other| other == surrogate).unwrap_or(0) as u32
+}
+
 /// The constants of a spiking layer's kernels.
 pub fn of_cell(cell: &CellConstants, bias: bool) -> Constants {
-    let surrogate = Surrogate::ALL.iter().position(|&surrogate| surrogate == cell.surrogate).unwrap_or(0);
     let all = [
         ("CUBA", u32::from(cell.synapse.is_some())),
         ("TO_VALUE", u32::from(cell.to_value)),
         ("BIAS", u32::from(bias)),
-        ("SURROGATE", surrogate as u32),
+        ("SURROGATE", number(cell.surrogate)),
     ];
     all.into_iter().filter(|&(_, value)| value != 0).collect()
 }
