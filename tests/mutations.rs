@@ -67,7 +67,7 @@ enum Seen {
     ConvBiased,
     /// Recurrent layers of both cells and resets, a readout of means with biases, lists that overflow, chunks of 3 samples.
     Recurrent,
-    /// Lists of a recurrent network that overflow in a training step.
+    /// Lists of a recurrent network that overflow in a training step, maxima.
     RecurrentCramped,
     /// Recurrent spike counts above a recurrent layer, a chunk for each sample, small workgroups.
     RecurrentCounts,
@@ -183,7 +183,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_backward", "ds = ds + up + low;", "ds = ds + low;", Recurrent),
     ("lockstep_backward", "total.x = errors[b * own.quads + i / 4u][i & 3u];", "total.x = errors[i / 4u][i & 3u];", RecurrentCounts),
     ("lockstep_backward", "entry += first;", "entry += 0u;", Recurrent),
-    ("lockstep_backward", "entry -= n;", "entry -= 0u;", Recurrent),
+    ("lockstep_backward", "entry -= n;", "entry -= 0u;", RecurrentCounts),
     ("lockstep_backward", "var read = p.recurrent != 0u && needs(", "var read = false && needs(", Recurrent),
     ("lockstep_backward", "read = read || needs(", "read = read && needs(", Recurrent),
     ("lockstep_backward", "read = read || ((needed[", "read = read && ((needed[", Recurrent),
@@ -608,6 +608,7 @@ impl Case {
             match scenario {
                 Hardware | MixedHardware => readout.logits = Logits::Sum,
                 // Fast, so that the last potential is not the largest.
+                RecurrentCramped => readout.logits = Logits::Max,
                 RecurrentLong => readout.logits = Logits::Sum,
                 LastReadout | RecurrentWide => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
                 _ => {}
