@@ -267,7 +267,7 @@ mod tests {
 
     fn recurrent(hidden: &[usize]) -> Network {
         let layers = hidden.iter().map(|&n| SpikingLayer::lif(n).recurrent());
-        let network = layers.fold(Network::builder(10, 50), |builder, layer| builder.layer(layer));
+        let network = layers.fold(Network::new(10, 50), |builder, layer| builder.layer(layer));
         network.readout(Readout::sum(3)).build().unwrap()
     }
 
