@@ -205,9 +205,9 @@ fn kernels_that_were_removed_are_named() {
     std::fs::write(&config, format!("kernels = \"subgroups\"\n{written}")).unwrap();
     let parts = ["config.toml", "`subgroups`", "`plain`", "`cooperative`", "`lockstep`"];
     for target in [&run, &config] {
-        fails(2, &["train", target.to_str().unwrap()], &parts);
+        fails(1, &["train", target.to_str().unwrap()], &parts);
     }
-    fails(2, &["eval", run.to_str().unwrap()], &parts);
+    fails(1, &["eval", run.to_str().unwrap()], &parts);
     fails(2, &["train", "fmnist", "--set", "kernels=subgroups"], &parts[1..]);
 }
 
