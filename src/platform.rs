@@ -38,7 +38,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = crate::Result<T>>) -> cra
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub(crate) use browser::block_on;
 
+// Some waits are for one of these features.
 #[cfg(target_family = "wasm")]
+#[cfg_attr(not(all(feature = "gpu", feature = "live")), allow(dead_code))]
 mod browser {
     use crate::error::{Error, Result};
     use js_sys::{Function, Promise};

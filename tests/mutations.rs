@@ -67,7 +67,9 @@ enum Seen {
     ConvBiased,
     /// Recurrent layers of both cells and resets, a readout of means with biases, lists that overflow, chunks of 3 samples.
     Recurrent,
-    /// Lists of a recurrent network that overflow in a training step, maxima.
+    /// As `Sparse`, by the lock-step kernels.
+    InStep,
+    /// Lists of a recurrent network that overflow in a training step.
     RecurrentCramped,
     /// Recurrent spike counts above a recurrent layer, a chunk for each sample, small workgroups.
     RecurrentCounts,
@@ -81,7 +83,8 @@ enum Seen {
 
 use Seen::*;
 
-const SCENARIOS: [Seen; 27] = [
+const SCENARIOS: [Seen; 28] = [
+    InStep,
     Recurrent,
     RecurrentCramped,
     RecurrentCounts,
@@ -153,8 +156,8 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_forward", "v = p.alpha * v + p.gain * current;", "v = p.alpha * v + current;", Recurrent),
     ("lockstep_forward", "logit *= p.logit_scale;", "logit *= 1.0;", Recurrent),
     ("lockstep_forward", "logit = v;", "logit += v;", RecurrentWide),
-    ("lockstep_forward", "let higher = v > logit;", "let higher = v >= logit - 0.01;", RecurrentCramped),
-    ("lockstep_forward", "peak = select(peak, vec4<u32>(t), higher);", "peak = vec4<u32>(t);", RecurrentCramped),
+    ("lockstep_forward", "let higher = v > logit;", "let higher = v >= logit - 0.01;", InStep),
+    ("lockstep_forward", "peak = select(peak, vec4<u32>(t), higher);", "peak = vec4<u32>(t);", InStep),
     ("lockstep_forward", "vec4<f32>(p.kick), fired)", "vec4<f32>(p.kick), valid)", Recurrent),
     ("lockstep_forward", "let active_now = (distance < vec4<f32>(p.band)) & valid;", "let active_now = distance < vec4<f32>(p.band);", RecurrentLong),
     ("lockstep_forward", "spike_words[words_at] |=", "spike_words[words_at] =", Recurrent),
@@ -189,7 +192,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_backward", "read = read || ((needed[", "read = read && ((needed[", Recurrent),
     ("lockstep_backward", "            potential *= p.alpha;\n", "", Recurrent),
     ("lockstep_backward", "potential += error;", "potential = error;", Recurrent),
-    ("lockstep_backward", "error, peak == vec4<u32>(t));", "error, peak <= vec4<u32>(t));", RecurrentCramped),
+    ("lockstep_backward", "error, peak == vec4<u32>(t));", "error, peak <= vec4<u32>(t));", InStep),
     ("lockstep_backward", "fired == vec4<u32>(1u));", "fired == vec4<u32>(2u));", RecurrentCounts),
     ("lockstep_backward", "potential += bitcast<vec4<f32>>(bits);", "potential -= bitcast<vec4<f32>>(bits);", Recurrent),
     ("lockstep_backward", "                        entries[e + k] = 0u;\n", "", Recurrent),
@@ -593,6 +596,9 @@ impl Case {
             Recurrent => {
                 (recurrent(biased(40)), GpuOptions { delta_bytes: rows(3, 21, 41), ..cramped.clone() }, 7, 0.1)
             }
+            InStep => {
+                (network(37, &[29, 17], 5, 70), GpuOptions { variant: Some(Variant::Lockstep), ..chunked }, 11, 0.05)
+            }
             RecurrentCramped => (recurrent(network(37, &[29, 17], 5, 70)), cramped, 7, 0.05),
             RecurrentCounts => {
                 let narrow = GpuOptions { limits: "downlevel,lanes=64".parse().ok(), ..chunks_of_one(Variant::Plain) };
@@ -608,7 +614,6 @@ impl Case {
             match scenario {
                 Hardware | MixedHardware => readout.logits = Logits::Sum,
                 // Fast, so that the last potential is not the largest.
-                RecurrentCramped => readout.logits = Logits::Max,
                 RecurrentLong => readout.logits = Logits::Sum,
                 LastReadout | RecurrentWide => (readout.logits, readout.tau_ms) = (Logits::Last, 2.0),
                 _ => {}
