@@ -358,20 +358,33 @@ fn places(schedule: &Schedule, label: &str) -> Option<(usize, usize)> {
 /// Layers in their order: forward from the input up, backward from the readout down.
 fn layer_by_layer(case: &str, schedule: &Schedule, hidden: usize, integrate: &str) {
     let place = |label: String| places(schedule, &label).unwrap_or_else(|| panic!("{case}: no {label}\n{schedule}"));
-    let forward: Vec<_> = (0..hidden).map(|l| place(format!("{integrate}.{l}"))).collect();
+    // Some layers are computed together, above those that are not.
+    let together = places(schedule, "lockstep_forward").is_some();
+    let alone = (0..hidden).filter(|l| !together || places(schedule, &format!("{integrate}.{l}")).is_some());
+    let forward: Vec<_> = alone.map(|l| place(format!("{integrate}.{l}"))).collect();
+    let first = forward.len();
+    let forward: Vec<_> = forward.into_iter().chain(together.then(|| place("lockstep_forward".into()))).collect();
     assert!(forward.windows(2).all(|pair| pair[0].1 < pair[1].0), "{case}: {forward:?}\n{schedule}");
     assert!(forward.last().is_none_or(|last| last.1 < place("loss".into()).0), "{case}\n{schedule}");
     if schedule.purpose == Purpose::Evaluate {
         return;
     }
     // A chunk goes all the way down before the next begins: the first of each.
-    let backward: Vec<_> = (0..=hidden)
+    let lowest_together = if together { first } else { hidden };
+    let backward: Vec<_> = (0..=lowest_together)
         .map(|l| {
             let by_products = format!("gemm_weight_gradient.{l}");
             places(schedule, &by_products).unwrap_or_else(|| place(format!("weight_gradient.{l}"))).0
         })
         .collect();
     assert!(backward.windows(2).all(|pair| pair[0] > pair[1]), "{case}: {backward:?}\n{schedule}");
+    if together {
+        let step = ["lockstep_backward".to_string(), format!("weight_gradient.{first}")];
+        let [delta, gradient] = step.map(|label| place(label).0);
+        // Where nothing but the input has weights, there are no others.
+        let others = places(schedule, "lockstep_weights").is_none_or(|weights| gradient < weights.0);
+        assert!(delta < gradient && others, "{case}\n{schedule}");
+    }
 }
 
 #[test]

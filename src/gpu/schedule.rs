@@ -35,7 +35,7 @@ pub struct Scheduled {
     pub program: Program,
     /// Its parameters, those included that the kernel does not read.
     pub parameters: Parameters,
-    /// Its other bindings.
+    /// Its other bindings, without the parameters of several layers.
     pub bindings: Vec<Bound>,
     /// Workgroups.
     pub groups: u64,
@@ -89,7 +89,8 @@ impl Schedule {
         let cleared = recording.clears.iter().map(clear).collect();
         let dispatches = recording.dispatches.iter().map(|dispatch| {
             let Work::Groups(groups) = dispatch.work;
-            let bound = dispatch.interface.bindings.iter().zip(&dispatch.buffers).map(|(binding, buffer)| Bound {
+            let bound = dispatch.interface.bindings.iter().zip(&dispatch.buffers);
+            let bound = bound.filter(|(binding, _)| binding.name != "layers").map(|(binding, buffer)| Bound {
                 name: binding.name.clone(),
                 access: binding.access.clone(),
                 number: numbers.of(buffer),
