@@ -287,7 +287,11 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
     let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
     if !schedule.whole.0 {
         // Earlier pieces have begun the gradient.
-        written.extend((0..4 * shards).filter(|number| number % 4 == 3));
+        let of_layers: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 == 3).collect();
+        let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
+        let joint = bindings.filter(|bound| bound.overlaps.iter().any(|number| of_layers.contains(number)));
+        written.extend(joint.map(|bound| bound.number));
+        written.extend(of_layers);
     }
     let weights: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 == 0).collect();
     let mut updated = BTreeSet::new();
