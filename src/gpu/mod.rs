@@ -473,7 +473,7 @@ impl GpuEngine {
                     state.status.clear(encoder, 0);
                     state.report.clear(encoder, 0);
                 };
-                self.submit_piece(piece, clear, |_| {})?;
+                self.submit_piece(piece, clear, |encoder| Self::encode_flags(encoder, state))?;
                 let words = report_words(self.network.spiking().count());
                 let report = Report(self.context.read_as(&state.report, words)?);
                 report.check(&self.context, self.canary)?;
