@@ -2,10 +2,12 @@
 
 mod delta_scratch;
 mod prediction;
+mod ranks;
 mod variant;
 
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use prediction::{Prediction, first_largest};
+pub use ranks::Ranks;
 pub use variant::{VARIANTS, Variant};
 
 use crate::error::{Error, Result};
@@ -319,6 +321,11 @@ pub trait Engine: Send {
         None
     }
 
+    /// Shards that each of several unlike devices of this process computes.
+    fn shares(&self) -> Option<Vec<usize>> {
+        None
+    }
+
     /// The network.
     fn network(&self) -> &Network;
 
@@ -393,6 +400,19 @@ pub trait Engine: Send {
     /// A batch that does not fit the network.
     fn predict(&mut self, batch: &EventSet) -> Result<Prediction>;
 
+    /// [`predict`](Engine::predict) of a batch that all processes of a run have, each of them a part of it. All must call it.
+    ///
+    /// # Errors
+    /// As [`predict`](Engine::predict).
+    fn predict_together(&mut self, batch: &EventSet) -> Result<Prediction> {
+        self.predict(batch)
+    }
+
+    /// The processes of the run, if there are several.
+    fn ranks(&mut self) -> Option<&mut dyn Ranks> {
+        None
+    }
+
     /// A forward pass that [`backward`](Engine::backward) can continue, for a loss that the caller computes from the
     /// logits. Labels are ignored and may be missing.
     ///
@@ -408,6 +428,15 @@ pub trait Engine: Send {
     /// [`Error::Config`]: `pass` is not the engine's last pass, the weights have changed since, or `logit_gradient` has
     /// another size. [`Error::NotFinite`]: `logit_gradient` has a NaN or infinity.
     fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights>;
+
+    /// The gradient of a training step on `batch` with respect to the weights, without the update. The report's step is that of
+    /// the update to come.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network, or a method other than `Sparse` and `Auto`.
+    fn gradient(&mut self, _batch: &EventSet) -> Result<(Weights, StepReport)> {
+        Err(Error::Unsupported("this device hands out no gradients".into()))
+    }
 
     /// One step of Adam with this gradient; increments the step count.
     ///

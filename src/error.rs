@@ -59,6 +59,9 @@ pub enum Error {
     /// A number became NaN or infinite.
     #[error("{0}")]
     NotFinite(String),
+    /// The processes of a run cannot go on together.
+    #[error("{0}")]
+    Ranks(String),
     /// The work was interrupted; finished parts are kept.
     #[error("interrupted; run the same command again to continue")]
     Interrupted,

@@ -79,6 +79,7 @@ pub mod nir;
 #[cfg_attr(not(feature = "data"), allow(dead_code))]
 mod number;
 pub mod optimiser;
+pub mod parallel;
 mod platform;
 #[cfg(feature = "plot")]
 pub mod plot;

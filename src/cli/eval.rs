@@ -162,7 +162,7 @@ impl StoredRun {
 
     /// The requested device, or the run's.
     pub fn device(&self, asked: Option<Device>) -> Result<Device> {
-        asked.map_or_else(|| self.config.device.parse().map_err(usage), Ok)
+        asked.map_or_else(|| Ok(self.config.devices().map_err(usage)?[0]), Ok)
     }
 }
 

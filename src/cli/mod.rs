@@ -15,6 +15,7 @@ mod log;
 mod manual;
 mod predict;
 mod progress;
+mod ranks;
 mod raster;
 mod record;
 mod reporter;

@@ -5,13 +5,14 @@ use super::eval::{StoredRun, Which};
 use super::load::Reading;
 use super::manual::styled;
 use super::progress::Progress;
+use super::ranks::{self, Role};
 use super::record::{self, Recorder, Recording};
 use super::reporter::{Reporter, Voice};
 use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
-use super::{Usage, device, live, number, port, raster, usage, whole};
-use anyhow::{Result, anyhow, bail};
+use super::{Usage, live, number, port, raster, usage, whole};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
@@ -19,17 +20,17 @@ use spikegrad::data::fashion_mnist::how_to_get;
 use spikegrad::data::{DataSet, Validation};
 use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
-use spikegrad::gpu::{DeltaScratch, GpuOptions};
+use spikegrad::gpu::DeltaScratch;
 use spikegrad::live::{Exhibit, Level, Live, Settings, State, Watched};
 use spikegrad::memory::{self, Densities, Estimate};
+use spikegrad::parallel::shares::DEFAULT_SHARDS;
 use spikegrad::plot::{ANIMATION_BYTES, CurvePoint, WORKING_BYTES, save_curves, save_raster};
 use spikegrad::results::check_writable;
 use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{
-    CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, check_run_folder,
-    metrics,
+    CHECKPOINT_FILE, Checkpoint, EpochRecord, InMemory, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary,
+    Training, check_run_folder, metrics, open_ranks,
 };
-use spikegrad::weights::Weights;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -150,9 +151,16 @@ pub struct Arguments {
     /// has all fields
     #[arg(long, value_name = "FIELD=VALUE", allow_hyphen_values = true, help_heading = "Training")]
     set: Vec<String>,
-    /// Train on this device: auto, cpu, gpu or gpu:N [default: auto, or as in the TOML file]
-    #[arg(long, value_parser = device, help_heading = "Device")]
-    device: Option<Device>,
+    /// Train on this device: auto, cpu, gpu or gpu:N; or on several, as in gpu:0,gpu:1 [default: auto, or as in the TOML file]
+    #[arg(long, value_parser = devices, help_heading = "Device")]
+    device: Option<String>,
+    /// Cut each batch into S parts whose gradients are summed in a fixed order, so that any number of devices or ranks ends in the
+    /// same bits [default: 8 for several devices or ranks, else none]
+    #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "S", help_heading = "Device")]
+    shards: Option<usize>,
+    /// With several ranks: end all if the others have sent nothing for so long
+    #[arg(long, value_parser = whole::<u64>, default_value_t = 20, value_name = "SECONDS", help_heading = "Device")]
+    rank_patience: u64,
     /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
     /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
     /// surrogate gradient [default: auto]
@@ -182,6 +190,12 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Parses `--device` for clap.
+fn devices(word: &str) -> Result<String, String> {
+    let known = word.split(',').all(|word| word.parse::<Device>().is_ok());
+    known.then(|| word.into()).ok_or("must be auto, cpu, gpu or gpu:N, or several with commas between them".into())
+}
+
 /// Parses `--validation` for clap.
 fn validation(word: &str) -> Result<Validation, String> {
     word.parse().map_err(|e: Error| e.to_string())
@@ -196,8 +210,56 @@ enum MethodWord {
     Reference,
 }
 
-/// Trains.
+/// Trains, as one of several ranks if it was started so.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let done = match ranks::start(arguments.rank_patience)? {
+        Role::Follower => follow(arguments),
+        Role::First if arguments.live.is_some() => {
+            Err(Usage("--live: a page is for runs of one process, as ranks do not wait for it".into()).into())
+        }
+        Role::Alone | Role::First => lead(arguments),
+    };
+    let done = done.map_err(ranks::fail);
+    ranks::finish();
+    done
+}
+
+/// Trains with rank 0, which writes the run.
+fn follow(arguments: &Arguments) -> Result<ExitCode> {
+    let orders = ranks::broadcast(Vec::new())?;
+    let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
+    let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
+    let stop = stop_on_signal("finishing the step")?;
+    let progress = Progress::new(false);
+    let survey = complete(&mut config, &arguments.reading, &progress)?;
+    let data = load_completed(&config, survey, &arguments.reading, &progress)?;
+    config.data.class_names.clone_from(&data.class_names);
+    let mut kept = InMemory::default();
+    if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), bytes)?;
+        kept.last = Some(Checkpoint::load(file.path(), &config.network)?);
+    }
+    let batch = config.batch.min(trained(&config, &data));
+    let devices = ranks::own_devices(&config)?;
+    let mut engine = open_ranks(&config, devices, batch, !arguments.no_tuning, ranks::connect())?;
+    config.kernels = engine.kernels().map(str::parse).transpose()?;
+    config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
+    ranks::begin();
+    let outcome = Training::new(&config, &data).keeper(&mut kept).stop(&stop).run_on(engine.as_mut())?;
+    Ok(match outcome {
+        Outcome::Interrupted(_) => ExitCode::FAILURE,
+        Outcome::Finished(_) | Outcome::Stopped(_) => ExitCode::SUCCESS,
+    })
+}
+
+/// The number of training samples.
+fn trained(config: &RunConfig, data: &DataSet) -> usize {
+    config.limit.map_or(data.train.len(), |limit| limit.min(data.train.len()))
+}
+
+/// Trains alone, or as rank 0.
+fn lead(arguments: &Arguments) -> Result<ExitCode> {
     let voice = match (arguments.quiet, arguments.json) {
         (true, _) => Voice::Quiet,
         (false, true) => Voice::Aside,
@@ -213,6 +275,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     target.config = config(arguments, &target)?;
     check_run_folder(&target.folder, target.resume)?;
+    if target.config.shards == 0 && (target.config.devices()?.len() > 1 || ranks::connect().is_some()) {
+        target.config.shards = DEFAULT_SHARDS;
+    }
+    ranks::broadcast(orders(&target)?)?;
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
         let place = |path: &Path| path.parent().map(|folder| folder.canonicalize().unwrap_or(folder.into()));
@@ -261,6 +327,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
+}
+
+/// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
+fn orders(target: &Target) -> Result<Vec<u8>> {
+    let mut orders = target.config.to_toml()?.into_bytes();
+    orders.push(0);
+    if target.resume {
+        let file = target.folder.join(CHECKPOINT_FILE);
+        orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
+    }
+    Ok(orders)
 }
 
 /// The run that the page asked for.
@@ -321,6 +398,7 @@ impl Session<'_> {
         let mut observers = ((reporter, self.recorder(&config)), watched);
         let training =
             Training::new(&config, data).folder(folder).resume(target.resume).stop(self.stop).observer(&mut observers);
+        ranks::begin();
         let outcome = training.run_on(engine.as_mut());
         let ((reporter, recorder), mut watched) = observers;
         reporter.clear();
@@ -368,19 +446,24 @@ impl Session<'_> {
     /// Opens the device for a run, unless it would not fit into memory; decides what the configuration leaves to the device.
     fn open(&self, config: &mut RunConfig, progress: &Progress) -> Result<(Box<dyn Engine>, Estimate)> {
         let data = self.data;
-        let device: Device = config.device.parse().map_err(usage)?;
+        let devices = ranks::own_devices(config).map_err(usage)?;
+        let device = devices[0];
         let given = config.delta_mib.map(DeltaScratch::bytes);
         // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
         self.needs(config, device, given, 0)?;
         let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
         self.needs(config, device, given, resident)?.check(available)?;
         progress.stage("opening the device");
-        let mut engine = open(device, config, data.train.len(), !self.arguments.no_tuning)?;
+        let batch = config.batch.min(trained(config, data));
+        let open = |config: &RunConfig, tuning| open_ranks(config, devices.clone(), batch, tuning, ranks::connect());
+        let mut engine = open(config, !self.arguments.no_tuning)?;
+        config.shares = engine.shares();
         config.kernels = engine.kernels().map(str::parse).transpose()?;
         let mut needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
         if given.is_none() && needs_really.check(available).is_err() {
             // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
-            engine = open(device, config, data.train.len(), false)?;
+            drop(engine);
+            engine = open(config, false)?;
             needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
         }
         config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
@@ -391,7 +474,7 @@ impl Session<'_> {
     fn needs(&self, config: &RunConfig, device: Device, delta_bytes: Option<u64>, resident: u64) -> Result<Estimate> {
         let data = self.data;
         let densities = Densities::usual(data.train.density(), config.network.time_steps);
-        let trained = config.limit.unwrap_or(usize::MAX).min(data.train.len());
+        let trained = trained(config, data);
         // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
         let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
         let batch = config.batch.min(trained.max(tested));
@@ -412,16 +495,6 @@ impl Session<'_> {
         }
         exhibit.linger(engine, self.stop)
     }
-}
-
-/// Opens the device with the kernels and δ scratch that the run was started with.
-fn open(device: Device, config: &RunConfig, samples: usize, tuning: bool) -> spikegrad::Result<Box<dyn Engine>> {
-    // The run loads its own weights into the engine.
-    let weights = Weights::init(&config.network, config.seed);
-    let (variant, delta_bytes) = (config.kernels, config.delta_mib.map(DeltaScratch::bytes));
-    let batch = Some(config.batch.min(config.limit.map_or(samples, |limit| limit.min(samples))));
-    let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
-    device.open_with(&config.network, config.method, &weights, options)
 }
 
 /// The target's configuration with the changes of the flags.
@@ -470,7 +543,8 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.warmup_epochs, &arguments.warmup);
     set(&mut config.adam.weight_decay, &arguments.weight_decay);
     set(&mut config.initial_spikes, &arguments.initial_spikes);
-    set(&mut config.device, &arguments.device.map(|device| device.to_string()));
+    set(&mut config.device, &arguments.device);
+    set(&mut config.shards, &arguments.shards);
     set(&mut config.epochs, &arguments.epochs);
     set(&mut config.patience, &arguments.patience);
     set(&mut config.batch, &arguments.batch);

@@ -299,7 +299,7 @@ impl CpuEngine {
     }
 
     /// Sums the gradients of all layers.
-    fn gradient(&mut self, batch: &EventSet) -> Weights {
+    fn gradient_of(&mut self, batch: &EventSet) -> Weights {
         let zeros = Weights::zeros_of(&self.network).layers;
         let sums: Mutex<Vec<TiledMatrix>> = Mutex::new(zeros.iter().map(TiledMatrix::cut).collect());
         self.weight_gradient(batch, &mut Clock::default(), |task, gradient| {
@@ -373,7 +373,7 @@ impl CpuEngine {
         let rows = batch.len() * batch.time_steps();
         let mut v: Vec<Vec<f32>> = self.network.sizes()[1..].iter().map(|neurons| vec![0.0; rows * neurons]).collect();
         self.pass(batch, true, &mut Clock::default(), Some(&mut v));
-        let gradient = self.gradient(batch);
+        let gradient = self.gradient_of(batch);
         let readout_v = self.network.integrator().and_then(|_| v.pop()).unwrap_or_default();
         let spiking = v.into_iter().enumerate().map(|(l, v)| self.inspect_layer(l, v)).collect();
         let mut loss = LossTerms::default();
@@ -525,6 +525,10 @@ impl Engine for CpuEngine {
 
     fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
         self.open_backward(pass, logit_gradient)
+    }
+
+    fn gradient(&mut self, batch: &EventSet) -> Result<(Weights, StepReport)> {
+        self.step_gradient(batch)
     }
 
     fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {

@@ -5,8 +5,8 @@
 //! [`Engine::train`](crate::engine::Engine::train). For convolutions this means keeping the active entries of the whole
 //! batch; a training step holds only those of the groups in progress.
 
-use super::{CpuEngine, group_size, update_layers};
-use crate::engine::{Forward, NotFinite, check_logit_gradient, check_open, not_the_last_pass};
+use super::{Clock, CpuEngine, group_size, update_layers};
+use crate::engine::{Forward, NotFinite, StepReport, check_logit_gradient, check_open, not_the_last_pass};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
@@ -46,7 +46,16 @@ impl CpuEngine {
             group.restore_convs(scratch);
             group.backward(plan, scratch);
         });
-        Ok(self.gradient(&batch))
+        Ok(self.gradient_of(&batch))
+    }
+
+    /// [`Engine::gradient`](crate::engine::Engine::gradient).
+    pub(super) fn step_gradient(&mut self, batch: &EventSet) -> Result<(Weights, StepReport)> {
+        check_open(self.method)?;
+        self.begin(batch)?;
+        self.pass(batch, true, &mut Clock::default(), None);
+        let gradient = self.gradient_of(batch);
+        Ok((gradient, StepReport { step: self.step + 1, ..self.report(batch, 0) }))
     }
 
     /// [`Engine::update`](crate::engine::Engine::update).

@@ -706,6 +706,10 @@ impl Engine for GpuEngine {
         self.open_backward(pass, logit_gradient)
     }
 
+    fn gradient(&mut self, batch: &EventSet) -> Result<(Weights, StepReport)> {
+        self.step_gradient(batch)
+    }
+
     fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
         self.open_update(gradient, adam)
     }

@@ -8,7 +8,7 @@ use super::GpuEngine;
 use super::buffers::quads;
 use super::recording::Recorder;
 use super::sparse::{Purpose, error_scale, record_adam};
-use crate::engine::{Engine, Forward, NotFinite, check_logit_gradient, check_open, not_the_last_pass};
+use crate::engine::{Engine, Forward, NotFinite, StepReport, check_logit_gradient, check_open, not_the_last_pass};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
@@ -42,9 +42,21 @@ impl GpuEngine {
             .chunks(classes)
             .flat_map(|row| row.iter().map(|g| scale * g).chain(std::iter::repeat(0.0)).take(4 * quads(classes)))
             .collect();
-        let run = self.run(&open.batch, Purpose::Gradient, |_, _, _, _| Ok(()));
+        let run = self.run(&open.batch, Purpose::GivenErrors, |_, _, _, _| Ok(()));
         self.errors_given = Vec::new();
         run?;
+        self.read_gradient()
+    }
+
+    /// [`Engine::gradient`].
+    pub(super) fn step_gradient(&mut self, batch: &EventSet) -> Result<(Weights, StepReport)> {
+        check_open(self.method)?;
+        let reports = self.run(batch, Purpose::Gradient, |_, _, _, report| Ok(report.clone()))?;
+        let report = self.step_report(&reports, self.step + 1, batch.len(), batch.events().len() as u64)?;
+        Ok((self.read_gradient()?, report))
+    }
+
+    fn read_gradient(&self) -> Result<Weights> {
         let layers = self.weights.iter().map(|layer| layer.read(&self.context, |shard| &shard.gradient));
         Ok(Weights { layers: layers.collect::<Result<_>>()? })
     }

@@ -26,8 +26,10 @@ pub enum Purpose {
     Evaluate,
     /// Forward and backward, potentials kept, no update.
     Inspect,
-    /// Forward, and backward from errors that the host has uploaded; no loss, no update.
+    /// Forward, loss, backward; no update.
     Gradient,
+    /// Forward, and backward from errors that the host has uploaded; no loss, no update.
+    GivenErrors,
 }
 
 /// Workgroups of 64 lanes for `lanes` lanes.
@@ -56,7 +58,7 @@ pub fn record(
         h.pooled.iter().for_each(|pooled| r.clear(&pooled.counts));
         h.patches.iter().for_each(|patches| r.clear(&patches.counts));
     }
-    if purpose == Purpose::Gradient {
+    if purpose == Purpose::GivenErrors {
         // No loss is computed; the report sums zeros.
         r.clear(&state.readout.sample_loss);
     }
@@ -484,7 +486,7 @@ impl<'a> Step<'a> {
             }
         }
         match self.purpose {
-            Purpose::Gradient => record_report(r, self.state, p),
+            Purpose::GivenErrors => record_report(r, self.state, p),
             _ => record_loss(r, self.network, self.state, p),
         }
     }

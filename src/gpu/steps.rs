@@ -97,6 +97,7 @@ impl Pace {
 }
 
 /// The report's words, by name.
+#[derive(Clone)]
 pub struct Report(pub Vec<u32>);
 
 impl Report {
@@ -463,7 +464,6 @@ impl GpuEngine {
         let reports = self.read_reports(&done)?;
         let samples = done.jobs.iter().map(|job| self.job_samples(job)).sum();
         self.pace.saw(done.began, samples);
-        let spiking = self.network.spiking().count();
         for (k, reports) in reports.chunks(done.pieces).enumerate() {
             if reports.iter().any(Report::overflowed) {
                 return self.run_again(done.jobs.drain(k..).collect(), reports);
@@ -473,23 +473,30 @@ impl GpuEngine {
             }
             let job = &done.jobs[k];
             let input = self.job_events(job, 0..self.job_samples(job)) as u64;
-            let sum = |of: &dyn Fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-            let spikes = (0..spiking).map(|l| sum(&|r| u64::from(r.spikes(l))));
-            let mut loss = LossTerms::default();
-            reports.iter().for_each(|report| loss.add(&report.loss()));
-            let spikes: Vec<u64> = std::iter::once(input).chain(spikes).collect();
-            check_loops(&self.context.adapter.name, &spikes, self.job_samples(job))?;
-            self.finished.push(StepReport {
-                step: job.step,
-                samples: self.job_samples(job),
-                loss,
-                correct: sum(&|r| r.float(3) as u64) as usize,
-                spikes,
-                active: (0..spiking).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
-                not_finite: reports.iter().find_map(|report| NotFinite::of(report.not_finite())),
-            });
+            let report = self.step_report(reports, job.step, self.job_samples(job), input)?;
+            self.finished.push(report);
         }
         Ok(())
+    }
+
+    /// The report of a step on `samples` samples with `input` events, from those of its pieces.
+    pub(super) fn step_report(&self, pieces: &[Report], step: u64, samples: usize, input: u64) -> Result<StepReport> {
+        let spiking = self.network.spiking().count();
+        let sum = |of: &dyn Fn(&Report) -> u64| pieces.iter().map(of).sum::<u64>();
+        let spikes = (0..spiking).map(|l| sum(&|r| u64::from(r.spikes(l))));
+        let mut loss = LossTerms::default();
+        pieces.iter().for_each(|report| loss.add(&report.loss()));
+        let spikes: Vec<u64> = std::iter::once(input).chain(spikes).collect();
+        check_loops(&self.context.adapter.name, &spikes, samples)?;
+        Ok(StepReport {
+            step,
+            samples,
+            loss,
+            correct: sum(&|r| r.float(3) as u64) as usize,
+            spikes,
+            active: (0..spiking).map(|l| sum(&|r| u64::from(r.active(l)))).collect(),
+            not_finite: pieces.iter().find_map(|report| NotFinite::of(report.not_finite())),
+        })
     }
 
     fn read_reports(&mut self, done: &Submitted) -> Result<Vec<Report>> {

@@ -2,7 +2,6 @@
 
 use super::message::{Message, Runner};
 use crate::data::DataSet;
-use crate::device::Device;
 use crate::engine::{Engine, Method};
 use crate::error::Result;
 use crate::events::EventSet;
@@ -40,7 +39,7 @@ impl Race {
     /// # Errors
     /// Errors of the device.
     pub fn begin(config: &RunConfig, weights: &Weights) -> Result<Self> {
-        let device: Device = config.device.parse()?;
+        let device = config.devices()?[0];
         let lane = |method| -> Result<Lane> {
             let engine = device.open(&config.network, method, weights)?;
             Ok(Lane { engine, times: Times::default(), runner: Runner::default() })

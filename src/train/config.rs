@@ -18,6 +18,7 @@ use crate::data::augment::Augment;
 use crate::data::{DataConfig, EVENTS, OWN, Validation, data_set};
 #[cfg(feature = "data")]
 use crate::data::{Facts, Shape};
+use crate::device::Device;
 use crate::engine::{DeltaScratch, Method, Variant};
 use crate::error::{Error, Result};
 #[cfg(feature = "data")]
@@ -42,8 +43,16 @@ pub struct RunConfig {
     /// Skip and list damaged recordings instead of failing.
     #[serde(default)]
     pub skip_bad: bool,
-    /// The device that trains: `auto` is a hardware GPU if there is one, else the CPU.
+    /// The device that trains: `auto` is a hardware GPU if there is one, else the CPU. Several devices with commas between them,
+    /// such as `gpu:0,gpu:1`, share each batch; of several ranks on a machine, each takes one of them.
     pub device: String,
+    /// Parts into which a batch is cut, whose gradients are summed in a fixed order; 0 for none, which several devices and
+    /// ranks set to 8. Any number of devices of one kind then ends in the same bits.
+    #[serde(default)]
+    pub shards: usize,
+    /// Shards that each of several devices computes; if not set, they are divided by the measured pace of the devices. A
+    /// resumed run must use the same ones, as devices round differently.
+    pub shares: Option<Vec<usize>>,
     /// Variant of the gpu device's sparse kernels; if not set, the device chooses. A resumed run must use the same one,
     /// since drivers may round differently.
     pub kernels: Option<Variant>,
@@ -91,6 +100,9 @@ pub struct RunConfig {
     pub network: Network,
 }
 
+/// Most shards of a batch.
+const MOST_SHARDS: usize = 65_536;
+
 /// Default of [`RunConfig::checkpoint_seconds`].
 pub(crate) fn checkpoint_seconds() -> f64 {
     60.0
@@ -132,6 +144,8 @@ impl RunConfig {
             limit: None,
             skip_bad: false,
             device: "auto".into(),
+            shards: 0,
+            shares: None,
             kernels: None,
             delta_mib: None,
             method: Method::Auto,
@@ -163,6 +177,7 @@ impl RunConfig {
                 ..self.data.clone()
             },
             device: now.device.clone(),
+            shares: now.shares.clone(),
             kernels: now.kernels,
             delta_mib: now.delta_mib,
             checkpoint_seconds: now.checkpoint_seconds,
@@ -170,6 +185,14 @@ impl RunConfig {
             epochs: if more_epochs { now.epochs } else { self.epochs },
             ..self.clone()
         }
+    }
+
+    /// The devices that train.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the one that is none.
+    pub fn devices(&self) -> Result<Vec<Device>> {
+        self.device.split(',').map(|word| word.trim().parse()).collect()
     }
 
     /// Checks the configuration.
@@ -182,10 +205,11 @@ impl RunConfig {
             let shown = self.preset.escape_default();
             return bad("preset", &shown, "1 to 64 letters, digits, - and _");
         }
-        let number = self.device.strip_prefix("gpu:");
-        if !(["auto", "cpu", "gpu"].contains(&self.device.as_str()) || number.is_some_and(|n| n.parse::<u32>().is_ok()))
-        {
-            return bad("device", &self.device, "auto, cpu, gpu or gpu:N");
+        if self.devices().is_err() {
+            return bad("device", &self.device, "auto, cpu, gpu or gpu:N, or several with commas between them");
+        }
+        if self.shards > MOST_SHARDS {
+            return bad("shards", &self.shards, &format!("at most {MOST_SHARDS}"));
         }
         // Larger than any useful value, and small enough that counts of steps and samples cannot overflow.
         const MOST: u64 = u32::MAX as u64;

@@ -114,7 +114,7 @@ fn classify_while(
             break;
         }
         part.gather(set, chunk);
-        let output = engine.predict(&part)?;
+        let output = engine.predict_together(&part)?;
         if output.logits.len() != chunk.len() * classes {
             return Err(Error::Device(format!(
                 "the device returned {} logits for {} samples of {classes} classes",

@@ -50,7 +50,7 @@ pub use initial::{initial_state, initial_weights};
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{Best, EpochSums, Progress};
-pub use training::{Training, open};
+pub use training::{Training, open, open_ranks};
 
 use crate::engine::{DeviceInfo, Engine, LayerMethod};
 use crate::error::Result;

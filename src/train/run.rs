@@ -73,6 +73,16 @@ pub(super) fn run(
     Trainer::begin(config, samples, engine, keeper, observer)?.run(stop, observer)
 }
 
+/// What ranks must agree on between two steps.
+struct Decision {
+    /// Whether to stop.
+    stop: bool,
+    /// What rank 0 decides for all.
+    decided: bool,
+    /// The learning rate, if it was changed by hand.
+    lr: Option<f64>,
+}
+
 struct Trainer<'a> {
     config: &'a RunConfig,
     train: Arc<EventSet>,
@@ -141,6 +151,7 @@ impl<'a> Trainer<'a> {
                 None => trainer.initial(&mut notes)?,
             },
         };
+        let state = trainer.same_start(state)?;
         trainer.engine.load(&state)?;
         if !config.augment.is_on() {
             trainer.engine.hold(Arc::clone(&trainer.train))?;
@@ -191,6 +202,51 @@ impl<'a> Trainer<'a> {
             self.progress.layer_methods = methods;
         }
         Ok(())
+    }
+
+    /// Makes sure that all ranks train the same run on the same data, and begins with the state of rank 0.
+    fn same_start(&mut self, state: TrainingState) -> Result<TrainingState> {
+        let (data, crossover) = (&self.progress.data, self.engine.crossover());
+        let version = env!("CARGO_PKG_VERSION");
+        let Some(ranks) = self.engine.ranks() else { return Ok(state) };
+        let facts = [
+            ("version", version.to_string()),
+            ("data", format!("{data:?}")),
+            ("step", state.step.to_string()),
+            (
+                "kind of device, which the method auto depends on; give --method sparse",
+                match self.config.method {
+                    Method::Auto => crossover.to_string(),
+                    _ => String::new(),
+                },
+            ),
+        ];
+        for (what, fact) in facts {
+            let all = ranks.share(fact.as_bytes())?;
+            if let Some(other) = all.iter().position(|theirs| *theirs != all[0]) {
+                return Err(Error::Ranks(format!("{} has another {what} than rank 0", ranks.name(other))));
+            }
+        }
+        let parts = |state: &TrainingState| [state.weights.clone(), state.first.clone(), state.second.clone()];
+        let mut same = parts(&state);
+        let floats = same.iter().flat_map(|part| &part.layers).flat_map(|layer| &layer.data);
+        let theirs: Vec<f32> =
+            bytemuck::pod_collect_to_vec(&ranks.broadcast(floats.flat_map(|x| x.to_ne_bytes()).collect())?);
+        let mut theirs = theirs.into_iter();
+        let floats = same.iter_mut().flat_map(|part| &mut part.layers).flat_map(|layer| &mut layer.data);
+        floats.zip(&mut theirs).for_each(|(own, theirs)| *own = theirs);
+        let [weights, first, second] = same;
+        Ok(TrainingState { step: state.step, weights, first, second })
+    }
+
+    /// What all ranks do next: stop if one of them is to stop, and what rank 0 decides.
+    fn agree(&mut self, own: Decision) -> Result<Decision> {
+        let Some(ranks) = self.engine.ranks() else { return Ok(own) };
+        let mut message = vec![u8::from(own.stop), u8::from(own.decided)];
+        message.extend(own.lr.into_iter().flat_map(f64::to_le_bytes));
+        let all = ranks.share(&message)?;
+        let lr = all[0].get(2..).and_then(|bytes| bytes.try_into().ok()).map(f64::from_le_bytes);
+        Ok(Decision { stop: all.iter().any(|message| message[0] != 0), decided: all[0][1] != 0, lr })
     }
 
     fn initial(&mut self, notes: &mut Vec<String>) -> Result<TrainingState> {
@@ -327,7 +383,17 @@ impl<'a> Trainer<'a> {
         let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
-            stopped = stop.load(Ordering::Relaxed) || self.intervene(&mut clock, observer)?;
+            let stop = stop.load(Ordering::Relaxed) || self.intervene(&mut clock, observer)?;
+            let every = self.config.checkpoint_seconds;
+            let decided = every > 0.0 && self.saved.elapsed().as_secs_f64() >= every;
+            let agreed = self.agree(Decision { stop, decided, lr: self.progress.lr })?;
+            (stopped, self.progress.lr) = (agreed.stop, agreed.lr);
+            if agreed.decided && !stopped {
+                self.finish_steps(&mut clock, observer)?;
+                let state = self.engine.store()?;
+                check_numbers(&state, &self.config.network, self.lr())?;
+                self.save_checkpoint(state)?;
+            }
             if stopped {
                 break;
             }
@@ -342,13 +408,6 @@ impl<'a> Trainer<'a> {
             self.progress.batches += 1;
             self.progress.step += 1;
             self.collect(false, &clock, observer)?;
-            let every = self.config.checkpoint_seconds;
-            if every > 0.0 && self.saved.elapsed().as_secs_f64() >= every {
-                self.finish_steps(&mut clock, observer)?;
-                let state = self.engine.store()?;
-                check_numbers(&state, &self.config.network, self.lr())?;
-                self.save_checkpoint(state)?;
-            }
         }
         self.finish_steps(&mut clock, observer)?;
 
@@ -420,9 +479,11 @@ impl<'a> Trainer<'a> {
         let mut state = self.engine.store()?;
         check_numbers(&state, &self.config.network, self.lr())?;
         let clock = Instant::now();
+        let alone = self.engine.ranks().is_none();
         let mut go_on = || {
             observer.on_test_batch();
-            !stop.load(Ordering::Relaxed)
+            // Several ranks test to the end, as they have not agreed to stop.
+            !alone || !stop.load(Ordering::Relaxed)
         };
         let test = evaluate_while(self.engine, self.test, self.config.batch, &mut go_on)?;
         if test.samples < self.test.len() as u64 {
@@ -457,7 +518,8 @@ impl<'a> Trainer<'a> {
         // The metrics are written before the checkpoint: resuming drops a superfluous line, but cannot add a missing one.
         self.keeper.keep_epoch(&record)?;
         self.save_checkpoint(state)?;
-        self.enough = observer.on_epoch(&record).is_break();
+        let decided = observer.on_epoch(&record).is_break();
+        self.enough = self.agree(Decision { stop: false, decided, lr: None })?.decided;
         observer.after_epoch(&record, self.engine);
         self.last = Some(record);
         Ok(true)

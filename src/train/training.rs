@@ -10,10 +10,12 @@ use crate::data::{OWN, own};
 use crate::device::Device;
 #[cfg(feature = "gpu")]
 use crate::engine::DeltaScratch;
-use crate::engine::Engine;
+use crate::engine::{Engine, Ranks};
 use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuOptions;
+use crate::parallel::{Parallel, shares::DEFAULT_SHARDS};
+use crate::synthetic::random_spikes;
 use crate::weights::Weights;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
@@ -164,24 +166,63 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Opens the device of a configuration with its network and random weights. [`Training::run_on`] loads those that a run begins
+/// Density of the random spikes by which the pace of devices is measured.
+const DENSITY: f64 = 0.02;
+
+/// Opens the devices of a configuration with its network and random weights. [`Training::run_on`] loads those that a run begins
 /// with. With `tuning`, a gpu device measures on the network's first use which variant of its kernels is the fastest.
 ///
 /// # Errors
-/// As [`Device::open`].
+/// As [`Device::open`] and [`Parallel::new`].
 pub fn open(config: &RunConfig, tuning: bool) -> Result<Box<dyn Engine>> {
-    let device: Device = config.device.parse()?;
+    open_ranks(config, config.devices()?, config.batch, tuning, None)
+}
+
+/// [`open`] for batches of `batch` samples on these devices of this process, one of `ranks` if there are several.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_ranks(
+    config: &RunConfig,
+    devices: Vec<Device>,
+    batch: usize,
+    tuning: bool,
+    ranks: Option<Box<dyn Ranks>>,
+) -> Result<Box<dyn Engine>> {
+    let parallel = devices.len() > 1 || ranks.is_some() || config.shards > 0;
+    let shards = match config.shards {
+        0 if parallel => DEFAULT_SHARDS,
+        shards => shards,
+    };
+    let samples = if parallel { batch.div_ceil(shards) } else { batch };
+    let mut engines = devices.into_iter().map(|device| open_one(config, device, samples, tuning));
+    match (parallel, engines.next()) {
+        (false, Some(engine)) => engine,
+        (_, first) => {
+            let engines = first.into_iter().chain(engines).collect::<Result<Vec<_>>>()?;
+            // Shares of another number of devices are of no use.
+            let shares = config.shares.as_deref().filter(|shares| shares.len() == engines.len() && ranks.is_none());
+            let mut parallel = Parallel::new(engines, shards, ranks, shares)?;
+            if shares.is_none() {
+                parallel.share_by_pace(&random_spikes(&config.network, samples, DENSITY, config.seed)?)?;
+            }
+            Ok(Box::new(parallel))
+        }
+    }
+}
+
+fn open_one(config: &RunConfig, device: Device, batch: usize, tuning: bool) -> Result<Box<dyn Engine>> {
     let weights = Weights::init(&config.network, config.seed);
     #[cfg(feature = "gpu")]
     {
         let delta_bytes = config.delta_mib.map(DeltaScratch::bytes);
-        let (variant, batch) = (config.kernels, Some(config.batch));
-        let options = GpuOptions { variant, delta_bytes, tuning, batch, ..GpuOptions::default() };
+        let options =
+            GpuOptions { variant: config.kernels, delta_bytes, tuning, batch: Some(batch), ..GpuOptions::default() };
         device.open_with(&config.network, config.method, &weights, options)
     }
     #[cfg(not(feature = "gpu"))]
     {
-        let _ = tuning;
+        let _ = (batch, tuning);
         device.open(&config.network, config.method, &weights)
     }
 }

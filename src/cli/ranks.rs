@@ -1,0 +1,186 @@
+//! `mpirun -n N spikegrad train`: rank 0 reads the arguments and writes the run, the others follow.
+
+#[cfg(feature = "mpi")]
+pub use world::*;
+
+#[cfg(not(feature = "mpi"))]
+pub use alone::*;
+
+use anyhow::Result;
+use spikegrad::device::Device;
+use spikegrad::train::RunConfig;
+
+/// Environment variables in which mpirun and srun say how many ranks there are: Open MPI, MPICH, Slurm.
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// The number of ranks that this process was started as one of.
+fn launched() -> usize {
+    let size = |name: &str| std::env::var(name).ok()?.parse().ok();
+    SIZES.iter().find_map(|name| size(name)).unwrap_or(1)
+}
+
+/// The devices of this process: of several ranks on a machine, each takes one.
+pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
+    let devices = config.devices()?;
+    let Some((rank, ranks)) = place_on_host() else { return Ok(devices) };
+    if devices.len() > 1 {
+        return Ok(vec![devices[rank % devices.len()]]);
+    }
+    let adapters = spikegrad::gpu::adapters();
+    let hardware: Vec<usize> =
+        (0..adapters.len()).filter(|&k| adapters[k].tier() == spikegrad::gpu::Tier::Hardware).collect();
+    Ok(match devices[0] {
+        Device::Auto | Device::Gpu(None) if ranks > 1 && !hardware.is_empty() => {
+            vec![Device::Gpu(Some(hardware[rank % hardware.len()]))]
+        }
+        device => vec![device],
+    })
+}
+
+/// What a process is for a run.
+pub enum Role {
+    /// The only one.
+    Alone,
+    /// Rank 0.
+    First,
+    /// One of the others.
+    Follower,
+}
+
+#[cfg(not(feature = "mpi"))]
+mod alone {
+    use super::*;
+    use crate::cli::Usage;
+    use anyhow::bail;
+    use spikegrad::engine::Ranks;
+
+    pub fn start(_patience: u64) -> Result<Role> {
+        match super::launched() {
+            1 => Ok(Role::Alone),
+            ranks => bail!(Usage(format!(
+                "started as one of {ranks} ranks, but built without MPI: build with cargo build --release --features mpi"
+            ))),
+        }
+    }
+
+    pub fn connect() -> Option<Box<dyn Ranks>> {
+        None
+    }
+
+    pub(super) fn place_on_host() -> Option<(usize, usize)> {
+        None
+    }
+
+    pub fn begin() {}
+
+    pub fn finish() {}
+
+    pub fn fail(error: anyhow::Error) -> anyhow::Error {
+        error
+    }
+
+    pub fn broadcast(message: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(message)
+    }
+}
+
+#[cfg(feature = "mpi")]
+mod world {
+    use super::*;
+    use crate::cli::show::{BAD, causes, complain};
+    use spikegrad::Error;
+    use spikegrad::engine::Ranks;
+    use spikegrad::parallel::mpi::{World, abort};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::time::Duration;
+
+    static WORLD: Mutex<Option<World>> = Mutex::new(None);
+    /// How long a rank other than 0 lets rank 0 tell an error that all of them have.
+    const TURN: Duration = Duration::from_secs(3);
+
+    fn world() -> MutexGuard<'static, Option<World>> {
+        WORLD.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts MPI if there are several ranks, and divides the cores of a machine among its ranks.
+    pub fn start(patience: u64) -> Result<Role> {
+        if super::launched() == 1 {
+            return Ok(Role::Alone);
+        }
+        let Some(mut started) = World::start(Duration::from_secs(patience), |text| complain(text))? else {
+            return Ok(Role::Alone);
+        };
+        if std::env::var_os("RAYON_NUM_THREADS").is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = (cores / started.ranks_of_host()).max(1);
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        }
+        let role = if started.rank() == 0 { Role::First } else { Role::Follower };
+        started.exchange(vec![Vec::new(); started.size()])?;
+        *world() = Some(started);
+        Ok(role)
+    }
+
+    pub(super) fn place_on_host() -> Option<(usize, usize)> {
+        world().as_ref().map(|world| (world.local_rank(), world.ranks_of_host()))
+    }
+
+    /// The ranks for an engine.
+    pub fn connect() -> Option<Box<dyn Ranks>> {
+        world().as_ref().map(|_| Box::new(Connected) as Box<dyn Ranks>)
+    }
+
+    /// From now on, ranks wait for each other no longer than a step may take.
+    pub fn begin() {
+        world().iter_mut().for_each(World::begin);
+    }
+
+    /// Ends MPI.
+    pub fn finish() {
+        world().take();
+    }
+
+    /// Tells the error and ends all ranks, if there are several.
+    pub fn fail(error: anyhow::Error) -> anyhow::Error {
+        let Some(name) = world().as_ref().map(|world| (world.rank(), world.name(world.rank()))) else { return error };
+        // Errors of the run come to all ranks alike.
+        let own = matches!(
+            error.downcast_ref(),
+            Some(Error::Io { .. } | Error::Device(_) | Error::DeviceLost(_) | Error::Ranks(_))
+        );
+        if name.0 != 0 && !own {
+            std::thread::sleep(TURN);
+        }
+        complain(format_args!("{BAD}error:{BAD:#} {}: {}", name.1, causes(&error)));
+        abort()
+    }
+
+    /// Rank 0's message.
+    pub fn broadcast(message: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(Connected.broadcast(message)?)
+    }
+
+    /// The world, as several engines in turn have it.
+    struct Connected;
+
+    impl Ranks for Connected {
+        fn rank(&self) -> usize {
+            world().as_ref().map_or(0, Ranks::rank)
+        }
+
+        fn size(&self) -> usize {
+            world().as_ref().map_or(1, Ranks::size)
+        }
+
+        fn name(&self, rank: usize) -> String {
+            world().as_ref().map_or_else(String::new, |world| world.name(rank))
+        }
+
+        fn exchange(&mut self, messages: Vec<Vec<u8>>) -> spikegrad::Result<Vec<Vec<u8>>> {
+            match &mut *world() {
+                Some(world) => world.exchange(messages),
+                None => Ok(messages),
+            }
+        }
+    }
+}

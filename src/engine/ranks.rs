@@ -1,0 +1,45 @@
+//! The processes of a run.
+
+use crate::error::Result;
+
+/// The processes that train a run together, which are numbered from 0: its ranks. Every rank makes the same calls in the same
+/// order.
+pub trait Ranks: Send {
+    /// The number of this process.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// The name of a rank in messages: `rank 1 of 4 on node7`.
+    fn name(&self, rank: usize) -> String {
+        format!("rank {rank} of {}", self.size())
+    }
+
+    /// Sends the `k`-th message to rank `k`; returns the messages from all ranks. That to itself comes back.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`](crate::Error::Ranks) names the ranks from which nothing came.
+    fn exchange(&mut self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>>;
+
+    /// Sends `message` to every rank; returns those of all ranks.
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    fn share(&mut self, message: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange(vec![message.to_vec(); self.size()])
+    }
+
+    /// Rank 0's message.
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    fn broadcast(&mut self, message: Vec<u8>) -> Result<Vec<u8>> {
+        let size = self.size();
+        let messages = match self.rank() {
+            0 => vec![message; size],
+            _ => vec![Vec::new(); size],
+        };
+        Ok(self.exchange(messages)?.swap_remove(0))
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs of several ranks: the same bits whatever their number, and what happens when one of them fails. With the feature `mpi`, and
+//! mpirun in the path.
+#![cfg(feature = "mpi")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// `mpirun -n RANKS spikegrad train ...`
+fn mpirun(ranks: usize, arguments: &[&str], out: &Path) -> Command {
+    let mut command = Command::new("mpirun");
+    command
+        .args(["--oversubscribe", "-n", &ranks.to_string(), env!("CARGO_BIN_EXE_spikegrad"), "train"])
+        .args(arguments)
+        .args(["--quiet", "--out"])
+        .arg(out)
+        // Containers run as root.
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn finished(mut command: Command) -> Output {
+    command.output().expect("mpirun; scripts/test installs it")
+}
+
+fn succeeds(command: Command) {
+    let output = finished(command);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+const SMALL: [&str; 10] =
+    ["fmnist", "--data", "assets/fashion-mnist", "--limit", "700", "--batch", "100", "--shards", "8", "--device"];
+
+fn small<'a>(device: &'a str, epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&SMALL[..], &[device, "--epochs", epochs], more].concat()
+}
+
+fn bits(run: &Path) -> Vec<u8> {
+    fs::read(run.join("checkpoint.safetensors")).unwrap()
+}
+
+#[test]
+fn any_number_of_ranks_ends_in_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // With augmentation, rescaled initial weights and a recurrent layer.
+    let more = ["--recurrent", "--initial-spikes", "1", "--set", "augment.flip=true", "--hidden", "40,30"];
+    let arguments = small("cpu", "2", &more);
+    succeeds({
+        let mut alone = Command::new(env!("CARGO_BIN_EXE_spikegrad"));
+        alone.arg("train").args(&arguments).args(["--quiet", "--out"]).arg(at("alone"));
+        alone
+    });
+    for ranks in [1, 2, 4] {
+        succeeds(mpirun(ranks, &arguments, &at(&ranks.to_string())));
+        assert!(bits(&at(&ranks.to_string())) == bits(&at("alone")), "{ranks} ranks");
+    }
+}
+
+#[test]
+fn ranks_share_a_gpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let arguments = small("gpu", "1", &["--no-tuning"]);
+    for ranks in [1, 2] {
+        succeeds(mpirun(ranks, &arguments, &at(&ranks.to_string())));
+    }
+    assert!(bits(&at("1")) == bits(&at("2")));
+}
+
+/// The processes of the ranks.
+fn processes_of(run: &Path) -> Vec<u32> {
+    let listed = Command::new("pgrep").args(["-f", &format!("^[^ ]*spikegrad train.*{}", run.display())]).output();
+    let text = String::from_utf8(listed.unwrap().stdout).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap().success());
+}
+
+/// Waits until the run has a checkpoint of an epoch, and for `more`.
+fn wait_for_epoch(run: &Path, more: Duration) {
+    let began = Instant::now();
+    while fs::metadata(run.join("metrics.jsonl")).map_or(0, |file| file.len()) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(120), "no epoch");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(more);
+}
+
+/// Waits for the end of all ranks; returns what they said.
+fn ends(child: Child, run: &Path) -> String {
+    let began = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(!output.status.success());
+    assert!(processes_of(run).is_empty());
+    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+/// Ranks are killed in several runs at different moments; each is resumed with another number of ranks, and ends in the bits of an
+/// uninterrupted run. SPIKEGRAD_KILLS=50 is the number of scripts/long-suite.
+#[test]
+fn runs_of_killed_ranks_are_resumed_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let arguments = small("cpu", "12", &["--set", "checkpoint_seconds=0.1"]);
+    succeeds(mpirun(1, &arguments, &whole));
+    let kills = std::env::var("SPIKEGRAD_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    for kill in 0..kills {
+        let run = folder.path().join(format!("killed-{kill}"));
+        let ranks = [2, 4, 3][kill % 3];
+        let child = mpirun(ranks, &arguments, &run).spawn().unwrap();
+        wait_for_epoch(&run, Duration::from_millis(37 * kill as u64 % 400));
+        let processes = processes_of(&run);
+        if let Some(&process) = processes.get(kill % processes.len().max(1)) {
+            // It may have ended by itself.
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+        }
+        let _ = child.wait_with_output().unwrap();
+        succeeds(mpirun([4, 1, 2][kill % 3], &[&arguments[..], &["--resume"]].concat(), &run));
+        assert!(bits(&run) == bits(&whole), "kill {kill}");
+    }
+}
+
+#[test]
+fn a_rank_that_hangs_is_named_and_ends_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let child = mpirun(3, &small("cpu", "4000", &["--rank-patience", "3"]), &run).spawn().unwrap();
+    wait_for_epoch(&run, Duration::ZERO);
+    let stopped = *processes_of(&run).last().unwrap();
+    signal(stopped, "STOP");
+    let said = ends(child, &run);
+    assert!(said.contains("waited 3 s for rank") && said.contains(" of 3 on "), "{said}");
+}
+
+#[test]
+fn a_scheduler_that_ends_the_run_leaves_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let child = mpirun(2, &small("cpu", "4000", &[]), &run).spawn().unwrap();
+    wait_for_epoch(&run, Duration::ZERO);
+    signal(child.id(), "TERM");
+    let said = ends(child, &run);
+    assert!(said.contains("continue with:"), "{said}");
+}
+
+#[test]
+fn errors_name_the_rank() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = finished(mpirun(2, &small("cpu", "1", &["--set", "adam.lr=1e30"]), &run));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("rank 0 of 2 on "), "{said}");
+    let output = finished(mpirun(2, &small("cpu", "1", &["--live"]), &run));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--live"), "{said}");
+    let output = finished(mpirun(16, &small("cpu", "1", &[]), &folder.path().join("many")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("shards = 8: must be 16 or more"), "{said}");
+}
