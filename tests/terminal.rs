@@ -2,11 +2,12 @@
 
 use std::process::Output;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "devices",
     "train",
     "watch",
+    "runs",
     "eval",
     "predict",
     "export",
