@@ -17,15 +17,13 @@ OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/ray").absolute()  # on se
 
 
 def train(settings: dict) -> None:
-    def report(record: dict) -> None:
-        tune.report({"accuracy": record["test_accuracy"]})  # ends the run here if the scheduler gives it up
-
     os.environ["RAYON_NUM_THREADS"] = "1"  # as many as the run's "cpu" below
     data = sg.load("fmnist")
     model = sg.Model(sg.preset("fmnist", **settings), device="cpu")
     folder = OUT / tune.get_context().get_trial_id()
-    # Accuracies on held-out samples choose; the test set is left for `spikegrad eval`.
-    model.fit(data.train, validation=0.2, epochs=6, folder=folder, callbacks=[report], progress=False)
+    # Ends the run there if the scheduler gives it up. The accuracy is that on held-out samples; the test set is left for eval.
+    callbacks = [lambda record: tune.report({"accuracy": record["test_accuracy"]})]
+    model.fit(data.train, validation=0.2, epochs=6, folder=folder, callbacks=callbacks, progress=False)
 
 
 space = {

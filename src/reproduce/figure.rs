@@ -323,10 +323,12 @@ fn chart_panel(panel: &Panel, rows: &[Row], by_machine: bool) -> ChartPanel {
     let mut series = Vec::new();
     let count = names.len();
     for (k, curve) in names.into_iter().enumerate() {
-        let own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
+        let mut own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
         if own.is_empty() {
             continue;
         }
+        // Folders that were merged may have had different points.
+        own.sort_by(|a, b| a.x.total_cmp(&b.x));
         let colour = Colour::of(k, count);
         let paper: Vec<_> = own.iter().filter_map(|row| Some((row.x, row.paper?, 0.0))).collect();
         let points = own.iter().map(|row| {

@@ -50,8 +50,10 @@ pub fn merge(folders: &[PathBuf], item: Option<&Item>, out: &Path) -> Result<Mer
     let mut ready = Vec::new();
     for item in ITEMS.iter().filter(|other| item.is_none_or(|item| item.name == other.name)) {
         let found = find(folders, item)?;
-        if let [first, others @ ..] = &found[..] {
-            others.iter().try_for_each(|other| agree(first, other))?;
+        for (k, other) in found.iter().enumerate() {
+            found[..k].iter().try_for_each(|earlier| agree(earlier, other))?;
+        }
+        if !found.is_empty() {
             ready.push((item, unite(item, &found, &mut merged.notes)?, found));
         }
     }
@@ -174,7 +176,7 @@ fn unite(item: &Item, found: &[Found], notes: &mut Vec<String>) -> Result<Option
     }
     about.seeds.sort_unstable();
     about.seeds.dedup();
-    Ok(Some((about, curves.clone(), rows.finished(&curves.panels))))
+    Ok(Some((about, curves, rows.finished())))
 }
 
 /// Rows of several folders.
@@ -232,8 +234,8 @@ impl Rows {
         Ok(known)
     }
 
-    /// The rows in the order of the panels. If machines do not stay apart, each row names all of them.
-    fn finished(mut self, panels: &[Panel]) -> Vec<Row> {
+    /// The rows. If machines do not stay apart, each names all of them.
+    fn finished(mut self) -> Vec<Row> {
         if !self.by_machine {
             let all = |k: usize| {
                 let mut names: Vec<&str> = Vec::new();
@@ -248,8 +250,6 @@ impl Rows {
             let both = [all(0), all(1)];
             self.rows.iter_mut().for_each(|row| row.machine = both.clone());
         }
-        let panel = |row: &Row| panels.iter().position(|panel| panel.title == row.panel);
-        self.rows.sort_by(|a, b| panel(a).cmp(&panel(b)).then(a.x.total_cmp(&b.x)));
         self.rows
     }
 }
