@@ -5,8 +5,8 @@ use spikegrad::Error;
 use spikegrad::data::Cache;
 use spikegrad::device::Device;
 use spikegrad::gpu;
-use spikegrad::reproduce::{ITEMS, Options, POINTS_FILE, Scale, data_folders, item, page, reproduce};
-use std::path::Path;
+use spikegrad::reproduce::{ITEMS, Options, POINTS_FILE, Scale, data_folders, item, merge, page, reproduce};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn options(out: &Path) -> Options {
@@ -125,6 +125,105 @@ fn other_machines_join_a_figure() {
     assert!(run("table-3", &options).unwrap_err().to_string().contains("table-3"));
     // The panels of another figure are not this one's.
     assert!(run("fig-22", &options).unwrap_err().to_string().contains("other.csv"));
+}
+
+fn about(folder: &Path, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).unwrap()).unwrap()
+}
+
+/// Changes a text in the files of a figure, as if another machine had written them.
+fn forge(folder: &Path, name: &str, from: &str, to: &str) {
+    for ending in ["csv", "json"] {
+        let path = folder.join(format!("{name}.{ending}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+}
+
+#[test]
+fn folders_of_several_machines_are_united() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    let part =
+        |name: &str, first_seed: u32, seeds: usize| Options { first_seed, seeds: Some(seeds), ..options(&at(name)) };
+    for (name, first, seeds) in [("a", 0, 2), ("b", 1, 2), ("whole", 0, 3)] {
+        for figure in ["fig-10", "fig-15", "table-3"] {
+            run(figure, &part(name, first, seeds)).unwrap();
+        }
+    }
+    let processor = about(&at("b"), "fig-10")["machine"]["processor"].as_str().unwrap().to_string();
+    ["fig-10", "fig-15"].iter().for_each(|figure| forge(&at("b"), figure, &processor, "Another processor"));
+    let folders: Vec<PathBuf> = ["a", "b"].map(at).into();
+    let merged = merge(&folders, None, &at("out")).unwrap();
+    let names: Vec<&str> = merged.figures.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["table-3", "fig-10", "fig-15"]);
+    assert!(merged.figures.iter().all(|(_, files)| files.len() == 4 && files.iter().all(|file| file.exists())));
+    assert!(merged.notes[0].contains("fig-10") && merged.notes[0].contains("seeds 1,"), "{:?}", merged.notes);
+
+    // Training gives the same bits, so the union is what one machine would have computed.
+    let (all, whole) = (csv(&at("out"), "fig-10"), csv(&at("whole"), "fig-10"));
+    for name in ["panel", "series", "x", "mean", "standard_error", "values", "seeds"] {
+        assert_eq!(column(&all, name), column(&whole, name), "{name}");
+    }
+    let facts = about(&at("out"), "fig-10");
+    assert_eq!((&facts["seeds"], facts["parts"].as_array().unwrap().len()), (&serde_json::json!([0, 1, 2]), 2));
+    let caption = facts["caption"].as_str().unwrap();
+    assert!(caption.contains("over 3 seeds") && caption.contains("Another processor"), "{caption}");
+    assert!(facts["machine"].is_null() && facts["parts"][1]["machine"]["processor"] == "Another processor");
+    // Memory is that of a machine.
+    let memory = csv(&at("out"), "fig-15");
+    assert_eq!(column(&memory, "x").len(), 2 * column(&csv(&at("whole"), "fig-15"), "x").len());
+    assert!(column(&memory, "seeds").iter().all(|seeds| seeds == "0 1" || seeds == "1 2"));
+
+    // All points are there, and a merged folder can be merged again.
+    assert_eq!(run("fig-10", &part("out", 0, 3)).unwrap().0, 0);
+    merge(&folders, None, &at("out")).unwrap();
+    run("fig-10", &part("c", 3, 1)).unwrap();
+    merge(&["out", "c"].map(at), Some(item("fig-10").unwrap()), &at("more")).unwrap();
+    assert!(column(&csv(&at("more"), "fig-10"), "seeds").iter().all(|seeds| seeds == "0 1 2 3"));
+    assert_eq!(about(&at("more"), "fig-10")["parts"].as_array().unwrap().len(), 3);
+    assert!(!at("more").join("fig-15.csv").exists());
+}
+
+#[test]
+fn what_does_not_belong_together_is_not_united() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    for name in ["a", "b"] {
+        run("fig-10", &options(&at(name))).unwrap();
+    }
+    let (figure, original) = (at("b").join("fig-10.json"), about(&at("b"), "fig-10"));
+    let refused = |folders: &[&str], parts: &[&str]| {
+        let folders: Vec<PathBuf> = folders.iter().map(|name| at(name)).collect();
+        let error = merge(&folders, None, &at("out")).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        assert!(!at("out").exists());
+    };
+    let (a, b) = (at("a"), at("b"));
+    let both = [a.to_str().unwrap(), b.to_str().unwrap()];
+    for (field, value, what) in [
+        ("scale", serde_json::json!("quick"), "scales differ: tiny and quick"),
+        ("settings", serde_json::json!({"epochs": 7}), "settings differ"),
+        ("spikegrad", serde_json::json!("0.0.1"), "versions differ"),
+    ] {
+        let mut facts = original.clone();
+        facts[field] = value;
+        std::fs::write(&figure, facts.to_string()).unwrap();
+        refused(&["a", "b"], &[both[0], both[1], what]);
+    }
+    let mut facts = original.clone();
+    facts["data"].as_object_mut().unwrap().values_mut().for_each(|data| data[1] = 9.into());
+    std::fs::write(&figure, facts.to_string()).unwrap();
+    refused(&["a", "b"], &[both[0], both[1], "data differ"]);
+    facts.as_object_mut().unwrap().remove("scale");
+    std::fs::write(&figure, facts.to_string()).unwrap();
+    refused(&["a", "b"], &["fig-10.json: cannot be merged", "`scale`"]);
+    std::fs::remove_file(&figure).unwrap();
+    refused(&["a", "b"], &[both[1], "has no finished figure yet"]);
+    refused(&["a", "nowhere"], &["nowhere: has no finished figure"]);
+    let error = merge(&[at("a")], None, &at("a")).unwrap_err().to_string();
+    assert!(error.contains("choose another folder with --out"), "{error}");
 }
 
 #[test]

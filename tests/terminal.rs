@@ -2,11 +2,12 @@
 
 use std::process::Output;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "",
     "devices",
     "train",
     "watch",
+    "runs",
     "eval",
     "predict",
     "export",
@@ -73,7 +74,7 @@ fn every_command_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
     let said = run(&["man", pages.to_str().unwrap()], &[], 0);
-    assert!(text(&said.stdout).contains("16 manual pages"), "{}", text(&said.stdout));
+    assert!(text(&said.stdout).contains("17 manual pages"), "{}", text(&said.stdout));
     for command in COMMANDS {
         let name = if command.is_empty() { "spikegrad.1".into() } else { format!("spikegrad-{command}.1") };
         let page = std::fs::read_to_string(pages.join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));

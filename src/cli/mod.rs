@@ -20,6 +20,7 @@ mod raster;
 mod record;
 mod reporter;
 mod reproduce;
+mod runs;
 mod selfcheck;
 mod show;
 mod signals;
@@ -79,6 +80,8 @@ Exit codes:
 Examples:
   # Train on Fashion-MNIST; writes the run to runs/fmnist
   spikegrad train fmnist
+  # Compare it with other runs
+  spikegrad runs
   # Print its test accuracy
   spikegrad eval runs/fmnist
   # Draw the spikes of a test sample
@@ -100,6 +103,8 @@ enum Command {
     Train(train::Arguments),
     /// Show a run on a page in the browser, while it trains or afterwards
     Watch(watch::Arguments),
+    /// List the runs below a folder: the settings in which they differ, and their accuracies
+    Runs(runs::Arguments),
     /// Measure the accuracy of a run's checkpoint on the test set
     Eval(eval::Arguments),
     /// Classify samples with a run's checkpoint and write the classes and logits to a file
@@ -233,6 +238,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
+        Command::Runs(arguments) => runs::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -4,7 +4,7 @@ use super::manual::styled;
 use super::progress::Progress;
 use super::show::{clock, complain, say, warn};
 use super::signals::stop_on_signal;
-use super::{device, usage, whole_of};
+use super::{device, usage, whole, whole_of};
 use anyhow::Result;
 use spikegrad::Error;
 use spikegrad::data::Cache;
@@ -29,10 +29,13 @@ Examples:
   spikegrad reproduce all --quick --data nmnist=data/nmnist \\
       --data shd=data/shd --out figures
   # With the points of another machine
-  spikegrad reproduce fig-21 --merge laptop/fig-21.csv --out figures"))]
+  spikegrad reproduce fig-21 --merge laptop/fig-21.csv --out figures
+  # Seeds 3 to 5, on another machine; then all six in one folder
+  spikegrad reproduce accuracy --seeds 3 --first-seed 3 --out more
+  spikegrad reproduce --merge figures more --out all"))]
 pub struct Arguments {
     /// The figure or table to compute, or all
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "merge"])]
     what: Option<String>,
     /// List the figures and tables, and what each measures
     #[arg(long)]
@@ -40,6 +43,9 @@ pub struct Arguments {
     /// Number of seeds per point [default: 3, or 2 with --quick]
     #[arg(long, value_name = "K", value_parser = whole_of::<1, 1000>, allow_negative_numbers = true)]
     seeds: Option<u32>,
+    /// The first seed; machines that compute the same figure need different ones
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>, allow_negative_numbers = true)]
+    first_seed: u32,
     /// Use smaller networks, fewer samples, epochs and repeats: about a minute per figure
     #[arg(long)]
     quick: bool,
@@ -52,8 +58,9 @@ pub struct Arguments {
     /// Compute on this device: auto, cpu, gpu or gpu:N
     #[arg(long, default_value = "auto", value_parser = device)]
     device: Device,
-    /// Add the CSV of the same figure from another machine to the figure; can be repeated
-    #[arg(long, value_name = "FILE.csv", num_args = 1..)]
+    /// Unite the figures in these folders in DIR and compute nothing; or add these CSV files of the same figure from other
+    /// machines to the figure; can be repeated
+    #[arg(long, value_name = "DIR|FILE.csv", num_args = 1..)]
     merge: Vec<PathBuf>,
     /// Neither read nor write the cached events in the user's cache folder
     #[arg(long)]
@@ -62,9 +69,17 @@ pub struct Arguments {
 
 /// Computes what was asked for.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Some(what) = arguments.what.as_deref().filter(|_| !arguments.list) else {
+    if arguments.list {
         ITEMS.iter().try_for_each(|item| say(format_args!("{:<11} {}. {}", item.name, item.title, item.measures)))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.merge.is_empty() && arguments.merge.iter().all(|path| path.is_dir()) {
+        return merge_folders(arguments);
+    }
+    let Some(what) = arguments.what.as_deref() else {
+        return Err(usage(
+            "--merge: without the name of a figure, give folders written by reproduce; for CSV files, name their figure",
+        ));
     };
     let items: Vec<&Item> = match what {
         "all" => ITEMS.iter().collect(),
@@ -77,6 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         out: arguments.out.clone(),
         device: arguments.device,
         seeds: arguments.seeds.map(|seeds| seeds as usize),
+        first_seed: arguments.first_seed,
         scale: if arguments.quick { Scale::Quick } else { Scale::Full },
         data: reproduce::data_folders(&arguments.data).map_err(usage)?,
         cache: if arguments.no_cache { Cache::Off } else { Cache::User },
@@ -118,4 +134,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     say(options.out.join(page::PAGE_FILE).display())?;
     // Missing data sets are not a failure.
     Ok(if failed || missing.len() == items.len() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Unites the figures in several folders.
+fn merge_folders(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.quick || arguments.seeds.is_some() || arguments.first_seed != 0 || !arguments.data.is_empty() {
+        return Err(usage(
+            "--merge: figures in folders are united as they are; leave out --quick, --seeds, --first-seed and --data",
+        ));
+    }
+    let item = match arguments.what.as_deref() {
+        None | Some("all") => None,
+        Some(name) => Some(reproduce::item(name).map_err(usage)?),
+    };
+    check_folder(&arguments.out)?;
+    let merged = reproduce::merge(&arguments.merge, item, &arguments.out)?;
+    merged.notes.iter().for_each(warn);
+    for (name, files) in &merged.figures {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        say(format_args!("{name}: {}", files.join(" ")))?;
+    }
+    say(page::write(&arguments.out, &[])?.display())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Folder of the runs that are given no folder.
-const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
 /// A run to start or to continue.
 pub struct Target {

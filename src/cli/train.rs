@@ -388,7 +388,7 @@ impl Session<'_> {
         let reporter = Reporter::new(
             voice,
             progress,
-            measured(&config),
+            config.measured_on(),
             introduction(&config, data, engine.as_ref(), &needs, folder),
         );
         let reporter = reporter.after_epochs(|record, engine| draw_meanwhile(&config, data, record, engine, folder));
@@ -440,7 +440,7 @@ impl Session<'_> {
     fn recorder<'c>(&'c self, config: &'c RunConfig) -> Option<Recorder<'c>> {
         let file = self.arguments.record.as_deref()?;
         self.recordings.update(|k| k + 1);
-        Some(Recorder::new(record::numbered(file, self.recordings.get()), config, self.data, measured(config)))
+        Some(Recorder::new(record::numbered(file, self.recordings.get()), config, self.data, config.measured_on()))
     }
 
     /// Opens the device for a run, unless it would not fit into memory; decides what the configuration leaves to the device.
@@ -562,11 +562,6 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
     set_fields(config, &arguments.set)
-}
-
-/// What the epochs are measured on.
-fn measured(config: &RunConfig) -> &'static str {
-    if config.validation.is_on() { "validation" } else { "test" }
 }
 
 fn introduction(
@@ -694,7 +689,7 @@ impl Ended<'_> {
         let done = format!("{} of {} epochs", self.summary.progress.epoch, self.config.epochs);
         let best = match &self.summary.progress.best {
             Some(best) => {
-                let on = measured(self.config);
+                let on = self.config.measured_on();
                 format!("best {on} accuracy {} (epoch {})", percent(best.test_accuracy), best.epoch)
             }
             None => "no epoch finished yet".into(),
@@ -728,7 +723,7 @@ impl Ended<'_> {
                 "subset": self.data.subset,
                 "train_samples": progress.data.train_samples,
                 "test_samples": progress.data.test_samples,
-                "measured_on": measured(self.config),
+                "measured_on": self.config.measured_on(),
                 "bad": self.data.bad,
             },
             "epochs": self.config.epochs,

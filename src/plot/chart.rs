@@ -8,6 +8,8 @@ use super::{
 use crate::error::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -55,10 +57,10 @@ pub struct ChartPanel {
 }
 
 /// An axis.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChartAxis {
     /// Name and unit.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Whether it is logarithmic. Values that are not positive are then omitted.
     pub log: bool,
     /// The range; `None` fits it to the values.
@@ -115,12 +117,12 @@ impl Colour {
 impl ChartAxis {
     /// A linear axis, fitted to the values.
     pub const fn linear(name: &'static str) -> Self {
-        ChartAxis { name, log: false, range: None }
+        ChartAxis { name: Cow::Borrowed(name), log: false, range: None }
     }
 
     /// A logarithmic axis, fitted to the values.
     pub const fn log(name: &'static str) -> Self {
-        ChartAxis { name, log: true, range: None }
+        ChartAxis { name: Cow::Borrowed(name), log: true, range: None }
     }
 
     fn shows(&self, value: f64) -> bool {
@@ -132,10 +134,10 @@ impl ChartAxis {
         match (self.range.or_else(|| extent(values)), self.log) {
             (range, true) => {
                 let (lo, hi) = range.unwrap_or((1.0, 10.0));
-                Axis::logarithmic(self.name, lo, hi)
+                Axis::logarithmic(self.name.clone(), lo, hi)
             }
-            (Some((lo, hi)), false) if self.range.is_some() => Axis::exact(self.name, lo..hi, 6, 0.0),
-            (range, false) => Axis::around(self.name, range.into_iter().flat_map(|(lo, hi)| [lo, hi]), 6),
+            (Some((lo, hi)), false) if self.range.is_some() => Axis::exact(self.name.clone(), lo..hi, 6, 0.0),
+            (range, false) => Axis::around(self.name.clone(), range.into_iter().flat_map(|(lo, hi)| [lo, hi]), 6),
         }
     }
 }
@@ -370,7 +372,7 @@ mod tests {
     use super::*;
 
     fn chart(series: Vec<Series>, log: bool) -> Chart {
-        let axis = |name| ChartAxis { name, log, range: None };
+        let axis = |name: &'static str| ChartAxis { name: name.into(), log, range: None };
         let (x, y, level) = (axis("x"), axis("y"), Some(1.0));
         let panel = ChartPanel { title: "panel".into(), x, y, series, level, equal_units: false };
         let (title, caption) = ("title".into(), "words ".repeat(60));
@@ -430,7 +432,7 @@ mod tests {
     #[test]
     fn an_images_pixels_are_square() {
         let points = [(0.0, 0.0, 0.0), (10.0, 0.0, 0.0), (0.0, 20.0, 0.0)];
-        let exact = |name, most| ChartAxis { name, log: false, range: Some((0.0, most)) };
+        let exact = |name: &'static str, most| ChartAxis { name: name.into(), log: false, range: Some((0.0, most)) };
         let mut chart = chart(vec![series(Style::Cloud, &points)], false);
         for (equal_units, most) in [(true, (10.0, 20.0)), (true, (40.0, 20.0)), (false, (10.0, 20.0))] {
             let panel =

@@ -4,6 +4,7 @@ use super::{Area, Canvas, Drawn, FRAME, GRID, INK, MUTED, RAISED, fit, grouped, 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Height of a panel's head, in figure pixels.
@@ -39,7 +40,7 @@ pub fn drawable(value: f64) -> bool {
 /// An axis: name, range and ticks.
 #[derive(Clone)]
 pub struct Axis {
-    name: &'static str,
+    name: Cow<'static, str>,
     range: Range<f64>,
     ticks: Vec<f64>,
     /// Distance between ticks; 0 if they are 1, 2 and 5 times powers of ten.
@@ -50,19 +51,20 @@ pub struct Axis {
 
 impl Axis {
     /// An axis with exactly this `range` and about `ticks` round ticks, at least `least_step` apart.
-    pub fn exact(name: &'static str, range: Range<f64>, ticks: usize, least_step: f64) -> Self {
+    pub fn exact(name: impl Into<Cow<'static, str>>, range: Range<f64>, ticks: usize, least_step: f64) -> Self {
         let (ticks, step) = round_ticks(&range, ticks, least_step);
-        Axis { name, ticks, step, range, log: false }
+        Axis { name: name.into(), ticks, step, range, log: false }
     }
 
     /// An axis with the range of `values` and a margin. Values that cannot be drawn are ignored.
-    pub fn around(name: &'static str, values: impl Iterator<Item = f64>, ticks: usize) -> Self {
+    pub fn around(name: impl Into<Cow<'static, str>>, values: impl Iterator<Item = f64>, ticks: usize) -> Self {
         let (lo, hi) = extent(values).unwrap_or((0.0, 1.0));
         Axis::exact(name, widen(lo, hi, 0.06), ticks, 0.0)
     }
 
     /// A logarithmic axis for positive values from `lo` to `hi`.
-    pub fn logarithmic(name: &'static str, lo: f64, hi: f64) -> Self {
+    pub fn logarithmic(name: impl Into<Cow<'static, str>>, lo: f64, hi: f64) -> Self {
+        let name = name.into();
         let range = widen(lo.log10(), hi.log10(), 0.06);
         let decades = range.start.floor() as i32..=range.end.ceil() as i32;
         let stride = 1 + (range.end - range.start) as usize / 7;
@@ -78,8 +80,8 @@ impl Axis {
         }
         // For a small part of a decade, ticks have equal distances in value.
         let even = Axis::exact(name, 10f64.powf(range.start)..10f64.powf(range.end), 5, 0.0);
-        let ticks = even.ticks.into_iter().filter(|&tick| tick > 0.0).map(f64::log10).collect();
-        Axis { name, ticks, step: even.step, range, log: true }
+        let ticks = even.ticks.iter().copied().filter(|&tick| tick > 0.0).map(f64::log10).collect();
+        Axis { ticks, range, log: true, ..even }
     }
 
     /// The axis with its ticks at these `values`, if they are few, apart from each other, and round enough for labels.
@@ -239,7 +241,7 @@ pub fn panel<'a>(
     let plot = chart.plotting_area().clone();
     let (w, h) = plot.dim_in_pixel();
     if x_written {
-        write(&body, x.name, &names, (px(LEFT) + w as i32 / 2, h as i32 + px(X_NAME)))?;
+        write(&body, &x.name, &names, (px(LEFT) + w as i32 / 2, h as i32 + px(X_NAME)))?;
     }
     draw_y_name(&body, y, h as i32 / 2)?;
     let corners = [(0, 0), (w as i32 - 1, h as i32 - 1)];
@@ -257,7 +259,7 @@ fn draw_y_name(body: &Area, y: &Axis, middle: i32) -> Drawn {
     // Ticks, a gap, the labels, a gap and the height of the text.
     let left = px(LEFT) - px(17.0) - widest - px(14.0) - px(TICK_TEXT + 1.0);
     let style = text(TICK_TEXT + 1.0, INK, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
-    Ok(body.draw_text(y.name, &style, (left.max(0), middle))?)
+    Ok(body.draw_text(&y.name, &style, (left.max(0), middle))?)
 }
 
 fn draw_head(head: &Area, title: &str, note: &str, legend: &[LegendEntry]) -> Drawn {

@@ -20,7 +20,7 @@ fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figu
     let data = job.data(preset, usize::MAX, usize::MAX)?;
     let network = presets::paper(preset)?.network;
     let (steps, dt) = (network.time_steps, network.dt_ms);
-    let exact = |name, lo: f64, hi: f64| ChartAxis { range: Some((lo, hi)), ..ChartAxis::linear(name) };
+    let exact = |name: &'static str, lo: f64, hi: f64| ChartAxis { range: Some((lo, hi)), ..ChartAxis::linear(name) };
     let time = exact("time, ms", 0.0, steps as f64 * dt);
     let mut panels = Vec::new();
     let mut rows = Vec::new();
@@ -71,12 +71,12 @@ fn clouds(job: &mut FigureJob, preset: &str, side: Option<usize>) -> Result<Figu
             Some(side) => {
                 let far = side as f64 - 0.5;
                 let (x, y) = (exact("x, pixels", -0.5, far), exact("y, pixels from below", -0.5, far));
-                panels.push(panel("", x, y, cloud(&|s| (s.0, s.1)), true));
-                panels.push(panel(", from the side", time, y, cloud(&|s| (s.2, s.1)), false));
+                panels.push(panel("", x, y.clone(), cloud(&|s| (s.0, s.1)), true));
+                panels.push(panel(", from the side", time.clone(), y, cloud(&|s| (s.2, s.1)), false));
             }
             None => {
                 let y = exact("unit", -0.5, network.inputs as f64 - 0.5);
-                panels.push(panel("", time, y, cloud(&|s| (s.2, s.1)), false));
+                panels.push(panel("", time.clone(), y, cloud(&|s| (s.2, s.1)), false));
             }
         }
     }

@@ -7,14 +7,16 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::limits;
 use crate::plot::{self, Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, save_chart, save_table};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Maximum size of a figure's CSV in bytes.
 pub(super) const MAX_TABLE_BYTES: u64 = 64 << 20;
 
 /// A panel of a figure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
     /// Its title.
     pub title: String,
@@ -39,13 +41,15 @@ pub struct Row {
     pub x: f64,
     /// One value per seed.
     pub values: Vec<f64>,
+    /// The seeds of the values; empty if not known.
+    pub seeds: Vec<u64>,
     /// The paper's value, if it is known.
     pub paper: Option<f64>,
 }
 
 /// The result of an item.
 pub struct Figure {
-    /// Caption.
+    /// Caption, to which seeds, scale, notes and machine are added.
     pub caption: String,
     /// What is drawn.
     pub content: Content,
@@ -88,7 +92,7 @@ impl Row {
     /// A point of this machine.
     pub fn new(panel: &str, series: &str, x: f64, values: Vec<f64>) -> Self {
         let machine = [String::new(), String::new()];
-        Row { machine, panel: panel.into(), series: series.into(), x, values, paper: None }
+        Row { machine, panel: panel.into(), series: series.into(), x, values, seeds: Vec::new(), paper: None }
     }
 
     /// Sets the paper's value.
@@ -105,84 +109,206 @@ impl Row {
     }
 }
 
-/// The columns of a CSV with curves.
-pub const COLUMNS: [&str; 11] =
-    ["machine", "adapter", "panel", "series", "x_name", "x", "y_name", "mean", "standard_error", "values", "paper"];
+/// The columns of a CSV with curves. Earlier versions wrote no seeds.
+pub const COLUMNS: [&str; 12] = [
+    "machine",
+    "adapter",
+    "panel",
+    "series",
+    "x_name",
+    "x",
+    "y_name",
+    "mean",
+    "standard_error",
+    "values",
+    "paper",
+    "seeds",
+];
 
-/// Writes CSV, pictures and the settings of a figure into the folder, and returns their paths.
-pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
-    let machine = Machine::here();
-    let folder = &job.options.out;
-    let file = |ending: &str| folder.join(format!("{}.{ending}", item.name));
-    let Figure { mut caption, mut content, settings, adapter } = figure;
-    let scale = match job.options.scale {
-        // Settings and samples of data are not measured.
-        _ if !matches!(content, Content::Curves { .. }) => "",
+/// What `NAME.json` says of a figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub name: String,
+    pub title: String,
+    pub measures: String,
+    pub caption: String,
+    /// The version that computed it.
+    pub spikegrad: String,
+    /// Where it was computed; omitted if it is merged from `parts`.
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    /// The folders from which it was merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    pub scale: Scale,
+    pub seeds: Vec<u64>,
+    /// CSV files of other machines that were added.
+    pub merged: Vec<PathBuf>,
+    pub settings: Value,
+    /// The data by their names: sizes of their sets.
+    #[serde(default)]
+    pub data: BTreeMap<String, Value>,
+    /// How it is drawn, if it consists of curves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Curves>,
+}
+
+/// A machine and its adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub machine: Machine,
+    pub adapter: String,
+}
+
+/// A folder from which a figure was merged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    pub folder: PathBuf,
+    pub seeds: Vec<u64>,
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// What a figure of curves needs to be drawn, besides its rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curves {
+    /// The beginning of the caption.
+    pub text: String,
+    pub notes: Vec<String>,
+    pub panels: Vec<Panel>,
+    /// Legend of the paper's values.
+    pub paper: String,
+}
+
+impl Place {
+    /// Machine and adapter in rows.
+    pub fn names(&self) -> [String; 2] {
+        [self.machine.short(), self.adapter.clone()]
+    }
+}
+
+impl About {
+    /// All places where the figure was computed, each once.
+    pub fn places(&self) -> Vec<&Place> {
+        let mut places: Vec<&Place> = Vec::new();
+        for place in self.place.iter().chain(self.parts.iter().map(|part| &part.place)) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+}
+
+/// The caption of a figure of curves: how it was computed, of how many seeds and where.
+fn caption(about: &About, curves: &Curves, rows: &[Row]) -> String {
+    let counts = || rows.iter().map(|row| row.values.len());
+    let seeds = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
+        (1, 1) => "One seed.".into(),
+        (least, most) if least == most => format!("Mean ± standard error over {most} seeds."),
+        (least, most) => format!("Mean ± standard error over {least} to {most} seeds."),
+    };
+    let scale = match about.scale {
         Scale::Full => "",
         Scale::Quick => " Quick: fewer samples, epochs, sizes and repeats than the full figure.",
         Scale::Tiny => " Tiny: a test of the program, not a measurement.",
     };
-    caption.push_str(scale);
-    job.notes.iter().for_each(|note| caption.push_str(&format!(" {}.", note.trim_end_matches('.'))));
-    if matches!(content, Content::Curves { .. }) {
-        caption.push_str(&format!(" {}, {adapter}; spikegrad {}.", machine.short(), env!("CARGO_PKG_VERSION")));
-    }
-    let mut merged = Vec::new();
-    if let Content::Curves { rows, panels, .. } = &mut content {
-        let here = [machine.short(), adapter.clone()];
-        rows.iter_mut().for_each(|row| row.machine = here.clone());
-        for path in &job.options.merge {
-            merged.extend(read_rows(path, panels)?);
+    let notes: String = curves.notes.iter().map(|note| format!(" {}.", note.trim_end_matches('.'))).collect();
+    let places: Vec<String> = about.places().iter().map(|place| place.names().join(", ")).collect();
+    format!("{} {seeds}{scale}{notes} {}; spikegrad {}.", curves.text, places.join("; "), about.spikegrad)
+}
+
+/// Writes CSV, pictures and the settings of a figure into the folder, and returns their paths.
+pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
+    let Figure { caption: mut text, content, settings, adapter } = figure;
+    let place = Place { machine: Machine::here(), adapter };
+    let mut about = About {
+        name: item.name.into(),
+        title: job.title(item.title),
+        measures: item.measures.into(),
+        caption: String::new(),
+        spikegrad: env!("CARGO_PKG_VERSION").into(),
+        place: Some(place.clone()),
+        parts: Vec::new(),
+        scale: job.options.scale,
+        seeds: job.seeds(),
+        merged: job.options.merge.clone(),
+        settings,
+        data: job.data_keys(),
+        curves: None,
+    };
+    let folder = &job.options.out;
+    match content {
+        Content::Curves { panels, mut rows, paper } => {
+            for row in &mut rows {
+                row.machine = place.names();
+                // A method that does not fit into memory may lack some seeds; which ones is not known then.
+                row.seeds = if row.values.len() == about.seeds.len() { about.seeds.clone() } else { Vec::new() };
+            }
+            for path in &job.options.merge {
+                // The paper's values are only drawn with this machine's rows.
+                rows.extend(read_rows(path, &panels)?.into_iter().map(|row| row.paper(None)));
+            }
+            let curves = Curves { text, notes: job.notes.clone(), panels, paper };
+            write_curves(folder, about, curves, rows, !job.options.merge.is_empty())
         }
-        rows.extend(merged.iter().cloned());
-    } else if !job.options.merge.is_empty() {
-        return Err(Error::Config(format!(
-            "--merge: {} has no curves to merge with those of another machine",
-            item.name
-        )));
+        _ if !job.options.merge.is_empty() => {
+            Err(Error::Config(format!("--merge: {} has no curves to merge with those of another machine", item.name)))
+        }
+        content => {
+            // Settings and samples of data are not measured.
+            job.notes.iter().for_each(|note| text.push_str(&format!(" {}.", note.trim_end_matches('.'))));
+            about.caption = text;
+            write_files(folder, &about, content, false)
+        }
     }
+}
+
+/// Writes a figure of curves, whose caption is completed. With `by_machine`, the legend names the machines of the curves.
+pub fn write_curves(
+    folder: &Path,
+    mut about: About,
+    curves: Curves,
+    rows: Vec<Row>,
+    by_machine: bool,
+) -> Result<Vec<PathBuf>> {
+    about.caption = caption(&about, &curves, &rows);
+    let content = Content::Curves { panels: curves.panels.clone(), rows, paper: curves.paper.clone() };
+    about.curves = Some(curves);
+    write_files(folder, &about, content, by_machine)
+}
+
+fn write_files(folder: &Path, about: &About, content: Content, by_machine: bool) -> Result<Vec<PathBuf>> {
+    let file = |ending: &str| folder.join(format!("{}.{ending}", about.name));
     write_atomically(&file("csv"), &csv(&content)?)?;
-    let title = job.title(item.title);
-    let pictures = plot::files(folder, item.name);
+    let (title, caption) = (about.title.clone(), about.caption.clone());
+    let pictures = plot::files(folder, &about.name);
     match content {
         Content::Curves { panels, rows, paper } => {
             let hollow = if rows.iter().any(|row| row.paper.is_some()) { paper } else { String::new() };
             let columns = if panels.len() == 4 { 2 } else { panels.len().min(3) };
-            let panels = panels.iter().map(|panel| chart_panel(panel, &rows, !merged.is_empty())).collect();
-            let chart = Chart { title, caption: caption.clone(), panels, columns, hollow };
+            let panels = panels.iter().map(|panel| chart_panel(panel, &rows, by_machine)).collect();
+            let chart = Chart { title, caption, panels, columns, hollow };
             pictures.iter().try_for_each(|path| save_chart(path, &chart))?;
         }
         Content::Clouds { panels, .. } => {
-            let chart = Chart { title, caption: caption.clone(), panels, columns: 2, hollow: String::new() };
+            let chart = Chart { title, caption, panels, columns: 2, hollow: String::new() };
             pictures.iter().try_for_each(|path| save_chart(path, &chart))?;
         }
         Content::Table { head, rows } => {
-            let table = Table { title, caption: caption.clone(), head, rows };
+            let table = Table { title, caption, head, rows };
             pictures.iter().try_for_each(|path| save_table(path, &table))?;
         }
     }
-    let about = json!({
-        "name": item.name,
-        "title": job.title(item.title),
-        "measures": item.measures,
-        "caption": caption,
-        "spikegrad": env!("CARGO_PKG_VERSION"),
-        "machine": machine,
-        "adapter": adapter,
-        "scale": job.options.scale,
-        "seeds": job.seeds(),
-        "merged": job.options.merge,
-        "settings": settings,
-    });
-    let text = serde_json::to_string_pretty(&about).map_err(|e| Error::format(file("json"), e.to_string()))?;
+    let text = serde_json::to_string_pretty(about).map_err(|e| Error::format(file("json"), e.to_string()))?;
     write_atomically(&file("json"), text.as_bytes())?;
     Ok([file("csv")].into_iter().chain(pictures).chain([file("json")]).collect())
 }
 
 /// A panel with its curves in the order of their first occurrence in `rows`. Curves with the same name have the same
 /// colour in all panels.
-fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
-    let name = |row: &Row| match merged {
+fn chart_panel(panel: &Panel, rows: &[Row], by_machine: bool) -> ChartPanel {
+    let name = |row: &Row| match by_machine {
         // For the cpu device, the processor's name says more than that of the adapter.
         true if row.machine[1].starts_with("cpu") => format!("{}, {}", row.series, row.machine[0]),
         true => format!("{}, {}", row.series, row.machine[1]),
@@ -197,10 +323,12 @@ fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
     let mut series = Vec::new();
     let count = names.len();
     for (k, curve) in names.into_iter().enumerate() {
-        let own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
+        let mut own: Vec<&Row> = rows.iter().filter(|row| row.panel == panel.title && name(row) == curve).collect();
         if own.is_empty() {
             continue;
         }
+        // Folders that were merged may have had different points.
+        own.sort_by(|a, b| a.x.total_cmp(&b.x));
         let colour = Colour::of(k, count);
         let paper: Vec<_> = own.iter().filter_map(|row| Some((row.x, row.paper?, 0.0))).collect();
         let points = own.iter().map(|row| {
@@ -212,7 +340,7 @@ fn chart_panel(panel: &Panel, rows: &[Row], merged: bool) -> ChartPanel {
             series.push(Series { name: String::new(), colour, style: Style::Hollow, points: paper });
         }
     }
-    let (title, x, y, level) = (panel.title.clone(), panel.x, panel.y, panel.level);
+    let Panel { title, x, y, level } = panel.clone();
     ChartPanel { title, x, y, series, level, equal_units: false }
 }
 
@@ -224,15 +352,17 @@ fn csv(content: &Content) -> Result<Vec<u8>> {
             writer.write_record(COLUMNS).map_err(failed)?;
             for row in rows {
                 let panel = panels.iter().find(|panel| panel.title == row.panel);
-                let (x_name, y_name) = panel.map_or(("", ""), |panel| (panel.x.name, panel.y.name));
+                let (x_name, y_name) = panel.map_or(("", ""), |panel| (&*panel.x.name, &*panel.y.name));
                 let (mean, error) = row.mean_and_error();
                 let values: Vec<String> = row.values.iter().map(f64::to_string).collect();
                 let paper = row.paper.map_or(String::new(), |x| x.to_string());
+                let seeds: Vec<String> = row.seeds.iter().map(u64::to_string).collect();
                 let [machine, adapter] = &row.machine;
-                let (x, mean, error, values) =
-                    (row.x.to_string(), mean.to_string(), error.to_string(), values.join(" "));
-                let cells: [&str; 11] =
-                    [machine, adapter, &row.panel, &row.series, x_name, &x, y_name, &mean, &error, &values, &paper];
+                let (x, mean, error) = (row.x.to_string(), mean.to_string(), error.to_string());
+                let (values, seeds) = (values.join(" "), seeds.join(" "));
+                let (panel, series) = (&row.panel, &row.series);
+                let cells: [&str; COLUMNS.len()] =
+                    [machine, adapter, panel, series, x_name, &x, y_name, &mean, &error, &values, &paper, &seeds];
                 writer.write_record(cells).map_err(failed)?;
             }
         }
@@ -248,16 +378,16 @@ fn csv(content: &Content) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|e| Error::Data(format!("a table cannot be written as CSV: {e}")))
 }
 
-/// Reads the rows of another machine's CSV of the same figure.
+/// Reads the rows of a CSV of the figure with these panels.
 ///
 /// # Errors
 /// [`Error::Format`] naming the line, if the columns differ, the figure does not have a panel, or a number is invalid.
-fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
+pub fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
     let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let bad = |what: String| Error::format(path, what);
     let head = reader.headers().map_err(|e| bad(e.to_string()))?;
-    if head.iter().ne(COLUMNS) {
+    if head.iter().ne(COLUMNS) && head.iter().ne(COLUMNS[..COLUMNS.len() - 1].iter().copied()) {
         return Err(bad(format!("not the CSV of a figure with curves: its columns are not {}", COLUMNS.join(","))));
     }
     let mut rows = Vec::new();
@@ -267,6 +397,9 @@ fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
         let line = k + 2;
         let number = |text: &str, name: &str| {
             text.parse::<f64>().map_err(|_| bad(format!("line {line}: {name} = `{text}` is not a number")))
+        };
+        let seed = |text: &str| {
+            text.parse::<u64>().map_err(|_| bad(format!("line {line}: `{text}` in seeds is not a whole number")))
         };
         if !panels.iter().any(|panel| panel.title == cell(2)) {
             let expected: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
@@ -279,8 +412,8 @@ fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
             series: cell(3).into(),
             x: number(cell(5), "x")?,
             values: cell(9).split_whitespace().map(|word| number(word, "a value")).collect::<Result<_>>()?,
-            // The paper's values are only drawn with this machine's rows.
-            paper: None,
+            seeds: cell(11).split_whitespace().map(seed).collect::<Result<_>>()?,
+            paper: Some(cell(10)).filter(|text| !text.is_empty()).map(|text| number(text, "paper")).transpose()?,
         });
     }
     Ok(rows)
@@ -309,16 +442,18 @@ mod tests {
         let row = Row {
             machine: ["Machine, the \"first\"".into(), "gpu".into()],
             paper: Some(2.0),
+            seeds: vec![3, 4],
             ..Row::new(&panels()[0].title, "sparse", 200.0, vec![0.1, 0.30000000000000004])
         };
         let content = Content::Curves { panels: panels(), rows: vec![row.clone()], paper: String::new() };
         let bytes = csv(&content).unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(read_rows(&path, &panels()).unwrap(), [Row { paper: None, ..row }]);
+        assert_eq!(read_rows(&path, &panels()).unwrap(), [row]);
         let text = String::from_utf8(bytes).unwrap();
         for (from, to, parts) in [
             ("x_name", "other", ["columns", "fig.csv"]),
             ("200", "many", ["line 2", "`many`"]),
+            ("3 4", "3 -4", ["line 2", "`-4`"]),
             ("Fashion-MNIST, b", "MNIST, b", ["line 2", "`MNIST, backward`"]),
         ] {
             std::fs::write(&path, text.replace(from, to)).unwrap();

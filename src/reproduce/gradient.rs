@@ -106,13 +106,12 @@ pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
         }
     }
     for panel in panels.iter_mut().filter(|panel| panel.level.is_some()) {
-        panel.y.name = "cosine";
+        panel.y.name = "cosine".into();
     }
     let caption = format!(
         "Masked gradient s (sparse, B_th = 0.2) and unmasked gradient d (dense, B_th = ∞) of the same {samples} samples and \
-         weights, while the network is trained with s and the paper's settings; two hidden layers of {hidden}; mean ± \
-         standard error over {} seeds. The readout's gradient does not depend on the surrogate and is the same.",
-        job.seeds().len()
+         weights, while the network is trained with s and the paper's settings; two hidden layers of \
+         {hidden}. The readout's gradient does not depend on the surrogate and is the same."
     );
     let info = job.info(&presets::paper("fmnist")?.network)?;
     let adapter = format!("{}: {} ({})", info.kind, info.name, info.detail);

@@ -68,7 +68,13 @@ impl<'a> FigureJob<'a> {
 
     /// The seeds. Default number: 3, or 2 for a quick figure.
     pub fn seeds(&self) -> Vec<u64> {
-        (0..self.options.seeds.unwrap_or(self.pick(3, 2, 2)) as u64).collect()
+        let count = self.options.seeds.unwrap_or(self.pick(3, 2, 2));
+        (u64::from(self.options.first_seed)..).take(count).collect()
+    }
+
+    /// What the data that were loaded are made of, by the names of the sets and their limits.
+    pub fn data_keys(&self) -> BTreeMap<String, Value> {
+        self.data.iter().map(|(name, data)| (name.clone(), data.key())).collect()
     }
 
     /// Reports progress.

@@ -120,7 +120,7 @@ fn figure(
             }
             rows.extend(at);
         }
-        panels.push(Panel { title: preset.into(), x: along.axis(), y, level: None });
+        panels.push(Panel { title: preset.into(), x: along.axis(), y: y.clone(), level: None });
     }
     let base = places[0];
     let mut fixed = Vec::new();
@@ -132,9 +132,8 @@ fn figure(
     }
     let caption = format!(
         "{what} allocated for a training step in addition to weights, moments and the batch, {}; random spikes with the \
-         data sets' densities, hidden layers with a spike density of 1.5 %; mean ± standard error over {} seeds.",
-        fixed.join(", "),
-        job.seeds().len()
+         data sets' densities, hidden layers with a spike density of 1.5 %.",
+        fixed.join(", ")
     );
     let info = job.info(&presets::paper("fmnist")?.network)?;
     let adapter = format!("{}: {} ({})", info.kind, info.name, info.detail);

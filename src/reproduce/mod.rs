@@ -1,6 +1,6 @@
 //! Computes the figures and tables of the paper's supplement.
 //!
-//! [`ITEMS`] lists them. [`reproduce`] computes one and writes it to a folder:
+//! [`ITEMS`] lists them. [`reproduce`] computes one and writes it to a folder; [`merge`] unites such folders of several machines:
 //!
 //! | file | content |
 //! |---|---|
@@ -17,6 +17,7 @@ mod gradient;
 mod job;
 mod machine;
 mod memory;
+mod merge;
 mod operations;
 pub mod page;
 pub mod paper;
@@ -27,6 +28,7 @@ mod timing;
 mod training;
 
 pub use machine::Machine;
+pub use merge::{Merged, merge};
 pub use store::POINTS_FILE;
 
 use crate::data::{Cache, data_set, fashion_mnist};
@@ -34,7 +36,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, did_you_mean};
 use figure::Figure;
 use job::FigureJob;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -47,46 +49,53 @@ pub struct Item {
     pub title: &'static str,
     /// What it measures.
     pub measures: &'static str,
+    /// Whether that are times or memory, which are those of a machine.
+    measures_machine: bool,
     compute: fn(&mut FigureJob) -> Result<Figure>,
 }
 
+/// The item measures the machine.
+const MACHINE: bool = true;
+/// It measures networks, or shows settings or data.
+const OTHER: bool = false;
+
 macro_rules! items {
-    ($($name:literal, $title:literal, $measures:literal, $compute:expr;)*) => {
-        &[$(Item { name: $name, title: $title, measures: $measures, compute: $compute }),*]
+    ($($name:literal, $title:literal, $measures:literal, $of:ident, $compute:expr;)*) => {
+        &[$(Item { name: $name, title: $title, measures: $measures, measures_machine: $of, compute: $compute }),*]
     };
 }
 
 /// All figures and tables, in the order of the supplement.
 pub const ITEMS: &[Item] = items! {
     "table-3", "Table 3: settings of each preset",
-        "The settings of our presets and of the paper's.", settings::table_3;
-    "fig-6", "Figure 6: Fashion-MNIST as spikes", "Samples of the data, from the front and from the side.", data::fig_6;
-    "fig-7", "Figure 7: N-MNIST as spikes", "Samples of the data, from the front and from the side.", data::fig_7;
-    "fig-8", "Figure 8: SHD as spikes", "Samples of the data: unit over time.", data::fig_8;
+        "The settings of our presets and of the paper's.", OTHER, settings::table_3;
+    "fig-6", "Figure 6: Fashion-MNIST as spikes", "Samples of the data, from the front and from the side.", OTHER, data::fig_6;
+    "fig-7", "Figure 7: N-MNIST as spikes", "Samples of the data, from the front and from the side.", OTHER, data::fig_7;
+    "fig-8", "Figure 8: SHD as spikes", "Samples of the data: unit over time.", OTHER, data::fig_8;
     "fig-9", "Figure 9: activity by hidden neurons",
-        "Active entries of both hidden layers after training.", training::fig_9;
-    "fig-10", "Figure 10: loss over epochs", "Training loss with the masked and the unmasked gradient.", training::fig_10;
-    "fig-11", "Figure 11: forward time by hidden neurons", "Time of the forward pass.", timing::fig_11;
-    "fig-12", "Figure 12: forward time by batch", "Time of the forward pass.", timing::fig_12;
-    "fig-13", "Figure 13: backward time by hidden neurons", "Time of the backward pass.", timing::fig_13;
-    "fig-14", "Figure 14: backward time by batch", "Time of the backward pass.", timing::fig_14;
-    "fig-15", "Figure 15: memory by hidden neurons", "Memory of a training step.", memory::fig_15;
-    "fig-16", "Figure 16: memory by batch", "Memory of a training step.", memory::fig_16;
-    "fig-17", "Figure 17: memory by time steps", "Memory of a training step.", memory::fig_17;
-    "fig-18", "Figure 18: memory by hidden layers", "Memory of a training step.", memory::fig_18;
-    "fig-19", "Figure 19: memory saved", "1 - sparse/dense of a training step's memory.", memory::fig_19;
-    "fig-20", "Figure 20: speed-up of the backward pass", "Dense / sparse of the backward pass.", timing::fig_20;
-    "fig-21", "Figure 21: speed-up of the whole training step", "Dense / sparse of the step.", timing::fig_21;
-    "fig-22", "Figure 22: a deep network", "Loss, accuracy and activity of each layer over epochs.", training::fig_22;
-    "fig-23", "Figure 23: masked and unmasked gradient", "Their difference during training.", gradient::fig_23;
-    "b-th", "The backward threshold", "Speed, activity and accuracy over B_th.", speed::b_th;
+        "Active entries of both hidden layers after training.", OTHER, training::fig_9;
+    "fig-10", "Figure 10: loss over epochs", "Training loss with the masked and the unmasked gradient.", OTHER, training::fig_10;
+    "fig-11", "Figure 11: forward time by hidden neurons", "Time of the forward pass.", MACHINE, timing::fig_11;
+    "fig-12", "Figure 12: forward time by batch", "Time of the forward pass.", MACHINE, timing::fig_12;
+    "fig-13", "Figure 13: backward time by hidden neurons", "Time of the backward pass.", MACHINE, timing::fig_13;
+    "fig-14", "Figure 14: backward time by batch", "Time of the backward pass.", MACHINE, timing::fig_14;
+    "fig-15", "Figure 15: memory by hidden neurons", "Memory of a training step.", MACHINE, memory::fig_15;
+    "fig-16", "Figure 16: memory by batch", "Memory of a training step.", MACHINE, memory::fig_16;
+    "fig-17", "Figure 17: memory by time steps", "Memory of a training step.", MACHINE, memory::fig_17;
+    "fig-18", "Figure 18: memory by hidden layers", "Memory of a training step.", MACHINE, memory::fig_18;
+    "fig-19", "Figure 19: memory saved", "1 - sparse/dense of a training step's memory.", MACHINE, memory::fig_19;
+    "fig-20", "Figure 20: speed-up of the backward pass", "Dense / sparse of the backward pass.", MACHINE, timing::fig_20;
+    "fig-21", "Figure 21: speed-up of the whole training step", "Dense / sparse of the step.", MACHINE, timing::fig_21;
+    "fig-22", "Figure 22: a deep network", "Loss, accuracy and activity of each layer over epochs.", OTHER, training::fig_22;
+    "fig-23", "Figure 23: masked and unmasked gradient", "Their difference during training.", OTHER, gradient::fig_23;
+    "b-th", "The backward threshold", "Speed, activity and accuracy over B_th.", MACHINE, speed::b_th;
     "appendix-b", "Appendix B: counted and predicted operations",
-        "Multiply-adds that the kernels execute, compared with the predicted complexity.", operations::appendix_b;
-    "accuracy", "Test accuracy of each preset", "Test accuracy with the masked and unmasked gradient.", training::accuracy;
+        "Multiply-adds that the kernels execute, compared with the predicted complexity.", OTHER, operations::appendix_b;
+    "accuracy", "Test accuracy of each preset", "Test accuracy with the masked and unmasked gradient.", OTHER, training::accuracy;
 };
 
 /// How much is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 // The hidden variant is for tests; it does not make the enum extensible.
 #[allow(clippy::manual_non_exhaustive)]
@@ -110,6 +119,8 @@ pub struct Options {
     pub device: Device,
     /// Number of seeds per point; `None` is 3, or 2 for a quick figure.
     pub seeds: Option<usize>,
+    /// The first of the seeds.
+    pub first_seed: u32,
     /// How much is computed.
     pub scale: Scale,
     /// Folders of data sets by name (`fmnist`, `nmnist`, `shd`). Others are searched in the default locations.

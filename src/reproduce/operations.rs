@@ -124,9 +124,7 @@ pub fn appendix_b(job: &mut FigureJob) -> Result<Figure> {
     let caption = format!(
         "Multiply-adds of the products with weights in a step, counted in the kernels, and predicted by the complexity from \
          the step's spikes and active entries (sparse: a row of weights for each spike and each active entry; dense: \
-         B\u{a0}T\u{a0}N_in\u{a0}N); batch {batch}, random spikes with the data sets' densities, hidden layers with a spike density of 1.5 %; \
-         mean ± standard error over {} seeds.",
-        job.seeds().len()
+         B\u{a0}T\u{a0}N_in\u{a0}N); batch {batch}, random spikes with the data sets' densities, hidden layers with a spike density of 1.5 %."
     );
     let adapter = info.map_or(String::new(), |info| format!("{}: {} ({})", info.kind, info.name, info.detail));
     let settings = json!({ "sizes": sizes, "batch": batch, "spike density of hidden layers": TARGET_DENSITY });

@@ -83,7 +83,7 @@ fn table(path: &Path) -> Result<String> {
     let bad = |e: csv::Error| Error::format(path, e.to_string());
     let head = reader.headers().map_err(bad)?.clone();
     let shown: Vec<usize> = (0..head.len())
-        .filter(|&c| !["machine", "adapter", "x_name", "y_name", "values"].contains(&&head[c]))
+        .filter(|&c| !["machine", "adapter", "x_name", "y_name", "values", "seeds"].contains(&&head[c]))
         .collect();
     let mut html = String::from("<details><summary>numbers</summary><table><tr>");
     shown.iter().for_each(|&c| html.push_str(&format!("<th>{}</th>", escape(&head[c]))));

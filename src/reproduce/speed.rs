@@ -67,8 +67,7 @@ pub fn b_th(job: &mut FigureJob) -> Result<Figure> {
     let caption = format!(
         "Backward threshold from 1e-4 to 0.25 (the paper's default is 0.2; its published 150× is SHD, 2 × 400, B_th = 0.05, \
          against its eager baseline). Two hidden layers of {hidden}, the paper's settings; speed of the backward pass with \
-         the trained weights; mean ± standard error over {} seeds.",
-        job.seeds().len()
+         the trained weights."
     );
     let info = job.info(&crate::presets::paper("fmnist")?.network)?;
     let adapter = format!("{}: {} ({})", info.kind, info.name, info.detail);

@@ -35,24 +35,27 @@ impl Store {
         let lock = lock(folder)?;
         let path = folder.join(POINTS_FILE);
         limits::refuse_link(&path)?;
-        let mut points = BTreeMap::new();
-        if path.exists() {
-            let bytes = limits::read(&path, MAX_BYTES, "the points of figures")?;
-            let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-            for (k, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
-                let (key, value): (Value, Value) = serde_json::from_slice(line).map_err(|e| {
-                    Error::format(&path, format!("line {} is not a point of a figure ({e}); remove it", k + 1))
-                })?;
-                points.insert(key.to_string(), value);
-            }
-            if whole == 0 && !bytes.is_empty() && !bytes.starts_with(b"[") {
-                return Err(Error::format(&path, "contains no points of figures; choose another folder with --out"));
-            }
-            if whole < bytes.len() {
-                write_atomically(&path, &bytes[..whole])?;
-            }
+        let (points, torn) = read(&path)?;
+        if let Some(whole) = torn {
+            write_atomically(&path, &whole)?;
         }
         Ok(Store { path, points, _lock: lock })
+    }
+
+    /// Adds the points of another folder that this one does not have.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] naming an invalid line.
+    pub fn unite(&mut self, folder: &Path) -> Result<()> {
+        let (points, _) = read(&folder.join(POINTS_FILE))?;
+        let mut lines = String::new();
+        for (key, value) in points {
+            if !self.points.contains_key(&key) {
+                lines.push_str(&line(&key, &value));
+                self.points.insert(key, value);
+            }
+        }
+        append(&self.path, lines.as_bytes())
     }
 
     /// The point with this `key`, if it is finished.
@@ -67,13 +70,38 @@ impl Store {
     /// [`Error::Io`].
     pub fn put(&mut self, key: &Value, value: Value) -> Result<Value> {
         // A complete line in one write; the next call drops an incomplete one.
-        let line = format!("[{key},{value}]\n");
-        append(&self.path, line.as_bytes())?;
+        append(&self.path, line(&key.to_string(), &value).as_bytes())?;
         let kept: Value =
             serde_json::from_str(&value.to_string()).map_err(|e| Error::format(&self.path, e.to_string()))?;
         self.points.insert(key.to_string(), kept.clone());
         Ok(kept)
     }
+}
+
+/// The line of a point.
+fn line(key: &str, value: &Value) -> String {
+    format!("[{key},{value}]\n")
+}
+
+/// The points in the file, none if it does not exist, and its whole lines if the last line is incomplete.
+fn read(path: &Path) -> Result<(BTreeMap<String, Value>, Option<Vec<u8>>)> {
+    let mut points = BTreeMap::new();
+    if !path.exists() {
+        return Ok((points, None));
+    }
+    let mut bytes = limits::read(path, MAX_BYTES, "the points of figures")?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    for (k, line) in bytes[..whole].split(|&byte| byte == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
+        let (key, value): (Value, Value) = serde_json::from_slice(line)
+            .map_err(|e| Error::format(path, format!("line {} is not a point of a figure ({e}); remove it", k + 1)))?;
+        points.insert(key.to_string(), value);
+    }
+    if whole == 0 && !bytes.is_empty() && !bytes.starts_with(b"[") {
+        return Err(Error::format(path, "contains no points of figures; choose another folder with --out"));
+    }
+    let torn = whole < bytes.len();
+    bytes.truncate(whole);
+    Ok((points, torn.then_some(bytes)))
 }
 
 #[cfg(test)]
@@ -124,6 +152,20 @@ mod tests {
         assert!(Store::open(folder.path()).unwrap_err().to_string().contains("another run"));
         drop(first);
         Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn points_of_two_folders_are_united() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut store = Store::open(a.path()).unwrap();
+        store.put(&json!(1), json!("a")).unwrap();
+        let mut other = Store::open(b.path()).unwrap();
+        other.put(&json!(1), json!("b")).unwrap();
+        other.put(&json!([2, "x"]), json!({"ms": 0.5})).unwrap();
+        store.unite(b.path()).unwrap();
+        drop(store);
+        let store = Store::open(a.path()).unwrap();
+        assert_eq!((store.get(&json!(1)), store.get(&json!([2, "x"]))), (Some(&json!("a")), Some(&json!({"ms": 0.5}))));
     }
 
     #[test]

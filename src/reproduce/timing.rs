@@ -162,7 +162,7 @@ fn figure(
             }
             rows.extend(at);
         }
-        panels.push(Panel { title, x, y, level });
+        panels.push(Panel { title, x, y: y.clone(), level });
     }
     let fixed = match along {
         Along::Hidden => format!("batch {}", places[0].1),
@@ -170,9 +170,8 @@ fn figure(
     };
     let caption = format!(
         "{what}, {fixed}; networks of Table 3, both hidden layers and the readout, weights scaled so that hidden layers have \
-         a spike density of 1.5 %; median of {} steps, mean ± standard error over {} seeds.",
-        job.pick(10, 3, 1),
-        job.seeds().len()
+         a spike density of 1.5 %; median of {} steps.",
+        job.pick(10, 3, 1)
     );
     let info = job.info(&network("fmnist", 8)?)?;
     let adapter = format!("{}: {} ({})", info.kind, info.name, info.detail);

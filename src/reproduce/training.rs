@@ -178,8 +178,7 @@ pub fn fig_9(job: &mut FigureJob) -> Result<Figure> {
     let epochs = recipe.epochs.unwrap_or(0);
     let caption = format!(
         "Entries whose surrogate gradient is not zero (|V - V_th| < B_th = 0.2) in the last of {epochs} epochs of training \
-         with the paper's settings; mean ± standard error over {} seeds.",
-        job.seeds().len()
+         with the paper's settings."
     );
     let settings = json!({ "settings": "paper", "epochs": epochs, "batch": recipe.batch, "sizes": sizes, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)
@@ -210,9 +209,7 @@ pub fn fig_10(job: &mut FigureJob) -> Result<Figure> {
     }
     let caption = format!(
         "Training loss (cross entropy and regularisers) with the paper's settings and two hidden layers of {hidden}; sparse, \
-         and fused dense with the unmasked gradient (B_th = ∞), which is also the gradient of the reference-style baseline; \
-         mean ± standard error over {} seeds.",
-        job.seeds().len()
+         and fused dense with the unmasked gradient (B_th = ∞), which is also the gradient of the reference-style baseline."
     );
     let settings = json!({ "settings": "paper", "hidden": hidden, "epochs": recipe.epochs, "batch": recipe.batch, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)
@@ -264,7 +261,7 @@ pub fn fig_22(job: &mut FigureJob) -> Result<Figure> {
     let data = job.data(preset, limit, tested)?;
     let runs = over_seeds(job, preset, &data, recipe, false, hidden)?;
     let epoch = ChartAxis::linear("epoch");
-    let panel = |title: &str, y| Panel { title: title.into(), x: epoch, y, level: None };
+    let panel = |title: &str, y| Panel { title: title.into(), x: epoch.clone(), y, level: None };
     let panels = vec![
         panel("Loss", ChartAxis::linear("mean loss per sample")),
         panel("Test accuracy", ChartAxis::linear("test accuracy, %")),
@@ -278,11 +275,7 @@ pub fn fig_22(job: &mut FigureJob) -> Result<Figure> {
         rows.extend(by_epoch("Activity", &name, &runs, |record| record.activity.get(l).copied().map(percent)));
     }
     let width = hidden.unwrap_or(300);
-    let caption = format!(
-        "{layers} hidden layers of {width} on {}, our settings of {preset}, sparse; mean ± standard error over {} seeds.",
-        data.name,
-        job.seeds().len()
-    );
+    let caption = format!("{layers} hidden layers of {width} on {}, our settings of {preset}, sparse.", data.name);
     let settings =
         json!({ "preset": preset, "epochs": recipe.epochs, "batch": recipe.batch, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)
@@ -324,9 +317,7 @@ pub fn accuracy(job: &mut FigureJob) -> Result<Figure> {
     }
     let caption = format!(
         "Test accuracy after each epoch. Dense computes the unmasked gradient (B_th = ∞); it is omitted for the convolution, \
-         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy reported in the paper, after training. Mean ± \
-         standard error over {} seeds.",
-        job.seeds().len()
+         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy reported in the paper, after training."
     );
     let settings = json!({ "epochs": [ours.epochs, papers.epochs], "batch": batch, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)

@@ -258,6 +258,11 @@ impl RunConfig {
         }
     }
 
+    /// What the accuracy of an epoch is measured on: `validation` if samples are held out, else `test`.
+    pub fn measured_on(&self) -> &'static str {
+        if self.validation.is_on() { "validation" } else { "test" }
+    }
+
     /// Whether the data determine fields that are 0: inputs, time steps, their length and classes of the network, and the
     /// input of convolutions. Never so for custom data; [`fit`](Self::fit) sets them.
     pub fn is_open(&self) -> bool {

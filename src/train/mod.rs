@@ -26,6 +26,8 @@ pub mod metrics;
 pub mod progress;
 pub mod rescue;
 mod run;
+#[cfg(feature = "runs")]
+mod runs;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -50,6 +52,8 @@ pub use initial::{initial_state, initial_weights};
 pub use keeper::{InMemory, Keeper};
 pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{Best, EpochSums, Progress};
+#[cfg(feature = "runs")]
+pub use runs::{Runs, StoredEpochs};
 pub use training::{Training, open, open_ranks};
 
 use crate::engine::{DeviceInfo, Engine, LayerMethod};

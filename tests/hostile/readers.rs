@@ -295,7 +295,21 @@ fn read_figures(bytes: &[u8], folder: &Path) {
     put(folder, "table-3.json", b"{}");
     put(folder, "table-3.csv", bytes);
     let _ = reproduce::page::write(folder, &[]);
+    // A folder of another machine: its table with facts that fit the seed, and its facts.
+    let from = folder.join("from");
+    std::fs::create_dir_all(&from).expect("a folder");
+    put(&from, "fig-9.csv", bytes);
+    for facts in [FACTS.as_bytes(), bytes] {
+        put(&from, "fig-9.json", facts);
+        // Nothing is drawn, since the folder to write to is a file.
+        let _ = reproduce::merge(std::slice::from_ref(&from), None, &folder.join("table-3.csv"));
+    }
 }
+
+/// What is said of a figure with one panel.
+const FACTS: &str = r#"{"name": "fig-9", "title": "t", "measures": "m", "caption": "c", "spikegrad": "0", "scale": "tiny", "seeds": [0],
+"merged": [], "settings": {}, "curves": {"text": "t", "notes": [], "paper": "p", "panels": [{"title": "p", "level": null,
+"x": {"name": "N", "log": true, "range": null}, "y": {"name": "ms", "log": false, "range": null}}]}}"#;
 
 /// A network of a stranger is sound, and can be written and read again.
 fn read_nir(bytes: &[u8], folder: &Path) {

@@ -99,6 +99,35 @@ impl RunConfig {
     pub fn differences(&self, other: &RunConfig) -> Result<Vec<Difference>> {
         Ok(differences(&Value::Table(to_table(self)?), &Value::Table(to_table(other)?)))
     }
+
+    /// All fields that are set, by the names of [`Difference`], with their values: `network.hidden[0].neurons`.
+    ///
+    /// # Errors
+    /// As [`RunConfig::to_toml`].
+    pub fn fields(&self) -> Result<Vec<(String, Value)>> {
+        fn walk(field: String, value: Value, out: &mut Vec<(String, Value)>) {
+            match value {
+                Value::Table(table) => table.into_iter().for_each(|(key, value)| walk(below(&field, &key), value, out)),
+                Value::Array(values) if values.iter().any(Value::is_table) => {
+                    values.into_iter().enumerate().for_each(|(k, value)| walk(entry(&field, k), value, out));
+                }
+                value => out.push((field, value)),
+            }
+        }
+        let mut out = Vec::new();
+        walk(String::new(), Value::Table(to_table(self)?), &mut out);
+        Ok(out)
+    }
+}
+
+/// The name of a field of a table.
+fn below(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_string() } else { format!("{table}.{key}") }
+}
+
+/// The name of an entry of a list.
+fn entry(list: &str, k: usize) -> String {
+    format!("{list}[{k}]")
 }
 
 /// A field in which two configurations differ.
@@ -187,16 +216,15 @@ fn differences(left: &Value, right: &Value) -> Vec<Difference> {
     fn walk(field: String, left: Option<&Value>, right: Option<&Value>, out: &mut Vec<Difference>) {
         match (left, right) {
             (Some(Value::Table(l)), Some(Value::Table(r))) => {
-                let dot = if field.is_empty() { "" } else { "." };
                 let mut keys: Vec<&String> = l.keys().chain(r.keys().filter(|key| !l.contains_key(*key))).collect();
                 keys.sort();
                 for key in keys {
-                    walk(format!("{field}{dot}{key}"), l.get(key), r.get(key), out);
+                    walk(below(&field, key), l.get(key), r.get(key), out);
                 }
             }
             (Some(Value::Array(l)), Some(Value::Array(r))) => {
                 for k in 0..l.len().max(r.len()) {
-                    walk(format!("{field}[{k}]"), l.get(k), r.get(k), out);
+                    walk(entry(&field, k), l.get(k), r.get(k), out);
                 }
             }
             // A file may say 10 where the configuration says 10.0.
@@ -224,5 +252,10 @@ mod tests {
         b.network.hidden[1].neurons = 9;
         let texts: Vec<String> = a.differences(&b).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["batch: 256, 7", "limit: not set, 3", "network.hidden[1].neurons: 200, 9"]);
+        let fields = b.fields().unwrap();
+        for difference in a.differences(&b).unwrap() {
+            let named = fields.iter().find(|(name, _)| *name == difference.field);
+            assert_eq!(named.map(|(_, value)| value), difference.right.as_ref(), "{}", difference.field);
+        }
     }
 }
