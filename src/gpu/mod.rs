@@ -19,6 +19,7 @@ mod held;
 mod inspect;
 pub mod interface;
 mod lockstep;
+mod lockstep_state;
 mod open;
 pub mod params;
 mod pieces;
