@@ -19,16 +19,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if id >= arrayLength(&weights) || atomicLoad(&status[0]) != 0u {
         return;
     }
-    let g = gradient[id];
-    let m = first_moment(a, first[id], g);
-    let v = second_moment(a, second[id], g);
-    first[id] = m;
-    second[id] = v;
-    let before = weights[id];
-    let w = before - update(a, before, m, v);
-    weights[id] = w;
-    // The square of a gradient that is not finite is not, either.
-    if not_finite(v) || not_finite(w) {
-        atomicOr(&status[2], p.layer_bit);
-    }
+    apply_adam(id, gradient[id], p.layer_bit);
 }

@@ -3,6 +3,7 @@
 #import params
 #import index
 #import finite
+#import integrator
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> v: array<vec4<f32>>;       // (B T, Q)
@@ -18,23 +19,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let begin = id / p.quads * p.steps * p.quads + id % p.quads;
     var potential = vec4<f32>(0.0);
-    var logit = vec4<f32>(0.0);
-    var peak = vec4<u32>(0u);
+    var so_far = Logits();
     for (var t = 1u; t < p.steps; t++) {
         let at = begin + (t - 1u) * p.quads;
-        potential = p.alpha * potential + p.gain * v[at];
+        potential = integrated(p, potential, v[at]);
         v[at] = potential;
-        if p.sum_readout == 1u {
-            logit += potential;
-        } else {
-            let higher = potential > logit;
-            logit = select(logit, potential, higher);
-            peak = select(peak, vec4<u32>(t), higher);
-        }
+        so_far = up_to(p, t, so_far, potential);
     }
     if not_finite(potential) {
         atomicOr(&status[1], p.layer_bit);
     }
-    logits[id] = logit;
-    peaks[id] = peak;
+    logits[id] = so_far.value;
+    peaks[id] = so_far.peak;
 }

@@ -15,6 +15,7 @@
 #import sections
 #import layers
 #import lockstep_counts
+#import integrator
 #import cell
 #import surrogate
 
@@ -197,39 +198,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 if p.spiking != 0u {
                     v = with_input(p, v, current);
                 } else {
-                    v = p.alpha * v + p.gain * current;
+                    v = integrated(p, v, current);
                 }
             }
 #ifdef RECORD
             recorded_v[(b * p.steps + t) * p.all_quads + s] = v;
 #endif
             if p.spiking == 0u {
-                // The logits so far, and the time of the maximum.
                 let logit_at = p.logits_at + b * p.quads + q;
                 let peak_at = p.peaks_at + b * p.quads + q;
-                var logit = vec4<f32>(0.0);
-                var peak = vec4<u32>(0u);
+                var so_far = Logits();
                 if t > 0u {
-                    logit = state[logit_at];
-                    peak = bitcast<vec4<u32>>(state[peak_at]);
-                    if p.sum_readout == 1u {
-                        logit += v;
-                    } else {
-                        let higher = v > logit;
-                        logit = select(logit, v, higher);
-                        peak = select(peak, vec4<u32>(t), higher);
-                    }
+                    so_far = up_to(p, t, Logits(state[logit_at], bitcast<vec4<u32>>(state[peak_at])), v);
                 }
                 if t + 1u == p.steps {
-                    if p.sum_readout == 1u {
-                        logit *= p.logit_scale;
-                    } else if p.last_readout == 1u {
-                        logit = v;
-                        peak = vec4<u32>(t);
-                    }
+                    so_far = completed(p, so_far, v);
                 }
-                state[logit_at] = logit;
-                state[peak_at] = bitcast<vec4<f32>>(peak);
+                state[logit_at] = so_far.value;
+                state[peak_at] = bitcast<vec4<f32>>(so_far.peak);
                 state[at] = v;
             } else {
                 let spike = (v > vec4<f32>(p.v_th)) & valid & vec4<bool>(t > 0u);

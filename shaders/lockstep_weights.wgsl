@@ -134,17 +134,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if atomicLoad(&status[0]) != 0u {
         return;
     }
-    let m = first_moment(a, first[at], sum);
-    let v = second_moment(a, second[at], sum);
-    first[at] = m;
-    second[at] = v;
-    let before = weights[at];
-    let w = before - update(a, before, m, v);
-    weights[at] = w;
-    // If the gradient is not finite, neither is its square.
-    if not_finite(v) || not_finite(w) {
-        atomicOr(&status[2], own.layer_bit);
-    }
+    apply_adam(at, sum, own.layer_bit);
 #else
     gradient[at] = sum;
 #endif

@@ -1,6 +1,5 @@
-// Readout: V[t+1] = alpha_r V[t] + gain (sum_i W_i S_i[t] + b); no spikes, no reset. Logits are the maximum over
-// t = 0..T-1 (the first time on ties), the last potential, or the sum times a scale: 1, or 1 / T for the mean. A lane owns
-// four classes of one sample.
+// Readout: integrates the input sum_i W_i S_i[t] + b and makes logits of the potentials V. A lane owns four classes of one
+// sample.
 // CURRENTS: a matrix product has summed the input already, for a chunk of samples.
 #ifdef AHEAD
 // Loads four events at once, so that the loads of their weight rows overlap; they are added one by one.
@@ -9,6 +8,7 @@
 #import index
 #import finite
 #import bias
+#import integrator
 
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef CURRENTS
@@ -73,8 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #endif
     var v = vec4<f32>(0.0);
-    var logit = vec4<f32>(0.0);
-    var peak = vec4<u32>(0u);
+    var so_far = Logits();
 #ifdef RECORD
     recorded_v[b * p.steps * p.quads + q] = v;
 #endif
@@ -104,27 +103,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #endif
 #endif
-        v = p.alpha * v + p.gain * current;
+        v = integrated(p, v, current);
 #ifdef RECORD
         recorded_v[(b * p.steps + t) * p.quads + q] = v;
 #endif
-        if p.sum_readout == 1u {
-            logit += v;
-        } else {
-            let higher = v > logit;
-            logit = select(logit, v, higher);
-            peak = select(peak, vec4<u32>(t), higher);
-        }
+        so_far = up_to(p, t, so_far, v);
     }
     if not_finite(v) {
         atomicOr(&status[1], p.layer_bit);
     }
-    if p.sum_readout == 1u {
-        logit *= p.logit_scale;
-    } else if p.last_readout == 1u {
-        logit = v;
-        peak = vec4<u32>(p.steps - 1u);
-    }
-    logits[quad] = logit;
-    peaks[quad] = peak;
+    so_far = completed(p, so_far, v);
+    logits[quad] = so_far.value;
+    peaks[quad] = so_far.peak;
 }

@@ -119,17 +119,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #unroll n WIDTH
         if n < width {
-            let m = first_moment(a, first[own + n], sum[n]);
-            let v = second_moment(a, second[own + n], sum[n]);
-            first[own + n] = m;
-            second[own + n] = v;
-            let before = weights[own + n];
-            let w = before - update(a, before, m, v);
-            weights[own + n] = w;
-            // If the gradient is not finite, neither is its square.
-            if not_finite(v) || not_finite(w) {
-                atomicOr(&status[2], p.layer_bit);
-            }
+            apply_adam(own + n, sum[n], p.layer_bit);
         }
 #endunroll
 #else

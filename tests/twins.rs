@@ -70,44 +70,34 @@ fn compare_on(network: &Network, batch: &EventSet, seed: u64, method: Method, op
     Some(())
 }
 
+/// Buffers of the usual size, or tiny ones: several chunks of samples, and lists that overflow and grow.
+fn buffers(small: bool) -> GpuOptions {
+    GpuOptions { delta_bytes: small.then_some(1), density_guess: small.then_some(1e-9), ..GpuOptions::default() }
+}
+
+/// Compares a sparse step, in pieces if `cut`.
+fn compare_variant(shape: &Shape, variant: Variant, small: bool, cut: bool) -> Option<()> {
+    let options = GpuOptions { variant: Some(variant), ..buffers(small) };
+    let options = if cut { in_pieces(&shape.network(), options) } else { options };
+    compare(shape, Method::Sparse, options)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_global_rejects: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn sparse_step(shape in shapes(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
-        let options = GpuOptions {
-            variant: Some(variant),
-            // Tiny buffers: several chunks of samples, and lists that overflow and grow.
-            delta_bytes: small.then_some(1),
-            density_guess: small.then_some(1e-9),
-            ..GpuOptions::default()
-        };
-        let options = if cut { in_pieces(&shape.network(), options) } else { options };
-        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+        prop_assume!(compare_variant(&shape, variant, small, cut).is_some());
     }
 
     #[test]
     fn step_of_any_cells(shape in cells(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
-        let options = GpuOptions {
-            variant: Some(variant),
-            delta_bytes: small.then_some(1),
-            density_guess: small.then_some(1e-9),
-            ..GpuOptions::default()
-        };
-        let options = if cut { in_pieces(&shape.network(), options) } else { options };
-        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+        prop_assume!(compare_variant(&shape, variant, small, cut).is_some());
     }
 
     #[test]
     fn recurrent_step(shape in recurrent_shapes(), variant in variants(), small in any::<bool>(), cut in any::<bool>()) {
-        let options = GpuOptions {
-            variant: Some(variant),
-            delta_bytes: small.then_some(1),
-            density_guess: small.then_some(1e-9),
-            ..GpuOptions::default()
-        };
-        let options = if cut { in_pieces(&shape.network(), options) } else { options };
-        prop_assume!(compare(&shape, Method::Sparse, options).is_some());
+        prop_assume!(compare_variant(&shape, variant, small, cut).is_some());
     }
 
     #[test]
@@ -123,13 +113,7 @@ proptest! {
             steps: 2 + shape.steps % 4,
             ..shape
         };
-        let options = GpuOptions {
-            variant: Some(variant),
-            delta_bytes: small.then_some(1),
-            density_guess: small.then_some(1e-9),
-            ..GpuOptions::default()
-        };
-        let options = in_shards(&shape.network(), options);
+        let options = in_shards(&shape.network(), GpuOptions { variant: Some(variant), ..buffers(small) });
         prop_assume!(compare(&shape, Method::Sparse, options).is_some());
     }
 
@@ -153,12 +137,8 @@ proptest! {
         (small, cut) in any::<(bool, bool)>(),
         dense in any::<u32>(),
     ) {
-        let options = GpuOptions {
-            tier: Some(if hardware { Tier::Hardware } else { Tier::Software }),
-            delta_bytes: small.then_some(1),
-            density_guess: small.then_some(1e-9),
-            ..GpuOptions::default()
-        };
+        let tier = Some(if hardware { Tier::Hardware } else { Tier::Software });
+        let options = GpuOptions { tier, ..buffers(small) };
         let (network, batch) = (shape.network(), shape.batch());
         let options = if cut { in_pieces(&network, options) } else { options };
         let state = TrainingState::new(strong_weights(&network, shape.seed));
@@ -604,7 +584,7 @@ fn same_bits_in_step() {
             |variant, options: GpuOptions| train(GpuOptions { variant: Some(variant), ..options }, &batches, &network);
         let plain = of(Variant::Plain, GpuOptions::default());
         let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..GpuOptions::default() };
-        let small = GpuOptions { delta_bytes: Some(1), density_guess: Some(1e-9), ..GpuOptions::default() };
+        let small = buffers(true);
         for (name, options) in [("whole", GpuOptions::default()), ("in small workgroups", narrow), ("small", small)] {
             assert!(of(Variant::Lockstep, options) == plain, "{name}, seed {seed}");
         }

@@ -39,11 +39,7 @@ def test_golden_gradients(name, dtype):
         assert_close(getattr(module, key.replace(".", "")).grad, expected, 1e-4, key)
 
 
-@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
-def test_any_optimiser_trains(make):
-    x, labels = (torch.from_numpy(array) for array in samples())
-    module = SparseSNN(network(), device="cpu", seed=1)
-    optimiser = make(module.parameters(), lr=0.1 if make is torch.optim.SGD else 0.01)
+def train(module, optimiser, x, labels):
     losses = []
     for _ in range(25):
         optimiser.zero_grad()
@@ -51,6 +47,15 @@ def test_any_optimiser_trains(make):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+def test_any_optimiser_trains(make):
+    x, labels = (torch.from_numpy(array) for array in samples())
+    module = SparseSNN(network(), device="cpu", seed=1)
+    optimiser = make(module.parameters(), lr=0.1 if make is torch.optim.SGD else 0.01)
+    losses = train(module, optimiser, x, labels)
     assert losses[-1] < 0.5 * losses[0]
     assert (module(x).argmax(1) == labels).all()
     assert module.to_model().score(x, labels) == 1.0
@@ -64,13 +69,7 @@ def test_recurrent_layers_train():
     assert module.r0.shape == (30, 30) and module.r1.shape == (20, 20)
     before = module.r0.detach().clone()
     optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
-    losses = []
-    for _ in range(25):
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(module(x), labels)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    losses = train(module, optimiser, x, labels)
     assert losses[-1] < 0.5 * losses[0] and not torch.equal(module.r0, before)
     # Without recurrent weights the logits are others.
     logits = module(x)

@@ -8,14 +8,17 @@ struct AdamParams {
     decay: f32,                // lr times the weight decay
 }
 
-fn first_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
-    return a.beta1 * before + (1.0 - a.beta1) * g;
-}
-
-fn second_moment(a: AdamParams, before: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
-    return a.beta2 * before + (1.0 - a.beta2) * g * g;
-}
-
-fn update(a: AdamParams, w: vec4<f32>, m: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
-    return a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon) + a.decay * w;
+// Updates weights[i] and its moments with the gradient g. status[2] collects the bits of layers with a weight that is not finite.
+fn apply_adam(i: u32, g: vec4<f32>, layer_bit: u32) {
+    let m = a.beta1 * first[i] + (1.0 - a.beta1) * g;
+    let v = a.beta2 * second[i] + (1.0 - a.beta2) * g * g;
+    first[i] = m;
+    second[i] = v;
+    let before = weights[i];
+    let w = before - (a.step_size * m / (sqrt(v) * a.inv_sqrt_correction + a.epsilon) + a.decay * before);
+    weights[i] = w;
+    // The square of a gradient that is not finite is not, either.
+    if not_finite(v) || not_finite(w) {
+        atomicOr(&status[2], layer_bit);
+    }
 }

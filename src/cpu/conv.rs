@@ -247,14 +247,11 @@ impl ConvLayer<'_> {
                 if record.is_some() {
                     scratch.v.resize(steps * weights.cols, 0.0);
                 }
-                let mut first_word = 0;
-                for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(&mut sample.active) {
+                for (tile, active) in SpikingTile::of(weights, None, bias, constants).zip(&mut sample.active) {
                     if quiet && events.is_empty() {
                         active.end_sample(constants);
                         continue;
                     }
-                    let tile = SpikingTile { columns, first_word, weights: tile, own_row: None, bias, constants };
-                    first_word += words_of(columns.width);
                     let v = record.is_some().then_some(PotentialRecord { v: &mut scratch.v, stride: weights.cols });
                     let pace = if quiet { Pace::Quiet } else { Pace::Whole };
                     let times = lif_forward(DriveSource::Events(events), steps, &tile, bits, active, v, pace);

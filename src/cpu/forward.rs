@@ -1,10 +1,8 @@
 //! The forward pass of a group of samples: all layers, the logits, the loss and its gradient with respect to the logits.
 
 use super::conv::{Conv, ConvLayer, ConvSample};
-use super::group::{Group, LayerState, Plan, ThreadScratch, WeightLayer};
-use super::lif_forward::{
-    DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, lif_forward, spikes_of, words_of,
-};
+use super::group::{Group, LayerState, Plan, ThreadScratch, WeightLayer, input};
+use super::lif_forward::{DriveSource, Pace, PotentialRecord, SpikeBits, SpikingTile, lif_forward, spikes_of};
 use super::loss::{ActivityLoss, task_loss};
 use super::neurons::Neurons;
 use super::products;
@@ -18,6 +16,12 @@ use crate::network::{CellConstants, Logits};
 
 /// Receives the potentials of a layer, [samples, T, N], for an inspection.
 type Record<'a> = Option<&'a mut [f32]>;
+
+/// Receives the potentials of sample `k` of a layer of `neurons` neurons.
+fn part<'a>(record: &'a mut Record, k: usize, steps: usize, neurons: usize) -> Option<PotentialRecord<'a>> {
+    let v = &mut record.as_deref_mut()?[k * steps * neurons..][..steps * neurons];
+    Some(PotentialRecord { v, stride: neurons })
+}
 
 impl Group {
     /// Computes the logits. `records`, unless empty, receives the potentials of every layer.
@@ -62,31 +66,22 @@ impl Group {
         let WeightLayer { weights, bias, method, .. } = plan.layers[l];
         let (samples, steps) = (self.samples.clone(), plan.batch.time_steps());
         let (below, here) = self.layers.split_at_mut(l);
-        let input = |k: usize| match below.last() {
-            None => plan.batch.sample(samples.start + k),
-            Some(layer) => layer.spikes.sample(k),
-        };
         let LayerState { spikes, active, .. } = &mut here[0];
         let ThreadScratch { bits, dense, .. } = scratch;
         bits.resize_with(samples.len().max(bits.len()), SpikeBits::default);
         bits.iter_mut().for_each(|bits| bits.begin(steps, &weights.columns));
-        let mut first_word = 0;
-        for ((&columns, tile), active) in weights.columns.iter().zip(&weights.tiles).zip(active) {
+        for (tile, active) in SpikingTile::of(weights, None, bias, constants).zip(active) {
             active.clear();
-            let tile = SpikingTile { columns, first_word, weights: tile, own_row: None, bias, constants };
-            first_word += words_of(columns.width);
             for (k, bits) in bits.iter_mut().enumerate().take(samples.len()) {
-                let size = steps * weights.cols;
-                let record = record
-                    .as_deref_mut()
-                    .map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
-                let input = match method {
-                    LayerMethod::Sparse => DriveSource::Events(input(k)),
+                let events = input(plan.batch, below, samples.start, k);
+                let drive = match method {
+                    LayerMethod::Sparse => DriveSource::Events(events),
                     LayerMethod::Dense => {
-                        DriveSource::Rows(products::drive(input(k), steps, tile.weights, columns.width, dense))
+                        DriveSource::Rows(products::drive(events, steps, tile.weights, tile.columns.width, dense))
                     }
                 };
-                lif_forward(input, steps, &tile, bits, active, record, Pace::Whole);
+                let record = part(&mut record, k, steps, weights.cols);
+                lif_forward(drive, steps, &tile, bits, active, record, Pace::Whole);
             }
         }
         spikes.clear();
@@ -110,21 +105,11 @@ impl Group {
         state.begin(steps, &weights.columns);
         spikes.clear();
         active.iter_mut().for_each(ActiveTile::clear);
-        let mut first_word = 0;
-        let mut tiles = Vec::with_capacity(weights.tiles.len());
-        for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-            tiles.push(SpikingTile { columns, first_word, weights: tile, own_row, bias, constants });
-            first_word += words_of(columns.width);
-        }
-        for (k, b) in samples.enumerate() {
-            let input = match below.last() {
-                None => plan.batch.sample(b),
-                Some(layer) => layer.spikes.sample(k),
-            };
-            let size = steps * weights.cols;
-            let record =
-                record.as_deref_mut().map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: weights.cols });
-            recurrent_forward(input, steps, &tiles, state, spikes, active, record);
+        let tiles: Vec<_> = SpikingTile::of(weights, own_row, bias, constants).collect();
+        for k in 0..samples.len() {
+            let events = input(plan.batch, below, samples.start, k);
+            let record = part(&mut record, k, steps, weights.cols);
+            recurrent_forward(events, steps, &tiles, state, spikes, active, record);
         }
     }
 
@@ -154,13 +139,9 @@ impl Group {
         conv.sums.clear();
         (conv.active, conv.not_finite) = (0, false);
         for (k, sample) in scratch.convs[l].iter_mut().enumerate().take(samples.len()) {
-            let input = match below.last() {
-                None => plan.batch.sample(samples.start + k),
-                Some(layer) => layer.spikes.sample(k),
-            };
-            let size = time_steps * layer.conv.shape.neurons();
-            let record = record.as_deref_mut().map(|v| &mut v[k * size..][..size]);
-            layer.forward(input, sample, spikes, &mut scratch.conv, record);
+            let events = input(plan.batch, below, samples.start, k);
+            let record = part(&mut record, k, time_steps, layer.conv.shape.neurons()).map(|part| part.v);
+            layer.forward(events, sample, spikes, &mut scratch.conv, record);
             conv.sums.push(sample.sums);
             conv.active += sample.active.iter().map(|tile| tile.len() as u64).sum::<u64>();
             conv.not_finite |= sample.active.iter().any(ActiveTile::not_finite);
@@ -183,9 +164,7 @@ impl Group {
             result.clear(padded(classes));
             let input = self.input(plan.batch, l, k);
             for (&columns, tile) in weights.columns.iter().zip(&weights.tiles) {
-                let size = steps * classes;
-                let record =
-                    record.as_deref_mut().map(|v| PotentialRecord { v: &mut v[k * size..][..size], stride: classes });
+                let record = part(&mut record, k, steps, classes);
                 let tile = ReadoutTile { columns, weights: tile, bias };
                 with_width!(columns.width, readout(input, steps, &tile, constants, result, record));
             }

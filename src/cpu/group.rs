@@ -105,6 +105,11 @@ pub struct WeightLayer<'a> {
     pub neurons: &'a Neurons,
 }
 
+/// The input of the layer above `below` in sample `k` of a group that begins with sample `first` of the batch.
+pub fn input<'a>(batch: &'a EventSet, below: &'a [LayerState], first: usize, k: usize) -> &'a [Event] {
+    below.last().map_or_else(|| batch.sample(first + k), |layer| layer.spikes.sample(k))
+}
+
 /// Measures the phases of a step.
 #[derive(Debug, Default)]
 pub struct Laps {
@@ -214,10 +219,7 @@ impl Group {
 
     /// The input of layer `l` in the group's sample `k`.
     pub fn input<'a>(&'a self, batch: &'a EventSet, l: usize, k: usize) -> &'a [Event] {
-        match l {
-            0 => batch.sample(self.samples.start + k),
-            _ => self.layers[l - 1].spikes.sample(k),
-        }
+        input(batch, &self.layers[..l], self.samples.start, k)
     }
 
     /// δ of weight layer `l` in the group's sample `k` and column tile `tile`, which begins at column `first`.

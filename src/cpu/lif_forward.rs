@@ -12,7 +12,7 @@
 
 use super::lanes::{self, Decay};
 use super::state::{ActiveTile, SpikeList};
-use super::tiles::{Aligned, Columns, LANES, with_width};
+use super::tiles::{Aligned, Columns, LANES, TiledMatrix, with_width};
 use crate::events::Event;
 use crate::network::CellConstants;
 use multiversion::target::match_target;
@@ -32,6 +32,22 @@ pub struct SpikingTile<'a> {
     pub bias: bool,
     /// The layer's constants.
     pub constants: &'a CellConstants,
+}
+
+impl<'a> SpikingTile<'a> {
+    /// All tiles of a layer.
+    pub fn of(
+        weights: &'a TiledMatrix,
+        own_row: Option<usize>,
+        bias: bool,
+        constants: &'a CellConstants,
+    ) -> impl Iterator<Item = Self> {
+        weights.columns.iter().zip(&weights.tiles).scan(0, move |words, (&columns, tile)| {
+            let first_word = *words;
+            *words += words_of(columns.width);
+            Some(SpikingTile { columns, first_word, weights: tile, own_row, bias, constants })
+        })
+    }
 }
 
 /// Spike bits of one sample, a row per time step. In each row a tile has [`words_of`] its width words.

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::delta_scratch::DeltaScratch;
+use super::lockstep_state::{LockstepState, Part};
 use super::region::Region;
 use super::steps::STEPS_PER_SUBMIT;
 use super::{lockstep, plan};
@@ -90,6 +91,20 @@ pub struct Shard {
     pub gradient: Region,
 }
 
+impl Shard {
+    /// Zeros for a range of quads, `bytes` in each buffer.
+    fn new(context: &Context, columns: Range<usize>, bytes: u64) -> Result<Self> {
+        Ok(Shard {
+            first_quad: columns.start,
+            quads: columns.len(),
+            weights: context.storage("weights", bytes)?,
+            first: context.storage("first moments", bytes)?,
+            second: context.storage("second moments", bytes)?,
+            gradient: context.storage("weight gradient", bytes)?,
+        })
+    }
+}
+
 /// A weight matrix.
 pub struct LayerWeights {
     /// Presynaptic neurons.
@@ -106,7 +121,7 @@ pub struct LayerWeights {
 const ALIGNMENT: u64 = 256;
 
 /// Where each of several parts begins in one buffer, then its size.
-fn offsets(bytes: impl IntoIterator<Item = u64>) -> Vec<u64> {
+pub fn offsets(bytes: impl IntoIterator<Item = u64>) -> Vec<u64> {
     let ends = bytes.into_iter().scan(0, |end, bytes| {
         *end += bytes.next_multiple_of(ALIGNMENT);
         Some(*end)
@@ -125,16 +140,9 @@ pub type Of = fn(&Shard) -> &Region;
 impl LayerWeights {
     /// Zeros, in shards of up to `most` quads.
     pub fn new(context: &Context, rows: usize, cols: usize, most: usize) -> Result<Self> {
-        let shards = shards(quads(cols), most).map(|Range { start, end }| {
-            let bytes = 16 * (rows * (end - start)) as u64;
-            Ok(Shard {
-                first_quad: start,
-                quads: end - start,
-                weights: context.storage("weights", bytes)?,
-                first: context.storage("first moments", bytes)?,
-                second: context.storage("second moments", bytes)?,
-                gradient: context.storage("weight gradient", bytes)?,
-            })
+        let shards = shards(quads(cols), most).map(|columns| {
+            let bytes = 16 * (rows * columns.len()) as u64;
+            Shard::new(context, columns, bytes)
         });
         Ok(LayerWeights { rows, cols, shards: shards.collect::<Result<_>>()?, joint: None })
     }
@@ -154,15 +162,7 @@ impl LayerWeights {
     /// Zeros for several matrices, each whole, in buffers that they share.
     pub fn joint_ones(context: &Context, shapes: &[(usize, usize)]) -> Result<Vec<Self>> {
         let offsets = joint_offsets(shapes);
-        let bytes = offsets.last().copied().unwrap_or(0);
-        let all = Shard {
-            first_quad: 0,
-            quads: 0,
-            weights: context.storage("weights", bytes)?,
-            first: context.storage("first moments", bytes)?,
-            second: context.storage("second moments", bytes)?,
-            gradient: context.storage("weight gradient", bytes)?,
-        };
+        let all = Shard::new(context, 0..0, offsets.last().copied().unwrap_or(0))?;
         let layer = |(&(rows, cols), &at): (&(usize, usize), &u64)| {
             let part = |region: &Region| region.part(at, 16 * (rows * quads(cols)) as u64);
             let shard = Shard {
@@ -355,76 +355,6 @@ pub struct Sizes {
     pub lockstep: Option<usize>,
 }
 
-/// Where the parts of a layer begin in the buffers of the lock-step kernels, and how large some are; as the kernels call them.
-pub struct Place<B = Region> {
-    /// Quads of neurons.
-    pub quads: usize,
-    /// Quads of the layers before it, the first of the lock-step kernels being 0.
-    pub state_at: u32,
-    /// In vec4.
-    pub words_at: u32,
-    /// In words.
-    pub counts_at: u32,
-    /// In words.
-    pub needed_at: u32,
-    /// In words.
-    pub entries_at: u32,
-    /// Active entries that there is room for in each sample.
-    pub room: u32,
-    /// In words of 32 neurons.
-    pub mask_at: u32,
-    /// In words of 1,024 neurons.
-    pub summary_at: u32,
-    /// In vec4.
-    pub weights_at: u32,
-    /// Its counts; `None` if it does not spike.
-    pub counts: Option<B>,
-    /// Its spike masks, likewise.
-    pub spike_words: Option<B>,
-}
-
-/// The results of the layers that lock-step kernels compute.
-pub struct LockstepState<B = Region> {
-    /// Of each layer (B, words, Q) vec4<u32>.
-    pub spike_words: B,
-    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events.
-    pub counts: B,
-    /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4).
-    pub entries: B,
-    /// (B, 2, quads) vec4, then logits and peaks.
-    pub state: B,
-    /// The layers, the readout included.
-    pub places: Vec<Place<B>>,
-    /// Words of spikes of a time step.
-    pub mask_words: usize,
-    /// Where the numbers of neurons begin in `entries`, in words.
-    pub errors_at: u32,
-    /// Where the next input events begin in `counts`, in words.
-    pub next_at: u32,
-    /// In vec4.
-    pub logits_at: u32,
-    /// In vec4.
-    pub peaks_at: u32,
-}
-
-/// Something that has parts: a region, or in a plan its bytes.
-pub trait Part {
-    /// `bytes` bytes from `offset` on.
-    fn part(&self, offset: u64, bytes: u64) -> Self;
-}
-
-impl Part for Region {
-    fn part(&self, offset: u64, bytes: u64) -> Self {
-        Region::part(self, offset, bytes)
-    }
-}
-
-impl Part for u64 {
-    fn part(&self, _: u64, bytes: u64) -> Self {
-        bytes
-    }
-}
-
 /// Everything that a step needs beyond weights and moments, for batches of up to `sizes.batch` samples.
 pub struct State<B = Region> {
     /// What it has room for.
@@ -543,76 +473,6 @@ impl<B: Clone + Part> Maker<'_, B> {
         ])
     }
 
-    /// Words of the counts of a layer of `n` neurons that lock-step kernels compute (`shaders/shared/lockstep_counts.wgsl`).
-    fn lockstep_count_words(&self, n: usize) -> u64 {
-        let (b, steps, _) = self.extents();
-        b * (steps + (n + quads(n)) as u64) + 1 + b + 1 + 2 * b
-    }
-
-    /// The layers from `first` on.
-    fn lockstep(&mut self, first: usize) -> Result<LockstepState<B>> {
-        let (b, _, words) = self.extents();
-        let network = self.network;
-        let neurons = &network.sizes()[first + 1..];
-        let spiking = network.spiking().count().saturating_sub(first);
-        let quads: Vec<u64> = neurons.iter().map(|&n| quads(n) as u64).collect();
-        let all_quads: u64 = quads.iter().sum();
-        let room: Vec<u64> = (first..first + spiking).map(|l| u64::from(self.sizes.capacity[l].active) / b).collect();
-
-        let of_spiking = |bytes: &dyn Fn(usize) -> u64| offsets((0..spiking).map(bytes));
-        let words_at = of_spiking(&|k| 16 * b * words * quads[k]);
-        let count_words: Vec<u64> = neurons[..spiking].iter().map(|&n| self.lockstep_count_words(n)).collect();
-        let counts_at = of_spiking(&|k| 4 * (count_words[k] + b * words));
-        let entries_at = of_spiking(&|k| 16 * b * room[k]);
-        let weights_at = joint_offsets(&network.weight_shapes()[first..]);
-        let readout = 16 * b * quads.last().copied().unwrap_or(0);
-        let state_at = offsets([32 * b * all_quads, readout, readout]);
-
-        let end = |offsets: &[u64]| offsets.last().copied().unwrap_or(0);
-        let spike_words = self.storage("spike masks", "spike masks of all layers", end(&words_at))?;
-        let counts = self.storage("counts", "counts of all layers", end(&counts_at) + 4 * b)?;
-        let entries_bytes = end(&entries_at) + 16 * b * all_quads;
-        let entries = self.storage("active entries", "active entries of all layers", entries_bytes)?;
-        let state = self.storage("potentials", "potentials of all layers", end(&state_at))?;
-        let mut places = Vec::new();
-        let (mut quads_before, mut mask_words, mut summaries) = (0, 0, 0);
-        for (k, &n) in neurons.iter().enumerate() {
-            let spikes = k < spiking;
-            let at = |offsets: &[u64], unit: u64| if spikes { (offsets[k] / unit) as u32 } else { 0 };
-            places.push(Place {
-                quads: quads[k] as usize,
-                state_at: quads_before,
-                words_at: at(&words_at, 16),
-                counts_at: at(&counts_at, 4),
-                needed_at: at(&counts_at, 4) + count_words.get(k).map_or(0, |&words| words as u32),
-                entries_at: at(&entries_at, 4),
-                room: room.get(k).map_or(0, |&room| room as u32),
-                mask_at: mask_words as u32,
-                summary_at: summaries,
-                weights_at: (weights_at[k] / 16) as u32,
-                counts: spikes.then(|| counts.part(counts_at[k], 4 * count_words[k])),
-                spike_words: spikes.then(|| spike_words.part(words_at[k], 16 * b * words * quads[k])),
-            });
-            quads_before += quads[k] as u32;
-            if spikes {
-                mask_words += n.div_ceil(32);
-                summaries += n.div_ceil(1024) as u32;
-            }
-        }
-        Ok(LockstepState {
-            spike_words,
-            counts,
-            entries,
-            state,
-            places,
-            mask_words,
-            errors_at: (end(&entries_at) / 4) as u32,
-            next_at: (end(&counts_at) / 4) as u32,
-            logits_at: (state_at[1] / 16) as u32,
-            peaks_at: (state_at[2] / 16) as u32,
-        })
-    }
-
     /// Spiking layer `l`; `staged` is the memory of its staged entries.
     fn spiking(&mut self, l: usize, layer: &SpikingLayer, staged: B) -> Result<SpikingState<B>> {
         let (b, _, words) = self.extents();
@@ -728,7 +588,9 @@ impl<B: Clone + Part> State<B> {
         let input = m.input(delta.clone())?;
         let layers = network.spiking().take(below).enumerate();
         let spiking = layers.map(|(l, layer)| m.spiking(l, layer, delta.clone())).collect::<Result<_>>()?;
-        let lockstep = sizes.lockstep.map(|first| m.lockstep(first)).transpose()?;
+        let mut joint = |what: &str, bytes| m.storage(what, &format!("{what} of all layers"), bytes);
+        let lockstep =
+            sizes.lockstep.map(|first| LockstepState::lay_out(network, sizes, first, &mut joint)).transpose()?;
         let readout = m.readout(lockstep.as_ref())?;
         let constants = "step constants and reports";
         let slots = 4 * slot_words(sizes.batch) as u64 * STEPS_PER_SUBMIT as u64;

@@ -6,11 +6,12 @@ use super::buffers::{LayerWeights, Model, SpikingState, State, quads, read_rows}
 use super::context::Context;
 use super::dense_layers::{dense_input_bindings, gradient};
 use super::gemm::{Layout, Matrices, Product};
+use super::layer_params::layer_params;
 use super::params::Params;
 use super::recording::{Phase, Recorder, Recording, Work};
 use super::reference::{Gradients, Layer};
 use super::region::Region;
-use super::sparse::{Purpose, groups, layer_params, record_adam, record_loss, report_bindings};
+use super::sparse::{Purpose, groups, record_adam, record_loss, report_bindings};
 use super::{GpuEngine, shaders as k};
 use crate::engine::{ActiveEntry, LayerInspection, Method};
 use crate::error::Result;

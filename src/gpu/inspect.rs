@@ -1,7 +1,8 @@
 //! Reading everything back, for reference cases, plots and tests.
 
-use super::buffers::{ACTIVE_ENTRY, LayerWeights, Place, State, all_slots, layer_name, quads, read_rows, slots};
+use super::buffers::{ACTIVE_ENTRY, LayerWeights, State, all_slots, layer_name, quads, read_rows, slots};
 use super::context::Context;
+use super::lockstep_state::{Place, entry_counts_at};
 use super::params::Params;
 use super::recording::Recorder;
 use super::region::Region;
@@ -125,9 +126,8 @@ fn inspect_place(
     }
     let mut active = Vec::new();
     let neurons = v.len() / (batch.len() * steps).max(1);
-    // Where `lockstep_counts` has them.
-    let section = batch.len() * (steps + neurons + place.quads) + 1 + batch.len() + 1;
-    let sums: Vec<u32> = context.read_as(&counts.part(4 * section as u64, 4 * batch.len() as u64), batch.len())?;
+    let sums = counts.part(4 * entry_counts_at(batch.len(), steps, neurons), 4 * batch.len() as u64);
+    let sums: Vec<u32> = context.read_as(&sums, batch.len())?;
     for (b, &n) in sums.iter().enumerate() {
         let n = n.min(place.room);
         let at = 4 * (u64::from(place.entries_at) + 4 * (b as u64) * u64::from(place.room));

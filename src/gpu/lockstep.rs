@@ -3,12 +3,14 @@
 //! need them; other networks have fewer and wider dispatches with them, where tuning finds that faster.
 
 use super::adapter::AdapterSummary;
-use super::buffers::{Place, delta_rows, joint_offsets, quads};
+use super::buffers::{delta_rows, joint_offsets, quads};
 use super::dense_layers::DenseLayers;
+use super::layer_params::{Chunk, of_chunk};
+use super::lockstep_state::Place;
 use super::params::Params;
 use super::recording::{Recorder, Work};
 use super::shaders as k;
-use super::sparse::{Chunk, Step, of_chunk};
+use super::sparse::Step;
 use crate::engine::Variant;
 use crate::error::{Error, Result};
 use crate::network::{Network, SpikingLayer};

@@ -18,7 +18,9 @@ mod gemm;
 mod held;
 mod inspect;
 pub mod interface;
+mod layer_params;
 mod lockstep;
+mod lockstep_state;
 mod open;
 pub mod params;
 mod pieces;
@@ -30,6 +32,7 @@ mod recording;
 mod reference;
 mod region;
 mod rewrite;
+mod room;
 pub mod schedule;
 pub mod shaders;
 mod signal;
@@ -55,16 +58,15 @@ use crate::events::EventSet;
 use crate::network::{MAX_EXTENT, Network};
 use crate::optimiser::Adam;
 use crate::weights::Weights;
-use buffers::{LayerWeights, Model, Of, Sizes, State, all_slots, quads, read_rows, report_words, slots};
+use buffers::{LayerWeights, Model, Of, State, read_rows, report_words, slots};
 use context::Context;
 use dense_layers::DenseLayers;
-use held::{Held, Resident};
+use held::Held;
 use pieces::Piece;
-use plan::{Limits, Rates};
+use plan::Rates;
 use recording::Recording;
 use region::Region;
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use steps::{Input, Job, Pace, Report, Submitted};
 use tuning::Choice;
@@ -286,15 +288,6 @@ impl GpuEngine {
         }
     }
 
-    /// Memory for the state of a step: the memory to be used, minus weights and training set.
-    fn limits(&self) -> Limits {
-        let shapes = self.network.weight_shapes();
-        let weights: u64 = shapes.into_iter().map(|(rows, cols)| 4 * plan::matrix_bytes(rows, cols)).sum();
-        let resident = self.held.as_ref().and_then(|held| held.resident.as_ref()).map_or(0, Resident::bytes);
-        let memory = self.options.memory.map_or(u64::MAX, |memory| memory.saturating_sub(weights + resident));
-        Limits { binding: self.context.binding, memory, lockstep: self.lockstep() }
-    }
-
     /// The first of the layers that lock-step kernels compute, if any.
     fn lockstep(&self) -> Option<usize> {
         match self.method {
@@ -303,89 +296,6 @@ impl GpuEngine {
             }
             Method::Dense | Method::Reference => None,
         }
-    }
-
-    /// Makes buffers for steps of `samples` samples, or of as many at a time as fit the device; `events` counts the input
-    /// events of a range of them. No step may be under way. Recordings that use smaller buffers are dropped.
-    fn make_room_of(&mut self, samples: usize, events: impl Fn(&Self, Range<usize>) -> usize) -> Result<()> {
-        let wanted = samples.max(self.wanted);
-        let mut rates = self.rates.clone().unwrap_or_else(|| {
-            let set =
-                self.held.as_ref().map_or(0.0, |held| held.set.events().len() as f64 / held.set.len().max(1) as f64);
-            let per_sample = set.max(events(self, 0..samples) as f64 / samples as f64);
-            let guess = plan::expected(plan::DENSITY_GUESS, self.network.time_steps);
-            let density = self.options.density_guess.unwrap_or(guess);
-            Rates::guess(&self.network, plan::SLACK * per_sample, density)
-        });
-        let sizes = loop {
-            let sizes = self.choose(wanted, &rates)?;
-            let pieces = Piece::of(samples, sizes.batch, Purpose::Train, false);
-            let most = pieces.map(|(_, range)| events(self, range)).max().unwrap_or(0);
-            if most <= sizes.input_events {
-                break sizes;
-            }
-            rates.input = plan::SLACK * most as f64 / sizes.batch as f64;
-        };
-        self.wanted = wanted;
-        self.rates = Some(rates);
-        self.allocate(sizes)
-    }
-
-    fn choose(&self, samples: usize, rates: &Rates) -> Result<Sizes> {
-        let limits = self.limits();
-        // Dense layers keep wider rows than δ has, for as many samples.
-        let chunk = self.dense_layers.most_samples(&self.network, limits.binding);
-        let delta = self.delta.bytes().min(chunk.saturating_mul(plan::delta_row_bytes(&self.network, &limits)));
-        match self.method {
-            Method::Sparse | Method::Auto => plan::choose(&self.network, samples, rates, delta, &limits),
-            // The dense step computes a whole batch at once.
-            Method::Dense | Method::Reference => plan::all_at_once(&self.network, samples, rates, delta, &limits),
-        }
-    }
-
-    fn allocate(&mut self, sizes: Sizes) -> Result<()> {
-        self.recordings.clear();
-        self.state = None;
-        let state = State::new(&self.context, &self.network, &sizes)?;
-        if let Err(error) = self.context.check() {
-            // A smaller batch may fit.
-            self.wanted = 0;
-            return Err(error);
-        }
-        self.state = Some(state);
-        Ok(())
-    }
-
-    /// Grows the lists that are too small according to some report.
-    fn grow(&mut self, reports: &[Report]) -> Result<()> {
-        let (Some(state), Some(mut rates)) = (&self.state, self.rates.clone()) else { return Ok(()) };
-        let batch = state.sizes.batch;
-        let known = rates.clone();
-        for (l, has) in state.sizes.capacity.iter().enumerate() {
-            let most = |of: fn(&Report, usize) -> u32| reports.iter().map(|report| of(report, l)).max().unwrap_or(0);
-            let mut counted = [(most(Report::spikes), has.events), (most(Report::active), has.active)];
-            if state.sizes.lockstep.is_some_and(|first| l >= first) {
-                counted[0].0 = 0;
-            }
-            for (rate, (needs, has)) in rates.spiking[l].iter_mut().zip(counted) {
-                if needs > has {
-                    *rate = plan::SLACK * f64::from(needs) / batch as f64;
-                }
-            }
-        }
-        if let (Some(first), true) = (state.sizes.lockstep, rates == known) {
-            // Some sample has more entries than there is room for in each; which and how many is not known. A sample gets
-            // room for more than the mean.
-            let now = state.sizes.capacity.iter().map(|has| f64::from(has.active) / batch as f64);
-            rates.spiking.iter_mut().zip(now).skip(first).for_each(|(rate, now)| rate[1] = rate[1].max(now));
-        }
-        let sizes = self.choose(self.wanted, &rates)?;
-        // A list never needs more entries than its layer has slots; larger counts mean that the device computes wrongly.
-        if sizes == state.sizes {
-            return Err(Error::Device("a list overflowed, but no count says which, or one that cannot be".into()));
-        }
-        self.rates = Some(rates);
-        self.allocate(sizes)
     }
 
     /// Makes sure that the recording of a piece exists.
@@ -416,33 +326,6 @@ impl GpuEngine {
         }
         self.recordings.insert(piece, recording);
         Ok(())
-    }
-
-    /// Makes room for a batch that is not queued.
-    fn make_room(&mut self, batch: &EventSet) -> Result<()> {
-        let events = |range: Range<usize>| (batch.starts()[range.end] - batch.starts()[range.start]) as usize;
-        let fits = self.state.as_ref().filter(|_| batch.len() <= self.wanted).is_some_and(|state| {
-            Piece::of(batch.len(), state.sizes.batch, Purpose::Train, false)
-                .all(|(_, range)| events(range) <= state.sizes.input_events)
-        });
-        match fits {
-            true => Ok(()),
-            false => self.make_room_of(batch.len(), |_, range| events(range)),
-        }
-    }
-
-    /// Most samples of a piece for `purpose`: an inspection also keeps potentials.
-    fn most_samples(&self, purpose: Purpose) -> usize {
-        let most = self.state.as_ref().map_or(1, |state| state.sizes.batch);
-        let together = self.lockstep().map(|first| lockstep::all_quads(&self.network, first));
-        let widest = all_slots(&self.network).map(quads).chain(together).max().unwrap_or(1);
-        let potentials = 16 * (self.network.time_steps * widest) as u64;
-        match (purpose, self.method) {
-            (Purpose::Inspect, Method::Sparse | Method::Auto) => {
-                most.min((self.context.binding / potentials).max(1) as usize)
-            }
-            _ => most,
-        }
     }
 
     /// Runs pieces that are not training, and returns what `read` makes of the buffers after each; repeats with longer

@@ -6,8 +6,9 @@
 
 use super::GpuEngine;
 use super::buffers::quads;
+use super::layer_params::error_scale;
 use super::recording::Recorder;
-use super::sparse::{Purpose, error_scale, record_adam};
+use super::sparse::{Purpose, record_adam};
 use crate::engine::{Engine, Forward, NotFinite, StepReport, check_logit_gradient, check_open, not_the_last_pass};
 use crate::error::{Error, Result};
 use crate::events::EventSet;

@@ -231,6 +231,7 @@ fn shared(name: &str) -> Option<&'static str> {
         "upcoming" => include_str!("../../shaders/shared/upcoming.wgsl"),
         "conv" => include_str!("../../shaders/shared/conv.wgsl"),
         "windows" => include_str!("../../shaders/shared/windows.wgsl"),
+        "integrator" => include_str!("../../shaders/shared/integrator.wgsl"),
         "adam" => include_str!("../../shaders/shared/adam.wgsl"),
         "regularisers" => include_str!("../../shaders/shared/regularisers.wgsl"),
         "finite" => include_str!("../../shaders/shared/finite.wgsl"),

@@ -11,6 +11,7 @@ mod canvas;
 pub mod chart;
 pub mod confusion;
 pub mod curves;
+mod input_image;
 pub mod lines;
 mod panel;
 pub mod raster;
@@ -21,8 +22,9 @@ pub use bars::{Bars, save_bars};
 pub use chart::{Chart, ChartAxis, ChartPanel, Colour, Series, Style, save_chart};
 pub use confusion::{ConfusionMatrix, save_confusion};
 pub use curves::{CurvePoint, save_curves};
+pub use input_image::RasterImage;
 pub use lines::{Line, Lines, crossings, save_lines};
-pub use raster::{Decision, MOST_SAMPLES, Raster, RasterImage, RasterPanel, encode_rasters, save_raster, save_rasters};
+pub use raster::{Decision, MOST_SAMPLES, Raster, RasterPanel, encode_rasters, save_raster, save_rasters};
 pub use table::{Table, save_table};
 
 use crate::error::{Error, Result, short_name};

@@ -1,8 +1,9 @@
 //! The spike raster of a sample: each layer's spikes over time, and the readout's potentials below.
 
+use super::input_image::{self, RasterImage};
 use super::panel::{self, Axis, BOTTOM, HEAD, LegendEntry, Plot, draw_line, draw_marker, draw_remark, drawable, panel};
 use super::{
-    Area, Drawn, FAINT, FRAME, Format, GREEN, INK, MUTED, Picture, VERMILLION, class_label, draw, draw_title, encoded,
+    Area, Drawn, FAINT, Format, GREEN, INK, MUTED, Picture, VERMILLION, class_label, draw, draw_title, encoded,
     grouped, layer_colour, px, save, text, wrap, write,
 };
 use crate::engine::{Inspection, first_largest};
@@ -18,14 +19,12 @@ const WIDTH: u32 = 1600;
 const HEIGHT: u32 = 1500;
 /// Width and height of a raster in a figure with several.
 const CELL: (u32, u32) = (1300, 1150);
-/// Width added for the input's image.
-const IMAGE: u32 = 330;
 const TITLE: f64 = 84.0;
 const LEFT: f64 = 20.0;
 const RIGHT: f64 = 44.0;
 const FOOT: f64 = 22.0;
-const TEXT: f64 = 24.0;
-const LINE: f64 = 36.0;
+pub(super) const TEXT: f64 = 24.0;
+pub(super) const LINE: f64 = 36.0;
 /// Minimum height of a panel's frame; figures with many layers are higher.
 const LEAST_PANEL: f64 = 130.0;
 /// How many of the largest logits the caption has.
@@ -97,17 +96,6 @@ pub struct RasterPanel {
     pub neurons: usize,
     /// Spikes as (t, neuron), in any order; those outside the layer or the T steps are not drawn.
     pub spikes: Vec<(usize, usize)>,
-}
-
-/// An image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RasterImage {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Brightness of each pixel from 0 (black) to 1 (white), row by row from the top.
-    pub pixels: Vec<f32>,
-    /// What the brightness is.
-    pub caption: String,
 }
 
 impl Raster {
@@ -246,7 +234,7 @@ fn render(path: &Path, rasters: &[Raster]) -> Result<Picture> {
     }
     let format = Format::of(path)?;
     let columns = (rasters.len() as f64).sqrt().ceil() as usize;
-    let image = if rasters.iter().any(|raster| raster.image.is_some()) { IMAGE } else { 0 };
+    let image = if rasters.iter().any(|raster| raster.image.is_some()) { input_image::WIDTH } else { 0 };
     let (base_width, base_height) = if rasters.len() == 1 { (WIDTH, HEIGHT) } else { CELL };
     let width = base_width + image;
     // The captions are first laid out on a temporary canvas, since the height of the panels depends on them.
@@ -296,36 +284,9 @@ fn draw_raster(area: &Area, raster: &Raster, (format, caption): (Format, &[Strin
         write(area, line, &style, (px(LEFT + panel::LEFT), px(foot + LINE * (k as f64 + 0.6))))?;
     }
     match &raster.image {
-        Some(of) => draw_image(area, of, (width - RIGHT - f64::from(image) + 30.0, TITLE + HEAD)),
+        Some(of) => of.draw(area, (width - RIGHT - f64::from(image) + input_image::GAP, TITLE + HEAD)),
         None => Ok(()),
     }
-}
-
-/// Draws an image with its upper left corner at `(left, top)`, in figure pixels, and its caption below.
-fn draw_image(area: &Area, image: &RasterImage, (left, top): (f64, f64)) -> Drawn {
-    let side = f64::from(IMAGE) - 30.0;
-    let rows = image.pixels.len() / image.width.max(1);
-    if rows == 0 {
-        return Ok(());
-    }
-    let pixel = side / image.width.max(rows) as f64;
-    for (k, &brightness) in image.pixels.iter().take(rows * image.width).enumerate() {
-        let (x, y) = ((k % image.width) as f64, (k / image.width) as f64);
-        // A NaN becomes 0.
-        let grey = (255.0 * brightness.clamp(0.0, 1.0)) as u8;
-        // Wider by a unit of the canvas, so that no seams show between pixels.
-        let corner = |x: f64, y: f64, wider| (px(left + x * pixel) + wider, px(top + y * pixel) + wider);
-        let corners = [corner(x, y, 0), corner(x + 1.0, y + 1.0, 1)];
-        area.draw(&Rectangle::new(corners, RGBColor(grey, grey, grey).filled()))?;
-    }
-    // Bright pixels at the edge would vanish into the page.
-    let end = (px(left + image.width as f64 * pixel) + 1, px(top + rows as f64 * pixel) + 1);
-    area.draw(&Rectangle::new([(px(left), px(top)), end], FRAME.stroke_width(px(1.0) as u32)))?;
-    let style = text(TEXT - 3.0, MUTED, HPos::Left, VPos::Center);
-    for (k, line) in wrap(area, &image.caption, &style, px(side))?.iter().enumerate() {
-        write(area, line, &style, (px(left), px(top + rows as f64 * pixel + LINE * (k as f64 + 0.7))))?;
-    }
-    Ok(())
 }
 
 /// Heights of the layers' frames, proportional to the square root of the number of neurons, so that small layers are

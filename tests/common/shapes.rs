@@ -103,10 +103,10 @@ pub fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     let shapes = network.weight_shapes().into_iter();
     let matrices = shapes.map(|(rows, cols)| (16 * (rows * cols.div_ceil(4)) as u64).next_multiple_of(256));
     let quads = network.sizes().into_iter().skip(1).map(|n| n.div_ceil(4));
-    // The layers of a recurrent network share buffers.
-    let (weights, widest) = match network.first_recurrent() {
-        Some(_) => (matrices.sum(), quads.sum()),
-        None => (matrices.max().unwrap_or(0), quads.max().unwrap_or(1)),
+    // Layers that are computed in step share buffers.
+    let (weights, widest) = match network.first_recurrent().is_some() || options.variant == Some(Variant::Lockstep) {
+        true => (matrices.sum(), quads.sum()),
+        false => (matrices.max().unwrap_or(0), quads.max().unwrap_or(1)),
     };
     let two_samples = 2 * 64 * (network.time_steps * widest) as u64;
     // A convolution reads patches, in which an event stands as often as it is read.
