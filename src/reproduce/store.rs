@@ -6,6 +6,7 @@ use crate::limits;
 use crate::train::lock;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +16,14 @@ pub const POINTS_FILE: &str = "points.jsonl";
 /// Maximum file size in bytes: a thousand times that of all figures.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// Points by their keys.
+type Points = BTreeMap<String, Value>;
+
 /// The finished points of a folder, shared by all figures.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    points: BTreeMap<String, Value>,
+    points: Points,
     _lock: File,
 }
 
@@ -50,9 +54,9 @@ impl Store {
         let (points, _) = read(&folder.join(POINTS_FILE))?;
         let mut lines = String::new();
         for (key, value) in points {
-            if !self.points.contains_key(&key) {
-                lines.push_str(&line(&key, &value));
-                self.points.insert(key, value);
+            if let Entry::Vacant(place) = self.points.entry(key) {
+                lines.push_str(&line(place.key(), &value));
+                place.insert(value);
             }
         }
         append(&self.path, lines.as_bytes())
@@ -84,8 +88,8 @@ fn line(key: &str, value: &Value) -> String {
 }
 
 /// The points in the file, none if it does not exist, and its whole lines if the last line is incomplete.
-fn read(path: &Path) -> Result<(BTreeMap<String, Value>, Option<Vec<u8>>)> {
-    let mut points = BTreeMap::new();
+fn read(path: &Path) -> Result<(Points, Option<Vec<u8>>)> {
+    let mut points = Points::new();
     if !path.exists() {
         return Ok((points, None));
     }

@@ -315,10 +315,9 @@ pub fn accuracy(job: &mut FigureJob) -> Result<Figure> {
             level: None,
         });
     }
-    let caption = format!(
-        "Test accuracy after each epoch. Dense computes the unmasked gradient (B_th = ∞); it is omitted for the convolution, \
-         whose [B, T, N] arrays take gigabytes. Hollow: the accuracy reported in the paper, after training."
-    );
+    let caption = "Test accuracy after each epoch. Dense computes the unmasked gradient (B_th = ∞); it is omitted for the \
+                   convolution, whose [B, T, N] arrays take gigabytes. Hollow: the accuracy reported in the paper, after training."
+        .into();
     let settings = json!({ "epochs": [ours.epochs, papers.epochs], "batch": batch, "limits": [limit, tested] });
     curves(job, caption, panels, rows, settings)
 }
