@@ -38,6 +38,7 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
 }
 
 /// What a process is for a run.
+#[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI a process is alone"))]
 pub enum Role {
     /// The only one.
     Alone,
