@@ -35,6 +35,13 @@ install() {
         fail "${missing[*]} could not be installed (see above)${remedy:+; $remedy}"
 }
 
+# What the feature mpi needs.
+install_mpi() {
+    command -v mpirun >/dev/null && command -v mpicc >/dev/null && compgen -G '/usr/lib/llvm*/lib/libclang*.so*' >/dev/null ||
+        remedy='the feature mpi needs an MPI library, libclang and pkg-config' \
+            install libopenmpi-dev openmpi-bin libclang-dev pkg-config
+}
+
 # Sets `wasm_options`, which make cargo compile for browsers, and the environment that it takes. The standard library of
 # wasm32-unknown-unknown is added by rustup; without rustup, on Debian, it is built from the sources of rust-web-src by rustc-web,
 # both of Debian's security archive.

@@ -104,14 +104,14 @@ fn ends(child: Child, run: &Path) -> String {
 }
 
 /// Ranks are killed in several runs at different moments; each is resumed with another number of ranks, and ends in the bits of an
-/// uninterrupted run. SPIKEGRAD_KILLS=50 is the number of scripts/long-suite.
+/// uninterrupted run. SPIKEGRAD_RANK_KILLS=50 is the number of scripts/long-suite.
 #[test]
 fn runs_of_killed_ranks_are_resumed_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let arguments = small("cpu", "12", &["--set", "checkpoint_seconds=0.1"]);
     succeeds(mpirun(1, &arguments, &whole));
-    let kills = std::env::var("SPIKEGRAD_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    let kills = std::env::var("SPIKEGRAD_RANK_KILLS").map_or(4, |kills| kills.parse().unwrap());
     for kill in 0..kills {
         let run = folder.path().join(format!("killed-{kill}"));
         let ranks = [2, 4, 3][kill % 3];
