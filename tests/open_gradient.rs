@@ -12,6 +12,7 @@ use spikegrad::events::EventSet;
 use spikegrad::gpu::GpuOptions;
 use spikegrad::network::{Loss, Network};
 use spikegrad::optimiser::Adam;
+use spikegrad::parallel::Parallel;
 use spikegrad::weights::Weights;
 
 /// The gradient of the mean cross entropy: (softmax - one-hot) / B, in the order of operations that the devices have.
@@ -221,4 +222,59 @@ fn gradients_of_samples_add_up_without_labels() {
         assert!(sum.iter().any(|&g| g != 0.0));
         assert_close(&format!("gradient of {l}"), &both.data, &sum, 1e-5);
     }
+}
+
+/// The gradient of a step, handed out, and its update make the step; on the gpu device with lists that overflow and in pieces, too.
+#[test]
+fn a_gradient_and_its_update_are_a_training_step() {
+    let adam = Adam { weight_decay: 0.1, ..Adam::with_lr(1e-2) };
+    for seed in 0..12 {
+        let mut network = if seed % 4 == 3 { random_convs(seed) } else { network(20, &[30, 17], 5, 40) };
+        if seed % 2 == 0 {
+            generalise(&mut network, seed);
+        }
+        let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, seed);
+        let state = TrainingState::new(strong_weights(&network, seed));
+        let options = match seed % 3 {
+            0 => GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..GpuOptions::default() },
+            1 => shapes::in_pieces(&network, GpuOptions::default()),
+            _ => GpuOptions::default(),
+        };
+        let on = |device: &str| -> [Box<dyn Engine>; 2] {
+            std::array::from_fn(|_| -> Box<dyn Engine> {
+                match device {
+                    "cpu" => Box::new(cpu(&network, Method::Sparse, &state)),
+                    _ => Box::new(gpu(&network, Method::Sparse, &state, options.clone())),
+                }
+            })
+        };
+        for device in ["cpu", "gpu"] {
+            let [mut whole, mut apart] = on(device);
+            for _ in 0..2 {
+                whole.train(&batch, &adam).unwrap();
+                let (gradient, report) = apart.gradient(&batch).unwrap();
+                apart.update(&gradient, &adam).unwrap();
+                assert_eq!(vec![report], whole.reports(true).unwrap(), "{device}, seed {seed}");
+                assert_eq!(apart.store().unwrap(), whole.store().unwrap(), "{device}, seed {seed}");
+            }
+        }
+    }
+}
+
+/// Two gpu devices that share a batch end in the bits of one.
+#[test]
+fn two_gpus_are_as_one() {
+    let network = network(30, &[40, 20], 5, 40);
+    let batches: Vec<EventSet> = (0..3).map(|seed| batch(30, 40, 5, 19, 0.1, seed)).collect();
+    let state = TrainingState::new(strong_weights(&network, 7));
+    let train = |devices: usize| {
+        let devices: Vec<Box<dyn Engine>> = (0..devices)
+            .map(|_| -> Box<dyn Engine> { Box::new(gpu(&network, Method::Sparse, &state, GpuOptions::default())) })
+            .collect();
+        let mut engine = Parallel::new(devices, 4, None, None).unwrap();
+        batches.iter().for_each(|batch| engine.train(batch, &Adam::with_lr(1e-2)).unwrap());
+        let logits = engine.predict_together(&batches[0]).unwrap().logits;
+        (engine.store().unwrap(), engine.reports(true).unwrap(), logits)
+    };
+    assert!(train(1) == train(2));
 }
