@@ -278,7 +278,9 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
     if target.config.shards == 0 && (target.config.devices()?.len() > 1 || ranks::connect().is_some()) {
         target.config.shards = DEFAULT_SHARDS;
     }
-    ranks::broadcast(orders(&target)?)?;
+    if ranks::connect().is_some() {
+        ranks::broadcast(orders(&target)?)?;
+    }
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
         let place = |path: &Path| path.parent().map(|folder| folder.canonicalize().unwrap_or(folder.into()));
@@ -333,8 +335,9 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
 fn orders(target: &Target) -> Result<Vec<u8>> {
     let mut orders = target.config.to_toml()?.into_bytes();
     orders.push(0);
-    if target.resume {
-        let file = target.folder.join(CHECKPOINT_FILE);
+    let file = target.folder.join(CHECKPOINT_FILE);
+    // Without a checkpoint, rank 0 says what is wrong with the run.
+    if target.resume && file.exists() {
         orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
     }
     Ok(orders)

@@ -205,8 +205,9 @@ fn joined(shards: usize, share: &Range<usize>, mut nodes: Vec<Node<Vec<f32>>>) -
     largest.map(|node| Node { sum: tree::sum(node.clone(), &mut nodes, &add), shards: node }).collect()
 }
 
-fn add(sum: &mut Vec<f32>, other: Vec<f32>) {
+fn add(mut sum: Vec<f32>, other: Vec<f32>) -> Vec<f32> {
     sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+    sum
 }
 
 /// The gradient and the reports of all ranks. Each rank sums a segment of the gradient, then all get all segments.

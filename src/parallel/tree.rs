@@ -41,17 +41,14 @@ pub fn cover(shards: usize, share: &Range<usize>) -> Vec<Range<usize>> {
 ///
 /// # Panics
 /// If they do not cover it.
-pub fn sum<T>(node: Range<usize>, known: &mut Vec<Node<T>>, add: &impl Fn(&mut T, T)) -> Option<T> {
+pub fn sum<T>(node: Range<usize>, known: &mut Vec<Node<T>>, add: &impl Fn(T, T) -> T) -> Option<T> {
     if let Some(k) = known.iter().position(|known| known.shards == node) {
         return known.swap_remove(k).sum;
     }
     assert!(node.len() > 1, "shard {} is not known", node.start);
     let [lower, upper] = halves(&node).map(|half| sum(half, known, add));
     match (lower, upper) {
-        (Some(mut lower), Some(upper)) => {
-            add(&mut lower, upper);
-            Some(lower)
-        }
+        (Some(lower), Some(upper)) => Some(add(lower, upper)),
         (lower, upper) => lower.or(upper),
     }
 }
@@ -62,8 +59,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Sums that show in which order they were made.
-    fn add(a: &mut String, b: String) {
-        *a = format!("({a}+{b})");
+    fn add(a: String, b: String) -> String {
+        format!("({a}+{b})")
     }
 
     fn leaf(k: usize) -> Node<String> {
