@@ -48,6 +48,7 @@ fn record(case: &Case, options: GpuOptions) -> (Vec<Schedule>, GpuEngine) {
         let pass = engine.forward(&batch).unwrap();
         let errors = vec![0.1; pass.logits.len()];
         engine.backward(pass, &errors).unwrap();
+        engine.gradient(&batch).unwrap();
     }
     engine.train(&batch, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, a batch: {e}"));
     engine.train_held(&samples, &Adam::with_lr(1e-3)).unwrap_or_else(|e| panic!("{what}, from the set: {e}"));
@@ -240,7 +241,7 @@ fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
     // The constants of Adam.
     let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
     host.extend(bindings.filter(|bound| bound.access == "uniform").map(|bound| bound.number));
-    if schedule.purpose == Purpose::Gradient {
+    if schedule.purpose == Purpose::GivenErrors {
         host.extend(bound("errors").map(|bound| bound.number));
         // There is no loss but zeros.
         let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
@@ -488,7 +489,7 @@ fn same_schedules_as_a_real_adapter() {
             assert!(a == b, "{}: a real adapter gets\n{a}\nthe noop backend\n{b}", case.name);
         }
         // What only the real one records.
-        let gradients = real.iter().filter(|s| s.purpose == Purpose::Gradient);
+        let gradients = real.iter().filter(|s| matches!(s.purpose, Purpose::Gradient | Purpose::GivenErrors));
         let mut sound = 0;
         for schedule in gradients {
             large_enough(case.name, schedule);
