@@ -203,8 +203,12 @@ impl Estimate {
         let inputs = network.fan_in().into_iter().zip(network.recurrent_inputs()).map(|(below, own)| below + own);
         let sizes: Vec<usize> = inputs.chain([network.classes()]).collect();
         let (tallest, steps) = (sizes.iter().copied().max().unwrap_or(1) as u64, network.time_steps as u64);
-        let width = sizes[1..].iter().copied().max().unwrap_or(1).next_multiple_of(16).min(64) as u64;
-        let scratch = threads * (4 * width * (tallest + steps) + steps * tallest / 8);
+        let width = |neurons: Option<usize>| neurons.unwrap_or(0).next_multiple_of(16).min(64) as u64;
+        let gradient = 4 * tallest * width(sizes[1..].iter().copied().max());
+        // A recurrent layer keeps one time step.
+        let neurons = network.sizes().into_iter().skip(1).zip(network.recurrent_inputs());
+        let currents = 4 * steps * width(neurons.filter(|&(_, own)| own == 0).map(|(neurons, _)| neurons).max());
+        let scratch = threads * (gradient + currents + steps * tallest / 8);
         self.add("scratch of all threads", scratch, Follows::Slots, true);
     }
 

@@ -94,10 +94,7 @@ fn runs_of_many_time_steps_take_what_they_announce() {
         events(&path, time_steps);
         let data = ["events", path.to_str().unwrap()];
         check(data, "cpu", "200,200", &[]);
-        // Runs of recurrent layers over 20,000 steps take up to a sixth less than announced.
-        if time_steps == 5000 {
-            check(data, "cpu", "200", &["--recurrent", "--lr", "1e-5"]);
-        }
+        check(data, "cpu", "200", &["--recurrent", "--lr", "1e-5"]);
         if adapters[best].kind == "software" {
             check(data, "gpu", "200,200", &[]);
         }
