@@ -73,6 +73,15 @@ proptest! {
     }
 }
 
+/// With lists that overflow, in pieces, or neither.
+fn cramped(network: &Network, seed: u64) -> GpuOptions {
+    match seed % 3 {
+        0 => GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..GpuOptions::default() },
+        1 => shapes::in_pieces(network, GpuOptions::default()),
+        _ => GpuOptions::default(),
+    }
+}
+
 /// On the gpu device, with lists that overflow, in chunks and in pieces: the gradient of a training step, but for the
 /// rounding of the caller's loss, and the same bits each time.
 #[test]
@@ -87,11 +96,7 @@ fn pieces_equal_the_step_on_the_gpu() {
         network.loss = Loss::default();
         let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, seed);
         let state = TrainingState::new(strong_weights(&network, seed));
-        let options = match seed % 3 {
-            0 => GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..GpuOptions::default() },
-            1 => shapes::in_pieces(&network, GpuOptions::default()),
-            _ => GpuOptions::default(),
-        };
+        let options = cramped(&network, seed);
         let mut whole = gpu(&network, Method::Sparse, &state, GpuOptions::default());
         let seen = whole.inspect(&batch).unwrap();
         if !comparable(&network, &batch, &seen) {
@@ -235,11 +240,7 @@ fn a_gradient_and_its_update_are_a_training_step() {
         }
         let batch = batch(network.inputs, network.time_steps, network.classes(), 7, 0.1, seed);
         let state = TrainingState::new(strong_weights(&network, seed));
-        let options = match seed % 3 {
-            0 => GpuOptions { density_guess: Some(1e-9), delta_bytes: Some(1), ..GpuOptions::default() },
-            1 => shapes::in_pieces(&network, GpuOptions::default()),
-            _ => GpuOptions::default(),
-        };
+        let options = cramped(&network, seed);
         let on = |device: &str| -> [Box<dyn Engine>; 2] {
             std::array::from_fn(|_| -> Box<dyn Engine> {
                 match device {

@@ -6,9 +6,17 @@ pub use world::*;
 #[cfg(not(feature = "mpi"))]
 pub use alone::*;
 
-use anyhow::Result;
+use super::configure::{complete, load_completed};
+use super::load::Reading;
+use super::progress::Progress;
+use super::signals::stop_on_signal;
+use super::target::Target;
+use super::train::trained;
+use anyhow::{Context, Result};
 use spikegrad::device::Device;
-use spikegrad::train::RunConfig;
+use spikegrad::gpu::DeltaScratch;
+use spikegrad::train::{CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, open_ranks};
+use std::process::ExitCode;
 
 /// Environment variables in which mpirun and srun say how many ranks there are: Open MPI, MPICH, Slurm.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
@@ -34,6 +42,47 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
             vec![Device::Gpu(Some(hardware[rank % hardware.len()]))]
         }
         device => vec![device],
+    })
+}
+
+/// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
+pub fn orders(target: &Target) -> Result<Vec<u8>> {
+    let mut orders = target.config.to_toml()?.into_bytes();
+    orders.push(0);
+    let file = target.folder.join(CHECKPOINT_FILE);
+    // Without a checkpoint, rank 0 says what is wrong with the run.
+    if target.resume && file.exists() {
+        orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
+    }
+    Ok(orders)
+}
+
+/// Trains with rank 0, which writes the run.
+pub fn follow(reading: &Reading, tuning: bool) -> Result<ExitCode> {
+    let orders = broadcast(Vec::new())?;
+    let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
+    let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
+    let stop = stop_on_signal("finishing the step")?;
+    let progress = Progress::new(false);
+    let survey = complete(&mut config, reading, &progress)?;
+    let data = load_completed(&config, survey, reading, &progress)?;
+    config.data.class_names.clone_from(&data.class_names);
+    let mut kept = InMemory::default();
+    if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), bytes)?;
+        kept.last = Some(Checkpoint::load(file.path(), &config.network)?);
+    }
+    let batch = config.batch.min(trained(&config, &data));
+    let devices = own_devices(&config)?;
+    let mut engine = open_ranks(&config, devices, batch, tuning, connect())?;
+    config.kernels = engine.kernels().map(str::parse).transpose()?;
+    config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
+    begin();
+    let outcome = Training::new(&config, &data).keeper(&mut kept).stop(&stop).run_on(engine.as_mut())?;
+    Ok(match outcome {
+        Outcome::Interrupted(_) => ExitCode::FAILURE,
+        Outcome::Finished(_) | Outcome::Stopped(_) => ExitCode::SUCCESS,
     })
 }
 

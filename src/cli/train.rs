@@ -12,7 +12,7 @@ use super::show::{self, causes, complain, percent, say, say_json, shell_word, th
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
 use super::{Usage, live, number, port, raster, usage, whole};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
@@ -28,8 +28,8 @@ use spikegrad::plot::{ANIMATION_BYTES, CurvePoint, WORKING_BYTES, save_curves, s
 use spikegrad::results::check_writable;
 use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{
-    CHECKPOINT_FILE, Checkpoint, EpochRecord, InMemory, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary,
-    Training, check_run_folder, metrics, open_ranks,
+    CHECKPOINT_FILE, EpochRecord, LearningRate, METRICS_FILE, Outcome, RunConfig, Summary, Training, check_run_folder,
+    metrics, open_ranks,
 };
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -213,7 +213,7 @@ enum MethodWord {
 /// Trains, as one of several ranks if it was started so.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let done = match ranks::start(arguments.rank_patience)? {
-        Role::Follower => follow(arguments),
+        Role::Follower => ranks::follow(&arguments.reading, !arguments.no_tuning),
         Role::First if arguments.live.is_some() => {
             Err(Usage("--live: a page is for runs of one process, as ranks do not wait for it".into()).into())
         }
@@ -224,37 +224,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     done
 }
 
-/// Trains with rank 0, which writes the run.
-fn follow(arguments: &Arguments) -> Result<ExitCode> {
-    let orders = ranks::broadcast(Vec::new())?;
-    let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
-    let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
-    let stop = stop_on_signal("finishing the step")?;
-    let progress = Progress::new(false);
-    let survey = complete(&mut config, &arguments.reading, &progress)?;
-    let data = load_completed(&config, survey, &arguments.reading, &progress)?;
-    config.data.class_names.clone_from(&data.class_names);
-    let mut kept = InMemory::default();
-    if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), bytes)?;
-        kept.last = Some(Checkpoint::load(file.path(), &config.network)?);
-    }
-    let batch = config.batch.min(trained(&config, &data));
-    let devices = ranks::own_devices(&config)?;
-    let mut engine = open_ranks(&config, devices, batch, !arguments.no_tuning, ranks::connect())?;
-    config.kernels = engine.kernels().map(str::parse).transpose()?;
-    config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
-    ranks::begin();
-    let outcome = Training::new(&config, &data).keeper(&mut kept).stop(&stop).run_on(engine.as_mut())?;
-    Ok(match outcome {
-        Outcome::Interrupted(_) => ExitCode::FAILURE,
-        Outcome::Finished(_) | Outcome::Stopped(_) => ExitCode::SUCCESS,
-    })
-}
-
 /// The number of training samples.
-fn trained(config: &RunConfig, data: &DataSet) -> usize {
+pub fn trained(config: &RunConfig, data: &DataSet) -> usize {
     config.limit.map_or(data.train.len(), |limit| limit.min(data.train.len()))
 }
 
@@ -279,7 +250,7 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
         target.config.shards = DEFAULT_SHARDS;
     }
     if ranks::connect().is_some() {
-        ranks::broadcast(orders(&target)?)?;
+        ranks::broadcast(ranks::orders(&target)?)?;
     }
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
@@ -329,18 +300,6 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
-}
-
-/// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
-fn orders(target: &Target) -> Result<Vec<u8>> {
-    let mut orders = target.config.to_toml()?.into_bytes();
-    orders.push(0);
-    let file = target.folder.join(CHECKPOINT_FILE);
-    // Without a checkpoint, rank 0 says what is wrong with the run.
-    if target.resume && file.exists() {
-        orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
-    }
-    Ok(orders)
 }
 
 /// The run that the page asked for.
