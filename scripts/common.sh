@@ -42,6 +42,9 @@ install_mpi() {
             install libopenmpi-dev openmpi-bin libclang-dev pkg-config
 }
 
+# What scripts/test builds, with every feature that is tested; whoever needs a part of it builds nothing twice with these options.
+everything=(--workspace --features spikegrad/mpi)
+
 # Sets `wasm_options`, which make cargo compile for browsers, and the environment that it takes. The standard library of
 # wasm32-unknown-unknown is added by rustup; without rustup, on Debian, it is built from the sources of rust-web-src by rustc-web,
 # both of Debian's security archive.

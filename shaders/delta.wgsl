@@ -23,7 +23,7 @@
 @group(0) @binding(1) var<storage, read> offsets: array<u32>;             // quad section
 @group(0) @binding(2) var<storage, read> active_entries: array<ActiveEntry>;  // in the order of b, quad, t
 @group(0) @binding(3) var<storage, read> entry_errors: array<f32>;        // e of each
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, shard_quads)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, strip_quads)
 @group(0) @binding(5) var<storage, read> spike_words: array<vec4<u32>>;   // (B, words, Q), of the layer itself
 #ifdef PATCHES
 @group(0) @binding(6) var<storage, read> patch_start: array<u32>;         // (B pixels + 1)
@@ -35,11 +35,11 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.chunk_samples * p.shard_quads {
+    if id >= p.chunk_samples * p.strip_quads {
         return;
     }
-    let local = id / p.shard_quads;
-    let own = id % p.shard_quads;
+    let local = id / p.strip_quads;
+    let own = id % p.strip_quads;
     let q = p.first_quad + own;
     let b = p.first_sample + local;
     let section = quad_section(p);
@@ -109,10 +109,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     sum += drive_gradient(p, potential, current);
                 }
             }
-            delta[(local * p.steps + t) * p.shard_quads + own] = drive_gradient(p, potential, current);
+            delta[(local * p.steps + t) * p.strip_quads + own] = drive_gradient(p, potential, current);
         }
     }
     if BIAS {
-        delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum;
+        delta[(p.chunk_samples * p.steps + local) * p.strip_quads + own] = sum;
     }
 }

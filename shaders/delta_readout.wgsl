@@ -10,16 +10,16 @@
 @group(0) @binding(1) var<storage, read> errors: array<vec4<f32>>;        // (B, Q)
 @group(0) @binding(2) var<storage, read> peaks: array<vec4<u32>>;         // (B, Q)
 @group(0) @binding(3) var<storage, read> needed: array<u32>;              // (B, words), of the layer below
-@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, shard_quads)
+@group(0) @binding(4) var<storage, read_write> delta: array<vec4<f32>>;   // (chunk T + bias chunk, strip_quads)
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    if id >= p.chunk_samples * p.shard_quads {
+    if id >= p.chunk_samples * p.strip_quads {
         return;
     }
-    let local = id / p.shard_quads;
-    let own = id % p.shard_quads;
+    let local = id / p.strip_quads;
+    let own = id % p.strip_quads;
     let q = p.first_quad + own;
     let b = p.first_sample + local;
     let error = errors[b * p.quads + q];
@@ -49,10 +49,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     sum += value;
                 }
             }
-            delta[(local * p.steps + t) * p.shard_quads + own] = value;
+            delta[(local * p.steps + t) * p.strip_quads + own] = value;
         }
     }
     if BIAS {
-        delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum;
+        delta[(p.chunk_samples * p.steps + local) * p.strip_quads + own] = sum;
     }
 }

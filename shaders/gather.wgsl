@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #ifdef HELD
     let sample = samples[b];
-    if sample.y != p.shard {
+    if sample.y != p.bank {
         return;
     }
     let begin = sample.w;

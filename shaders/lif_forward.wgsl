@@ -44,7 +44,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;              // (B + 1), (B T + 1) or (B pixels + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;             // t << 16 | i, CONV: t << 16 | row
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in + bias, shard_quads), CONV: (patch + bias, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;            // (N_in + bias, strip_quads), CONV: (patch + bias, strip_quads)
 @group(0) @binding(4) var<storage, read_write> spike_words: array<vec4<u32>>;  // (B, words, Q)
 @group(0) @binding(5) var<storage, read_write> counts: array<atomic<u32>>;     // sections, staged, samples, chains
 @group(0) @binding(6) var<storage, read_write> needed: array<atomic<u32>>;     // (B, words): bit t: row (b, t) spikes or is active
@@ -90,7 +90,7 @@ fn nibble(x: vec4<bool>) -> u32 {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * LANES + lane;
-    let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
+    let lanes = (p.strip_quads + WIDTH - 1u) / WIDTH;
     let own = id % lanes * WIDTH;
 #ifdef CURRENTS
     if id >= p.chunk_samples * lanes {
@@ -122,12 +122,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
 #endif
 #ifdef CONV
-    let q = list % pixels * p.shard_quads + own;
+    let q = list % pixels * p.strip_quads + own;
 #else
     let q = p.first_quad + own;
 #endif
-    // Quads of this lane that the shard has.
-    let width = min(WIDTH, p.shard_quads - own);
+    // Quads of this lane that the strip has.
+    let width = min(WIDTH, p.strip_quads - own);
     var valid: array<vec4<bool>, WIDTH>;
 #unroll n WIDTH
 #ifdef CONV
@@ -156,7 +156,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let rows = p.inputs;
 #endif
 #unroll n WIDTH
-            bias[n] = weights[rows * p.shard_quads + own + min(n, width - 1u)];
+            bias[n] = weights[rows * p.strip_quads + own + min(n, width - 1u)];
 #endunroll
     }
 #endif
@@ -226,7 +226,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #else
 #ifdef AHEAD
             while (ahead.x >> 16u) < t {
-                let rows = arrived(ahead, t, own, p.shard_quads);
+                let rows = arrived(ahead, t, own, p.strip_quads);
                 input[0] += rows[0];
                 input[0] += rows[1];
                 input[0] += rows[2];
@@ -236,7 +236,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
 #else
             while (event >> 16u) < t {
-                let row = (event & 0xffffu) * p.shard_quads + own;
+                let row = (event & 0xffffu) * p.strip_quads + own;
 #unroll n WIDTH
                     input[n] += weights[row + min(n, width - 1u)];
 #endunroll

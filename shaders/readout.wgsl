@@ -22,7 +22,7 @@
 #else
 @group(0) @binding(1) var<storage, read> input_start: array<u32>;         // (B + 1) or (B T + 1)
 @group(0) @binding(2) var<storage, read> input_events: array<u32>;        // t << 16 | i
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in + bias, shard_quads)
+@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>;       // (N_in + bias, strip_quads)
 @group(0) @binding(4) var<storage, read_write> logits: array<vec4<f32>>;  // (B, Q)
 @group(0) @binding(5) var<storage, read_write> peaks: array<vec4<u32>>;   // (B, Q): time of the maximum
 @group(0) @binding(6) var<storage, read_write> status: array<atomic<u32>>;  // [1]: layers with a V that is not finite
@@ -37,18 +37,18 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let id = linear_group(workgroup) * 64u + lane;
-    let own = id % p.shard_quads;
+    let own = id % p.strip_quads;
     let q = p.first_quad + own;
 #ifdef CURRENTS
-    if id >= p.chunk_samples * p.shard_quads {
+    if id >= p.chunk_samples * p.strip_quads {
         return;
     }
-    let b = p.first_sample + id / p.shard_quads;
+    let b = p.first_sample + id / p.strip_quads;
 #else
-    if id >= p.batch * p.shard_quads {
+    if id >= p.batch * p.strip_quads {
         return;
     }
-    let b = id / p.shard_quads;
+    let b = id / p.strip_quads;
 #endif
     let quad = b * p.quads + q;
 #ifdef CURRENTS
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef CURRENTS
 #else
     if BIAS {
-        bias = weights[p.inputs * p.shard_quads + own];
+        bias = weights[p.inputs * p.strip_quads + own];
     }
 #endif
     var v = vec4<f32>(0.0);
@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var current = bias;
 #ifdef AHEAD
         while (ahead.x >> 16u) < t {
-            let rows = arrived(ahead, t, own, p.shard_quads);
+            let rows = arrived(ahead, t, own, p.strip_quads);
             current += rows[0];
             current += rows[1];
             current += rows[2];
@@ -94,7 +94,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 #else
         while (event >> 16u) < t {
-            current += weights[(event & 0xffffu) * p.shard_quads + own];
+            current += weights[(event & 0xffffu) * p.strip_quads + own];
             next++;
             event = 0xffffffffu;
             if next < end {

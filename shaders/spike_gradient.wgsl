@@ -1,7 +1,7 @@
 // Spike gradient at the active entries of a hidden layer, for a chunk of samples:
 //   dS_i[t] = sum_j W_ij delta_j[t] + regularisers,  e = dS g(V)
 // p.sweep workgroups share the chunk's entries, whose number is not known when recording. If the weights of the layer above
-// are in shards, e holds the sum over the shards so far; the last one completes it. A row is summed in PARTS of every eighth
+// are in strips, e holds the sum over the strips so far; the last one completes it. A row is summed in PARTS of every eighth
 // quad each, which are added in one order whatever the variant, so that all variants give the same bits.
 #ifdef COOPERATIVE
 // Eight lanes own an entry and read its weight row and delta row together, one part each.
@@ -38,8 +38,8 @@
 @group(0) @binding(3) var<storage, read> active_entries: array<ActiveEntry>;
 @group(0) @binding(4) var<storage, read_write> entry_errors: array<f32>;   // e of each
 #else
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads): columns of the layer above
-@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads)
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, strip_quads): columns of the layer above
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, strip_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
 @group(0) @binding(5) var<storage, read> active_entries: array<ActiveEntry>;
@@ -84,19 +84,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #ifdef COUNT
             total = errors[at / p.steps * 4u * p.quads + i];
 #else
-            let w = i * p.shard_quads;
-            let d = row * p.shard_quads;
-            for (var part = first_part; part < min(PARTS, p.shard_quads); part += SHARE) {
+            let w = i * p.strip_quads;
+            let d = row * p.strip_quads;
+            for (var part = first_part; part < min(PARTS, p.strip_quads); part += SHARE) {
                 var sum = vec4<f32>(0.0);
                 var q = part;
                 // (Without this loop lavapipe takes a third longer, even if the loop has no iteration.)
-                for (; q + 3u * PARTS < p.shard_quads; q += 4u * PARTS) {
+                for (; q + 3u * PARTS < p.strip_quads; q += 4u * PARTS) {
                     sum += weights[w + q] * delta[d + q];
                     sum += weights[w + q + PARTS] * delta[d + q + PARTS];
                     sum += weights[w + q + 2u * PARTS] * delta[d + q + 2u * PARTS];
                     sum += weights[w + q + 3u * PARTS] * delta[d + q + 3u * PARTS];
                 }
-                for (; q < p.shard_quads; q += PARTS) {
+                for (; q < p.strip_quads; q += PARTS) {
                     sum += weights[w + q] * delta[d + q];
                 }
                 total += (sum.x + sum.y) + (sum.z + sum.w);
@@ -127,7 +127,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 total += entry_errors[k];
             }
             let e = (total + up + low) * active_entries[k].g;
-            entry_errors[k] = select(total, e, p.last_shard == 1u);
+            entry_errors[k] = select(total, e, p.last_strip == 1u);
 #endif
         }
     }

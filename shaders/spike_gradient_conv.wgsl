@@ -18,8 +18,8 @@
 #endif
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, shard_quads), CONV: (patch, filter_quads)
-@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, shard_quads), CONV: (chunk T, pixels filter_quads)
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;        // (N, strip_quads), CONV: (patch, filter_quads)
+@group(0) @binding(2) var<storage, read> delta: array<vec4<f32>>;          // (chunk T, strip_quads), CONV: (chunk T, pixels filter_quads)
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;              // quad section
 @group(0) @binding(4) var<storage, read> counts: array<u32>;               // zeta of neurons and samples
 @group(0) @binding(5) var<storage, read> active_entries: array<ActiveEntry>;
@@ -76,8 +76,8 @@ fn through(i: u32, row: u32) -> f32 {
         }
     }
 #else
-    for (var q = 0u; q < p.shard_quads; q++) {
-        sum += weights[i * p.shard_quads + q] * delta[row * p.shard_quads + q];
+    for (var q = 0u; q < p.strip_quads; q++) {
+        sum += weights[i * p.strip_quads + q] * delta[row * p.strip_quads + q];
     }
 #endif
     return (sum.x + sum.y) + (sum.z + sum.w);
@@ -113,6 +113,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let up = upper_gradient(p, counts[sample_section(p) + b]);
         let low = lower_gradient(p, counts[presynaptic_index(p, b, own)]);
         let e = (total + up + low) * active_entries[k].g;
-        entry_errors[k] = select(total, e, p.last_shard == 1u);
+        entry_errors[k] = select(total, e, p.last_strip == 1u);
     }
 }

@@ -24,16 +24,16 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> presynaptic_start: array<u32>;      // where each neuron's rows begin
 @group(0) @binding(2) var<storage, read> presynaptic: array<u32>;            // rows of delta, neuron by neuron
-@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T + bias chunk, shard_quads)
+@group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // (chunk T + bias chunk, strip_quads)
 #ifdef ADAM
-@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in + bias, shard_quads), of the chunks before
+@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // (N_in + bias, strip_quads), of the chunks before
 @group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>;   // [0]: some list overflowed; [2]: layers with a weight that is not finite
-@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in + bias, shard_quads)
-@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in + bias, shard_quads)
-@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in + bias, shard_quads)
+@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // (N_in + bias, strip_quads)
+@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // (N_in + bias, strip_quads)
+@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // (N_in + bias, strip_quads)
 @group(0) @binding(9) var<uniform> a: AdamParams;
 #else
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in + bias, shard_quads)
+@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // (N_in + bias, strip_quads)
 #endif
 
 const LANES: u32 = 64u;
@@ -45,7 +45,7 @@ const WIDTH: u32 = 1u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let lanes = (p.shard_quads + WIDTH - 1u) / WIDTH;
+    let lanes = (p.strip_quads + WIDTH - 1u) / WIDTH;
     let id = linear_group(workgroup) * LANES + lane;
     if id >= (p.inputs + select(0u, 1u, BIAS)) * lanes {
         return;
@@ -53,9 +53,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let i = id / lanes;
     let is_bias = BIAS && i == p.inputs;
     let q = id % lanes * WIDTH;
-    // Quads of this lane that are in the shard, and their indices.
-    let width = min(WIDTH, p.shard_quads - q);
-    let own = i * p.shard_quads + q;
+    // Quads of this lane that are in the strip, and their indices.
+    let width = min(WIDTH, p.strip_quads - q);
+    let own = i * p.strip_quads + q;
     let base = presynaptic_start[p.presynaptic_base];
     // A bias has no spikes: its list begins where that of the last neuron ends.
     let at = p.presynaptic_at + i * p.presynaptic_stride;
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (; k + 15u < end; k += 16u) {
         var rows = array<vec4<f32>, 16>();
 #unroll n 16
-            rows[n] = delta[min(presynaptic[k + n], last_row) * p.shard_quads + q];
+            rows[n] = delta[min(presynaptic[k + n], last_row) * p.strip_quads + q];
 #endunroll
 #unroll n 16
             sum[0] += rows[n];
@@ -83,10 +83,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
     // Four rows loaded at once, added one by one.
     for (; k + 3u < end; k += 4u) {
-        let r0 = min(presynaptic[k], last_row) * p.shard_quads + q;
-        let r1 = min(presynaptic[k + 1u], last_row) * p.shard_quads + q;
-        let r2 = min(presynaptic[k + 2u], last_row) * p.shard_quads + q;
-        let r3 = min(presynaptic[k + 3u], last_row) * p.shard_quads + q;
+        let r0 = min(presynaptic[k], last_row) * p.strip_quads + q;
+        let r1 = min(presynaptic[k + 1u], last_row) * p.strip_quads + q;
+        let r2 = min(presynaptic[k + 2u], last_row) * p.strip_quads + q;
+        let r3 = min(presynaptic[k + 3u], last_row) * p.strip_quads + q;
 #unroll n WIDTH
             let beside = min(n, width - 1u);
             let d0 = delta[r0 + beside];
@@ -100,14 +100,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endunroll
     }
     for (; k < end; k++) {
-        let row = min(presynaptic[k], last_row) * p.shard_quads + q;
+        let row = min(presynaptic[k], last_row) * p.strip_quads + q;
 #unroll n WIDTH
             sum[n] += delta[row + min(n, width - 1u)];
 #endunroll
     }
     if is_bias {
         for (var local = 0u; local < p.chunk_samples; local++) {
-            let behind = (p.chunk_samples * p.steps + local) * p.shard_quads + q;
+            let behind = (p.chunk_samples * p.steps + local) * p.strip_quads + q;
 #unroll n WIDTH
                 sum[n] += delta[behind + min(n, width - 1u)];
 #endunroll

@@ -7,7 +7,7 @@ mod variant;
 
 pub use delta_scratch::{DELTA_SIZES, DeltaScratch};
 pub use prediction::{Prediction, first_largest};
-pub use ranks::Ranks;
+pub use ranks::{Ranks, Traffic};
 pub use variant::{VARIANTS, Variant};
 
 use crate::error::{Error, Result};

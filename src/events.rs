@@ -126,6 +126,18 @@ impl EventSet {
         out
     }
 
+    /// The set with all samples and labels, but with the events of those samples alone that `keep` names.
+    pub fn only(&self, keep: impl Fn(usize) -> bool) -> EventSet {
+        let mut out = EventSet { labels: self.labels.clone(), ..EventSet::new(self.neurons, self.time_steps) };
+        for sample in 0..self.len() {
+            if keep(sample) {
+                out.events.extend_from_slice(self.sample(sample));
+            }
+            out.starts.push(out.events.len() as u32);
+        }
+        out
+    }
+
     /// A set from its parts, as returned by the methods of the same names.
     ///
     /// # Errors

@@ -47,9 +47,14 @@ fn bits(run: &Path) -> Vec<u8> {
 fn any_number_of_ranks_ends_in_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // With augmentation, rescaled initial weights and a recurrent layer.
-    let more = ["--recurrent", "--initial-spikes", "1", "--set", "augment.flip=true", "--hidden", "40,30"];
-    let arguments = small("cpu", "2", &more);
+    // With augmentation, samples blended with others, rescaled initial weights and a recurrent layer.
+    let more = [
+        ["--recurrent", "--hidden=40,30"],
+        ["--initial-spikes=1", "--set=augment.flip=true"],
+        ["--set=augment.blend=0.5", "--validation=last:55"],
+    ];
+    let more = more.as_flattened();
+    let arguments = small("cpu", "2", more);
     succeeds({
         let mut alone = Command::new(env!("CARGO_BIN_EXE_spikegrad"));
         alone.arg("train").args(&arguments).args(["--quiet", "--out"]).arg(at("alone"));
@@ -59,6 +64,28 @@ fn any_number_of_ranks_ends_in_the_same_bits() {
         succeeds(mpirun(ranks, &arguments, &at(&ranks.to_string())));
         assert!(bits(&at(&ranks.to_string())) == bits(&at("alone")), "{ranks} ranks");
     }
+}
+
+/// The others get the samples of their shards from it.
+#[test]
+fn rank_0_alone_needs_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, split, elsewhere) =
+        (folder.path().join("whole"), folder.path().join("split"), folder.path().join("elsewhere"));
+    fs::create_dir(&elsewhere).unwrap();
+    let assets = std::path::absolute("assets").unwrap();
+    let arguments = ["fmnist", "--data=fashion-mnist", "--limit=300", "--device=cpu", "--epochs=1"];
+    succeeds({
+        let mut alone = mpirun(1, &arguments, &whole);
+        alone.current_dir(&assets);
+        alone
+    });
+    // Each rank has a working folder of its own; the path of the data exists in that of rank 0 alone.
+    let mut command = mpirun(1, &arguments, &split);
+    let program: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    command.current_dir(&assets).arg(":").arg("--wdir").arg(&elsewhere).args(program);
+    succeeds(command);
+    assert!(bits(&split) == bits(&whole));
 }
 
 #[test]
@@ -126,6 +153,33 @@ fn runs_of_killed_ranks_are_resumed_to_the_same_bits() {
         succeeds(mpirun([4, 1, 2][kill % 3], &[&arguments[..], &["--resume"]].concat(), &run));
         assert!(bits(&run) == bits(&whole), "kill {kill}");
     }
+}
+
+/// A disk with room for two and a half checkpoints.
+#[test]
+fn a_full_disk_of_rank_0_ends_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let arguments = small("cpu", "4", &["--hidden", "20,20", "--method", "sparse"]);
+    succeeds(mpirun(1, &arguments, &at("whole")));
+    fs::create_dir(at("disk")).unwrap();
+    let train = mpirun(2, &arguments, &at("disk/run"));
+    let script = r#"mount -t tmpfs -o size=500k tmpfs "$0/disk"; code=0; "$@" || code=$?; cp -a "$0/disk/run" "$0/left"; exit $code"#;
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let can =
+        |way: &&&[&str]| Command::new("unshare").args(**way).arg("true").status().is_ok_and(|code| code.success());
+    let mut full = Command::new("unshare");
+    full.args(*ways.iter().find(can).expect("unshare (util-linux), as root or with user namespaces"));
+    full.args(["sh", "-euc", script]).arg(folder.path()).arg(train.get_program()).args(train.get_args());
+    full.envs(train.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let began = Instant::now();
+    let output = finished(full);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && began.elapsed() < Duration::from_secs(30), "{said}");
+    assert!(said.contains("rank 0 of 2 on ") && said.contains("No space left on device"), "{said}");
+    assert!(processes_of(&at("disk/run")).is_empty());
+    succeeds(mpirun(4, &[&arguments[..], &["--resume"]].concat(), &at("left")));
+    assert!(bits(&at("left")) == bits(&at("whole")));
 }
 
 #[test]

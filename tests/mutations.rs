@@ -43,8 +43,8 @@ enum Seen {
     Dense,
     /// The same with the kernels of hardware adapters.
     DenseHardware,
-    /// Weights in shards.
-    Shards,
+    /// Weights in strips.
+    Strips,
     /// The reference method.
     Reference,
     /// The sparse step with the lower layers dense, in chunks of 3, 3, 3 and 2 samples.
@@ -106,7 +106,7 @@ const SCENARIOS: [Seen; 28] = [
     ManyGroups,
     Dense,
     DenseHardware,
-    Shards,
+    Strips,
     Reference,
     Mixed,
     MixedHardware,
@@ -212,7 +212,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_weights", "apply_adam(at, sum,", "apply_adam(at, 2.0 * sum,", Recurrent),
     ("shared/adam", "    first[i] = m;\n", "", Recurrent),
     ("lif_forward", "let b = list / pixels;", "let b = list % p.batch;", Convs),
-    ("lif_forward", "let q = list % pixels * p.shard_quads + own;", "let q = (pixels - 1u - list % pixels) * p.shard_quads + own;", Convs),
+    ("lif_forward", "let q = list % pixels * p.strip_quads + own;", "let q = (pixels - 1u - list % pixels) * p.strip_quads + own;", Convs),
     ("lif_forward", "    placed = true;\n", "", Convs),
     ("patches", "tile > 0u; tile--", "tile > 1u; tile--", Convs),
     ("patches", "entry < p.kernel * p.kernel;", "entry < p.kernel * p.kernel - 1u;", Convs),
@@ -244,7 +244,7 @@ const MUTATIONS: &[Mutation] = &[
     ("spike_gradient_conv", "column >= p.pooled_columns || ", "", Convs),
     ("spike_gradient_conv", "k < p.kernel * p.kernel; k++", "k < p.kernel; k++", Convs),
     ("spike_gradient_conv", "(channel * p.kernel * p.kernel + k)", "k", Convs),
-    ("spike_gradient_conv", "weights[i * p.shard_quads + q]", "weights[q]", Convs),
+    ("spike_gradient_conv", "weights[i * p.strip_quads + q]", "weights[q]", Convs),
     ("spike_gradient_conv", "(total + up + low)", "(total + up)", Convs),
     ("weight_gradient_conv", "first + y * p.map_width + x;", "y * p.map_width + x;", Convs),
     ("weight_gradient_conv", "row * p.stride + ky - p.padding", "row * p.stride + ky", Convs),
@@ -261,7 +261,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/cell", "vec4<f32>(p.v_r), spike", "vec4<f32>(0.0), spike", OtherCells),
     ("shared/cell", "return current;", "return potential;", OtherCells),
     ("lif_forward", "input[n] += bias[n];", "input[n] += 0.5 * bias[n];", Biased),
-    ("lif_forward", "p.shard_quads + own + min(n, width - 1u)];", "p.shard_quads + own];", Biased),
+    ("lif_forward", "p.strip_quads + own + min(n, width - 1u)];", "p.strip_quads + own];", Biased),
     ("lif_forward", "current[n] = select(input[n], vec4<f32>(0.0), t == 0u);", "current[n] = input[n];", OtherCells),
     ("lif_forward", "v[n] = after_spike(p, v[n], spike);", "", OtherCells),
     ("lif_forward", "var calm = !CUBA && ", "var calm = ", ConvCells),
@@ -331,7 +331,7 @@ const MUTATIONS: &[Mutation] = &[
 
     ("gather", "event & 0xffffu)], 1u)", "event & 0xffffu)], 2u)", Sparse),
     ("gather", "1u << (t & 31u)", "1u << (t & 15u)", Sparse),
-    ("gather", "sample.y != p.shard", "sample.y > p.shard", Held),
+    ("gather", "sample.y != p.strip", "sample.y > p.strip", Held),
     ("gather", "held[sample.x + (k - begin)]", "held[sample.x + k]", Held),
     ("gather", "labels[b] = sample.z;", "labels[b] = sample.z & 0u;", Held),
     ("gather", "starts[p.batch] = end;", "starts[p.batch] = begin;", Held),
@@ -346,7 +346,7 @@ const MUTATIONS: &[Mutation] = &[
     ("shared/integrator", "p.gain * input", "input", Sparse),
     ("readout", "up_to(p, t, so_far, v)", "up_to(p, t - 1u, so_far, v)", Sparse),
     ("shared/integrator", "before.value + v", "v", Hardware),
-    ("readout", "bias = weights[p.inputs * p.shard_quads + own];", "bias = 0.5 * weights[p.inputs * p.shard_quads + own];", Biased),
+    ("readout", "bias = weights[p.inputs * p.strip_quads + own];", "bias = 0.5 * weights[p.inputs * p.strip_quads + own];", Biased),
     ("shared/integrator", "all.value * p.logit_scale", "all.value", Biased),
     ("readout", "completed(p, so_far, v)", "completed(p, so_far, 0.5 * v)", LastReadout),
     ("shared/integrator", "vec4<u32>(p.steps - 1u)", "all.peak", LastReadout),
@@ -407,7 +407,7 @@ const MUTATIONS: &[Mutation] = &[
     ("weight_gradient", "delta[behind + min(n, width - 1u)]", "delta[behind]", Biased),
     ("spike_gradient", "errors[at / p.steps * 4u * p.quads + i]", "errors[i]", OtherCells),
     ("spike_gradient", "entry_errors[k] = total * active_entries[k].g;", "entry_errors[k] = total;", OtherCells),
-    ("delta", "(local * p.steps + t) * p.shard_quads + own", "(local * p.steps + t + 1u) * p.shard_quads + own", Sparse),
+    ("delta", "(local * p.steps + t) * p.strip_quads + own", "(local * p.steps + t + 1u) * p.strip_quads + own", Sparse),
     ("delta", "var left = min(offsets[quad + 1u] - offsets[section], p.active_capacity);",
         "var left = max(begin + 1u, min(offsets[quad + 1u] - offsets[section], p.active_capacity)) - 1u;", Sparse),
     ("delta", "any(potential != vec4<f32>(0.0)) ||", "", Sparse),
@@ -467,17 +467,17 @@ const MUTATIONS: &[Mutation] = &[
     ("dense_delta_readout", "peak == vec4<u32>(t)", "peak == vec4<u32>(t - 1u)", Dense),
     ("dense_delta_readout", "value *= p.alpha;", "", Dense),
     ("dense_delta", "(distance < vec4<f32>(p.band))", "(distance <= vec4<f32>(p.band))", Ties(Method::Dense)),
-    ("lif_forward", "p.first_quad + own", "own", Shards),
-    ("lif_forward", "(event & 0xffffu) * p.shard_quads + own", "(event & 0xffffu) * p.quads + q", Shards),
+    ("lif_forward", "p.first_quad + own", "own", Strips),
+    ("lif_forward", "(event & 0xffffu) * p.strip_quads + own", "(event & 0xffffu) * p.quads + q", Strips),
     ("lif_forward", "weights[row + min(n, width - 1u)]", "weights[row + min(n, 0u)]", Sparse),
-    ("lif_forward", "select(0u, neurons, n < width)", "neurons", Shards),
-    ("readout", "p.first_quad + own", "own", Shards),
-    ("readout", "let b = id / p.shard_quads;", "let b = id / p.quads;", Shards),
-    ("delta", "p.first_quad + own", "own", Shards),
-    ("delta_readout", "p.first_quad + own", "own", Shards),
-    ("spike_gradient", "total += entry_errors[k];", "", Shards),
-    ("spike_gradient", "p.last_shard == 1u", "true", Shards),
-    ("weight_gradient", "let own = i * p.shard_quads + q;", "let own = i * p.quads + q;", Shards),
+    ("lif_forward", "select(0u, neurons, n < width)", "neurons", Strips),
+    ("readout", "p.first_quad + own", "own", Strips),
+    ("readout", "let b = id / p.strip_quads;", "let b = id / p.quads;", Strips),
+    ("delta", "p.first_quad + own", "own", Strips),
+    ("delta_readout", "p.first_quad + own", "own", Strips),
+    ("spike_gradient", "total += entry_errors[k];", "", Strips),
+    ("spike_gradient", "p.last_strip == 1u", "true", Strips),
+    ("weight_gradient", "let own = i * p.strip_quads + q;", "let own = i * p.quads + q;", Strips),
     ("weight_gradient", "sum[n] += delta[row + min(n, width - 1u)];", "sum[n] += delta[row];", Sparse),
     ("dense_delta", "delta[at] + regularised", "delta[at]", Dense),
     ("dense_delta", "< vec4<f32>(p.band)) & valid", "< vec4<f32>(p.band)) | valid", Dense),
@@ -490,7 +490,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lif_forward", "(max(t, 1u) - 1u) * p.quads", "t * p.quads", Mixed),
     ("lif_forward", "let b = p.first_sample + id / lanes;", "let b = id / lanes;", Mixed),
     ("readout", "let arriving = (b - p.first_sample) * p.steps", "let arriving = b * p.steps", MixedHardware),
-    ("readout", "p.first_sample + id / p.shard_quads", "id / p.shard_quads", MixedHardware),
+    ("readout", "p.first_sample + id / p.strip_quads", "id / p.strip_quads", MixedHardware),
     ("spike_gradient", "products[row * 4u * p.quads + i]", "products[row * p.quads + i]", Mixed),
     ("spike_gradient", "total = products", "total = 0.5 * products", MixedHardware),
     ("gemm_sum", "p.accumulate == 1u", "p.accumulate == 2u", Mixed),
@@ -571,7 +571,7 @@ impl Case {
         let cramped = GpuOptions { density_guess: Some(1e-9), ..software.clone() };
         let chunked = GpuOptions { delta_bytes: rows(3, 8, 70), ..software.clone() };
         let cut = GpuOptions { density_guess: Some(1.0), max_binding: Some(2 * 16 * 70 * 29), ..software.clone() };
-        let shards = GpuOptions { max_binding: Some(64 * 5 * 33), ..software.clone() };
+        let strips = GpuOptions { max_binding: Some(64 * 5 * 33), ..software.clone() };
         let hardware = GpuOptions { tier: Some(Tier::Hardware), delta_bytes: Some(1), ..GpuOptions::default() };
         let cooperative = GpuOptions { variant: Some(Variant::Cooperative), ..GpuOptions::default() };
         let chunks_of_one =
@@ -581,7 +581,7 @@ impl Case {
             Hardware | MixedHardware => (network(20, &[11, 101], 6, 40), hardware.clone(), 5, 0.1),
             ManyActive => (network(20, &[30, 9], 3, 20), cramped, 9, 0.01),
             ManySpikes => (network(20, &[30, 9], 3, 40), cramped, 9, 0.2),
-            Shards => (network(137, &[129, 117], 125, 5), shards, 6, 0.1),
+            Strips => (network(137, &[129, 117], 125, 5), strips, 6, 0.1),
             Held => (network(37, &[29, 17], 5, 70), cut, 11, 0.05),
             ManyCounts => (network(2, &[3], 2, 900), cooperative.clone(), 320, 0.0005),
             ManyGroups => (network(5, &[1], 2, 2), cooperative, 65_700, 0.5),

@@ -207,11 +207,11 @@ const PLANTED: &[Planted] = &[
     ("summarise", &[("if lane != 0u || block > blocks {", "if block > blocks {")], ("whole", With(Plain)), "report", EqualStores),
     ("report", &[("if lane == 0u {", "if lane < 2u {")], ("whole", With(Plain)), "report", EqualStores),
     // Two lanes at one place.
-    ("delta", &[("delta[(local * p.steps + t) * p.shard_quads + own] = drive", "delta[(local * p.steps + t) * p.shard_quads] = drive")], ("whole", With(Plain)), "delta", Race),
-    ("delta", &[("delta[(p.chunk_samples * p.steps + local) * p.shard_quads + own] = sum", "delta[(p.chunk_samples * p.steps + local) * p.shard_quads] = sum")], ("biases", With(Plain)), "delta", Race),
+    ("delta", &[("delta[(local * p.steps + t) * p.strip_quads + own] = drive", "delta[(local * p.steps + t) * p.strip_quads] = drive")], ("whole", With(Plain)), "delta", Race),
+    ("delta", &[("delta[(p.chunk_samples * p.steps + local) * p.strip_quads + own] = sum", "delta[(p.chunk_samples * p.steps + local) * p.strip_quads] = sum")], ("biases", With(Plain)), "delta", Race),
     ("spike_count", &[("logits[id] = logit;", "logits[id / 2u] = logit;")], ("other cells", With(Plain)), "logits", Race),
     ("lif_forward", &[("+ t - begin) * LANES + lane] = distance", "+ t - begin) * LANES + lane / 2u] = distance")], ("whole", With(Plain)), "distances", Race),
-    ("weight_gradient", &[("let own = i * p.shard_quads + q;", "let own = i / 2u * p.shard_quads + q;")], ("in chunks", With(Plain)), "gradient", Race),
+    ("weight_gradient", &[("let own = i * p.strip_quads + q;", "let own = i / 2u * p.strip_quads + q;")], ("in chunks", With(Plain)), "gradient", Race),
     ("scatter_rows", &[("next[t * LANES + lane] = to + 1u;", "next[t * LANES + lane / 2u] = to + 1u;")], ("whole", With(Plain)), "next", Race),
     ("sort_input", &[("k < end; k++", "k <= end; k++")], ("whole", With(Plain)), "presynaptic", Race),
     // What is no race.

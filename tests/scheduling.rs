@@ -102,7 +102,7 @@ fn parameter(dispatch: &Scheduled, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("{} has no parameter `{name}`", dispatch.label)).into()
 }
 
-/// The value of a shape such as `(B + 1)` or `(chunk T, shard_quads)`: the product of its extents.
+/// The value of a shape such as `(B + 1)` or `(chunk T, strip_quads)`: the product of its extents.
 fn extent(shape: &str, of: &dyn Fn(&str) -> u64) -> u64 {
     let product =
         |words: &str| words.split_whitespace().map(|word| word.parse().unwrap_or_else(|_| of(word))).product::<u64>();
@@ -150,7 +150,7 @@ fn least_elements(dispatch: &Scheduled, name: &str, comment: &str) -> Option<u64
             // What the layer above reads of a convolution is pooled.
             "N" if has("POOL") => filters() * p("windows"),
             "N" => p("neurons"),
-            "shard_quads" => p("shard_quads"),
+            "strip_quads" => p("strip_quads"),
             "counts" => p("counts"),
             "scanned" => p("scanned"),
             "blocks" => p("counts").div_ceil(256 * p("per_lane")),
@@ -231,9 +231,9 @@ fn large_enough(case: &str, schedule: &Schedule) -> usize {
 }
 
 /// What the host writes before a step: weights and moments; the batch; flags and the number of the step.
-fn from_the_host(schedule: &Schedule, shards: usize) -> BTreeSet<usize> {
-    // Weights, moments, gradient of each shard; the gradient comes from the device.
-    let mut host: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 != 3).collect();
+fn from_the_host(schedule: &Schedule, strips: usize) -> BTreeSet<usize> {
+    // Weights, moments, gradient of each strip; the gradient comes from the device.
+    let mut host: BTreeSet<usize> = (0..4 * strips).filter(|number| number % 4 != 3).collect();
     let bound = |name: &str| schedule.dispatches.iter().flat_map(|d| &d.bindings).find(|bound| bound.name == name);
     let batch = ["starts", "events", "input_start", "input_events", "labels"];
     let names = if schedule.held { &["samples", "held"][..] } else { &batch[..] };
@@ -273,7 +273,7 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
         // Steps in time: the first finds nothing.
         ("reference_lif", "spikes") => p("time") > 0,
         ("reference_delta", "now") => p("time") + 1 < p("steps"),
-        // Sums of shards.
+        // Sums of strips.
         ("spike_gradient" | "spike_gradient_conv", "entry_errors") => p("first_quad") > 0,
         // A sample's are zeroed before they are counted.
         ("gather", "counts" | "needed") => false,
@@ -282,19 +282,19 @@ fn finds(dispatch: &Scheduled, bound: &Bound) -> bool {
     }
 }
 
-fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
-    let mut written = from_the_host(schedule, shards);
+fn in_order(case: &str, schedule: &Schedule, strips: usize) -> usize {
+    let mut written = from_the_host(schedule, strips);
     // Zeros are there to be added to.
     let cleared: BTreeSet<usize> = schedule.cleared.iter().map(|bound| bound.number).collect();
     if !schedule.whole.0 {
         // Earlier pieces have begun the gradient.
-        let of_layers: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 == 3).collect();
+        let of_layers: BTreeSet<usize> = (0..4 * strips).filter(|number| number % 4 == 3).collect();
         let bindings = schedule.dispatches.iter().flat_map(|d| &d.bindings);
         let joint = bindings.filter(|bound| bound.overlaps.iter().any(|number| of_layers.contains(number)));
         written.extend(joint.map(|bound| bound.number));
         written.extend(of_layers);
     }
-    let weights: BTreeSet<usize> = (0..4 * shards).filter(|number| number % 4 == 0).collect();
+    let weights: BTreeSet<usize> = (0..4 * strips).filter(|number| number % 4 == 0).collect();
     let mut updated = BTreeSet::new();
     let mut reads = 0;
     for dispatch in &schedule.dispatches {
@@ -341,8 +341,8 @@ fn in_order(case: &str, schedule: &Schedule, shards: usize) -> usize {
     reads
 }
 
-/// Shards of weights: they have the first numbers, four buffers each.
-fn shards_of(schedules: &[Schedule]) -> usize {
+/// Strips of weights: they have the first numbers, four buffers each.
+fn strips_of(schedules: &[Schedule]) -> usize {
     let dispatches = schedules.iter().flat_map(|s| &s.dispatches);
     let numbers = dispatches.flat_map(|dispatch| {
         let weights = dispatch.bindings.iter().filter(|bound| bound.name == "weights");
@@ -399,12 +399,12 @@ fn every_step_is_sound() {
     for case in cases() {
         let (schedules, mut engine) = on_noop(&case);
         assert!(schedules.len() >= 3, "{}: {} schedules", case.name, schedules.len());
-        let shards = shards_of(&schedules);
+        let strips = strips_of(&schedules);
         for schedule in &schedules {
             counts.0 += 1;
             counts.1 += schedule.dispatches.len();
             counts.2 += large_enough(case.name, schedule);
-            counts.3 += in_order(case.name, schedule, shards);
+            counts.3 += in_order(case.name, schedule, strips);
             let integrate = match case.method {
                 Method::Dense if schedule.purpose != Purpose::Evaluate => "dense_lif",
                 Method::Reference if schedule.purpose != Purpose::Evaluate => "reference_lif",
@@ -424,7 +424,7 @@ fn every_step_is_sound() {
     assert_eq!(constants_seen, every.collect(), "every value of every constant");
 }
 
-/// The cases have the pieces, shards and chunks that they are intended to have.
+/// The cases have the pieces, strips and chunks that they are intended to have.
 #[test]
 fn cases_are_what_they_say() {
     let of = |name: &str| {
@@ -446,7 +446,7 @@ fn cases_are_what_they_say() {
     assert_eq!((count("whole", "delta.0"), count("in chunks", "delta.0")), (1, 4));
     assert_eq!((count("biases in chunks", "delta.0"), count("other cells, one sample a chunk", "delta.2")), (4, 7));
     assert_eq!((count("other cells", "spike_count"), count("other cells", "spike_gradient.2")), (1, 1));
-    assert!(count("in shards", "lif_forward.0") > 1 && count("in shards", "weight_gradient.2") > 1);
+    assert!(count("in strips", "lif_forward.0") > 1 && count("in strips", "weight_gradient.2") > 1);
     let narrow = train(&of("in small workgroups"));
     assert!(narrow[0].dispatches.iter().any(|dispatch| dispatch.program.defined.contains(&"NARROW")));
 }
@@ -493,7 +493,7 @@ fn same_schedules_as_a_real_adapter() {
         let mut sound = 0;
         for schedule in gradients {
             large_enough(case.name, schedule);
-            in_order(case.name, schedule, shards_of(&real));
+            in_order(case.name, schedule, strips_of(&real));
             sound += 1;
         }
         assert_eq!(sound > 0, matches!(case.method, Method::Sparse | Method::Auto), "{}", case.name);

@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn weights_in_shards(
+    fn weights_in_strips(
         shape in prop_oneof![shapes().boxed(), cells().boxed()],
         variant in variants(),
         small in any::<bool>(),
@@ -113,7 +113,7 @@ proptest! {
             steps: 2 + shape.steps % 4,
             ..shape
         };
-        let options = in_shards(&shape.network(), GpuOptions { variant: Some(variant), ..buffers(small) });
+        let options = in_strips(&shape.network(), GpuOptions { variant: Some(variant), ..buffers(small) });
         prop_assume!(compare(&shape, Method::Sparse, options).is_some());
     }
 
@@ -392,12 +392,12 @@ fn same_bits_from_a_set_on_the_device() {
     assert_eq!(train_held(cut, &batches, &network), plain, "in ever smaller pieces");
 }
 
-/// Shards have bits of their own, since the spike gradient is summed shard by shard; but always the same.
+/// Strips have bits of their own, since the spike gradient is summed strip by strip; but always the same.
 #[test]
-fn same_bits_in_shards() {
+fn same_bits_in_strips() {
     let network = network(130, &[150, 120], 130, 5);
     let batches: Vec<EventSet> = (0..5).map(|k| batch(130, 5, 130, 6, 0.05 * (k + 1) as f64, k)).collect();
-    let options = in_shards(&network, GpuOptions::default());
+    let options = in_strips(&network, GpuOptions::default());
     let once = train(options.clone(), &batches, &network);
     assert_eq!(train(options.clone(), &batches, &network), once);
     assert_eq!(train_held(options.clone(), &batches, &network), once, "from a set on the device");
@@ -412,7 +412,7 @@ fn same_bits_in_shards() {
     assert!(refused.contains("the weights of layer 0 take"), "{refused}");
     let mut auto = gpu(&network, Method::Auto, &TrainingState::new(strong_weights(&network, 3)), options);
     auto.set_layer_methods(&[LayerMethod::Sparse, LayerMethod::Dense, LayerMethod::Sparse]).unwrap();
-    assert_eq!(auto.notes().len(), 1, "a dense layer in shards stays sparse, and the log says so");
+    assert_eq!(auto.notes().len(), 1, "a dense layer in strips stays sparse, and the log says so");
     auto.train(&batches[0], &Adam::with_lr(1e-2)).unwrap();
     assert_eq!(auto.reports(true).unwrap().len(), 1);
 }
@@ -707,7 +707,7 @@ fn loading_refuses_what_is_not_the_networks() {
     }
 }
 
-/// Bindings of 1 MiB, by the device's own limit: weights in shards, a batch in pieces, a training set in several
+/// Bindings of 1 MiB, by the device's own limit: weights in strips, a batch in pieces, a training set in several
 /// buffers, dense layers in small chunks; and what no binding holds is refused with the numbers.
 #[test]
 fn bindings_of_one_mebibyte() {
@@ -715,7 +715,7 @@ fn bindings_of_one_mebibyte() {
     let network = network(700, &[600, 500], 20, 60);
     let limits = spikegrad::gpu::plan::Limits { binding: 1 << 20, memory: u64::MAX, lockstep: None };
     let plan = spikegrad::gpu::plan::plan(&network, 24, 4200.0, 0.2, 4 << 20, &limits).unwrap();
-    assert!(plan.shards[0] > 1 && plan.shards[1] > 1 && plan.samples_at_once < 24, "{plan:?}");
+    assert!(plan.strips[0] > 1 && plan.strips[1] > 1 && plan.samples_at_once < 24, "{plan:?}");
     let set = std::sync::Arc::new(batch(700, 60, 20, 90, 0.1, 1));
     assert!(4 * set.events().len() > 1 << 20, "a set that one buffer would hold");
     let samples: Vec<u32> = (0..24).map(|k| k * 89 / 23).collect();

@@ -8,7 +8,7 @@ struct Params {
     neurons: u32,             // N
     slots: u32,               // N, with the padding of each pixel's last quad in a convolution
     quads: u32,               // Q = ceil(N / 4)
-    first_quad: u32,          // first quad of the shard of weights and deltas
+    first_quad: u32,          // first quad of the strip of weights and deltas
     input_stride: u32,        // sample b's events begin at input_start[b * input_stride]
     chunk: u32,               // samples in a full chunk
     first_sample: u32,        // first sample of this chunk
@@ -36,12 +36,12 @@ struct Params {
     input_capacity: u32,      // capacity of the input list
     total: u32,               // samples of the whole step, of which B are computed now
     accumulate: u32,          // 1: the gradient holds that of earlier samples of the step
-    shard: u32,               // index of the buffer of the training set to read
+    bank: u32,                // index of the buffer of the training set to read
     time: u32,                // time step of a pass of the reference
     scanned: u32,             // counts to scan: all, or the rows alone
     per_lane: u32,            // counts per lane in the scan
     sweep: u32,               // workgroups that share the active entries
-    shard_quads: u32,         // quads of that shard
+    strip_quads: u32,         // quads of that strip
     map_height: u32,          // convolution: rows of the maps below
     map_width: u32,           // columns of the maps below
     kernel: u32,              // rows and columns of the kernel
@@ -55,7 +55,7 @@ struct Params {
     pooled_columns: u32,      // columns of the maps after pooling
     windows: u32,             // neurons of a map after pooling
     pool_quads: u32,          // four filters each
-    last_shard: u32,          // 1: this is the last shard
+    last_strip: u32,          // 1: this is the last strip
     layer_bit: u32,           // bit of this weight layer in the flags for numbers that are not finite
     synapse: f32,             // exp(-dt / tau_syn) of a cuba_lif cell
     v_r: f32,                 // potential after a reset to a value

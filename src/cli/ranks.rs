@@ -6,25 +6,30 @@ pub use world::*;
 #[cfg(not(feature = "mpi"))]
 pub use alone::*;
 
-use super::configure::{complete, load_completed};
-use super::load::Reading;
-use super::progress::Progress;
 use super::signals::stop_on_signal;
 use super::target::Target;
-use super::train::trained;
 use anyhow::{Context, Result};
+use spikegrad::data::DataSet;
 use spikegrad::device::Device;
+use spikegrad::engine::Ranks;
 use spikegrad::gpu::DeltaScratch;
-use spikegrad::train::{CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, open_ranks};
+use spikegrad::train::{
+    CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, deal_out, open_ranks, take_share,
+};
 use std::process::ExitCode;
 
 /// Environment variables in which mpirun and srun say how many ranks there are: Open MPI, MPICH, Slurm.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
-/// The number of ranks that this process was started as one of.
-fn launched() -> usize {
+/// The number of ranks that this process was started as one of; `None` if it was started alone.
+fn launched() -> Option<usize> {
     let size = |name: &str| std::env::var(name).ok()?.parse().ok();
-    SIZES.iter().find_map(|name| size(name)).unwrap_or(1)
+    SIZES.iter().find_map(|name| size(name))
+}
+
+/// Whether the result must be that of any number of ranks, of which there may be one.
+pub fn are_launched() -> bool {
+    cfg!(feature = "mpi") && launched().is_some()
 }
 
 /// The devices of this process: of several ranks on a machine, each takes one.
@@ -46,7 +51,7 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
 }
 
 /// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
-pub fn orders(target: &Target) -> Result<Vec<u8>> {
+fn orders(target: &Target) -> Result<Vec<u8>> {
     let mut orders = target.config.to_toml()?.into_bytes();
     orders.push(0);
     let file = target.folder.join(CHECKPOINT_FILE);
@@ -57,25 +62,31 @@ pub fn orders(target: &Target) -> Result<Vec<u8>> {
     Ok(orders)
 }
 
-/// Trains with rank 0, which writes the run.
-pub fn follow(reading: &Reading, tuning: bool) -> Result<ExitCode> {
-    let orders = broadcast(Vec::new())?;
+/// Sends the other ranks, if there are some, the configuration and their samples.
+pub fn lead(target: &Target, data: &DataSet) -> Result<()> {
+    let Some(mut ranks) = connect() else { return Ok(()) };
+    ranks.broadcast(orders(target)?)?;
+    ranks.exchange(deal_out(&target.config, data, ranks.size())?)?;
+    Ok(())
+}
+
+/// Trains with rank 0, which reads the data and writes the run.
+pub fn follow(tuning: bool) -> Result<ExitCode> {
+    let mut ranks = connect().context("one process alone follows nobody")?;
+    let orders = ranks.broadcast(Vec::new())?;
     let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
     let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
+    let data = take_share(&ranks.exchange(vec![Vec::new(); ranks.size()])?[0])?;
     let stop = stop_on_signal("finishing the step")?;
-    let progress = Progress::new(false);
-    let survey = complete(&mut config, reading, &progress)?;
-    let data = load_completed(&config, survey, reading, &progress)?;
-    config.data.class_names.clone_from(&data.class_names);
     let mut kept = InMemory::default();
     if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), bytes)?;
         kept.last = Some(Checkpoint::load(file.path(), &config.network)?);
     }
-    let batch = config.batch.min(trained(&config, &data));
+    let batch = config.batch.min(data.train.len());
     let devices = own_devices(&config)?;
-    let mut engine = open_ranks(&config, devices, batch, tuning, connect())?;
+    let mut engine = open_ranks(&config, devices, batch, tuning, Some(ranks))?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
     begin();
@@ -102,12 +113,11 @@ mod alone {
     use super::*;
     use crate::cli::Usage;
     use anyhow::bail;
-    use spikegrad::engine::Ranks;
 
     pub fn start(_patience: u64) -> Result<Role> {
         match super::launched() {
-            1 => Ok(Role::Alone),
-            ranks => bail!(Usage(format!(
+            None | Some(1) => Ok(Role::Alone),
+            Some(ranks) => bail!(Usage(format!(
                 "started as one of {ranks} ranks, but built without MPI: build with cargo build --release --features mpi"
             ))),
         }
@@ -128,18 +138,15 @@ mod alone {
     pub fn fail(error: anyhow::Error) -> anyhow::Error {
         error
     }
-
-    pub fn broadcast(message: Vec<u8>) -> Result<Vec<u8>> {
-        Ok(message)
-    }
 }
 
 #[cfg(feature = "mpi")]
 mod world {
     use super::*;
     use crate::cli::show::{BAD, causes, complain};
+    use anyhow::bail;
     use spikegrad::Error;
-    use spikegrad::engine::Ranks;
+    use spikegrad::engine::Traffic;
     use spikegrad::parallel::mpi::{World, abort};
     use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
@@ -154,7 +161,7 @@ mod world {
 
     /// Starts MPI if there are several ranks, and divides the cores of a machine among its ranks.
     pub fn start(patience: u64) -> Result<Role> {
-        if super::launched() == 1 {
+        if matches!(super::launched(), None | Some(1)) {
             return Ok(Role::Alone);
         }
         let Some(mut started) = World::start(Duration::from_secs(patience), |text| complain(text))? else {
@@ -166,9 +173,19 @@ mod world {
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         }
         let role = if started.rank() == 0 { Role::First } else { Role::Follower };
-        started.exchange(vec![Vec::new(); started.size()])?;
+        same_version(&mut started)?;
         *world() = Some(started);
         Ok(role)
+    }
+
+    /// Ranks of other versions may send other messages.
+    fn same_version(ranks: &mut World) -> Result<()> {
+        let all = ranks.share(env!("CARGO_PKG_VERSION").as_bytes())?;
+        if let Some(other) = all.iter().position(|theirs| *theirs != all[0]) {
+            let [theirs, first] = [other, 0].map(|rank| String::from_utf8_lossy(&all[rank]).into_owned());
+            bail!("{} is spikegrad {theirs}, but rank 0 is {first}; install one version", ranks.name(other));
+        }
+        Ok(())
     }
 
     pub(super) fn place_on_host() -> Option<(usize, usize)> {
@@ -205,11 +222,6 @@ mod world {
         abort()
     }
 
-    /// Rank 0's message.
-    pub fn broadcast(message: Vec<u8>) -> Result<Vec<u8>> {
-        Ok(Connected.broadcast(message)?)
-    }
-
     /// The world, as several engines in turn have it.
     struct Connected;
 
@@ -224,6 +236,10 @@ mod world {
 
         fn name(&self, rank: usize) -> String {
             world().as_ref().map_or_else(String::new, |world| world.name(rank))
+        }
+
+        fn traffic(&self) -> Traffic {
+            world().as_ref().map(Ranks::traffic).unwrap_or_default()
         }
 
         fn exchange(&mut self, messages: Vec<Vec<u8>>) -> spikegrad::Result<Vec<Vec<u8>>> {

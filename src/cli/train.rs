@@ -213,7 +213,7 @@ enum MethodWord {
 /// Trains, as one of several ranks if it was started so.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let done = match ranks::start(arguments.rank_patience)? {
-        Role::Follower => ranks::follow(&arguments.reading, !arguments.no_tuning),
+        Role::Follower => ranks::follow(!arguments.no_tuning),
         Role::First if arguments.live.is_some() => {
             Err(Usage("--live: a page is for runs of one process, as ranks do not wait for it".into()).into())
         }
@@ -246,11 +246,8 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     target.config = config(arguments, &target)?;
     check_run_folder(&target.folder, target.resume)?;
-    if target.config.shards == 0 && (target.config.devices()?.len() > 1 || ranks::connect().is_some()) {
+    if target.config.shards == 0 && (target.config.devices()?.len() > 1 || ranks::are_launched()) {
         target.config.shards = DEFAULT_SHARDS;
-    }
-    if ranks::connect().is_some() {
-        ranks::broadcast(ranks::orders(&target)?)?;
     }
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
@@ -269,6 +266,7 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
     drop(progress);
     // Other data may name their classes otherwise.
     target.config.data.class_names.clone_from(&data.class_names);
+    ranks::lead(&target, &data)?;
     // Without its address, the page would be of no use.
     let tell = |line: &str| if voice == Voice::Quiet { complain(line) } else { voice.tell(line) };
     let server = arguments.live.map(|port| live::start(port, tell)).transpose()?;

@@ -2,6 +2,7 @@
 //!
 //! A pure function of the run's seed, the epoch and the sample, so that a resumed run needs no stored state.
 
+use super::shards::Shards;
 use super::{Shape, data_set};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
@@ -123,7 +124,8 @@ impl Augment {
         self.shift > 0 || self.flip || self.jitter > 0
     }
 
-    /// A batch of the given samples of `source`, which have this shape, in that order, augmented for `epoch`.
+    /// A batch of the given samples of `source`, which have this shape, in that order, augmented for `epoch`. Samples are blended
+    /// with those of their own shard.
     ///
     /// # Errors
     /// As [`check_shape`](Self::check_shape).
@@ -135,6 +137,7 @@ impl Augment {
         source: &EventSet,
         samples: &[u32],
         shape: Option<Shape>,
+        shards: Shards,
         seed: u64,
         epoch: u64,
     ) -> Result<EventSet> {
@@ -151,7 +154,7 @@ impl Augment {
                 if self.blend == 0.0 || !chance(&mut rng, self.blend) {
                     return self.sample(own, shape, source.time_steps(), &mut rng);
                 }
-                let other = spikes(sibling(source, sample as usize, &mut rng));
+                let other = spikes(sibling(source, sample as usize, shards, &mut rng));
                 let both: Vec<_> = own.chain(other).filter(|_| chance(&mut rng, 0.5)).collect();
                 self.sample(both.into_iter(), shape, source.time_steps(), &mut rng)
             })
@@ -213,16 +216,19 @@ fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
     u64::from(rng.next_u32()) < (probability * 2f64.powi(32)) as u64
 }
 
-/// A random sample of the class of `sample`: itself, if no other is found soon.
-fn sibling(source: &EventSet, sample: usize, rng: &mut ChaCha8Rng) -> usize {
+/// A random sample of the class and the shard of `sample`: itself, if no other is found soon.
+fn sibling(source: &EventSet, sample: usize, shards: Shards, rng: &mut ChaCha8Rng) -> usize {
     let labels = source.labels();
-    (0..1000).map(|_| below(rng, source.len())).find(|&k| k != sample && labels[k] == labels[sample]).unwrap_or(sample)
+    let alike = |k: usize| k != sample && labels[k] == labels[sample] && shards.of(k) == shards.of(sample);
+    (0..1000).map(|_| below(rng, source.len())).find(|&k| alike(k)).unwrap_or(sample)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Batches that are not cut.
+    const WHOLE: Shards = Shards { samples: 0, batch: 1, shards: 0 };
     const IMAGE: Option<Shape> = Some(Shape { channels: 1, height: 28, width: 28 });
 
     fn pixels(set: &EventSet, sample: usize) -> Vec<(usize, usize)> {
@@ -244,7 +250,7 @@ mod tests {
         let shift = Augment { shift: 2, ..Augment::default() };
         let (mut seen, mut lost) = ([[0; 5]; 5], 0);
         for epoch in 1..=2000 {
-            let batch = shift.batch(&set, &[0, 1], IMAGE, 7, epoch).unwrap();
+            let batch = shift.batch(&set, &[0, 1], IMAGE, WHOLE, 7, epoch).unwrap();
             assert_eq!(batch.labels(), [0, 1]);
             let (x, y) = pixels(&batch, 0)[0];
             seen[y - 18][x - 8] += 1;
@@ -264,7 +270,7 @@ mod tests {
         {
             let mut set = EventSet::new(784, 10);
             set.push([(3, at)], 0).unwrap();
-            let seen = |epoch| flip.batch(&set, &[0], Some(shape.into()), 1, epoch).unwrap().sample(0)[0].i();
+            let seen = |epoch| flip.batch(&set, &[0], Some(shape.into()), WHOLE, 1, epoch).unwrap().sample(0)[0].i();
             let mut seen: Vec<usize> = (1..=50).map(seen).collect();
             seen.sort_unstable();
             seen.dedup();
@@ -277,7 +283,7 @@ mod tests {
         let mut set = EventSet::new(18, 10);
         set.push([(3, 8)], 0).unwrap();
         for epoch in 1..=60 {
-            let batch = shift.batch(&set, &[0], Some([2, 3, 3].into()), 1, epoch).unwrap();
+            let batch = shift.batch(&set, &[0], Some([2, 3, 3].into()), WHOLE, 1, epoch).unwrap();
             assert!(batch.sample(0).iter().all(|event| event.i() < 9));
         }
     }
@@ -286,10 +292,10 @@ mod tests {
     fn half_of_the_images_are_mirrored() {
         let set = dots(&[(3, 5)]);
         let flip = Augment { flip: true, ..Augment::default() };
-        let mirrored = |epoch| pixels(&flip.batch(&set, &[0], IMAGE, 1, epoch).unwrap(), 0) == [(24, 5)];
+        let mirrored = |epoch| pixels(&flip.batch(&set, &[0], IMAGE, WHOLE, 1, epoch).unwrap(), 0) == [(24, 5)];
         let count = (1..=1000).filter(|&epoch| mirrored(epoch)).count();
         assert!((430..=570).contains(&count), "{count}");
-        let same = flip.batch(&set, &[0], IMAGE, 1, (1..).find(|&e| !mirrored(e)).unwrap()).unwrap();
+        let same = flip.batch(&set, &[0], IMAGE, WHOLE, 1, (1..).find(|&e| !mirrored(e)).unwrap()).unwrap();
         assert_eq!(same, set);
     }
 
@@ -300,7 +306,7 @@ mod tests {
         let both = Augment { shift: 3, shift_steps: 2, ..Augment::default() };
         let mut seen = [[0; 7]; 5];
         for epoch in 1..=1500 {
-            let batch = both.batch(&set, &[0], Some(Shape::row(700)), 1, epoch).unwrap();
+            let batch = both.batch(&set, &[0], Some(Shape::row(700)), WHOLE, 1, epoch).unwrap();
             let spikes: Vec<_> = batch.sample(0).iter().map(|event| (event.t(), event.i())).collect();
             let [.., (t, i), (u, j)] = spikes[..] else { panic!("{spikes:?}") };
             seen[t - 18][i - 297] += 1;
@@ -312,7 +318,7 @@ mod tests {
 
         let mut set = EventSet::new(34 * 34, 300);
         set.push([(7, 34 * 20 + 10)], 0).unwrap();
-        let moved = |epoch| both.batch(&set, &[0], Some([1, 34, 34].into()), 1, epoch).unwrap().sample(0)[0].i();
+        let moved = |epoch| both.batch(&set, &[0], Some([1, 34, 34].into()), WHOLE, 1, epoch).unwrap().sample(0)[0].i();
         let mut places: Vec<usize> = (1..=1000).map(moved).collect();
         places.sort_unstable();
         places.dedup();
@@ -325,7 +331,7 @@ mod tests {
         let mut set = EventSet::new(20, 50);
         set.push((0..1000).map(|k| (k % 50, k / 50)), 4).unwrap();
         let drop = Augment { drop: 0.25, ..Augment::default() };
-        let batch = drop.batch(&set, &[0, 0], None, 1, 1).unwrap();
+        let batch = drop.batch(&set, &[0, 0], None, WHOLE, 1, 1).unwrap();
         assert!((680..=820).contains(&batch.sample(0).len()), "{}", batch.sample(0).len());
         assert!(batch.sample(0).iter().all(|event| set.sample(0).contains(event)));
     }
@@ -337,7 +343,7 @@ mod tests {
         let stretch = Augment { stretch: 0.3, ..Augment::default() };
         let lengths: Vec<usize> = (1..=40)
             .map(|epoch| {
-                let batch = stretch.batch(&set, &[0], None, 1, epoch).unwrap();
+                let batch = stretch.batch(&set, &[0], None, WHOLE, 1, epoch).unwrap();
                 let mut steps: Vec<usize> = batch.sample(0).iter().map(|event| event.t()).collect();
                 steps.dedup();
                 assert!(steps.iter().enumerate().all(|(k, &t)| k == t), "every step has spikes: {steps:?}");
@@ -349,7 +355,8 @@ mod tests {
         // What is stretched out of range is dropped.
         let mut late = EventSet::new(1, 10);
         late.push([(9, 0)], 0).unwrap();
-        let left = (1..=100).filter(|&e| stretch.batch(&late, &[0], None, 1, e).unwrap().sample(0).is_empty()).count();
+        let left =
+            (1..=100).filter(|&e| stretch.batch(&late, &[0], None, WHOLE, 1, e).unwrap().sample(0).is_empty()).count();
         assert!((20..=60).contains(&left), "{left}");
     }
 
@@ -360,7 +367,7 @@ mod tests {
         let jitter = Augment { jitter: 2, ..Augment::default() };
         let mut seen = [0; 5];
         for epoch in 1..=20 {
-            let batch = jitter.batch(&set, &[0], Some(Shape::row(700)), 1, epoch).unwrap();
+            let batch = jitter.batch(&set, &[0], Some(Shape::row(700)), WHOLE, 1, epoch).unwrap();
             let channels = batch.sample(0).iter().map(|event| event.i());
             channels.filter(|&i| i > 10).for_each(|i| seen[i - 298] += 1);
         }
@@ -368,7 +375,7 @@ mod tests {
         assert!(seen.iter().all(|n| (140..=260).contains(n)), "{seen:?}");
         let image = dots(&[(10, 20)]);
         let mut at: Vec<_> =
-            (1..=400).map(|e| pixels(&jitter.batch(&image, &[0], IMAGE, 1, e).unwrap(), 0)[0]).collect();
+            (1..=400).map(|e| pixels(&jitter.batch(&image, &[0], IMAGE, WHOLE, 1, e).unwrap(), 0)[0]).collect();
         at.sort_unstable();
         at.dedup();
         assert_eq!(at.len(), 25, "each of 5 × 5 pixels: {at:?}");
@@ -383,7 +390,7 @@ mod tests {
         let blend = Augment { blend: 0.5, ..Augment::default() };
         let mut blended = 0;
         for epoch in 1..=200 {
-            let batch = blend.batch(&set, &[1], None, 1, epoch).unwrap();
+            let batch = blend.batch(&set, &[1], None, WHOLE, 1, epoch).unwrap();
             let mut from = [0; 4];
             batch.sample(0).iter().for_each(|event| from[event.i() / 10] += 1);
             match from {
@@ -393,13 +400,17 @@ mod tests {
             }
         }
         assert!((65..=135).contains(&blended), "{blended}");
+        // Samples of another shard are not blended with.
+        let shards = Shards { samples: 4, batch: 4, shards: 2 };
+        let always = Augment { blend: 1.0, ..Augment::default() };
+        let batch = always.batch(&set, &[1], None, shards, 1, 1).unwrap();
+        assert!(batch.sample(0).iter().all(|event| event.i() / 10 == 1));
         // The only sample of its class has nothing to blend with.
         let mut one = EventSet::new(40, 50);
         (0..2).for_each(|label| one.push([(3, 4)], label).unwrap());
-        let always = Augment { blend: 1.0, ..Augment::default() };
         assert!((1..=20).all(|epoch| {
             always
-                .batch(&one, &[0], None, 1, epoch)
+                .batch(&one, &[0], None, WHOLE, 1, epoch)
                 .unwrap()
                 .sample(0)
                 .iter()
@@ -412,19 +423,20 @@ mod tests {
         let mut set = EventSet::new(784, 50);
         (0..3).for_each(|label| set.push((0..600).map(|k| (k % 50, k)), label).unwrap());
         let all = Augment { shift: 3, shift_steps: 2, flip: true, drop: 0.5, stretch: 0.1, jitter: 1, blend: 0.5 };
-        let sample =
-            |samples: &[u32], k, seed, epoch| all.batch(&set, samples, IMAGE, seed, epoch).unwrap().sample(k).to_vec();
+        let sample = |samples: &[u32], k, seed, epoch| {
+            all.batch(&set, samples, IMAGE, WHOLE, seed, epoch).unwrap().sample(k).to_vec()
+        };
         let one = sample(&[1], 0, 3, 4);
         assert_eq!(one, sample(&[2, 0, 1], 2, 3, 4));
         assert!(one != sample(&[2], 0, 3, 4) && one != sample(&[1], 0, 2, 4) && one != sample(&[1], 0, 3, 5));
-        assert!(Augment::default().batch(&set, &[0, 1, 2], IMAGE, 3, 4).unwrap() == set);
+        assert!(Augment::default().batch(&set, &[0, 1, 2], IMAGE, WHOLE, 3, 4).unwrap() == set);
     }
 
     /// A run resumed with a later version must use the same random changes.
     #[test]
     fn what_a_seed_does_stays_what_it_was() {
         let all = Augment { shift: 2, flip: true, drop: 0.3, ..Augment::default() };
-        let batch = all.batch(&dots(&[(10, 10); 6]), &[0, 1, 2, 3, 4, 5], IMAGE, 1, 1).unwrap();
+        let batch = all.batch(&dots(&[(10, 10); 6]), &[0, 1, 2, 3, 4, 5], IMAGE, WHOLE, 1, 1).unwrap();
         let at: Vec<_> = (0..6).map(|k| pixels(&batch, k)).collect();
         assert_eq!(format!("{at:?}"), "[[(10, 8)], [(18, 9)], [], [], [], []]");
     }
@@ -457,6 +469,6 @@ mod tests {
         off.check_shape(None, 9).unwrap();
         let all = Augment { shift: 2, shift_steps: 5, flip: true, drop: 0.1, stretch: 0.1, jitter: 3, blend: 1.0 };
         all.check("fmnist").unwrap();
-        assert!(matches!(all.batch(&EventSet::new(700, 10), &[], IMAGE, 0, 1), Err(Error::Data(_))));
+        assert!(matches!(all.batch(&EventSet::new(700, 10), &[], IMAGE, WHOLE, 0, 1), Err(Error::Data(_))));
     }
 }

@@ -37,6 +37,7 @@ mod recorded;
 mod recordings;
 #[cfg(feature = "data")]
 mod samples;
+pub mod shards;
 #[cfg(feature = "data")]
 mod shared_file;
 #[cfg(feature = "data")]

@@ -30,6 +30,12 @@ const MAX_BYTES: u64 = 32 << 30;
 /// # Errors
 /// [`Error::Io`].
 pub fn write(path: &Path, data: &DataSet) -> Result<()> {
+    let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
+    write_atomically(path, &to_bytes(data).map_err(failed)?)
+}
+
+/// The contents of a file with the data set.
+pub(crate) fn to_bytes(data: &DataSet) -> Result<Vec<u8>, safetensors::SafeTensorError> {
     let halves = [("train", Some(&*data.train)), ("test", Some(&data.test)), ("validation", data.validation.as_ref())];
     let mut tensors: Vec<(String, Dtype, usize, Vec<u8>)> = Vec::new();
     for (half, set) in halves.into_iter().filter_map(|(half, set)| Some((half, set?))) {
@@ -45,12 +51,10 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
         tensors.push((format!("{half}.starts"), Dtype::I64, set.len() + 1, starts));
         tensors.push((format!("{half}.labels"), Dtype::I64, set.len(), labels));
     }
-    let failed = |e: safetensors::SafeTensorError| Error::format(path, format!("cannot be written: {e}"));
     let views: Vec<_> = tensors
         .iter()
         .map(|(name, dtype, n, bytes)| Ok((name, TensorView::new(*dtype, vec![*n], bytes)?)))
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
+        .collect::<Result<_, safetensors::SafeTensorError>>()?;
     let mut metadata = HashMap::from([
         ("inputs".to_string(), data.train.neurons().to_string()),
         ("time_steps".to_string(), data.train.time_steps().to_string()),
@@ -60,7 +64,7 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
     if let Some(shape) = data.shape {
         metadata.insert("shape".into(), serde_json::json!(<[usize; 3]>::from(shape)).to_string());
     }
-    write_atomically(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
+    safetensors::serialize(views, Some(metadata))
 }
 
 /// Reads a file written by [`write()`].
@@ -68,11 +72,15 @@ pub fn write(path: &Path, data: &DataSet) -> Result<()> {
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] if the file is truncated, or if a tensor, named in the error, is missing or invalid.
 pub fn read(path: &Path) -> Result<DataSet> {
-    let bytes = limits::read(path, MAX_BYTES, "a file of events")?;
+    from_bytes(path, &limits::read(path, MAX_BYTES, "a file of events")?)
+}
+
+/// Reads the contents of a file, which errors name `path`.
+pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<DataSet> {
     let format = |what: String| Error::format(path, what);
     let whole = |e| format(format!("not a complete safetensors file ({e}); it may be truncated, create it again"));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(whole)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(whole)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(whole)?;
+    let file = SafeTensors::deserialize(bytes).map_err(whole)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let text = |key: &str| metadata.get(key).ok_or_else(|| format(format!("its metadata have no entry `{key}`")));
     let extent = |key: &str| {

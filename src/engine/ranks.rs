@@ -1,6 +1,31 @@
 //! The processes of a run.
 
 use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+/// What exchanges between ranks take of one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Seconds, waiting for the others included.
+    pub seconds: f64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// What came after `before`.
+    pub fn since(self, before: Traffic) -> Traffic {
+        Traffic { seconds: self.seconds - before.seconds, bytes: self.bytes - before.bytes }
+    }
+
+    /// Adds what came later.
+    pub fn add(&mut self, more: Traffic) {
+        self.seconds += more.seconds;
+        self.bytes += more.bytes;
+    }
+}
 
 /// The processes that train a run together, which are numbered from 0: its ranks. Every rank makes the same calls in the same
 /// order.
@@ -14,6 +39,11 @@ pub trait Ranks: Send {
     /// The name of a rank in messages: `rank 1 of 4 on node7`.
     fn name(&self, rank: usize) -> String {
         format!("rank {rank} of {}", self.size())
+    }
+
+    /// What the calls of [`exchange`](Self::exchange) have taken so far.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
     }
 
     /// Sends the `k`-th message to rank `k`; returns the messages from all ranks. That to itself comes back.

@@ -74,12 +74,12 @@ pub fn read_rows(context: &Context, buffer: &Region, rows: usize, n: usize) -> R
 }
 
 /// Columns of a weight matrix that fit into one binding: weights, moments and gradient, all (N_in, `quads`) vec4. Most
-/// matrices have one shard.
+/// matrices have one strip.
 #[derive(Clone)]
-pub struct Shard {
-    /// Quads of the matrix before this shard.
+pub struct Strip {
+    /// Quads of the matrix before this strip.
     pub first_quad: usize,
-    /// Quads of this shard.
+    /// Quads of this strip.
     pub quads: usize,
     /// W.
     pub weights: Region,
@@ -91,10 +91,10 @@ pub struct Shard {
     pub gradient: Region,
 }
 
-impl Shard {
+impl Strip {
     /// Zeros for a range of quads, `bytes` in each buffer.
     fn new(context: &Context, columns: Range<usize>, bytes: u64) -> Result<Self> {
-        Ok(Shard {
+        Ok(Strip {
             first_quad: columns.start,
             quads: columns.len(),
             weights: context.storage("weights", bytes)?,
@@ -112,9 +112,9 @@ pub struct LayerWeights {
     /// Postsynaptic neurons.
     pub cols: usize,
     /// Its columns, in order.
-    pub shards: Vec<Shard>,
+    pub strips: Vec<Strip>,
     /// The buffers that it shares with other matrices, if any.
-    joint: Option<Shard>,
+    joint: Option<Strip>,
 }
 
 /// Buffers begin at multiples of this where a kernel binds a part of one (WebGPU's default alignment).
@@ -134,17 +134,17 @@ pub fn joint_offsets(shapes: &[(usize, usize)]) -> Vec<u64> {
     offsets(shapes.iter().map(|&(rows, cols)| 16 * (rows * quads(cols)) as u64))
 }
 
-/// One of the buffers of a [`Shard`].
-pub type Of = fn(&Shard) -> &Region;
+/// One of the buffers of a [`Strip`].
+pub type Of = fn(&Strip) -> &Region;
 
 impl LayerWeights {
-    /// Zeros, in shards of up to `most` quads.
+    /// Zeros, in strips of up to `most` quads.
     pub fn new(context: &Context, rows: usize, cols: usize, most: usize) -> Result<Self> {
-        let shards = shards(quads(cols), most).map(|columns| {
+        let strips = strips(quads(cols), most).map(|columns| {
             let bytes = 16 * (rows * columns.len()) as u64;
-            Shard::new(context, columns, bytes)
+            Strip::new(context, columns, bytes)
         });
-        Ok(LayerWeights { rows, cols, shards: shards.collect::<Result<_>>()?, joint: None })
+        Ok(LayerWeights { rows, cols, strips: strips.collect::<Result<_>>()?, joint: None })
     }
 
     /// Zeros for all matrices of a network: those that lock-step kernels may read share buffers.
@@ -162,10 +162,10 @@ impl LayerWeights {
     /// Zeros for several matrices, each whole, in buffers that they share.
     pub fn joint_ones(context: &Context, shapes: &[(usize, usize)]) -> Result<Vec<Self>> {
         let offsets = joint_offsets(shapes);
-        let all = Shard::new(context, 0..0, offsets.last().copied().unwrap_or(0))?;
+        let all = Strip::new(context, 0..0, offsets.last().copied().unwrap_or(0))?;
         let layer = |(&(rows, cols), &at): (&(usize, usize), &u64)| {
             let part = |region: &Region| region.part(at, 16 * (rows * quads(cols)) as u64);
-            let shard = Shard {
+            let strip = Strip {
                 first_quad: 0,
                 quads: quads(cols),
                 weights: part(&all.weights),
@@ -173,7 +173,7 @@ impl LayerWeights {
                 second: part(&all.second),
                 gradient: part(&all.gradient),
             };
-            LayerWeights { rows, cols, shards: vec![shard], joint: Some(all.clone()) }
+            LayerWeights { rows, cols, strips: vec![strip], joint: Some(all.clone()) }
         };
         Ok(shapes.iter().zip(&offsets).map(layer).collect())
     }
@@ -185,17 +185,17 @@ impl LayerWeights {
 
     /// Writes a row-major matrix into one of the four buffers.
     pub fn write(&self, context: &Context, of: Of, matrix: &Matrix) -> Result<()> {
-        for shard in &self.shards {
-            let (columns, stride) = (self.columns(shard), 4 * shard.quads);
+        for strip in &self.strips {
+            let (columns, stride) = (self.columns(strip), 4 * strip.quads);
             if stride == self.cols {
-                context.upload(of(shard), 0, bytemuck::cast_slice(&matrix.data))?;
+                context.upload(of(strip), 0, bytemuck::cast_slice(&matrix.data))?;
                 continue;
             }
             let mut padded = vec![0.0f32; self.rows * stride];
             for (i, row) in padded.chunks_exact_mut(stride).enumerate() {
                 row[..columns.len()].copy_from_slice(&matrix.row(i)[columns.clone()]);
             }
-            context.upload(of(shard), 0, bytemuck::cast_slice(&padded))?;
+            context.upload(of(strip), 0, bytemuck::cast_slice(&padded))?;
         }
         Ok(())
     }
@@ -207,9 +207,9 @@ impl LayerWeights {
             return Ok(Matrix { rows: self.rows, cols: self.cols, data });
         }
         let mut data = vec![0.0; self.rows * self.cols];
-        for shard in &self.shards {
-            let columns = self.columns(shard);
-            let part = read_rows(context, of(shard), self.rows, columns.len())?;
+        for strip in &self.strips {
+            let columns = self.columns(strip);
+            let part = read_rows(context, of(strip), self.rows, columns.len())?;
             for (row, part) in data.chunks_exact_mut(self.cols).zip(part.chunks_exact(columns.len())) {
                 row[columns.clone()].copy_from_slice(part);
             }
@@ -217,23 +217,23 @@ impl LayerWeights {
         Ok(Matrix { rows: self.rows, cols: self.cols, data })
     }
 
-    /// Whether it has one shard.
+    /// Whether it has one strip.
     pub fn is_whole(&self) -> bool {
-        self.shards.len() == 1
+        self.strips.len() == 1
     }
 
-    /// The only shard of a matrix that [`is_whole`](Self::is_whole). Matrix products do not support shards.
-    pub fn whole(&self) -> &Shard {
-        &self.shards[0]
+    /// The only strip of a matrix that [`is_whole`](Self::is_whole). Matrix products do not support strips.
+    pub fn whole(&self) -> &Strip {
+        &self.strips[0]
     }
 
-    fn columns(&self, shard: &Shard) -> Range<usize> {
-        4 * shard.first_quad..(4 * (shard.first_quad + shard.quads)).min(self.cols)
+    fn columns(&self, strip: &Strip) -> Range<usize> {
+        4 * strip.first_quad..(4 * (strip.first_quad + strip.quads)).min(self.cols)
     }
 }
 
 /// Cuts `quads` into as few ranges of up to `most` as possible, of about equal length.
-pub fn shards(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn strips(quads: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let even = quads.div_ceil(quads.div_ceil(most.max(1)).max(1)).max(1);
     (0..quads).step_by(even).map(move |first| first..(first + even).min(quads))
 }
@@ -348,7 +348,7 @@ pub struct Sizes {
     pub capacity: Vec<Capacity>,
     /// Most bytes for the δ of a chunk, which has one sample at least.
     pub delta_bytes: u64,
-    /// Quads of δ that are computed at a time: of the widest shard of any weight matrix, or of all layers of the lock-step
+    /// Quads of δ that are computed at a time: of the widest strip of any weight matrix, or of all layers of the lock-step
     /// kernels.
     pub delta_quads: usize,
     /// The first layer that lock-step kernels compute, if any.

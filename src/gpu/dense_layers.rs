@@ -118,7 +118,7 @@ pub struct DenseLayer<'a> {
     pub tier: Tier,
     /// The buffers of the step.
     pub state: &'a State,
-    /// Its weights, in one shard.
+    /// Its weights, in one strip.
     pub weights: &'a LayerWeights,
     /// Its number.
     pub l: usize,

@@ -26,13 +26,13 @@ pub struct Held {
 
 /// Events on the device.
 pub struct Resident {
-    shards: Vec<Region>,
-    /// Where each sample begins: event and shard.
+    banks: Vec<Region>,
+    /// Where each sample begins: event and bank.
     places: Vec<[u32; 2]>,
 }
 
-/// The samples of each shard of at most `most` events.
-fn shards(set: &EventSet, most: usize) -> Result<Vec<std::ops::Range<usize>>> {
+/// The samples of each bank of at most `most` events.
+fn banks(set: &EventSet, most: usize) -> Result<Vec<std::ops::Range<usize>>> {
     let starts = set.starts();
     let mut out = Vec::new();
     let mut begin = 0;
@@ -61,8 +61,8 @@ impl Resident {
         if bytes > most {
             return Err(what("are more than the memory set aside for it"));
         }
-        let mut resident = Resident { shards: Vec::new(), places: Vec::with_capacity(set.len()) };
-        for (s, samples) in shards(set, (context.binding / 4) as usize)?.into_iter().enumerate() {
+        let mut resident = Resident { banks: Vec::new(), places: Vec::with_capacity(set.len()) };
+        for (s, samples) in banks(set, (context.binding / 4) as usize)?.into_iter().enumerate() {
             let base = set.starts()[samples.start];
             let events = &set.events()[base as usize..set.starts()[samples.end] as usize];
             resident.places.extend(samples.map(|b| [set.starts()[b] - base, s as u32]));
@@ -70,22 +70,22 @@ impl Resident {
                 .storage_if_it_fits("training set", 4 * events.len() as u64)?
                 .ok_or_else(|| what("do not fit the device's memory"))?;
             context.upload(&buffer, 0, bytemuck::cast_slice(events))?;
-            resident.shards.push(buffer);
+            resident.banks.push(buffer);
         }
         Ok(resident)
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.size()).sum()
+        self.banks.iter().map(|bank| bank.size()).sum()
     }
 
-    /// Appends the input of `gather` for these samples: (B + 1) times place, shard, label, begin.
+    /// Appends the input of `gather` for these samples: (B + 1) times place, bank, label, begin.
     pub fn describe(&self, set: &EventSet, samples: &[u32], words: &mut Vec<u32>) {
         let mut begin = 0;
         for &sample in samples {
-            let [place, shard] = self.places[sample as usize];
-            words.extend([place, shard, set.labels()[sample as usize], begin]);
+            let [place, bank] = self.places[sample as usize];
+            words.extend([place, bank, set.labels()[sample as usize], begin]);
             begin += set.sample(sample as usize).len() as u32;
         }
         words.extend([0, 0, 0, begin]);
@@ -128,8 +128,8 @@ pub fn record<'a>(
     let gathered = [counts, ("needed", &input.needed), starts, events];
     match held.and_then(|held| held.resident.as_ref()).filter(|_| piece.held) {
         Some(resident) => {
-            for (shard, held) in resident.shards.iter().enumerate() {
-                let p = Params { shard: shard as u32, ..p };
+            for (bank, held) in resident.banks.iter().enumerate() {
+                let p = Params { bank: bank as u32, ..p };
                 let set = [("samples", &input.samples), ("held", held), ("labels", &input.labels)];
                 r.add("gather", k::GATHER.with(&["HELD"]), p, &[&gathered[..], &set].concat(), samples);
             }
@@ -153,15 +153,15 @@ mod tests {
     use crate::weights::Weights;
 
     #[test]
-    fn shards_hold_whole_samples() {
+    fn banks_hold_whole_samples() {
         let mut set = EventSet::new(4, 9);
         for n in [3, 2, 0, 4, 1, 4] {
             set.push((0..n).map(|k| (2 * k, k)), 0).unwrap();
         }
-        assert_eq!(shards(&set, 5).unwrap(), [0..3, 3..5, 5..6]);
-        assert_eq!(shards(&set, 100).unwrap(), vec![0..6]);
-        assert!(shards(&set, 3).is_err());
-        assert_eq!(shards(&EventSet::new(4, 9), 3).unwrap(), vec![0..0]);
+        assert_eq!(banks(&set, 5).unwrap(), [0..3, 3..5, 5..6]);
+        assert_eq!(banks(&set, 100).unwrap(), vec![0..6]);
+        assert!(banks(&set, 3).is_err());
+        assert_eq!(banks(&EventSet::new(4, 9), 3).unwrap(), vec![0..0]);
     }
 
     /// Rows of a batch by (chunk, neuron, b, t), and the times at which each sample spikes.

@@ -36,7 +36,7 @@ pub fn inspect(engine: &mut GpuEngine, batch: &EventSet) -> Result<Inspection> {
     // The recordings bind these buffers, so both are dropped.
     engine.recordings.retain(|piece, _| dense || piece.purpose != Purpose::Inspect);
     engine.recorded_v.clear();
-    let gradient = |layer: &LayerWeights| layer.read(&engine.context, |shard| &shard.gradient);
+    let gradient = |layer: &LayerWeights| layer.read(&engine.context, |strip| &strip.gradient);
     let gradient = Weights { layers: engine.weights.iter().map(gradient).collect::<Result<_>>()? };
     let mut pieces = pieces?.into_iter();
     let Some(first) = pieces.next() else { return Err(Error::Data("the batch has no samples".into())) };
@@ -248,7 +248,7 @@ pub fn delta(options: GpuOptions, alpha: f32, errors: &[Vec<(usize, f32)>], need
         neurons: 1,
         slots: 1,
         quads: 1,
-        shard_quads: 1,
+        strip_quads: 1,
         chunk: neurons as u32,
         chunk_samples: neurons as u32,
         active_capacity: entries,

@@ -1,6 +1,6 @@
-//! What kernels are told of a layer, of the chunk of samples and of the shard that they work on.
+//! What kernels are told of a layer, of the chunk of samples and of the strip that they work on.
 
-use super::buffers::{Shard, State, all_slots, quads};
+use super::buffers::{State, Strip, all_slots, quads};
 use super::params::Params;
 use super::shaders::{self as k, Constants};
 use crate::engine::layer_bit;
@@ -21,8 +21,8 @@ pub fn layer_params(network: &Network, state: &State, l: usize, batch: usize) ->
         neurons: neurons as u32,
         slots: slots as u32,
         quads: quads(slots) as u32,
-        shard_quads: quads(slots) as u32,
-        last_shard: 1,
+        strip_quads: quads(slots) as u32,
+        last_strip: 1,
         input_stride: if l == 0 { 1 } else { network.time_steps as u32 },
         chunk: state.chunk as u32,
         chunk_samples: batch as u32,
@@ -127,7 +127,7 @@ pub fn of_chunk(p: Params, chunk: Chunk) -> Params {
     Params { first_sample: chunk.first as u32, chunk_samples: chunk.samples as u32, ..p }
 }
 
-/// `p` for a dispatch that works on one shard.
-pub fn of_shard(p: Params, shard: &Shard) -> Params {
-    Params { first_quad: shard.first_quad as u32, shard_quads: shard.quads as u32, ..p }
+/// `p` for a dispatch that works on one strip.
+pub fn of_strip(p: Params, strip: &Strip) -> Params {
+    Params { first_quad: strip.first_quad as u32, strip_quads: strip.quads as u32, ..p }
 }

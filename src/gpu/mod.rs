@@ -185,12 +185,12 @@ impl GpuEngine {
         if let (Method::Dense | Method::Reference, Some(l)) = (method, weights.iter().position(|w| !w.is_whole())) {
             let bytes = plan::matrix_bytes(weights[l].rows, weights[l].cols);
             return Err(Error::Device(format!(
-                "the weights of layer {l} take {bytes} bytes, this adapter binds {}: they are cut into shards, which only the method `sparse` knows",
+                "the weights of layer {l} take {bytes} bytes, this adapter binds {}: they are cut into strips, which only the method `sparse` knows",
                 context.binding
             )));
         }
-        let sharded = |l: &usize| network.hidden[*l].conv().is_some() && !weights[*l].is_whole();
-        if let Some(l) = (0..network.hidden.len()).find(sharded) {
+        let in_strips = |l: &usize| network.hidden[*l].conv().is_some() && !weights[*l].is_whole();
+        if let Some(l) = (0..network.hidden.len()).find(in_strips) {
             return Err(Error::Device(format!(
                 "the weights of hidden[{l}], a convolution, are larger than the {} bytes that this adapter binds",
                 context.binding
@@ -449,9 +449,9 @@ impl Engine for GpuEngine {
             self.context.queue.submit([encoder.finish()]);
         }
         for (l, layer) in self.weights.iter().enumerate() {
-            layer.write(&self.context, |shard| &shard.weights, &state.weights.layers[l])?;
-            layer.write(&self.context, |shard| &shard.first, &state.first.layers[l])?;
-            layer.write(&self.context, |shard| &shard.second, &state.second.layers[l])?;
+            layer.write(&self.context, |strip| &strip.weights, &state.weights.layers[l])?;
+            layer.write(&self.context, |strip| &strip.first, &state.first.layers[l])?;
+            layer.write(&self.context, |strip| &strip.second, &state.second.layers[l])?;
         }
         self.context.check()
     }
@@ -464,9 +464,9 @@ impl Engine for GpuEngine {
         };
         Ok(TrainingState {
             step: self.step,
-            weights: read(|shard| &shard.weights)?,
-            first: read(|shard| &shard.first)?,
-            second: read(|shard| &shard.second)?,
+            weights: read(|strip| &strip.weights)?,
+            first: read(|strip| &strip.first)?,
+            second: read(|strip| &strip.second)?,
         })
     }
 
@@ -486,7 +486,7 @@ impl Engine for GpuEngine {
             }
             if *method == LayerMethod::Dense && !self.weights[l].is_whole() {
                 self.notes
-                    .push(format!("layer {l} stays sparse: its weights are in shards, which matrix products lack"));
+                    .push(format!("layer {l} stays sparse: its weights are in strips, which matrix products lack"));
                 *method = LayerMethod::Sparse;
             }
         }
@@ -618,7 +618,7 @@ impl Engine for GpuEngine {
 
     fn state_bytes(&self) -> Vec<(String, u64)> {
         let gradient: u64 =
-            self.weights.iter().flat_map(|layer| &layer.shards).map(|shard| shard.gradient.size()).sum();
+            self.weights.iter().flat_map(|layer| &layer.strips).map(|strip| strip.gradient.size()).sum();
         let mut bytes = vec![("weight gradient".to_string(), gradient)];
         bytes.extend(self.dense.bytes());
         bytes.extend(self.dense_layers.bytes());

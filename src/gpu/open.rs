@@ -58,7 +58,7 @@ impl GpuEngine {
     }
 
     fn read_gradient(&self) -> Result<Weights> {
-        let layers = self.weights.iter().map(|layer| layer.read(&self.context, |shard| &shard.gradient));
+        let layers = self.weights.iter().map(|layer| layer.read(&self.context, |strip| &strip.gradient));
         Ok(Weights { layers: layers.collect::<Result<_>>()? })
     }
 
@@ -80,7 +80,7 @@ impl GpuEngine {
             self.make_room_of(1, |_, _| 0)?;
         }
         for (layer, gradient) in self.weights.iter().zip(&gradient.layers) {
-            layer.write(&self.context, |shard| &shard.gradient, gradient)?;
+            layer.write(&self.context, |strip| &strip.gradient, gradient)?;
         }
         self.write_constants(self.step + 1, adam);
         let Some(state) = &self.state else { return Err(Error::Device("no buffers".into())) };

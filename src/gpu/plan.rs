@@ -1,6 +1,6 @@
 //! The memory of a step, computed before it is allocated, and the number of samples that fit the device at once.
 
-use super::buffers::{Capacity, Request, Sizes, State, delta_rows, layer_name, quads, shards, slots};
+use super::buffers::{Capacity, Request, Sizes, State, delta_rows, layer_name, quads, slots, strips};
 use super::lockstep;
 use crate::engine::Variant;
 use crate::error::{Error, Result};
@@ -96,8 +96,8 @@ pub struct MemoryPlan {
     /// Samples computed at once: fewer than the batch if its state does not fit. The gradient is that of the whole batch
     /// in any case.
     pub samples_at_once: usize,
-    /// Shards of each weight matrix, so that each fits into a binding.
-    pub shards: Vec<usize>,
+    /// Strips of each weight matrix, so that each fits into a binding.
+    pub strips: Vec<usize>,
     /// Weights, gradient and Adam's two moments, bytes.
     pub weights: u64,
     /// Other memory of a step, bytes by purpose; `batch` is the batch itself.
@@ -145,31 +145,31 @@ pub fn plan(
     let layout = lay_out(network, &sizes)?;
     Ok(MemoryPlan {
         samples_at_once: sizes.batch,
-        shards: all_shards(network, limits.binding).map(|shards| shards.len()).collect(),
+        strips: all_strips(network, limits.binding).map(|strips| strips.len()).collect(),
         weights,
         state: layout.state,
         largest: layout.largest,
     })
 }
 
-/// Most quads of a shard of a matrix with `rows` rows: a binding holds its weights, and its δ of a sample.
+/// Most quads of a strip of a matrix with `rows` rows: a binding holds its weights, and its δ of a sample.
 pub fn most_quads(network: &Network, rows: usize, binding: u64) -> usize {
     (binding / (16 * rows.max(delta_rows(network)) as u64)).max(1) as usize
 }
 
-/// The shards of each weight matrix, as ranges of quads.
-fn all_shards(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range<usize>>> {
+/// The strips of each weight matrix, as ranges of quads.
+fn all_strips(network: &Network, binding: u64) -> impl Iterator<Item = Vec<Range<usize>>> {
     let shapes = network.weight_shapes().into_iter();
-    shapes.map(move |(rows, cols)| shards(quads(cols), most_quads(network, rows, binding)).collect())
+    shapes.map(move |(rows, cols)| strips(quads(cols), most_quads(network, rows, binding)).collect())
 }
 
-/// Quads of δ that are computed at a time: of the widest shard of any weight matrix, or of all layers of the lock-step kernels.
+/// Quads of δ that are computed at a time: of the widest strip of any weight matrix, or of all layers of the lock-step kernels.
 fn delta_quads(network: &Network, limits: &Limits) -> usize {
-    let shards = all_shards(network, limits.binding).flatten().map(|shard| shard.len());
+    let strips = all_strips(network, limits.binding).flatten().map(|strip| strip.len());
     // δ of a convolution is as wide as its maps.
     let maps = network.hidden.iter().filter(|layer| layer.conv().is_some()).map(|layer| quads(slots(layer)));
     let together = limits.lockstep.map(|first| lockstep::all_quads(network, first));
-    shards.chain(maps).chain(together).max().unwrap_or(1)
+    strips.chain(maps).chain(together).max().unwrap_or(1)
 }
 
 /// Bytes of δ of a sample.
@@ -302,9 +302,9 @@ mod tests {
         assert!((200..256).contains(&tight.samples_at_once) && tight.total() < whole.total());
         let refused = plan(128 << 20, whole.weights + 1000).unwrap_err().to_string();
         assert!(refused.contains("the state of a single sample would take"), "{refused}");
-        // The weights of layer 0 take 0.6 MiB: several shards.
-        let shards = plan(200 << 10, u64::MAX).unwrap();
-        assert!(shards.largest.1 <= 200 << 10 && shards.shards == [4, 1, 1], "{shards:?}");
+        // The weights of layer 0 take 0.6 MiB: several strips.
+        let strips = plan(200 << 10, u64::MAX).unwrap();
+        assert!(strips.largest.1 <= 200 << 10 && strips.strips == [4, 1, 1], "{strips:?}");
         let refused = plan(10 << 10, u64::MAX).unwrap_err().to_string();
         assert!(refused.contains("the weights of four neurons of layer 0 would take"), "{refused}");
     }

@@ -121,8 +121,8 @@ impl GpuEngine {
             (piece.purpose as u8, piece.held, piece.samples, piece.total, piece.first, piece.last)
         });
         let mut numbers = Numbers::default();
-        for shard in self.weights.iter().flat_map(|layer| &layer.shards) {
-            for buffer in [&shard.weights, &shard.first, &shard.second, &shard.gradient] {
+        for strip in self.weights.iter().flat_map(|layer| &layer.strips) {
+            for buffer in [&strip.weights, &strip.first, &strip.second, &strip.gradient] {
                 numbers.of(buffer);
             }
         }

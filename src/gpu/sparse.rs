@@ -2,12 +2,12 @@
 
 use super::adapter::Tier;
 use super::buffers::{
-    LayerWeights, Model, PatchState, PooledState, Shard, SpikingState, State, quads, scan_blocks, scan_per_lane,
+    LayerWeights, Model, PatchState, PooledState, SpikingState, State, Strip, quads, scan_blocks, scan_per_lane,
 };
 use super::context::Context;
 use super::dense_layers::{DenseLayer, DenseLayers};
 use super::held::{self, Held};
-use super::layer_params::{Chunk, error_scale, layer_constants, layer_params, of_chunk, of_shard, reading};
+use super::layer_params::{Chunk, error_scale, layer_constants, layer_params, of_chunk, of_strip, reading};
 use super::params::{LossParams, Params};
 use super::pieces::Piece;
 use super::recording::{Bind, Phase, Recorder, Recording, Work};
@@ -97,15 +97,15 @@ pub fn record_adam<'a>(r: &mut Recorder<'a>, state: &'a State, weights: &'a [Lay
 
 fn record_layer_adam<'a>(r: &mut Recorder<'a>, state: &'a State, l: usize, w: &'a LayerWeights) {
     let p = Params { layer_bit: layer_bit(l), ..Params::default() };
-    for s in &w.shards {
+    for s in &w.strips {
         let bindings = [[("gradient", &s.gradient)].as_slice(), &adam_bindings(s, state)].concat();
         r.add(format!("adam.{l}"), k::ADAM, p, &bindings, groups(w.rows * s.quads));
     }
 }
 
 /// What an update binds besides the gradient.
-fn adam_bindings<'a>(shard: &'a Shard, state: &'a State) -> [Bind<'a>; 5] {
-    let Shard { weights, first, second, .. } = shard;
+fn adam_bindings<'a>(strip: &'a Strip, state: &'a State) -> [Bind<'a>; 5] {
+    let Strip { weights, first, second, .. } = strip;
     [("status", &state.status), ("weights", weights), ("first", first), ("second", second), ("a", &state.adam)]
 }
 
@@ -291,7 +291,7 @@ impl<'a> Step<'a> {
         self.place(r, &format!("pooled.{l}"), p, lists, Placed { spikes: true, active: false });
     }
 
-    /// Integrates layer `l` over all samples: from its input events, one shard of the weights at a time; a dense layer from
+    /// Integrates layer `l` over all samples: from its input events, one strip of the weights at a time; a dense layer from
     /// the currents that matrix products compute, one chunk of samples at a time.
     fn integrate(&self, r: &mut Recorder<'a>, l: usize, kernel: k::Kernel, out: &[Bind<'a>]) {
         let p = self.params(l);
@@ -314,10 +314,10 @@ impl<'a> Step<'a> {
                 true => (self.variant.readout(self.recording()), 1),
                 false => self.variant.lif_forward(self.recording(), self.narrow),
             };
-            for shard in &self.weights[l].shards {
-                let bindings = [&input_bindings(self.input(l), shard)[..], &out].concat();
-                let lanes = groups(self.batch * shard.quads.div_ceil(width));
-                r.add(&*label, self.program(l, kernel, variant), of_shard(p, shard), &bindings, lanes);
+            for strip in &self.weights[l].strips {
+                let bindings = [&input_bindings(self.input(l), strip)[..], &out].concat();
+                let lanes = groups(self.batch * strip.quads.div_ceil(width));
+                r.add(&*label, self.program(l, kernel, variant), of_strip(p, strip), &bindings, lanes);
             }
             return;
         };
@@ -350,7 +350,7 @@ impl<'a> Step<'a> {
         r.add(format!("patches.place.{l}"), k::PATCHES.with(&["PLACE"]), p, &placed, samples);
         let sorted = [offsets, ("presynaptic", &patches.events)];
         r.add(format!("sort_input.{l}"), k::SORT_INPUT, scan, &sorted, groups(lists));
-        Params { input_stride: 1, input_capacity: patches.capacity, shard_quads: p.filter_quads, ..p }
+        Params { input_stride: 1, input_capacity: patches.capacity, strip_quads: p.filter_quads, ..p }
     }
 
     fn readout(&self, r: &mut Recorder<'a>) {
@@ -375,7 +375,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The backward pass of one chunk of samples, from the readout down; within a layer one shard of its weights after the
+    /// The backward pass of one chunk of samples, from the readout down; within a layer one strip of its weights after the
     /// other, each with the δ of its own columns.
     fn backward(&self, r: &mut Recorder<'a>, chunk: Chunk) {
         let hidden = self.network.hidden.len();
@@ -388,18 +388,18 @@ impl<'a> Step<'a> {
             if l == hidden && self.state.spiking.len() > hidden {
                 self.spike_count_gradient(r, l, chunk);
             }
-            for shard in &self.weights[l].shards {
-                // A convolution's δ is as wide as its maps; its weights are one shard.
-                let p = if self.conv(l).is_some() { p } else { of_shard(p, shard) };
+            for strip in &self.weights[l].strips {
+                // A convolution's δ is as wide as its maps; its weights are one strip.
+                let p = if self.conv(l).is_some() { p } else { of_strip(p, strip) };
                 self.delta(r, l, p);
                 // The weights are updated after this.
                 if l > 0 {
-                    self.spike_gradient(r, l - 1, shard, chunk);
+                    self.spike_gradient(r, l - 1, strip, chunk);
                 }
                 match self.dense.of(l) {
                     Some(scratch) => scratch.weight_gradient(r, self.dense_layer(l), p),
-                    None if self.conv(l).is_some() => self.weight_gradient_conv(r, l, shard, p),
-                    None => self.weight_gradient(r, l, shard, p),
+                    None if self.conv(l).is_some() => self.weight_gradient_conv(r, l, strip, p),
+                    None => self.weight_gradient(r, l, strip, p),
                 }
             }
         }
@@ -408,12 +408,12 @@ impl<'a> Step<'a> {
     /// The backward pass of the layers from `first` on.
     fn backward_in_step(&self, r: &mut Recorder<'a>, first: usize, chunk: Chunk) {
         self.lockstep_backward(r, first, chunk);
-        let shard = self.weights[first].whole();
+        let strip = self.weights[first].whole();
         // The weights are updated after this.
         if first > 0 {
-            self.spike_gradient(r, first - 1, shard, chunk);
+            self.spike_gradient(r, first - 1, strip, chunk);
         }
-        self.weight_gradient(r, first, shard, of_chunk(self.params(first), chunk));
+        self.weight_gradient(r, first, strip, of_chunk(self.params(first), chunk));
         self.lockstep_weights(r, first, chunk);
     }
 
@@ -422,10 +422,10 @@ impl<'a> Step<'a> {
         self.purpose == Purpose::Train && self.piece.last && chunk.first + chunk.samples == self.batch
     }
 
-    /// δ of weight layer `l`, for the shard and the chunk of `p`.
+    /// δ of weight layer `l`, for the strip and the chunk of `p`.
     fn delta(&self, r: &mut Recorder<'a>, l: usize, p: Params) {
         let s = self.state;
-        let lanes = groups((p.chunk_samples * p.shard_quads) as usize);
+        let lanes = groups((p.chunk_samples * p.strip_quads) as usize);
         let below = l.checked_sub(1).map_or(&s.input.needed, |below| &s.spiking[below].needed);
         let (needed, delta) = (("needed", below), ("delta", &s.delta));
         let Some(h) = s.spiking.get(l) else {
@@ -449,7 +449,7 @@ impl<'a> Step<'a> {
     }
 
     /// What the weight gradient of layer `l` binds, and `p` with where this chunk's presynaptic spikes begin.
-    fn presynaptic(&self, l: usize, w: &'a Shard, p: Params) -> ([Bind<'a>; 4], Params) {
+    fn presynaptic(&self, l: usize, w: &'a Strip, p: Params) -> ([Bind<'a>; 4], Params) {
         let s = self.state;
         let (starts, list, base) = match l.checked_sub(1).map(|below| &s.spiking[below]) {
             None => (&s.input.offsets, &s.input.presynaptic, 0),
@@ -464,7 +464,7 @@ impl<'a> Step<'a> {
         ([("presynaptic_start", starts), ("presynaptic", list), delta, ("gradient", &w.gradient)], p)
     }
 
-    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
+    fn weight_gradient(&self, r: &mut Recorder<'a>, l: usize, w: &'a Strip, p: Params) {
         let (bindings, p) = self.presynaptic(l, w, p);
         let mut bindings = bindings.to_vec();
         let last = self.updates_after(Chunk { first: p.first_sample as usize, samples: p.chunk_samples as usize });
@@ -481,15 +481,15 @@ impl<'a> Step<'a> {
         r.add(format!("weight_gradient.{l}"), program, p, &bindings, lanes);
     }
 
-    fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Shard, p: Params) {
+    fn weight_gradient_conv(&self, r: &mut Recorder<'a>, l: usize, w: &'a Strip, p: Params) {
         let (bindings, p) = self.presynaptic(l, w, p);
         let lanes = groups(self.weights[l].rows * w.quads);
         let program = self.program(l, k::WEIGHT_GRADIENT_CONV, &[]);
         r.add(format!("weight_gradient.{l}"), program, p, &bindings, lanes);
     }
 
-    /// The part of the spike gradient of layer `l` that comes through one shard of the weights above.
-    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, shard: &'a Shard, chunk: Chunk) {
+    /// The part of the spike gradient of layer `l` that comes through one strip of the weights above.
+    fn spike_gradient(&self, r: &mut Recorder<'a>, l: usize, strip: &'a Strip, chunk: Chunk) {
         let h = &self.state.spiking[l];
         let above = &self.weights[l + 1];
         let dense = self.dense.of(l + 1);
@@ -504,15 +504,15 @@ impl<'a> Step<'a> {
         let sweep = self.sweep(l, chunk, entries);
         let p = Params {
             sweep: sweep as u32,
-            last_shard: u32::from(shard.first_quad + shard.quads == quads(above.cols)),
-            ..of_chunk(of_shard(self.params(l), shard), chunk)
+            last_strip: u32::from(strip.first_quad + strip.quads == quads(above.cols)),
+            ..of_chunk(of_strip(self.params(l), strip), chunk)
         };
         let mut bindings = match dense {
             Some(scratch) => {
                 scratch.spike_gradient(r, self.dense_layer(l + 1), p);
                 vec![("products", &scratch.products)]
             }
-            None => vec![("weights", &shard.weights), ("delta", &self.state.delta)],
+            None => vec![("weights", &strip.weights), ("delta", &self.state.delta)],
         };
         bindings.push(("counts", &h.counts));
         bindings.extend(entry_bindings(h));
@@ -549,8 +549,8 @@ impl<'a> Step<'a> {
 }
 
 /// The input events of a layer and the weights that they are multiplied with.
-fn input_bindings<'a>((starts, events): (&'a Region, &'a Region), shard: &'a Shard) -> [Bind<'a>; 3] {
-    [("input_start", starts), ("input_events", events), ("weights", &shard.weights)]
+fn input_bindings<'a>((starts, events): (&'a Region, &'a Region), strip: &'a Strip) -> [Bind<'a>; 3] {
+    [("input_start", starts), ("input_events", events), ("weights", &strip.weights)]
 }
 
 /// The active entries of a layer and their errors.

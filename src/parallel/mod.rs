@@ -9,9 +9,10 @@ mod message;
 pub mod mpi;
 pub mod shares;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod tree;
 
+use crate::data::shards::places;
 use crate::engine::{
     DeviceInfo, Engine, Forward, Inspection, LayerMethod, Method, NotFinite, Prediction, Profile, Ranks, StepReport,
     TrainingState, check_batch, check_held, check_samples, layer_bit,
@@ -22,7 +23,7 @@ use crate::network::Network;
 use crate::optimiser::Adam;
 use crate::platform::Instant;
 use crate::weights::Weights;
-use message::{Reader, bytes_of_report, report_of};
+use message::{Reader, bytes_of_report, put_sparse, report_of};
 use std::ops::Range;
 use std::sync::Arc;
 use tree::Node;
@@ -70,7 +71,7 @@ impl Parallel {
             return Err(Error::Config("no devices to train with".into()));
         }
         let (rank, size) = ranks.as_ref().map_or((0, 1), |ranks| (ranks.rank(), ranks.size()));
-        let of_ranks = shares::divide(0..shards, &vec![1.0; size])?;
+        let of_ranks = shares::of_ranks(shards, size)?;
         let own = of_ranks[rank].clone();
         let shares = match shares {
             None => shares::divide(own, &vec![1.0; devices.len()])?,
@@ -185,7 +186,7 @@ fn compute(
 ) -> Result<Computed> {
     let (mut leaves, mut reports) = (Vec::new(), Vec::new());
     for shard in share.clone() {
-        let range = shares::samples(samples, shards, shard);
+        let range = places(samples, shards, shard);
         let mut sum = None;
         if !range.is_empty() {
             // The loss is a mean over samples: of the shard here, of the batch in the sum.
@@ -221,12 +222,12 @@ fn together(
 ) -> Result<(Vec<f32>, Vec<StepReport>)> {
     let (rank, size) = (ranks.rank(), ranks.size());
     let numbers: usize = network.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
-    let segment = |k: usize| shares::samples(numbers, size, k);
+    let segment = |k: usize| places(numbers, size, k);
     let message = |k: usize| {
         let mut message = Vec::new();
         for node in nodes {
             message.push(u8::from(node.sum.is_some()));
-            node.sum.iter().for_each(|sum| message.extend_from_slice(bytemuck::cast_slice(&sum[segment(k)])));
+            node.sum.iter().for_each(|sum| put_sparse(&mut message, &sum[segment(k)]));
         }
         message
     };
@@ -237,20 +238,18 @@ fn together(
         for node in tree::cover(shards, share) {
             let sum = match reader.byte()? {
                 0 => None,
-                _ => Some(reader.floats(segment(rank).len())?),
+                _ => Some(reader.sparse(segment(rank).len())?),
             };
             known.push(Node { shards: node, sum });
         }
     }
-    let mut message = match tree::sum(0..shards, &mut known, &add) {
-        Some(sum) => bytemuck::cast_slice(&sum).to_vec(),
-        None => Vec::new(),
-    };
+    let mut message = Vec::new();
+    put_sparse(&mut message, &tree::sum(0..shards, &mut known, &add).unwrap_or_default());
     reports.iter().for_each(|report| message.extend(bytes_of_report(report)));
     let (mut sum, mut all) = (Vec::with_capacity(numbers), Vec::new());
     for (k, message) in ranks.share(&message)?.iter().enumerate() {
         let mut reader = Reader::new(message);
-        sum.extend(reader.floats(segment(k).len())?);
+        sum.extend(reader.sparse(segment(k).len())?);
         while !reader.is_empty() {
             all.push(report_of(&mut reader, network)?);
         }
@@ -374,7 +373,7 @@ impl Engine for Parallel {
         let spiking = self.network().spiking().count();
         let parts = self.on_each(|device, share| {
             let (mut logits, mut spikes) = (Vec::new(), vec![0u64; spiking]);
-            for range in share.map(|shard| shares::samples(n, shards, shard)).filter(|range| !range.is_empty()) {
+            for range in share.map(|shard| places(n, shards, shard)).filter(|range| !range.is_empty()) {
                 let part = device.predict(&piece(batch, range))?;
                 logits.extend(part.logits);
                 spikes.iter_mut().zip(part.spikes).for_each(|(sum, n)| *sum += n);

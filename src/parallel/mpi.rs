@@ -1,6 +1,6 @@
 //! Ranks that are started by `mpirun` or `srun`, through the MPI library of the machine.
 
-use crate::engine::Ranks;
+use crate::engine::{Ranks, Traffic};
 use crate::error::Result;
 use crate::platform::{Instant, sleep};
 use mpi::Threading;
@@ -27,6 +27,7 @@ pub struct World {
     /// The time in which the messages of all ranks must have come.
     waits: Duration,
     say: fn(&str),
+    traffic: Traffic,
     hosts: Vec<String>,
     local: usize,
     on_host: usize,
@@ -46,8 +47,17 @@ impl World {
         let world = universe.world();
         let own = mpi::environment::processor_name().unwrap_or_else(|_| "a host without a name".into());
         let waits = patience.max(WHILE_STARTING);
-        let mut world =
-            World { world, patience, waits, say, hosts: Vec::new(), local: 0, on_host: 1, _universe: universe };
+        let mut world = World {
+            world,
+            patience,
+            waits,
+            say,
+            traffic: Traffic::default(),
+            hosts: Vec::new(),
+            local: 0,
+            on_host: 1,
+            _universe: universe,
+        };
         let hosts = world.share(own.as_bytes())?;
         world.hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
         let (rank, host) = (world.rank(), world.hosts[world.rank()].clone());
@@ -129,9 +139,14 @@ impl Ranks for World {
         format!("rank {rank} of {}{host}", self.size())
     }
 
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
     fn exchange(&mut self, mut messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         let (own, began) = (self.rank(), Instant::now());
         let kept = std::mem::take(&mut messages[own]);
+        let sent = messages.iter().map(|message| message.len() as u64).sum::<u64>();
         let lengths: Vec<[u8; 8]> = messages.iter().map(|message| (message.len() as u64).to_le_bytes()).collect();
         let others = || (0..messages.len()).filter(|&rank| rank != own);
         let mut incoming: Vec<Incoming> = messages.iter().map(|_| Incoming::default()).collect();
@@ -169,6 +184,8 @@ impl Ranks for World {
         });
         let mut received: Vec<Vec<u8>> = incoming.into_iter().map(|message| message.bytes).collect();
         received[own] = kept;
+        self.traffic.seconds += began.elapsed().as_secs_f64();
+        self.traffic.bytes += sent;
         Ok(received)
     }
 }

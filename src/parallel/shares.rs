@@ -6,9 +6,12 @@ use std::ops::Range;
 /// Number of shards of a batch if nothing else is asked for: 1, 2, 4 and 8 ranks or devices divide it.
 pub const DEFAULT_SHARDS: usize = 8;
 
-/// The samples of shard `shard` in a batch of `samples`.
-pub fn samples(samples: usize, shards: usize, shard: usize) -> Range<usize> {
-    samples * shard / shards..samples * (shard + 1) / shards
+/// The shards of each rank.
+///
+/// # Errors
+/// As [`divide`].
+pub fn of_ranks(shards: usize, ranks: usize) -> Result<Vec<Range<usize>>> {
+    divide(0..shards, &vec![1.0; ranks])
 }
 
 /// Divides `shards` among workers by their pace; each gets at least one.
@@ -51,11 +54,6 @@ mod tests {
                 prop_assert!(shares.iter().all(|share| !share.is_empty()));
                 prop_assert!(shares.into_iter().flatten().eq(first..first + shards));
             }
-        }
-
-        #[test]
-        fn every_sample_is_in_one_shard(n in 0usize..600, shards in 1usize..20) {
-            prop_assert!((0..shards).flat_map(|shard| samples(n, shards, shard)).eq(0..n));
         }
     }
 

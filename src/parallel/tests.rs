@@ -3,7 +3,7 @@
 use super::Parallel;
 use crate::device::Device;
 use crate::engine::{Engine, Method, Ranks, StepReport, TrainingState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::{Network, Readout, SpikingLayer};
 use crate::optimiser::Adam;
@@ -12,7 +12,7 @@ use crate::weights::Weights;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A rank that is a thread.
-struct Thread {
+pub(crate) struct Thread {
     rank: usize,
     send: Vec<Sender<Vec<u8>>>,
     receive: Vec<Receiver<Vec<u8>>>,
@@ -20,7 +20,7 @@ struct Thread {
 
 impl Thread {
     /// All ranks of a run.
-    fn all(size: usize) -> Vec<Thread> {
+    pub(crate) fn all(size: usize) -> Vec<Thread> {
         let mut ranks: Vec<Thread> =
             (0..size).map(|rank| Thread { rank, send: Vec::new(), receive: Vec::new() }).collect();
         for from in 0..size {
@@ -44,8 +44,11 @@ impl Ranks for Thread {
     }
 
     fn exchange(&mut self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
-        self.send.iter().zip(messages).for_each(|(to, message)| to.send(message).unwrap());
-        Ok(self.receive.iter().map(|from| from.recv().unwrap()).collect())
+        let ended = |rank: usize| Error::Ranks(format!("{} has ended", self.name(rank)));
+        for (rank, (to, message)) in self.send.iter().zip(messages).enumerate() {
+            to.send(message).map_err(|_| ended(rank))?;
+        }
+        self.receive.iter().enumerate().map(|(rank, from)| from.recv().map_err(|_| ended(rank))).collect()
     }
 }
 

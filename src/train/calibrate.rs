@@ -42,7 +42,7 @@ pub fn calibrate(
                 *w = (f64::from(drawn) * power.exp2()) as f32;
             }
             engine.load(state)?;
-            let counted = engine.predict(batch)?.spikes[l];
+            let counted = engine.predict_together(batch)?.spikes[l];
             Ok(counted as f64 / (batch.len() * neurons) as f64)
         };
         // Powers far above the result are not tried: nearly every entry would spike, which takes a hundred times the memory

@@ -49,6 +49,7 @@ fn unusable_progress(progress: &Progress) -> Option<String> {
     let accuracy = best.map_or(0.0, |best| best.test_accuracy);
     let numbers = [
         ("sums.seconds", sums.seconds),
+        ("sums.exchange.seconds", sums.exchange.seconds),
         ("sums.loss.task", task),
         ("sums.loss.upper", upper),
         ("sums.loss.lower", lower),

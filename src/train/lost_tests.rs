@@ -9,6 +9,8 @@ use crate::events::EventSet;
 use crate::gpu::{GpuEngine, GpuOptions};
 use crate::network::Network;
 use crate::optimiser::Adam;
+use crate::parallel::Parallel;
+use crate::parallel::tests::Thread;
 use crate::weights::Weights;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -216,4 +218,22 @@ fn a_device_that_is_lost_too_often_ends_the_run() {
     let error = run(&config(), &[Blow::Calls(6), Blow::Calls(3), Blow::Calls(2), Blow::Calls(0)]).err().unwrap();
     let text = error.to_string();
     assert!(matches!(error, Error::DeviceLost(_)) && text.contains("checkpoint.safetensors"), "{text}");
+}
+
+/// A rank that went back to its last checkpoint would send the others messages of other steps.
+#[test]
+fn a_rank_that_loses_its_device_ends_the_run() {
+    let config = RunConfig { shards: 2, epochs: 1000, ..config() };
+    let train = |ranks: Thread| {
+        let blows: &[Blow] = if ranks.rank() == 1 { &[Blow::Calls(9)] } else { &[] };
+        let device = Box::new(Fragile::new(&config.network, config.method, blows));
+        let mut engine = Parallel::new(vec![device], 2, Some(Box::new(ranks)), None).unwrap();
+        let data = DataSet::new(events(18, 0), events(7, 1));
+        Training::new(&config, &data).run_on(&mut engine).unwrap_err().to_string()
+    };
+    let said: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = Thread::all(2).into_iter().map(|ranks| scope.spawn(|| train(ranks))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(said[0].contains("rank 1 of 2 has ended") && said[1].contains("the GPU was lost"), "{said:?}");
 }

@@ -7,7 +7,7 @@ mod file;
 pub use file::{append, read, truncate_after};
 
 use super::rescue::Rescue;
-use crate::engine::{DeviceMemory, LossTerms};
+use crate::engine::{DeviceMemory, LossTerms, Traffic};
 use serde::{Deserialize, Serialize};
 
 /// Metrics of an epoch, a line of `metrics.jsonl`.
@@ -31,6 +31,9 @@ pub struct EpochRecord {
     pub spike_density: Vec<f64>,
     /// Seconds spent training, without testing.
     pub train_seconds: f64,
+    /// What the exchanges with other ranks took of `train_seconds` on rank 0; omitted if there are no ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Traffic>,
     /// Seconds spent testing.
     pub test_seconds: f64,
     /// The layer re-initialised at the end of the epoch; omitted if there is none.

@@ -28,6 +28,8 @@ pub mod rescue;
 mod run;
 #[cfg(feature = "runs")]
 mod runs;
+#[cfg(feature = "runs")]
+mod share;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -54,6 +56,8 @@ pub use metrics::{EpochRecord, MemoryRecord};
 pub use progress::{Best, EpochSums, Progress};
 #[cfg(feature = "runs")]
 pub use runs::{Runs, StoredEpochs};
+#[cfg(feature = "runs")]
+pub use share::{deal_out, take_share};
 pub use training::{Training, open, open_ranks};
 
 use crate::engine::{DeviceInfo, Engine, LayerMethod};

@@ -1,6 +1,6 @@
 //! Progress of a run, stored in checkpoints.
 
-use crate::engine::{LayerMethod, LossTerms, StepReport};
+use crate::engine::{LayerMethod, LossTerms, StepReport, Traffic};
 use crate::events::EventSet;
 use crate::network::Network;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ pub struct EpochSums {
     pub active: Vec<u64>,
     /// Seconds spent training.
     pub seconds: f64,
+    /// What exchanges between ranks took of these.
+    #[serde(default)]
+    pub exchange: Traffic,
     /// Loss terms, summed over the samples.
     pub loss: LossTerms,
 }

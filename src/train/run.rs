@@ -9,9 +9,10 @@ use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{Intervention, Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
-use crate::data::order::{batches, order};
+use crate::data::order::batches;
+use crate::data::shards::Shards;
 use crate::data::{DataSet, Shape};
-use crate::engine::{Engine, LayerMethod, Method, TrainingState};
+use crate::engine::{Engine, LayerMethod, Method, Ranks, Traffic, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
@@ -98,10 +99,36 @@ struct Trainer<'a> {
     saved: Instant,
     /// How often the device was lost since then.
     losses: u32,
+    /// What exchanges took up to the last finished step; `None` without ranks.
+    exchanged: Option<Traffic>,
     /// Whether the observer stopped the run.
     enough: bool,
     /// Kind and layer of the warnings after the last epoch: what lasts is told once.
     warned: Vec<(WarningKind, Option<usize>)>,
+}
+
+/// Makes sure that all ranks have the same fact.
+fn all_same(ranks: &mut dyn Ranks, what: &str, fact: String) -> Result<()> {
+    let all = ranks.share(fact.as_bytes())?;
+    match all.iter().position(|theirs| *theirs != all[0]) {
+        Some(other) => Err(Error::Ranks(format!("{} has another {what} than rank 0", ranks.name(other)))),
+        None => Ok(()),
+    }
+}
+
+/// Makes sure that all ranks train the same run; returns rank 0's mark of the data. The others may have the events of their shards
+/// alone, but all labels.
+fn same_run(ranks: &mut dyn Ranks, config: &RunConfig, train: &EventSet, test: &EventSet) -> Result<DataMark> {
+    all_same(ranks, "version", env!("CARGO_PKG_VERSION").into())?;
+    // Fields that each rank may have for itself.
+    let RunConfig { data, device, kernels, delta_mib, shares, weights, .. } = RunConfig::new(config.network.clone());
+    let common = RunConfig { data, device, kernels, delta_mib, shares, weights, ..config.clone() };
+    all_same(ranks, "configuration", format!("{common:?}"))?;
+    let labels = |set: &EventSet| DataMark::new(&set.only(|_| false), &EventSet::new(0, 0)).hash;
+    all_same(ranks, "data set", labels(train) + &labels(test))?;
+    let own = DataMark::new(train, test);
+    let hash = ranks.broadcast(own.hash.clone().into_bytes())?;
+    Ok(DataMark { hash: String::from_utf8_lossy(&hash).into_owned(), ..own })
 }
 
 /// Maximum number of losses of the device without a checkpoint in between.
@@ -116,7 +143,10 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let info = engine.info();
-        let mark = DataMark::new(&train, test);
+        let mark = match engine.ranks() {
+            None => DataMark::new(&train, test),
+            Some(ranks) => same_run(ranks, config, &train, test)?,
+        };
         let kernels = engine.kernels().map(|name| format!(", {name} kernels")).unwrap_or_default();
         let device = format!("{} {}{kernels}", info.kind, info.name);
         let session = EpochSums::new(&config.network);
@@ -134,6 +164,7 @@ impl<'a> Trainer<'a> {
             last: None,
             saved,
             losses: 0,
+            exchanged: None,
             enough: false,
             warned: Vec::new(),
         };
@@ -184,9 +215,10 @@ impl<'a> Trainer<'a> {
             return self.engine.set_layer_methods(&self.progress.layer_methods);
         }
         let batch = self.train.head(self.config.batch);
-        let mut spikes = self.engine.predict(&batch)?.spikes;
+        // Each rank has the samples of its shards.
+        let mut spikes = self.engine.predict_together(&batch)?.spikes;
         let active = spikes.clone();
-        spikes.insert(0, batch.events().len() as u64);
+        spikes.insert(0, self.sum_over_ranks(batch.events().len() as u64)?);
         self.progress.layer_methods = vec![LayerMethod::Sparse; self.config.network.weight_layers()];
         let densities = auto::densities(&self.config.network, batch.len() as u64, &spikes, &active);
         self.choose_layer_methods(densities, true, observer)
@@ -204,28 +236,21 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Makes sure that all ranks train the same run on the same data, and begins with the state of rank 0.
+    /// The sum of a number of each rank.
+    fn sum_over_ranks(&mut self, own: u64) -> Result<u64> {
+        let Some(ranks) = self.engine.ranks() else { return Ok(own) };
+        let all = ranks.share(&own.to_le_bytes())?;
+        Ok(all.into_iter().map(|message| message.try_into().map_or(0, u64::from_le_bytes)).sum())
+    }
+
+    /// Begins with the state of rank 0.
     fn same_start(&mut self, state: TrainingState) -> Result<TrainingState> {
-        let (data, crossover) = (&self.progress.data, self.engine.crossover());
-        let version = env!("CARGO_PKG_VERSION");
+        let crossover = self.engine.crossover();
         let Some(ranks) = self.engine.ranks() else { return Ok(state) };
-        let facts = [
-            ("version", version.to_string()),
-            ("data", format!("{data:?}")),
-            ("step", state.step.to_string()),
-            (
-                "kind of device, which the method auto depends on; give --method sparse",
-                match self.config.method {
-                    Method::Auto => crossover.to_string(),
-                    _ => String::new(),
-                },
-            ),
-        ];
-        for (what, fact) in facts {
-            let all = ranks.share(fact.as_bytes())?;
-            if let Some(other) = all.iter().position(|theirs| *theirs != all[0]) {
-                return Err(Error::Ranks(format!("{} has another {what} than rank 0", ranks.name(other))));
-            }
+        all_same(ranks, "step", state.step.to_string())?;
+        if self.config.method == Method::Auto {
+            let what = "kind of device, which the method auto depends on; give --method sparse";
+            all_same(ranks, what, crossover.to_string())?;
         }
         let parts = |state: &TrainingState| [state.weights.clone(), state.first.clone(), state.second.clone()];
         let mut same = parts(&state);
@@ -250,6 +275,10 @@ impl<'a> Trainer<'a> {
     }
 
     fn initial(&mut self, notes: &mut Vec<String>) -> Result<TrainingState> {
+        if self.engine.ranks().is_some_and(|ranks| ranks.rank() > 0) && self.config.weights.is_some() {
+            // Rank 0 reads them.
+            return Ok(TrainingState::new(Weights::init(&self.config.network, self.config.seed)));
+        }
         let (state, factors) = initial_state(self.engine, self.config, &self.train)?;
         if !factors.is_empty() {
             let factors: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
@@ -307,9 +336,11 @@ impl<'a> Trainer<'a> {
 
     /// Runs to the end, recovering from losses of the device.
     fn run(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome> {
+        // Other ranks would not go back to the last checkpoint.
+        let alone = self.engine.ranks().is_none_or(|ranks| ranks.size() == 1);
         loop {
             match self.run_on_device(stop, observer) {
-                Err(Error::DeviceLost(why)) => self.recover(why, observer)?,
+                Err(Error::DeviceLost(why)) if alone => self.recover(why, observer)?,
                 outcome => return outcome,
             }
         }
@@ -380,7 +411,8 @@ impl<'a> Trainer<'a> {
     /// Trains the rest of the epoch; `false` if interrupted.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut clock = Instant::now();
-        let order = order(self.config.seed, self.progress.epoch + 1, self.train.len());
+        self.exchanged = self.engine.ranks().map(|ranks| ranks.traffic());
+        let order = self.shards().order(self.config.seed, self.progress.epoch + 1);
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
             let stop = stop.load(Ordering::Relaxed) || self.intervene(&mut clock, observer)?;
@@ -400,8 +432,9 @@ impl<'a> Trainer<'a> {
             let adam = self.adam();
             if self.config.augment.is_on() {
                 let RunConfig { seed, augment, .. } = self.config;
-                let epoch = self.progress.epoch + 1;
-                self.engine.train(&augment.batch(&self.train, samples, self.shape, *seed, epoch)?, &adam)?;
+                let (shards, epoch) = (self.shards(), self.progress.epoch + 1);
+                let batch = augment.batch(&self.train, samples, self.shape, shards, *seed, epoch)?;
+                self.engine.train(&batch, &adam)?;
             } else {
                 self.engine.train_held(samples, &adam)?;
             }
@@ -432,6 +465,11 @@ impl<'a> Trainer<'a> {
         self.collect(true, clock, observer)?;
         let seconds = clock.elapsed().as_secs_f64();
         self.progress.sums.seconds += seconds;
+        let before = self.exchanged;
+        self.exchanged = self.engine.ranks().map(|ranks| ranks.traffic());
+        if let Some((now, before)) = self.exchanged.zip(before) {
+            self.progress.sums.exchange.add(now.since(before));
+        }
         self.session.seconds += seconds;
         *clock = Instant::now();
         Ok(())
@@ -551,6 +589,7 @@ impl<'a> Trainer<'a> {
             activity: sums.activity(&self.config.network),
             spike_density: sums.spike_density(&self.config.network),
             train_seconds: sums.seconds,
+            exchange: self.exchanged.map(|_| sums.exchange),
             test_seconds,
             rescued: None,
             memory: MemoryRecord { host: resident_memory(), device: self.engine.device_memory() },
@@ -576,6 +615,11 @@ impl<'a> Trainer<'a> {
 
     fn summary(&self) -> Summary {
         Summary { progress: self.progress.clone(), last: self.last.clone() }
+    }
+
+    /// How batches are divided.
+    fn shards(&self) -> Shards {
+        Shards { samples: self.train.len(), batch: self.config.batch, shards: self.config.shards }
     }
 
     /// Batches per epoch.

@@ -1,8 +1,11 @@
 use super::*;
+use crate::device::Device;
+use crate::parallel::tests::Thread;
 use crate::train::folder::RunFolder;
 use crate::train::testing::{FakeEngine, config, events};
 use crate::train::{
-    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, metrics, stored_config,
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, LearningRate, METRICS_FILE, Training, deal_out, metrics, open_ranks,
+    stored_config, take_share,
 };
 use crate::weights::Weights;
 use std::ops::ControlFlow;
@@ -575,4 +578,44 @@ fn a_pause_is_no_time_of_training() {
         .unwrap();
     let seconds = metrics::read(&run.path.join(METRICS_FILE)).unwrap()[0].train_seconds;
     assert!(seconds < pause.as_secs_f64(), "{seconds}");
+}
+
+/// Trains as two ranks, each with a configuration and data of its own; returns how each of them ended.
+fn two_ranks(runs: [(RunConfig, DataSet); 2]) -> Vec<Result<crate::engine::TrainingState>> {
+    let train = |ranks: Thread, (config, data): (RunConfig, DataSet)| {
+        let mut engine = open_ranks(&config, vec![Device::Cpu], config.batch, false, Some(Box::new(ranks)))?;
+        Training::new(&config, &data).run_on(engine.as_mut())?;
+        engine.store()
+    };
+    std::thread::scope(|scope| {
+        let ranks = Thread::all(2).into_iter().zip(runs);
+        let threads: Vec<_> = ranks.map(|(ranks, run)| scope.spawn(move || train(ranks, run))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn ranks_with_the_samples_of_their_shards_train_as_one_with_all() {
+    let mut config = RunConfig { shards: 2, initial_spikes: 0.5, method: Method::Auto, ..options() };
+    config.augment.blend = 0.5;
+    let share = take_share(&deal_out(&config, &data(), 2).unwrap()[1]).unwrap();
+    assert!(share.train.events().len() < data().train.events().len());
+    let mut engine = open_ranks(&config, vec![Device::Cpu], config.batch, false, None).unwrap();
+    Training::new(&config, &data()).run_on(engine.as_mut()).unwrap();
+    for end in two_ranks([(config.clone(), data()), (config, share)]) {
+        assert_eq!(end.unwrap(), engine.store().unwrap());
+    }
+}
+
+#[test]
+fn ranks_of_another_run_are_refused() {
+    let refused = |other: (RunConfig, DataSet), what: &str| {
+        let config = RunConfig { shards: 2, ..config() };
+        for end in two_ranks([(config, data()), other]) {
+            let text = end.unwrap_err().to_string();
+            assert!(text.contains(&format!("rank 1 of 2 has another {what} than rank 0")), "{text}");
+        }
+    };
+    refused((RunConfig { shards: 2, seed: 12, ..config() }, data()), "configuration");
+    refused((RunConfig { shards: 2, ..config() }, DataSet::new(events(18, 2), events(7, 1))), "data set");
 }

@@ -155,6 +155,7 @@ mod tests {
             spike_density: vec![0.01; 2],
             train_seconds: 1.5,
             test_seconds: 0.5,
+            exchange: None,
             rescued: None,
             memory: MemoryRecord::default(),
         }

@@ -39,13 +39,13 @@ pub fn cases() -> Vec<Case> {
         let chunked = GpuOptions { delta_bytes: Some(41 * 40 * 4 * 2), ..options.clone() };
         let one_a_chunk = GpuOptions { delta_bytes: Some(1), ..options.clone() };
         let pieces = GpuOptions { max_binding: Some(64 * 40 * 10 * 2), ..options.clone() };
-        let shards = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
+        let strips = GpuOptions { max_binding: Some(64 * 5 * 38), ..options.clone() };
         let narrow = GpuOptions { limits: Some("downlevel,lanes=64".parse().unwrap()), ..options.clone() };
         cases.push(case("whole", &plain, Method::Sparse, &options));
         cases.push(case("without hidden layers", &network(30, &[], 5, 40), Method::Sparse, &options));
         cases.push(case("in chunks", &plain, Method::Sparse, &chunked));
         cases.push(case("in pieces", &plain, Method::Sparse, &pieces));
-        cases.push(case("in shards", &network(130, &[150, 120], 130, 5), Method::Sparse, &shards));
+        cases.push(case("in strips", &network(130, &[150, 120], 130, 5), Method::Sparse, &strips));
         cases.push(case("in small workgroups", &plain, Method::Sparse, &narrow));
         cases.push(case("other cells", &other_cells(40), Method::Sparse, &options));
         cases.push(case("other cells, one sample a chunk", &other_cells(40), Method::Sparse, &one_a_chunk));

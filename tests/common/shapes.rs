@@ -1,4 +1,4 @@
-//! The shapes of the twin tests: random networks and batches, and options that divide steps into chunks, pieces and shards.
+//! The shapes of the twin tests: random networks and batches, and options that divide steps into chunks, pieces and strips.
 #![allow(dead_code)]
 
 use crate::common::{batch, generalise, network, recur};
@@ -119,14 +119,14 @@ pub fn in_pieces(network: &Network, options: GpuOptions) -> GpuOptions {
     GpuOptions { max_binding: Some(binding), density_guess: options.density_guess.or(Some(1.0)), ..options }
 }
 
-/// Weight matrices that no binding holds: their columns are in shards.
-pub fn in_shards(network: &Network, options: GpuOptions) -> GpuOptions {
+/// Weight matrices that no binding holds: their columns are in strips.
+pub fn in_strips(network: &Network, options: GpuOptions) -> GpuOptions {
     let widest = network.sizes()[1..].iter().map(|n| n.div_ceil(4)).max().unwrap_or(1);
     // Room for one sample of which every entry is active.
     let binding = (64 * (network.time_steps * widest) as u64).max(4 << 10);
     let limits = spikegrad::gpu::plan::Limits { binding, memory: u64::MAX, lockstep: None };
     let plan = spikegrad::gpu::plan::plan(network, 1, 0.0, 0.0, 1, &limits).unwrap();
-    assert!(plan.shards.iter().all(|&shards| shards > 1), "{plan:?}");
+    assert!(plan.strips.iter().all(|&strips| strips > 1), "{plan:?}");
     GpuOptions { max_binding: Some(binding), ..options }
 }
 

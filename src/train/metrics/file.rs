@@ -80,6 +80,7 @@ mod tests {
             spike_density: vec![0.03, 0.04],
             train_seconds: 2.0,
             test_seconds: 0.5,
+            exchange: None,
             rescued: None,
             memory: MemoryRecord {
                 host: Some(9 << 20),
