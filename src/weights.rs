@@ -38,6 +38,12 @@ impl Matrix {
         &self.data[i * self.cols..][..self.cols]
     }
 
+    /// Whether all numbers are.
+    pub(crate) fn is_finite(&self) -> bool {
+        // Without an early end, which would keep it from being vectorised.
+        self.data.iter().fold(true, |finite, x| finite & x.is_finite())
+    }
+
     /// The transpose. Converts a convolution's matrix to the layout of files and back.
     pub fn transposed(&self) -> Matrix {
         Matrix { rows: self.cols, cols: self.rows, data: transposed(&self.data, self.rows, self.cols) }
@@ -211,7 +217,8 @@ impl Weights {
     pub fn check(&self, network: &Network) -> Result<()> {
         self.check_shapes(network)?;
         for (l, matrix) in self.layers.iter().enumerate() {
-            if let Some(at) = matrix.data.iter().position(|w| !w.is_finite()) {
+            let broken = (!matrix.is_finite()).then(|| matrix.data.iter().position(|w| !w.is_finite()));
+            if let Some(at) = broken.flatten() {
                 return Err(Error::NotFinite(format!(
                     "weight ({}, {}) of {} is {}",
                     at / matrix.cols,

@@ -168,14 +168,22 @@ mod world {
             return Ok(Role::Alone);
         };
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let threads = (cores / started.ranks_of_host()).max(1);
+            let threads = (std::thread::available_parallelism()?.get() / ranks_of_cores(&mut started)?).max(1);
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         }
         let role = if started.rank() == 0 { Role::First } else { Role::Follower };
         same_version(&mut started)?;
         *world() = Some(started);
         Ok(role)
+    }
+
+    /// How many ranks share the cores of this one: mpirun may bind each to cores of its own, or all to none.
+    fn ranks_of_cores(ranks: &mut World) -> Result<usize> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let cores = status.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap_or_default();
+        let rank = ranks.rank();
+        let all = ranks.share(format!("{} {cores}", ranks.host(rank)).as_bytes())?;
+        Ok(all.iter().filter(|theirs| **theirs == all[rank]).count())
     }
 
     /// Ranks of other versions may send other messages.

@@ -301,12 +301,12 @@ impl CpuEngine {
     /// Sums the gradients of all layers.
     fn gradient_of(&mut self, batch: &EventSet) -> Weights {
         let zeros = Weights::zeros_of(&self.network).layers;
-        let sums: Mutex<Vec<TiledMatrix>> = Mutex::new(zeros.iter().map(TiledMatrix::cut).collect());
+        let layers: Vec<Mutex<Matrix>> = zeros.into_iter().map(Mutex::new).collect();
         self.weight_gradient(batch, &mut Clock::default(), |task, gradient| {
-            lock(&sums)[task.layer].tiles[task.tile].copy_from_slice(gradient);
+            task.columns.copy_to(&mut lock(&layers[task.layer]), gradient);
         });
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Weights { layers: sums.iter().map(TiledMatrix::join).collect() }
+        let layers = layers.into_iter().map(|layer| layer.into_inner().unwrap_or_else(PoisonError::into_inner));
+        Weights { layers: layers.collect() }
     }
 
     fn step(&mut self, batch: &EventSet, update: &Adam) -> Result<Clock> {

@@ -85,6 +85,15 @@ pub struct Columns {
     pub used: usize,
 }
 
+impl Columns {
+    /// Copies a tile with these columns to a row-major matrix.
+    pub fn copy_to(&self, matrix: &mut Matrix, tile: &[f32]) {
+        for (row, own) in matrix.data.chunks_exact_mut(matrix.cols).zip(tile.chunks_exact(self.width)) {
+            row[self.begin..][..self.used].copy_from_slice(&own[..self.used]);
+        }
+    }
+}
+
 /// Divides `cols` columns into as few tiles as possible, all of the same width except the last, which may be narrower.
 pub fn tiles_of(cols: usize) -> Vec<Columns> {
     let width = cols.div_ceil(cols.div_ceil(WIDEST).max(1)).next_multiple_of(LANES).max(LANES);
@@ -139,11 +148,7 @@ impl TiledMatrix {
     /// Joins the tiles into a row-major matrix.
     pub fn join(&self) -> Matrix {
         let mut matrix = Matrix::zeros(self.rows, self.cols);
-        for (tile, data) in self.columns.iter().zip(&self.tiles) {
-            for (i, row) in data.chunks_exact(tile.width).enumerate() {
-                matrix.data[i * self.cols + tile.begin..][..tile.used].copy_from_slice(&row[..tile.used]);
-            }
-        }
+        self.columns.iter().zip(&self.tiles).for_each(|(columns, tile)| columns.copy_to(&mut matrix, tile));
         matrix
     }
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Traffic {
     /// Seconds, waiting for the others included.
     pub seconds: f64,
+    /// Seconds of these until the others had come.
+    pub waiting: f64,
     /// Bytes sent.
     pub bytes: u64,
 }
@@ -17,12 +19,17 @@ pub struct Traffic {
 impl Traffic {
     /// What came after `before`.
     pub fn since(self, before: Traffic) -> Traffic {
-        Traffic { seconds: self.seconds - before.seconds, bytes: self.bytes - before.bytes }
+        Traffic {
+            seconds: self.seconds - before.seconds,
+            waiting: self.waiting - before.waiting,
+            bytes: self.bytes - before.bytes,
+        }
     }
 
     /// Adds what came later.
     pub fn add(&mut self, more: Traffic) {
         self.seconds += more.seconds;
+        self.waiting += more.waiting;
         self.bytes += more.bytes;
     }
 }

@@ -22,7 +22,7 @@ use crate::events::EventSet;
 use crate::network::Network;
 use crate::optimiser::Adam;
 use crate::platform::Instant;
-use crate::weights::Weights;
+use crate::weights::{Matrix, Weights};
 use message::{Reader, bytes_of_report, put_sparse, report_of};
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub struct Parallel {
 
 /// What a device has computed of a step.
 struct Computed {
-    /// Sums of gradients, the matrices one after the other.
-    nodes: Vec<Node<Vec<f32>>>,
+    /// Sums of gradients.
+    nodes: Vec<Node<Weights>>,
     /// The reports of its shards that are not empty, in order.
     reports: Vec<StepReport>,
 }
@@ -148,21 +148,19 @@ impl Parallel {
         let computed = self.on_each(|device, share| compute(device, shards, share, samples, part))?;
         let (nodes, reports): (Vec<_>, Vec<_>) = computed.into_iter().map(|c| (c.nodes, c.reports)).unzip();
         let (mut nodes, reports) = (nodes.concat(), reports.concat());
-        let (sum, reports) = match self.ranks.as_mut().filter(|ranks| ranks.size() > 1) {
-            None => (tree::sum(0..shards, &mut nodes, &add).unwrap_or_default(), reports),
+        let (gradient, reports) = match self.ranks.as_mut().filter(|ranks| ranks.size() > 1) {
+            None => (tree::sum(0..shards, &mut nodes, &add), reports),
             Some(ranks) => {
                 let nodes = joined(shards, &self.of_ranks[ranks.rank()], nodes);
-                together(ranks.as_mut(), &self.of_ranks, shards, &nodes, &reports, self.devices[0].network())?
+                let network = self.devices[0].network();
+                let (sum, reports) = together(ranks.as_mut(), &self.of_ranks, shards, &nodes, &reports, network)?;
+                (Some(sum), reports)
             }
         };
-        let mut gradient = Weights::zeros_of(self.devices[0].network());
-        let mut rest = &sum[..];
+        let gradient = gradient.unwrap_or_else(|| Weights::zeros_of(self.devices[0].network()));
         let mut broken = 0;
-        for (l, layer) in gradient.layers.iter_mut().enumerate() {
-            let (own, after) = rest.split_at(layer.data.len());
-            layer.data.copy_from_slice(own);
-            rest = after;
-            if own.iter().any(|g| !g.is_finite()) {
+        for (l, layer) in gradient.layers.iter().enumerate() {
+            if !layer.is_finite() {
                 broken |= layer_bit(l);
             }
         }
@@ -191,8 +189,9 @@ fn compute(
         if !range.is_empty() {
             // The loss is a mean over samples: of the shard here, of the batch in the sum.
             let weight = range.len() as f32 / samples as f32;
-            let (gradient, report) = device.gradient(&part(range))?;
-            sum = Some(gradient.layers.iter().flat_map(|layer| layer.data.iter().map(|g| weight * g)).collect());
+            let (mut gradient, report) = device.gradient(&part(range))?;
+            gradient.layers.iter_mut().for_each(|layer| layer.data.iter_mut().for_each(|g| *g *= weight));
+            sum = Some(gradient);
             reports.push(report);
         }
         leaves.push(Node { shards: shard..shard + 1, sum });
@@ -201,14 +200,32 @@ fn compute(
 }
 
 /// The largest nodes of the tree in `share`, from smaller ones.
-fn joined(shards: usize, share: &Range<usize>, mut nodes: Vec<Node<Vec<f32>>>) -> Vec<Node<Vec<f32>>> {
+fn joined(shards: usize, share: &Range<usize>, mut nodes: Vec<Node<Weights>>) -> Vec<Node<Weights>> {
     let largest = tree::cover(shards, share).into_iter();
     largest.map(|node| Node { sum: tree::sum(node.clone(), &mut nodes, &add), shards: node }).collect()
 }
 
-fn add(mut sum: Vec<f32>, other: Vec<f32>) -> Vec<f32> {
-    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+fn add(mut sum: Weights, other: Weights) -> Weights {
+    for (sum, other) in sum.layers.iter_mut().zip(other.layers) {
+        add_numbers(&mut sum.data, &other.data);
+    }
     sum
+}
+
+fn add_numbers(sum: &mut [f32], other: &[f32]) {
+    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+}
+
+/// The parts of the matrices that the numbers `segment` of all of them, one after the other, are in: layer and numbers of it.
+fn parts(layers: &[Matrix], segment: Range<usize>) -> Vec<(usize, Range<usize>)> {
+    let mut begin = 0;
+    let part = |(l, layer): (usize, &Matrix)| {
+        let end = begin + layer.data.len();
+        let part = segment.start.clamp(begin, end) - begin..segment.end.clamp(begin, end) - begin;
+        begin = end;
+        (!part.is_empty()).then_some((l, part))
+    };
+    layers.iter().enumerate().filter_map(part).collect()
 }
 
 /// The gradient and the reports of all ranks. Each rank sums a segment of the gradient, then all get all segments.
@@ -216,18 +233,21 @@ fn together(
     ranks: &mut dyn Ranks,
     of_ranks: &[Range<usize>],
     shards: usize,
-    nodes: &[Node<Vec<f32>>],
+    nodes: &[Node<Weights>],
     reports: &[StepReport],
     network: &Network,
-) -> Result<(Vec<f32>, Vec<StepReport>)> {
+) -> Result<(Weights, Vec<StepReport>)> {
     let (rank, size) = (ranks.rank(), ranks.size());
-    let numbers: usize = network.weight_shapes().iter().map(|(rows, cols)| rows * cols).sum();
-    let segment = |k: usize| places(numbers, size, k);
+    let mut gradient = Weights::zeros_of(network);
+    let numbers: usize = gradient.layers.iter().map(|layer| layer.data.len()).sum();
+    let segments: Vec<_> = (0..size).map(|k| parts(&gradient.layers, places(numbers, size, k))).collect();
     let message = |k: usize| {
         let mut message = Vec::new();
         for node in nodes {
             message.push(u8::from(node.sum.is_some()));
-            node.sum.iter().for_each(|sum| put_sparse(&mut message, &sum[segment(k)]));
+            if let Some(sum) = &node.sum {
+                segments[k].iter().for_each(|(l, part)| put_sparse(&mut message, &sum.layers[*l].data[part.clone()]));
+            }
         }
         message
     };
@@ -236,25 +256,42 @@ fn together(
     for (share, message) in of_ranks.iter().zip(&received) {
         let mut reader = Reader::new(message);
         for node in tree::cover(shards, share) {
-            let sum = match reader.byte()? {
-                0 => None,
-                _ => Some(reader.sparse(segment(rank).len())?),
-            };
+            let mut sum = None;
+            if reader.byte()? != 0 {
+                let mut own = Vec::with_capacity(places(numbers, size, rank).len());
+                for (_, part) in &segments[rank] {
+                    own.extend(reader.sparse(part.len())?);
+                }
+                sum = Some(own);
+            }
             known.push(Node { shards: node, sum });
         }
     }
+    let add = |mut sum: Vec<f32>, other: Vec<f32>| {
+        add_numbers(&mut sum, &other);
+        sum
+    };
     let mut message = Vec::new();
-    put_sparse(&mut message, &tree::sum(0..shards, &mut known, &add).unwrap_or_default());
+    let sum = tree::sum(0..shards, &mut known, &add).unwrap_or_default();
+    let mut rest = &sum[..];
+    for (_, part) in &segments[rank] {
+        let (own, after) = rest.split_at(part.len().min(rest.len()));
+        put_sparse(&mut message, own);
+        rest = after;
+    }
     reports.iter().for_each(|report| message.extend(bytes_of_report(report)));
-    let (mut sum, mut all) = (Vec::with_capacity(numbers), Vec::new());
-    for (k, message) in ranks.share(&message)?.iter().enumerate() {
+    let mut all = Vec::new();
+    for (segment, message) in segments.iter().zip(&ranks.share(&message)?) {
         let mut reader = Reader::new(message);
-        sum.extend(reader.sparse(segment(k).len())?);
+        for (l, part) in segment {
+            let numbers = reader.sparse(part.len())?;
+            gradient.layers[*l].data[part.clone()].copy_from_slice(&numbers);
+        }
         while !reader.is_empty() {
             all.push(report_of(&mut reader, network)?);
         }
     }
-    Ok((sum, all))
+    Ok((gradient, all))
 }
 
 /// The report of a step from those of its shards, in order.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::platform::{Instant, sleep};
 use mpi::Threading;
 use mpi::environment::Universe;
-use mpi::request::Request;
+use mpi::request::{Request, Scope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 use std::collections::BTreeSet;
@@ -17,6 +17,10 @@ const WHILE_STARTING: Duration = Duration::from_secs(600);
 const SPINS: u32 = 300;
 /// Pause between later polls, so that ranks that share a core do not hinder each other.
 const PAUSE: Duration = Duration::from_micros(50);
+/// Bytes of a length.
+const LENGTH: usize = 8;
+/// Most bytes of a message that are sent with its length.
+const HEAD: usize = 4088;
 /// Largest part of a message: MPI counts in 32 bits.
 const LARGEST: usize = 1 << 30;
 
@@ -66,6 +70,11 @@ impl World {
         Ok(Some(world))
     }
 
+    /// The host of a rank.
+    pub fn host(&self, rank: usize) -> &str {
+        &self.hosts[rank]
+    }
+
     /// The number of this rank among those of its host.
     pub fn local_rank(&self) -> usize {
         self.local
@@ -79,6 +88,29 @@ impl World {
     /// From now on, `patience` holds; until now ranks had longer, as they read their data and open their devices.
     pub fn begin(&mut self) {
         self.waits = self.patience;
+    }
+
+    /// Waits until what is under way to and from other ranks has arrived. Nothing may block: that would starve the kernel's own
+    /// part of a transfer where there is no idle core.
+    fn complete<'a, S: Scope<'a>>(&self, mut requests: Vec<(usize, Request<'a, [u8], S>)>, began: Instant) {
+        for poll in 0u32.. {
+            requests = requests
+                .into_iter()
+                .filter_map(|(rank, request)| request.test().err().map(|request| (rank, request)))
+                .collect();
+            if requests.is_empty() {
+                return;
+            }
+            if began.elapsed() > self.waits {
+                // What is under way cannot be called back, so this ends here.
+                self.give_up(&requests.iter().map(|(rank, _)| *rank).collect());
+            }
+            if poll > SPINS {
+                sleep(PAUSE);
+            } else {
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Says which ranks neither sent nor received, and ends all ranks.
@@ -103,28 +135,6 @@ pub fn abort() -> ! {
 #[expect(unsafe_code, reason = "the handle of a communicator is a pointer, and any thread may use it, one at a time")]
 unsafe impl Send for World {}
 
-/// A message under way: what has come of it.
-#[derive(Default)]
-struct Incoming {
-    length: Option<u64>,
-    bytes: Vec<u8>,
-}
-
-impl Incoming {
-    fn is_whole(&self) -> bool {
-        self.length == Some(self.bytes.len() as u64)
-    }
-
-    /// Takes the next part; the first one is the length.
-    fn take(&mut self, part: Vec<u8>) {
-        match self.length {
-            None => self.length = Some(part.try_into().map_or(u64::MAX, u64::from_le_bytes)),
-            Some(_) if self.bytes.is_empty() => self.bytes = part,
-            Some(_) => self.bytes.extend(part),
-        }
-    }
-}
-
 impl Ranks for World {
     fn rank(&self) -> usize {
         self.world.rank() as usize
@@ -146,46 +156,41 @@ impl Ranks for World {
     fn exchange(&mut self, mut messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         let (own, began) = (self.rank(), Instant::now());
         let kept = std::mem::take(&mut messages[own]);
-        let sent = messages.iter().map(|message| message.len() as u64).sum::<u64>();
-        let lengths: Vec<[u8; 8]> = messages.iter().map(|message| (message.len() as u64).to_le_bytes()).collect();
-        let others = || (0..messages.len()).filter(|&rank| rank != own);
-        let mut incoming: Vec<Incoming> = messages.iter().map(|_| Incoming::default()).collect();
+        // The head of a message says its length, and has all of a short one.
+        let head = |message: &Vec<u8>| {
+            [&(message.len() as u64).to_le_bytes()[..], &message[..message.len().min(HEAD)]].concat()
+        };
+        let heads: Vec<Vec<u8>> = messages.iter().map(head).collect();
+        let mut incoming = vec![[0; LENGTH + HEAD]; messages.len()];
         mpi::request::scope(|scope| {
-            let mut sends: Vec<(usize, Request<[u8], _>)> = Vec::new();
-            for rank in others() {
-                let to = self.world.process_at_rank(rank as i32);
-                sends.push((rank, to.immediate_send(scope, &lengths[rank][..])));
-                sends.extend(messages[rank].chunks(LARGEST).map(|part| (rank, to.immediate_send(scope, part))));
+            let mut requests = Vec::new();
+            for (rank, buffer) in incoming.iter_mut().enumerate().filter(|(rank, _)| *rank != own) {
+                let other = self.world.process_at_rank(rank as i32);
+                requests.push((rank, other.immediate_receive_into(scope, &mut buffer[..])));
+                requests.push((rank, other.immediate_send(scope, &heads[rank][..])));
             }
-            for poll in 0u32.. {
-                for rank in others().filter(|&rank| !incoming[rank].is_whole()).collect::<Vec<_>>() {
-                    let from = self.world.process_at_rank(rank as i32);
-                    if let Some(pending) = from.immediate_matched_probe() {
-                        incoming[rank].take(pending.matched_receive_vec().0);
-                    }
-                }
-                sends =
-                    sends.into_iter().filter_map(|(rank, send)| send.test().err().map(|send| (rank, send))).collect();
-                let waited_for: Vec<usize> = others().filter(|&rank| !incoming[rank].is_whole()).collect();
-                if waited_for.is_empty() && sends.is_empty() {
-                    break;
-                }
-                if began.elapsed() > self.waits {
-                    // What is under way cannot be called back, so this ends here.
-                    let unsent = others().filter(|rank| sends.iter().any(|(to, _)| to == rank));
-                    self.give_up(&waited_for.into_iter().chain(unsent).collect::<BTreeSet<_>>());
-                }
-                if poll > SPINS {
-                    sleep(PAUSE);
-                } else {
-                    std::thread::yield_now();
-                }
-            }
+            self.complete(requests, began);
         });
-        let mut received: Vec<Vec<u8>> = incoming.into_iter().map(|message| message.bytes).collect();
-        received[own] = kept;
+        self.traffic.waiting += began.elapsed().as_secs_f64();
+        let length =
+            |head: &[u8; LENGTH + HEAD]| head.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes) as usize);
+        let mut received: Vec<Vec<u8>> = incoming.iter().map(|head| vec![0; length(head)]).collect();
+        mpi::request::scope(|scope| {
+            let mut requests = Vec::new();
+            for (rank, message) in received.iter_mut().enumerate().filter(|(rank, _)| *rank != own) {
+                let other = self.world.process_at_rank(rank as i32);
+                let in_head = message.len().min(HEAD);
+                let (begin, rest) = message.split_at_mut(in_head);
+                begin.copy_from_slice(&incoming[rank][LENGTH..][..begin.len()]);
+                requests.extend(rest.chunks_mut(LARGEST).map(|part| (rank, other.immediate_receive_into(scope, part))));
+                let rest = messages[rank].get(HEAD..).unwrap_or_default();
+                requests.extend(rest.chunks(LARGEST).map(|part| (rank, other.immediate_send(scope, part))));
+            }
+            self.complete(requests, began);
+        });
         self.traffic.seconds += began.elapsed().as_secs_f64();
-        self.traffic.bytes += sent;
+        self.traffic.bytes += messages.iter().map(|message| message.len() as u64).sum::<u64>();
+        received[own] = kept;
         Ok(received)
     }
 }

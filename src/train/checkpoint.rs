@@ -50,6 +50,7 @@ fn unusable_progress(progress: &Progress) -> Option<String> {
     let numbers = [
         ("sums.seconds", sums.seconds),
         ("sums.exchange.seconds", sums.exchange.seconds),
+        ("sums.exchange.waiting", sums.exchange.waiting),
         ("sums.loss.task", task),
         ("sums.loss.upper", upper),
         ("sums.loss.lower", lower),
