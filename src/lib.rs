@@ -90,6 +90,7 @@ pub mod reproduce;
 pub mod results;
 #[cfg(feature = "lab")]
 pub mod selfcheck;
+pub mod shards;
 pub mod synthetic;
 pub mod system;
 #[cfg(feature = "runs")]

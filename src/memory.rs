@@ -11,6 +11,9 @@ use crate::gpu::{self, AdapterSummary, DeltaScratch};
 use crate::network::{Network, Reset, SpikingLayer};
 use serde::Serialize;
 
+/// What the host takes while a checkpoint is saved or read.
+const COPY: &str = "copy of weights and moments";
+
 /// Expected densities of a step, as fractions of a layer's entries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Densities {
@@ -111,7 +114,7 @@ pub fn estimate_with(
     let weights: u64 = shapes.iter().map(|&(rows, cols)| 4 * rows as u64 * cols as u64).sum();
     let mut e = Estimate { parts: Vec::new(), host: Vec::new(), resident: 0, shared: true };
     // While a checkpoint is saved or read, the host has a copy of weights and moments.
-    e.add_host("copy of weights and moments", 3 * weights, Follows::Weights);
+    e.add_host(COPY, 3 * weights, Follows::Weights);
     let round = if adapter.is_some() { 4 } else { 16 };
     let padded: u64 = shapes.iter().map(|&(rows, cols)| 4 * (rows * cols.next_multiple_of(round)) as u64).sum();
     let dense = matches!(method, Method::Dense | Method::Reference);
@@ -275,9 +278,10 @@ impl Estimate {
         self
     }
 
-    /// Adds what a run's figures take while they are drawn.
+    /// Adds what a run's figures take while they are drawn, when there is no copy of weights and moments.
     pub fn with_figures(mut self, bytes: u64) -> Self {
-        self.add_host("figures", bytes, Follows::Program);
+        let copy: u64 = self.host.iter().filter(|part| part.name == COPY).map(|part| part.bytes).sum();
+        self.add_host("figures", bytes.saturating_sub(copy), Follows::Program);
         self
     }
 

@@ -215,6 +215,12 @@ fn errors_name_the_rank() {
     let output = finished(mpirun(2, &small("cpu", "1", &["--live"]), &run));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("--live"), "{said}");
+    // As by the launcher of another MPI library.
+    let mut other = Command::new(env!("CARGO_BIN_EXE_spikegrad"));
+    other.args(["train", "fmnist"]).env("PMI_SIZE", "2");
+    let output = finished(other);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("one of 2 ranks, but MPI sees 1"), "{said}");
     let output = finished(mpirun(16, &small("cpu", "1", &[]), &folder.path().join("many")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("shards = 8: must be 16 or more"), "{said}");

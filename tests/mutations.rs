@@ -331,7 +331,7 @@ const MUTATIONS: &[Mutation] = &[
 
     ("gather", "event & 0xffffu)], 1u)", "event & 0xffffu)], 2u)", Sparse),
     ("gather", "1u << (t & 31u)", "1u << (t & 15u)", Sparse),
-    ("gather", "sample.y != p.strip", "sample.y > p.strip", Held),
+    ("gather", "sample.y != p.bank", "sample.y > p.bank", Held),
     ("gather", "held[sample.x + (k - begin)]", "held[sample.x + k]", Held),
     ("gather", "labels[b] = sample.z;", "labels[b] = sample.z & 0u;", Held),
     ("gather", "starts[p.batch] = end;", "starts[p.batch] = begin;", Held),

@@ -143,6 +143,7 @@ mod alone {
 #[cfg(feature = "mpi")]
 mod world {
     use super::*;
+    use crate::cli::Usage;
     use crate::cli::show::{BAD, causes, complain};
     use anyhow::bail;
     use spikegrad::Error;
@@ -161,18 +162,24 @@ mod world {
 
     /// Starts MPI if there are several ranks, and divides the cores of a machine among its ranks.
     pub fn start(patience: u64) -> Result<Role> {
-        if matches!(super::launched(), None | Some(1)) {
-            return Ok(Role::Alone);
-        }
+        let Some(expected) = super::launched().filter(|&ranks| ranks > 1) else { return Ok(Role::Alone) };
         let Some(mut started) = World::start(Duration::from_secs(patience), |text| complain(text))? else {
             return Ok(Role::Alone);
         };
+        // Several processes that MPI takes for runs of their own.
+        if started.size() < expected {
+            bail!(Usage(format!(
+                "started as one of {expected} ranks, but MPI sees {}: use srun --mpi=pmix, or the mpirun of the MPI library that \
+                 spikegrad was built with",
+                started.size()
+            )));
+        }
+        same_version(&mut started)?;
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
             let threads = (std::thread::available_parallelism()?.get() / ranks_of_cores(&mut started)?).max(1);
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         }
         let role = if started.rank() == 0 { Role::First } else { Role::Follower };
-        same_version(&mut started)?;
         *world() = Some(started);
         Ok(role)
     }

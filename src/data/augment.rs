@@ -2,11 +2,11 @@
 //!
 //! A pure function of the run's seed, the epoch and the sample, so that a resumed run needs no stored state.
 
-use super::shards::Shards;
 use super::{Shape, data_set};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::network::MAX_EXTENT;
+use crate::shards::Shards;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;

@@ -37,7 +37,6 @@ mod recorded;
 mod recordings;
 #[cfg(feature = "data")]
 mod samples;
-pub mod shards;
 #[cfg(feature = "data")]
 mod shared_file;
 #[cfg(feature = "data")]

@@ -1,5 +1,6 @@
 //! The order in which an epoch visits the samples: a pure function, so that a resumed run needs no stored state.
 
+use crate::shards::Shards;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::slice::Chunks;
@@ -19,6 +20,18 @@ pub fn order(seed: u64, epoch: u64, n: usize) -> Vec<u32> {
         order.swap(i, j as usize);
     }
     order
+}
+
+/// The [order] of the samples in an epoch, in which each place has a sample of its shard.
+pub fn order_in_shards(shards: Shards, seed: u64, epoch: u64) -> Vec<u32> {
+    let drawn = order(seed, epoch, shards.samples);
+    if shards.shards <= 1 {
+        return drawn;
+    }
+    let mut of_shards = vec![Vec::new(); shards.shards];
+    drawn.into_iter().for_each(|sample| of_shards[shards.of(sample as usize)].push(sample));
+    let mut next: Vec<_> = of_shards.into_iter().map(Vec::into_iter).collect();
+    (0..shards.samples).filter_map(|place| next[shards.of(place)].next()).collect()
 }
 
 /// Divides an order into batches of `batch_size`; the last may be smaller.
@@ -47,6 +60,26 @@ mod tests {
             prop_assert!(batches(&order, batch_size).rev().skip(1).all(|batch| batch.len() == batch_size));
             prop_assert_eq!(batches(&order, batch_size).len(), n.div_ceil(batch_size));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn samples_stay_in_their_shards(
+            samples in 1usize..300, batch in 1usize..70, shards in 0usize..12, seed in any::<u64>(), epoch in 0u64..9,
+        ) {
+            let shards = Shards { samples, batch, shards };
+            let mut order = order_in_shards(shards, seed, epoch);
+            prop_assert!((0..).zip(&order).all(|(place, &sample)| shards.of(sample as usize) == shards.of(place)));
+            order.sort_unstable();
+            prop_assert!(order.into_iter().eq(0..samples as u32));
+        }
+    }
+
+    #[test]
+    fn without_shards_the_order_is_that_of_the_seed() {
+        let order_of = |shards, epoch| order_in_shards(Shards { samples: 50, batch: 8, shards }, 3, epoch);
+        assert!(order_of(0, 2) == order(3, 2, 50) && order_of(1, 2) == order(3, 2, 50));
+        assert!(order_of(4, 2) != order(3, 2, 50) && order_of(4, 2) != order_of(4, 3));
     }
 
     #[test]

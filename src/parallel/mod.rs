@@ -12,7 +12,6 @@ pub mod shares;
 pub(crate) mod tests;
 pub mod tree;
 
-use crate::data::shards::places;
 use crate::engine::{
     DeviceInfo, Engine, Forward, Inspection, LayerMethod, Method, NotFinite, Prediction, Profile, Ranks, StepReport,
     TrainingState, check_batch, check_held, check_samples, layer_bit,
@@ -22,6 +21,7 @@ use crate::events::EventSet;
 use crate::network::Network;
 use crate::optimiser::Adam;
 use crate::platform::Instant;
+use crate::shards::places;
 use crate::weights::{Matrix, Weights};
 use message::{Reader, bytes_of_report, put_sparse, report_of};
 use std::ops::Range;

@@ -126,6 +126,9 @@ impl Engine for Fragile {
     fn backward(&mut self, pass: Forward, logit_gradient: &[f32]) -> Result<Weights> {
         self.call().backward(pass, logit_gradient)
     }
+    fn gradient(&mut self, batch: &EventSet) -> Result<(Weights, StepReport)> {
+        self.call().gradient(batch)
+    }
     fn update(&mut self, gradient: &Weights, adam: &Adam) -> Result<()> {
         self.call().update(gradient, adam)
     }

@@ -9,14 +9,14 @@ use super::progress::{Best, DataMark, EpochSums, Progress};
 use super::rescue::{self, Rescue};
 use super::{Intervention, Keeper, LayerChoice, Observer, Outcome, RunConfig, Start, StepProgress, Summary};
 use crate::auto;
-use crate::data::order::batches;
-use crate::data::shards::Shards;
+use crate::data::order::{batches, order_in_shards};
 use crate::data::{DataSet, Shape};
 use crate::engine::{Engine, LayerMethod, Method, Ranks, Traffic, TrainingState};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::optimiser::Adam;
 use crate::platform::{Instant, sleep};
+use crate::shards::Shards;
 use crate::system::resident_memory;
 use crate::weights::Weights;
 use std::sync::Arc;
@@ -412,7 +412,7 @@ impl<'a> Trainer<'a> {
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool> {
         let mut clock = Instant::now();
         self.exchanged = self.engine.ranks().map(|ranks| ranks.traffic());
-        let order = self.shards().order(self.config.seed, self.progress.epoch + 1);
+        let order = order_in_shards(self.shards(), self.config.seed, self.progress.epoch + 1);
         let mut stopped = false;
         for samples in batches(&order, self.config.batch).skip(self.progress.batches as usize) {
             let stop = stop.load(Ordering::Relaxed) || self.intervene(&mut clock, observer)?;

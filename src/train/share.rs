@@ -1,11 +1,11 @@
 //! What a rank needs of a run's data: the samples of its shards. Rank 0 reads the data and sends each rank its share.
 
 use super::RunConfig;
-use crate::data::shards::Shards;
 use crate::data::{DataSet, own};
 use crate::error::{Error, Result};
 use crate::events::EventSet;
 use crate::parallel::shares;
+use crate::shards::Shards;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub fn take_share(message: &[u8]) -> Result<DataSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::shards::places;
+    use crate::shards::places;
     use crate::train::testing;
 
     #[test]

@@ -18,7 +18,6 @@ const MIB: usize = 1 << 20;
 
 /// The message with which `read` refuses the file of these bytes, having taken `most` bytes of memory at most.
 fn refused<T: 'static>(name: &str, bytes: &[u8], most: usize, read: fn(&Path) -> Result<T, Error>) -> String {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
@@ -60,6 +59,7 @@ fn npz_of_zeros(each: usize) -> Vec<u8> {
 
 #[test]
 fn arrays_take_no_more_than_data_would() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let read = |path: &Path| {
         let options = LoadOptions { reading: DataConfig::at(path), ..LoadOptions::default() };
         survey("events", &options, None).map(|survey| survey.facts)
@@ -76,6 +76,7 @@ fn arrays_take_no_more_than_data_would() {
 
 #[test]
 fn gzip_bombs_end_where_data_would() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // A million black images, as the header claims. 64 MiB are inflated freely; a vector doubles as it grows.
     let head: Vec<u8> = [0x803u32, 1_000_000, 28, 28].iter().flat_map(|word| word.to_be_bytes()).collect();
     let message = refused("images.gz", &gzipped_zeros(&head, 100), 256 * MIB, idx::read_images);
@@ -86,6 +87,7 @@ fn gzip_bombs_end_where_data_would() {
 
 #[test]
 fn a_zip_bomb_is_refused_by_what_it_claims() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for k in 0..12 {
         zip.start_file(format!("Train/3/{k:05}.bin"), SimpleFileOptions::default()).unwrap();
@@ -121,6 +123,7 @@ fn checkpoint(path: &Path) -> Result<Checkpoint, Error> {
 
 #[test]
 fn tensors_that_claim_everything_take_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for shape in ["[9223372036854775808]", "[4294967296,4294967296,16]", "[18446744073709551615,0]"] {
         let text = format!(r#"{{"w.0":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}}}"#);
         says(&refused("c.safetensors", &header(&text), MIB, checkpoint), &["c.safetensors"]);
@@ -134,6 +137,7 @@ fn tensors_that_claim_everything_take_nothing() {
 
 #[test]
 fn an_hdf5_file_that_claims_more_utterances_than_there_are_is_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, mut bytes) = seeds_of("shd").into_iter().find(|(path, _)| path.ends_with("earliest.h5")).unwrap();
     let (three, many) = (3u64.to_le_bytes(), (1u64 << 40).to_le_bytes());
     let places: Vec<usize> = (0..bytes.len() - 8).filter(|&at| bytes[at..at + 8] == three).collect();
@@ -145,6 +149,7 @@ fn an_hdf5_file_that_claims_more_utterances_than_there_are_is_refused() {
 
 #[test]
 fn hdf5_collections_that_lie_in_each_other_are_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, mut bytes) = seeds_of("shd").into_iter().find(|(path, _)| path.ends_with("earliest.h5")).unwrap();
     // Every list points into a collection of its own, each as long as all that follows.
     let at = bytes.windows(4).position(|window| window == b"GCOL").unwrap();
@@ -202,6 +207,7 @@ fn pipes_and_devices_are_not_waited_for() {
 
 #[test]
 fn a_config_of_countless_layers_takes_no_more_than_they_are() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let layers = "{},".repeat(100_000);
     let text = format!("preset = \"fmnist\"\n[network]\nhidden = [{layers}]\n");
     let message = refused("layers.toml", text.as_bytes(), 64 * MIB, |path| presets::load(path, false));
@@ -210,6 +216,7 @@ fn a_config_of_countless_layers_takes_no_more_than_they_are() {
 
 #[test]
 fn what_is_quoted_of_a_file_does_not_steer_the_terminal() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let text = "preset = \"fmnist\"\n\"\u{1b}[2J\" = 1\nepochs = \"\\u001b[2J\"\n";
     for text in [text.to_string(), format!("preset = \"{}\"", "\\u001b]0;x".repeat(1 << 14))] {
         let message = refused("c.toml", text.as_bytes(), 16 * MIB, |path| presets::load(path, false));
