@@ -13,6 +13,8 @@ use serde::Serialize;
 
 /// What the host takes while a checkpoint is saved or read.
 const COPY: &str = "copy of weights and moments";
+/// What the host takes while a step sums the gradients of its shards.
+const SUMS: &str = "gradients of shards";
 
 /// Expected densities of a step, as fractions of a layer's entries.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -278,10 +280,29 @@ impl Estimate {
         self
     }
 
-    /// Adds what a run's figures take while they are drawn, when there is no copy of weights and moments.
-    pub fn with_figures(mut self, bytes: u64) -> Self {
-        let copy: u64 = self.host.iter().filter(|part| part.name == COPY).map(|part| part.bytes).sum();
-        self.add_host("figures", bytes.saturating_sub(copy), Follows::Program);
+    /// Adds the gradients that a step of several shards sums: one for each level of the tree, and what it returns.
+    pub fn with_shards(self, shards: usize) -> Self {
+        let weights = self.host.iter().filter(|part| part.name == COPY).map(|part| part.bytes / 3).sum::<u64>();
+        let levels = if shards > 0 { u64::from(shards.next_power_of_two().ilog2()) + 2 } else { 0 };
+        self.with_other(SUMS, levels * weights, Follows::Weights)
+    }
+
+    /// Adds what a run's figures take while they are drawn.
+    pub fn with_figures(self, bytes: u64) -> Self {
+        self.with_other("figures", bytes, Follows::Program)
+    }
+
+    /// Adds what is never held together with the copy of weights and moments or the gradients of shards: what it takes more.
+    fn with_other(mut self, name: &str, bytes: u64, follows: Follows) -> Self {
+        let held: u64 =
+            self.host.iter().filter(|part| [COPY, SUMS].contains(&&*part.name)).map(|part| part.bytes).sum();
+        self.add_host(name, bytes.saturating_sub(held), follows);
+        self
+    }
+
+    /// Adds the frames of an animation, which are kept until the run ends.
+    pub fn with_animation(mut self, bytes: u64) -> Self {
+        self.add_host("frames of the animation", bytes, Follows::Program);
         self
     }
 

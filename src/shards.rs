@@ -1,7 +1,7 @@
 //! How batches are cut into shards, and which samples belong to which shard.
 //!
-//! A sample belongs to the same shard in every epoch, so that a process needs the samples of its own shards alone: those of shard `s`
-//! change places only with each other.
+//! A sample belongs to the same shard in every epoch: the samples of a shard change places with each other only. So a process needs
+//! the samples of its own shards alone.
 
 use std::ops::Range;
 

@@ -38,7 +38,7 @@ impl Matrix {
         &self.data[i * self.cols..][..self.cols]
     }
 
-    /// Whether all numbers are.
+    /// Whether all numbers are finite.
     pub(crate) fn is_finite(&self) -> bool {
         // Without an early end, which would keep it from being vectorised.
         self.data.iter().fold(true, |finite, x| finite & x.is_finite())

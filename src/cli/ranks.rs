@@ -13,6 +13,7 @@ use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::Ranks;
 use spikegrad::gpu::DeltaScratch;
+use spikegrad::parallel::shares::{DEFAULT_SHARDS, of_ranks};
 use spikegrad::train::{
     CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, deal_out, open_ranks, take_share,
 };
@@ -28,7 +29,7 @@ fn launched() -> Option<usize> {
 }
 
 /// Whether the result must be that of any number of ranks, of which there may be one.
-pub fn are_launched() -> bool {
+fn are_launched() -> bool {
     cfg!(feature = "mpi") && launched().is_some()
 }
 
@@ -48,6 +49,29 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
         }
         device => vec![device],
     })
+}
+
+/// Decides the shards of a run of several devices or ranks.
+///
+/// # Errors
+/// Fewer shards than ranks; a run without shards that is to be continued by several devices.
+pub fn settle_shards(target: &mut Target) -> Result<()> {
+    let devices = target.config.devices()?.len();
+    let ranks = connect().map_or(1, |ranks| ranks.size());
+    if target.config.shards == 0 && target.resume {
+        anyhow::ensure!(
+            devices == 1 && ranks == 1,
+            "{}: a run without shards can be continued by one process with one device only; start another run with --shards \
+             {DEFAULT_SHARDS}",
+            target.folder.display()
+        );
+    } else if target.config.shards == 0 && (devices > 1 || are_launched()) {
+        target.config.shards = DEFAULT_SHARDS;
+    }
+    if ranks > 1 {
+        of_ranks(target.config.shards, ranks)?;
+    }
+    Ok(())
 }
 
 /// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
@@ -72,7 +96,7 @@ pub fn lead(target: &Target, data: &DataSet) -> Result<()> {
 
 /// Trains with rank 0, which reads the data and writes the run.
 pub fn follow(tuning: bool) -> Result<ExitCode> {
-    let mut ranks = connect().context("one process alone follows nobody")?;
+    let mut ranks = connect().context("rank 0 is missing: started without MPI")?;
     let orders = ranks.broadcast(Vec::new())?;
     let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
     let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
@@ -89,7 +113,7 @@ pub fn follow(tuning: bool) -> Result<ExitCode> {
     let mut engine = open_ranks(&config, devices, batch, tuning, Some(ranks))?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
-    begin();
+    begin()?;
     let outcome = Training::new(&config, &data).keeper(&mut kept).stop(&stop).run_on(engine.as_mut())?;
     Ok(match outcome {
         Outcome::Interrupted(_) => ExitCode::FAILURE,
@@ -131,7 +155,9 @@ mod alone {
         None
     }
 
-    pub fn begin() {}
+    pub fn begin() -> Result<()> {
+        Ok(())
+    }
 
     pub fn finish() {}
 
@@ -166,22 +192,29 @@ mod world {
         let Some(mut started) = World::start(Duration::from_secs(patience), |text| complain(text))? else {
             return Ok(Role::Alone);
         };
+        let prepared = prepare(&mut started, expected);
+        let role = if started.rank() == 0 { Role::First } else { Role::Follower };
+        // Errors are told by `fail`, which needs it.
+        *world() = Some(started);
+        prepared.map(|()| role)
+    }
+
+    /// Checks that these are the ranks that were started, all of one version, and divides the cores among them.
+    fn prepare(ranks: &mut World, expected: usize) -> Result<()> {
         // Several processes that MPI takes for runs of their own.
-        if started.size() < expected {
+        if ranks.size() < expected {
             bail!(Usage(format!(
                 "started as one of {expected} ranks, but MPI sees {}: use srun --mpi=pmix, or the mpirun of the MPI library that \
                  spikegrad was built with",
-                started.size()
+                ranks.size()
             )));
         }
-        same_version(&mut started)?;
+        same_version(ranks)?;
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
-            let threads = (std::thread::available_parallelism()?.get() / ranks_of_cores(&mut started)?).max(1);
+            let threads = (std::thread::available_parallelism()?.get() / ranks_of_cores(ranks)?).max(1);
             rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         }
-        let role = if started.rank() == 0 { Role::First } else { Role::Follower };
-        *world() = Some(started);
-        Ok(role)
+        Ok(())
     }
 
     /// How many ranks share the cores of this one: mpirun may bind each to cores of its own, or all to none.
@@ -212,9 +245,9 @@ mod world {
         world().as_ref().map(|_| Box::new(Connected) as Box<dyn Ranks>)
     }
 
-    /// From now on, ranks wait for each other no longer than a step may take.
-    pub fn begin() {
-        world().iter_mut().for_each(World::begin);
+    /// Waits for all ranks; from then on, they wait for each other no longer than a step may take.
+    pub fn begin() -> Result<()> {
+        Ok(world().as_mut().map_or(Ok(()), World::begin)?)
     }
 
     /// Ends MPI.

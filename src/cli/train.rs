@@ -212,13 +212,13 @@ enum MethodWord {
 
 /// Trains, as one of several ranks if it was started so.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let done = match ranks::start(arguments.rank_patience)? {
+    let done = ranks::start(arguments.rank_patience).and_then(|role| match role {
         Role::Follower => ranks::follow(!arguments.no_tuning),
         Role::First if arguments.live.is_some() => {
             Err(Usage("--live: a page is for runs of one process, as ranks do not wait for it".into()).into())
         }
         Role::Alone | Role::First => lead(arguments),
-    };
+    });
     let done = done.map_err(ranks::fail);
     ranks::finish();
     done
@@ -246,9 +246,7 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     target.config = config(arguments, &target)?;
     check_run_folder(&target.folder, target.resume)?;
-    if target.config.shards == 0 && (target.config.devices()?.len() > 1 || ranks::are_launched()) {
-        target.config.shards = DEFAULT_SHARDS;
-    }
+    ranks::settle_shards(&mut target)?;
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
         let place = |path: &Path| path.parent().map(|folder| folder.canonicalize().unwrap_or(folder.into()));
@@ -358,7 +356,7 @@ impl Session<'_> {
         let mut observers = ((reporter, self.recorder(&config)), watched);
         let training =
             Training::new(&config, data).folder(folder).resume(target.resume).stop(self.stop).observer(&mut observers);
-        ranks::begin();
+        ranks::begin()?;
         let outcome = training.run_on(engine.as_mut());
         let ((reporter, recorder), mut watched) = observers;
         reporter.clear();
@@ -442,7 +440,8 @@ impl Session<'_> {
         // The potentials of the sample that is drawn are among what the figures take.
         let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
         let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
-        Ok(estimate.with_program(resident).with_figures(figure + animation))
+        let shards = if config.devices()?.len() > 1 { config.shards.max(DEFAULT_SHARDS) } else { config.shards };
+        Ok(estimate.with_shards(shards).with_figures(figure).with_program(resident).with_animation(animation))
     }
 
     /// Shows the best network as long as a page is open.

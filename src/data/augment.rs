@@ -41,7 +41,8 @@ pub struct Augment {
     /// Spikes moved out of the frame are dropped.
     #[serde(default)]
     pub jitter: usize,
-    /// With this probability, replace about half of a sample's spikes by about half of those of another sample of its class.
+    /// With this probability, replace about half of a sample's spikes by about half of those of another sample of its class (and
+    /// of its shard).
     #[serde(default)]
     pub blend: f64,
 }

@@ -182,21 +182,23 @@ fn compute(
     samples: usize,
     part: Part,
 ) -> Result<Computed> {
-    let (mut leaves, mut reports) = (Vec::new(), Vec::new());
-    for shard in share.clone() {
+    let mut reports = Vec::new();
+    let mut leaf = |shard: usize| -> Result<Option<Weights>> {
         let range = places(samples, shards, shard);
-        let mut sum = None;
-        if !range.is_empty() {
-            // The loss is a mean over samples: of the shard here, of the batch in the sum.
-            let weight = range.len() as f32 / samples as f32;
-            let (mut gradient, report) = device.gradient(&part(range))?;
-            gradient.layers.iter_mut().for_each(|layer| layer.data.iter_mut().for_each(|g| *g *= weight));
-            sum = Some(gradient);
-            reports.push(report);
+        if range.is_empty() {
+            return Ok(None);
         }
-        leaves.push(Node { shards: shard..shard + 1, sum });
-    }
-    Ok(Computed { nodes: joined(shards, &share, leaves), reports })
+        // The loss is a mean over samples: of the shard here, of the batch in the sum.
+        let weight = range.len() as f32 / samples as f32;
+        let (mut gradient, report) = device.gradient(&part(range))?;
+        gradient.layers.iter_mut().for_each(|layer| layer.data.iter_mut().for_each(|g| *g *= weight));
+        reports.push(report);
+        Ok(Some(gradient))
+    };
+    let largest = tree::cover(shards, &share).into_iter();
+    let nodes = largest.map(|node| Ok(Node { sum: tree::compute(node.clone(), &mut leaf, &add)?, shards: node }));
+    let nodes = nodes.collect::<Result<_>>()?;
+    Ok(Computed { nodes, reports })
 }
 
 /// The largest nodes of the tree in `share`, from smaller ones.

@@ -85,9 +85,14 @@ impl World {
         self.on_host
     }
 
-    /// From now on, `patience` holds; until now ranks had longer, as they read their data and open their devices.
-    pub fn begin(&mut self) {
+    /// Waits for all ranks. From then on `patience` holds; until then ranks have longer, as they read data and open their devices.
+    ///
+    /// # Errors
+    /// As [`Ranks::exchange`].
+    pub fn begin(&mut self) -> Result<()> {
+        self.exchange(vec![Vec::new(); self.size()])?;
         self.waits = self.patience;
+        Ok(())
     }
 
     /// Waits until what is under way to and from other ranks has arrived. Nothing may block: that would starve the kernel's own
@@ -113,7 +118,7 @@ impl World {
         }
     }
 
-    /// Says which ranks neither sent nor received, and ends all ranks.
+    /// Says with which ranks an exchange is not complete, and ends all ranks.
     fn give_up(&self, silent: &BTreeSet<usize>) -> ! {
         let names: Vec<String> = silent.iter().map(|&rank| self.name(rank)).collect();
         (self.say)(&format!(

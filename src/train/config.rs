@@ -47,7 +47,7 @@ pub struct RunConfig {
     /// such as `gpu:0,gpu:1`, share each batch; of several ranks on a machine, each takes one of them.
     pub device: String,
     /// Parts into which a batch is cut, whose gradients are summed in a fixed order; 0 for none, which several devices and
-    /// ranks set to 8. Any number of devices of one kind then ends in the same bits.
+    /// ranks set to 8. Samples stay in their shards. Any number of devices of one kind then ends in the same bits.
     #[serde(default)]
     pub shards: usize,
     /// Shards that each of several devices computes; if not set, they are divided by the measured pace of the devices. A

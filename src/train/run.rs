@@ -215,10 +215,10 @@ impl<'a> Trainer<'a> {
             return self.engine.set_layer_methods(&self.progress.layer_methods);
         }
         let batch = self.train.head(self.config.batch);
-        // Each rank has the samples of its shards.
         let mut spikes = self.engine.predict_together(&batch)?.spikes;
         let active = spikes.clone();
-        spikes.insert(0, self.sum_over_ranks(batch.events().len() as u64)?);
+        // The other ranks have the events of their shards alone.
+        spikes.insert(0, self.of_rank_0(batch.events().len() as u64)?);
         self.progress.layer_methods = vec![LayerMethod::Sparse; self.config.network.weight_layers()];
         let densities = auto::densities(&self.config.network, batch.len() as u64, &spikes, &active);
         self.choose_layer_methods(densities, true, observer)
@@ -236,11 +236,10 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The sum of a number of each rank.
-    fn sum_over_ranks(&mut self, own: u64) -> Result<u64> {
+    /// The number that rank 0 has.
+    fn of_rank_0(&mut self, own: u64) -> Result<u64> {
         let Some(ranks) = self.engine.ranks() else { return Ok(own) };
-        let all = ranks.share(&own.to_le_bytes())?;
-        Ok(all.into_iter().map(|message| message.try_into().map_or(0, u64::from_le_bytes)).sum())
+        Ok(ranks.broadcast(own.to_le_bytes().to_vec())?.try_into().map_or(own, u64::from_le_bytes))
     }
 
     /// Begins with the state of rank 0.

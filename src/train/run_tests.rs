@@ -580,12 +580,14 @@ fn a_pause_is_no_time_of_training() {
     assert!(seconds < pause.as_secs_f64(), "{seconds}");
 }
 
-/// Trains as two ranks, each with a configuration and data of its own; returns how each of them ended.
-fn two_ranks(runs: [(RunConfig, DataSet); 2]) -> Vec<Result<crate::engine::TrainingState>> {
+/// Trains as two ranks, each with a configuration and data of its own; returns how each of them ended, and the methods of layers that
+/// were chosen.
+fn two_ranks(runs: [(RunConfig, DataSet); 2]) -> Vec<Result<(crate::engine::TrainingState, Vec<LayerChoice>)>> {
     let train = |ranks: Thread, (config, data): (RunConfig, DataSet)| {
         let mut engine = open_ranks(&config, vec![Device::Cpu], config.batch, false, Some(Box::new(ranks)))?;
-        Training::new(&config, &data).run_on(engine.as_mut())?;
-        engine.store()
+        let mut log = Log::default();
+        Training::new(&config, &data).observer(&mut log).run_on(engine.as_mut())?;
+        Ok((engine.store()?, log.choices))
     };
     std::thread::scope(|scope| {
         let ranks = Thread::all(2).into_iter().zip(runs);
@@ -601,9 +603,12 @@ fn ranks_with_the_samples_of_their_shards_train_as_one_with_all() {
     let share = take_share(&deal_out(&config, &data(), 2).unwrap()[1]).unwrap();
     assert!(share.train.events().len() < data().train.events().len());
     let mut engine = open_ranks(&config, vec![Device::Cpu], config.batch, false, None).unwrap();
-    Training::new(&config, &data()).run_on(engine.as_mut()).unwrap();
+    let mut log = Log::default();
+    Training::new(&config, &data()).observer(&mut log).run_on(engine.as_mut()).unwrap();
     for end in two_ranks([(config.clone(), data()), (config, share)]) {
-        assert_eq!(end.unwrap(), engine.store().unwrap());
+        let (state, choices) = end.unwrap();
+        assert_eq!(state, engine.store().unwrap());
+        assert!(!choices.is_empty() && choices == log.choices, "{choices:?} {:?}", log.choices);
     }
 }
 

@@ -15,18 +15,15 @@ fn shards(config: &RunConfig, set: &EventSet) -> Shards {
     Shards { samples: set.len(), batch: config.batch, shards: config.shards }
 }
 
-/// The data of which only the samples of the shards `own` have events. Numbers and labels are those of all samples.
-fn share(config: &RunConfig, data: &DataSet, own: &Range<usize>) -> DataSet {
+/// The data with the training samples `train`, of which only those of the shards `own` have events. Numbers and labels are those of
+/// all samples.
+fn share(config: &RunConfig, data: &DataSet, train: &EventSet, own: &Range<usize>) -> DataSet {
     let part = |set: &EventSet| {
         let shards = shards(config, set);
         set.only(|sample| own.contains(&shards.of(sample)))
     };
-    let train = match config.limit {
-        Some(limit) if limit < data.train.len() => part(&data.train.head(limit)),
-        _ => part(&data.train),
-    };
     // What is measured after each epoch is all that ranks test on.
-    DataSet { train: Arc::new(train), validation: None, test: part(data.measured()), ..data.clone() }
+    DataSet { train: Arc::new(part(train)), validation: None, test: part(data.measured()), ..data.clone() }
 }
 
 /// The message with its share of the data for each of `ranks` ranks; that of rank 0, which has the data, is empty.
@@ -35,9 +32,14 @@ fn share(config: &RunConfig, data: &DataSet, own: &Range<usize>) -> DataSet {
 /// [`Error::Field`]: fewer shards than ranks.
 pub fn deal_out(config: &RunConfig, data: &DataSet, ranks: usize) -> Result<Vec<Vec<u8>>> {
     let of_ranks = shares::of_ranks(config.shards, ranks)?;
+    let train = match config.limit {
+        Some(limit) if limit < data.train.len() => Arc::new(data.train.head(limit)),
+        _ => Arc::clone(&data.train),
+    };
     let message = |(rank, own): (usize, &Range<usize>)| match rank {
         0 => Ok(Vec::new()),
-        _ => own::to_bytes(&share(config, data, own)).map_err(|e| Error::Data(format!("samples for rank {rank}: {e}"))),
+        _ => own::to_bytes(&share(config, data, &train, own))
+            .map_err(|e| Error::Data(format!("samples for rank {rank}: {e}"))),
     };
     of_ranks.iter().enumerate().map(message).collect()
 }
