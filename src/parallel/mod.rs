@@ -146,8 +146,11 @@ impl Parallel {
     fn step(&mut self, samples: usize, part: Part, adam: &Adam) -> Result<()> {
         let shards = self.shards;
         let computed = self.on_each(|device, share| compute(device, shards, share, samples, part))?;
-        let (nodes, reports): (Vec<_>, Vec<_>) = computed.into_iter().map(|c| (c.nodes, c.reports)).unzip();
-        let (mut nodes, reports) = (nodes.concat(), reports.concat());
+        let (mut nodes, mut reports) = (Vec::new(), Vec::new());
+        for own in computed {
+            nodes.extend(own.nodes);
+            reports.extend(own.reports);
+        }
         let (gradient, reports) = match self.ranks.as_mut().filter(|ranks| ranks.size() > 1) {
             None => (tree::sum(0..shards, &mut nodes, &add), reports),
             Some(ranks) => {
