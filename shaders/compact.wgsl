@@ -27,21 +27,16 @@
 @group(0) @binding(8) var<storage, read_write> active_entries: array<ActiveEntry>;
 #endif
 
-#ifdef NARROW
-const LANES: u32 = 64u;
-const ROOT: u32 = 8u;
-#else
-const LANES: u32 = 256u;
-const ROOT: u32 = 16u;
-#endif
+override LANES: u32 = 256u;
+// Its square root: 16, or 8 where there are 64 lanes.
+override ROOT: u32 = 8u * (1u + LANES / 256u);
 // One word of padding per 16 words, to avoid bank conflicts of 16 lanes with 16 words each.
-const PADDED: u32 = LANES + ROOT;
-var<workgroup> sums: array<u32, PADDED>;
-var<workgroup> sums_before: array<u32, PADDED>;
-var<workgroup> lows: array<f32, PADDED>;
-var<workgroup> root_sums: array<u32, ROOT>;
-var<workgroup> root_before: array<u32, ROOT>;
-var<workgroup> root_lows: array<f32, ROOT>;
+var<workgroup> sums: array<u32, 272>;
+var<workgroup> sums_before: array<u32, 272>;
+var<workgroup> lows: array<f32, 272>;
+var<workgroup> root_sums: array<u32, 16>;
+var<workgroup> root_before: array<u32, 16>;
+var<workgroup> root_lows: array<f32, 16>;
 
 #ifdef PLACE
 // The n spikes of row k = b T + t.

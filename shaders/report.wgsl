@@ -8,12 +8,8 @@
 @group(0) @binding(3) var<storage, read> step: array<u32>;                  // [0]: the step's number
 @group(0) @binding(4) var<storage, read_write> report: array<u32>;
 
-#ifdef NARROW
-const LANES: u32 = 64u;
-#else
-const LANES: u32 = 256u;
-#endif
-var<workgroup> sums: array<vec2<f32>, LANES>;
+override LANES: u32 = 256u;
+var<workgroup> sums: array<vec2<f32>, 256>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

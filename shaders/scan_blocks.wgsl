@@ -4,12 +4,8 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
-#ifdef NARROW
-const LANES: u32 = 64u;
-#else
-const LANES: u32 = 256u;
-#endif
-var<workgroup> sums: array<u32, LANES>;
+override LANES: u32 = 256u;
+var<workgroup> sums: array<u32, 256>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

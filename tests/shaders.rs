@@ -12,7 +12,7 @@ use spikegrad::gpu::count::Counted;
 use spikegrad::gpu::interface::{Interface, fields};
 use spikegrad::gpu::params::{Params, UNIFORMS, Uniform};
 use spikegrad::gpu::races::Logged;
-use spikegrad::gpu::shaders::{ALL, Constants, MEASURES, NARROW, Program, variants};
+use spikegrad::gpu::shaders::{ALL, Constants, MEASURES, Program, variants};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -65,13 +65,15 @@ fn constants_are_those_that_the_texts_declare() {
         let module = naga::front::wgsl::parse_str(&kernel.wgsl(defined)).unwrap();
         let mut declared = Vec::new();
         for (_, constant) in module.overrides.iter() {
-            declared.push(constant.name.clone().unwrap());
-            let zero = match module.global_expressions[constant.init.unwrap()] {
-                Expression::Literal(naga::Literal::Bool(value)) => !value,
-                Expression::Literal(naga::Literal::U32(value)) => value == 0,
-                _ => false,
-            };
-            assert!(zero, "{}: {declared:?}", kernel.name);
+            // Those that follow from others are not for the host.
+            let Expression::Literal(default) = module.global_expressions[constant.init.unwrap()] else { continue };
+            let name = constant.name.clone().unwrap();
+            match default {
+                naga::Literal::Bool(false) | naga::Literal::U32(0) => {}
+                naga::Literal::U32(128 | 256) if name == "LANES" => {}
+                other => panic!("{}: {name} = {other:?}", kernel.name),
+            }
+            declared.push(name);
         }
         let mut known: Vec<String> = kernel.overrides(defined).into_iter().map(|(name, _)| name.into()).collect();
         declared.sort();
@@ -111,11 +113,11 @@ fn valid_without_capabilities_and_within_default_limits() {
         assert_eq!((entry.stage, entry.name.as_str()), (ShaderStage::Compute, "main"), "{name}");
         let lanes: u32 = entry.workgroup_size.iter().product();
         assert!(lanes <= 256, "{name}: {lanes} invocations");
-        // What a device gets that allows no more than 64: the narrow variant, where there is one, and one quad a lane.
-        let kernel = ALL.iter().chain(MEASURES).find(|kernel| name.split('+').next() == Some(kernel.name));
-        let has_narrow = kernel.is_some_and(|kernel| kernel.has_narrow());
+        // What a device gets that allows no more than 64: the constant of 64 lanes, where there is one, and one quad a lane.
+        let kernel = ALL.iter().chain(MEASURES).find(|kernel| name.split('+').next() == Some(kernel.name)).unwrap();
+        let chosen = kernel.overrides(kernel.variants[0]).iter().any(|&(constant, _)| constant == "LANES");
         let for_all =
-            (name.contains(NARROW) || !has_narrow) && !(name.contains("lif_forward") && name.contains("WIDE"));
+            (name.contains("+LANES=64") || !chosen) && !(name.contains("lif_forward") && name.contains("WIDE"));
         assert!(!for_all || lanes <= 64, "{name}: {lanes} invocations");
         let mut storage = 0;
         let mut workgroup_bytes = 0;
@@ -399,7 +401,7 @@ fn spirv_is_valid() {
             for (how, module) in [counted, ("logged", Logged::new(&text).unwrap().module)] {
                 let info = validator().validate(&module).unwrap_or_else(|e| panic!("{name}, {how}: {e:?}"));
                 // All constants at once: what is put into the text must survive their replacement.
-                let constants = kernel.overrides(defined);
+                let constants = kernel.programs(defined).pop().unwrap().constants;
                 let (module, info) = specialised(&name, &module, &info, &constants);
                 let words = to_spirv(&module, &info, true).unwrap_or_else(|e| panic!("{name}, {how}: {e}"));
                 spirv_val(folder.path(), &format!("{name}.{how}"), &words);

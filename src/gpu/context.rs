@@ -5,7 +5,7 @@ use super::count::{Counted, Work};
 use super::interface::Interface;
 use super::races::{AccessLog, Logged, Sites};
 use super::region::Region;
-use super::shaders::{NARROW, Program};
+use super::shaders::Program;
 use super::signal::Signal;
 use super::variant::Variant;
 use crate::error::{Error, Result};
@@ -127,9 +127,8 @@ impl Context {
     }
 
     /// The program as this device runs it.
-    pub fn adapted(&self, mut program: Program) -> Program {
-        program.defined.extend((self.narrow && program.kernel.has_narrow()).then_some(NARROW));
-        program
+    pub fn adapted(&self, program: Program) -> Program {
+        if self.narrow { program.with_few_lanes() } else { program }
     }
 
     /// A program that is [`adapted`](Self::adapted), compiled at its first use.

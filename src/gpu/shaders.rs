@@ -1,11 +1,13 @@
 //! The WGSL sources: embedded, with `#import` of shared text, `#ifdef` for variants and `#unroll` for loops written out.
 //! Of the uniform struct `Params`, each variant declares the fields that it reads.
 //!
-//! How work is divided among lanes is selected by `#ifdef`; the model (cell, reset, surrogate, bias) by pipeline-overridable
-//! constants, which keeps the number of texts small. Compilers remove the branches that a constant rules out.
+//! How work is divided among lanes is selected by `#ifdef`; the model (cell, reset, surrogate, bias) and the size of workgroups
+//! by pipeline-overridable constants, which keeps the number of texts small. Compilers remove the branches that a constant rules out.
 
 use super::interface::with_params_that_are_read;
+use super::squeeze::FEWEST_LANES;
 use crate::network::{CellConstants, Surrogate};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// A kernel, named as its file and its operation.
@@ -18,14 +20,20 @@ pub struct Kernel {
     pub variants: &'static [&'static [&'static str]],
 }
 
-/// Selects workgroups of 64 lanes in place of 256, for devices that allow no more.
-pub const NARROW: &str = "NARROW";
+/// Lanes of a workgroup, a constant of kernels that have more than 64 by default.
+const LANES: &str = "LANES";
 
-/// The pipeline-overridable constants of all kernels, and the largest value of each. The default, 0, is the paper's network.
-pub const OVERRIDES: [(&str, u32); 4] =
-    [("CUBA", 1), ("TO_VALUE", 1), ("BIAS", 1), ("SURROGATE", Surrogate::ALL.len() as u32 - 1)];
+/// The pipeline-overridable constants of all kernels that the host sets, and the values other than the default: the paper's
+/// network, and as many lanes as are fast.
+pub const OVERRIDES: [(&str, RangeInclusive<u32>); 5] = [
+    ("CUBA", 1..=1),
+    ("TO_VALUE", 1..=1),
+    ("BIAS", 1..=1),
+    ("SURROGATE", 1..=Surrogate::ALL.len() as u32 - 1),
+    (LANES, FEWEST_LANES..=FEWEST_LANES),
+];
 
-/// Values of pipeline-overridable constants, by name, without those that are 0.
+/// Values of pipeline-overridable constants, by name, without those that have the default.
 pub type Constants = Vec<(&'static str, u32)>;
 
 /// A surrogate gradient as the kernels number it.
@@ -56,7 +64,7 @@ pub struct Program {
     pub kernel: Kernel,
     /// The names that it is compiled with.
     pub defined: Vec<&'static str>,
-    /// Its pipeline-overridable constants, those that are not 0.
+    /// Its pipeline-overridable constants, those that do not have the default.
     pub constants: Constants,
 }
 
@@ -69,6 +77,13 @@ impl Program {
             constants.retain(|(name, _)| has.iter().any(|(known, _)| known == name));
         }
         Program { kernel, defined: defined.to_vec(), constants }
+    }
+
+    /// The same for devices whose workgroups have at most 64 lanes.
+    pub fn with_few_lanes(mut self) -> Self {
+        let has = self.kernel.overrides(&self.defined);
+        self.constants.extend(has.iter().any(|&(name, _)| name == LANES).then_some((LANES, FEWEST_LANES)));
+        self
     }
 
     /// Its name in messages: `lif_forward+WIDE+CUBA=1`.
@@ -109,15 +124,15 @@ kernels! {
     /// Max pool over the spikes of a convolution.
     POOL = "pool";
     /// Prefix sum, block sums.
-    SCAN_REDUCE = "scan_reduce" [[], ["NARROW"]];
+    SCAN_REDUCE = "scan_reduce";
     /// Prefix sum, offsets of blocks.
-    SCAN_BLOCKS = "scan_blocks" [[], ["NARROW"]];
+    SCAN_BLOCKS = "scan_blocks";
     /// Prefix sum, offsets.
-    SCAN_APPLY = "scan_apply" [[], ["NARROW"]];
+    SCAN_APPLY = "scan_apply";
     /// Sums of blocks of counts of a hidden layer; totals to report and overflow flag.
-    SUMMARISE = "summarise" [[], ["NARROW"]];
+    SUMMARISE = "summarise";
     /// Offsets of these counts; `PLACE`: writes the lists of spikes and active entries.
-    COMPACT = "compact" [[], ["PLACE"], ["NARROW"], ["PLACE", "NARROW"]];
+    COMPACT = "compact" [[], ["PLACE"]];
     /// Writes the list of spikes for the next layer.
     SCATTER_ROWS = "scatter_rows";
     /// Writes the list of spikes for the weight gradient above.
@@ -139,7 +154,7 @@ kernels! {
     /// Activity regularisers.
     ACTIVITY = "activity";
     /// Sums over the batch for the host.
-    REPORT = "report" [[], ["NARROW"]];
+    REPORT = "report";
     /// δ of the readout.
     DELTA_READOUT = "delta_readout";
     /// δ of a spiking layer.
@@ -153,11 +168,11 @@ kernels! {
     /// ∇W, after the last chunk with the update.
     WEIGHT_GRADIENT = "weight_gradient" [["WIDE"], ["WIDE", "ADAM"], ["AHEAD"], ["AHEAD", "ADAM"]];
     /// Several layers forward, in step.
-    LOCKSTEP_FORWARD = "lockstep_forward" [[], ["RECORD"], ["NARROW"], ["RECORD", "NARROW"]];
+    LOCKSTEP_FORWARD = "lockstep_forward" [[], ["RECORD"]];
     /// What the host is told of these layers.
     LOCKSTEP_REPORT = "lockstep_report";
     /// Several layers backward, in step.
-    LOCKSTEP_BACKWARD = "lockstep_backward" [[], ["NARROW"]];
+    LOCKSTEP_BACKWARD = "lockstep_backward";
     /// ∇W of these layers, after the last chunk with the update.
     LOCKSTEP_WEIGHTS = "lockstep_weights" [[], ["ADAM"]];
     /// The update alone.
@@ -195,13 +210,13 @@ kernels! {
 pub const MEASURE_STREAM: Kernel = Kernel {
     name: "measure/stream",
     source: include_str!("../../shaders/measure/stream.wgsl"),
-    variants: &[&[], &[NARROW]],
+    variants: &[&[]],
 };
 /// Measures the adapter's arithmetic; no part of a step.
 pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     name: "measure/multiply_add",
     source: include_str!("../../shaders/measure/multiply_add.wgsl"),
-    variants: &[&[], &[NARROW]],
+    variants: &[&[]],
 };
 /// How exact the adapter's arithmetic is; no part of a step.
 pub const MEASURE_NUMBERS: Kernel =
@@ -260,29 +275,25 @@ impl Kernel {
     }
 
     /// Those of [`OVERRIDES`] that a variant declares.
-    pub fn overrides(&self, defined: &[&str]) -> Vec<(&'static str, u32)> {
+    pub fn overrides(&self, defined: &[&str]) -> Vec<(&'static str, RangeInclusive<u32>)> {
         let text = self.wgsl(defined);
         let declared = |name: &str| text.lines().any(|line| line.starts_with(&format!("override {name}:")));
         OVERRIDES.into_iter().filter(|(name, _)| declared(name)).collect()
     }
 
-    /// Programs of a variant that together have every value of each constant: the paper's, each other value alone, and the
-    /// largest values together.
+    /// Programs of a variant that together have every value of each constant: the default, each other value alone, and the
+    /// last values together.
     pub fn programs(&self, defined: &[&'static str]) -> Vec<Program> {
         let has = self.overrides(defined);
-        let alone = has.iter().flat_map(|&(name, most)| (1..=most).map(move |value| vec![(name, value)]));
-        let all = std::iter::once(Vec::new()).chain(alone).chain((has.len() > 1).then(|| has.clone()));
+        let alone = has.iter().flat_map(|(name, values)| values.clone().map(move |value| vec![(*name, value)]));
+        let together = has.iter().map(|(name, values)| (*name, *values.end())).collect();
+        let all = std::iter::once(Vec::new()).chain(alone).chain((has.len() > 1).then_some(together));
         all.map(|constants| Program { kernel: *self, defined: defined.to_vec(), constants }).collect()
     }
 
     /// The name of a variant in messages: `lif_forward+WIDE+RECORD`.
     pub fn variant_name(&self, defined: &[&str]) -> String {
         [&[self.name], defined].concat().join("+")
-    }
-
-    /// Whether it has [`NARROW`] variants; other kernels have at most 64 lanes in any case.
-    pub fn has_narrow(&self) -> bool {
-        self.variants.iter().any(|names| names.contains(&NARROW))
     }
 
     /// The text of `NAME.wgsl` in `folder`, if there is one, assembled like [`wgsl`](Kernel::wgsl).

@@ -1,10 +1,10 @@
-// Compiles every variant and every text that must be refused, runs kernels with known results, and posts the results to
+// Compiles every program (a variant with values of its constants) and every text that must be refused, runs kernels with known results, and posts the results to
 // /report. scripts/browser serves this page and decides whether the report is a failure.
 import { kernels } from "./kernels.js";
 import { refused } from "./refused.js";
 
 // What the compiler says of a text, and whether a pipeline can be made of it.
-async function compile(device, code) {
+async function compile(device, code, constants = {}) {
   const module = device.createShaderModule({ code });
   const info = await module.getCompilationInfo();
   const lines = code.split("\n");
@@ -13,7 +13,7 @@ async function compile(device, code) {
     text: `line ${message.lineNum}: ${message.message} | ${lines[message.lineNum - 1]?.trim() ?? ""}`,
   }));
   if (!messages.some((message) => message.type === "error")) {
-    const compute = { module, entryPoint: "main" };
+    const compute = { module, entryPoint: "main", constants };
     await device.createComputePipelineAsync({ layout: "auto", compute }).catch((error) => {
       messages.push({ type: "error", text: `pipeline: ${error.message}` });
     });
@@ -25,7 +25,7 @@ async function compileAll(device, texts) {
   // Errors are judged by the messages, not by the device's error event.
   device.pushErrorScope("validation");
   const result = [];
-  for (const { name, wgsl } of texts) result.push({ name, messages: await compile(device, wgsl) });
+  for (const { name, wgsl, constants } of texts) result.push({ name, messages: await compile(device, wgsl, constants) });
   await device.popErrorScope();
   return result;
 }
@@ -48,7 +48,7 @@ const timed = async (name, work) => {
 };
 const report = {
   adapter: [adapter.info.vendor, adapter.info.architecture, adapter.info.description].filter(Boolean).join(" "),
-  variants: await timed("variants", () => compileAll(device, texts)),
+  programs: await timed("programs", () => compileAll(device, texts)),
   refused: await timed("refused", () => compileAll(device, refused)),
   kernels: await timed("kernels", () => kernels(device, new Map(texts.map((text) => [text.name, text.wgsl])))),
   seconds,

@@ -2,8 +2,8 @@
 const { STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
 
 // Runs a kernel on storage bindings and `uniforms` (binding number: typed array) and returns the storage arrays afterwards.
-async function run(device, code, bindings, { groups = [1], uniforms = {} } = {}) {
-  const compute = { module: device.createShaderModule({ code }), entryPoint: "main" };
+async function run(device, code, bindings, { groups = [1], uniforms = {}, constants = {} } = {}) {
+  const compute = { module: device.createShaderModule({ code }), entryPoint: "main", constants };
   const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute });
   const buffer = (data, usage) => {
     const made = device.createBuffer({ size: Math.ceil(data.byteLength / 16) * 16, usage: usage | COPY_DST });
@@ -183,8 +183,8 @@ const checks = {
   },
 
   // The prefix sum, with more blocks than scan_blocks processes at once.
-  "scan: reduce, blocks, apply": (device, texts) => scan(device, texts, ""),
-  "scan: reduce, blocks, apply, with 64 lanes": (device, texts) => scan(device, texts, "+NARROW"),
+  "scan: reduce, blocks, apply": (device, texts) => scan(device, texts, {}),
+  "scan: reduce, blocks, apply, with 64 lanes": (device, texts) => scan(device, texts, { LANES: 64 }),
 
   async "adam"(device, texts) {
     const code = texts.get("adam");
@@ -225,14 +225,14 @@ const checks = {
   },
 };
 
-async function scan(device, texts, variant) {
-  const [reduce, blocks, apply] = ["scan_reduce", "scan_blocks", "scan_apply"].map((name) => texts.get(name + variant));
+async function scan(device, texts, constants) {
+  const [reduce, blocks, apply] = ["scan_reduce", "scan_blocks", "scan_apply"].map((name) => texts.get(name));
   const count = 256 * 300 + 17;
   const counts = take(count, numbers(1)).map((x) => x % 100);
   const [groups, uniforms] = [[301], { 0: struct(reduce, "Params", { counts: count, per_lane: 1 }) }];
-  const sums = (await run(device, reduce, { 1: counts, 2: new Uint32Array(301) }, { groups, uniforms }))[2];
-  const before = (await run(device, blocks, { 1: sums }, { uniforms }))[1];
-  const offsets = (await run(device, apply, { 1: counts, 2: before, 3: new Uint32Array(count + 1) }, { groups, uniforms }))[3];
+  const sums = (await run(device, reduce, { 1: counts, 2: new Uint32Array(301) }, { groups, uniforms, constants }))[2];
+  const before = (await run(device, blocks, { 1: sums }, { uniforms, constants }))[1];
+  const offsets = (await run(device, apply, { 1: counts, 2: before, 3: new Uint32Array(count + 1) }, { groups, uniforms, constants }))[3];
   const expected = new Uint32Array(count + 1);
   counts.forEach((x, k) => { expected[k + 1] = expected[k] + x; });
   return difference(offsets, expected);
