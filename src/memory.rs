@@ -263,12 +263,18 @@ impl Estimate {
         }
     }
 
-    /// Adds another run that is executed at the same time.
-    pub fn beside(mut self, other: Estimate) -> Self {
+    /// Adds another device of the same run. Beside a GPU with memory of its own, what other devices take is the host's.
+    pub fn beside(mut self, mut other: Estimate) -> Self {
         if other.host_bytes() > self.host_bytes() {
-            (self.host, self.resident) = (other.host, other.resident);
+            std::mem::swap(&mut self.host, &mut other.host);
         }
-        self.parts.extend(other.parts);
+        if self.shared != other.shared {
+            let (shared, own) = if self.shared { (self.parts, other.parts) } else { (other.parts, self.parts) };
+            self.host.extend(shared);
+            (self.parts, self.shared) = (own, false);
+        } else {
+            self.parts.extend(other.parts);
+        }
         self
     }
 

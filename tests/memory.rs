@@ -54,6 +54,16 @@ fn cpu_runs_take_what_they_announce() {
     }
 }
 
+/// Each device has weights, moments and lists of its own; shards are computed one after the other.
+#[test]
+fn runs_of_shards_and_of_several_devices_take_what_they_announce() {
+    for hidden in ["200,200", "2000,2000"] {
+        check(IMAGES, "cpu", hidden, &["--shards", "8"]);
+        check(IMAGES, "cpu,gpu:0", hidden, &[]);
+    }
+    check(IMAGES, "gpu:0,gpu:0", "2000,2000", &[]);
+}
+
 /// Of wide recurrent layers, most weights are recurrent. With the usual learning rate their activity would sustain itself.
 #[test]
 fn recurrent_runs_take_what_they_announce() {

@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The flag that the first Ctrl-C (or a request to terminate) sets; the second quits at once, with 130.
+/// The flag that the first Ctrl-C (or a request to terminate) sets, which says `words`, if there are some; the second quits at
+/// once, with 130.
 pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -13,7 +14,9 @@ pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        complain(format_args!("\n{words}"));
+        if !words.is_empty() {
+            complain(format_args!("\n{words}"));
+        }
     })
     .context("cannot handle Ctrl-C")?;
     Ok(stop)

@@ -12,7 +12,7 @@ use super::show::{self, causes, complain, percent, say, say_json, shell_word, th
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
 use super::{Usage, live, number, port, raster, usage, whole};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
@@ -405,43 +405,52 @@ impl Session<'_> {
     fn open(&self, config: &mut RunConfig, progress: &Progress) -> Result<(Box<dyn Engine>, Estimate)> {
         let data = self.data;
         let devices = ranks::own_devices(config).map_err(usage)?;
-        let device = devices[0];
         let given = config.delta_mib.map(DeltaScratch::bytes);
         // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
-        self.needs(config, device, given, 0)?;
+        self.needs(config, &devices, given, 0)?;
         let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
-        self.needs(config, device, given, resident)?.check(available)?;
+        self.needs(config, &devices, given, resident)?.check(available)?;
         progress.stage("opening the device");
         let batch = config.batch.min(trained(config, data));
         let open = |config: &RunConfig, tuning| open_ranks(config, devices.clone(), batch, tuning, ranks::connect());
         let mut engine = open(config, !self.arguments.no_tuning)?;
         config.shares = engine.shares();
         config.kernels = engine.kernels().map(str::parse).transpose()?;
-        let mut needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
+        let mut needs_really = self.needs(config, &devices, engine.delta_bytes(), resident)?;
         if given.is_none() && needs_really.check(available).is_err() {
             // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
             drop(engine);
             engine = open(config, false)?;
-            needs_really = self.needs(config, device, engine.delta_bytes(), resident)?;
+            needs_really = self.needs(config, &devices, engine.delta_bytes(), resident)?;
         }
         config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
         Ok((engine, needs_really))
     }
 
-    /// Estimates the run's memory, from the density of its data and typical densities of the hidden layers.
-    fn needs(&self, config: &RunConfig, device: Device, delta_bytes: Option<u64>, resident: u64) -> Result<Estimate> {
+    /// Estimates the run's memory on the devices of this process, from the density of its data and typical densities of the hidden layers.
+    fn needs(&self, config: &RunConfig, devices: &[Device], delta_bytes: Option<u64>, resident: u64) -> Result<Estimate> {
         let data = self.data;
         let densities = Densities::usual(data.train.density(), config.network.time_steps);
         let trained = trained(config, data);
-        // A GPU tests with the buffers that it trains with; the cpu device takes less to test.
-        let tested = if device.resolve() == Device::Cpu { 0 } else { data.test.len() };
-        let batch = config.batch.min(trained.max(tested));
-        let estimate = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-        // The potentials of the sample that is drawn are among what the figures take.
-        let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, device));
-        let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
         let shards = if config.devices()?.len() > 1 { config.shards.max(DEFAULT_SHARDS) } else { config.shards };
-        Ok(estimate.with_shards(shards).with_figures(figure).with_program(resident).with_animation(animation))
+        let mut estimate: Option<Estimate> = None;
+        for &device in devices {
+            // A GPU tests with the buffers that it trains with; the cpu device takes less to test, and one shard at a time.
+            let batch = match device.resolve() {
+                Device::Cpu => config.batch.min(trained).div_ceil(shards.max(1)),
+                _ => config.batch.min(trained.max(data.test.len())),
+            };
+            let own = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
+            estimate = Some(match estimate {
+                Some(others) => others.beside(own),
+                None => own,
+            });
+        }
+        // The potentials of the sample that is drawn are among what the figures take.
+        let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, devices[0]));
+        let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
+        let estimate = estimate.context("no device")?.with_shards(shards);
+        Ok(estimate.with_figures(figure).with_program(resident).with_animation(animation))
     }
 
     /// Shows the best network as long as a page is open.

@@ -207,11 +207,8 @@ kernels! {
 }
 
 /// Measures the adapter's memory; no part of a step.
-pub const MEASURE_STREAM: Kernel = Kernel {
-    name: "measure/stream",
-    source: include_str!("../../shaders/measure/stream.wgsl"),
-    variants: &[&[]],
-};
+pub const MEASURE_STREAM: Kernel =
+    Kernel { name: "measure/stream", source: include_str!("../../shaders/measure/stream.wgsl"), variants: &[&[]] };
 /// Measures the adapter's arithmetic; no part of a step.
 pub const MEASURE_MULTIPLY_ADD: Kernel = Kernel {
     name: "measure/multiply_add",
