@@ -142,51 +142,40 @@ fn children(parent: u32) -> Vec<(u32, Vec<String>)> {
     processes.collect()
 }
 
-/// Sends `signal` to the process of section `name` as soon as it runs, and waits for the end of the check.
+/// Sends a signal to the process of each of these sections as soon as it runs, and waits for the end of the check.
 #[cfg(target_os = "linux")]
-fn struck(machine: &Machine, name: &str, signal: &str) -> Output {
+fn struck(machine: &Machine, signals: &[(&str, &str)]) -> Output {
     let child = machine.check().spawn().unwrap();
     let begun = std::time::Instant::now();
-    let section = loop {
-        let of_section = |(_, words): &(u32, Vec<String>)| words.windows(2).any(|pair| pair == ["--section", name]);
-        match children(child.id()).into_iter().find(of_section) {
-            Some((id, _)) => break id,
-            None if begun.elapsed() > Duration::from_secs(300) => panic!("section {name} did not begin"),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    let sent = Command::new("kill").args([&format!("-{signal}"), &section.to_string()]).status().unwrap();
-    assert!(sent.success());
+    for (name, signal) in signals {
+        let section = loop {
+            let of_section = |(_, words): &(u32, Vec<String>)| words.windows(2).any(|pair| pair == ["--section", name]);
+            match children(child.id()).into_iter().find(of_section) {
+                Some((id, _)) => break id,
+                None if begun.elapsed() > Duration::from_secs(300) => panic!("section {name} did not begin"),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let sent = Command::new("kill").args([&format!("-{signal}"), &section.to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
     child.wait_with_output().unwrap()
 }
 
-/// The failure of section `name` does not affect other sections.
-fn others_went_on(report: &Value, name: &str) {
-    for other in SECTIONS.iter().filter(|other| **other != name) {
-        let verdict = section(report, other)["verdict"].as_str().unwrap();
-        assert!(["pass", "differs"].contains(&verdict), "{:#}", section(report, other));
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[test]
-fn a_driver_that_crashes_costs_its_section() {
+fn a_driver_that_crashes_or_hangs_costs_its_section() {
     let machine = Machine::new();
     // Not SEGV: the handler that looks for overflows of the stack waits for a second one, which a crash brings.
-    let output = struck(&machine, "golden", "ABRT");
+    let output = struck(&machine, &[("golden", "ABRT"), ("determinism", "STOP")]);
     let said = said(&output, 1);
     assert!(said.contains("golden       FAIL     killed by signal 6 (SIGABRT)"), "{said}");
-    others_went_on(&machine.json(), "golden");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_driver_that_hangs_costs_its_section() {
-    let machine = Machine::new();
-    let output = struck(&machine, "determinism", "STOP");
-    let said = said(&output, 1);
     assert!(said.contains("determinism  FAIL     timed out after "), "{said}");
-    others_went_on(&machine.json(), "determinism");
+    let report = machine.json();
+    for other in SECTIONS.iter().filter(|name| !["golden", "determinism"].contains(name)) {
+        let verdict = section(&report, other)["verdict"].as_str().unwrap();
+        assert!(["pass", "differs"].contains(&verdict), "{:#}", section(&report, other));
+    }
 }
 
 /// If the check itself is killed, the file has the previous results and the current item.
