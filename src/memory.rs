@@ -265,15 +265,19 @@ impl Estimate {
 
     /// Adds another device of the same run. Beside a GPU with memory of its own, what other devices take is the host's.
     pub fn beside(mut self, mut other: Estimate) -> Self {
-        if other.host_bytes() > self.host_bytes() {
-            std::mem::swap(&mut self.host, &mut other.host);
+        // What both have on the host they have once.
+        for part in std::mem::take(&mut other.host) {
+            match self.host.iter_mut().find(|own| own.name == part.name) {
+                Some(own) => own.bytes = own.bytes.max(part.bytes),
+                None => self.host.push(part),
+            }
         }
-        if self.shared != other.shared {
+        if self.shared == other.shared {
+            self.parts.extend(other.parts);
+        } else {
             let (shared, own) = if self.shared { (self.parts, other.parts) } else { (other.parts, self.parts) };
             self.host.extend(shared);
             (self.parts, self.shared) = (own, false);
-        } else {
-            self.parts.extend(other.parts);
         }
         self
     }

@@ -61,7 +61,6 @@ fn runs_of_shards_and_of_several_devices_take_what_they_announce() {
         check(IMAGES, "cpu", hidden, &["--shards", "8"]);
         check(IMAGES, "cpu,gpu:0", hidden, &[]);
     }
-    check(IMAGES, "gpu:0,gpu:0", "2000,2000", &[]);
 }
 
 /// Of wide recurrent layers, most weights are recurrent. With the usual learning rate their activity would sustain itself.

@@ -79,8 +79,9 @@ fn orders(target: &Target) -> Result<Vec<u8>> {
     let mut orders = target.config.to_toml()?.into_bytes();
     orders.push(0);
     let file = target.folder.join(CHECKPOINT_FILE);
-    // Without a checkpoint, rank 0 says what is wrong with the run.
+    // Without a checkpoint, rank 0 says what is wrong with the run; and with a damaged one, before the others find out.
     if target.resume && file.exists() {
+        Checkpoint::load(&file, &target.config.network)?;
         orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
     }
     Ok(orders)

@@ -73,6 +73,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ITEMS.iter().try_for_each(|item| say(format_args!("{:<11} {}. {}", item.name, item.title, item.measures)))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(missing) = arguments.merge.iter().find(|path| !path.exists()) {
+        return Err(usage(format!("--merge: {}: does not exist", missing.display())));
+    }
     if !arguments.merge.is_empty() && arguments.merge.iter().all(|path| path.is_dir()) {
         return merge_folders(arguments);
     }

@@ -64,7 +64,7 @@ fn rows(runs: &[StoredEpochs], settings: &[Setting]) -> Vec<Vec<String>> {
         let dash = || "-".to_string();
         let best = run.best();
         let mut cells = vec![
-            run.folder.display().to_string(),
+            run.folder.to_string_lossy().chars().flat_map(shown).collect(),
             format!("{} of {}", run.epochs(), run.config.epochs),
             best.map_or_else(dash, |best| percent(best.test_accuracy)),
             best.map_or_else(dash, |best| best.epoch.to_string()),
@@ -114,7 +114,7 @@ fn json(found: &Runs, settings: &[Setting]) -> serde_json::Value {
         let best = run.best();
         let set = settings.iter().map(|(field, values)| (field.clone(), json!(values[k].as_ref().map(exact))));
         json!({
-            "run": run.folder,
+            "run": run.folder.to_string_lossy(),
             "epochs_done": run.epochs(),
             "epochs": run.config.epochs,
             "measured_on": run.config.measured_on(),
@@ -125,11 +125,17 @@ fn json(found: &Runs, settings: &[Setting]) -> serde_json::Value {
             "settings": set.collect::<serde_json::Map<_, _>>(),
         })
     };
-    let unreadable = found.unreadable.iter().map(|(folder, e)| json!({ "run": folder, "error": e.to_string() }));
+    let unreadable =
+        found.unreadable.iter().map(|(folder, e)| json!({ "run": folder.to_string_lossy(), "error": e.to_string() }));
     json!({
         "runs": found.runs.iter().enumerate().map(run).collect::<Vec<_>>(),
         "unreadable": unreadable.collect::<Vec<_>>(),
     })
+}
+
+/// A character of a name in a table, whose rows are lines.
+fn shown(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
 /// A value in JSON, which has no infinite numbers.

@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The flag that the first Ctrl-C (or a request to terminate) sets, which says `words`, if there are some; the second quits at
-/// once, with 130.
+/// The flag that the first Ctrl-C (or a request to terminate) sets. Unless `words` are empty, they are printed then. The second
+/// quits at once, with 130.
 pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

@@ -11,7 +11,7 @@ use super::reporter::{Reporter, Voice};
 use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
-use super::{Usage, live, number, port, raster, usage, whole};
+use super::{Usage, live, number, port, raster, usage, whole, whole_of};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -159,8 +159,8 @@ pub struct Arguments {
     #[arg(long, value_parser = whole::<usize>, allow_negative_numbers = true, value_name = "S", help_heading = "Device")]
     shards: Option<usize>,
     /// With several ranks: end all if the others have sent nothing for so long
-    #[arg(long, value_parser = whole::<u64>, default_value_t = 20, value_name = "SECONDS", help_heading = "Device")]
-    rank_patience: u64,
+    #[arg(long, value_parser = whole_of::<1, 1_000_000>, default_value_t = 20, allow_negative_numbers = true, value_name = "SECONDS", help_heading = "Device")]
+    rank_patience: u32,
     /// How to compute a step. auto: sparse or dense per layer, from measured densities; sparse: work follows the spikes;
     /// dense: matrix products over [B, T, N] arrays; reference: the paper's dense baseline, a loop over time with an unmasked
     /// surrogate gradient [default: auto]
@@ -212,11 +212,12 @@ enum MethodWord {
 
 /// Trains, as one of several ranks if it was started so.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let done = ranks::start(arguments.rank_patience).and_then(|role| match role {
+    let done = ranks::start(arguments.rank_patience.into()).and_then(|role| match role {
         Role::Follower => ranks::follow(!arguments.no_tuning),
-        Role::First if arguments.live.is_some() => {
-            Err(Usage("--live: a page is for runs of one process, as ranks do not wait for it".into()).into())
-        }
+        Role::First if arguments.live.is_some() => Err(Usage(
+            "--live: a page is for runs of one process, as ranks do not wait for it; leave out --live".into(),
+        )
+        .into()),
         Role::Alone | Role::First => lead(arguments),
     });
     let done = done.map_err(ranks::fail);
@@ -257,7 +258,12 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
             )));
         }
     }
-    let stop = stop_on_signal("finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately")?;
+    // A signal to a rank may come from mpirun, which is about to kill it because another one failed.
+    let words = match ranks::connect() {
+        Some(_) => "",
+        None => "finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately",
+    };
+    let stop = stop_on_signal(words)?;
     let progress = Progress::new(voice == Voice::Normal);
     let survey = complete(&mut target.config, &arguments.reading, &progress)?;
     let data = load_completed(&target.config, survey, &arguments.reading, &progress)?;
@@ -428,7 +434,13 @@ impl Session<'_> {
     }
 
     /// Estimates the run's memory on the devices of this process, from the density of its data and typical densities of the hidden layers.
-    fn needs(&self, config: &RunConfig, devices: &[Device], delta_bytes: Option<u64>, resident: u64) -> Result<Estimate> {
+    fn needs(
+        &self,
+        config: &RunConfig,
+        devices: &[Device],
+        delta_bytes: Option<u64>,
+        resident: u64,
+    ) -> Result<Estimate> {
         let data = self.data;
         let densities = Densities::usual(data.train.density(), config.network.time_steps);
         let trained = trained(config, data);

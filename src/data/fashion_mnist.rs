@@ -92,6 +92,7 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
         (None, None) if idx_files::find(system)?.missing().is_empty() => (system.to_path_buf(), Origin::System),
         (None, None) => return Ok(Located { folder: None, origin: Origin::Subset }),
     };
+    std::fs::metadata(&folder).map_err(Error::io(&folder))?;
     let missing = idx_files::find(&folder)?.missing();
     if missing.is_empty() {
         return Ok(Located { folder: Some(folder), origin });

@@ -472,6 +472,7 @@ impl Recordings for Shd {
 /// # Errors
 /// [`Error::Format`] naming what is missing.
 pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
+    std::fs::metadata(folder).map_err(Error::io(folder))?;
     let find = |half: &str| {
         let names =
             [format!("shd_{half}.h5"), format!("{half}.h5"), format!("shd_{half}.h5.gz"), format!("{half}.h5.gz")];

@@ -98,7 +98,11 @@ impl World {
     /// Waits until what is under way to and from other ranks has arrived. Nothing may block: that would starve the kernel's own
     /// part of a transfer where there is no idle core.
     fn complete<'a, S: Scope<'a>>(&self, mut requests: Vec<(usize, Request<'a, [u8], S>)>, began: Instant) {
+        let (mut waited, mut last) = (began.elapsed(), Instant::now());
         for poll in 0u32.. {
+            // A process that was stopped and goes on has not waited.
+            waited += last.elapsed().min(PAUSE.max(Duration::from_secs(1)));
+            last = Instant::now();
             requests = requests
                 .into_iter()
                 .filter_map(|(rank, request)| request.test().err().map(|request| (rank, request)))
@@ -106,7 +110,7 @@ impl World {
             if requests.is_empty() {
                 return;
             }
-            if began.elapsed() > self.waits {
+            if waited > self.waits {
                 // What is under way cannot be called back, so this ends here.
                 self.give_up(&requests.iter().map(|(rank, _)| *rank).collect());
             }
@@ -122,7 +126,7 @@ impl World {
     fn give_up(&self, silent: &BTreeSet<usize>) -> ! {
         let names: Vec<String> = silent.iter().map(|&rank| self.name(rank)).collect();
         (self.say)(&format!(
-            "{}: waited {} s for {}; all ranks end. The last checkpoint is kept. --rank-patience SECONDS waits longer",
+            "{}: waited {} s for {}; all ranks end; a checkpoint that is there is kept. --rank-patience SECONDS waits longer",
             self.name(self.rank()),
             self.waits.as_secs(),
             names.join(", ")

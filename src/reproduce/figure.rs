@@ -401,10 +401,20 @@ pub fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
         let seed = |text: &str| {
             text.parse::<u64>().map_err(|_| bad(format!("line {line}: `{text}` in seeds is not a whole number")))
         };
-        if !panels.iter().any(|panel| panel.title == cell(2)) {
+        let Some(panel) = panels.iter().find(|panel| panel.title == cell(2)) else {
             let expected: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
             let expected = expected.join("`, `");
             return Err(bad(format!("line {line}: the figure has no panel `{}`, only `{expected}`", cell(2))));
+        };
+        for (c, name) in [(4, &panel.x.name), (6, &panel.y.name)] {
+            if cell(c) != name {
+                let what = "give the table of the same figure, written by the same version";
+                return Err(bad(format!(
+                    "line {line}: {} is `{}`, the figure has `{name}`; {what}",
+                    COLUMNS[c],
+                    cell(c)
+                )));
+            }
         }
         rows.push(Row {
             machine: [cell(0).into(), cell(1).into()],

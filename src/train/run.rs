@@ -108,10 +108,10 @@ struct Trainer<'a> {
 }
 
 /// Makes sure that all ranks have the same fact.
-fn all_same(ranks: &mut dyn Ranks, what: &str, fact: String) -> Result<()> {
+fn all_same(ranks: &mut dyn Ranks, what: &str, remedy: &str, fact: String) -> Result<()> {
     let all = ranks.share(fact.as_bytes())?;
     match all.iter().position(|theirs| *theirs != all[0]) {
-        Some(other) => Err(Error::Ranks(format!("{} has another {what} than rank 0", ranks.name(other)))),
+        Some(other) => Err(Error::Ranks(format!("{} has another {what} than rank 0{remedy}", ranks.name(other)))),
         None => Ok(()),
     }
 }
@@ -119,13 +119,13 @@ fn all_same(ranks: &mut dyn Ranks, what: &str, fact: String) -> Result<()> {
 /// Makes sure that all ranks train the same run; returns rank 0's mark of the data. The others may have the events of their shards
 /// alone, but all labels.
 fn same_run(ranks: &mut dyn Ranks, config: &RunConfig, train: &EventSet, test: &EventSet) -> Result<DataMark> {
-    all_same(ranks, "version", env!("CARGO_PKG_VERSION").into())?;
+    all_same(ranks, "version", "", env!("CARGO_PKG_VERSION").into())?;
     // Fields that each rank may have for itself.
     let RunConfig { data, device, kernels, delta_mib, shares, weights, .. } = RunConfig::new(config.network.clone());
     let common = RunConfig { data, device, kernels, delta_mib, shares, weights, ..config.clone() };
-    all_same(ranks, "configuration", format!("{common:?}"))?;
+    all_same(ranks, "configuration", "", format!("{common:?}"))?;
     let labels = |set: &EventSet| DataMark::new(&set.only(|_| false), &EventSet::new(0, 0)).hash;
-    all_same(ranks, "data set", labels(train) + &labels(test))?;
+    all_same(ranks, "data set", "", labels(train) + &labels(test))?;
     let own = DataMark::new(train, test);
     let hash = ranks.broadcast(own.hash.clone().into_bytes())?;
     Ok(DataMark { hash: String::from_utf8_lossy(&hash).into_owned(), ..own })
@@ -246,10 +246,10 @@ impl<'a> Trainer<'a> {
     fn same_start(&mut self, state: TrainingState) -> Result<TrainingState> {
         let crossover = self.engine.crossover();
         let Some(ranks) = self.engine.ranks() else { return Ok(state) };
-        all_same(ranks, "step", state.step.to_string())?;
+        all_same(ranks, "step", "", state.step.to_string())?;
         if self.config.method == Method::Auto {
-            let what = "kind of device, which the method auto depends on; give --method sparse";
-            all_same(ranks, what, crossover.to_string())?;
+            let remedy = ", which the method auto depends on; give --method sparse";
+            all_same(ranks, "kind of device", remedy, crossover.to_string())?;
         }
         let parts = |state: &TrainingState| [state.weights.clone(), state.first.clone(), state.second.clone()];
         let mut same = parts(&state);

@@ -49,7 +49,7 @@ impl StoredEpochs {
 
     /// Seconds spent training, without testing.
     pub fn train_seconds(&self) -> f64 {
-        self.records.iter().map(|record| record.train_seconds).sum()
+        self.records.iter().fold(0.0, |sum, record| sum + record.train_seconds)
     }
 }
 
