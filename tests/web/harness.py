@@ -77,7 +77,7 @@ class Pages:
         """A page in a context of its own. Its console errors are gathered in `page.faults`."""
         context = self.browser.new_context(viewport=dict(width=size[0], height=size[1]), color_scheme=scheme, **options)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         page.faults = []
         page.on("console", lambda m: page.faults.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda e: page.faults.append(str(e)))
