@@ -27,16 +27,16 @@
 @group(0) @binding(8) var<storage, read_write> active_entries: array<ActiveEntry>;
 #endif
 
-override LANES: u32 = 256u;
-// Its square root: 16, or 8 where there are 64 lanes.
-override ROOT: u32 = 8u * (1u + LANES / 256u);
-// One word of padding per 16 words, to avoid bank conflicts of 16 lanes with 16 words each.
-var<workgroup> sums: array<u32, 272>;
-var<workgroup> sums_before: array<u32, 272>;
-var<workgroup> lows: array<f32, 272>;
-var<workgroup> root_sums: array<u32, 16>;
-var<workgroup> root_before: array<u32, 16>;
-var<workgroup> root_lows: array<f32, 16>;
+#import lanes
+#import root_lanes
+// One word of padding per ROOT words, to avoid bank conflicts of ROOT lanes with ROOT words each.
+const PADDED: u32 = MOST_LANES + MOST_ROOT;
+var<workgroup> sums: array<u32, PADDED>;
+var<workgroup> sums_before: array<u32, PADDED>;
+var<workgroup> lows: array<f32, PADDED>;
+var<workgroup> root_sums: array<u32, MOST_ROOT>;
+var<workgroup> root_before: array<u32, MOST_ROOT>;
+var<workgroup> root_lows: array<f32, MOST_ROOT>;
 
 #ifdef PLACE
 // The n spikes of row k = b T + t.

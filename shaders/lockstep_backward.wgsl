@@ -24,10 +24,12 @@
 @group(0) @binding(8) var<storage, read_write> state: array<vec4<f32>>;   // (B, 2, quads): P and Q; logits; peaks
 @group(0) @binding(9) var<storage, read_write> delta: array<vec4<f32>>;   // of each layer (chunk T + bias chunk, Q)
 
+// Or 64, for devices that allow no more. The array has room for the most.
 override LANES: u32 = 128u;
+const MOST_LANES: u32 = 128u;
 const PARTS: u32 = 8u;
 // Of each lane its part of the sum over the layer above, and over its own layer.
-var<workgroup> partial: array<vec2<f32>, 128>;
+var<workgroup> partial: array<vec2<f32>, MOST_LANES>;
 
 // The active entries of a layer in a sample: those before time step t.
 fn entries_before(p: Params, b: u32, t: u32) -> u32 {

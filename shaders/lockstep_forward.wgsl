@@ -35,7 +35,9 @@
 #endif
 
 #import upcoming
+// Or 64, for devices that allow no more. The array has room for the most.
 override LANES: u32 = 128u;
+const MOST_LANES: u32 = 128u;
 // Words of spikes of all layers in a time step, 32 neurons each, and words with a bit for each of those that is not 0.
 const MOST_WORDS: u32 = 512u;
 const MOST_SUMMARIES: u32 = 32u;
@@ -45,7 +47,7 @@ var<workgroup> summaries: array<atomic<u32>, 3 * MOST_SUMMARIES>;
 // Active entries of each layer: of the step alone, and of all steps before it.
 var<workgroup> fresh: array<atomic<u32>, 3 * MOST_LAYERS>;
 var<workgroup> earlier: array<u32, 3 * MOST_LAYERS>;
-var<workgroup> lows: array<f32, 128>;
+var<workgroup> lows: array<f32, MOST_LANES>;
 
 // Adds the weight rows of the neurons of `below` that spiked in the step `old`, ascending; the row of neuron 0 is at `first`.
 // A row is added after the next one is loaded, so that two loads overlap.

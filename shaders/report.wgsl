@@ -8,8 +8,8 @@
 @group(0) @binding(3) var<storage, read> step: array<u32>;                  // [0]: the step's number
 @group(0) @binding(4) var<storage, read_write> report: array<u32>;
 
-override LANES: u32 = 256u;
-var<workgroup> sums: array<vec2<f32>, 256>;
+#import lanes
+var<workgroup> sums: array<vec2<f32>, MOST_LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

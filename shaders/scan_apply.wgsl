@@ -7,8 +7,8 @@
 @group(0) @binding(2) var<storage, read> block_sums: array<u32>;      // (blocks), exclusive
 @group(0) @binding(3) var<storage, read_write> offsets: array<u32>;   // (counts + 1)
 
-override LANES: u32 = 256u;
-var<workgroup> sums: array<u32, 256>;
+#import lanes
+var<workgroup> sums: array<u32, MOST_LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -4,8 +4,8 @@
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
-override LANES: u32 = 256u;
-var<workgroup> sums: array<u32, 256>;
+#import lanes
+var<workgroup> sums: array<u32, MOST_LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

@@ -6,8 +6,8 @@
 @group(0) @binding(1) var<storage, read> counts: array<u32>;            // (counts)
 @group(0) @binding(2) var<storage, read_write> block_sums: array<u32>;  // (blocks)
 
-override LANES: u32 = 256u;
-var<workgroup> sums: array<u32, 256>;
+#import lanes
+var<workgroup> sums: array<u32, MOST_LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -13,14 +13,12 @@
 @group(0) @binding(2) var<storage, read_write> report: array<u32>;   // here: spikes, active entries, upper term
 @group(0) @binding(3) var<storage, read_write> status: array<u32>;   // [0]: some list overflowed
 
-override LANES: u32 = 256u;
-// Its square root: 16, or 8 where there are 64 lanes.
-override ROOT: u32 = 8u * (1u + LANES / 256u);
-// Two short sums instead of a tree: two barriers instead of eight.
-var<workgroup> sums: array<u32, 256>;
-var<workgroup> terms: array<f32, 256>;
-var<workgroup> root_sums: array<u32, 16>;
-var<workgroup> root_terms: array<f32, 16>;
+#import lanes
+#import root_lanes
+var<workgroup> sums: array<u32, MOST_LANES>;
+var<workgroup> terms: array<f32, MOST_LANES>;
+var<workgroup> root_sums: array<u32, MOST_ROOT>;
+var<workgroup> root_terms: array<f32, MOST_ROOT>;
 
 // Whether the k-th slot of the presynaptic section is a neuron, not padding of a quad of filters.
 fn is_neuron(k: u32) -> bool {

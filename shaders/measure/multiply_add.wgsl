@@ -9,7 +9,7 @@ struct MultiplyAddParams {
 @group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;          // m, a
 @group(0) @binding(2) var<storage, read_write> target_array: array<vec4<f32>>;
 
-override LANES: u32 = 256u;
+#import lanes
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

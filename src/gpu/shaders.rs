@@ -235,6 +235,8 @@ fn shared(name: &str) -> Option<&'static str> {
     Some(match name {
         "params" => include_str!("../../shaders/shared/params.wgsl"),
         "index" => include_str!("../../shaders/shared/index.wgsl"),
+        "lanes" => include_str!("../../shaders/shared/lanes.wgsl"),
+        "root_lanes" => include_str!("../../shaders/shared/root_lanes.wgsl"),
         "input_lists" => include_str!("../../shaders/shared/input_lists.wgsl"),
         "active_entry" => include_str!("../../shaders/shared/active_entry.wgsl"),
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
