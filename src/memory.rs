@@ -290,11 +290,13 @@ impl Estimate {
         self
     }
 
-    /// Adds the gradients that a step of several shards sums: one for each level of the tree, and what it returns.
-    pub fn with_shards(self, shards: usize) -> Self {
+    /// Adds the gradients that a step of several shards sums: on each device one for each level of its part of the tree, and two
+    /// that are added.
+    pub fn with_shards(self, shards: usize, devices: usize) -> Self {
         let weights = self.host.iter().filter(|part| part.name == COPY).map(|part| part.bytes / 3).sum::<u64>();
-        let levels = if shards > 0 { u64::from(shards.next_power_of_two().ilog2()) + 2 } else { 0 };
-        self.with_other(SUMS, levels * weights, Follows::Weights)
+        let own = shards.div_ceil(devices.max(1));
+        let sums = if own > 0 { devices as u64 * (u64::from(own.next_power_of_two().ilog2()) + 2) } else { 0 };
+        self.with_other(SUMS, sums * weights, Follows::Weights)
     }
 
     /// Adds what a run's figures take while they are drawn.
@@ -417,6 +419,26 @@ mod tests {
 
     /// Estimates must be within this factor of the allocated bytes.
     const FACTOR: f64 = 2.0;
+
+    /// A GPU with memory of its own, the cpu device and another such GPU, in any order.
+    #[test]
+    fn what_devices_share_is_counted_once_and_nothing_is_lost() {
+        let part =
+            |name: &str, bytes| MemoryPart { name: name.into(), bytes, follows: Follows::Weights, of_step: false };
+        let device = |shared, bytes| Estimate {
+            parts: vec![part("weights and moments", bytes)],
+            host: vec![part(COPY, if shared { 5 } else { 9 })],
+            resident: 0,
+            shared,
+        };
+        for order in [[0, 1, 2], [1, 0, 2], [0, 2, 1]] {
+            let devices = order.map(|k| device(k == 1, [100, 10, 1000][k]));
+            let all = devices.into_iter().reduce(Estimate::beside).unwrap();
+            assert_eq!((all.device_bytes(), all.host_bytes(), all.machine_bytes()), (1100, 19, 19), "{order:?}");
+        }
+        let all = device(true, 10).beside(device(true, 20));
+        assert_eq!((all.device_bytes(), all.host_bytes(), all.machine_bytes()), (30, 5, 35));
+    }
 
     #[test]
     fn estimates_are_near_what_is_really_allocated() {

@@ -59,7 +59,9 @@ fn cpu_runs_take_what_they_announce() {
 fn runs_of_shards_and_of_several_devices_take_what_they_announce() {
     for hidden in ["200,200", "2000,2000"] {
         check(IMAGES, "cpu", hidden, &["--shards", "8"]);
+        check(IMAGES, "gpu", hidden, &["--shards", "8"]);
         check(IMAGES, "cpu,gpu:0", hidden, &[]);
+        check(IMAGES, "gpu:0,gpu:0", hidden, &[]);
     }
 }
 

@@ -13,6 +13,7 @@ mod live;
 mod load;
 mod log;
 mod manual;
+mod needs;
 mod predict;
 mod progress;
 mod ranks;

@@ -102,7 +102,7 @@ pub fn follow(tuning: bool) -> Result<ExitCode> {
     let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
     let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
     let data = take_share(&ranks.exchange(vec![Vec::new(); ranks.size()])?[0])?;
-    let stop = stop_on_signal("")?;
+    let stop = stop_on_signal(None)?;
     let mut kept = InMemory::default();
     if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
         let file = tempfile::NamedTempFile::new()?;

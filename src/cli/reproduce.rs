@@ -102,8 +102,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         merge: arguments.merge.clone(),
     };
     check_folder(&options.out)?;
-    let stop =
-        stop_on_signal("stopping soon; the same command continues from here. Press Ctrl-C again to quit immediately")?;
+    let words = "stopping soon; the same command continues from here. Press Ctrl-C again to quit immediately";
+    let stop = stop_on_signal(Some(words))?;
     let (mut missing, mut failed) = (Vec::new(), false);
     let progress = Progress::new(true);
     for (k, item) in items.iter().enumerate() {

@@ -5,16 +5,15 @@ use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The flag that the first Ctrl-C (or a request to terminate) sets. Unless `words` are empty, they are printed then. The second
-/// quits at once, with 130.
-pub fn stop_on_signal(words: &'static str) -> Result<Arc<AtomicBool>> {
+/// The flag that the first Ctrl-C (or a request to terminate) sets, when `words` are printed; the second quits at once, with 130.
+pub fn stop_on_signal(words: Option<&'static str>) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     watch(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        if !words.is_empty() {
+        if let Some(words) = words {
             complain(format_args!("\n{words}"));
         }
     })

@@ -11,8 +11,8 @@ use super::reporter::{Reporter, Voice};
 use super::show::{self, causes, complain, percent, say, say_json, shell_word, thousands, warn};
 use super::signals::stop_on_signal;
 use super::target::{self, Target, Words};
-use super::{Usage, live, number, port, raster, usage, whole, whole_of};
-use anyhow::{Context, Result, anyhow, bail};
+use super::{Usage, live, needs, number, port, raster, usage, whole, whole_of};
+use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 use serde_json::json;
 use spikegrad::Error;
@@ -22,9 +22,8 @@ use spikegrad::device::Device;
 use spikegrad::engine::{Engine, Method};
 use spikegrad::gpu::DeltaScratch;
 use spikegrad::live::{Exhibit, Level, Live, Settings, State, Watched};
-use spikegrad::memory::{self, Densities, Estimate};
-use spikegrad::parallel::shares::DEFAULT_SHARDS;
-use spikegrad::plot::{ANIMATION_BYTES, CurvePoint, WORKING_BYTES, save_curves, save_raster};
+use spikegrad::memory::Estimate;
+use spikegrad::plot::{ANIMATION_BYTES, CurvePoint, save_curves, save_raster};
 use spikegrad::results::check_writable;
 use spikegrad::system::{available_memory, resident_memory};
 use spikegrad::train::{
@@ -259,11 +258,8 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     // A signal to a rank may come from mpirun, which is about to kill it because another one failed.
-    let words = match ranks::connect() {
-        Some(_) => "",
-        None => "finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately",
-    };
-    let stop = stop_on_signal(words)?;
+    let words = "finishing the step and writing a checkpoint; press Ctrl-C again to quit immediately";
+    let stop = stop_on_signal(ranks::connect().is_none().then_some(words))?;
     let progress = Progress::new(voice == Voice::Normal);
     let survey = complete(&mut target.config, &arguments.reading, &progress)?;
     let data = load_completed(&target.config, survey, &arguments.reading, &progress)?;
@@ -412,57 +408,30 @@ impl Session<'_> {
         let data = self.data;
         let devices = ranks::own_devices(config).map_err(usage)?;
         let given = config.delta_mib.map(DeltaScratch::bytes);
+        let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
+        let needs = |delta_bytes, resident, config: &RunConfig| {
+            let run = needs::of_run(config, trained(config, data), data, &devices, delta_bytes)?;
+            anyhow::Ok(run.with_program(resident).with_animation(animation))
+        };
         // Asks for the adapters, which loads the GPU's driver; what the process has after that is not to come.
-        self.needs(config, &devices, given, 0)?;
+        needs(given, 0, config)?;
         let (resident, available) = (resident_memory().unwrap_or(0), available_memory());
-        self.needs(config, &devices, given, resident)?.check(available)?;
+        needs(given, resident, config)?.check(available)?;
         progress.stage("opening the device");
         let batch = config.batch.min(trained(config, data));
         let open = |config: &RunConfig, tuning| open_ranks(config, devices.clone(), batch, tuning, ranks::connect());
         let mut engine = open(config, !self.arguments.no_tuning)?;
         config.shares = engine.shares();
         config.kernels = engine.kernels().map(str::parse).transpose()?;
-        let mut needs_really = self.needs(config, &devices, engine.delta_bytes(), resident)?;
+        let mut needs_really = needs(engine.delta_bytes(), resident, config)?;
         if given.is_none() && needs_really.check(available).is_err() {
             // Tuning chose a larger δ scratch than fits into memory; open the device again without tuning.
             drop(engine);
             engine = open(config, false)?;
-            needs_really = self.needs(config, &devices, engine.delta_bytes(), resident)?;
+            needs_really = needs(engine.delta_bytes(), resident, config)?;
         }
         config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
         Ok((engine, needs_really))
-    }
-
-    /// Estimates the run's memory on the devices of this process, from the density of its data and typical densities of the hidden layers.
-    fn needs(
-        &self,
-        config: &RunConfig,
-        devices: &[Device],
-        delta_bytes: Option<u64>,
-        resident: u64,
-    ) -> Result<Estimate> {
-        let data = self.data;
-        let densities = Densities::usual(data.train.density(), config.network.time_steps);
-        let trained = trained(config, data);
-        let shards = if config.devices()?.len() > 1 { config.shards.max(DEFAULT_SHARDS) } else { config.shards };
-        let mut estimate: Option<Estimate> = None;
-        for &device in devices {
-            // A GPU tests with the buffers that it trains with; the cpu device takes less to test, and one shard at a time.
-            let batch = match device.resolve() {
-                Device::Cpu => config.batch.min(trained).div_ceil(shards.max(1)),
-                _ => config.batch.min(trained.max(data.test.len())),
-            };
-            let own = memory::estimate_with(&config.network, config.method, batch, device, &densities, delta_bytes)?;
-            estimate = Some(match estimate {
-                Some(others) => others.beside(own),
-                None => own,
-            });
-        }
-        // The potentials of the sample that is drawn are among what the figures take.
-        let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, devices[0]));
-        let animation = if self.arguments.record.is_some() { ANIMATION_BYTES } else { 0 };
-        let estimate = estimate.context("no device")?.with_shards(shards);
-        Ok(estimate.with_figures(figure).with_program(resident).with_animation(animation))
     }
 
     /// Shows the best network as long as a page is open.

@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let device = run.device(arguments.source.device)?;
     let mut engine = device.open(&run.config.network, run.config.method, &run.checkpoint.state.weights)?;
     progress.clear();
-    let stop = stop_on_signal("closing the page")?;
+    let stop = stop_on_signal(Some("closing the page"))?;
     let (live, _server) = live::start(arguments.port, |line| drop(say(line)))?;
     let mut exhibit = Exhibit::of_folder(&live, &run.config, &data, engine.info(), Vec::new());
     follow(folder, &run.config, &live, &mut exhibit, engine.as_mut(), &stop)?;
