@@ -531,8 +531,16 @@ fn wrong_words_exit_with_two() {
 #[test]
 fn missing_things_exit_with_one_and_are_named() {
     fails(1, &["train", "no/such.toml"], &["no/such.toml"]);
-    fails(1, &["train", "fmnist", "--data", "no/data", "--out", "no/run"], &["no/data", "os error"]);
+    fails(
+        1,
+        &["train", "fmnist", "--data", "no/data", "--out", "no/run"],
+        &["no/data", "does not exist", "train-images-idx3-ubyte"],
+    );
     fails(1, &["train", "fmnist", "--device", "gpu:99", "--out", "no/run"], &["gpu:99", "spikegrad devices"]);
+    fails(1, &["train", "shd", "--data", "no/data", "--out", "no/run"], &["no/data", "does not exist", "shd_train.h5"]);
+    fails(1, &["import", "tests/nir", "--out", "no/run"], &["tests/nir", "is a folder"]);
+    fails(2, &["reproduce", "--merge", "no/figures", "assets", "--out", "no/all"], &["no/figures", "does not exist"]);
+    fails(2, &["train", "fmnist", "--rank-patience", "0", "--out", "no/run"], &["--rank-patience", "0", "1 to"]);
     fails(1, &["eval", "no/run"], &["no/run", "config.toml"]);
     fails(1, &["raster", "no/run", "--out", "x.png"], &["no/run"]);
     fails(1, &["bench", "fmnist", "--batch", "3001"], &["3001", "3000"]);

@@ -83,3 +83,26 @@ fn a_folder_without_runs_is_an_error() {
     let output = spikegrad(1, &["runs", folder.path().to_str().unwrap()]);
     assert!(output.stdout.is_empty() && text(&output.stderr).contains("skipped"), "{}", text(&output.stderr));
 }
+
+/// Names that are not text, or that have line breaks, cost no line of the table and no run of the list.
+#[cfg(unix)]
+#[test]
+fn odd_names_are_listed_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = sweep();
+    let fast = folder.path().join("fast");
+    for name in [&b"bad\xffname"[..], b"line\nbreak"] {
+        let to = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir(&to).unwrap();
+        std::fs::copy(fast.join("config.toml"), to.join("config.toml")).unwrap();
+    }
+    let root = folder.path().to_str().unwrap();
+    let table = spikegrad(0, &["runs", root]).stdout;
+    assert_eq!(text(&table).lines().count(), 5, "{}", text(&table));
+    assert!(text(&table).contains("line\\nbreak"), "{}", text(&table));
+    let value: Value = serde_json::from_slice(&spikegrad(0, &["runs", root, "--json"]).stdout).unwrap();
+    let runs = value["runs"].as_array().unwrap();
+    let bad = runs.iter().find(|run| run["run"].as_str().unwrap().ends_with("bad\u{fffd}name")).unwrap();
+    // Not -0.
+    assert_eq!(bad["train_seconds"].to_string(), "0.0");
+}

@@ -92,16 +92,20 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
         (None, None) if idx_files::find(system)?.missing().is_empty() => (system.to_path_buf(), Origin::System),
         (None, None) => return Ok(Located { folder: None, origin: Origin::Subset }),
     };
-    std::fs::metadata(&folder).map_err(Error::io(&folder))?;
     let missing = idx_files::find(&folder)?.missing();
     if missing.is_empty() {
         return Ok(Located { folder: Some(folder), origin });
     }
     let chosen = if origin == Origin::Environment { format!("this folder, given by {VARIABLE},") } else { "".into() };
+    let lacks = if folder.exists() { "lacks" } else { "does not exist; it should hold" };
     Err(Error::format(
         folder,
-        format!("{chosen} lacks {} (with or without .gz); for the full data set: {}", missing.join(", "), how_to_get())
-            .trim_start(),
+        format!(
+            "{chosen} {lacks} {} (with or without .gz); for the full data set: {}",
+            missing.join(", "),
+            how_to_get()
+        )
+        .trim_start(),
     ))
 }
 

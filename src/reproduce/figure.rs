@@ -465,6 +465,9 @@ mod tests {
             ("200", "many", ["line 2", "`many`"]),
             ("3 4", "3 -4", ["line 2", "`-4`"]),
             ("Fashion-MNIST, b", "MNIST, b", ["line 2", "`MNIST, backward`"]),
+            // Of another figure with the same panels.
+            (",N,", ",T,", ["x_name is `T`", "the figure has `N`"]),
+            (",ms,", ",MiB,", ["y_name is `MiB`", "the figure has `ms`"]),
         ] {
             std::fs::write(&path, text.replace(from, to)).unwrap();
             let error = read_rows(&path, &panels()).unwrap_err().to_string();
