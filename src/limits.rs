@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Reads the file at `path`, at most `limit` bytes. `what` names the kind of file in errors.
@@ -32,12 +32,13 @@ pub(crate) fn read_text(path: &Path, limit: u64, what: &str) -> Result<String> {
         .map_err(|e| Error::format(path, format!("is not text ({}); expected {what}", e.utf8_error())))
 }
 
-/// Returns the size of the file in bytes. Refuses pipes and devices: opening a pipe would block.
+/// Returns the size of the file in bytes. Refuses folders, pipes and devices: opening a pipe would block.
 pub(crate) fn refuse_special(path: &Path) -> Result<u64> {
-    let kind = fs::metadata(path).map_err(Error::io(path))?;
-    match kind.is_file() || kind.is_dir() {
-        true => Ok(if kind.is_dir() { 0 } else { kind.len() }),
-        false => Err(Error::format(path, "is a pipe or a device; a regular file is required")),
+    let found = fs::metadata(path).map_err(Error::io(path))?;
+    match (found.is_file(), found.is_dir()) {
+        (true, _) => Ok(found.len()),
+        (_, true) => Err(Error::io(path)(io::Error::other("is a folder; give the name of a file"))),
+        _ => Err(Error::format(path, "is a pipe or a device; a regular file is required")),
     }
 }
 
@@ -64,7 +65,8 @@ mod tests {
         assert_eq!(read(&path, 5, "it").unwrap(), b"12345");
         let error = read(&path, 4, "it").unwrap_err().to_string();
         assert!(error.ends_with("a: has more than 4 bytes, the limit for it"), "{error}");
-        assert!(matches!(read(folder.path(), 4, "it"), Err(Error::Io { .. })));
+        let error = read(folder.path(), 4, "it").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("is a folder"), "{error}");
         fs::write(&path, b"ok\xff").unwrap();
         let error = read_text(&path, 9, "a text").unwrap_err().to_string();
         assert!(error.contains("from index 2") && error.contains("expected a text"), "{error}");

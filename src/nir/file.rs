@@ -51,9 +51,6 @@ pub(super) struct Contents {
 /// [`Error::Io`]; [`Error::Format`] naming the group or data set.
 pub(super) fn read(path: &Path) -> Result<Contents> {
     let length = refuse_special(path)?;
-    if path.is_dir() {
-        return Err(Error::io(path)(std::io::Error::other("is a folder; give the name of a file")));
-    }
     std::fs::File::open(path).map_err(Error::io(path))?;
     let most = |slack: u64| length.saturating_mul(PER_BYTE).saturating_add(slack);
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);

@@ -195,12 +195,12 @@ fn draw(path: &Path, width: u32, height: u32, paint: impl FnOnce(&Area) -> Drawn
     }
 }
 
-/// Writes a figure atomically. Refuses pipes and devices.
+/// Writes a figure atomically. Refuses folders, pipes and devices.
 fn save(path: &Path, figure: &Picture) -> Result<()> {
     replace(path, &encoded(figure)?)
 }
 
-/// Writes a file atomically. Refuses pipes and devices.
+/// Writes a file atomically. Refuses folders, pipes and devices.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.exists() {
         limits::refuse_special(path)?;

@@ -188,8 +188,7 @@ impl Opened {
 /// The first bytes of a regular file; empty if it cannot be read.
 fn head(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if path.is_file()
-        && limits::refuse_special(path).is_ok()
+    if limits::refuse_special(path).is_ok()
         && let Ok(file) = File::open(path)
     {
         // If this fails, opening the file tells why.
