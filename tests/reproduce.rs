@@ -184,6 +184,17 @@ fn folders_of_several_machines_are_united() {
     assert!(column(&csv(&at("more"), "fig-10"), "seeds").iter().all(|seeds| seeds == "0 1 2 3"));
     assert_eq!(about(&at("more"), "fig-10")["parts"].as_array().unwrap().len(), 3);
     assert!(!at("more").join("fig-15.csv").exists());
+
+    // A folder whose name is not text.
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = temp.path().join(std::ffi::OsStr::from_bytes(b"c\xff"));
+        std::fs::rename(at("c"), &odd).unwrap();
+        merge(&[at("out"), odd], Some(item("fig-10").unwrap()), &at("odd")).unwrap();
+        let folder = &about(&at("odd"), "fig-10")["parts"][2]["folder"];
+        assert!(folder.as_str().unwrap().ends_with("c\u{fffd}"), "{folder}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::job::FigureJob;
 use super::machine::Machine;
 use super::{Item, Scale};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::files::write_atomically;
 use crate::limits;
 use crate::plot::{self, Chart, ChartAxis, ChartPanel, Colour, Series, Style, Table, save_chart, save_table};
@@ -143,7 +143,7 @@ pub struct About {
     pub scale: Scale,
     pub seeds: Vec<u64>,
     /// CSV files of other machines that were added.
-    pub merged: Vec<PathBuf>,
+    pub merged: Vec<String>,
     pub settings: Value,
     /// The data by their names: sizes of their sets.
     #[serde(default)]
@@ -163,7 +163,7 @@ pub struct Place {
 /// A folder from which a figure was merged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    pub folder: PathBuf,
+    pub folder: String,
     pub seeds: Vec<u64>,
     #[serde(flatten)]
     pub place: Place,
@@ -232,7 +232,7 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
         parts: Vec::new(),
         scale: job.options.scale,
         seeds: job.seeds(),
-        merged: job.options.merge.clone(),
+        merged: job.options.merge.iter().map(|path| shown(path)).collect(),
         settings,
         data: job.data_keys(),
         curves: None,

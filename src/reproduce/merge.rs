@@ -163,7 +163,7 @@ fn unite(item: &Item, found: &[Found], notes: &mut Vec<String>) -> Result<Option
         about.data.extend(own.data.clone());
         about.seeds.extend(&own.seeds);
         about.merged.extend(own.merged.iter().filter(|_| *folder != first.folder).cloned());
-        let part = |place| Part { folder: folder.to_path_buf(), seeds: own.seeds.clone(), place };
+        let part = |place| Part { folder: shown(folder), seeds: own.seeds.clone(), place };
         about.parts.extend(own.place.clone().map(part).into_iter().chain(own.parts.clone()));
         let path = folder.join(format!("{}.csv", item.name));
         let known = rows.add(&path, read_rows(&path, &of.panels)?)?;
