@@ -97,7 +97,8 @@ fn locate_among(explicit: Option<&Path>, variable: Option<OsString>, system: &Pa
         return Ok(Located { folder: Some(folder), origin });
     }
     let chosen = if origin == Origin::Environment { format!("this folder, given by {VARIABLE},") } else { "".into() };
-    let lacks = if folder.exists() { "lacks" } else { "does not exist; it should hold" };
+    let lacks =
+        if folder.try_exists().map_err(Error::io(&folder))? { "lacks" } else { "does not exist; it should hold" };
     Err(Error::format(
         folder,
         format!(

@@ -472,12 +472,13 @@ impl Recordings for Shd {
 /// # Errors
 /// [`Error::Format`] naming what is missing.
 pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
-    let contains = if folder.exists() { "contains no" } else { "does not exist; it should hold" };
+    let contains =
+        if folder.try_exists().map_err(Error::io(folder))? { "contains no" } else { "does not exist; it should hold" };
     let find = |half: &str| {
         let names =
             [format!("shd_{half}.h5"), format!("{half}.h5"), format!("shd_{half}.h5.gz"), format!("{half}.h5.gz")];
         let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-        found.ok_or_else(|| Error::format(folder, format!("{contains} {}; get both files of SHD", names.join(", "))))
+        found.ok_or_else(|| Error::format(folder, format!("{contains} {}; get both files of SHD", names.join(" or "))))
     };
     Ok([find("train")?, find("test")?])
 }

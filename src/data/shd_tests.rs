@@ -202,9 +202,13 @@ fn a_half_that_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("shd_train.h5"), "").unwrap();
     let error = halves(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("contains no shd_test.h5, test.h5, shd_test.h5.gz, test.h5.gz"), "{error}");
+    assert!(error.contains("contains no shd_test.h5 or test.h5 or shd_test.h5.gz or test.h5.gz"), "{error}");
     fs::write(folder.path().join("test.h5.gz"), "").unwrap();
     fs::write(folder.path().join("train.h5"), "").unwrap();
     let [train, test] = halves(folder.path()).unwrap();
     assert!(train.ends_with("shd_train.h5") && test.ends_with("test.h5.gz"));
+    let error = halves(&folder.path().join("nowhere")).unwrap_err().to_string();
+    assert!(error.contains("nowhere: does not exist; it should hold shd_train.h5 or"), "{error}");
+    // Whether this exists cannot be told, and why is.
+    assert!(matches!(halves(&train.join("within")), Err(Error::Io { .. })));
 }
