@@ -285,11 +285,11 @@ export function rasterPanel(app) {
     picture.invalidate(true);
     paint.invalidate(true);
   };
-  const verdict = ({ index, of, label, predicted, wrong, position, wrong_count }) => {
+  const verdict = ({ index, of, label, predicted, position, wrong_count }) => {
     const name = (k) => className(app.hello, k), parts = [];
     if (index < 0) parts.push(`Your drawing: ${name(predicted)}`);
     else {
-      const among = $("sample-wrong").checked && wrong_count ? ` (wrong one ${count(position + 1)} of ${count(wrong_count)})` : "";
+      const among = $("sample-wrong").checked && position !== null ? ` (wrong one ${count(position + 1)} of ${count(wrong_count)})` : "";
       parts.push(`Sample ${count(index)} of ${count(of)}${among} · `);
       if (label === null) parts.push(`predicted ${name(predicted)}, no label`);
       else if (label === predicted) parts.push(`${name(label)} `, element("span", { class: "good" }, "✓ right"));
@@ -327,7 +327,7 @@ export function rasterPanel(app) {
   // The first press shows a wrong one at once.
   $("sample-wrong").addEventListener("change", () => {
     if (shown) verdict(shown.message);
-    if ($("sample-wrong").checked && shown?.message.wrong !== true) move(1);
+    if ($("sample-wrong").checked && (shown?.message.position ?? null) === null) move(1);
   });
   canvas.addEventListener("click", (event) => {
     const box = canvas.getBoundingClientRect(), y = event.clientY - box.y;

@@ -208,7 +208,6 @@ impl<'a> Exhibit<'a> {
         let label = batch.labels().first().copied().filter(|&label| label != EventSet::UNLABELLED);
         let inspection = engine.inspect(&batch.labelled())?;
         let predicted = first_largest(&inspection.logits);
-        let place = self.wrong.partition_point(|&k| (k as usize) < self.index);
         let image = picture(self.data, network, batch.sample(0)).map(|picture| Picture {
             channels: 1,
             height: picture.pixels.len() / picture.width,
@@ -222,8 +221,7 @@ impl<'a> Exhibit<'a> {
             of: set.len(),
             label,
             predicted,
-            wrong: label.map(|label| label as usize != predicted),
-            position: if self.wrong.get(place) == Some(&(self.index as u32)) { place } else { self.index },
+            position: self.wrong.binary_search(&(self.index as u32)).ok().filter(|_| self.drawn.is_none()),
             wrong_count: self.wrong.len(),
             image,
             input: Spikes::new(network.inputs, batch.sample(0).iter().copied()),

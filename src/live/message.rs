@@ -313,10 +313,9 @@ pub struct Sample {
     pub predicted: usize,
     /// \[C\].
     pub logits: Vec<f32>,
-    /// `None` without a label.
-    pub wrong: Option<bool>,
-    /// Its place, from 0, among the wrongly classified samples of the last test, or else in the set.
-    pub position: usize,
+    /// Its place, from 0, among the wrongly classified samples of the last test; `None` if it is none of them, whatever the network,
+    /// trained since, makes of it now.
+    pub position: Option<usize>,
     /// Wrongly classified samples of the last test.
     pub wrong_count: usize,
     /// The sample as an image, if its inputs are pixels.

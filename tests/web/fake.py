@@ -153,7 +153,7 @@ class Run:
         layers = [dict(name=f"hidden[{l}]" if l < len(self.hidden) else "readout", neurons=n, t=[t for t, _ in s], i=[i for _, i in s])
                   for l, (n, s) in enumerate(zip(self.hidden + [self.classes], strips))]
         return dict(type="sample", set="test", index=-1 if drawn is not None else k, of=len(self.labels), label=label, predicted=predicted, logits=logits,
-                    wrong=None if label is None else predicted != label, position=k // 5, wrong_count=None if label is None else len(self.labels) // 5,
+                    position=None if drawn is not None or label is None or k % 5 else k // 5, wrong_count=None if label is None else len(self.labels) // 5,
                     image=dict(channels=self.channels, height=28, width=28, pixels=u8(pixels)) if self.image else None,
                     input=dict(neurons=self.inputs, t=[t for t, _ in seen], i=[i for _, i in seen]), layers=layers, readout=dict(v=None if self.counts else f32(v)))
 
