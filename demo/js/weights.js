@@ -29,10 +29,8 @@ export function weightsPanel(app) {
     return { full, at };
   };
   const image = surface(canvas, (context, w, h, c) => {
-    if (!shown) return;
-    const { full, at } = tiles();
-    const good = shown.values.filter(Number.isFinite);
-    if (!good.length) return wait(canvas, "These weights are not finite numbers.");
+    if (!shown?.good.length) return;
+    const { full, at } = tiles(), { good } = shown;
     const least = good.reduce((a, b) => Math.min(a, b), Infinity), greatest = good.reduce((a, b) => Math.max(a, b), -Infinity);
     const most = Math.max(-least, greatest) || 1;
     const [low, zero, high, none] = [c.low, c.zero, c.high, c.card].map(rgb);
@@ -102,8 +100,9 @@ export function weightsPanel(app) {
     },
     weights(message) {
       if (asked && (message.layer !== asked.layer || message.neuron !== asked.neuron)) return;
-      shown = { ...message, values: numbers(message.values) };
-      wait(canvas, null);
+      const values = numbers(message.values);
+      shown = { ...message, values, good: values.filter(Number.isFinite) };
+      wait(canvas, shown.good.length ? null : "These weights are not finite numbers.");
       image.invalidate();
     },
     step: again,

@@ -17,6 +17,7 @@ import os
 import queue
 import random
 import struct
+import sys
 import threading
 import time
 
@@ -303,6 +304,11 @@ def handler(run, token):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+
+    def handle_error(self, request, address):
+        """A page that is closed in the middle of an answer is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
 
 
 def main():
