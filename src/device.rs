@@ -68,8 +68,14 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub fn resolve_for(self, network: &Network, method: Method) -> Device {
         match self {
-            Device::Auto if gpu::check_supported(network, method).is_err() => Device::Cpu,
-            other => other.resolve(),
+            Device::Auto => {
+                let adapters = gpu::adapters();
+                let best = gpu::adapter::best(&adapters, false);
+                let supports =
+                    |&index: &usize| gpu::check_supported(network, method, adapters[index].binding()).is_ok();
+                best.filter(supports).map_or(Device::Cpu, |index| Device::Gpu(Some(index)))
+            }
+            other => other,
         }
     }
 

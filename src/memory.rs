@@ -133,7 +133,7 @@ pub fn estimate_with(
             }
         }
         Some(adapter) => {
-            gpu::check_supported(network, method)?;
+            gpu::check_supported(network, method, adapter.binding())?;
             e.shared = adapter.kind == "software" || adapter.kind == "integrated";
             e.add_host("compiled kernels", KERNEL_BYTES, Follows::Program);
             if !e.shared {
@@ -232,8 +232,7 @@ impl Estimate {
         let lists = plan::SLACK * d.spikes.max(d.active);
         let guess = plan::expected(plan::DENSITY_GUESS, network.time_steps);
         let density = if d.spikes.max(d.active) > guess { lists } else { guess };
-        let limits =
-            Limits { binding: adapter.max_storage_binding.min(adapter.max_buffer), memory: u64::MAX, lockstep: None };
+        let limits = Limits { binding: adapter.binding(), memory: u64::MAX, lockstep: None };
         let delta = delta_bytes.unwrap_or(DeltaScratch::usual(adapter.tier()).bytes());
         for (name, bytes) in plan::plan(network, batch, events, density, delta, &limits)?.state {
             let follows =

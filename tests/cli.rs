@@ -487,7 +487,7 @@ fn a_damaged_checkpoint_is_named() {
 
 #[test]
 fn wrong_words_exit_with_two() {
-    let wrong: [(&[&str], &[&str]); 32] = [
+    let wrong: [(&[&str], &[&str]); 34] = [
         (&["frobnicate"], &["frobnicate"]),
         (&["train"], &["PRESET"]),
         (&["train", "mnist"], &["`mnist`", "fmnist"]),
@@ -504,6 +504,11 @@ fn wrong_words_exit_with_two() {
         (&["train", "fmnist", "--hidden", "20,x"], &["`x`", "--hidden"]),
         (&["train", "fmnist", "--hidden", "0"], &["--hidden", "neurons = 0"]),
         (&["train", "fmnist", "--method", "fast"], &["fast", "sparse"]),
+        (&["train", "fmnist", "--method", "dense", "--shards", "4"], &["method = dense", "sparse or auto", "shards"]),
+        (
+            &["train", "fmnist", "--method", "reference", "--device", "cpu,cpu"],
+            &["method = reference", "several devices"],
+        ),
         (&["train", "fmnist", "--tau", "1,2,3"], &["--tau", "3 time constants", "2 hidden layers"]),
         (&["train", "fmnist", "--tau", "0"], &["hidden[0].tau_ms = 0"]),
         (&["train", "fmnist", "--weight-decay", "-1"], &["adam.weight_decay = -1"]),
@@ -538,6 +543,7 @@ fn missing_things_exit_with_one_and_are_named() {
     );
     fails(1, &["train", "fmnist", "--device", "gpu:99", "--out", "no/run"], &["gpu:99", "spikegrad devices"]);
     fails(1, &["train", "shd", "--data", "no/data", "--out", "no/run"], &["no/data", "does not exist", "shd_train.h5"]);
+    fails(1, &["train", "nmnist", "--data", "no/data", "--out", "no/run"], &["no/data", "does not exist", "Train.zip"]);
     fails(1, &["import", "tests/nir", "--out", "no/run"], &["tests/nir", "is a folder"]);
     fails(2, &["reproduce", "--merge", "no/figures", "assets", "--out", "no/all"], &["no/figures", "does not exist"]);
     fails(2, &["train", "fmnist", "--rank-patience", "0", "--out", "no/run"], &["--rank-patience", "0", "1 to"]);

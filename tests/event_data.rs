@@ -181,7 +181,7 @@ fn a_bad_recording_is_named_or_skipped_and_counted() {
 fn what_is_missing_is_named() {
     fails("train nmnist --out no/run", &["N-MNIST not found", "--data DIR", "SPIKEGRAD_NMNIST", "Train.zip"]);
     fails("train shd --out no/run", &["SHD not found", "SPIKEGRAD_SHD", "shd_train.h5"]);
-    fails("train nmnist --data assets/shd-like --out no/run", &["assets/shd-like", "neither Train.zip"]);
+    fails("train nmnist --data assets/shd-like --out no/run", &["assets/shd-like", "contains no Train.zip"]);
     fails("train shd --data assets/nmnist-like --out no/run", &["assets/nmnist-like", "contains no shd_train.h5"]);
     assert!(!Path::new(ROOT).join("no").exists());
 }

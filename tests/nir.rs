@@ -355,8 +355,15 @@ fn runs_are_exported_imported_tested_and_trained_further() {
     run("predict second --out predictions.csv", 0);
     let said = run("import first.nir --out second", 1);
     assert!(said.contains("already contains a run"), "{said}");
-    run("train second --device cpu --quiet", 0);
-    assert!(accuracy("second") > before);
+    std::fs::rename(folder.path().join("second"), folder.path().join("moved")).unwrap();
+    run("train moved --device cpu --quiet", 0);
+    assert!(accuracy("moved") > before);
+    // The run's own configuration begins with the weights of the file again.
+    run("train moved/config.toml --device cpu --epochs 1 --limit 1 --lr 1e-9 --out again --quiet", 0);
+    assert_eq!(accuracy("again"), before);
+    std::fs::remove_file(folder.path().join("moved/best.safetensors")).unwrap();
+    let said = run("inspect moved --out moved/initial.safetensors", 1);
+    assert!(said.contains("a file of the run"), "{said}");
     let fixture = fixture("lif_common.nir");
     let said = run(&format!("import {} --out third", fixture.display()), 1);
     assert!(said.contains("in seconds with --dt") && !folder.path().join("third").exists(), "{said}");

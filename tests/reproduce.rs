@@ -86,8 +86,14 @@ fn an_interrupted_figure_goes_on_where_it_stopped() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (all, _) = run("fig-10", &options(whole.path())).unwrap();
     let options = options(parts.path());
-    // Stopped in the middle of a run, and again after three more epochs, between points.
-    for lines in [1, 4] {
+    // Stopped in the middle of a run, and again after three more epochs, between points; then a run was removed half.
+    for lines in [1, 4, 0] {
+        if lines == 0 {
+            let mut runs = std::fs::read_dir(parts.path().join("unfinished")).into_iter().flatten();
+            let run = runs.next().expect("no run is unfinished").unwrap().path();
+            std::fs::remove_file(run.join("config.toml")).unwrap();
+            break;
+        }
         let (stop, mut told) = (AtomicBool::new(false), 0);
         let error = reproduce(item("fig-10").unwrap(), &options, &stop, &mut |_| {
             told += 1;
@@ -227,6 +233,9 @@ fn what_does_not_belong_together_is_not_united() {
     facts["data"].as_object_mut().unwrap().values_mut().for_each(|data| data[1] = 9.into());
     std::fs::write(&figure, facts.to_string()).unwrap();
     refused(&["a", "b"], &[both[0], both[1], "data differ"]);
+    facts["data"].as_object_mut().unwrap().values_mut().for_each(|data| *data = "random spikes".into());
+    std::fs::write(&figure, facts.to_string()).unwrap();
+    refused(&["a", "b"], &["data differ", "\"random spikes\""]);
     facts.as_object_mut().unwrap().remove("scale");
     std::fs::write(&figure, facts.to_string()).unwrap();
     refused(&["a", "b"], &["fig-10.json: cannot be merged", "`scale`"]);

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 #[command(after_help = styled("\
-Writes a run's folder with config.toml and best.safetensors, which eval, predict, raster, inspect and export read, and which \
+Writes a run's folder with config.toml and initial.safetensors, which eval, predict, raster, inspect and export read, and which \
 `spikegrad train DIR` trains further. Nodes that cannot be imported exactly are refused by name (docs/nir.md).
 
 A NIR file does not say its time step: snnTorch means 1e-4, Norse 1e-3 unless told otherwise, Spyx and Sinabs 1.

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use spikegrad::engine::first_largest;
 use spikegrad::events::EventSet;
 use spikegrad::results::save_inspection;
-use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, DATA_FILE};
+use spikegrad::train::{BEST_FILE, CHECKPOINT_FILE, DATA_FILE, INITIAL_FILE};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ pub struct Arguments {
 /// Runs one sample forward and backward and writes all values.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_output(&arguments.out, &["safetensors"])?;
-    let own = [CHECKPOINT_FILE, BEST_FILE, DATA_FILE].map(|name| arguments.stored.run.join(name));
+    let own = [CHECKPOINT_FILE, BEST_FILE, INITIAL_FILE, DATA_FILE].map(|name| arguments.stored.run.join(name));
     if own
         .iter()
         .any(|file| file.canonicalize().is_ok_and(|file| arguments.out.canonicalize().is_ok_and(|out| out == file)))

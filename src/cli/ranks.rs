@@ -13,6 +13,7 @@ use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::Ranks;
 use spikegrad::gpu::DeltaScratch;
+use spikegrad::gpu::adapter::eligible;
 use spikegrad::parallel::shares::{DEFAULT_SHARDS, of_ranks};
 use spikegrad::train::{
     CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, deal_out, open_ranks, take_share,
@@ -40,21 +41,22 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
     if devices.len() > 1 {
         return Ok(vec![devices[rank % devices.len()]]);
     }
-    let adapters = spikegrad::gpu::adapters();
-    let hardware: Vec<usize> =
-        (0..adapters.len()).filter(|&k| adapters[k].tier() == spikegrad::gpu::Tier::Hardware).collect();
-    Ok(match devices[0] {
-        Device::Auto | Device::Gpu(None) if ranks > 1 && !hardware.is_empty() => {
-            vec![Device::Gpu(Some(hardware[rank % hardware.len()]))]
+    // What one process takes decides whether each rank takes a GPU.
+    let one = devices[0].resolve_for(&config.network, config.method);
+    if ranks > 1 && matches!((devices[0], one), (Device::Auto | Device::Gpu(None), Device::Gpu(_))) {
+        let adapters = spikegrad::gpu::adapters();
+        let hardware: Vec<usize> = eligible(&adapters, false).map(|adapter| adapter.index).collect();
+        if !hardware.is_empty() {
+            return Ok(vec![Device::Gpu(Some(hardware[rank % hardware.len()]))]);
         }
-        device => vec![device],
-    })
+    }
+    Ok(devices)
 }
 
 /// Decides the shards of a run of several devices or ranks.
 ///
 /// # Errors
-/// Fewer shards than ranks; a run without shards that is to be continued by several devices.
+/// Fewer shards than ranks; a run without shards that is to be continued by several devices; a method that does without shards.
 pub fn settle_shards(target: &mut Target) -> Result<()> {
     let devices = target.config.devices()?.len();
     let ranks = connect().map_or(1, |ranks| ranks.size());
@@ -71,7 +73,7 @@ pub fn settle_shards(target: &mut Target) -> Result<()> {
     if ranks > 1 {
         of_ranks(target.config.shards, ranks)?;
     }
-    Ok(())
+    Ok(target.config.check()?)
 }
 
 /// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.

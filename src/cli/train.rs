@@ -460,6 +460,7 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
             field.clone_from(value);
         }
     }
+    let before = config.clone();
     set_data(config, arguments.data.as_deref());
     set(&mut config.weights, &arguments.weights.clone().map(Some));
     if let Some(widths) = &arguments.hidden {
@@ -510,7 +511,12 @@ fn change(config: &mut RunConfig, arguments: &Arguments) -> Result<()> {
     set(&mut config.validation, &arguments.validation);
     set(&mut config.skip_bad, &arguments.reading.skip_bad.then_some(true));
     set(&mut config.rescue, &arguments.no_rescue.then_some(false));
-    set_fields(config, &arguments.set)
+    set_fields(config, &arguments.set)?;
+    if (&config.device, config.shards) != (&before.device, before.shards) && config.shares == before.shares {
+        // They were measured on other devices.
+        config.shares = None;
+    }
+    Ok(())
 }
 
 fn introduction(

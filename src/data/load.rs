@@ -236,10 +236,12 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
         )));
     }
     let paths = (kind.halves)(&folder)?;
+    let class_names = (kind.class_names)(&paths[0], extents.classes)?;
     let half = |path: &Path| {
         let checksum = || (kind.checksum)(path).ok();
         let checksum = cache_file(path, bins, options)?.and_then(|_| checksum());
-        load_half(|| (kind.open)(path, &paths[0], extents, &options.reading), checksum, path, extents, bins, options)
+        let open = || (kind.open)(path, &paths[0], extents, &options.reading);
+        load_half(open, checksum, &class_names, path, extents, bins, options)
     };
     let (train, test) = (half(&paths[0])?, half(&paths[1])?);
     let sizes = [train.set.len() + train.bad.len(), test.set.len() + test.bad.len()];
@@ -262,7 +264,6 @@ fn load_recordings(kind: &RecordedSet, extents: Extents, bins: &Bins, options: &
         origin.push_str(&format!("; {} damaged recordings skipped", thousands(bad)));
     }
     let warnings = warning.into_iter().collect();
-    let class_names = (kind.class_names)(&paths[0], extents.classes)?;
     Ok(Loaded {
         train,
         test,
@@ -285,15 +286,18 @@ pub(super) fn cache_file(path: &Path, bins: &Bins, options: &LoadOptions) -> Res
 }
 
 /// The cache file of a source, and what it must say of the source. `checksum` is that of the source before it was read, so
-/// that a file that changes meanwhile is not cached with the new checksum; without one, the cache is not used.
+/// that a file that changes meanwhile is not cached with the new checksum; without one, the cache is not used. The labels of a
+/// test half are numbers in `class_names`, which the training half may have given.
 fn cached(
     checksum: Option<String>,
+    class_names: &[String],
     path: &Path,
     bins: &Bins,
     options: &LoadOptions,
 ) -> Result<Option<(PathBuf, String)>> {
     let DataConfig { polarity, shape, .. } = options.reading;
-    let source = checksum.map(|checksum| format!("{checksum} {polarity:?} {:?}", shape.map(<[usize; 3]>::from)));
+    let shape = shape.map(<[usize; 3]>::from);
+    let source = checksum.map(|checksum| format!("{checksum} {polarity:?} {shape:?} {class_names:?}"));
     Ok(cache_file(path, bins, options)?.zip(source))
 }
 
@@ -301,12 +305,13 @@ fn cached(
 fn load_half<'a>(
     open: impl FnOnce() -> Result<Box<dyn Recordings + 'a>>,
     checksum: Option<String>,
+    class_names: &[String],
     path: &Path,
     extents: Extents,
     bins: &Bins,
     options: &LoadOptions,
 ) -> Result<Half> {
-    let kept = cached(checksum, path, bins, options)?;
+    let kept = cached(checksum, class_names, path, bins, options)?;
     if let Some((file, source)) = &kept
         && let Some(half) = cache::read(file, source, bins)
         && could_hold(&half.set, extents)
@@ -327,6 +332,7 @@ fn load_half<'a>(
 /// A half that a survey has read, and which is now cached; `None` if it must be read again for this network.
 fn surveyed_half(
     half: SurveyedHalf,
+    class_names: &[String],
     path: &Path,
     extents: Extents,
     bins: &Bins,
@@ -334,7 +340,7 @@ fn surveyed_half(
 ) -> Result<Option<Half>> {
     let checksum = half.checksum.clone();
     let Some(half) = half.fitted(extents, bins) else { return Ok(None) };
-    if let Some((file, source)) = cached(checksum, path, bins, options)? {
+    if let Some((file, source)) = cached(checksum, class_names, path, bins, options)? {
         let _ = cache::write(&file, &source, bins, &half);
     }
     Ok(Some(half))
@@ -361,12 +367,13 @@ fn load_events(extents: Extents, bins: &Bins, options: &LoadOptions, surveyed: O
     let (doubt, meaning) = (many_steps(&*train, bins), train.few_steps());
     let mut halves = halves.into_iter();
     let mut half = |recordings: Box<dyn Recordings>, source: &Path| {
-        let surveyed = halves.next().map(|half| surveyed_half(half, source, extents, bins, options));
+        let surveyed =
+            halves.next().map(|half| surveyed_half(half, &hints.class_names, source, extents, bins, options));
         if let Some(half) = surveyed.transpose()?.flatten() {
             return Ok(half);
         }
         let checksum = format.checksum(source, bins, options)?;
-        load_half(|| Ok(recordings), checksum, source, extents, bins, options)
+        load_half(|| Ok(recordings), checksum, &hints.class_names, source, extents, bins, options)
     };
     let mut train = half(train, &found.train)?;
     let test_path = found.test.as_ref().unwrap_or(&found.train);
@@ -671,6 +678,28 @@ mod tests {
             std::fs::write(entry.unwrap().path(), "no tensors").unwrap();
         }
         assert_eq!((load().1, load().1), (2, 0));
+    }
+
+    /// The training half decides which classes there are.
+    #[test]
+    fn labels_of_a_cached_test_half_follow_the_classes_of_the_training_half() {
+        let [kept, source] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let recording = |name: &str| {
+            let path = source.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, [1, 2, 0x80, 0, 3]).unwrap();
+        };
+        let labels = |classes: usize| {
+            let cache = Cache::Folder(kept.path().into());
+            let options = LoadOptions { folder: Some(source.path()), cache, ..LoadOptions::default() };
+            load_with("nmnist", &network(1156, classes), &options).unwrap().test.labels().to_vec()
+        };
+        ["train/clap/a.bin", "train/wave/b.bin", "test/clap/c.bin", "test/wave/d.bin"]
+            .iter()
+            .for_each(|name| recording(name));
+        assert_eq!([labels(2), labels(2)], [[0, 1]; 2]);
+        recording("train/bow/e.bin");
+        assert_eq!(labels(3), [1, 2]);
     }
 
     #[test]

@@ -547,13 +547,13 @@ impl Recordings for NMnist {
 /// # Errors
 /// [`Error::Format`] naming what is missing.
 pub fn halves(folder: &Path) -> Result<[PathBuf; 2]> {
+    let contains =
+        if folder.try_exists().map_err(Error::io(folder))? { "contains no" } else { "does not exist; it should hold" };
     let find = |names: [&str; 4]| {
         let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
+        let [zip, unpacked, ..] = names;
         found.ok_or_else(|| {
-            Error::format(
-                folder,
-                format!("contains neither {} nor a folder {}; get both files of N-MNIST", names[0], names[1]),
-            )
+            Error::format(folder, format!("{contains} {zip} or folder {unpacked}; get both files of N-MNIST"))
         })
     };
     Ok([find(["Train.zip", "Train", "train.zip", "train"])?, find(["Test.zip", "Test", "test.zip", "test"])?])

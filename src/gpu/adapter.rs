@@ -47,6 +47,11 @@ pub enum Tier {
 }
 
 impl AdapterSummary {
+    /// The most bytes of a buffer that a kernel can be given at once.
+    pub fn binding(&self) -> u64 {
+        self.max_storage_binding.min(self.max_buffer)
+    }
+
     /// The tier of an adapter, unless [`GpuOptions::tier`] sets one.
     pub fn tier(&self) -> Tier {
         match self.kind {
@@ -344,19 +349,20 @@ pub fn timestamp_period(options: &GpuOptions) -> Result<Option<f32>> {
     Ok(opened.summary.timestamps.then(|| opened.queue.get_timestamp_period()))
 }
 
-/// The adapter that `gpu` takes, or with `software` false the one that `auto` takes: discrete before integrated
-/// before virtual, a native backend before GL.
+/// The adapters that `gpu` may take, or with `software` false those that `auto` may take.
+pub fn eligible(adapters: &[AdapterSummary], software: bool) -> impl Iterator<Item = &AdapterSummary> {
+    // Browsers tell software from hardware, but not the kind of hardware.
+    let hardware = |a: &AdapterSummary| a.kind != "software" && (a.kind != "other" || a.backend == "webgpu");
+    adapters.iter().filter(move |a| a.usable && (software || hardware(a)))
+}
+
+/// The first of the [`eligible`] adapters: discrete before integrated before virtual, a native backend before GL.
 pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
     let rank = |a: &AdapterSummary| {
         let kind = ["discrete", "integrated", "virtual", "other", "software"].iter().position(|k| *k == a.kind);
         (kind, a.backend.eq_ignore_ascii_case("gl"), a.index)
     };
-    adapters
-        .iter()
-        // Browsers tell software from hardware, but not the kind of hardware.
-        .filter(|a| a.usable && (software || !(a.kind == "software" || a.kind == "other" && a.backend != "webgpu")))
-        .min_by_key(|a| rank(a))
-        .map(|a| a.index)
+    eligible(adapters, software).min_by_key(|a| rank(a)).map(|a| a.index)
 }
 
 /// An open adapter.

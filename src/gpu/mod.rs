@@ -110,13 +110,13 @@ pub struct GpuEngine {
     recorded_v: Vec<Region>,
 }
 
-/// Refuses networks that no kernel supports.
+/// Refuses networks that no kernel supports on a device that binds `binding` bytes at once.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a convolution with a method other than sparse, or with too many neurons when its filters are
 /// padded to a multiple of four; for recurrent layers beyond the limits of their kernels.
-pub(crate) fn check_supported(network: &Network, method: Method) -> Result<()> {
-    lockstep::check(network, u64::MAX)?;
+pub(crate) fn check_supported(network: &Network, method: Method, binding: u64) -> Result<()> {
+    lockstep::check(network, binding)?;
     let convs = network.hidden.iter().enumerate().filter_map(|(l, layer)| Some((l, layer, layer.conv()?)));
     for (l, layer, conv) in convs {
         let refuse = |what: String| {
@@ -164,16 +164,17 @@ impl GpuEngine {
     /// A network that has been checked, with weights and moments of zero.
     fn without_state(network: &Network, method: Method, options: GpuOptions) -> Result<Self> {
         check_method(network, method)?;
-        check_supported(network, method)?;
+        // Before the device is looked for.
+        check_supported(network, method, u64::MAX)?;
         if method == Method::Reference {
             reference::check(network)?;
         }
         let mut context = Context::open(&options)?;
+        check_supported(network, method, context.binding)?;
         let delta = options.delta_bytes.map_or(DeltaScratch::usual(context.tier), DeltaScratch::of_bytes);
         let usual = Choice { variant: context.variant, delta };
         let Choice { variant, delta } = tuning::choose(network, method, &options, &context, usual);
         context.variant = variant;
-        lockstep::check(network, context.binding)?;
         let mut notes = Vec::new();
         if variant == Variant::Lockstep
             && let Err(why) = lockstep::possible(network, context.binding)

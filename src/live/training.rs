@@ -46,7 +46,7 @@ pub struct Watched<'a> {
     shown: bool,
     /// When the device may be looked into again.
     not_before: Instant,
-    kernels_not_before: Instant,
+    kernels_not_before: Option<Instant>,
     /// The last step, and when pages were last told of one.
     step: Option<Step>,
     told: Option<Instant>,
@@ -86,7 +86,7 @@ impl<'a> Watched<'a> {
             race: None,
             shown: false,
             not_before: now,
-            kernels_not_before: now + KERNELS,
+            kernels_not_before: Some(now + KERNELS),
             step: None,
             told: None,
             raced: None,
@@ -205,9 +205,9 @@ impl<'a> Watched<'a> {
         if begun < self.not_before {
             return Ok(());
         }
-        match std::mem::replace(&mut self.shown, true) && begun >= self.kernels_not_before {
+        match std::mem::replace(&mut self.shown, true) && self.kernels_not_before.is_some_and(|due| begun >= due) {
             true => {
-                self.kernels_not_before = begun + KERNELS;
+                self.kernels_not_before = Some(begun + KERNELS);
                 self.time_kernels(engine)?;
             }
             false => self.exhibit.show(engine)?,
@@ -224,6 +224,12 @@ impl<'a> Watched<'a> {
         batch.gather(&self.data.train, &samples);
         let state = engine.store()?;
         let measured = engine.profile(&batch, &self.config.adam);
+        if let Err(Error::Unsupported(why)) = &measured {
+            // Nothing was computed, and nothing will be.
+            self.kernels_not_before = None;
+            self.exhibit.hub.note(Level::Info, format!("the kernels are not timed: {why}"));
+            return Ok(());
+        }
         engine.load(&state)?;
         match measured {
             Ok(profile) => {

@@ -468,7 +468,7 @@ impl Engine for Parallel {
     }
 
     fn profile(&mut self, _batch: &EventSet, _adam: &Adam) -> Result<Profile> {
-        Err(Error::Unsupported("several devices have no common times of kernels: give one device".into()))
+        Err(Error::Unsupported("the parts of a step on several devices or shards have no common times".into()))
     }
 
     fn state_bytes(&self) -> Vec<(String, u64)> {

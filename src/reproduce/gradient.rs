@@ -67,6 +67,8 @@ pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
                 config.network.set_hidden(&[hidden; 2])?;
                 // One run, continued epoch by epoch, whose folder keeps its name.
                 config.epochs = epoch.max(1);
+                // After its last epoch, a run re-initialises no layer; so none does, wherever it was interrupted.
+                config.rescue = false;
                 let whole = RunConfig { epochs, ..config.clone() };
                 let key = json!([data.key(), whole.to_toml()?]);
                 let info = job.info(&config.network)?;
@@ -79,11 +81,11 @@ pub fn fig_23(job: &mut FigureJob) -> Result<Figure> {
                     let dense = gradient(job, &config, &weights, &batch, true)?;
                     let layers: Vec<[f64; 3]> =
                         sparse.layers.iter().zip(&dense.layers).map(|(s, d)| differences(s, d)).collect();
-                    if epoch == epochs {
-                        remove_run(&run_folder(job, &config, &key))?;
-                    }
                     Ok(json!(layers.as_flattened()))
                 })?;
+                if epoch == epochs {
+                    remove_run(&run_folder(job, &config, &key))?;
+                }
                 of_seed.push(numbers(&value)?);
             }
             points.push(of_seed);

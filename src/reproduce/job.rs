@@ -23,6 +23,8 @@ pub struct FigureJob<'a> {
     pub(super) tell: &'a mut dyn FnMut(&str),
     store: Store,
     data: BTreeMap<String, Arc<Data>>,
+    /// What is used in place of data that are missing or too few, by the names of the sets and their limits.
+    instead: BTreeMap<String, String>,
     infos: BTreeMap<String, DeviceInfo>,
     /// Notes for the caption: data that are missing or replaced by others.
     pub notes: Vec<String>,
@@ -52,9 +54,18 @@ impl Data {
 
 impl<'a> FigureJob<'a> {
     pub(super) fn new(options: &'a Options, stop: &'a AtomicBool, tell: &'a mut dyn FnMut(&str)) -> Result<Self> {
-        let store = Store::open(&options.out)?;
-        let (data, infos) = (BTreeMap::new(), BTreeMap::new());
-        Ok(FigureJob { options, stop, tell, store, data, infos, notes: Vec::new(), computed: 0, reused: 0 })
+        Ok(FigureJob {
+            options,
+            stop,
+            tell,
+            store: Store::open(&options.out)?,
+            data: BTreeMap::new(),
+            instead: BTreeMap::new(),
+            infos: BTreeMap::new(),
+            notes: Vec::new(),
+            computed: 0,
+            reused: 0,
+        })
     }
 
     /// Selects a value by the scale.
@@ -72,9 +83,16 @@ impl<'a> FigureJob<'a> {
         (u64::from(self.options.first_seed)..).take(count).collect()
     }
 
-    /// What the data that were loaded are made of, by the names of the sets and their limits.
+    /// What the data are made of, by the names of the sets and their limits.
     pub fn data_keys(&self) -> BTreeMap<String, Value> {
-        self.data.iter().map(|(name, data)| (name.clone(), data.key())).collect()
+        let loaded = self.data.iter().map(|(name, data)| (name.clone(), data.key()));
+        loaded.chain(self.instead.iter().map(|(name, what)| (name.clone(), json!(what)))).collect()
+    }
+
+    /// Notes that `what` is used instead of the whole data of a preset.
+    pub fn use_instead(&mut self, preset: &str, what: &str) {
+        self.note(format!("{preset}: {what}"));
+        self.instead.insert(set_of(preset, usize::MAX, usize::MAX), what.into());
     }
 
     /// Reports progress.
@@ -145,7 +163,7 @@ impl<'a> FigureJob<'a> {
     /// As [`data::load_with`].
     pub fn data(&mut self, preset: &str, limit: usize, tested: usize) -> Result<Arc<Data>> {
         let set_name = data_set(preset);
-        let key = format!("{set_name} {limit} {tested}");
+        let key = set_of(preset, limit, tested);
         if let Some(data) = self.data.get(&key) {
             return Ok(Arc::clone(data));
         }
@@ -220,6 +238,11 @@ impl<'a> FigureJob<'a> {
             self.notes.push(note);
         }
     }
+}
+
+/// The name of a preset's data set and its limits.
+fn set_of(preset: &str, limit: usize, tested: usize) -> String {
+    format!("{} {limit} {tested}", data_set(preset))
 }
 
 /// The numbers of a point.

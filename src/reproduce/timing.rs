@@ -64,7 +64,7 @@ fn input(job: &mut FigureJob, preset: &str, network: &Network, batch: usize, see
         Ok(_) | Err(Error::Data(_)) => {
             let density = density(preset);
             let name = format!("random spikes with the density of {} ({} %)", usual_name(preset), 100.0 * density);
-            job.note(format!("{preset}: {name}"));
+            job.use_instead(preset, &name);
             Ok((random_spikes(network, batch, density, seed)?, name))
         }
         Err(e) => Err(e),

@@ -34,10 +34,9 @@ pub fn trained(
     let value = job.point(what, &info, key.clone(), |job| {
         let (folder, state) = run(job, data, config, &key)?;
         let records = metrics::read(&folder.join(METRICS_FILE))?;
-        let value = json!({ "epochs": records, "more": finish(job, &state)? });
-        remove_run(&folder)?;
-        Ok(value)
+        Ok(json!({ "epochs": records, "more": finish(job, &state)? }))
     })?;
+    remove_run(&run_folder(job, config, &key))?;
     let records = serde_json::from_value(value["epochs"].clone())
         .map_err(|e| Error::Data(format!("a stored run is damaged ({e}); remove points.jsonl")))?;
     Ok((records, value["more"].clone()))
@@ -49,8 +48,11 @@ pub fn run_folder(job: &FigureJob, config: &RunConfig, key: &Value) -> PathBuf {
     job.options.out.join("unfinished").join(format!("{}-{mark:016x}", config.preset))
 }
 
-/// Removes the folder of a finished run, and that of all unfinished runs if it was the last.
+/// Removes the folder of a run whose result is stored, if it is still there, and that of all unfinished runs if it was the last.
 pub fn remove_run(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
     std::fs::remove_dir_all(folder).map_err(Error::io(folder))?;
     // Fails if there are others, which are to be kept.
     folder.parent().map(std::fs::remove_dir);
@@ -63,6 +65,10 @@ pub fn run(job: &mut FigureJob, data: &Data, config: &RunConfig, key: &Value) ->
     let weights = Weights::init(&config.network, config.seed);
     let mut engine = job.options.device.open(&config.network, config.method, &weights)?;
     let resume = folder.join(CONFIG_FILE).exists();
+    if !resume {
+        // What is left of one that was about to be removed.
+        remove_run(&folder)?;
+    }
     let mut teller = Teller { name: run_name(config), epochs: config.epochs, tell: &mut *job.tell };
     let training = Training::new(config, &data.set).folder(&folder).resume(resume).stop(job.stop).observer(&mut teller);
     let outcome = training.run_on(engine.as_mut())?;

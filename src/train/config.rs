@@ -211,6 +211,15 @@ impl RunConfig {
         if self.shards > MOST_SHARDS {
             return bad("shards", &self.shards, &format!("at most {MOST_SHARDS}"));
         }
+        let parallel = self.shards > 0 || self.device.contains(',');
+        if parallel && matches!(self.method, Method::Dense | Method::Reference) {
+            let method = format!("{:?}", self.method).to_lowercase();
+            return bad(
+                "method",
+                &method,
+                "sparse or auto for a batch that is cut into shards, as several devices or ranks need it",
+            );
+        }
         // Larger than any useful value, and small enough that counts of steps and samples cannot overflow.
         const MOST: u64 = u32::MAX as u64;
         if !(1..=MOST).contains(&self.epochs) {

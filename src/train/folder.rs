@@ -21,6 +21,8 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 /// File name of the checkpoint with the best test accuracy.
 pub const BEST_FILE: &str = "best.safetensors";
+/// File name of the weights that a run of [`begin_from`] begins with.
+pub const INITIAL_FILE: &str = "initial.safetensors";
 
 /// The configuration of the run in `folder`.
 ///
@@ -28,24 +30,32 @@ pub const BEST_FILE: &str = "best.safetensors";
 /// A folder without a run, or a damaged `config.toml`.
 pub fn stored_config(folder: &Path) -> Result<RunConfig> {
     let path = folder.join(CONFIG_FILE);
-    match path.exists() {
-        true => RunConfig::load_whole(&path),
-        false => Err(Error::Config(format!(
+    if !path.exists() {
+        return Err(Error::Config(format!(
             "{}: not the folder of a run, it has no {CONFIG_FILE}; give a folder written by train",
             folder.display()
-        ))),
+        )));
     }
+    let mut config = RunConfig::load_whole(&path)?;
+    // The folder may have been moved since `begin_from` wrote it.
+    if config.weights.as_deref() == Some(Path::new(INITIAL_FILE)) {
+        let initial = folder.join(INITIAL_FILE);
+        config.weights = Some(std::path::absolute(&initial).map_err(Error::io(&initial))?);
+    }
+    Ok(config)
 }
 
 /// The configuration of the run in `folder`, and a checkpoint with its file name: that of the best epoch, or with `last`, or if no
-/// epoch is finished yet, the latest.
+/// epoch is finished yet, the latest; before training, that of [`begin_from`].
 ///
 /// # Errors
 /// Those of [`stored_config`] and [`Checkpoint::load`].
 pub fn stored_run(folder: &Path, last: bool) -> Result<(RunConfig, Checkpoint, &'static str)> {
     let mut config = stored_config(folder)?;
     config.find_own_data(folder);
-    let file = if !last && folder.join(BEST_FILE).exists() { BEST_FILE } else { CHECKPOINT_FILE };
+    let preferred = if last { CHECKPOINT_FILE } else { BEST_FILE };
+    let found = [preferred, CHECKPOINT_FILE, INITIAL_FILE].into_iter().find(|name| folder.join(name).exists());
+    let file = found.unwrap_or(CHECKPOINT_FILE);
     let checkpoint = Checkpoint::load(&folder.join(file), &config.network)?;
     Ok((config, checkpoint, file))
 }
@@ -59,8 +69,8 @@ impl RunConfig {
     }
 }
 
-/// Writes the folder of a run that begins with `weights` and has not trained yet: its `config.toml`, and the weights as its best
-/// checkpoint, so that it can be tested. Training it ([`Training::resume`](super::Training::resume)) begins with them.
+/// Writes the folder of a run that begins with `weights` and has not trained yet: its `config.toml`, and the weights as
+/// [`INITIAL_FILE`], a checkpoint that can be tested. Training it ([`Training::resume`](super::Training::resume)) begins with them.
 ///
 /// # Errors
 /// The folder contains a run or cannot be written; an invalid configuration; weights of other shapes, or not finite.
@@ -68,12 +78,11 @@ pub fn begin_from(folder: &Path, config: &RunConfig, weights: Weights) -> Result
     config.check()?;
     weights.check(&config.network)?;
     let folder = RunFolder::open(folder, false)?;
-    let best = folder.file(BEST_FILE);
-    let config = RunConfig { weights: Some(std::path::absolute(&best).map_err(Error::io(&best))?), ..config.clone() };
+    let config = RunConfig { weights: Some(INITIAL_FILE.into()), ..config.clone() };
     let nothing = EventSet::new(config.network.inputs, config.network.time_steps);
     let progress = Progress::new(&config.network, DataMark::new(&nothing, &nothing), config.device.clone());
     let checkpoint = Checkpoint { config: config.clone(), progress, state: TrainingState::new(weights) };
-    folder.save(BEST_FILE, &checkpoint)?;
+    folder.save(INITIAL_FILE, &checkpoint)?;
     write_atomically(&folder.file(CONFIG_FILE), config.to_toml()?.as_bytes())
 }
 

@@ -9,6 +9,7 @@
 //! | `checkpoint.safetensors` | the state from which the run is resumed ([`Checkpoint`]) |
 //! | `data.safetensors` | custom data (`data::own`) |
 //! | `best.safetensors` | the checkpoint with the best test accuracy, the first on ties |
+//! | `initial.safetensors` | the weights of a run that begins with those of another program ([`begin_from`]) |
 
 pub mod calibrate;
 pub mod checkpoint;
@@ -46,8 +47,8 @@ pub use evaluate::{Classified, TestResult, classify, evaluate};
 pub(crate) use folder::lock;
 #[cfg(feature = "runs")]
 pub use folder::{
-    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, LOCK_FILE, METRICS_FILE, begin_from, check_run_folder,
-    stored_config, stored_run,
+    BEST_FILE, CHECKPOINT_FILE, CONFIG_FILE, DATA_FILE, INITIAL_FILE, LOCK_FILE, METRICS_FILE, begin_from,
+    check_run_folder, stored_config, stored_run,
 };
 pub use guard::Warning;
 pub use initial::{initial_state, initial_weights};

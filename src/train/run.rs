@@ -376,7 +376,8 @@ impl<'a> Trainer<'a> {
     fn go_back(&mut self) -> Result<()> {
         let (progress, state) = self.keeper.go_back(&self.config.network)?;
         self.engine.reopen(&state)?;
-        self.progress = progress;
+        // A learning rate that was set by hand stays so.
+        self.progress = Progress { lr: self.progress.lr.or(progress.lr), ..progress };
         Ok(())
     }
 
