@@ -186,7 +186,9 @@ fn a_half_that_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("Train")).unwrap();
     let error = halves(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("neither Test.zip nor a folder Test") && !error.contains("Train"), "{error}");
+    assert!(error.contains("contains no Test.zip or folder Test") && !error.contains("Train"), "{error}");
+    let error = halves(&folder.path().join("nowhere")).unwrap_err().to_string();
+    assert!(error.contains("nowhere: does not exist; it should hold Train.zip or folder Train"), "{error}");
     fs::write(folder.path().join("Test.zip"), "").unwrap();
     fs::create_dir(folder.path().join("Test")).unwrap();
     assert!(halves(folder.path()).unwrap()[1].ends_with("Test.zip"));
