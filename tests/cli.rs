@@ -789,6 +789,10 @@ fn bench_sweeps_an_axis() {
     let sweep = &said["sweeps"][0];
     assert_eq!((&sweep["axis"], sweep["points"].as_array().unwrap().len()), (&"empty_steps".into(), 2));
     assert!(sweep["in_slots"]["exponent"].is_f64() && sweep["points"][0]["events"].as_f64().unwrap() > 0.0, "{sweep}");
+    for axis in ["neurons", "depth"] {
+        let words = ["bench", "fmnist-conv", "--device", "cpu", "--sweep", axis];
+        fails(1, &words, &["--sweep", axis, "no fully connected hidden layer"]);
+    }
 }
 
 #[test]
@@ -960,6 +964,11 @@ fn a_network_without_hidden_layers_is_trained_tested_and_drawn() {
         assert!(!["active", "spiking", "spikes of", "  %", " ,"].iter().any(|part| said.contains(part)), "{said}");
     }
     assert!(!said.contains("B_th"), "{said}");
+    let bench = "bench fmnist --set network.hidden=[] --batch 8 --repeat 1 --methods sparse --device cpu";
+    let bench: Vec<&str> = bench.split(' ').collect();
+    assert!(text(&succeeds(&bench).stdout).starts_with("fmnist: 784-10, T = 100, batch 8\n"));
+    let said = json(&succeeds(&[&bench[..], &["--json"]].concat()));
+    assert!(said["b_th"].is_null() && said["runs"][0]["hidden"] == serde_json::json!([]), "{said}");
 }
 
 /// A setting is built from several assignments.

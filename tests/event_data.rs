@@ -175,6 +175,19 @@ fn a_bad_recording_is_named_or_skipped_and_counted() {
     );
     // The run's configuration stores this.
     assert_eq!(json(&format!("eval {}", out.display()))["samples"], 10);
+
+    // Numbers of samples are those in the file, whatever was skipped.
+    let within = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut recordings: Vec<_> = within(&data.path().join("Test")).flat_map(|class| within(&class)).collect();
+    recordings.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    fs::write(&recordings[2], &bytes[..13]).unwrap();
+    let drawn = data.path().join("raster.png");
+    let raster = |k: usize| format!("raster {} --sample {k} --out {}", out.display(), drawn.display());
+    let output = spikegrad(&raster(9)).assert().code(0);
+    let said = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(said.contains("sample 9 of 9"), "{said}");
+    fails(&raster(2), &["--sample 2", "damaged and was skipped"]);
+    fails(&raster(10), &["--sample 10", "are 0 to 9"]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ function prepared(message, hello) {
 
 export function rasterPanel(app) {
   const canvas = $("raster"), play = $("sample-play"), slider = $("sample-time");
-  let shown = null, next = null, at = Infinity, playing = !reducedMotion.matches, began = 0, layers = null, frames = [], rows = [], drawing = false;
+  let shown = null, next = null, at = Infinity, playing = !reducedMotion.matches, began = 0, layers = null, frames = [], rows = [];
 
   const colourOf = (c, k) => shown.coloured.has(k) ? c.classes[shown.coloured.get(k)] : c.faint;
   /** Where the strips are: the readout's potentials get as much room as the input. */
@@ -318,10 +318,7 @@ export function rasterPanel(app) {
     at = Number(slider.value);
     setPlaying(false);
   });
-  const move = (by) => {
-    drawing = false;
-    return app.act({ do: "sample", move: by, wrong: $("sample-wrong").checked });
-  };
+  const move = (by) => app.act({ do: "sample", move: by, wrong: $("sample-wrong").checked });
   $("sample-previous").addEventListener("click", () => move(-1));
   $("sample-next").addEventListener("click", () => move(1));
   // The first press shows a wrong one at once.
@@ -344,18 +341,17 @@ export function rasterPanel(app) {
     },
     hello() {
       [shown, next, layers, at] = [null, null, null, Infinity];
-      [began, rows, frames, drawing] = [performance.now(), [], [], false];
+      [began, rows, frames] = [performance.now(), [], []];
       for (const id of ["bars", "sample-verdict"]) $(id).replaceChildren();
       for (const id of ["decision-h", "bars-more", "image-caption"]) say($(id), id === "decision-h" ? "Decision" : "");
       $("image-box").hidden = !app.hello.data.shape;
       wait(canvas, "Waits for the first sample: it is shown once the network exists.");
     },
     sample(message) {
-      // A drawing stays until the user asks for a sample, whatever the training sends meanwhile.
-      if (drawing && message.index >= 0) return;
-      drawing = message.index < 0;
-      // The same sample again, after more training: shown from the next sweep on, so that it does not change half way.
-      if (playing && shown && message.index >= 0 && message.index === shown.message.index) next = message;
+      // The same sample or drawing again, after more training: shown from the next sweep on, so that it does not change half way.
+      const before = shown?.message;
+      const same = message.index === before?.index && (message.index >= 0 || message.image?.pixels === before.image?.pixels);
+      if (playing && same) next = message;
       else {
         if (playing) began = performance.now();
         if (!playing && shown?.message.index !== message.index) at = Infinity;

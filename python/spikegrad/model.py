@@ -640,11 +640,15 @@ def _labelled(events: Events) -> Events:
 
 def _metrics(folder: Union[str, "os.PathLike[str]"]) -> List[Record]:
     """The records of the epochs of a run; of none if it was interrupted in its first."""
+    path = os.path.join(folder, "metrics.jsonl")
     try:
-        with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+        with open(path, encoding="utf-8") as file:
+            # A line that is not whole is being written, or its epoch will be trained again.
+            return [json.loads(line) for line in file if line.endswith("\n")]
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; put back a whole file, or remove it") from None
 
 
 def _stored_names(folder: Union[str, "os.PathLike[str]"]) -> List[str]:
@@ -721,7 +725,8 @@ class _Observer:
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{record['loss']:.4f}", validation=f"{record['test_accuracy']:.2%}")
         stop = [callback(record) for callback in self._callbacks if not hasattr(callback, "on_epoch") and callable(callback)]
-        return any(answer is True for answer in [*stop, *self._tell("on_epoch", record)])
+        answers = [*stop, *self._tell("on_epoch", record)]
+        return any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
 
     def on_warning(self, text: str) -> None:
         warnings.warn(text, stacklevel=2)

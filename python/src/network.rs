@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pythonize::pythonize;
-use spikegrad::data::{OWN, Validation};
+use spikegrad::data::{DataConfig, OWN, Validation};
 use spikegrad::network::{
     Cell, Convolution, Initialisation, Integrator, Logits, Loss, Network, Readout, Regulariser, SpikingLayer,
 };
@@ -299,7 +299,7 @@ impl Config {
     fn load(source: &Bound<'_, PyAny>, paper: bool) -> PyResult<Self> {
         if let Ok(name) = source.extract::<String>()
             && !name.contains('\n')
-            && !name.contains('=')
+            && (name.ends_with(".toml") || !name.contains('='))
         {
             return presets::resolve(&name, paper).map(Config).map_err(raise);
         }
@@ -327,7 +327,8 @@ impl Config {
 
     /// This configuration for samples that no preset names.
     fn _for_own_samples(&self) -> Self {
-        Config(RunConfig { preset: OWN.into(), validation: Validation::default(), ..self.0.clone() })
+        let data = DataConfig::default();
+        Config(RunConfig { preset: OWN.into(), data, validation: Validation::default(), ..self.0.clone() })
     }
 
     #[getter]

@@ -118,7 +118,7 @@ def test_training_continues_from_the_models_weights(events, model):
 
 
 def test_training_stops_early(events, model):
-    model.fit(events, epochs=50, callbacks=[lambda record: record["epoch"] == 2])
+    model.fit(events, epochs=50, callbacks=[lambda record: np.equal(record["epoch"], 2)])
     assert len(model.history_) == 2
     model.fit(events, epochs=50, patience=2, restore_best=True)
     assert len(model.history_) == model.best_epoch_ + 2
@@ -164,6 +164,23 @@ def test_a_run_in_a_folder_is_read_by_the_command_line_and_back(tmp_path, events
     if program.exists():
         run = subprocess.run([program, "eval", folder, "--json"], capture_output=True, text=True)
         assert f'"correct":{best.evaluate(held).correct}' in run.stdout.replace(" ", ""), run.stderr
+    # A model that comes from a run has other data from then on.
+    other = sg.Events.from_dense(*samples(12, seed=2))
+    best.fit(events, epochs=1, validation=other, folder=tmp_path / "second")
+    assert sg.load(sg.Model.load(tmp_path / "second").config).test == other
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"epoch": 99, "lo')
+    assert sg.Model.load(folder).history_ == last.history_
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match="metrics.jsonl: .*remove it"):
+        sg.Model.load(folder)
+
+
+def test_a_path_may_have_an_equals_sign(tmp_path, model):
+    path = tmp_path / "lr=0.01.toml"
+    path.write_text('preset = "fmnist"\nbatch = 7\n')
+    assert sg.preset(str(path)).to_dict()["batch"] == 7
 
 
 def test_an_interrupted_run_continues_to_the_same_bits(tmp_path, events):

@@ -164,15 +164,20 @@ pub fn fit(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Fit> {
     Some(Fit { exponent: xy / xx, r_squared: if yy > 0.0 { xy * xy / (xx * yy) } else { 1.0 } })
 }
 
+/// The widths of the fully connected hidden layers. Convolutions stay as they are.
+fn widths(network: &Network) -> Vec<usize> {
+    network.hidden.iter().filter(|layer| layer.conv().is_none()).map(|layer| layer.neurons).collect()
+}
+
 /// The base with the parameter of `axis` replaced by `at`.
 fn place(base: &SweepBase, axis: SweepAxis, at: f64) -> Result<SweepBase> {
     let mut here = base.clone();
     let whole = at.round() as usize;
+    let widths = widths(&base.network);
     match axis {
         SweepAxis::Density => (here.input_density, here.hidden_density) = (at, at),
         SweepAxis::Neurons => {
-            let widths = vec![whole; base.network.hidden.len()];
-            here.network.set_hidden(&widths)?;
+            here.network.set_hidden(&vec![whole; widths.len()])?;
         }
         SweepAxis::Steps => here.network.time_steps = whole,
         SweepAxis::EmptySteps => {
@@ -183,7 +188,7 @@ fn place(base: &SweepBase, axis: SweepAxis, at: f64) -> Result<SweepBase> {
         }
         SweepAxis::Batch => here.batch = whole,
         SweepAxis::Depth => {
-            let width = base.network.hidden.first().map_or(0, |layer| layer.neurons);
+            let width = widths.first().copied().unwrap_or_default();
             here.network.set_hidden(&vec![width; whole])?;
         }
     }
@@ -197,7 +202,8 @@ fn place(base: &SweepBase, axis: SweepAxis, at: f64) -> Result<SweepBase> {
 /// Measures `points` in order; `tell` is called before each.
 ///
 /// # Errors
-/// A device error. Points that exceed the budget are skipped, which is not an error.
+/// A device error, or no hidden layer whose width or number could vary. Points that exceed the budget are skipped, which is not
+/// an error.
 pub fn sweep(
     device: Device,
     method: Method,
@@ -207,6 +213,12 @@ pub fn sweep(
     budget: &PointBudget,
     tell: &mut dyn FnMut(f64),
 ) -> Result<Sweep> {
+    if widths(&base.network).is_empty() && matches!(axis, SweepAxis::Neurons | SweepAxis::Depth) {
+        return Err(Error::Config(format!(
+            "--sweep {}: the network has no fully connected hidden layer; choose another axis or network",
+            axis.name()
+        )));
+    }
     let mut done = Sweep {
         axis,
         method,

@@ -261,18 +261,22 @@ pub fn samples<'a>(data: &'a DataSet, on: On, run: &Path) -> Result<(&'a EventSe
     }
 }
 
-/// Refuses test sample `k` if there is none, or it has no label.
-pub fn check_sample(data: &DataSet, k: usize) -> Result<()> {
+/// The place of test sample `number`, as predict numbers them, among those that were not skipped; refuses one without a label.
+pub fn find_sample(data: &DataSet, number: usize) -> Result<usize> {
     let set = set_name(data);
-    match data.test.labels().get(k) {
-        None => bail!("--sample {k}: the test samples of {set} are 0 to {}", data.test.len() - 1),
-        Some(&EventSet::UNLABELLED) => {
-            bail!(
-                "--sample {k}: this test sample of {set} has no label, which its loss and gradient require; use predict"
-            )
+    let last = data.test_number(data.test.len() - 1);
+    let Some(k) = (0..data.test.len()).find(|&k| data.test_number(k) == number) else {
+        match number < last {
+            true => bail!("--sample {number}: this test sample of {set} is damaged and was skipped; choose another"),
+            false => bail!("--sample {number}: the test samples of {set} are 0 to {last}"),
         }
-        Some(_) => Ok(()),
+    };
+    if data.test.labels()[k] == EventSet::UNLABELLED {
+        bail!(
+            "--sample {number}: this test sample of {set} has no label, which its loss and gradient require; use predict"
+        );
     }
+    Ok(k)
 }
 
 fn classes_json(confusion: &Confusion, data: &DataSet) -> Vec<serde_json::Value> {

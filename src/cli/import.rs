@@ -121,7 +121,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     misfit.iter().for_each(warn);
     let network = &config.network;
     imported.report.nodes.iter().try_for_each(|line| say(format_args!("{line}")))?;
-    if imported.report.preset.is_none() {
+    if !imported.report.own {
         let delay = network.weight_layers();
         say(format_args!(
             "note: a layer takes one time step here and none in NIR: the output comes {delay} steps later, so samples need as many \

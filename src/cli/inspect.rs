@@ -1,6 +1,6 @@
 //! `spikegrad inspect`.
 
-use super::eval::{StoredArguments, check_sample};
+use super::eval::{StoredArguments, find_sample};
 use super::manual::styled;
 use super::progress::Progress;
 use super::show::say;
@@ -45,8 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let progress = Progress::new(true);
     let run = arguments.stored.read()?;
     let data = arguments.stored.load(&run, &[], &progress)?;
-    let k = arguments.sample;
-    check_sample(&data, k)?;
+    let k = find_sample(&data, arguments.sample)?;
     let mut batch = EventSet::new(0, 0);
     batch.gather(&data.test, &[k as u32]);
     let network = &run.config.network;
@@ -62,8 +61,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         false => format!("spikes of each layer {}, ", spikes.join(" / ")),
     };
     say(format_args!(
-        "{}: sample {k} of {}, label {}, predicted {}, {spikes}{}",
+        "{}: sample {} of {}, label {}, predicted {}, {spikes}{}",
         arguments.out.display(),
+        arguments.sample,
         data.test.len(),
         data.class(batch.labels()[0] as usize),
         data.class(first_largest(&inspection.logits)),

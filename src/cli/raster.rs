@@ -1,7 +1,7 @@
 //! `spikegrad raster`, and the raster plot that train writes.
 
 use super::configure::{complete, is_file, is_preset, load_completed, named, set_data, set_fields, settle};
-use super::eval::{StoredRun, Which, check_sample};
+use super::eval::{StoredRun, Which, find_sample};
 use super::load::{Source, load, set_name};
 use super::manual::styled;
 use super::progress::Progress;
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_writable(&arguments.out)?;
     let progress = Progress::new(true);
     let Subject { config, weights, device, state_name, data } = subject(arguments, &progress)?;
-    arguments.sample.iter().try_for_each(|&k| check_sample(&data, k))?;
+    let places = arguments.sample.iter().map(|&number| find_sample(&data, number)).collect::<Result<Vec<_>>>()?;
     progress.stage("running the samples");
     let mut engine = match &weights {
         Some(weights) => device.open(&config.network, config.method, weights)?,
@@ -71,8 +71,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     };
     let mut rasters = Vec::new();
-    for &k in &arguments.sample {
-        rasters.push(sample(engine.as_mut(), &config, &data, k, title(&config, &data, k, &state_name))?);
+    for (&number, k) in arguments.sample.iter().zip(places) {
+        rasters.push(sample(engine.as_mut(), &config, &data, k, title(&config, &data, number, &state_name))?);
     }
     progress.stage("drawing");
     save_rasters(&arguments.out, &rasters)?;

@@ -47,7 +47,14 @@ pub(super) fn import(contents: file::Contents, path: &Path, dt: Option<f64>, opt
     let steps = chain(contents.graph, path)?;
     let shape = input_shape(&steps, path)?;
     let inputs = shape.iter().product();
-    let report = ImportReport { version: contents.version, dt, nodes: Vec::new(), warnings: Vec::new(), preset: None };
+    let report = ImportReport {
+        version: contents.version,
+        dt,
+        nodes: Vec::new(),
+        warnings: Vec::new(),
+        own: false,
+        preset: None,
+    };
     let mut importer = Importer {
         path,
         options,

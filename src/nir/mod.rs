@@ -72,6 +72,8 @@ pub struct ImportReport {
     pub nodes: Vec<String>,
     /// What was assumed.
     pub warnings: Vec<String>,
+    /// Whether the network is the one that was exported here, time steps included.
+    pub own: bool,
     /// The preset of the run that was exported ([`Export::preset`]).
     pub preset: Option<String>,
 }

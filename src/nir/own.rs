@@ -91,6 +91,7 @@ pub(super) fn restore(contents: &file::Contents, path: &Path, options: &Import) 
         dt,
         nodes: names.map(|(l, name)| format!("{name}: {}", network.layer_name(l))).collect(),
         warnings: changes.into_iter().map(changed).collect(),
+        own: true,
         preset: note.preset,
     };
     Ok(Some(Imported { network, weights, report }))

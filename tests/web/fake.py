@@ -77,7 +77,7 @@ class Run:
         self.pictures, self.labels = images()
         self.settings = dict(lr=0.002, b_th=0.2, surrogate="fast_sigmoid", hidden=self.hidden, batch=256, epochs=12, seed=1)
         self.log, self.readers, self.lock = [], [], threading.Lock()
-        self.state, self.racing, self.index = "running", False, 6
+        self.state, self.racing, self.index, self.drawn = "running", False, 6, None
         self.begin()
 
     def begin(self):
@@ -121,7 +121,8 @@ class Run:
         times = dict(sparse=4.9, dense=47.3)
         return dict(type="race", **{k: dict(steps=int(self.races[k]), ms=v, loss=self.at(self.races[k] / 40)[0]) for k, v in times.items()})
 
-    def sample_message(self, drawn=None):
+    def sample_message(self):
+        drawn = self.drawn
         k, T = self.index, self.steps_of_time
         dice = random.Random(k * 7 + len(self.records) if drawn is None else sum(drawn))
         label = None if drawn is not None or self.counts else (self.labels[k] if self.classes == 10 else self.labels[k] % self.classes)
@@ -236,13 +237,14 @@ class Run:
             for message in (self.hello(), self.epochs_message(), self.sample_message(), self.state_message()):
                 self.send(message)
         elif do == "sample":
-            by = command.get("move", 0)
+            by, self.drawn = command.get("move", 0), None
             self.index = (command["index"] if "index" in command else (self.index // 5 + by) * 5 if command.get("wrong") else self.index + by) % len(self.labels)
             self.send(self.sample_message())
         elif do == "weights":
             self.send(self.weights_message(command["layer"], command["neuron"]))
         elif do == "draw":
-            self.send(self.sample_message(list(base64.b64decode(command["pixels"][3:]))))
+            self.drawn = list(base64.b64decode(command["pixels"][3:]))
+            self.send(self.sample_message())
         elif do == "race":
             self.racing = command["on"]
             self.send(self.race_message())

@@ -223,11 +223,16 @@ class Tests(Pages):
             page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.8, steps=6)
             page.mouse.up()
             until("a drawing is classified", lambda: self.text(page, "draw-result").startswith("Classified as"))
-            until("the raster shows the drawing", lambda: "Your drawing" in self.text(page, "sample-verdict"))
-            time.sleep(1)
+            other = self.open(program.base)  # Only watches.
+            for each in (page, other):
+                until("the raster shows the drawing", lambda: "Your drawing" in self.text(each, "sample-verdict"))
+            # The training sends it again and again meanwhile.
+            until("all time steps of the drawing are shown", lambda: self.text(page, "decision-h").startswith("Decision"), 12)
             assert "Your drawing" in self.text(page, "sample-verdict"), "training replaced the drawing"
             page.click("#sample-next")
-            until("samples again", lambda: self.sample(page) == 1)
+            for each in (page, other):
+                until("samples again", lambda: self.sample(each) == 1)
+            self.done(other)
             page.click("#draw-copy")
             until("a copied sample is classified", lambda: "Your drawing" in self.text(page, "sample-verdict"))
             self.done(page)

@@ -39,9 +39,9 @@ impl BenchCase {
     /// The widths of the hidden layers, as one number if they are equal.
     pub fn hidden(&self) -> Value {
         let widths: Vec<usize> = self.config.network.hidden.iter().map(|layer| layer.neurons).collect();
-        match widths.iter().all(|&width| width == widths[0]) {
-            true => json!(widths[0]),
-            false => json!(widths),
+        match widths.first() {
+            Some(first) if widths.iter().all(|width| width == first) => json!(first),
+            _ => json!(widths),
         }
     }
 

@@ -76,7 +76,7 @@ impl BenchReport<'_> {
             "preset": first.config.preset,
             "sizes": network.sizes(),
             "time_steps": network.time_steps,
-            "b_th": network.hidden[0].b_th,
+            "b_th": network.hidden.first().map(|layer| layer.b_th),
             "recurrent": network.first_recurrent().is_some(),
             "input": first.input,
             "input_density": first.input_density,
@@ -87,14 +87,14 @@ impl BenchReport<'_> {
 
     fn head(&self, case: &BenchCase, sizes: &str) -> Vec<String> {
         let network = &case.config.network;
+        let b_th = network.hidden.first().map_or(String::new(), |layer| format!(", B_th = {}", layer.b_th));
         vec![
             format!(
-                "{}{sizes}{}, T = {}, batch {}, B_th = {}",
+                "{}{sizes}{}, T = {}, batch {}{b_th}",
                 case.config.preset,
                 if network.first_recurrent().is_some() { ", recurrent" } else { "" },
                 network.time_steps,
-                case.batch.len(),
-                network.hidden[0].b_th
+                case.batch.len()
             ),
             format!("device: {}", show::device(&self.info)),
             format!(

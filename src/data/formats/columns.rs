@@ -74,6 +74,11 @@ fn whole(number: f64) -> Option<usize> {
     (number.fract() == 0.0 && (1.0..=MAX_EXTENT as f64).contains(&number)).then_some(number as usize)
 }
 
+/// Whether arrays of these names belong to halves.
+pub(super) fn has_halves(names: &[String]) -> bool {
+    names.iter().any(|name| ["train.", "test."].iter().any(|half| name.starts_with(half)))
+}
+
 /// Whether arrays of these names are those of a test half alone.
 pub(super) fn test_alone(names: &[String]) -> bool {
     let has = |name: &str| names.iter().any(|other| other == name);
@@ -166,8 +171,8 @@ fn shape(column: &Column) -> Option<Shape> {
 enum Unit {
     /// Time steps: of this many ms, or of the configured length.
     Steps(Option<f64>),
-    /// This many ms.
-    Ms(f64),
+    /// So many ms, divided by this. Both are whole, since 0.001 is not exact in binary.
+    Ms(f64, f64),
 }
 
 /// The samples of a half.
@@ -271,11 +276,11 @@ fn unit(columns: &Columns, times: Element) -> Result<Unit, String> {
     let told = columns.get("t_unit").map(|unit| unit.texts().unwrap_or_default().join(" "));
     match told.as_deref() {
         None if matches!(times, Element::Integer { .. }) => Ok(Unit::Steps(own)),
-        None => Ok(Unit::Ms(1.0)),
+        None => Ok(Unit::Ms(1.0, 1.0)),
         Some("steps") => Ok(Unit::Steps(own)),
-        Some("s") => Ok(Unit::Ms(1000.0)),
-        Some("ms") => Ok(Unit::Ms(1.0)),
-        Some("us" | "µs") => Ok(Unit::Ms(0.001)),
+        Some("s") => Ok(Unit::Ms(1000.0, 1.0)),
+        Some("ms") => Ok(Unit::Ms(1.0, 1.0)),
+        Some("us" | "µs") => Ok(Unit::Ms(1.0, 1000.0)),
         Some(other) => Err(format!("`t_unit` is {other:?}, one of steps, s, ms, us expected")),
     }
 }
@@ -298,9 +303,9 @@ impl Recordings for Samples {
             let size = column.0.size();
             column.1[begin * size..end * size].chunks_exact(size)
         }
-        let ms = match self.unit {
-            Unit::Ms(ms) => ms,
-            Unit::Steps(own) => own.unwrap_or(bins.dt_ms),
+        let (ms, over) = match self.unit {
+            Unit::Ms(ms, over) => (ms, over),
+            Unit::Steps(own) => (own.unwrap_or(bins.dt_ms), 1.0),
         };
         let mut spikes = Vec::with_capacity(end - begin);
         let events = part(&self.times, begin, end).zip(part(&self.inputs, begin, end));
@@ -313,7 +318,7 @@ impl Recordings for Samples {
                 let last = MAX_EXTENT - 1;
                 return Err(self.fault(k, format!("{}i[{at}] is {i}, 0 to {last} expected", self.prefix)));
             };
-            spikes.push((t * ms, i));
+            spikes.push((t * ms / over, i));
         }
         let given = self.labels.as_ref().map_or(i128::from(EventSet::UNLABELLED), |labels| labels[k]);
         let label = u32::try_from(given).ok();
@@ -332,7 +337,7 @@ impl Recordings for Samples {
 
     fn few_steps(&self) -> FewSteps {
         match self.unit {
-            Unit::Ms(_) if self.unit_assumed => FewSteps::Unit(
+            Unit::Ms(..) if self.unit_assumed => FewSteps::Unit(
                 "if `t` is in seconds, add t_unit=\"s\" to the file; if it is in ms, t_unit=\"ms\" says so",
             ),
             _ => FewSteps::Strange,

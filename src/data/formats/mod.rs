@@ -339,7 +339,11 @@ fn one(path: &Path, claims: fn(&Path) -> bool) -> Result<Option<PathBuf>> {
 /// Whether a folder or a file has a test half and no training half, going by names.
 pub(super) fn has_test_alone(path: &Path) -> bool {
     if path.is_file() {
-        return [npz::names(path), tensors::names(path)].into_iter().flatten().any(|names| columns::test_alone(&names));
+        let mut names = [npz::names(path), tensors::names(path)].into_iter().flatten();
+        return match names.next() {
+            Some(names) if columns::has_halves(&names) => columns::test_alone(&names),
+            _ => half_of(path) == Some(Half::Test),
+        };
     }
     let entries = || fs::read_dir(path).into_iter().flatten().flatten();
     let of = |half: Half| entries().any(|entry| half_of(&entry.path()) == Some(half));

@@ -124,6 +124,10 @@ fn times_are_steps_or_have_a_unit() {
     };
     assert_eq!((steps_of("s").unwrap(), steps_of("ms").unwrap(), steps_of("us").unwrap()), (9001, 10, 1));
     assert!(steps_of("min").unwrap_err().to_string().contains("`t_unit` is \"min\""));
+    // 350 / 1000 / 0.1 is below 3.5, and 350 · 0.001 / 0.1 is not.
+    let micros = integers(&[0, 2, 1, 0, 2, 5, 3, 7, 4, 350]);
+    write_npz(&path, &[taps(micros), vec![("t_unit", unit("us"))]].concat());
+    assert_eq!(survey(&DataConfig::at(&path), Some(0.1), false).unwrap().time_steps, 4);
 }
 
 /// The unit of times that make too many steps is doubted, unless it is stated or the time steps are set.
@@ -290,6 +294,9 @@ fn halves_are_two_files_or_two_groups_of_arrays() {
     refused(&path, &["taps.npz: has a test half alone", "`train.t`"]);
     write_npz(&path, &arrays);
     assert!(!has_test_alone(&path));
+    assert!(
+        has_test_alone(&folder.path().join("taps-test.npz")) && !has_test_alone(&folder.path().join("taps_train.npz"))
+    );
     write_npz(&folder.path().join("other_train.npz"), &[]);
     refused(folder.path(), &["has several files", "other_train.npz", "taps-test.npz"]);
 }
