@@ -264,7 +264,7 @@ pub fn samples<'a>(data: &'a DataSet, on: On, run: &Path) -> Result<(&'a EventSe
 /// The place of test sample `number`, as predict numbers them, among those that were not skipped; refuses one without a label.
 pub fn find_sample(data: &DataSet, number: usize) -> Result<usize> {
     let set = set_name(data);
-    let last = data.test_number(data.test.len() - 1);
+    let last = data.test_number(data.test.len().saturating_sub(1));
     let Some(k) = (0..data.test.len()).find(|&k| data.test_number(k) == number) else {
         match number < last {
             true => bail!("--sample {number}: this test sample of {set} is damaged and was skipped; choose another"),

@@ -96,18 +96,18 @@ fn name_classes(data: &mut DataSet, names: &[String], classes: usize) -> Result<
         let given = format!("{} names", names.len());
         return Err(Error::field("data.class_names", given, format!("a name for each of the {classes} classes")));
     }
-    if !data.class_names.is_empty() && data.class_names != names {
-        let list = |names: &[String]| {
-            let (shown, more) = (names.len().min(5), if names.len() > 5 { ", …" } else { "" });
-            let name = |(c, name): (usize, &String)| short_name(name).unwrap_or_else(|| c.to_string());
-            names[..shown].iter().enumerate().map(name).collect::<Vec<_>>().join(", ") + more
-        };
+    // The file of SHD may have fuenf for fünf.
+    let spelled = |names: &[String], c: usize| names.get(c).map(|name| name.replace('ü', "ue"));
+    let most = if data.class_names.is_empty() { 0 } else { names.len().max(data.class_names.len()) };
+    if let Some(c) = (0..most).find(|&c| spelled(&data.class_names, c) != spelled(names, c)) {
+        let name =
+            |names: &[String]| names.get(c).and_then(|name| short_name(name)).unwrap_or_else(|| "nameless".into());
         data.warnings.push(format!(
-            "{} names its classes {}, but they were {} in training; labels are taken as numbers, and the names are those of \
+            "{}: class {c} is {}, but was {} in training; labels are taken as numbers, and the names of all classes are those of \
              training (data.class_names)",
             data.name,
-            list(&data.class_names),
-            list(names)
+            name(&data.class_names),
+            name(names)
         ));
     }
     data.class_names = names.to_vec();
