@@ -83,7 +83,7 @@ class Tests(Pages):
             # The network that was best can still be looked at.
             page.check("#sample-wrong")
             page.click("#sample-next")
-            until("a wrong sample", lambda: "wrong one" in self.text(page, "sample-verdict"))
+            until("a wrong sample", lambda: all(words in self.text(page, "sample-verdict") for words in ("wrong one", "taken for")))
 
     def test_pauses_steps_and_draws(self):
         with self.start("?device=cpu") as page:
