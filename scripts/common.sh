@@ -10,6 +10,9 @@ fail() {
 # A fresh rustup is not yet in the PATH of every shell.
 command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
+# Where it is missing, as on a machine without a desktop, Mesa's drivers complain with every adapter that they open.
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
+
 as_root() {
     if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
 }
