@@ -195,6 +195,31 @@ fn a_resumed_run_keeps_its_memory_for_deltas() {
     fails(2, &["train", "fmnist", "--set", "delta_mib=-1"], &["delta_mib", "whole"]);
 }
 
+#[test]
+fn shares_of_other_devices_are_measured_again() {
+    let folder = TempDir::new().unwrap();
+    let (run, _) = train(&folder, "cpu,gpu:0", &["--epochs", "1", "--quiet"]);
+    let config = run.join("config.toml");
+    let shares = |config: &Path| {
+        let text = std::fs::read_to_string(config).unwrap();
+        text.lines().find(|line| line.starts_with("shares = ")).map(str::to_string)
+    };
+    // Other than those that this machine measures.
+    let given = match shares(&config).unwrap().as_str() {
+        "shares = [7, 1]" => "shares = [6, 2]",
+        _ => "shares = [7, 1]",
+    };
+    let text = std::fs::read_to_string(&config).unwrap().replace(&shares(&config).unwrap(), given);
+    std::fs::write(&config, text).unwrap();
+    for (device, wanted) in [("cpu,gpu:0", Some(given)), ("cpu,cpu", None)] {
+        let again = folder.path().join(device.replace([',', ':'], "-"));
+        let words =
+            ["train", config.to_str().unwrap(), "--quiet", "--device", device, "--out", again.to_str().unwrap()];
+        succeeds(&words);
+        assert_eq!(shares(&again.join("config.toml")).as_deref(), wanted, "{device}");
+    }
+}
+
 /// Of a run with kernels that no longer exist.
 #[test]
 fn kernels_that_were_removed_are_named() {

@@ -13,7 +13,7 @@ use spikegrad::data::DataSet;
 use spikegrad::device::Device;
 use spikegrad::engine::Ranks;
 use spikegrad::gpu::DeltaScratch;
-use spikegrad::gpu::adapter::eligible;
+use spikegrad::gpu::adapter::like_best;
 use spikegrad::parallel::shares::{DEFAULT_SHARDS, of_ranks};
 use spikegrad::train::{
     CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, deal_out, open_ranks, take_share,
@@ -44,10 +44,9 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
     // What one process takes decides whether each rank takes a GPU.
     let one = devices[0].resolve_for(&config.network, config.method);
     if ranks > 1 && matches!((devices[0], one), (Device::Auto | Device::Gpu(None), Device::Gpu(_))) {
-        let adapters = spikegrad::gpu::adapters();
-        let hardware: Vec<usize> = eligible(&adapters, false).map(|adapter| adapter.index).collect();
-        if !hardware.is_empty() {
-            return Ok(vec![Device::Gpu(Some(hardware[rank % hardware.len()]))]);
+        let gpus = like_best(&spikegrad::gpu::adapters());
+        if !gpus.is_empty() {
+            return Ok(vec![Device::Gpu(Some(gpus[rank % gpus.len()]))]);
         }
     }
     Ok(devices)

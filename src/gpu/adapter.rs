@@ -350,19 +350,28 @@ pub fn timestamp_period(options: &GpuOptions) -> Result<Option<f32>> {
 }
 
 /// The adapters that `gpu` may take, or with `software` false those that `auto` may take.
-pub fn eligible(adapters: &[AdapterSummary], software: bool) -> impl Iterator<Item = &AdapterSummary> {
+fn eligible(adapters: &[AdapterSummary], software: bool) -> impl Iterator<Item = &AdapterSummary> {
     // Browsers tell software from hardware, but not the kind of hardware.
     let hardware = |a: &AdapterSummary| a.kind != "software" && (a.kind != "other" || a.backend == "webgpu");
     adapters.iter().filter(move |a| a.usable && (software || hardware(a)))
 }
 
-/// The first of the [`eligible`] adapters: discrete before integrated before virtual, a native backend before GL.
+/// The adapter that `gpu` takes, or with `software` false the one that `auto` takes: discrete before integrated before virtual, a
+/// native backend before GL.
 pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
     let rank = |a: &AdapterSummary| {
         let kind = ["discrete", "integrated", "virtual", "other", "software"].iter().position(|k| *k == a.kind);
         (kind, a.backend.eq_ignore_ascii_case("gl"), a.index)
     };
     eligible(adapters, software).min_by_key(|a| rank(a)).map(|a| a.index)
+}
+
+/// The adapters for several processes, each of which would take the [`best`] alone: those of its kind and backend, since other backends
+/// often are further ways to the same GPU.
+pub fn like_best(adapters: &[AdapterSummary]) -> Vec<usize> {
+    let Some(best) = best(adapters, false).map(|index| &adapters[index]) else { return Vec::new() };
+    let like = |a: &&AdapterSummary| (a.kind, &a.backend) == (best.kind, &best.backend);
+    eligible(adapters, false).filter(like).map(|a| a.index).collect()
 }
 
 /// An open adapter.
@@ -439,6 +448,39 @@ mod tests {
             let error = backends(words).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn unusable_and_software_adapters_are_not_chosen_by_themselves() {
+        let adapters = [
+            ("software", "Vulkan", true),
+            ("discrete", "Gl", true),
+            ("discrete", "Vulkan", false),
+            ("other", "Vulkan", true),
+            ("integrated", "Vulkan", true),
+            ("discrete", "Vulkan", true),
+            ("discrete", "Vulkan", true),
+        ];
+        let adapters: Vec<_> = (adapters.into_iter().enumerate())
+            .map(|(index, (kind, backend, usable))| AdapterSummary {
+                index,
+                name: String::new(),
+                backend: backend.into(),
+                driver: String::new(),
+                kind,
+                usable,
+                max_storage_binding: 0,
+                max_buffer: 0,
+                timestamps: false,
+                f16: false,
+                fxc: false,
+            })
+            .collect();
+        for (most, chosen) in [(7, &[5, 6][..]), (6, &[5]), (5, &[1]), (1, &[])] {
+            let some = &adapters[..most];
+            assert_eq!((best(some, false), like_best(some)), (chosen.first().copied(), chosen.to_vec()));
+        }
+        assert_eq!(best(&adapters[..1], true), Some(0));
     }
 
     #[test]

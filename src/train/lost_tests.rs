@@ -30,6 +30,8 @@ struct Fragile {
     engine: GpuEngine,
     blows: VecDeque<Blow>,
     calls: usize,
+    /// The learning rate of each step.
+    rates: Vec<f64>,
     reopened: usize,
     destroyed: bool,
 }
@@ -37,8 +39,8 @@ struct Fragile {
 impl Fragile {
     fn new(network: &Network, method: Method, blows: &[Blow]) -> Self {
         let engine = GpuEngine::new(network, method, &Weights::zeros_of(network), GpuOptions::default()).unwrap();
-        let mut fragile =
-            Fragile { engine, blows: blows.iter().copied().collect(), calls: 0, reopened: 0, destroyed: false };
+        let blows = blows.iter().copied().collect();
+        let mut fragile = Fragile { engine, blows, calls: 0, rates: Vec::new(), reopened: 0, destroyed: false };
         fragile.arm();
         fragile
     }
@@ -109,6 +111,7 @@ impl Engine for Fragile {
         self.engine.hold(set)
     }
     fn train_held(&mut self, samples: &[u32], adam: &Adam) -> Result<()> {
+        self.rates.push(adam.lr);
         self.call().train_held(samples, adam)
     }
     fn train(&mut self, batch: &EventSet, adam: &Adam) -> Result<()> {
@@ -147,17 +150,22 @@ struct Trained {
     state: TrainingState,
     epochs: Vec<u64>,
     calls: usize,
+    rates: Vec<f64>,
     reopened: usize,
     seconds: f64,
 }
 
 fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
+    run_watched(config, blows, &mut ())
+}
+
+fn run_watched(config: &RunConfig, blows: &[Blow], observer: &mut dyn Observer) -> Result<Trained> {
     let data = DataSet::new(events(18, 0), events(7, 1));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let mut engine = Fragile::new(&config.network, config.method, blows);
     let clock = std::time::Instant::now();
-    let outcome = Training::new(config, &data).folder(&path).run_on(&mut engine);
+    let outcome = Training::new(config, &data).folder(&path).observer(observer).run_on(&mut engine);
     if !path.join(CHECKPOINT_FILE).exists() {
         return Err(Error::Data(format!("lost before the first checkpoint: {}", outcome.unwrap_err())));
     }
@@ -166,7 +174,8 @@ fn run(config: &RunConfig, blows: &[Blow]) -> Result<Trained> {
     let records = metrics::read(&path.join(METRICS_FILE)).unwrap();
     let state = Checkpoint::load(&path.join(CHECKPOINT_FILE), &config.network).unwrap().state;
     let epochs = records.iter().map(|record| record.epoch).collect();
-    Ok(Trained { state, epochs, calls: engine.calls, reopened: engine.reopened, seconds })
+    let Fragile { calls, rates, reopened, .. } = engine;
+    Ok(Trained { state, epochs, calls, rates, reopened, seconds })
 }
 
 fn configs() -> [RunConfig; 3] {
@@ -221,6 +230,24 @@ fn a_device_that_is_lost_too_often_ends_the_run() {
     let error = run(&config(), &[Blow::Calls(6), Blow::Calls(3), Blow::Calls(2), Blow::Calls(0)]).err().unwrap();
     let text = error.to_string();
     assert!(matches!(error, Error::DeviceLost(_)) && text.contains("checkpoint.safetensors"), "{text}");
+}
+
+/// The run goes back to a checkpoint that is older than the change.
+#[test]
+fn a_learning_rate_changed_by_hand_survives_the_loss() {
+    struct Hand(usize);
+    impl Observer for Hand {
+        fn between_steps(&mut self, _: &mut dyn Engine) -> Result<Intervention> {
+            self.0 += 1;
+            Ok(Intervention { lr: (self.0 == 3).then_some(0.25), ..Intervention::default() })
+        }
+    }
+    let config = config();
+    let steps = run(&config, &[]).unwrap().rates.len();
+    let hit = run_watched(&config, &[Blow::Calls(9)], &mut Hand(0)).unwrap();
+    assert!(hit.reopened == 1 && hit.rates.len() > steps, "{} losses, {} steps", hit.reopened, hit.rates.len());
+    let (before, after) = hit.rates.split_at(2);
+    assert!(before == [config.adam.lr; 2] && after.iter().all(|&lr| lr == 0.25), "{:?}", hit.rates);
 }
 
 /// A rank that went back to its last checkpoint would send the others messages of other steps.
