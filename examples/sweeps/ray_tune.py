@@ -15,15 +15,18 @@ import spikegrad as sg
 
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/ray").absolute()  # on several machines: a folder that they share
 
+# A fifth of the training samples is held out, on which settings are chosen; the test set is left for `spikegrad eval`.
+HELD_OUT = {"validation.kind": "fraction", "validation.fraction": 0.2}
+
 
 def train(settings: dict) -> None:
     os.environ["RAYON_NUM_THREADS"] = "1"  # as many as the run's "cpu" below
-    data = sg.load("fmnist")
-    model = sg.Model(sg.preset("fmnist", **settings), device="cpu")
+    data = sg.load("fmnist", **HELD_OUT)
+    model = sg.Model(sg.preset("fmnist", **HELD_OUT, **settings), device="cpu")
     folder = OUT / tune.get_context().get_trial_id()
-    # Ends the run there if the scheduler gives it up. The accuracy is that on held-out samples; the test set is left for eval.
+    # Ends the run there if the scheduler gives it up. The accuracy is that on the held-out samples.
     callbacks = [lambda record: tune.report({"accuracy": record["test_accuracy"]})]
-    model.fit(data.train, validation=0.2, epochs=6, folder=folder, callbacks=callbacks, progress=False)
+    model.fit(data, epochs=6, folder=folder, callbacks=callbacks, progress=False)
 
 
 space = {
