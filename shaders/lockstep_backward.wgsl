@@ -10,6 +10,7 @@
 #import sections
 #import layers
 #import lockstep_counts
+#import cut_short
 #import cell
 #import regularisers
 
@@ -17,7 +18,7 @@
 @group(0) @binding(1) var<uniform> layers: Layers;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;       // of all layers: (N_in + own + bias, Q)
 @group(0) @binding(3) var<storage, read> spike_words: array<vec4<u32>>;   // of each layer (B, words, Q)
-@group(0) @binding(4) var<storage, read> counts: array<u32>;              // of each layer: sections, needed rows (B, words)
+@group(0) @binding(4) var<storage, read_write> counts: array<u32>;        // of each layer: sections, needed rows (B, words); whether cut short (B)
 @group(0) @binding(5) var<storage, read> needed: array<u32>;              // (B, words), of the layer below the first
 @group(0) @binding(6) var<storage, read> errors: array<vec4<f32>>;        // (B, Q): of the readout
 @group(0) @binding(7) var<storage, read_write> entries: array<u32>;       // of each layer (B, room, 4); error sums (B, quads, 4)
@@ -205,5 +206,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 delta[first_row + (p.chunk_samples * p.steps + local) * p.quads + q] += drive_gradient(p, potential, current);
             }
         }
+    }
+    if lane == 0u && cut_short(p.layers) {
+        counts[p.next_at + b] = CUT_SHORT;
     }
 }

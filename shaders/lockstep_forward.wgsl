@@ -35,6 +35,10 @@
 #endif
 
 #import upcoming
+#ifdef RECORD
+#else
+#import cut_short
+#endif
 // Or 64, for devices that allow no more. The array has room for the most.
 override LANES: u32 = 128u;
 const MOST_LANES: u32 = 128u;
@@ -316,12 +320,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 #ifdef RECORD
 #else
-    // Two turns, unless the driver ends loops.
-    var turns = 0u;
-    for (var k = 0u; k < 2u * p.layers; k += p.layers) {
-        turns++;
-    }
-    if turns < 2u {
+    if cut_short(p.layers) {
         atomicOr(&status[3], 1u);
     }
 #endif

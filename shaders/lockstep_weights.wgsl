@@ -13,20 +13,23 @@
 #import adam
 #import finite
 #endif
+#import cut_short
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<uniform> layers: Layers;
 @group(0) @binding(2) var<storage, read> spike_words: array<vec4<u32>>;      // of each layer (B, words, Q)
 @group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // of each layer (chunk T + bias chunk, Q)
+// [0]: some list overflowed; [2]: layers with a weight that is not finite; [3]: whether a driver ended loops before their time
+@group(0) @binding(4) var<storage, read_write> status: array<atomic<u32>>;
+@group(0) @binding(5) var<storage, read> counts: array<u32>;                 // behind those of the layers: of each sample whether cut short (B)
 #ifdef ADAM
-@group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;         // of all layers, of the chunks before
-@group(0) @binding(5) var<storage, read_write> status: array<atomic<u32>>;   // [0]: some list overflowed; [2]: layers with a weight that is not finite
-@group(0) @binding(6) var<storage, read_write> weights: array<vec4<f32>>;    // of all layers
-@group(0) @binding(7) var<storage, read_write> first: array<vec4<f32>>;      // of all layers
-@group(0) @binding(8) var<storage, read_write> second: array<vec4<f32>>;     // of all layers
-@group(0) @binding(9) var<uniform> a: AdamParams;
+@group(0) @binding(6) var<storage, read> gradient: array<vec4<f32>>;         // of all layers, of the chunks before
+@group(0) @binding(7) var<storage, read_write> weights: array<vec4<f32>>;    // of all layers
+@group(0) @binding(8) var<storage, read_write> first: array<vec4<f32>>;      // of all layers
+@group(0) @binding(9) var<storage, read_write> second: array<vec4<f32>>;     // of all layers
+@group(0) @binding(10) var<uniform> a: AdamParams;
 #else
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4<f32>>;   // of all layers
+@group(0) @binding(6) var<storage, read_write> gradient: array<vec4<f32>>;   // of all layers
 #endif
 
 const LANES: u32 = 64u;
@@ -126,6 +129,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             workgroupBarrier();
         }
+    }
+    if group == 0u {
+        for (var local = lane; local < p.chunk_samples; local += LANES) {
+            if counts[p.next_at + p.first_sample + local] == CUT_SHORT {
+                atomicOr(&status[3], 1u);
+            }
+        }
+    }
+    if cut_short(p.layers) {
+        atomicOr(&status[3], 1u);
     }
     if !inside {
         return;

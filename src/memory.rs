@@ -298,6 +298,13 @@ impl Estimate {
         self.with_other(SUMS, sums * weights, Follows::Weights)
     }
 
+    /// Adds what several ranks send each other: the weights and moments that they begin with, or the gradients of a step.
+    pub fn with_messages(mut self) -> Self {
+        let copy = self.host.iter().filter(|part| part.name == COPY).map(|part| part.bytes).sum();
+        self.add_host("messages between ranks", copy, Follows::Weights);
+        self
+    }
+
     /// Adds what a run's figures take while they are drawn.
     pub fn with_figures(self, bytes: u64) -> Self {
         self.with_other("figures", bytes, Follows::Program)

@@ -99,6 +99,21 @@ fn ranks_share_a_gpu() {
     assert!(bits(&at("1")) == bits(&at("2")));
 }
 
+/// All have the kernels and the δ scratch that rank 0 measured on its host.
+#[test]
+fn rank_0_alone_tunes() {
+    let folder = tempfile::tempdir().unwrap();
+    let caches = ["a", "b"].map(|name| folder.path().join(name));
+    let mut command = mpirun(1, &small("gpu", "1", &["--hidden=20"]), &folder.path().join("run"));
+    let mut other: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let program = other.iter().position(|word| word == env!("CARGO_BIN_EXE_spikegrad")).unwrap();
+    let cache = format!("XDG_CACHE_HOME={}", caches[1].display());
+    other.splice(program..program, ["env".into(), cache.into()]);
+    command.env("XDG_CACHE_HOME", &caches[0]).arg(":").args(other);
+    succeeds(command);
+    assert_eq!(caches.map(|cache| cache.join("spikegrad/tuning.json").exists()), [true, false]);
+}
+
 /// The processes of the ranks.
 fn processes_of(run: &Path) -> Vec<u32> {
     let listed = Command::new("pgrep").args(["-f", &format!("^[^ ]*spikegrad train.*{}", run.display())]).output();
@@ -221,6 +236,12 @@ fn errors_name_the_rank() {
     let output = finished(other);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("one of 2 ranks, but MPI sees 1"), "{said}");
+    let output = finished(mpirun(2, &small("gpu:0,gpu:99", "1", &[]), &folder.path().join("none")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("rank 1 of 2 on ") && said.contains("no adapter gpu:99"),
+        "{said}"
+    );
     let output = finished(mpirun(16, &small("cpu", "1", &[]), &folder.path().join("many")));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("shards = 8: must be 16 or more"), "{said}");

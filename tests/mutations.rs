@@ -200,6 +200,8 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_backward", "            state[at] = potential;\n", "            state[at] = vec4<f32>(0.0);\n", Recurrent),
     ("lockstep_backward", "if p.bias_row != 0u && t > 0u {", "if p.bias_row != 0u {", RecurrentCounts),
     ("lockstep_backward", "if p.to_step == p.steps {", "if p.to_step > 0u {", RecurrentLong),
+    ("lockstep_weights", "+ local] == CUT_SHORT", "+ local] != CUT_SHORT", Recurrent),
+    ("shared/cut_short", "iterations < 2u", "iterations < 3u", Recurrent),
     ("lockstep_weights", "select(0u, own.inputs, l == 0u)", "select(0u, own.inputs, true)", Recurrent),
     ("lockstep_weights", "sum = gradient[at];", "sum = vec4<f32>(0.0);", Recurrent),
     ("lockstep_weights", "for (var local = 0u; local < p.chunk_samples; local++) {", "for (var local = 0u; local < 1u; local++) {", Recurrent),

@@ -125,6 +125,19 @@ fn other_machines_join_a_figure() {
     assert_eq!(merged.len(), 2 * column(&own, "machine").len());
     assert_eq!(merged.iter().filter(|m| *m == "Another Machine").count(), merged.len() / 2);
 
+    // The same values of this machine, and those of a like one for another seed.
+    let points = column(&own, "x").len();
+    std::fs::write(&other, &own).unwrap();
+    let notes = reproduce(item("fig-19").unwrap(), &options, &AtomicBool::new(false), &mut |_| {}).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("not used for seeds 0, 1,")), "{notes:?}");
+    assert_eq!(column(&csv(folder.path(), "fig-19"), "x").len(), points);
+    std::fs::write(&other, own.replace(",0 1\n", ",1 7\n")).unwrap();
+    run("fig-19", &options).unwrap();
+    let joined = csv(folder.path(), "fig-19");
+    assert_eq!(column(&joined, "x").len(), points);
+    assert!(column(&joined, "seeds").iter().all(|seeds| seeds == "0 1 7"), "{joined}");
+    std::fs::write(&other, own.replace(&machine, "Another Machine")).unwrap();
+
     options.merge = vec![folder.path().join("absent.csv")];
     assert!(run("fig-19", &options).unwrap_err().to_string().contains("absent.csv"));
     options.merge = vec![other];
@@ -191,6 +204,15 @@ fn folders_of_several_machines_are_united() {
     assert_eq!(about(&at("more"), "fig-10")["parts"].as_array().unwrap().len(), 3);
     assert!(!at("more").join("fig-15.csv").exists());
 
+    // Data that are missing in one folder only.
+    let mut one = Options { first_seed: 9, seeds: Some(1), ..options(&at("one")) };
+    one.data.retain(|set, _| set == "fmnist");
+    run("fig-10", &one).unwrap();
+    let caption = |name: &str| about(&at(name), "fig-10")["caption"].to_string();
+    assert!(caption("one").contains("shd is omitted"), "{}", caption("one"));
+    merge(&["one", "a"].map(at), Some(item("fig-10").unwrap()), &at("all")).unwrap();
+    assert!(!caption("all").contains("omitted"), "{}", caption("all"));
+
     // A folder whose name is not text.
     #[cfg(unix)]
     {
@@ -229,6 +251,12 @@ fn what_does_not_belong_together_is_not_united() {
         std::fs::write(&figure, facts.to_string()).unwrap();
         refused(&["a", "b"], &[both[0], both[1], what]);
     }
+    std::fs::write(&figure, original.to_string()).unwrap();
+    let points = b.join(POINTS_FILE);
+    let whole = std::fs::read_to_string(&points).unwrap();
+    std::fs::write(&points, format!("{whole}junk\n")).unwrap();
+    refused(&["a", "b"], &[POINTS_FILE, "is not a point"]);
+    std::fs::write(&points, whole).unwrap();
     let mut facts = original.clone();
     facts["data"].as_object_mut().unwrap().values_mut().for_each(|data| data[1] = 9.into());
     std::fs::write(&figure, facts.to_string()).unwrap();

@@ -290,6 +290,39 @@ fn entries_beyond_one_dimension() {
     assert!(of(Variant::Cooperative) == of(Variant::Plain));
 }
 
+/// llvmpipe ends the loops of an invocation after 65,535 iterations: dispatches are split, and a step fails if that does not suffice.
+#[test]
+fn loops_that_llvmpipe_would_end() {
+    let all_active = |hidden: &[usize], steps: usize| {
+        let mut network = recurrent(network(10, hidden, 2, steps));
+        network.hidden.iter_mut().for_each(|layer| layer.b_th = f64::INFINITY);
+        // Nothing spikes, so rounding cannot make the devices differ.
+        let mut weights = strong_weights(&network, 1);
+        weights.layers.iter_mut().for_each(|layer| layer.data.iter_mut().for_each(|w| *w *= 1e-3));
+        let state = TrainingState::new(weights);
+        let gpu = gpu(&network, Method::Sparse, &state, GpuOptions::default());
+        (gpu, cpu(&network, Method::Sparse, &state), batch(10, steps, 2, 2, 0.3, 1))
+    };
+    let (mut gpu, mut cpu, batch) = all_active(&[1000; 2], 12);
+    let (got, expected) = (gpu.gradient(&batch).unwrap().0, cpu.gradient(&batch).unwrap().0);
+    // Only the input spikes.
+    assert!(expected.layers[0].data.iter().any(|&g| g != 0.0));
+    assert_close("gradient", &got.layers[0].data, &expected.layers[0].data, 2e-4);
+
+    // The weights nearly fill a binding of 128 MiB.
+    let (mut gpu, _, batch) = all_active(&[1450; 8], 3);
+    let outcomes = [
+        gpu.gradient(&batch).map(drop),
+        gpu.train(&batch, &Adam::with_lr(1e-3)).and_then(|()| gpu.reports(true).map(drop)),
+    ];
+    for outcome in outcomes {
+        match gpu.info().name.contains("llvmpipe") {
+            true => assert!(outcome.unwrap_err().to_string().contains("llvmpipe ended a kernel")),
+            false => outcome.unwrap(),
+        }
+    }
+}
+
 /// More counts than one block of the scan, than one workgroup of block sums, and a long sample.
 #[test]
 fn many_counts() {

@@ -1,5 +1,6 @@
 //! The memory that a run takes.
 
+use super::ranks;
 use anyhow::{Context, Result};
 use spikegrad::data::DataSet;
 use spikegrad::device::Device;
@@ -28,5 +29,7 @@ pub fn of_run(
     let all = others.iter().try_fold(of(first)?, |sum, device| of(device).map(|own| sum.beside(own)))?;
     // The potentials of the sample that is drawn are among what the figures take.
     let figure = WORKING_BYTES.max(memory::inspection_bytes(&config.network, *first));
-    Ok(all.with_shards(config.shards, devices.len()).with_figures(figure))
+    let all = all.with_shards(config.shards, devices.len());
+    let all = if ranks::connect().is_some() { all.with_messages() } else { all };
+    Ok(all.with_figures(figure))
 }

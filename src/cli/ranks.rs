@@ -6,6 +6,7 @@ pub use world::*;
 #[cfg(not(feature = "mpi"))]
 pub use alone::*;
 
+use super::show::warn;
 use super::signals::stop_on_signal;
 use super::target::Target;
 use anyhow::{Context, Result};
@@ -39,6 +40,14 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
     let devices = config.devices()?;
     let Some((rank, ranks)) = place_on_host() else { return Ok(devices) };
     if devices.len() > 1 {
+        if rank == 0 && devices.len() > ranks {
+            warn(format_args!(
+                "device {}: {} devices for {ranks} {} on this machine, so the last ones are not used",
+                config.device,
+                devices.len(),
+                if ranks == 1 { "rank" } else { "ranks" }
+            ));
+        }
         return Ok(vec![devices[rank % devices.len()]]);
     }
     // What one process takes decides whether each rank takes a GPU.
@@ -52,47 +61,49 @@ pub fn own_devices(config: &RunConfig) -> spikegrad::Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// Decides the shards of a run of several devices or ranks.
+/// Decides the shards of a run of several devices or ranks; `before` are those of a run that is continued.
 ///
 /// # Errors
 /// Fewer shards than ranks; a run without shards that is to be continued by several devices; a method that does without shards.
-pub fn settle_shards(target: &mut Target) -> Result<()> {
+pub fn settle_shards(target: &mut Target, before: usize) -> Result<()> {
     let devices = target.config.devices()?.len();
     let ranks = connect().map_or(1, |ranks| ranks.size());
-    if target.config.shards == 0 && target.resume {
+    if target.resume && before == 0 {
         anyhow::ensure!(
             devices == 1 && ranks == 1,
             "{}: a run without shards can be continued by one process with one device only; start another run with --shards \
              {DEFAULT_SHARDS}",
             target.folder.display()
         );
-    } else if target.config.shards == 0 && (devices > 1 || are_launched()) {
+    } else if !target.resume && target.config.shards == 0 && (devices > 1 || are_launched()) {
         target.config.shards = DEFAULT_SHARDS;
     }
-    if ranks > 1 {
+    if ranks > 1 && target.config.shards > 0 {
         of_ranks(target.config.shards, ranks)?;
     }
     Ok(target.config.check()?)
 }
 
 /// What the other ranks are told: the configuration, and after a 0 the checkpoint of a run that is continued.
-fn orders(target: &Target) -> Result<Vec<u8>> {
-    let mut orders = target.config.to_toml()?.into_bytes();
+fn orders(config: &RunConfig, target: &Target) -> Result<Vec<u8>> {
+    let mut orders = config.to_toml()?.into_bytes();
     orders.push(0);
     let file = target.folder.join(CHECKPOINT_FILE);
     // Without a checkpoint, rank 0 says what is wrong with the run; and with a damaged one, before the others find out.
     if target.resume && file.exists() {
-        Checkpoint::load(&file, &target.config.network)?;
+        Checkpoint::load(&file, &config.network)?;
         orders.extend(std::fs::read(&file).with_context(|| file.display().to_string())?);
     }
     Ok(orders)
 }
 
-/// Sends the other ranks, if there are some, the configuration and their samples.
-pub fn lead(target: &Target, data: &DataSet) -> Result<()> {
+/// Sends the other ranks, if there are some, the configuration and their samples. The configuration has what rank 0 decided for its
+/// device: what each rank would measure for itself can depend on its host, and sums of dense layers depend on the δ scratch.
+pub fn lead(config: &RunConfig, target: &Target, data: &DataSet) -> Result<()> {
     let Some(mut ranks) = connect() else { return Ok(()) };
-    ranks.broadcast(orders(target)?)?;
-    ranks.exchange(deal_out(&target.config, data, ranks.size())?)?;
+    ranks.broadcast(orders(config, target)?)?;
+    let shares = deal_out(config, data, ranks.size())?;
+    ranks.exchange(&shares.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
     Ok(())
 }
 
@@ -102,7 +113,7 @@ pub fn follow(tuning: bool) -> Result<ExitCode> {
     let orders = ranks.broadcast(Vec::new())?;
     let (text, checkpoint) = orders.split_at(orders.iter().position(|&byte| byte == 0).unwrap_or(orders.len()));
     let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
-    let data = take_share(&ranks.exchange(vec![Vec::new(); ranks.size()])?[0])?;
+    let data = take_share(&ranks.exchange(&vec![&[][..]; ranks.size()])?[0])?;
     let stop = stop_on_signal(None)?;
     let mut kept = InMemory::default();
     if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
@@ -112,10 +123,11 @@ pub fn follow(tuning: bool) -> Result<ExitCode> {
     }
     let batch = config.batch.min(data.train.len());
     let devices = own_devices(&config)?;
-    let mut engine = open_ranks(&config, devices, batch, tuning, Some(ranks))?;
+    let opened = open_ranks(&config, devices, batch, tuning, Some(ranks));
+    begin(opened.as_ref().err())?;
+    let mut engine = opened?;
     config.kernels = engine.kernels().map(str::parse).transpose()?;
     config.delta_mib = engine.delta_bytes().map(DeltaScratch::of_bytes);
-    begin()?;
     let outcome = Training::new(&config, &data).keeper(&mut kept).stop(&stop).run_on(engine.as_mut())?;
     Ok(match outcome {
         Outcome::Interrupted(_) => ExitCode::FAILURE,
@@ -157,7 +169,7 @@ mod alone {
         None
     }
 
-    pub fn begin() -> Result<()> {
+    pub fn begin(_trouble: Option<&spikegrad::Error>) -> Result<()> {
         Ok(())
     }
 
@@ -247,9 +259,16 @@ mod world {
         world().as_ref().map(|_| Box::new(Connected) as Box<dyn Ranks>)
     }
 
-    /// Waits for all ranks; from then on, they wait for each other no longer than a step may take.
-    pub fn begin() -> Result<()> {
-        Ok(world().as_mut().map_or(Ok(()), World::begin)?)
+    /// Waits for all ranks; from then on, they wait for each other no longer than a step may take. If one has `trouble` with its
+    /// device, all end with that, so that rank 0 ends in order.
+    pub fn begin(trouble: Option<&Error>) -> Result<()> {
+        let Some(world) = &mut *world() else { return Ok(()) };
+        let all = world.share(trouble.map(ToString::to_string).unwrap_or_default().as_bytes())?;
+        if let Some(rank) = all.iter().position(|trouble| !trouble.is_empty()) {
+            bail!("{}: {}", world.name(rank), String::from_utf8_lossy(&all[rank]));
+        }
+        world.begin();
+        Ok(())
     }
 
     /// Ends MPI.
@@ -268,7 +287,10 @@ mod world {
         if name.0 != 0 && !own {
             std::thread::sleep(TURN);
         }
-        complain(format_args!("{BAD}error:{BAD:#} {}: {}", name.1, causes(&error)));
+        let text = causes(&error);
+        // Some say which rank they are of.
+        let of = if text.starts_with("rank ") { String::new() } else { name.1 + ": " };
+        complain(format_args!("{BAD}error:{BAD:#} {of}{text}"));
         abort()
     }
 
@@ -292,10 +314,10 @@ mod world {
             world().as_ref().map(Ranks::traffic).unwrap_or_default()
         }
 
-        fn exchange(&mut self, messages: Vec<Vec<u8>>) -> spikegrad::Result<Vec<Vec<u8>>> {
+        fn exchange(&mut self, messages: &[&[u8]]) -> spikegrad::Result<Vec<Vec<u8>>> {
             match &mut *world() {
                 Some(world) => world.exchange(messages),
-                None => Ok(messages),
+                None => Ok(messages.iter().map(|message| message.to_vec()).collect()),
             }
         }
     }

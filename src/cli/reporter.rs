@@ -118,8 +118,14 @@ impl Observer for Reporter<'_> {
             density if density < 1.0 => format!("; dense is faster above {}", percent(density)),
             _ => String::new(),
         };
-        let line = format!("method   {} (density {}{crossover})", layers.join(" / "), percents(&choice.densities));
-        self.progress.aside(|| self.voice.tell(&line));
+        let densities =
+            choice.densities.iter().map(|density| density.map_or("-".into(), |d| format!("{:.2}", 100.0 * d)));
+        let densities = densities.collect::<Vec<String>>().join(" / ");
+        let line = format!("method   {} (density {densities} %{crossover})", layers.join(" / "));
+        self.progress.aside(|| {
+            self.voice.tell(&line);
+            choice.notes.iter().for_each(|note| self.voice.tell(&format!("note     {note}")));
+        });
     }
 
     fn on_step(&mut self, step: &StepProgress) {

@@ -88,6 +88,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "all" => ITEMS.iter().collect(),
         name => vec![reproduce::item(name).map_err(usage)?],
     };
+    if let Some(folder) = arguments.merge.iter().find(|path| path.is_dir()) {
+        return Err(usage(format!(
+            "--merge: {}: is a folder; give either folders written by reproduce, or CSV files of the figure",
+            folder.display()
+        )));
+    }
     if what == "all" && !arguments.merge.is_empty() {
         return Err(usage("--merge: cannot be used with all; name the figure that the CSV belongs to"));
     }

@@ -71,7 +71,8 @@ fn rows(runs: &[StoredEpochs], settings: &[Setting]) -> Vec<Vec<String>> {
             run.records.last().map_or_else(dash, |last| percent(last.test_accuracy)),
             clock(run.train_seconds()),
         ];
-        cells.extend(settings.iter().map(|(_, values)| values[k].as_ref().map_or_else(dash, bare)));
+        let setting = |value: &Value| bare(value).chars().flat_map(shown).collect();
+        cells.extend(settings.iter().map(|(_, values)| values[k].as_ref().map_or_else(dash, setting)));
         cells
     };
     std::iter::once(head).chain(runs.iter().enumerate().map(row)).collect()
@@ -133,7 +134,7 @@ fn json(found: &Runs, settings: &[Setting]) -> serde_json::Value {
     })
 }
 
-/// A character of a name in a table, whose rows are lines.
+/// A character of a name or a setting in a table, whose rows are lines.
 fn shown(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }

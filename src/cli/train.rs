@@ -191,7 +191,7 @@ pub struct Arguments {
 
 /// Parses `--device` for clap.
 fn devices(word: &str) -> Result<String, String> {
-    let known = word.split(',').all(|word| word.parse::<Device>().is_ok());
+    let known = word.split(',').all(|word| word.trim().parse::<Device>().is_ok());
     known.then(|| word.into()).ok_or("must be auto, cpu, gpu or gpu:N, or several with commas between them".into())
 }
 
@@ -244,9 +244,10 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
         resume: arguments.resume,
         paper: arguments.paper,
     })?;
+    let shards_before = target.config.shards;
     target.config = config(arguments, &target)?;
     check_run_folder(&target.folder, target.resume)?;
-    ranks::settle_shards(&mut target)?;
+    ranks::settle_shards(&mut target, shards_before)?;
     if let Some(file) = &arguments.record {
         let own = [RASTER_FILE, CURVES_FILE].map(|name| target.folder.join(name));
         let place = |path: &Path| path.parent().map(|folder| folder.canonicalize().unwrap_or(folder.into()));
@@ -266,7 +267,6 @@ fn lead(arguments: &Arguments) -> Result<ExitCode> {
     drop(progress);
     // Other data may name their classes otherwise.
     target.config.data.class_names.clone_from(&data.class_names);
-    ranks::lead(&target, &data)?;
     // Without its address, the page would be of no use.
     let tell = |line: &str| if voice == Voice::Quiet { complain(line) } else { voice.tell(line) };
     let server = arguments.live.map(|port| live::start(port, tell)).transpose()?;
@@ -335,6 +335,7 @@ impl Session<'_> {
         let (mut config, folder) = (target.config.clone(), &target.folder);
         let progress = Progress::new(voice == Voice::Normal);
         let (mut engine, needs) = self.open(&mut config, &progress)?;
+        ranks::lead(&config, target, data)?;
         progress.clear();
         if data.subset {
             warn(format_args!(
@@ -358,7 +359,7 @@ impl Session<'_> {
         let mut observers = ((reporter, self.recorder(&config)), watched);
         let training =
             Training::new(&config, data).folder(folder).resume(target.resume).stop(self.stop).observer(&mut observers);
-        ranks::begin()?;
+        ranks::begin(None)?;
         let outcome = training.run_on(engine.as_mut());
         let ((reporter, recorder), mut watched) = observers;
         reporter.clear();
@@ -650,6 +651,7 @@ impl Ended<'_> {
             None => "no epoch finished yet".into(),
         };
         let early = match self.summary.progress.epoch < self.config.epochs && !self.interrupted {
+            true if self.config.patience == 1 => " (no better accuracy for an epoch)".into(),
             true => format!(" (no better accuracy for {} epochs)", self.config.patience),
             false => String::new(),
         };

@@ -57,14 +57,14 @@ pub trait Ranks: Send {
     ///
     /// # Errors
     /// [`Error::Ranks`](crate::Error::Ranks) names the ranks from which nothing came.
-    fn exchange(&mut self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>>;
+    fn exchange(&mut self, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>>;
 
     /// Sends `message` to every rank; returns those of all ranks.
     ///
     /// # Errors
     /// As [`exchange`](Self::exchange).
     fn share(&mut self, message: &[u8]) -> Result<Vec<Vec<u8>>> {
-        self.exchange(vec![message.to_vec(); self.size()])
+        self.exchange(&vec![message; self.size()])
     }
 
     /// Rank 0's message.
@@ -72,11 +72,12 @@ pub trait Ranks: Send {
     /// # Errors
     /// As [`exchange`](Self::exchange).
     fn broadcast(&mut self, message: Vec<u8>) -> Result<Vec<u8>> {
-        let size = self.size();
-        let messages = match self.rank() {
-            0 => vec![message; size],
-            _ => vec![Vec::new(); size],
-        };
-        Ok(self.exchange(messages)?.swap_remove(0))
+        let mut messages = vec![&[][..]; self.size()];
+        if self.rank() > 0 {
+            return Ok(self.exchange(&messages)?.swap_remove(0));
+        }
+        messages[1..].fill(&message);
+        self.exchange(&messages)?;
+        Ok(message)
     }
 }

@@ -11,6 +11,8 @@ use super::params::Params;
 use super::recording::{Recorder, Work};
 use super::shaders as k;
 use super::sparse::Step;
+#[cfg(doc)]
+use super::steps::LLVMPIPE_ITERATIONS;
 use crate::engine::Variant;
 use crate::error::{Error, Result};
 use crate::network::{Network, SpikingLayer};
@@ -19,8 +21,10 @@ use crate::network::{Network, SpikingLayer};
 pub const MOST_LAYERS: usize = 16;
 const MOST_WORDS: usize = 512;
 const MOST_SUMMARIES: usize = 32;
-/// Lanes of a workgroup, if the device allows as many.
+/// Lanes of a workgroup, if the device allows as many; else half of them.
 const LANES: usize = 128;
+/// Lanes of `lockstep_backward` that share an active entry.
+const PARTS: usize = 8;
 /// Quads of weights that a workgroup of `lockstep_weights` owns.
 const TILE: usize = 64;
 
@@ -47,7 +51,7 @@ pub fn possible(network: &Network, binding: u64) -> std::result::Result<usize, S
     let delta = 16 * (all_quads(network, first) * delta_rows(network)) as u64;
     for (what, bytes) in [("weights of its layers", weights), ("δ of a sample", delta)] {
         if bytes > binding {
-            return Err(format!("the {what} take {bytes} bytes, and it binds at most {binding} at once"));
+            return Err(format!("the {what} would fill {bytes} bytes, and it binds at most {binding} at once"));
         }
     }
     Ok(first)
@@ -92,18 +96,39 @@ pub fn is_choice(network: &Network, binding: u64) -> bool {
     network.first_recurrent().is_none() && possible(network, binding).is_ok()
 }
 
-/// llvmpipe ends an invocation after 65,535 iterations of its loops, without an error. There, a dispatch advances fewer time
-/// steps, so many that networks with usual activity stay far below.
-fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, first: usize) -> usize {
-    if !adapter.name.contains("llvmpipe") {
-        return network.time_steps;
-    }
+/// Iterations of the loops of one invocation that llvmpipe is given, somewhat fewer than [`LLVMPIPE_ITERATIONS`].
+const ITERATIONS: usize = 60_000;
+
+/// The most iterations of loops in an invocation of `lockstep_forward` for each time step: all neurons spike.
+fn forward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     let (sizes, own) = (network.sizes(), network.recurrent_inputs());
     let layers = first..=network.hidden.len();
-    let turns = sizes[first + 1..].iter().map(|&n| quads(n)).sum::<usize>().div_ceil(LANES);
-    let read = layers.clone().map(|l| sizes[l] + own[l]).max().unwrap_or(0);
-    let per_step = 10 + turns * (layers.count() + 6 + read / 10);
-    (10_000 / per_step).clamp(1, network.time_steps)
+    let masks = sizes[first + 1..].iter().sum::<usize>().div_ceil(32 * lanes) + 1;
+    // A spike and, for every 32 neurons, a word; input events four at a time.
+    let spikes = |n: usize| n + n.div_ceil(32);
+    let below = |l: usize| if l == first { sizes[l].div_ceil(4) } else { spikes(sizes[l]) };
+    let read = layers.clone().map(|l| below(l) + spikes(own[l])).max().unwrap_or(0);
+    masks + all_quads(network, first).div_ceil(lanes) * (layers.count() + 5 + read)
+}
+
+/// The same of `lockstep_backward`: all entries are active.
+fn backward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
+    let (sizes, own) = (network.sizes(), network.recurrent_inputs());
+    let spiking = first..network.spiking().count();
+    let layers = network.hidden.len() + 1 - first;
+    let entries = sizes[first + 1..][..spiking.len()].iter().sum::<usize>().div_ceil(lanes / PARTS);
+    let row = |n: usize| quads(n).div_ceil(PARTS) + 1;
+    let rows = spiking.map(|l| sizes.get(l + 2).map_or(0, |&above| row(above)) + row(own[l])).max().unwrap_or(0);
+    layers + 1 + entries * (layers + 2 + rows + PARTS) + all_quads(network, first).div_ceil(lanes) * (layers + 2)
+}
+
+/// llvmpipe ends the loops of an invocation after [`LLVMPIPE_ITERATIONS`], without an error. There, a dispatch advances only so many
+/// time steps that its invocations stay below, if a single one does; else the kernel reports it (`shaders/shared/cut_short.wgsl`).
+fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, per_step: usize) -> usize {
+    match adapter.name.contains("llvmpipe") {
+        true => (ITERATIONS / per_step).clamp(1, network.time_steps),
+        false => network.time_steps,
+    }
 }
 
 /// The parts of a range of time steps.
@@ -150,6 +175,10 @@ impl<'a> Step<'a> {
         params
     }
 
+    fn lockstep_lanes(&self) -> usize {
+        if self.narrow { LANES / 2 } else { LANES }
+    }
+
     /// All layers forward, the readout included, and what the host is told of each.
     pub fn lockstep_forward(&self, r: &mut Recorder<'a>, first: usize) {
         let Some(lockstep) = &self.state.lockstep else { return };
@@ -162,7 +191,8 @@ impl<'a> Step<'a> {
             _ => ("status", &self.state.status),
         };
         let steps = self.network.time_steps;
-        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, first)) {
+        let per_step = forward_iterations(self.network, first, self.lockstep_lanes());
+        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, per_step)) {
             let layers = self.lockstep_params(first, whole, range);
             let given = r.layers(&program, &layers);
             let bindings = [
@@ -193,7 +223,8 @@ impl<'a> Step<'a> {
         let program = k::LOCKSTEP_BACKWARD.with(&[]);
         let needed = first.checked_sub(1).map_or(&s.input.needed, |below| &s.spiking[below].needed);
         let steps = self.network.time_steps;
-        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, first)).rev() {
+        let per_step = backward_iterations(self.network, first, self.lockstep_lanes());
+        for range in parts(steps, steps_per_dispatch(r.adapter(), self.network, per_step)).rev() {
             let layers = self.lockstep_params(first, chunk, range);
             let given = r.layers(&program, &layers);
             let bindings = [
@@ -223,13 +254,13 @@ impl<'a> Step<'a> {
             ("layers", &given),
             ("spike_words", &lockstep.spike_words),
             ("delta", &self.state.delta),
+            ("status", &self.state.status),
+            ("counts", &lockstep.counts),
             ("gradient", joint(|joint| &joint.gradient)),
         ];
         if last {
-            let state = self.state;
-            bindings.extend([("status", &state.status), ("a", &state.adam)]);
             bindings.extend([("weights", joint(|joint| &joint.weights)), ("first", joint(|joint| &joint.first))]);
-            bindings.push(("second", joint(|joint| &joint.second)));
+            bindings.extend([("second", joint(|joint| &joint.second)), ("a", &self.state.adam)]);
         }
         r.add("lockstep_weights", program, layers[0], &bindings, Work::Groups(layers[0].all_groups.into()));
     }
@@ -285,6 +316,7 @@ mod tests {
         has(&forward, "MOST_WORDS", MOST_WORDS);
         has(&forward, "MOST_SUMMARIES", MOST_SUMMARIES);
         has(&forward, "LANES", LANES);
+        has(&k::LOCKSTEP_BACKWARD.wgsl(&[]), "PARTS", PARTS);
         has(&k::LOCKSTEP_WEIGHTS.wgsl(&[]), "LANES", TILE);
     }
 

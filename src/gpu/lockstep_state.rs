@@ -37,7 +37,8 @@ pub struct Place<B = Region> {
 pub struct LockstepState<B = Region> {
     /// Of each layer (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events.
+    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events, later whether the backward
+    /// pass was cut short.
     pub counts: B,
     /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4).
     pub entries: B,

@@ -242,6 +242,7 @@ fn shared(name: &str) -> Option<&'static str> {
         "sections" => include_str!("../../shaders/shared/sections.wgsl"),
         "place_presynaptic" => include_str!("../../shaders/shared/place_presynaptic.wgsl"),
         "place_active" => include_str!("../../shaders/shared/place_active.wgsl"),
+        "cut_short" => include_str!("../../shaders/shared/cut_short.wgsl"),
         "upcoming" => include_str!("../../shaders/shared/upcoming.wgsl"),
         "conv" => include_str!("../../shaders/shared/conv.wgsl"),
         "windows" => include_str!("../../shaders/shared/windows.wgsl"),

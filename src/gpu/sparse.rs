@@ -135,7 +135,7 @@ pub struct Step<'a> {
     pub recorded_v: &'a [Region],
     tier: Tier,
     variant: Variant,
-    narrow: bool,
+    pub narrow: bool,
 }
 
 /// Which lists are written; all are counted.

@@ -151,7 +151,7 @@ impl Report {
 }
 
 /// llvmpipe (lavapipe, Mesa's OpenGL) ends an invocation after so many iterations of its loops, without an error.
-const LLVMPIPE_ITERATIONS: u64 = 65_535;
+pub(super) const LLVMPIPE_ITERATIONS: u64 = 65_535;
 
 /// Refuses results of llvmpipe for samples with so many spikes that a kernel cannot have read all of them. `spikes` are those of
 /// each layer, summed over `samples` samples.
@@ -172,7 +172,8 @@ pub(super) fn check_loops(adapter: &str, spikes: &[u64], samples: usize) -> Resu
 pub(super) fn loops_cut_short() -> Error {
     Error::Device(format!(
         "llvmpipe ended a kernel after {LLVMPIPE_ITERATIONS} iterations of its loops, so the results are wrong; use the cpu device, \
-         another adapter, or fewer spikes (a higher v_th, smaller weights)"
+         another adapter, fewer spikes (a higher v_th, smaller weights), fewer active entries (a smaller b_th), or fewer samples at a \
+         time (a smaller delta_mib)"
     ))
 }
 

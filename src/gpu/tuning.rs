@@ -66,6 +66,9 @@ struct Key {
     binding: u64,
     sizes: Vec<usize>,
     connections: Vec<Connection>,
+    /// Neurons of each layer that is recurrent, else 0.
+    #[serde(default)]
+    recurrent: Vec<usize>,
     time_steps: usize,
     batch: usize,
 }
@@ -164,6 +167,7 @@ pub(super) fn choose(
         binding: context.binding,
         sizes: network.sizes(),
         connections: network.hidden.iter().map(|layer| layer.connection).collect(),
+        recurrent: network.recurrent_inputs(),
         time_steps: network.time_steps,
         batch,
     };
@@ -457,6 +461,7 @@ mod tests {
             binding: 1 << 27,
             sizes: vec![n],
             connections: Vec::new(),
+            recurrent: Vec::new(),
             time_steps: 3,
             batch: 256,
         };

@@ -256,7 +256,9 @@ fn together(
         }
         message
     };
-    let received = ranks.exchange((0..size).map(message).collect())?;
+    let messages: Vec<Vec<u8>> = (0..size).map(message).collect();
+    let received = ranks.exchange(&messages.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    drop(messages);
     let mut known = Vec::new();
     for (share, message) in of_ranks.iter().zip(&received) {
         let mut reader = Reader::new(message);

@@ -85,14 +85,9 @@ impl World {
         self.on_host
     }
 
-    /// Waits for all ranks. From then on `patience` holds; until then ranks have longer, as they read data and open their devices.
-    ///
-    /// # Errors
-    /// As [`Ranks::exchange`].
-    pub fn begin(&mut self) -> Result<()> {
-        self.exchange(vec![Vec::new(); self.size()])?;
+    /// From now on `patience` holds. Until then, ranks have longer, as they read data and open their devices.
+    pub fn begin(&mut self) {
         self.waits = self.patience;
-        Ok(())
     }
 
     /// Waits until what is under way to and from other ranks has arrived. Nothing may block: that would starve the kernel's own
@@ -162,13 +157,11 @@ impl Ranks for World {
         self.traffic
     }
 
-    fn exchange(&mut self, mut messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    fn exchange(&mut self, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         let (own, began) = (self.rank(), Instant::now());
-        let kept = std::mem::take(&mut messages[own]);
         // The head of a message says its length, and has all of a short one.
-        let head = |message: &Vec<u8>| {
-            [&(message.len() as u64).to_le_bytes()[..], &message[..message.len().min(HEAD)]].concat()
-        };
+        let head =
+            |message: &&[u8]| [&(message.len() as u64).to_le_bytes()[..], &message[..message.len().min(HEAD)]].concat();
         let heads: Vec<Vec<u8>> = messages.iter().map(head).collect();
         let mut incoming = vec![[0; LENGTH + HEAD]; messages.len()];
         mpi::request::scope(|scope| {
@@ -198,8 +191,9 @@ impl Ranks for World {
             self.complete(requests, began);
         });
         self.traffic.seconds += began.elapsed().as_secs_f64();
-        self.traffic.bytes += messages.iter().map(|message| message.len() as u64).sum::<u64>();
-        received[own] = kept;
+        let sent = messages.iter().enumerate().filter(|(rank, _)| *rank != own);
+        self.traffic.bytes += sent.map(|(_, message)| message.len() as u64).sum::<u64>();
+        received[own] = messages[own].to_vec();
         Ok(received)
     }
 }

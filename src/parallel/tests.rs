@@ -43,10 +43,10 @@ impl Ranks for Thread {
         self.send.len()
     }
 
-    fn exchange(&mut self, messages: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    fn exchange(&mut self, messages: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         let ended = |rank: usize| Error::Ranks(format!("{} has ended", self.name(rank)));
         for (rank, (to, message)) in self.send.iter().zip(messages).enumerate() {
-            to.send(message).map_err(|_| ended(rank))?;
+            to.send(message.to_vec()).map_err(|_| ended(rank))?;
         }
         self.receive.iter().enumerate().map(|(rank, from)| from.recv().map_err(|_| ended(rank))).collect()
     }

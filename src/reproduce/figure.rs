@@ -100,6 +100,43 @@ impl Row {
         Row { paper, ..self }
     }
 
+    /// Whether both are the same point of the same curve.
+    fn is_same_point(&self, other: &Row) -> bool {
+        (&self.machine, &self.panel, &self.series, self.x.to_bits())
+            == (&other.machine, &other.panel, &other.series, other.x.to_bits())
+    }
+
+    /// Adds the values of the same point for other seeds; returns the seeds of values that are known already, and are not replaced.
+    ///
+    /// # Errors
+    /// [`Error::Format`] of the file `path` that has `other`, if its seeds are not known.
+    pub(super) fn join(&mut self, other: &Row, path: &Path) -> Result<Vec<u64>> {
+        if other.seeds.len() != other.values.len() {
+            return Err(Error::format(
+                path,
+                format!(
+                    "{}, {} = {}: the seeds of its {} values are not known; compute the figure again",
+                    other.panel,
+                    other.series,
+                    other.x,
+                    other.values.len()
+                ),
+            ));
+        }
+        self.paper = self.paper.or(other.paper);
+        let mut known = Vec::new();
+        for (&seed, &value) in other.seeds.iter().zip(&other.values) {
+            match self.seeds.binary_search(&seed) {
+                Ok(_) => known.push(seed),
+                Err(place) => {
+                    self.seeds.insert(place, seed);
+                    self.values.insert(place, value);
+                }
+            }
+        }
+        Ok(known)
+    }
+
     /// Mean over the seeds, and its standard error, which is 0 for a single seed.
     pub fn mean_and_error(&self) -> (f64, f64) {
         let n = self.values.len() as f64;
@@ -219,7 +256,7 @@ fn caption(about: &About, curves: &Curves, rows: &[Row]) -> String {
 }
 
 /// Writes CSV, pictures and the settings of a figure into the folder, and returns their paths.
-pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf>> {
+pub fn write(item: &Item, figure: Figure, job: &mut FigureJob) -> Result<Vec<PathBuf>> {
     let Figure { caption: mut text, content, settings, adapter } = figure;
     let place = Place { machine: Machine::here(), adapter };
     let mut about = About {
@@ -246,9 +283,23 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
                 row.seeds = if row.values.len() == about.seeds.len() { about.seeds.clone() } else { Vec::new() };
             }
             for path in &job.options.merge {
-                // The paper's values are only drawn with this machine's rows.
-                rows.extend(read_rows(path, &panels)?.into_iter().map(|row| row.paper(None)));
+                let mut known = Vec::new();
+                for row in read_rows(path, &panels)? {
+                    // The paper's values are only drawn with this machine's rows.
+                    let row = row.paper(None);
+                    match rows.iter_mut().find(|own| own.is_same_point(&row)) {
+                        // A machine of the same kind.
+                        Some(own) if own.seeds.len() == own.values.len() => known.extend(own.join(&row, path)?),
+                        _ => rows.push(row),
+                    }
+                }
+                if !known.is_empty() {
+                    job.note(not_used(item, path, known));
+                }
             }
+            about.seeds = rows.iter().flat_map(|row| &row.seeds).copied().chain(about.seeds).collect();
+            about.seeds.sort_unstable();
+            about.seeds.dedup();
             let curves = Curves { text, notes: job.notes.clone(), panels, paper };
             write_curves(folder, about, curves, rows, !job.options.merge.is_empty())
         }
@@ -262,6 +313,14 @@ pub fn write(item: &Item, figure: Figure, job: &FigureJob) -> Result<Vec<PathBuf
             write_files(folder, &about, content, false)
         }
     }
+}
+
+/// That values of these seeds in a file or folder to be merged are not used.
+pub(super) fn not_used(item: &Item, path: &Path, mut seeds: Vec<u64>) -> String {
+    seeds.sort_unstable();
+    seeds.dedup();
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    format!("{}: {}: not used for seeds {}, which are known already", item.name, shown(path), seeds.join(", "))
 }
 
 /// Writes a figure of curves, whose caption is completed. With `by_machine`, the legend names the machines of the curves.
@@ -378,6 +437,24 @@ fn csv(content: &Content) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|e| Error::Data(format!("a table cannot be written as CSV: {e}")))
 }
 
+/// Checks that a file is the CSV of a figure with curves.
+///
+/// # Errors
+/// [`Error::Format`]; [`Error::Io`].
+pub fn check_table(path: &Path) -> Result<()> {
+    let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
+    check_columns(&mut csv::Reader::from_reader(&bytes[..]), path)
+}
+
+fn check_columns(reader: &mut csv::Reader<&[u8]>, path: &Path) -> Result<()> {
+    let head = reader.headers().map_err(|e| Error::format(path, e.to_string()))?;
+    if head.iter().ne(COLUMNS) && head.iter().ne(COLUMNS[..COLUMNS.len() - 1].iter().copied()) {
+        let what = format!("not the CSV of a figure with curves: its columns are not {}", COLUMNS.join(","));
+        return Err(Error::format(path, what));
+    }
+    Ok(())
+}
+
 /// Reads the rows of a CSV of the figure with these panels.
 ///
 /// # Errors
@@ -386,10 +463,7 @@ pub fn read_rows(path: &Path, panels: &[Panel]) -> Result<Vec<Row>> {
     let bytes = limits::read(path, MAX_TABLE_BYTES, "the table of a figure")?;
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let bad = |what: String| Error::format(path, what);
-    let head = reader.headers().map_err(|e| bad(e.to_string()))?;
-    if head.iter().ne(COLUMNS) && head.iter().ne(COLUMNS[..COLUMNS.len() - 1].iter().copied()) {
-        return Err(bad(format!("not the CSV of a figure with curves: its columns are not {}", COLUMNS.join(","))));
-    }
+    check_columns(&mut reader, path)?;
     let mut rows = Vec::new();
     for (k, record) in reader.records().enumerate() {
         let record = record.map_err(|e| bad(e.to_string()))?;

@@ -210,7 +210,7 @@ impl<'a> FigureJob<'a> {
                 Ok(data) => found.push((*preset, data)),
                 // No folder was given, so the figure is drawn without these data.
                 Err(Error::Data(why)) if !self.options.data.contains_key(data_set(preset)) => {
-                    self.note(format!("{preset} is omitted: {why}"));
+                    self.note(format!("{preset}{OMITTED}{why}"));
                     missing = Some(why);
                 }
                 Err(e) => return Err(e),
@@ -243,6 +243,19 @@ impl<'a> FigureJob<'a> {
 /// The name of a preset's data set and its limits.
 fn set_of(preset: &str, limit: usize, tested: usize) -> String {
     format!("{} {limit} {tested}", data_set(preset))
+}
+
+/// Whether a key of [`FigureJob::data_keys`] is of a preset's data set.
+pub fn is_of(key: &str, preset: &str) -> bool {
+    key.split(' ').next() == Some(data_set(preset))
+}
+
+/// Behind the preset in the note that its data are missing.
+const OMITTED: &str = " is omitted: ";
+
+/// The preset whose data are missing by a note.
+pub fn omitted(note: &str) -> Option<&str> {
+    note.split_once(OMITTED).map(|(preset, _)| preset).filter(|preset| !preset.contains(' '))
 }
 
 /// The numbers of a point.

@@ -1,7 +1,8 @@
 //! Unites the figures that several machines computed into several folders.
 
-use super::figure::{About, Curves, MAX_TABLE_BYTES, Panel, Part, Row, read_rows, write_curves};
-use super::store::Store;
+use super::figure::{About, Curves, MAX_TABLE_BYTES, Panel, Part, Row, not_used, read_rows, write_curves};
+use super::job::{is_of, omitted};
+use super::store::{self, Store};
 use super::{ITEMS, Item, POINTS_FILE};
 use crate::error::{Error, Result, shown};
 use crate::files::write_atomically;
@@ -62,8 +63,9 @@ pub fn merge(folders: &[PathBuf], item: Option<&Item>, out: &Path) -> Result<Mer
         let folder = shown(folder);
         merged.notes.push(format!("{folder}: a figure is not finished there; repeat its command with --out {folder}"));
     }
+    let points = folders.iter().map(|folder| store::points(folder)).collect::<Result<Vec<_>>>()?;
     let mut store = Store::open(out)?;
-    folders.iter().try_for_each(|folder| store.unite(folder))?;
+    points.into_iter().try_for_each(|points| store.unite(points))?;
     for (item, united, found) in ready {
         let files = match united {
             Some((about, curves, rows)) => {
@@ -168,12 +170,12 @@ fn unite(item: &Item, found: &[Found], notes: &mut Vec<String>) -> Result<Option
         let path = folder.join(format!("{}.csv", item.name));
         let known = rows.add(&path, read_rows(&path, &of.panels)?)?;
         if !known.is_empty() {
-            let seeds: Vec<String> = known.iter().map(u64::to_string).collect();
-            let (name, folder) = (item.name, shown(folder));
-            notes
-                .push(format!("{name}: {folder}: not used for seeds {}, which earlier folders have", seeds.join(", ")));
+            notes.push(not_used(item, folder, known));
         }
     }
+    // Data that one folder has may be missing in another.
+    let has = |preset: &str| about.data.keys().any(|key| is_of(key, preset));
+    curves.notes.retain(|note| !omitted(note).is_some_and(has));
     about.seeds.sort_unstable();
     about.seeds.dedup();
     Ok(Some((about, curves, rows.finished())))
@@ -196,18 +198,6 @@ impl Rows {
     fn add(&mut self, path: &Path, rows: Vec<Row>) -> Result<Vec<u64>> {
         let mut known = Vec::new();
         for row in rows {
-            if row.seeds.len() != row.values.len() {
-                return Err(Error::format(
-                    path,
-                    format!(
-                        "{}, {} = {}: the seeds of its {} values are not known; compute the figure again",
-                        row.panel,
-                        row.series,
-                        row.x,
-                        row.values.len()
-                    ),
-                ));
-            }
             if !self.machines.contains(&row.machine) {
                 self.machines.push(row.machine.clone());
             }
@@ -217,20 +207,8 @@ impl Rows {
             if at == self.rows.len() {
                 self.rows.push(Row { seeds: Vec::new(), values: Vec::new(), ..row.clone() });
             }
-            let mine = &mut self.rows[at];
-            mine.paper = mine.paper.or(row.paper);
-            for (&seed, &value) in row.seeds.iter().zip(&row.values) {
-                match mine.seeds.binary_search(&seed) {
-                    Ok(_) => known.push(seed),
-                    Err(place) => {
-                        mine.seeds.insert(place, seed);
-                        mine.values.insert(place, value);
-                    }
-                }
-            }
+            known.extend(self.rows[at].join(&row, path)?);
         }
-        known.sort_unstable();
-        known.dedup();
         Ok(known)
     }
 

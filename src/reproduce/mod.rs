@@ -166,9 +166,10 @@ pub fn reproduce(item: &Item, options: &Options, stop: &AtomicBool, tell: &mut d
     if options.seeds == Some(0) {
         return Err(Error::field("seeds", 0, "1 or more"));
     }
+    options.merge.iter().try_for_each(|path| figure::check_table(path))?;
     let mut job = FigureJob::new(options, stop, tell)?;
     let figure = (item.compute)(&mut job)?;
-    let files = figure::write(item, figure, &job)?;
+    let files = figure::write(item, figure, &mut job)?;
     Ok(Done { files, computed: job.computed, reused: job.reused, notes: job.notes })
 }
 

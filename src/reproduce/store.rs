@@ -17,7 +17,7 @@ pub const POINTS_FILE: &str = "points.jsonl";
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Points by their keys.
-type Points = BTreeMap<String, Value>;
+pub type Points = BTreeMap<String, Value>;
 
 /// The finished points of a folder, shared by all figures.
 #[derive(Debug)]
@@ -46,12 +46,11 @@ impl Store {
         Ok(Store { path, points, _lock: lock })
     }
 
-    /// Adds the points of another folder that this one does not have.
+    /// Adds the [`points`] of another folder that this one does not have.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] naming an invalid line.
-    pub fn unite(&mut self, folder: &Path) -> Result<()> {
-        let (points, _) = read(&folder.join(POINTS_FILE))?;
+    /// [`Error::Io`].
+    pub fn unite(&mut self, points: Points) -> Result<()> {
         let mut lines = String::new();
         for (key, value) in points {
             if let Entry::Vacant(place) = self.points.entry(key) {
@@ -80,6 +79,14 @@ impl Store {
         self.points.insert(key.to_string(), kept.clone());
         Ok(kept)
     }
+}
+
+/// The points in `folder`.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] naming an invalid line.
+pub fn points(folder: &Path) -> Result<Points> {
+    Ok(read(&folder.join(POINTS_FILE))?.0)
 }
 
 /// The line of a point.
@@ -166,7 +173,7 @@ mod tests {
         let mut other = Store::open(b.path()).unwrap();
         other.put(&json!(1), json!("b")).unwrap();
         other.put(&json!([2, "x"]), json!({"ms": 0.5})).unwrap();
-        store.unite(b.path()).unwrap();
+        store.unite(points(b.path()).unwrap()).unwrap();
         drop(store);
         let store = Store::open(a.path()).unwrap();
         assert_eq!((store.get(&json!(1)), store.get(&json!([2, "x"]))), (Some(&json!("a")), Some(&json!({"ms": 0.5}))));

@@ -55,7 +55,7 @@ pub fn calibrate(
         }
         if counted < spikes {
             return Err(Error::Config(format!(
-                "initial_spikes = {spikes}: the neurons of {} spike at most {counted} times with any rescaling; use a lower \
+                "initial_spikes = {spikes}: the neurons of {} spike at most {counted:.3} times with any rescaling; use a lower \
                  value, or 0 for no rescaling",
                 engine.network().layer_name(l)
             )));

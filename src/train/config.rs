@@ -211,13 +211,16 @@ impl RunConfig {
         if self.shards > MOST_SHARDS {
             return bad("shards", &self.shards, &format!("at most {MOST_SHARDS}"));
         }
+        if let Some(shares) = self.shares.as_ref().filter(|shares| shares.iter().any(|&share| share > MOST_SHARDS)) {
+            return bad("shares", &format!("{shares:?}"), &format!("whole numbers of at most {MOST_SHARDS}"));
+        }
         let parallel = self.shards > 0 || self.device.contains(',');
         if parallel && matches!(self.method, Method::Dense | Method::Reference) {
             let method = format!("{:?}", self.method).to_lowercase();
             return bad(
                 "method",
                 &method,
-                "sparse or auto for a batch that is cut into shards, as several devices or ranks need it",
+                "sparse or auto for a batch that is cut into shards, as it is for several devices and by mpirun",
             );
         }
         // Larger than any useful value, and small enough that counts of steps and samples cannot overflow.

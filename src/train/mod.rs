@@ -276,9 +276,11 @@ pub struct LayerChoice {
     /// The method of each weight layer, the readout's last.
     pub methods: Vec<LayerMethod>,
     /// The measured density of each layer's operands ([`crate::auto::densities`]).
-    pub densities: Vec<f64>,
+    pub densities: Vec<Option<f64>>,
     /// The density above which dense is faster on the device.
     pub crossover: f64,
+    /// Which layers the device computes otherwise all the same, and why.
+    pub notes: Vec<String>,
 }
 
 /// Progress of an epoch.

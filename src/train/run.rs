@@ -225,12 +225,19 @@ impl<'a> Trainer<'a> {
     }
 
     /// Chooses layer methods by these densities, and reports them if they changed or if `tell`.
-    fn choose_layer_methods(&mut self, densities: Vec<f64>, tell: bool, observer: &mut dyn Observer) -> Result<()> {
+    fn choose_layer_methods(
+        &mut self,
+        densities: Vec<Option<f64>>,
+        tell: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let crossover = self.engine.crossover();
         let methods = auto::choose(&self.progress.layer_methods, &densities, crossover);
         if tell || methods != self.progress.layer_methods {
             self.engine.set_layer_methods(&methods)?;
-            observer.on_layer_methods(&LayerChoice { methods: methods.clone(), densities, crossover });
+            let mut notes = self.engine.notes();
+            notes.dedup();
+            observer.on_layer_methods(&LayerChoice { methods: methods.clone(), densities, crossover, notes });
             self.progress.layer_methods = methods;
         }
         Ok(())
@@ -243,7 +250,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Begins with the state of rank 0.
-    fn same_start(&mut self, state: TrainingState) -> Result<TrainingState> {
+    fn same_start(&mut self, mut state: TrainingState) -> Result<TrainingState> {
         let crossover = self.engine.crossover();
         let Some(ranks) = self.engine.ranks() else { return Ok(state) };
         all_same(ranks, "step", "", state.step.to_string())?;
@@ -251,16 +258,17 @@ impl<'a> Trainer<'a> {
             let remedy = ", which the method auto depends on; give --method sparse";
             all_same(ranks, "kind of device", remedy, crossover.to_string())?;
         }
-        let parts = |state: &TrainingState| [state.weights.clone(), state.first.clone(), state.second.clone()];
-        let mut same = parts(&state);
-        let floats = same.iter().flat_map(|part| &part.layers).flat_map(|layer| &layer.data);
-        let theirs: Vec<f32> =
-            bytemuck::pod_collect_to_vec(&ranks.broadcast(floats.flat_map(|x| x.to_ne_bytes()).collect())?);
-        let mut theirs = theirs.into_iter();
-        let floats = same.iter_mut().flat_map(|part| &mut part.layers).flat_map(|layer| &mut layer.data);
-        floats.zip(&mut theirs).for_each(|(own, theirs)| *own = theirs);
-        let [weights, first, second] = same;
-        Ok(TrainingState { step: state.step, weights, first, second })
+        let parts = [&mut state.weights, &mut state.first, &mut state.second];
+        let layers = parts.into_iter().flat_map(|part| &mut part.layers);
+        if ranks.rank() == 0 {
+            let bytes: Vec<&[u8]> = layers.map(|layer| bytemuck::cast_slice(&layer.data)).collect();
+            ranks.broadcast(bytes.concat())?;
+        } else {
+            let theirs = ranks.broadcast(Vec::new())?;
+            let floats = layers.flat_map(|layer| &mut layer.data).zip(theirs.as_chunks().0);
+            floats.for_each(|(own, theirs)| *own = f32::from_ne_bytes(*theirs));
+        }
+        Ok(state)
     }
 
     /// What all ranks do next: stop if one of them is to stop, and what rank 0 decides.
