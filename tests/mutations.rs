@@ -606,7 +606,7 @@ impl Case {
                 let narrow = GpuOptions { limits: "downlevel,lanes=64".parse().ok(), ..chunks_of_one(Variant::Plain) };
                 (recurrent(other_cells(40)), narrow, 5, 0.1)
             }
-            RecurrentLong => (recurrent(network(9, &[13], 3, 700)), software, 3, 0.02),
+            RecurrentLong => (recurrent(network(9, &[13], 3, 2700)), software, 3, 0.02),
             RecurrentWide => (recurrent(network(60, &[1060], 3, 12)), software, 2, 0.3),
             ConvCells => (with_other_cells(input_conv(90)), chunks_of_one(Variant::Plain), 4, 0.02),
             ConvBiased => (input_conv(90), chunks_of_one(Variant::Plain), 4, 0.002),

@@ -12,13 +12,16 @@ use super::target::Target;
 use anyhow::{Context, Result};
 use spikegrad::data::DataSet;
 use spikegrad::device::Device;
-use spikegrad::engine::Ranks;
+use spikegrad::engine::{Ranks, TrainingState};
 use spikegrad::gpu::DeltaScratch;
 use spikegrad::gpu::adapter::like_best;
+use spikegrad::network::Network;
 use spikegrad::parallel::shares::{DEFAULT_SHARDS, of_ranks};
 use spikegrad::train::{
-    CHECKPOINT_FILE, Checkpoint, InMemory, Outcome, RunConfig, Training, deal_out, open_ranks, take_share,
+    CHECKPOINT_FILE, Checkpoint, EpochRecord, InMemory, Keeper, Outcome, Progress, RunConfig, Training, deal_out,
+    open_ranks, take_share,
 };
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Environment variables in which mpirun and srun say how many ranks there are: Open MPI, MPICH, Slurm.
@@ -107,6 +110,42 @@ pub fn lead(config: &RunConfig, target: &Target, data: &DataSet) -> Result<()> {
     Ok(())
 }
 
+/// Keeps nothing, since rank 0 writes the run, but has the checkpoint from which it is continued.
+#[derive(Default)]
+struct Follower(InMemory);
+
+impl Keeper for Follower {
+    fn place(&self) -> PathBuf {
+        self.0.place()
+    }
+
+    fn resume(&mut self, config: &RunConfig) -> spikegrad::Result<Option<(Progress, TrainingState)>> {
+        let before = self.0.resume(config);
+        self.0.last = None;
+        before
+    }
+
+    fn begin(&mut self, _: &RunConfig, _: u64) -> spikegrad::Result<()> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: &Checkpoint) -> spikegrad::Result<()> {
+        Ok(())
+    }
+
+    fn keep_best(&mut self, _: &Checkpoint) -> spikegrad::Result<()> {
+        Ok(())
+    }
+
+    fn keep_epoch(&mut self, _: &EpochRecord) -> spikegrad::Result<()> {
+        Ok(())
+    }
+
+    fn go_back(&mut self, network: &Network) -> spikegrad::Result<(Progress, TrainingState)> {
+        self.0.go_back(network)
+    }
+}
+
 /// Trains with rank 0, which reads the data and writes the run.
 pub fn follow(tuning: bool) -> Result<ExitCode> {
     let mut ranks = connect().context("rank 0 is missing: started without MPI")?;
@@ -115,11 +154,11 @@ pub fn follow(tuning: bool) -> Result<ExitCode> {
     let mut config = RunConfig::from_toml(std::str::from_utf8(text)?)?;
     let data = take_share(&ranks.exchange(&vec![&[][..]; ranks.size()])?[0])?;
     let stop = stop_on_signal(None)?;
-    let mut kept = InMemory::default();
+    let mut kept = Follower::default();
     if let Some(bytes) = checkpoint.get(1..).filter(|bytes| !bytes.is_empty()) {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), bytes)?;
-        kept.last = Some(Checkpoint::load(file.path(), &config.network)?);
+        kept.0.last = Some(Checkpoint::load(file.path(), &config.network)?);
     }
     let batch = config.batch.min(data.train.len());
     let devices = own_devices(&config)?;

@@ -96,30 +96,42 @@ pub fn is_choice(network: &Network, binding: u64) -> bool {
     network.first_recurrent().is_none() && possible(network, binding).is_ok()
 }
 
-/// Iterations of the loops of one invocation that llvmpipe is given, somewhat fewer than [`LLVMPIPE_ITERATIONS`].
-const ITERATIONS: usize = 60_000;
+/// Iterations of the loops of one invocation that llvmpipe is given: half of [`LLVMPIPE_ITERATIONS`], since its count is higher than that
+/// of the source.
+const ITERATIONS: usize = 30_000;
+
+/// Iterations of a loop of `turns` turns with loops of `inner` iterations in each. The one that ends it counts, also that of a loop
+/// that is not entered.
+fn iterations(turns: usize, inner: usize) -> usize {
+    turns * (1 + inner) + 1
+}
 
 /// The most iterations of loops in an invocation of `lockstep_forward` for each time step: all neurons spike.
 fn forward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     let (sizes, own) = (network.sizes(), network.recurrent_inputs());
-    let layers = first..=network.hidden.len();
+    let layers = network.hidden.len() + 1 - first;
+    // Summaries, their words, the spikes of each.
+    let spikes = |most: Option<&usize>| {
+        let n = most.copied().unwrap_or(0);
+        iterations(n.div_ceil(1024), 1) + n.div_ceil(32) * 2 + n
+    };
+    let events = iterations(sizes[first].div_ceil(4), 0);
+    let quad =
+        iterations(layers, 0) + events + spikes(sizes[first + 1..].iter().max()) + spikes(own[first..].iter().max());
     let masks = sizes[first + 1..].iter().sum::<usize>().div_ceil(32 * lanes) + 1;
-    // A spike and, for every 32 neurons, a word; input events four at a time.
-    let spikes = |n: usize| n + n.div_ceil(32);
-    let below = |l: usize| if l == first { sizes[l].div_ceil(4) } else { spikes(sizes[l]) };
-    let read = layers.clone().map(|l| below(l) + spikes(own[l])).max().unwrap_or(0);
-    masks + all_quads(network, first).div_ceil(lanes) * (layers.count() + 5 + read)
+    1 + iterations(masks, 0) + iterations(all_quads(network, first).div_ceil(lanes), quad)
 }
 
 /// The same of `lockstep_backward`: all entries are active.
 fn backward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     let (sizes, own) = (network.sizes(), network.recurrent_inputs());
-    let spiking = first..network.spiking().count();
-    let layers = network.hidden.len() + 1 - first;
-    let entries = sizes[first + 1..][..spiking.len()].iter().sum::<usize>().div_ceil(lanes / PARTS);
-    let row = |n: usize| quads(n).div_ceil(PARTS) + 1;
-    let rows = spiking.map(|l| sizes.get(l + 2).map_or(0, |&above| row(above)) + row(own[l])).max().unwrap_or(0);
-    layers + 1 + entries * (layers + 2 + rows + PARTS) + all_quads(network, first).div_ceil(lanes) * (layers + 2)
+    let layers = iterations(network.hidden.len() + 1 - first, 0);
+    let spiking = network.spiking().count() - first;
+    let entries = sizes[first + 1..][..spiking].iter().sum::<usize>().div_ceil(lanes / PARTS);
+    let row = |neurons: &[usize]| iterations(quads(neurons.iter().copied().max().unwrap_or(0)).div_ceil(PARTS), 0);
+    let entry = layers + row(sizes.get(first + 2..).unwrap_or(&[])) + row(&own[first..]) + iterations(PARTS, 0);
+    let potentials = iterations(all_quads(network, first).div_ceil(lanes), layers);
+    1 + layers + iterations(entries, entry) + potentials
 }
 
 /// llvmpipe ends the loops of an invocation after [`LLVMPIPE_ITERATIONS`], without an error. There, a dispatch advances only so many
