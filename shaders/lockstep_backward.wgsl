@@ -18,10 +18,10 @@
 @group(0) @binding(1) var<uniform> layers: Layers;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;       // of all layers: (N_in + own + bias, Q)
 @group(0) @binding(3) var<storage, read> spike_words: array<vec4<u32>>;   // of each layer (B, words, Q)
-@group(0) @binding(4) var<storage, read_write> counts: array<u32>;        // of each layer: sections, needed rows (B, words); whether cut short (B)
+@group(0) @binding(4) var<storage, read> counts: array<u32>;              // of each layer: sections, needed rows (B, words)
 @group(0) @binding(5) var<storage, read> needed: array<u32>;              // (B, words), of the layer below the first
 @group(0) @binding(6) var<storage, read> errors: array<vec4<f32>>;        // (B, Q): of the readout
-@group(0) @binding(7) var<storage, read_write> entries: array<u32>;       // of each layer (B, room, 4); error sums (B, quads, 4)
+@group(0) @binding(7) var<storage, read_write> entries: array<u32>;       // of each layer (B, room, 4); error sums (B, quads, 4); whether cut short (B)
 @group(0) @binding(8) var<storage, read_write> state: array<vec4<f32>>;   // (B, 2, quads): P and Q; logits; peaks
 @group(0) @binding(9) var<storage, read_write> delta: array<vec4<f32>>;   // of each layer (chunk T + bias chunk, Q)
 
@@ -64,6 +64,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let b = p.first_sample + local;
     let part = lane % PARTS;
     let errors_at = p.errors_at + 4u * b * p.all_quads;
+    if lane == 0u && p.to_step == p.steps {
+        entries[cut_at(p, b)] = 0u;
+    }
     for (var s = lane; s < p.all_quads; s += LANES) {
 #unroll k 4
         entries[errors_at + 4u * s + k] = 0u;
@@ -208,6 +211,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
     if lane == 0u && cut_short(p.layers) {
-        counts[p.next_at + b] = CUT_SHORT;
+        entries[cut_at(p, b)] = 1u;
     }
 }

@@ -21,7 +21,7 @@
 @group(0) @binding(3) var<storage, read> delta: array<vec4<f32>>;            // of each layer (chunk T + bias chunk, Q)
 // [0]: some list overflowed; [2]: layers with a weight that is not finite; [3]: whether a driver ended loops before their time
 @group(0) @binding(4) var<storage, read_write> status: array<atomic<u32>>;
-@group(0) @binding(5) var<storage, read> counts: array<u32>;                 // behind those of the layers: of each sample whether cut short (B)
+@group(0) @binding(5) var<storage, read> entries: array<u32>;                // at the end: of each sample whether cut short (B)
 #ifdef ADAM
 @group(0) @binding(6) var<storage, read> gradient: array<vec4<f32>>;         // of all layers, of the chunks before
 @group(0) @binding(7) var<storage, read_write> weights: array<vec4<f32>>;    // of all layers
@@ -132,7 +132,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     if group == 0u {
         for (var local = lane; local < p.chunk_samples; local += LANES) {
-            if counts[p.next_at + p.first_sample + local] == CUT_SHORT {
+            if entries[cut_at(p, p.first_sample + local)] != 0u {
                 atomicOr(&status[3], 1u);
             }
         }

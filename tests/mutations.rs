@@ -200,7 +200,7 @@ const MUTATIONS: &[Mutation] = &[
     ("lockstep_backward", "            state[at] = potential;\n", "            state[at] = vec4<f32>(0.0);\n", Recurrent),
     ("lockstep_backward", "if p.bias_row != 0u && t > 0u {", "if p.bias_row != 0u {", RecurrentCounts),
     ("lockstep_backward", "if p.to_step == p.steps {", "if p.to_step > 0u {", RecurrentLong),
-    ("lockstep_weights", "+ local] == CUT_SHORT", "+ local] != CUT_SHORT", Recurrent),
+    ("lockstep_weights", "+ local)] != 0u", "+ local)] == 0u", Recurrent),
     ("shared/cut_short", "iterations < 2u", "iterations < 3u", Recurrent),
     ("lockstep_weights", "select(0u, own.inputs, l == 0u)", "select(0u, own.inputs, true)", Recurrent),
     ("lockstep_weights", "sum = gradient[at];", "sum = vec4<f32>(0.0);", Recurrent),

@@ -1,8 +1,5 @@
 // llvmpipe ends all loops of an invocation after 65,535 iterations, without an error.
 
-// In the counts of a sample: that lockstep_backward was cut short. Its next input event otherwise.
-const CUT_SHORT: u32 = 0xffffffffu;
-
 // Whether this invocation's loops have been ended: a loop of two iterations has but one then. `n` is any number but 0 that the
 // compiler does not know.
 fn cut_short(n: u32) -> bool {

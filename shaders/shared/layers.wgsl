@@ -36,6 +36,11 @@ fn state_index(p: Params, b: u32, part: u32, s: u32) -> u32 {
     return (2u * b + part) * p.all_quads + s;
 }
 
+// Where the entries say whether lockstep_backward was cut short for a sample.
+fn cut_at(p: Params, b: u32) -> u32 {
+    return p.errors_at + 4u * p.batch * p.all_quads + b;
+}
+
 // Where the gradient of the drive is found in the state: Q of a cuba_lif cell, P of others.
 fn drive_index(p: Params, b: u32, s: u32) -> u32 {
     return state_index(p, b, select(0u, 1u, is_cuba(p)), s);

@@ -267,7 +267,7 @@ impl<'a> Step<'a> {
             ("spike_words", &lockstep.spike_words),
             ("delta", &self.state.delta),
             ("status", &self.state.status),
-            ("counts", &lockstep.counts),
+            ("entries", &lockstep.entries),
             ("gradient", joint(|joint| &joint.gradient)),
         ];
         if last {

@@ -37,10 +37,10 @@ pub struct Place<B = Region> {
 pub struct LockstepState<B = Region> {
     /// Of each layer (B, words, Q) vec4<u32>.
     pub spike_words: B,
-    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events, later whether the backward
-    /// pass was cut short.
+    /// Of each layer its sections, then (B, words) needed rows; behind all of them (B) next input events.
     pub counts: B,
-    /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4).
+    /// Of each layer its active entries, (B, room, 4); then a number for each neuron of a sample, (B, quads, 4), and (B) whether
+    /// the backward pass was cut short.
     pub entries: B,
     /// (B, 2, quads) vec4, then logits and peaks.
     pub state: B,
@@ -113,7 +113,7 @@ impl<B: Part> LockstepState<B> {
         let end = |offsets: &[u64]| offsets.last().copied().unwrap_or(0);
         let spike_words = storage("spike masks", end(&words_at))?;
         let counts = storage("counts", end(&counts_at) + 4 * b)?;
-        let entries = storage("active entries", end(&entries_at) + 16 * b * all_quads)?;
+        let entries = storage("active entries", end(&entries_at) + 16 * b * all_quads + 4 * b)?;
         let state = storage("potentials", end(&state_at))?;
         let mut places = Vec::new();
         let (mut quads_before, mut mask_words, mut summaries) = (0, 0, 0);
