@@ -11,8 +11,6 @@ use super::params::Params;
 use super::recording::{Recorder, Work};
 use super::shaders as k;
 use super::sparse::Step;
-#[cfg(doc)]
-use super::steps::LLVMPIPE_ITERATIONS;
 use crate::engine::Variant;
 use crate::error::{Error, Result};
 use crate::network::{Network, SpikingLayer};
@@ -96,7 +94,7 @@ pub fn is_choice(network: &Network, binding: u64) -> bool {
     network.first_recurrent().is_none() && possible(network, binding).is_ok()
 }
 
-/// Iterations of the loops of one invocation that llvmpipe is given: half of [`LLVMPIPE_ITERATIONS`], since its count is higher than that
+/// Iterations of the loops of one invocation that llvmpipe is given: half of `LLVMPIPE_ITERATIONS`, since its count is higher than that
 /// of the source.
 const ITERATIONS: usize = 30_000;
 
@@ -134,7 +132,7 @@ fn backward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     1 + layers + iterations(entries, entry) + potentials
 }
 
-/// llvmpipe ends the loops of an invocation after [`LLVMPIPE_ITERATIONS`], without an error. There, a dispatch advances only so many
+/// llvmpipe ends the loops of an invocation after `LLVMPIPE_ITERATIONS`, without an error. There, a dispatch advances only so many
 /// time steps that its invocations stay below, if a single one does; else the kernel reports it (`shaders/shared/cut_short.wgsl`).
 fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, per_step: usize) -> usize {
     match adapter.name.contains("llvmpipe") {

@@ -151,7 +151,7 @@ impl Report {
 }
 
 /// llvmpipe (lavapipe, Mesa's OpenGL) ends an invocation after so many iterations of its loops, without an error.
-pub(super) const LLVMPIPE_ITERATIONS: u64 = 65_535;
+const LLVMPIPE_ITERATIONS: u64 = 65_535;
 
 /// Refuses results of llvmpipe for samples with so many spikes that a kernel cannot have read all of them. `spikes` are those of
 /// each layer, summed over `samples` samples.
