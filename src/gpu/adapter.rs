@@ -366,8 +366,8 @@ pub fn best(adapters: &[AdapterSummary], software: bool) -> Option<usize> {
     eligible(adapters, software).min_by_key(|a| rank(a)).map(|a| a.index)
 }
 
-/// The adapters for several processes, each of which would take the [`best`] alone: those of its kind and backend, since other backends
-/// often are further ways to the same GPU.
+/// The adapters that several processes share out, where one would take the [`best`]: those of its kind and backend. A GPU may be listed
+/// once per backend, and must not count twice.
 pub fn like_best(adapters: &[AdapterSummary]) -> Vec<usize> {
     let Some(best) = best(adapters, false).map(|index| &adapters[index]) else { return Vec::new() };
     let like = |a: &&AdapterSummary| (a.kind, &a.backend) == (best.kind, &best.backend);

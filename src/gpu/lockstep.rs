@@ -94,17 +94,17 @@ pub fn is_choice(network: &Network, binding: u64) -> bool {
     network.first_recurrent().is_none() && possible(network, binding).is_ok()
 }
 
-/// Iterations of the loops of one invocation that llvmpipe is given: half of `LLVMPIPE_ITERATIONS`, since its count is higher than that
-/// of the source.
+/// The most loop iterations of an invocation on llvmpipe, by the estimates below: half of `LLVMPIPE_ITERATIONS`, since llvmpipe counts
+/// more than they do.
 const ITERATIONS: usize = 30_000;
 
-/// Iterations of a loop of `turns` turns with loops of `inner` iterations in each. The one that ends it counts, also that of a loop
-/// that is not entered.
+/// Iterations of a loop whose body runs `turns` times, with `inner` iterations of the loops in it. The check that ends a loop counts as
+/// an iteration, even if the body never runs.
 fn iterations(turns: usize, inner: usize) -> usize {
     turns * (1 + inner) + 1
 }
 
-/// The most iterations of loops in an invocation of `lockstep_forward` for each time step: all neurons spike.
+/// The most loop iterations of an invocation of `lockstep_forward` per time step, which it has if all neurons spike.
 fn forward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     let (sizes, own) = (network.sizes(), network.recurrent_inputs());
     let layers = network.hidden.len() + 1 - first;
@@ -120,7 +120,7 @@ fn forward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     1 + iterations(masks, 0) + iterations(all_quads(network, first).div_ceil(lanes), quad)
 }
 
-/// The same of `lockstep_backward`: all entries are active.
+/// The most loop iterations of an invocation of `lockstep_backward` per time step, which it has if all entries are active.
 fn backward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     let (sizes, own) = (network.sizes(), network.recurrent_inputs());
     let layers = iterations(network.hidden.len() + 1 - first, 0);
@@ -132,8 +132,9 @@ fn backward_iterations(network: &Network, first: usize, lanes: usize) -> usize {
     1 + layers + iterations(entries, entry) + potentials
 }
 
-/// llvmpipe ends the loops of an invocation after `LLVMPIPE_ITERATIONS`, without an error. There, a dispatch advances only so many
-/// time steps that its invocations stay below, if a single one does; else the kernel reports it (`shaders/shared/cut_short.wgsl`).
+/// How many time steps a dispatch computes. llvmpipe ends the loops of an invocation after `LLVMPIPE_ITERATIONS`, without an error, so
+/// there it is as many as stay below [`ITERATIONS`], but at least one. A kernel whose loops were ended all the same reports it
+/// (`shaders/shared/cut_short.wgsl`).
 fn steps_per_dispatch(adapter: &AdapterSummary, network: &Network, per_step: usize) -> usize {
     match adapter.name.contains("llvmpipe") {
         true => (ITERATIONS / per_step).clamp(1, network.time_steps),
